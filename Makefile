@@ -1,0 +1,39 @@
+# Everything a fresh machine needs: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := true
+
+.PHONY: demo test lint bench clean project-files
+
+demo: .venv/ready
+	dvc repro
+	sammil report
+
+test: .venv/ready lint
+	pytest
+
+lint: .venv/ready
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: .venv/ready
+	for script in benchmarks/bench_*.py; do python $$script; done
+
+# uv lives in the environment itself; the lock's hashes are checked for every package.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sammil needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv artifacts report runs data/slides
+
+# params.yaml and dvc.yaml of the demo project are written from the package; a test holds them to it.
+project-files: .venv/ready
+	python -c "from sammil_cli.config import render_params as p; from sammil_cli.stages.pipeline import FILES, render_dvc as d; \
+	open('params.yaml', 'w').write(p('demo', stages=list(FILES))); open('dvc.yaml', 'w').write(d(demo=True))"

@@ -1,0 +1,257 @@
+"""params.yaml: one flat key = one typed field = one `-S` key. Settings are checked before any work is done."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sammil_cli.errors import InputError
+
+Share = float
+
+
+class StageSettings(BaseModel):
+    """Base of all settings: unknown keys are refused, values are checked and never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _field(default: Any, text: str, **limits: Any) -> Any:
+    return Field(default, description=text, **limits)
+
+
+class Tolerance(StageSettings):
+    """What every per-slide stage knows."""
+
+    fail_over: float = _field(0.0, "exit with 1 when a larger share of slides than this could not be done", ge=0, le=1)
+
+
+class CohortSettings(StageSettings):
+    """The demo cohort."""
+
+    demo_slides: int = _field(24, "slides to draw", ge=4, le=500)
+    demo_seed: int = _field(7, "the same seed draws the same slides", ge=0)
+    demo_min_px: int = _field(3000, "shortest side of a slide, level-0 pixels", ge=600)
+    demo_max_px: int = _field(6000, "longest side of a slide, level-0 pixels", ge=600)
+
+
+class SegmentSettings(Tolerance):
+    """Where tissue is."""
+
+    segmenter: str = _field("saturation", "saturation (fixed threshold) | otsu (per slide)")
+    tissue_mpp: float = _field(8.0, "µm per pixel of the thumbnail that is segmented", gt=0)
+    tissue_threshold: int = _field(
+        8, "saturation 0-255 from which on a pixel is tissue (saturation only)", ge=0, le=255
+    )
+    tissue_median_um: float = _field(60.0, "width of the median filter, µm", ge=0)
+    tissue_close_um: float = _field(30.0, "gaps up to this width are closed, µm", ge=0)
+    tissue_min_area_um2: float = _field(250_000.0, "smaller pieces of tissue are dropped, µm²", ge=0)
+    tissue_min_hole_um2: float = _field(60_000.0, "smaller holes are filled, µm²", ge=0)
+    tissue_max_holes: int = _field(8, "most holes kept in a piece, the largest ones", ge=0)
+
+
+class PatchSettings(Tolerance):
+    """The grid of patches."""
+
+    patch_px: int = _field(512, "patch side in pixels", ge=16, le=8192)
+    patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, the paper", gt=0)
+    patch_min_tissue: float = _field(0.25, "smallest share of tissue in a patch", ge=0, le=1)
+
+
+class SamSettings(Tolerance):
+    """Regions."""
+
+    proposer: str = _field("sam", "sam | superpixels (needs no weights)")
+    sam_canvas_px: int = _field(1024, "longest side of the picture that the proposer sees (1024, the paper)", ge=64)
+    sam_model: Literal["vit_h", "vit_l", "vit_b"] = _field("vit_h", "vit_h (the paper) | vit_l | vit_b")
+    sam_checkpoint: str | None = _field(None, "checkpoint file; null = found in SAMMIL_WEIGHTS or the cache")
+    sam_checkpoint_sha256: str | None = _field(None, "pins a checkpoint of your own; null = the published one")
+    sam_points_per_side: int = _field(32, "prompts along a side", ge=1)
+    sam_pred_iou_thresh: float = _field(0.6, "masks that SAM itself rates lower are dropped", ge=0, le=1)
+    sam_stability_thresh: float = _field(0.6, "less stable masks are dropped", ge=0, le=1)
+    sam_crop_layers: int = _field(1, "0 = whole picture, 1 = four crops besides (the paper)", ge=0, le=3)
+    sam_crop_points_downscale: int = _field(2, "prompts are thinned by this in crops", ge=1)
+    superpixel_area_px: int = _field(1500, "mean area of a superpixel before merging, canvas pixels", ge=16)
+    superpixel_merge: float = _field(6.0, "neighbours whose mean Lab colours differ less are merged", ge=0)
+
+
+class ExtractSettings(Tolerance):
+    """Features."""
+
+    encoder: str = _field("resnet50", "resnet50 (the paper) | texture (needs no weights) | torchvision")
+    encoder_backbone: str | None = _field(None, "torchvision only: the model's name, such as squeezenet1_1")
+    encoder_weights: str | None = _field(None, "weights file; null = the published one, found like SAM's")
+    encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)
+    batch_size: int = _field(32, "patches encoded at once", ge=1)
+    feature_dtype: Literal["float16", "float32"] = _field("float32", "float16 halves the bags")
+    membership_min_share: float = _field(
+        0.0, "a patch belongs to a region that covers more than this share of it; 0 = any overlap", ge=0, lt=1
+    )
+
+
+class TrainSettings(StageSettings):
+    """Model and training."""
+
+    model: str = _field("sam-mil", "mean | max | abmil | sam-mil")
+    model_options: dict[str, Any] = _field({}, "settings of one model only, such as {gated: true} for abmil")
+    group_features: bool = _field(True, "group features are instances, too (eq. 4)")
+    mask_strategy: Literal["none", "random", "non-group", "sam-guided"] = _field(
+        "sam-guided", "none | random | non-group | sam-guided (Fig. 3)"
+    )
+    mask_ratio: float = _field(0.9, "target share of masked instances (eq. 8)", ge=0, lt=1)
+    mask_ratio_function: Literal["constant", "linear", "sigmoid"] = _field(
+        "sigmoid", "constant | linear | sigmoid (eq. 7)"
+    )
+    sigmoid_slope: float = _field(5e-4, "a of eq. 7, per canvas pixel", gt=0)
+    sigmoid_center: float = _field(5000.0, "area with half of the ratio, canvas pixels; b = -slope * center", ge=0)
+    pseudo_bags: int = _field(5, "parts of a bag (eq. 6)", ge=1)
+    pseudo_bag_weight: float = _field(0.5, "α of eq. 13", ge=0)
+    consistency_weight: float = _field(1.0, "β of eq. 13", ge=0)
+    classes: list[str] | None = _field(None, "order of the classes, the positive one last; null = by name")
+    folds: int = _field(5, "outer folds, by patient", ge=2)
+    repeats: int = _field(1, "how often the folds are drawn anew", ge=1)
+    val_fraction: float = _field(0.2, "share of a fold's training patients that choose epoch and threshold", gt=0, lt=1)
+    epochs: int = _field(200, "most passes over the training slides", ge=1)
+    patience: int = _field(30, "stop after so many epochs without a better one", ge=1)
+    min_epochs: int = _field(0, "never stop before", ge=0)
+    learning_rate: float = _field(2e-4, "Adam, falling along a cosine to 0 at the last epoch", gt=0)
+    weight_decay: float = _field(1e-5, "L2, as Adam's", ge=0)
+    dropout: float = _field(0.25, "after the embedding", ge=0, lt=1)
+    seed: int = _field(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
+
+
+class EvaluateSettings(StageSettings):
+    """Evaluation: everything it needs stands in the trained bundles."""
+
+
+class VisualizeSettings(Tolerance):
+    """Pictures."""
+
+    heatmap_mpp: float = _field(8.0, "µm per pixel of the pictures", gt=0)
+    top_patches: int = _field(6, "patches shown with the largest attention", ge=0, le=32)
+
+
+STAGES: dict[str, type[StageSettings]] = {
+    "cohort": CohortSettings,
+    "segment": SegmentSettings,
+    "patch": PatchSettings,
+    "sam": SamSettings,
+    "extract": ExtractSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+    "visualize": VisualizeSettings,
+}
+
+
+class Settings(
+    CohortSettings,
+    SegmentSettings,
+    PatchSettings,
+    SamSettings,
+    ExtractSettings,
+    TrainSettings,
+    EvaluateSettings,
+    VisualizeSettings,
+):
+    """All keys of params.yaml."""
+
+    def stage(self, name: str) -> Any:
+        """The settings of one stage only, as its own type."""
+        cls = STAGES[name]
+        return cls(**{key: getattr(self, key) for key in cls.model_fields})
+
+
+def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Settings:
+    """Reads params.yaml, then applies `key=value` assignments (values in YAML).
+
+    Args:
+        params: the file; None = defaults only.
+
+    Raises:
+        InputError: no such file, no YAML, an unknown key, a wrong type or a value out of range.
+    """
+    values: dict[str, Any] = {}
+    if params is not None:
+        values = _read_yaml(params)
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"-S {text!r} is not key=value", remedy="for example: -S mask_ratio=0.5")
+        try:
+            values[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"-S {text!r}: the value is no YAML", remedy="quote it") from None
+    return check(values, str(params) if params else "settings")
+
+
+def check(values: Mapping[str, Any], where: str) -> Settings:
+    """Settings from a mapping; `where` is named in errors."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, Settings.model_fields, 1)
+            remedy = f"did you mean {near[0]}?" if near else "docs/params.md lists all keys"
+            raise InputError(f"{where}: unknown key {key!r}", remedy=remedy) from None
+        text = Settings.model_fields[key].description
+        raise InputError(
+            f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=f"{key} is: {text}"
+        ) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist", remedy="run sammil init DIR and work in DIR, or give --params FILE"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}", remedy="mend that line") from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path} is no table of key: value lines", remedy="see params.yaml of sammil init")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    folder = files("sammil_cli") / "presets"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The keys that a preset sets.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise InputError(f"unknown preset {name!r}", remedy=f"one of: {', '.join(preset_names())}")
+    text = (files("sammil_cli") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.safe_load(text) or {}
+    return loaded
+
+
+def render_params(name: str, *, stages: Sequence[str]) -> str:
+    """The text of a params.yaml with every key of the stages, commented, with a preset's values."""
+    settings = check(preset(name), f"preset {name}")
+    lines = [
+        f"# sammil's settings, preset {name}. One key is one setting; sammil and `dvc exp run` take -S key=value.",
+        "# A key is listed once, under the first stage that uses it. An unknown key is an error.",
+    ]
+    listed: set[str] = set()
+    for stage in stages:
+        fields = {k: f for k, f in STAGES[stage].model_fields.items() if k not in listed}
+        if fields:
+            lines += ["", f"# {stage}"]
+        for key, info in fields.items():
+            value = yaml.safe_dump({key: getattr(settings, key)}, default_flow_style=True, width=10_000)
+            lines.append(f"{value.strip()[1:-1]:<36} # {info.description}")
+        listed |= set(fields)
+    return "\n".join(lines) + "\n"

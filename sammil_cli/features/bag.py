@@ -1,0 +1,104 @@
+"""The feature bag: one slide for learning, in memory and on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from sammil_cli.errors import SlideError
+from sammil_cli.regions.membership import Membership
+from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFacts:
+    """What made the features: bags of different encoders are never mixed."""
+
+    name: str
+    weights_sha256: str | None
+    dim: int
+    patch_px: int
+    patch_mpp: float
+    patch_px_level0: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureBag:
+    """Patches and group features of one slide: two blocks, n patches, m regions, g group features of dimension d."""
+
+    slide_id: str
+    features: NDArray[np.floating[Any]]  # (n, d)
+    xy: NDArray[np.int32]  # (n, 2) level-0 corners; (-1, -1) where an older tool did not keep them
+    region: NDArray[np.int32]  # (n,) the smallest region that covers the patch, -1 = none
+    region_area: NDArray[np.int64]  # (m,) canvas pixels, as eq. 7 needs
+    region_area_um2: NDArray[np.float64]  # (m,); NaN where the scale is unknown
+    group_features: NDArray[np.floating[Any]]  # (g, d)
+    group_region: NDArray[np.int32]  # (g,) the region each group feature stands for
+    members: Membership  # all patch-region pairs, over the m regions
+    encoder: EncoderFacts
+
+
+def mean_group_features(
+    features: NDArray[np.floating[Any]], members: Membership
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """The group feature g_r = mean of the features of region r's member patches (eq. 3).
+
+    Returns:
+        (g, d) group features of the regions that have members, and (g,) their region ids, rising.
+    """
+    size = members.size
+    pick = csr_matrix(
+        (np.ones(len(members.patch), np.float32), members.patch, members.start),
+        shape=(len(size), len(features)),
+    )
+    held = np.flatnonzero(size)
+    sums = np.asarray(pick[held] @ features.astype(np.float32))
+    return (sums / size[held, None]).astype(np.float32), held.astype(np.int32)
+
+
+def check_finite(features: NDArray[np.floating[Any]]) -> None:
+    """Refuses features that would poison training.
+
+    Raises:
+        SlideError: `E_NAN`, with the first bad patch.
+    """
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise SlideError(
+            "E_NAN",
+            f"{len(bad)} of {len(features)} patches have NaN or infinite features, the first is patch {bad[0]}",
+            remedy="look at these patches; for float16 overflow set feature_dtype: float32",
+            set_aside=False,
+        )
+
+
+_ARRAYS = ("features", "xy", "region", "region_area", "region_area_um2", "group_features", "group_region")
+_ENCODER: tuple[str, ...] = ("name", "weights_sha256", "dim", "patch_px", "patch_mpp", "patch_px_level0")
+
+
+def write_bag(path: Path, bag: FeatureBag, provenance: Mapping[str, Any]) -> None:
+    """Writes the bag; arrays are contiguous, so that they load at the disk's speed."""
+    arrays = {name: getattr(bag, name) for name in _ARRAYS}
+    arrays |= {"member_start": bag.members.start, "member_patch": bag.members.patch}
+    facts = {f"encoder_{name}": getattr(bag.encoder, name) for name in _ENCODER}
+    write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance)
+
+
+def read_bag(path: Path) -> FeatureBag:
+    """Reads what `write_bag` wrote; `InputError` where it is something else."""
+    arrays, facts = read_hdf5(path, "bag")
+    return FeatureBag(
+        slide_id=facts["slide_id"],
+        members=Membership(start=arrays["member_start"], patch=arrays["member_patch"]),
+        encoder=_encoder_facts(facts),
+        **{name: arrays[name] for name in _ARRAYS},
+    )
+
+
+def _encoder_facts(facts: Mapping[str, Any]) -> EncoderFacts:
+    values: dict[str, Any] = {name: facts.get(f"encoder_{name}") for name in _ENCODER}
+    return EncoderFacts(**values)

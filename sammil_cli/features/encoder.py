@@ -1,0 +1,91 @@
+"""What an encoder is: patch image in, feature vector out, with its own preparation."""
+
+import pickle
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from sammil_cli.errors import MissingError
+from sammil_cli.slides.slide import RGB
+
+
+class Encoder(Protocol):
+    """What a file in `features/encoders/` gives, by `build(weights=…, device=…, backbone=…, input_px=…)`.
+
+    An encoder never travels without its preparation: resize and normalisation are its own business.
+    """
+
+    name: str  # also tells variants apart, such as `torchvision:squeezenet1_1`
+    dim: int
+    weights_sha256: str | None
+
+    def prepare(self, patch: RGB) -> NDArray[np.float32]:
+        """One patch (h, w, 3) -> what `encode` stacks. Called by several threads at once."""
+        ...
+
+    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Stacked prepared patches (b, …) -> features (b, dim)."""
+        ...
+
+
+class TorchEncoder:
+    """An encoder around a torch module that maps images (b, 3, h, w) to (b, dim) or (b, dim, h', w')."""
+
+    def __init__(
+        self, module: torch.nn.Module, *, name: str, dim: int, input_px: int, device: str, sha256: str
+    ) -> None:
+        self.name, self.dim, self.weights_sha256 = name, dim, sha256
+        self._module = module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._input_px, self._device = input_px, device
+
+    def prepare(self, patch: RGB) -> NDArray[np.float32]:
+        """Resizes to the input side (bicubic, as the published commands do) and normalises as ImageNet: (3, s, s)."""
+        if patch.shape[:2] != (self._input_px, self._input_px):
+            shrinking = patch.shape[0] > self._input_px
+            method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+            patch = np.asarray(cv2.resize(patch, (self._input_px, self._input_px), interpolation=method), np.uint8)
+        image = (patch.astype(np.float32) / 255 - _MEAN) / _SD
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Encoder.encode`; feature maps are averaged over their positions."""
+        with torch.inference_mode():
+            images = torch.from_numpy(batch).to(self._device).contiguous(memory_format=torch.channels_last)
+            output: torch.Tensor = self._module(images)
+            if output.ndim == 4:
+                output = output.mean((2, 3))
+            return np.asarray(output.float().cpu().numpy())
+
+
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_SD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def load_state(path: Path) -> dict[str, torch.Tensor]:
+    """Reads a state dict from a safetensors or a torch file, never running code from it.
+
+    Raises:
+        MissingError: the file is no state dict of tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state.get("model", state))
+        return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    except (SafetensorError, RuntimeError, ValueError, AttributeError, EOFError, OSError) as error:
+        raise MissingError(
+            f"{path} is no weight file: {str(error).splitlines()[0]}",
+            remedy="give a .safetensors or .pth state dict",
+        ) from None
+    except pickle.UnpicklingError:  # what torch raises for anything that is not plain tensors
+        raise MissingError(
+            f"{path} holds more than tensors and was not loaded, since loading it would run its code",
+            remedy="ask its author for a .safetensors file",
+        ) from None

@@ -1,0 +1,1 @@
+"""A folder of choices: one patch encoder per file."""

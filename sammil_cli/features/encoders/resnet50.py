@@ -1,0 +1,56 @@
+"""ResNet-50 up to layer3, then global average: 1024 features, the paper's encoder (METHODS §13)."""
+
+from pathlib import Path
+
+import torch
+from torchvision.models import resnet50
+
+from sammil_cli.errors import MissingError
+from sammil_cli.features.encoder import TorchEncoder, load_state
+from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.weights import WeightFile, find_weights
+
+DIM = 1024
+WEIGHTS = WeightFile(
+    file_name="resnet50-0676ba61.pth",
+    url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+    sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    licence="BSD-3-Clause",
+)
+
+
+def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> TorchEncoder:
+    """Loads the encoder.
+
+    `weights`: any ResNet-50 state dict in torchvision's or timm's key names; None = the published ImageNet file.
+
+    Raises:
+        MissingError: no weights, or they are not a ResNet-50's.
+    """
+    del backbone
+    path = weights or find_weights(WEIGHTS, None)
+    if not path.is_file():
+        raise MissingError(f"{path} does not exist", remedy="give encoder_weights a ResNet-50 state dict")
+    return TorchEncoder(
+        truncated(load_state(path), path),
+        name="resnet50",
+        dim=DIM,
+        input_px=input_px,
+        device=device,
+        sha256=sha256_file(path),
+    )
+
+
+def truncated(state: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
+    """conv1 … layer3 with the given weights; layer4 and the classifier are not used."""
+    model = resnet50(weights=None)
+    missing, _ = model.load_state_dict(state, strict=False)
+    needed = [key for key in missing if not key.startswith(("layer4", "fc"))]
+    if needed:
+        raise MissingError(
+            f"{path} is no ResNet-50: {len(needed)} weights are missing, the first is {needed[0]}",
+            remedy="give encoder_weights a file in torchvision's key names",
+        )
+    children = dict(model.named_children())
+    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
+    return torch.nn.Sequential(*(children[name] for name in names))

@@ -1,0 +1,55 @@
+"""Any torchvision backbone by name, with a weights file: the classifier is cut off, positions are averaged."""
+
+from pathlib import Path
+
+import torch
+from torchvision.models import get_model, list_models
+
+from sammil_cli.errors import InputError, MissingError
+from sammil_cli.features.encoder import TorchEncoder, load_state
+from sammil_cli.storage.files import sha256_file
+
+_HEADS = ("fc", "classifier", "heads", "head")
+
+
+def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> TorchEncoder:
+    """Loads the encoder.
+
+    `backbone`: a name of torchvision's classification models, such as `squeezenet1_1`.
+    `weights`: a state dict in torchvision's key names; the classifier's part may be missing.
+
+    Raises:
+        InputError: no such backbone. MissingError: no weights, or they are another model's.
+    """
+    if backbone not in list_models(module=__import__("torchvision").models):
+        raise InputError(f"encoder_backbone {backbone!r} is no torchvision model", remedy="for example resnet18")
+    if weights is None or not weights.is_file():
+        raise MissingError(
+            f"the encoder torchvision needs a weights file, {weights} is none",
+            remedy=f"set encoder_weights to a state dict of {backbone}",
+        )
+    model = get_model(backbone, weights=None)
+    missing, unexpected = model.load_state_dict(load_state(weights), strict=False)
+    lost = [key for key in missing if not key.startswith(_HEADS)]
+    if lost or unexpected:
+        key = (lost or unexpected)[0]
+        raise MissingError(
+            f"{weights} does not fit {backbone}: {len(lost)} weights are missing, {len(unexpected)} are unknown "
+            f"(such as {key})",
+            remedy="set encoder_backbone to the model the file belongs to",
+        )
+    for head in _HEADS:
+        if hasattr(model, head):
+            setattr(model, head, torch.nn.Identity())
+    # SqueezeNet and its like give a flattened feature map without their classifier; `features` gives the map itself.
+    module = getattr(model, "features", model)
+    with torch.inference_mode():
+        dim = module.eval()(torch.zeros(1, 3, input_px, input_px)).shape[1]
+    return TorchEncoder(
+        module,
+        name=f"torchvision:{backbone}",
+        dim=dim,
+        input_px=input_px,
+        device=device,
+        sha256=sha256_file(weights),
+    )

@@ -1,0 +1,1 @@
+"""Files of older tools, read without trusting them."""

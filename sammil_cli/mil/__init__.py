@@ -1,0 +1,1 @@
+"""Step 6, the model: bag to logits, attention and losses; knows no file and no slide."""

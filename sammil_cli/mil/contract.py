@@ -1,0 +1,98 @@
+"""What a MIL model is: a bag in, logits and attention over patches out, and a loss to train on."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bag:
+    """One slide as tensors on one device. n patches, g group features, m regions, d features."""
+
+    features: Tensor  # (n, d) float
+    group_features: Tensor  # (g, d) float
+    region: Tensor  # (n,) int64, region of each patch, -1 = none
+    group_region: Tensor  # (g,) int64, region of each group feature
+    region_area: Tensor  # (m,) float, pixels of the paper's canvas (eq. 7)
+
+    def instances(self, group_features: bool) -> Tensor:
+        """Composite features (eq. 4): patches, then group features if wanted. (n + g, d) or (n, d)."""
+        return torch.cat([self.features, self.group_features]) if group_features else self.features
+
+    def instance_region(self, group_features: bool) -> Tensor:
+        """The region of each instance, in the order of `instances`; a group feature lies in its own region."""
+        return torch.cat([self.region, self.group_region]) if group_features else self.region
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What a model says about a bag of N instances (patches first, then group features) and C classes."""
+
+    logits: Tensor  # (C,)
+    attention: Tensor  # (N,) weights of the instances, summing to 1
+    evidence: Tensor  # (N, C) class probabilities that each instance speaks for
+
+
+class Options(BaseModel):
+    """Settings of one model only, `model_options:` in params.yaml. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What every model is built from; models read what they need."""
+
+    dim: int  # d
+    classes: int  # C
+    group_features: bool
+    dropout: float = 0.25
+    mask_strategy: str = "sam-guided"
+    mask_ratio: float = 0.9
+    mask_ratio_function: str = "sigmoid"
+    sigmoid_slope: float = 5e-4
+    sigmoid_center: float = 5000.0
+    pseudo_bags: int = 5
+    pseudo_bag_weight: float = 0.5
+    consistency_weight: float = 1.0
+
+
+class MILModel(nn.Module):
+    """Base of all models. A subclass named `Model` in a file of `mil/models/` is a choice of the setting `model`."""
+
+    options_type: ClassVar[type[Options]] = Options
+
+    def __init__(self, spec: ModelSpec, options: Options) -> None:
+        super().__init__()
+        self.spec = spec
+        self.options = options
+
+    def forward(self, bag: Bag) -> Output:
+        """Bag -> Output. Every instance of the bag takes part, whatever the training does."""
+        raise TypeError(f"{type(self).__name__} does not say how a bag is classified")
+
+    def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Weighted terms of the training loss; their sum is minimised.
+
+        Args:
+            label: () int64.
+            generator: the only source of randomness beside dropout, on the bag's device.
+        """
+        del generator
+        return {"bag": nn.functional.cross_entropy(self(bag).logits[None], label[None])}
+
+    def initialise(self) -> None:
+        """Xavier-normal weights and zero biases in every linear layer (METHODS §0)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_normal_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def attention_evidence(attention: Tensor, embedded: Tensor, head: nn.Linear) -> Tensor:
+    """softmax_c(W (a_n e_n)) without bias (METHODS §10.9): (N,), (N, h) -> (N, C)."""
+    return torch.softmax((attention[:, None] * embedded) @ head.weight.T, dim=1)

@@ -1,0 +1,32 @@
+"""The patch grid on disk."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sammil_cli.patches.grid import PatchGrid
+from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+
+_FACTS = ("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "slide_mpp", "slide_size_px", "bounds_px")
+
+
+def write_patches(path: Path, grid: PatchGrid, provenance: Mapping[str, Any]) -> None:
+    """Writes `xy` and the attributes of docs/formats.md."""
+    write_hdf5(path, "patches", {"xy": grid.xy}, {name: getattr(grid, name) for name in _FACTS}, provenance)
+
+
+def read_patches(path: Path) -> PatchGrid:
+    """Reads what `write_patches` wrote; `InputError` where it is something else."""
+    arrays, facts = read_hdf5(path, "patches")
+    width, height = (int(v) for v in facts["slide_size_px"])
+    x, y, w, h = (int(v) for v in facts["bounds_px"])
+    return PatchGrid(
+        slide_id=facts["slide_id"],
+        xy=arrays["xy"],
+        patch_px=int(facts["patch_px"]),
+        patch_mpp=float(facts["patch_mpp"]),
+        patch_px_level0=int(facts["patch_px_level0"]),
+        slide_mpp=float(facts["slide_mpp"]),
+        slide_size_px=(width, height),
+        bounds_px=(x, y, w, h),
+    )

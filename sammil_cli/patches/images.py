@@ -1,0 +1,50 @@
+"""Patch images, read and prepared by threads while the consumer works on the previous ones."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.patches.grid import PatchGrid
+from sammil_cli.slides.slide import RGB, Slide
+
+Prepare = Callable[[RGB], NDArray[Any]]
+
+
+def read_patch(slide: Slide, grid: PatchGrid, index: int) -> RGB:
+    """One patch (patch_px, patch_px, 3) at the grid's resolution."""
+    x, y = (int(v) for v in grid.xy[index])
+    side = grid.patch_px_level0
+    return slide.read_at((x, y), (side, side), (grid.patch_px, grid.patch_px))
+
+
+def batches(
+    slide: Slide, grid: PatchGrid, prepare: Prepare, *, batch_size: int, threads: int
+) -> Iterator[NDArray[Any]]:
+    """Yields stacked prepared patches (b, …) in the grid's order, at most two batches ahead of the consumer.
+
+    Decoders and array code release the interpreter lock, so threads scale and nothing is copied between processes.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        indices = iter(range(len(grid.xy)))
+
+        def submit() -> Future[NDArray[Any]] | None:
+            index = next(indices, None)
+            return None if index is None else pool.submit(lambda: prepare(read_patch(slide, grid, index)))
+
+        waiting = deque(f for f in (submit() for _ in range(2 * batch_size)) if f is not None)
+        try:
+            while waiting:
+                batch = []
+                for future in list(islice(waiting, batch_size)):
+                    batch.append(future.result())
+                    waiting.popleft()
+                    if (following := submit()) is not None:
+                        waiting.append(following)
+                yield np.stack(batch)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Step 4, SAM: regions of the tissue."""

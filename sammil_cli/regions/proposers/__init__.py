@@ -1,0 +1,1 @@
+"""A folder of choices: one region proposer per file."""

@@ -1,0 +1,42 @@
+"""Superpixels, merged where their colours are alike: regions without any weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.color import rgb2lab
+from skimage.graph import cut_threshold, rag_mean_color
+from skimage.segmentation import slic
+
+from sammil_cli.regions.region_map import Proposal
+
+SETTINGS = ("superpixel_area_px", "superpixel_merge")
+
+
+def make(settings: Mapping[str, Any], device: str) -> "Superpixels":
+    """Builds the proposer; see `regions.propose`."""
+    del device
+    return Superpixels(area_px=settings["superpixel_area_px"], merge=settings["superpixel_merge"])
+
+
+class Superpixels:
+    """SLIC inside the tissue, then neighbours whose mean Lab colours differ by less than `merge` become one region."""
+
+    weights_sha256: str | None = None
+
+    def __init__(self, *, area_px: int, merge: float) -> None:
+        self._area_px, self._merge = area_px, merge
+
+    def propose(self, image: NDArray[np.uint8], tissue: NDArray[np.bool_]) -> list[Proposal]:
+        """Canvas image (h, w, 3) and tissue (h, w) -> regions that tile the tissue, largest first."""
+        count = max(1, round(tissue.sum() / self._area_px))
+        lab = rgb2lab(image)
+        pieces = slic(lab, n_segments=count, mask=tissue, start_label=1, compactness=10, sigma=1, convert2lab=False)
+        graph = rag_mean_color(lab, pieces)  # type: ignore[no-untyped-call]
+        labels_from_0 = cut_threshold(pieces, graph, self._merge)  # type: ignore[no-untyped-call]
+        merged = np.asarray(labels_from_0) + 1
+        merged[~tissue] = 0
+        labels, sizes = np.unique(merged[tissue], return_counts=True)
+        order = labels[np.lexsort((labels, -sizes))]
+        return [Proposal(mask=merged == label) for label in order]

@@ -1,0 +1,122 @@
+"""Regions: the segments that SAM, or another proposer, sees on a canvas laid over the tissue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.slides.slide import Box
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """A small picture of a part of the slide, on which regions are drawn.
+
+    `origin_px`: level-0 position (x, y) of its top left corner; `downsample`: level-0 pixels per canvas pixel;
+    `size_px`: width, height; `mpp`: µm per canvas pixel.
+    """
+
+    origin_px: tuple[int, int]
+    downsample: float
+    size_px: tuple[int, int]
+    mpp: float
+
+
+def paper_canvas(box_px: Box, slide_mpp: float, canvas_px: int) -> Canvas:
+    """The paper's canvas: the tissue's box, shrunk by a power of two until no side is longer than `canvas_px`.
+
+    Source: METHODS §10.1, r = 2 ** ceil(max(log2(w / 1024), log2(h / 1024), 0)).
+    """
+    x, y, width, height = box_px
+    downsample = 2 ** int(np.ceil(max(np.log2(max(width, height) / canvas_px), 0)))
+    size = (-(-width // downsample), -(-height // downsample))
+    return Canvas(origin_px=(x, y), downsample=float(downsample), size_px=size, mpp=slide_mpp * downsample)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """One region as a proposer gives it: a mask (h, w) on the canvas and its scores (1 where there are none)."""
+
+    mask: NDArray[np.bool_]
+    predicted_iou: float = 1.0
+    stability: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionMap:
+    """m regions on a canvas; they may overlap and need not cover it. A region's id is its index.
+
+    `runs`: all masks as run lengths one after the other (COCO: column by column, the first run is background);
+    `offsets` (m + 1,): region i owns runs[offsets[i]:offsets[i + 1]].
+    """
+
+    slide_id: str
+    canvas: Canvas
+    runs: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    area_px: NDArray[np.int64]  # (m,) canvas pixels
+    box: NDArray[np.int32]  # (m, 4) x, y, width, height in canvas pixels
+    predicted_iou: NDArray[np.float32]  # (m,)
+    stability: NDArray[np.float32]  # (m,)
+
+    def __len__(self) -> int:
+        return len(self.area_px)
+
+    @property
+    def area_um2(self) -> NDArray[np.float64]:
+        """(m,) areas in µm²."""
+        return np.asarray(self.area_px * self.canvas.mpp**2, np.float64)
+
+    def mask(self, region: int) -> NDArray[np.bool_]:
+        """The mask (h, w) of one region; decodes no other."""
+        width, height = self.canvas.size_px
+        return decode(self.runs[self.offsets[region] : self.offsets[region + 1]], (height, width))
+
+    @cached_property
+    def label_map(self) -> NDArray[np.int32]:
+        """(h, w): the smallest region at each canvas pixel (of equals, the lower id), -1 where there is none."""
+        width, height = self.canvas.size_px
+        labels = np.full((height, width), -1, np.int32)
+        for region in np.lexsort((-np.arange(len(self)), -self.area_px)):
+            labels[self.mask(int(region))] = region
+        return labels
+
+
+def build(slide_id: str, canvas: Canvas, proposals: Sequence[Proposal]) -> RegionMap:
+    """Packs proposals in the order given; empty masks are left out."""
+    kept = [p for p in proposals if p.mask.any()]
+    encoded = [encode(p.mask) for p in kept]
+    return RegionMap(
+        slide_id=slide_id,
+        canvas=canvas,
+        runs=np.concatenate(encoded) if encoded else np.empty(0, np.uint32),
+        offsets=np.cumsum([0, *(len(runs) for runs in encoded)], dtype=np.int64),
+        area_px=np.array([p.mask.sum() for p in kept], np.int64),
+        box=np.array([bounding_box(p.mask) for p in kept], np.int32).reshape(-1, 4),
+        predicted_iou=np.array([p.predicted_iou for p in kept], np.float32),
+        stability=np.array([p.stability for p in kept], np.float32),
+    )
+
+
+def encode(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Mask (h, w) -> COCO run lengths: column by column, background first (0 when the first pixel is set)."""
+    flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    edges = np.concatenate([[0], changes, [mask.size]])
+    runs = np.diff(edges)
+    return np.asarray(runs if runs[-1] else runs[:-1], np.uint32)
+
+
+def decode(runs: NDArray[np.uint32], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """COCO run lengths -> mask of `shape` (rows, columns)."""
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape(shape, order="F")
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box:
+    """x, y, width, height of the True pixels of a non-empty mask."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    x, y = int(columns[0]), int(rows[0])
+    return (x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)

@@ -1,0 +1,1 @@
+"""Step 1, pixels: slides and how they are read."""

@@ -1,0 +1,1 @@
+"""A folder of choices: one slide reader per file."""

@@ -1,0 +1,28 @@
+"""sammil demo: draws the demo cohort."""
+
+from pathlib import Path
+
+from sammil_cli import console
+from sammil_cli.config import CohortSettings
+from sammil_cli.demo.cohort import draw_cohort
+from sammil_cli.errors import InputError
+from sammil_cli.stages.project import Project, RunOptions
+
+CODE = ("demo",)
+
+
+def run(project: Project, settings: CohortSettings, options: RunOptions) -> Path:
+    """Draws slides, labels and lesion polygons below `data/`; returns the slide folder."""
+    if settings.demo_min_px > settings.demo_max_px:
+        raise InputError("demo_min_px is larger than demo_max_px", remedy="swap them")
+    with console.progress(settings.demo_slides, "cohort") as bar:
+        draw_cohort(
+            project.slides.parent,
+            slides=settings.demo_slides,
+            seed=settings.demo_seed,
+            size_px=(settings.demo_min_px, settings.demo_max_px),
+            workers=options.workers,
+            progress=bar.advance,
+        )
+    console.say(f"cohort: {settings.demo_slides} slides → {project.slides}")
+    return project.slides

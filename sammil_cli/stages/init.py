@@ -1,0 +1,72 @@
+"""sammil init: a new project folder."""
+
+import subprocess
+from pathlib import Path
+
+from sammil_cli import console
+from sammil_cli.config import preset, render_params
+from sammil_cli.errors import InputError, MissingError
+from sammil_cli.stages.pipeline import FILES, VERSIONS_FILE, render_dvc, render_versions
+from sammil_cli.storage.files import write_text
+
+LABELS = "slide_id,label,patient_id\n"
+SLIDES = "slide_id,mpp\n"
+_IGNORED = "/.sammil/\n/artifacts/process_lists/\n"
+
+
+def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
+    """Writes params.yaml, dvc.yaml, steps.yaml, data/ and the table templates, and makes it a Git and DVC project.
+
+    Args:
+        update: only rewrite dvc.yaml and steps.yaml for the installed sammil.
+        dvc: run `git init` and `dvc init` where these are not set up yet.
+
+    Raises:
+        InputError: the folder holds a project already, or `update` finds none.
+    """
+    preset(preset_name)
+    exists = (folder / "params.yaml").exists()
+    if update and not exists:
+        raise InputError(f"{folder} holds no params.yaml to update", remedy="leave --update out")
+    if exists and not update:
+        raise InputError(f"{folder / 'params.yaml'} exists", remedy="use another folder, or --update")
+    write_text(folder / "dvc.yaml", render_dvc(demo=False))
+    write_text(folder / VERSIONS_FILE, render_versions())
+    if update:
+        console.say(f"updated {folder / 'dvc.yaml'} and {folder / VERSIONS_FILE}")
+        return
+    stages = [stage for stage in FILES if stage != "cohort"]
+    write_text(folder / "params.yaml", render_params(preset_name, stages=stages))
+    (folder / "data" / "slides").mkdir(parents=True, exist_ok=True)
+    for name, text in (("labels.csv", LABELS), ("slides.csv", SLIDES)):
+        if not (folder / "data" / name).exists():
+            write_text(folder / "data" / name, text)
+    if not (folder / ".gitignore").exists():
+        write_text(folder / ".gitignore", _IGNORED)
+    if dvc:
+        _set_up(folder)
+    console.say(
+        f"{folder} is ready, preset {preset_name}. Next:\n"
+        f"  1. put slides into {folder / 'data/slides'} (links will do)\n"
+        f"  2. fill {folder / 'data/labels.csv'}: {LABELS.strip()}\n"
+        f"  3. cd {folder} && dvc repro"
+    )
+
+
+def _set_up(folder: Path) -> None:
+    if not any((parent / ".git").exists() for parent in (folder.resolve(), *folder.resolve().parents)):
+        _call(["git", "init", "--quiet"], folder)
+    if not (folder / ".dvc").exists():
+        nested = not (folder / ".git").exists()
+        _call(["dvc", "init", "--quiet", *(["--subdir"] if nested else [])], folder)
+
+
+def _call(command: list[str], folder: Path) -> None:
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603 - fixed words
+    except FileNotFoundError:
+        raise MissingError(f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --no-dvc") from None
+    except subprocess.CalledProcessError as error:
+        raise MissingError(
+            f"{' '.join(command)} failed: {error.stderr.strip()}", remedy="run it by hand, or use --no-dvc"
+        ) from None

@@ -1,0 +1,1 @@
+"""Atomic files with provenance, and the per-slide result store."""

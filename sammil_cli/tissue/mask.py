@@ -1,0 +1,137 @@
+"""Tissue masks: polygons with holes, in level-0 pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import MultiPolygon, Polygon
+
+from sammil_cli.slides.slide import Box
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueMask:
+    """Where tissue is on a slide. Polygons with holes, level-0 pixels of the whole file."""
+
+    slide_id: str
+    polygons: MultiPolygon
+    slide_mpp: float
+    slide_size_px: tuple[int, int]  # level-0 width, height
+    bounds_px: Box
+
+    @property
+    def area_um2(self) -> float:
+        """Tissue area in µm²."""
+        return float(self.polygons.area) * self.slide_mpp**2
+
+    @property
+    def box_px(self) -> Box:
+        """The smallest box of whole level-0 pixels around all tissue, cut to the slide: x, y, width, height."""
+        x0, y0, x1, y1 = self.polygons.bounds
+        left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
+        right = min(self.slide_size_px[0], int(np.ceil(x1)))
+        bottom = min(self.slide_size_px[1], int(np.ceil(y1)))
+        return (left, top, right - left, bottom - top)
+
+    def raster(self, origin_px: tuple[int, int], downsample: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Paints the tissue on a canvas.
+
+        Args:
+            origin_px: level-0 position (x, y) of the canvas' top left corner.
+            downsample: level-0 pixels per canvas pixel.
+            shape: canvas rows, columns.
+
+        Returns:
+            Boolean mask of `shape`: True where the centre of a canvas pixel is tissue (to the pixel's outline).
+        """
+        rings = [ring for p in self.polygons.geoms for ring in (p.exterior, *p.interiors)]
+        return paint_rings([(shapely.get_coordinates(r) - origin_px) / downsample for r in rings], shape)
+
+
+def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Exact even-odd rasterisation: True where a pixel's centre lies inside.
+
+    Args:
+        rings: closed rings of points (n, 2), x and y in canvas pixels, outlines and holes alike.
+        shape: canvas rows, columns.
+    """
+    rows, columns = shape
+    starts = np.concatenate([ring[:-1] for ring in rings]) if rings else np.empty((0, 2))
+    ends = np.concatenate([ring[1:] for ring in rings]) if rings else np.empty((0, 2))
+    # An edge crosses the centre lines of rows first .. last - 1; each crossing flips inside and outside to its right.
+    low, high = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
+    first = np.clip(np.ceil(low - 0.5), 0, rows).astype(np.int64)
+    last = np.clip(np.ceil(high - 0.5), 0, rows).astype(np.int64)
+    count = last - first
+    edge = np.repeat(np.arange(len(count)), count)
+    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    (x0, y0), (x1, y1) = starts[edge].T, ends[edge].T
+    x = x0 + (row + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+    column = np.clip(np.ceil(x - 0.5), 0, columns).astype(np.int64)
+    flips = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
+    inside = np.cumsum(flips.reshape(rows, columns + 1), axis=1) % 2 == 1
+    return np.asarray(inside[:, :columns], np.bool_)
+
+
+def clean(
+    foreground: NDArray[np.bool_],
+    *,
+    scale_px0: tuple[float, float],
+    mpp: float,
+    close_px: int,
+    min_area_um2: float,
+    min_hole_um2: float,
+    max_holes: int,
+) -> MultiPolygon:
+    """Turns a foreground mask into tissue polygons: closing, then area and hole filters (CLAM's protocol).
+
+    Args:
+        foreground: (h, w), True = tissue.
+        scale_px0: level-0 pixels per mask pixel in x and y.
+        mpp: µm per level-0 pixel.
+        close_px: side of the square closing kernel, mask pixels; 0 = no closing.
+        min_area_um2: pieces with less tissue (holes taken off) are dropped.
+        min_hole_um2: smaller holes are filled.
+        max_holes: at most so many holes per piece are kept, the largest ones.
+
+    Returns:
+        Valid polygons in level-0 pixels; empty when no piece is left.
+    """
+    mask = foreground.astype(np.uint8)
+    if close_px > 0:
+        mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((close_px, close_px), np.uint8)))
+    # A mask pixel covers [i, i + 1): twice the size makes the contour run along the pixels' outer edges.
+    doubled = cv2.copyMakeBorder(np.kron(mask, np.ones((2, 2), np.uint8)), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    um2 = mpp * mpp
+    kept: list[Polygon] = []
+    for index, contour in enumerate(contours):
+        if tree[0][index][3] != -1 or len(contour) < 3:
+            continue  # a hole: reached through its piece
+        holes = []
+        child = tree[0][index][2]
+        while child != -1:
+            if len(contours[child]) >= 3:
+                holes.append(_to_level0(contours[child], scale_px0))
+            child = tree[0][child][0]
+        holes = [hole for hole in holes if Polygon(hole).area * um2 >= min_hole_um2]
+        holes.sort(key=lambda hole: -Polygon(hole).area)
+        polygon = shapely.make_valid(Polygon(_to_level0(contour, scale_px0), holes[:max_holes]))
+        kept += [p for p in _polygons(polygon) if p.area * um2 >= min_area_um2]
+    smooth = [shapely.simplify(polygon, max(scale_px0) / 2, preserve_topology=True) for polygon in kept]
+    smooth.sort(key=lambda polygon: (-polygon.area, polygon.bounds))
+    return MultiPolygon([p for polygon in smooth for p in _polygons(shapely.make_valid(polygon))])
+
+
+def _to_level0(contour: NDArray[Any], scale_px0: tuple[float, float]) -> NDArray[np.float64]:
+    """Contour (k, 1, 2) on the doubled, padded mask -> points (k, 2) in level-0 pixels."""
+    # With the padding, pixel i spans 2i + 1 .. 2i + 2: halves run exactly along the outer edges i and i + 1.
+    return np.asarray((contour[:, 0, :] // 2) * np.asarray(scale_px0), np.float64)
+
+
+def _polygons(geometry: shapely.Geometry) -> list[Polygon]:
+    return [part for part in shapely.get_parts(geometry) if isinstance(part, Polygon) and not part.is_empty]

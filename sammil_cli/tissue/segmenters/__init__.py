@@ -1,0 +1,1 @@
+"""A folder of choices: one tissue segmenter per file."""

@@ -1,0 +1,1 @@
+"""Step 7, learning: cohort, folds, loop, bundle."""

@@ -1,0 +1,85 @@
+"""A trained fold on disk: weights as safetensors, everything needed to use them as JSON."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save
+
+from sammil_cli import choices
+from sammil_cli.errors import InputError
+from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.mil.contract import MILModel, ModelSpec
+from sammil_cli.storage.files import atomic_path, sha256_file, write_json
+
+WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFacts:
+    """What goes with the weights. `threshold`: a slide is positive from this probability on; None = largest wins."""
+
+    model: str
+    model_options: dict[str, Any]
+    spec: ModelSpec
+    classes: tuple[str, ...]
+    threshold: float | None
+    encoder: EncoderFacts
+    repeat: int
+    fold: int
+    seed: int
+    epoch: int
+    val_auc: float | None
+    provenance: dict[str, Any]
+
+
+def build_model(name: str, spec: ModelSpec, options: dict[str, Any]) -> MILModel:
+    """A model by its name in `mil/models/`, weights not yet initialised by the recipe.
+
+    Raises:
+        InputError: no such model, or an option it does not have.
+    """
+    cls: type[MILModel] = choices.load(choices.MODELS, name).Model
+    try:
+        checked = cls.options_type(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(cls.options_type.model_fields) or "none"
+        raise InputError(
+            f"model_options.{'.'.join(map(str, first['loc']))} of {name}: {first['msg']}",
+            remedy=f"it has: {known}",
+        ) from None
+    return cls(spec, checked)
+
+
+def write_bundle(folder: Path, state: dict[str, torch.Tensor], facts: BundleFacts) -> None:
+    """Writes weights, then facts: a folder with facts is whole."""
+    with atomic_path(folder / WEIGHTS_FILE) as temporary:
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
+    record = dataclasses.asdict(facts)
+    write_json(folder / FACTS_FILE, {**record, "weights_sha256": sha256_file(folder / WEIGHTS_FILE)})
+
+
+def read_bundle(folder: Path, device: str) -> tuple[MILModel, BundleFacts]:
+    """Loads a trained fold, ready to predict.
+
+    Raises:
+        InputError: there is none, it is damaged, or weights and facts do not belong together.
+    """
+    try:
+        record = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no trained model in {folder}", remedy="run: sammil train") from None
+    if sha256_file(folder / WEIGHTS_FILE) != record.pop("weights_sha256"):
+        raise InputError(f"{folder / WEIGHTS_FILE} is not the file that was trained", remedy="run: sammil train")
+    record["spec"] = ModelSpec(**record["spec"])
+    record["encoder"] = EncoderFacts(**record["encoder"])
+    record["classes"] = tuple(record["classes"])
+    facts = BundleFacts(**record)
+    model = build_model(facts.model, facts.spec, facts.model_options)
+    model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    return model.eval().to(device), facts
