@@ -111,7 +111,7 @@ def _per_slide(
     if as_json:
         console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})
     else:
-        summarise(stage, rows, out)
+        summarise(stage, rows, out, project.process_lists / f"{stage}.csv")
     raise typer.Exit(exit_code(rows, settings.fail_over))
 
 
@@ -257,13 +257,16 @@ def convert_legacy(
     from sammil_cli import console
     from sammil_cli.stages import convert_legacy as stage
     from sammil_cli.stages.per_slide import exit_code, summarise
+    from sammil_cli.stages.project import Project
 
     console.set_up_logging(verbose)
     settings = _settings(params, assignments, "extract", fail_over=_share(fail_over))
     layout = stage.find_layout(source, features, segments, coords, process_list, require_segments=need_segments)
+    listing = Project().process_lists / "convert-legacy.csv"
     rows = stage.run(
         layout,
         out,
+        listing,
         slides_table,
         _options("cpu", workers, only),
         patch_px_level0=patch_px_level0,
@@ -272,7 +275,7 @@ def convert_legacy(
     if as_json:
         console.print_json({"stage": "convert-legacy", "slides": [row.__dict__ for row in rows]})
     else:
-        summarise("convert-legacy", rows, out)
+        summarise("convert-legacy", rows, out, listing)
     raise typer.Exit(exit_code(rows, settings.fail_over))
 
 

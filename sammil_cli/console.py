@@ -28,7 +28,7 @@ def set_up_logging(verbose: bool) -> None:
     """Logs go to stderr: warnings, or everything that sammil says with `verbose`."""
     handler = RichHandler(console=_err, show_path=False, log_time_format="[%X]")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("sammil_cli").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("sammil_cli").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 class Bar:

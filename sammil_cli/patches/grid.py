@@ -77,7 +77,7 @@ def make_grid(tissue: TissueMask, *, patch_px: int, patch_mpp: float | None, min
 
 
 def coverage(mask: NDArray[np.bool_], cells: int) -> NDArray[np.float64]:
-    """Share of True in each block of `cells` x `cells` of a mask (r * cells, c * cells) -> (r, c), by integral image."""
+    """Share of True in each block of `cells` x `cells`, (r * cells, c * cells) -> (r, c), by an integral image."""
     if mask.size == 0:
         return np.zeros((mask.shape[0] // cells, mask.shape[1] // cells))
     corner = cv2.integral(mask.astype(np.uint8))[::cells, ::cells]

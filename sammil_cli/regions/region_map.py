@@ -7,8 +7,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.slide import Box
-
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
@@ -24,7 +22,7 @@ class Canvas:
     mpp: float
 
 
-def paper_canvas(box_px: Box, slide_mpp: float, canvas_px: int) -> Canvas:
+def paper_canvas(box_px: tuple[int, int, int, int], slide_mpp: float, canvas_px: int) -> Canvas:
     """The paper's canvas: the tissue's box, shrunk by a power of two until no side is longer than `canvas_px`.
 
     Source: METHODS §10.1, r = 2 ** ceil(max(log2(w / 1024), log2(h / 1024), 0)).
@@ -115,7 +113,7 @@ def decode(runs: NDArray[np.uint32], shape: tuple[int, int]) -> NDArray[np.bool_
     return np.repeat(values, runs).reshape(shape, order="F")
 
 
-def bounding_box(mask: NDArray[np.bool_]) -> Box:
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """x, y, width, height of the True pixels of a non-empty mask."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     x, y = int(columns[0]), int(rows[0])

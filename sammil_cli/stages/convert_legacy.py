@@ -18,6 +18,7 @@ CODE = ("storage", "regions", "features", "legacy")
 def run(
     layout: Layout,
     out: Path,
+    process_list: Path,
     slides_table: Path,
     options: RunOptions,
     *,
@@ -48,7 +49,7 @@ def run(
         for slide in layout.slide_ids
         if options.only is None or slide in options.only
     ]
-    rows = run_tasks("convert-legacy", tasks, work, out, out.parent / "process_lists" / "convert-legacy.csv", options)
+    rows = run_tasks("convert-legacy", tasks, work, out, process_list, options)
     for note in (*layout.notes, *(f"{slide}: {reason}" for slide, reason in layout.left_out.items())):
         console.say(note)
     return rows

@@ -22,6 +22,7 @@ from sammil_cli.storage.store import ResultStore, find_store
 
 log = logging.getLogger(__name__)
 
+_MOST_SHOWN = 30
 HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds")
 # How a slide's worker is called: where to write, what to record, and what the stage gave the task.
 Work = Callable[..., None]
@@ -105,7 +106,7 @@ def run_tasks(
                 rows[row.slide_id] = row
                 bar.advance(row.slide_id)
                 if not row.done:
-                    log.warning("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
+                    log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
     finally:
         listed = [rows[slide_id] for slide_id in sorted(rows)]
         write_csv(process_list, HEADER, [_cells(row) for row in listed])
@@ -198,15 +199,16 @@ def _remove_others(out: Path, kept: set[str]) -> None:
             path.unlink()
 
 
-def summarise(step: str, rows: Sequence[Row], place: Path) -> None:
+def summarise(step: str, rows: Sequence[Row], out: Path, process_list: Path) -> None:
     """Prints what could not be done, with reason and remedy, and one line of totals."""
     troubled = [row for row in rows if not row.done]
-    if troubled:
-        cells = [(row.slide_id, row.status, row.code, row.message, row.remedy) for row in troubled]
-        console.print_table(f"{step}: not done", ("slide", "status", "code", "reason", "remedy"), cells)
+    for row in troubled[:_MOST_SHOWN]:
+        console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}\n    fix: {row.remedy}")
+    if len(troubled) > _MOST_SHOWN:
+        console.say(f"… and {len(troubled) - _MOST_SHOWN} more")
     tally = {status: sum(row.status == status for row in rows) for status in ("done", "reused", "set-aside", "failed")}
     text = ", ".join(f"{count} {status}" for status, count in tally.items() if count)
-    console.say(f"{step}: {text or 'nothing to do'} → {place}")
+    console.say(f"{step}: {text or 'nothing to do'} → {out}" + (f" (list: {process_list})" if troubled else ""))
 
 
 def exit_code(rows: Sequence[Row], fail_over: float) -> int:

@@ -31,9 +31,8 @@ class Superpixels:
     def propose(self, image: NDArray[np.uint8], tissue: NDArray[np.bool_]) -> list[Proposal]:
         """Canvas image (h, w, 3) and tissue (h, w) -> regions that tile the tissue, largest first."""
         count = max(1, round(tissue.sum() / self._area_px))
-        lab = rgb2lab(image)
-        pieces = slic(lab, n_segments=count, mask=tissue, start_label=1, compactness=10, sigma=1, convert2lab=False)
-        graph = rag_mean_color(lab, pieces)  # type: ignore[no-untyped-call]
+        pieces = slic(image, n_segments=count, mask=tissue, start_label=1, compactness=10, sigma=1, convert2lab=True)
+        graph = rag_mean_color(rgb2lab(image), pieces)  # type: ignore[no-untyped-call]
         labels_from_0 = cut_threshold(pieces, graph, self._merge)  # type: ignore[no-untyped-call]
         merged = np.asarray(labels_from_0) + 1
         merged[~tissue] = 0
