@@ -1,0 +1,62 @@
+"""The bag and what all models share."""
+
+import pytest
+import torch
+from torch import nn
+
+from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, attention_evidence
+
+
+@pytest.fixture
+def bag() -> Bag:
+    return Bag(
+        features=torch.arange(6.0).reshape(3, 2),
+        group_features=torch.tensor([[10.0, 11.0]]),
+        region=torch.tensor([1, -1, 0]),
+        group_region=torch.tensor([1]),
+        region_area=torch.tensor([4.0, 9.0]),
+    )
+
+
+def test_composite_features_are_the_patches_and_then_the_group_features(bag: Bag) -> None:
+    assert bag.instances(True).tolist() == [[0, 1], [2, 3], [4, 5], [10, 11]]
+    assert bag.instance_region(True).tolist() == [1, -1, 0, 1]
+
+
+def test_without_group_features_the_instances_are_the_patches(bag: Bag) -> None:
+    assert bag.instances(False).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert bag.instance_region(False).tolist() == [1, -1, 0]
+
+
+def test_a_model_that_does_not_say_how_it_classifies_is_named(bag: Bag) -> None:
+    class Unfinished(MILModel):
+        pass
+
+    with pytest.raises(TypeError, match="Unfinished"):
+        Unfinished(ModelSpec(dim=2, classes=2, group_features=True), Options())(bag)
+
+
+def test_initialise_draws_every_linear_layer_xavier_normal_with_zero_bias() -> None:
+    class Wide(MILModel):
+        def __init__(self) -> None:
+            super().__init__(ModelSpec(dim=300, classes=2, group_features=True), Options())
+            self.inner = nn.Sequential(nn.Linear(300, 500), nn.Linear(500, 4, bias=False))
+
+    torch.manual_seed(0)
+    model = Wide()
+    model.initialise()
+    first, second = (layer for layer in model.inner if isinstance(layer, nn.Linear))
+    assert float(first.weight.detach().std()) == pytest.approx((2 / 800) ** 0.5, rel=0.02)
+    assert float(second.weight.detach().std()) == pytest.approx((2 / 504) ** 0.5, rel=0.1)
+    assert first.bias.tolist() == [0.0] * 500
+
+
+def test_evidence_is_the_softmax_of_the_weighted_embedding_without_bias() -> None:
+    head = nn.Linear(2, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+        head.bias.copy_(torch.tensor([100.0, -100.0]))
+        found = attention_evidence(torch.tensor([0.5, 0.25]), torch.tensor([[2.0, 1.0], [0.0, 4.0]]), head)
+    # row 0: a e = (1, 0.5), W a e = (1, 1); row 1: a e = (0, 1), W a e = (0, 2)
+    assert found[0].tolist() == pytest.approx([0.5, 0.5])
+    assert found[1].tolist() == pytest.approx([0.119203, 0.880797], abs=1e-6)

@@ -1,0 +1,69 @@
+"""Label tables as SAM-MIL and CLAM ship them."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sammil_cli.training.cohort import Cohort, counts, read_labels
+from sammil_cli.training.splits import draw_folds, read_folds, write_folds
+
+
+@pytest.fixture
+def sam_mil(real_data: Path) -> Path:
+    folder = real_data / "legacy" / "sam-mil" / "dataset_csv"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing")
+    return folder
+
+
+@pytest.fixture
+def clam(real_data: Path) -> Path:
+    folder = real_data / "legacy" / "clam" / "splits_and_labels"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing")
+    return folder
+
+
+def tally(cohort: Cohort) -> dict[str, int]:
+    return dict(Counter(cohort.classes[member.label] for member in cohort.members))
+
+
+def test_the_camelyon16_labels_of_sam_mil_are_read_without_a_header(sam_mil: Path) -> None:
+    cohort = read_labels(sam_mil / "label_c16.csv")
+    assert cohort.classes == ("0", "1")
+    assert tally(cohort) == {"0": 239, "1": 159}  # METHODS §1
+    assert [(m.slide_id, m.label) for m in cohort.members[:3]] == [("tumor_020", 1), ("normal_052", 0), ("tumor_078", 1)]
+
+
+def test_the_tcga_labels_of_sam_mil_are_read_without_a_header(sam_mil: Path) -> None:
+    cohort = read_labels(sam_mil / "label_tcga_nsclc.csv", ["LUAD", "LUSC"])
+    assert tally(cohort) == {"LUAD": 478, "LUSC": 478}  # METHODS §1
+    assert cohort.classes == ("LUAD", "LUSC")
+    assert cohort.members[0].slide_id == "TCGA-62-A46R"
+
+
+def test_folds_of_camelyon16_have_the_published_sizes(sam_mil: Path, tmp_path: Path) -> None:
+    cohort = read_labels(sam_mil / "label_c16.csv")
+    folds = draw_folds(cohort, folds=3, repeats=3, val_fraction=0.2, seed=2021)
+    assert len(folds) == 9
+    for repeat in range(3):
+        tested = [fold.test for fold in folds if fold.repeat == repeat]
+        assert sorted(len(part) for part in tested) == [132, 133, 133]
+        assert len({slide for part in tested for slide in part}) == 398
+    write_folds(tmp_path / "splits.csv", folds, cohort)
+    assert read_folds(tmp_path / "splits.csv") == folds
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("camelyon_clean.csv", {"normal_tissue": 557, "tumor_tissue": 341}),
+        ("tcga_kidney_clean.csv", {"TCGA-KICH": 118, "TCGA-KIRC": 497, "TCGA-KIRP": 275}),
+        ("tumor_subtyping_dummy_clean.csv", {"subtype_1": 165, "subtype_2": 157, "subtype_3": 178}),
+    ],
+)
+def test_label_tables_of_clam_are_read(clam: Path, name: str, expected: dict[str, int]) -> None:
+    cohort = read_labels(clam / name)
+    assert tally(cohort) == expected
+    assert all(f"{number} {label}" in counts(cohort) for label, number in expected.items())

@@ -1,0 +1,177 @@
+"""Slides are found, named, told apart and opened; what cannot be opened says why and what to do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slide_maker import ArrayReader, blank, draw_asymmetric, write_pyramid
+
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.slides.files import find_slides, identify, open_slide, read_mpp_overrides
+from sammil_cli.slides.slide import resolve_mpp
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def test_slides_are_found_in_folders_below_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "b.svs", "centre 1/a.x.TIF", "c.ndpi")
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["b", "c", "a.x"]
+    assert found.paths["a.x"] == tmp_path / "centre 1" / "a.x.TIF"
+    assert found.ignored == {}
+
+
+def test_hidden_files_and_folders_are_no_slides(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "._a.svs", ".cache/b.svs", ".gitignore")
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["a"]
+    assert found.ignored == {}
+
+
+def test_a_hidden_folder_above_hides_nothing(tmp_path: Path) -> None:
+    touch(tmp_path / ".scratch" / "slides", "a.svs")
+    assert list(find_slides(tmp_path / ".scratch" / "slides").paths) == ["a"]
+
+
+def test_other_files_are_counted_by_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "a.xml", "b.XML", "notes.txt", "README")
+    assert find_slides(tmp_path).ignored == {".xml": 2, ".txt": 1, "README": 1}
+
+
+def test_the_data_folder_of_a_mirax_slide_is_part_of_it(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mrxs", "a/Slidedat.ini", "a/Data0000.dat", "a/deep/x.tif", "b/c.tif")
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["a", "c"]
+    assert found.ignored == {}
+
+
+def test_two_slides_of_one_id_are_refused_with_both_places(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "second/a.tif")
+    with pytest.raises(InputError, match=r"id 'a': a\.svs and second/a\.tif"):
+        find_slides(tmp_path)
+
+
+def test_no_folder_and_no_slides_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        find_slides(tmp_path / "none")
+    touch(tmp_path, "a.txt")
+    with pytest.raises(InputError, match="no slides in") as caught:
+        find_slides(tmp_path)
+    assert ".svs" in caught.value.remedy
+
+
+def test_a_slide_without_resolution_is_set_aside_with_the_line_to_add(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "s 1.tif", draw_asymmetric(), mpp=None)
+    with pytest.raises(SlideError, match="does not say its resolution") as caught:
+        open_slide(path)
+    assert (caught.value.code, caught.value.set_aside) == ("E_MPP", True)
+    assert "slide_id,mpp" in caught.value.remedy
+    assert "s 1,<" in caught.value.remedy
+
+
+def test_the_users_resolution_goes_before_the_files(tmp_path: Path) -> None:
+    for name, mpp in (("with.tif", 2.0), ("without.tif", None)):
+        with open_slide(write_pyramid(tmp_path / name, draw_asymmetric(), mpp=mpp), mpp=0.25) as slide:
+            assert (slide.mpp, slide.mpp_source) == (0.25, "slides.csv")
+
+
+def test_pixels_that_are_not_square_are_set_aside(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", draw_asymmetric(), mpp=(0.5, 0.52))
+    with pytest.raises(SlideError, match=r"not square: 0\.5 x 0\.52") as caught:
+        open_slide(path)
+    assert caught.value.code == "E_MPP"
+    with open_slide(write_pyramid(tmp_path / "b.tif", draw_asymmetric(), mpp=(0.5, 0.505))) as slide:
+        assert slide.mpp == pytest.approx(0.5025)
+
+
+@pytest.mark.parametrize("mpp", [352.778, 0.01])
+def test_a_printers_resolution_is_not_believed(tmp_path: Path, mpp: float) -> None:
+    path = write_pyramid(tmp_path / "a.tif", draw_asymmetric(), mpp=mpp)
+    with pytest.raises(SlideError, match="cannot be right") as caught:
+        open_slide(path)
+    assert caught.value.code == "E_MPP"
+
+
+@pytest.mark.parametrize("mpp", [float("nan"), float("inf"), 0.0, -0.5])
+def test_a_resolution_that_is_no_length_is_not_believed(mpp: float) -> None:
+    with pytest.raises(SlideError) as caught:
+        resolve_mpp(ArrayReader(blank(8, 4), (mpp, mpp)), "s", None)
+    assert caught.value.code == "E_MPP"
+
+
+def test_the_table_of_resolutions_is_read_and_may_have_gaps(tmp_path: Path) -> None:
+    table = tmp_path / "slides.csv"
+    assert read_mpp_overrides(table) == {}
+    table.write_text("mpp,slide_id,note\n0.25,s1,x\n,s2,\n 7.776 , s3 ,\n")
+    assert read_mpp_overrides(table) == {"s1": 0.25, "s3": 7.776}
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "0.25 um", "nan", "inf", '"0,25"'])
+def test_a_resolution_that_is_no_positive_number_names_its_line(tmp_path: Path, value: str) -> None:
+    table = tmp_path / "slides.csv"
+    table.write_text(f"slide_id,mpp\ns1,0.5\ns2,{value}\n")
+    with pytest.raises(InputError, match=r"slides\.csv, line 3: .* no positive number") as caught:
+        read_mpp_overrides(table)
+    assert "µm per pixel" in caught.value.remedy
+
+
+def test_an_empty_file_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "a.svs").touch()
+    with pytest.raises(SlideError) as caught:
+        open_slide(tmp_path / "a.svs")
+    assert (caught.value.code, caught.value.set_aside) == ("E_EMPTY", True)
+    assert "again" in caught.value.remedy
+
+
+def test_a_text_file_with_a_slides_name_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "a.svs").write_text("slide_id,label\n")
+    with pytest.raises(SlideError, match="no format that OpenSlide knows") as caught:
+        open_slide(tmp_path / "a.svs")
+    assert (caught.value.code, caught.value.set_aside) == ("E_OPEN", True)
+    assert "TIFF" in caught.value.remedy
+
+
+def test_a_truncated_slide_fails_when_it_is_opened_or_read(tmp_path: Path) -> None:
+    whole = write_pyramid(tmp_path / "whole.tif", draw_asymmetric()).read_bytes()
+    codes = set()
+    for share in (0.1, 0.5, 0.98):
+        path = tmp_path / "cut.tif"
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(SlideError) as caught, open_slide(path) as slide:
+            slide.read_at((0, 0), slide.size_px, slide.size_px)
+        codes.add(caught.value.code)
+        assert "again" in caught.value.remedy or "convert" in caught.value.remedy
+    assert codes <= {"E_OPEN", "E_READ"}
+
+
+def test_a_slide_that_is_gone_is_set_aside(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="No such file") as caught:
+        open_slide(tmp_path / "gone.svs")
+    assert caught.value.code == "E_OPEN"
+
+
+def test_a_slide_is_known_by_its_content_not_by_its_place(tmp_path: Path) -> None:
+    content = np.random.default_rng(0).bytes(5 << 20)
+    (tmp_path / "a.svs").write_bytes(content)
+    (tmp_path / "b.svs").write_bytes(content)
+    known = identify(tmp_path / "a.svs")
+    assert identify(tmp_path / "b.svs") == known
+    for change in (0, len(content) // 2 + 5, len(content) - 1):
+        changed = bytearray(content)
+        changed[change] ^= 1
+        (tmp_path / "b.svs").write_bytes(changed)
+        assert identify(tmp_path / "b.svs") != known, f"byte {change}"
+    (tmp_path / "b.svs").write_bytes(content + b"\0")
+    assert identify(tmp_path / "b.svs") != known
+
+
+def test_tiny_files_are_told_apart(tmp_path: Path) -> None:
+    digests = set()
+    for content in (b"", b"a", b"b", b"ab"):
+        (tmp_path / "a.svs").write_bytes(content)
+        digests.add(identify(tmp_path / "a.svs"))
+    assert len(digests) == 4
