@@ -55,19 +55,18 @@ def fold_metrics(labels: Labels, probabilities: Probabilities, predicted: Labels
     }
 
 
-def over_folds(folds: Sequence[dict[str, float]]) -> dict[str, dict[str, float | int | None]]:
+def over_folds(folds: Sequence[dict[str, float]]) -> dict[str, dict[str, float | None]]:
     """Mean and spread of each metric: sd is that of the folds themselves (ddof 0, METHODS §1), no error of the mean.
 
-    Folds where a metric is not defined are left out of it; `folds` says how many count. None where none does.
+    Folds where a metric is not defined are left out of it. None where no fold defines it.
     """
-    summary: dict[str, dict[str, float | int | None]] = {}
+    summary: dict[str, dict[str, float | None]] = {}
     for name in folds[0]:
         values = np.array([fold[name] for fold in folds])
         values = values[~np.isnan(values)]
         summary[name] = {
             "mean": round(float(values.mean()), 6) if len(values) else None,
             "sd": round(float(values.std()), 6) if len(values) else None,
-            "folds": len(values),
         }
     return summary
 

@@ -35,9 +35,10 @@ def write_page(
     )
     body = f"""<h1>{html.escape(str(summary["model"]))}: out-of-fold report</h1>
 <p>{summary["slides"]} slides of {summary["patients"]} patients, {len(folds)} folds. Each slide is judged by the model
-that did not see its patient. Protocol: {html.escape(str(summary["protocol"]))}.</p>
+that did not see its patient. Protocol: {html.escape(str(summary["protocol"]))}; epoch and threshold were
+chosen on validation patients.</p>
 <table class="big"><tr><th>metric</th><th>mean ± sd over folds</th></tr>{_rows(spread)}</table>
-<p class="note">The sd is the spread of the folds, not the error of the mean.</p>
+<p class="note">The sd is the spread of the folds, not the error of the mean.{_undefined(summary)}</p>
 {pictures}
 <h2>Folds</h2>
 <table><tr>{"".join(f"<th>{html.escape(key)}</th>" for key in folds[0])}</tr>
@@ -69,3 +70,12 @@ def _cell(value: object) -> str:
     if value is None or value != value:
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _undefined(summary: Mapping[str, Any]) -> str:
+    lost = summary["folds"] - summary["folds_with_auc"]
+    return (
+        f" The AUC is not defined in {lost} folds whose test part lacks a class; they are left out of it."
+        if lost
+        else ""
+    )

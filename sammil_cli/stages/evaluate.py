@@ -1,5 +1,6 @@
 """sammil evaluate: trained folds and their test parts -> predictions, metrics, curves, report page."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> di
     per_fold = [metrics.fold_metrics(r.labels, r.probabilities, r.predicted) for r in results]
     summary: dict[str, Any] = {
         "model": results[0].facts.model,
-        "protocol": "honest: epoch and threshold chosen on validation, test folds read once",
+        "protocol": "honest",
+        "folds": len(results),
+        "folds_with_auc": sum(not math.isnan(scores["auc"]) for scores in per_fold),
         "slides": len({m.slide_id for r in results for m in r.members}),
         "patients": len({m.patient_id for r in results for m in r.members}),
         **metrics.over_folds(per_fold),
@@ -62,8 +65,8 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> di
     write_page(project.page, summary, rows, curves)
     console.print_table(
         f"Out of fold: {summary['model']}, {summary['slides']} slides of {summary['patients']} patients",
-        ("metric", "mean ± sd over folds", "folds"),
-        [(name, spread(summary[name]), summary[name]["folds"]) for name in ("auc", "accuracy", "f1")],
+        ("metric", f"mean ± sd over {len(results)} folds"),
+        [(name, spread(summary[name])) for name in ("auc", "accuracy", "f1")],
     )
     console.say(f"report: {project.page}")
     return summary
