@@ -197,7 +197,7 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
         key = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, Settings.model_fields, 1)
-            remedy = f"did you mean {near[0]}?" if near else "docs/params.md lists all keys"
+            remedy = f"did you mean {near[0]}?" if near else "params.yaml of sammil init lists all keys"
             raise InputError(f"{where}: unknown key {key!r}", remedy=remedy) from None
         text = Settings.model_fields[key].description
         raise InputError(
