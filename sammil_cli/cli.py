@@ -42,6 +42,7 @@ SlidesOption = Annotated[Path, typer.Option(help="Folder of slides.")]
 DownloadOption = Annotated[bool, typer.Option("--download", help="Fetch missing published weights first.")]
 
 PARAMS = Path("params.yaml")
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -53,11 +54,12 @@ def main() -> None:
 
         print_error(error.message, error.remedy)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        from sammil_cli.console import print_error
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            from sammil_cli.console import print_error
 
-        print_error("interrupted; everything that was finished is kept", "run the same command to go on")
-        sys.exit(130)
+            print_error("interrupted; everything that was finished is kept", "run the same command to go on")
+        raise
 
 
 def _version(asked: bool) -> None:

@@ -1,7 +1,7 @@
 """The picture of one slide: tissue, regions, attention, evidence, and the patches that weigh most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -32,6 +32,21 @@ class SlideView:
     outlines: Sequence[Values]
     top: Sequence[tuple[RGB, float]]  # patch image and its attention
     patch_um: float
+
+    def cropped(self) -> "SlideView":
+        """The view cut to the patches and a margin of two patches around them."""
+        rows, columns = self.thumbnail.shape[:2]
+        margin = 2 * self.side
+        x0, y0 = np.clip(np.floor(self.xy.min(axis=0) - margin), 0, None).astype(int)
+        x1, y1 = np.ceil(self.xy.max(axis=0) + self.side + margin).astype(int)
+        x1, y1 = min(int(x1), columns), min(int(y1), rows)
+        return replace(
+            self,
+            thumbnail=self.thumbnail[y0:y1, x0:x1],
+            regions=self.regions[y0:y1, x0:x1],
+            xy=self.xy - (x0, y0),
+            outlines=[ring - (x0, y0) for ring in self.outlines],
+        )
 
 
 def percentile_rank(values: Values) -> Values:

@@ -8,7 +8,7 @@ from sammil_cli.demo.cohort import draw_cohort
 from sammil_cli.errors import InputError
 from sammil_cli.stages.project import Project, RunOptions
 
-CODE = ("demo",)
+CODE = ("demo", "stages/cohort.py")
 
 
 def run(project: Project, settings: CohortSettings, options: RunOptions) -> Path:

@@ -21,7 +21,7 @@ from sammil_cli.training.cohort import Member, read_labels
 from sammil_cli.training.loop import predict
 from sammil_cli.training.splits import read_folds
 
-CODE = ("storage", "regions", "features", "mil", "training", "report")
+CODE = ("storage", "regions", "features", "mil", "training", "report", "stages/evaluate.py")
 
 
 @dataclass(frozen=True, kw_only=True)

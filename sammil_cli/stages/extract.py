@@ -25,7 +25,7 @@ from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.weights import download
 
-CODE = ("storage", "slides", "patches", "regions", "features")
+CODE = ("storage", "slides", "patches", "regions", "features", "stages/extract.py")
 _LOCAL = ("fail_over", "encoder_weights", "batch_size")  # do not change the features
 
 

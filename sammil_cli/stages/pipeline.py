@@ -81,7 +81,7 @@ PLOTS: list[dict[str, Any]] = [
 
 
 def stage_module(stage: str) -> ModuleType:
-    """The module of a stage; it has `run` and the package folders whose code it uses, `CODE`."""
+    """The module of a stage; it has `run` and `CODE`, the places of the package whose code it uses."""
     return import_module(f"sammil_cli.stages.{FILES[stage].module}")
 
 
@@ -98,7 +98,7 @@ def render_dvc(*, demo: bool) -> str:
         deps = list(files.deps)
         params: list[Any] = sorted(STAGES[name].model_fields)
         if demo:
-            deps += [f"sammil_cli/{folder}" for folder in module.CODE] + [f"sammil_cli/stages/{files.module}.py"]
+            deps += [f"sammil_cli/{place}" for place in module.CODE]
         else:
             params.append({VERSIONS_FILE: [name]})
         entry: dict[str, Any] = {"cmd": f"sammil {files.command}"}

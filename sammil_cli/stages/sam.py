@@ -18,7 +18,7 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.weights import download
 from sammil_cli.tissue.file import read_tissue
 
-CODE = ("storage", "slides", "tissue", "regions")
+CODE = ("storage", "slides", "tissue", "regions", "stages/sam.py")
 
 
 def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Row]:

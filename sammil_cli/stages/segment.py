@@ -12,7 +12,7 @@ from sammil_cli.storage.code import code_version
 from sammil_cli.tissue.file import write_overlay, write_tissue
 from sammil_cli.tissue.segment import TissueSpec, segment
 
-CODE = ("storage", "slides", "tissue")
+CODE = ("storage", "slides", "tissue", "stages/segment.py")
 
 
 def run(project: Project, settings: SegmentSettings, options: RunOptions) -> list[Row]:

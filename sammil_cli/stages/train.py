@@ -28,7 +28,7 @@ from sammil_cli.training.learning_curves import CurveFile, epochs_done
 from sammil_cli.training.loop import Recipe, Trained, train_fold
 from sammil_cli.training.splits import Fold, draw_folds, write_folds
 
-CODE = ("storage", "regions", "features", "mil", "training", "report")
+CODE = ("storage", "regions", "features", "mil", "training", "report", "stages/train.py")
 
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))

@@ -29,7 +29,7 @@ from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import FACTS_FILE, read_bundle
 from sammil_cli.training.splits import read_folds
 
-CODE = ("storage", "slides", "patches", "regions", "features", "mil", "training", "report")
+CODE = ("storage", "slides", "patches", "regions", "features", "mil", "training", "report", "stages/visualize.py")
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
@@ -105,7 +105,7 @@ def work(
             top=top,
             patch_um=grid.patch_px * grid.patch_mpp,
         )
-    (folder / f"{path.stem}.png").write_bytes(draw(view))
+    (folder / f"{path.stem}.png").write_bytes(draw(view.cropped()))
 
 
 def _regions_on(thumbnail: RGB, slide: Slide, regions: Any) -> RGB:
