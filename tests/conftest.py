@@ -1,7 +1,10 @@
-"""Fixtures for all tests: tiny slides that OpenSlide opens, and the shared real files."""
+"""Fixtures for all tests: tiny slides that OpenSlide opens, a tiny SAM, and the shared real files."""
 
+import hashlib
 import os
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slide_maker import draw_asymmetric, write_pyramid
@@ -22,3 +25,49 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real files in {folder}: set SAMMIL_TEST_DATA")
     return folder
+
+
+def _build_tiny_sam(checkpoint: str | None = None) -> Any:
+    """The official classes at reduced depth."""
+    from segment_anything.build_sam import _build_sam
+
+    return _build_sam(
+        encoder_embed_dim=32,
+        encoder_depth=2,
+        encoder_num_heads=2,
+        encoder_global_attn_indexes=[1],
+        checkpoint=checkpoint,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_sam_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights, the same in each session."""
+    import torch
+
+    path = tmp_path_factory.mktemp("weights") / "tiny_sam.pth"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(_build_tiny_sam().state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def tiny_sam(tiny_sam_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Makes `vit_b` a tiny SAM; gives the settings that load it and drop none of its masks."""
+    from segment_anything import sam_model_registry
+
+    from sammil_cli.config import SamSettings
+
+    monkeypatch.setitem(sam_model_registry, "vit_b", partial(_build_tiny_sam))
+    settings = SamSettings(
+        proposer="sam",
+        sam_model="vit_b",
+        sam_checkpoint=str(tiny_sam_checkpoint),
+        sam_checkpoint_sha256=hashlib.sha256(tiny_sam_checkpoint.read_bytes()).hexdigest(),
+        sam_points_per_side=4,
+        sam_pred_iou_thresh=0,
+        sam_stability_thresh=0,
+        sam_crop_layers=0,
+    )
+    return settings.model_dump()

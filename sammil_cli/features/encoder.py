@@ -1,17 +1,12 @@
 """What an encoder is: patch image in, feature vector out, with its own preparation."""
 
-import pickle
-from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from sammil_cli.errors import MissingError
 from sammil_cli.slides.slide import RGB
 
 
@@ -65,27 +60,3 @@ class TorchEncoder:
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _SD = np.array([0.229, 0.224, 0.225], np.float32)
-
-
-def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a state dict from a safetensors or a torch file, never running code from it.
-
-    Raises:
-        MissingError: the file is no state dict of tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state.get("model", state))
-        return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    except (SafetensorError, RuntimeError, ValueError, AttributeError, EOFError, OSError) as error:
-        raise MissingError(
-            f"{path} is no weight file: {str(error).splitlines()[0]}",
-            remedy="give a .safetensors or .pth state dict",
-        ) from None
-    except pickle.UnpicklingError:  # what torch raises for anything that is not plain tensors
-        raise MissingError(
-            f"{path} holds more than tensors and was not loaded, since loading it would run its code",
-            remedy="ask its author for a .safetensors file",
-        ) from None

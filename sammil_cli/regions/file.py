@@ -75,13 +75,13 @@ def _outline(regions: RegionMap, region: int) -> shapely.Geometry:
         for index, contour in enumerate(contours)
         if tree[0][index][3] == -1 and len(contour) > 2
     ]
-    if not pieces:  # a thread of pixels: its box
-        x, y, width, height = (float(v) for v in regions.box[region])
-        pieces = [shapely.box(x, y, x + width, y + height)]
     shape = shapely.make_valid(shapely.simplify(shapely.MultiPolygon(pieces), 0.7))
     parts = [p for p in shapely.get_parts(shape) if isinstance(p, shapely.Polygon)]
     nested = [q for p in shapely.get_parts(shape) if isinstance(p, shapely.MultiPolygon) for q in p.geoms]
     whole = shapely.MultiPolygon([*parts, *nested])
+    if whole.is_empty:  # a thread of pixels has no inside: its box
+        x, y, width, height = (float(v) for v in regions.box[region])
+        whole = shapely.MultiPolygon([shapely.box(x, y, x + width, y + height)])
     return shapely.transform(whole, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1))
 
 

@@ -34,11 +34,14 @@ def find_slides(folder: Path) -> SlideFiles:
     suffixes = set(_formats())
     paths: dict[str, Path] = {}
     ignored: Counter[str] = Counter()
-    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
+    for path in sorted(file for file in folder.rglob("*") if not file.is_dir()):
         relative = path.relative_to(folder)
         if any(part.startswith(".") for part in relative.parts):
             continue
         if _is_sidecar(path, folder):
+            continue
+        if not path.exists():
+            ignored["dangling link"] += 1
             continue
         if path.suffix.lower() not in suffixes:
             ignored[path.suffix.lower() or path.name] += 1

@@ -158,8 +158,10 @@ def _attempt(target: tuple[str, str], folder: Path, record: dict[str, Any], argu
     work = getattr(importlib.import_module(target[0]), target[1])
     try:
         work(folder, record, *arguments)
-    except SammilError:
+    except SlideError:
         raise
+    except SammilError as error:  # a damaged file of an earlier stage, say: this slide's trouble only
+        raise SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False) from error
     except MemoryError as error:
         raise SlideError(
             "E_MEMORY", "not enough memory", remedy="lower batch_size or --workers", set_aside=False

@@ -49,7 +49,7 @@ def run(project: Project, settings: SegmentSettings, options: RunOptions) -> lis
 def _report_ignored(ignored: dict[str, int]) -> None:
     if ignored:
         counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(ignored.items()))
-        console.say(f"passed over, no slide format: {counted}")
+        console.say(f"passed over, no slides: {counted}")
 
 
 def work(folder: Path, record: dict[str, Any], path: Path, mpp: float | None, spec: TissueSpec) -> None:

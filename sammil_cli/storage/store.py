@@ -29,7 +29,7 @@ def find_store(project: Path) -> Path:
 def _dvc_cache(dvc: Path) -> Path:
     cache = dvc / "cache"
     for name in ("config", "config.local"):
-        config = configparser.ConfigParser()
+        config = configparser.ConfigParser(interpolation=None)
         config.read(dvc / name, encoding="utf-8")
         value = config.get("cache", "dir", fallback=None)
         if value:
@@ -46,12 +46,12 @@ class ResultStore:
     def fetch(self, key: str, out: Path) -> bool:
         """Copies the result of `key` into the folder `out`; False when there is none or it is damaged."""
         entry = self._entry(key)
+        if not entry.exists():
+            return False
         try:
             manifest: dict[str, str] = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
             if any(sha256_file(entry / name) != expected for name, expected in manifest.items()):
                 raise ValueError("checksum")
-        except FileNotFoundError:
-            return False
         except (ValueError, OSError):
             shutil.rmtree(entry, ignore_errors=True)  # a damaged result is made anew
             return False

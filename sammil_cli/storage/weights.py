@@ -68,7 +68,7 @@ def download(pinned: WeightFile, progress: Progress | None = None) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     done = part.stat().st_size if part.exists() else 0
-    if not pinned.url.startswith(("https://", "http://127.0.0.1")):
+    if not pinned.url.startswith(("https://", "http://127.0.0.1:")):
         raise MissingError(f"{pinned.url} is no https address", remedy="use the published address")
     request = urllib.request.Request(pinned.url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310
     try:
@@ -82,6 +82,8 @@ def download(pinned: WeightFile, progress: Progress | None = None) -> Path:
                     done += len(block)
                     if progress:
                         progress(done, total)
+            if done < total:  # a connection that is closed early ends like a whole answer
+                raise ConnectionError(f"the connection was closed after {done} of {total} bytes")
     except urllib.error.HTTPError as error:
         if error.code != 416:  # 416: the part is already whole
             raise MissingError(f"{pinned.url}: {error}", remedy="try again later, or fetch it by hand") from None

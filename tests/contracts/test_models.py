@@ -33,7 +33,7 @@ def make_bag(patches: int = PATCHES, groups: int = GROUPS, seed: int = 1) -> Bag
 
 
 def build(name: str, seed: int = 0, **changes: object) -> MILModel:
-    spec = ModelSpec(**{"dim": DIM, "classes": 2, "group_features": True, **changes})  # type: ignore[arg-type]
+    spec = ModelSpec(**{"dim": DIM, "classes": 2, "group_features": True, **changes})
     torch.manual_seed(seed)
     model = build_model(name, spec, {})
     model.initialise()

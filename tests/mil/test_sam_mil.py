@@ -124,9 +124,7 @@ def test_consistency_is_that_of_the_attention_of_the_whole_bag(bag: Bag) -> None
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("term", "moves_predictor"), [("bag", True), ("pseudo_bags", True), ("consistency", False)]
-)
+@pytest.mark.parametrize(("term", "moves_predictor"), [("bag", True), ("pseudo_bags", True), ("consistency", False)])
 def test_each_term_alone_moves_the_trained_weights(bag: Bag, term: str, moves_predictor: bool) -> None:
     model = build()
     model.losses(bag, LABEL, seeded())[term].backward()

@@ -42,7 +42,7 @@ def fill(model: MILModel, keys: list[str], renamed: dict[str, str]) -> None:
     state = {}
     for number, key in enumerate(keys):
         ours = next((key.replace(old, new, 1) for old, new in renamed.items() if key.startswith(old)), key)
-        drawn = np.random.RandomState(1000 + number).standard_normal(int(np.prod(shapes[ours]))).reshape(shapes[ours])  # noqa: NPY002
+        drawn = np.random.RandomState(1000 + number).standard_normal(int(np.prod(shapes[ours]))).reshape(shapes[ours])
         scale = drawn[0].size ** -0.5 if drawn.ndim > 1 else 0.1
         state[ours] = torch.from_numpy(drawn * scale)
     model.load_state_dict(state)
@@ -51,7 +51,7 @@ def fill(model: MILModel, keys: list[str], renamed: dict[str, str]) -> None:
 def output_of(entry: dict[str, Any], name: str, renamed: dict[str, str]) -> Output:
     model = build_model(name, ModelSpec(dim=1024, classes=2, group_features=False), {}).double().eval()
     fill(model, entry["keys_sorted"], renamed)
-    features = torch.from_numpy(np.random.RandomState(7).standard_normal((entry["N"], 1024)))  # noqa: NPY002
+    features = torch.from_numpy(np.random.RandomState(7).standard_normal((entry["N"], 1024)))
     bag = Bag(
         features=features,
         group_features=torch.empty(0, 1024, dtype=torch.float64),

@@ -33,7 +33,11 @@ def test_the_camelyon16_labels_of_sam_mil_are_read_without_a_header(sam_mil: Pat
     cohort = read_labels(sam_mil / "label_c16.csv")
     assert cohort.classes == ("0", "1")
     assert tally(cohort) == {"0": 239, "1": 159}  # METHODS §1
-    assert [(m.slide_id, m.label) for m in cohort.members[:3]] == [("tumor_020", 1), ("normal_052", 0), ("tumor_078", 1)]
+    assert [(m.slide_id, m.label) for m in cohort.members[:3]] == [
+        ("tumor_020", 1),
+        ("normal_052", 0),
+        ("tumor_078", 1),
+    ]
 
 
 def test_the_tcga_labels_of_sam_mil_are_read_without_a_header(sam_mil: Path) -> None:
@@ -58,9 +62,9 @@ def test_folds_of_camelyon16_have_the_published_sizes(sam_mil: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("camelyon_clean.csv", {"normal_tissue": 557, "tumor_tissue": 341}),
-        ("tcga_kidney_clean.csv", {"TCGA-KICH": 118, "TCGA-KIRC": 497, "TCGA-KIRP": 275}),
-        ("tumor_subtyping_dummy_clean.csv", {"subtype_1": 165, "subtype_2": 157, "subtype_3": 178}),
+        ("camelyon_clean.csv", {"normal_tissue": 591, "tumor_tissue": 308}),
+        ("tcga_kidney_clean.csv", {"TCGA-KICH": 111, "TCGA-KIRC": 489, "TCGA-KIRP": 284, "TCGA-SARC": 7}),
+        ("tumor_subtyping_dummy_clean.csv", {"subtype_1": 250, "subtype_2": 150, "subtype_3": 100}),
     ],
 )
 def test_label_tables_of_clam_are_read(clam: Path, name: str, expected: dict[str, int]) -> None:

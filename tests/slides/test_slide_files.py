@@ -1,5 +1,6 @@
 """Slides are found, named, told apart and opened; what cannot be opened says why and what to do."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,18 @@ def test_tiny_files_are_told_apart(tmp_path: Path) -> None:
         (tmp_path / "a.svs").write_bytes(content)
         digests.add(identify(tmp_path / "a.svs"))
     assert len(digests) == 4
+
+
+@pytest.mark.parametrize("set_aside", [True, False])
+def test_a_slides_error_survives_the_way_between_processes(set_aside: bool) -> None:
+    error = SlideError("E_OPEN", "it is damaged", remedy="copy it again", set_aside=set_aside)
+    back = pickle.loads(pickle.dumps(error))
+    assert isinstance(back, SlideError)
+    assert (back.code, back.message, back.remedy, back.set_aside) == (
+        "E_OPEN",
+        "it is damaged",
+        "copy it again",
+        set_aside,
+    )
+    assert str(back) == "it is damaged"
+    assert (SlideError.exit_code, back.exit_code) == (1, 1)

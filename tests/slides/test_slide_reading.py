@@ -56,7 +56,9 @@ def test_the_best_level_is_read_not_always_level_0(tmp_path: Path) -> None:
         slide.read_at((0, 0), (64, 64), (64, 64))
         slide.read_at((0, 0), (64, 64), (16, 16))
         slide.read_at((0, 0), (64, 64), (8, 8))
-    assert levels == [0, 1, 1]
+        slide.read_at((0, 0), (60, 60), (20, 20))  # level 1 would be too coarse
+        slide.read_at((0, 0), (64, 32), (16, 16))  # and here for one of the sides
+    assert levels == [0, 1, 1, 0, 0]
 
 
 def test_outside_of_the_slide_it_is_white(asymmetric_slide: Path) -> None:

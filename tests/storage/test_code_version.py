@@ -10,7 +10,11 @@ from sammil_cli.storage import code
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for name, text in (("slides/a.py", "A = 1\n"), ("slides/formats/b.py", "B = 2\n"), ("tissue/c.py", "C = 3\n")):
+    for name, text in (
+        ("slides/a.py", "A = 1\nZ = 2\n"),
+        ("slides/formats/b.py", "B = 2\n"),
+        ("tissue/c.py", "C = 3\n"),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(text.encode())
     monkeypatch.setattr(code, "PACKAGE", tmp_path)
@@ -43,14 +47,20 @@ def test_a_renamed_and_a_new_file_change_the_version(package: Path) -> None:
 def test_order_line_ends_and_other_files_do_not_matter(package: Path) -> None:
     before = version("slides", "tissue")
     assert version("tissue", "slides") == before
-    (package / "slides" / "a.py").write_bytes(b"A = 1\r\n")
+    (package / "slides" / "a.py").write_bytes(b"A = 1\r\nZ = 2\r\n")
     (package / "slides" / "notes.txt").write_text("not code")
     assert version("slides", "tissue") == before
 
 
-def test_the_folders_that_the_stages_name_are_there() -> None:
-    from sammil_cli.stages import extract, patch, sam, segment
+def test_a_single_file_is_a_place_too(package: Path) -> None:
+    one = version("slides/a.py")
+    (package / "slides" / "formats" / "b.py").write_bytes(b"B = 9\n")
+    assert version("slides/a.py") == one
+    (package / "slides" / "a.py").write_bytes(b"A = 9\n")
+    assert version("slides/a.py") != one
 
-    for stage in (segment, patch, sam, extract):
-        for folder in stage.CODE:
-            assert list((code.PACKAGE / folder).glob("*.py")), f"{stage.__name__} names {folder}"
+
+def test_a_place_that_is_not_there_is_an_error_not_nothing(package: Path) -> None:
+    for place in ("silde", "slides/none.py"):
+        with pytest.raises(FileNotFoundError):
+            version("slides", place)

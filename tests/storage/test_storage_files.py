@@ -50,6 +50,15 @@ def test_nothing_is_at_the_path_before_the_block_ends(tmp_path: Path) -> None:
     assert path.read_text() == "content"
 
 
+def test_another_link_to_the_old_file_keeps_its_content(tmp_path: Path) -> None:
+    # DVC may link outputs into its cache, which must never change.
+    (tmp_path / "cache").write_text("old")
+    (tmp_path / "out.csv").hardlink_to(tmp_path / "cache")
+    write_text(tmp_path / "out.csv", "new")
+    assert (tmp_path / "cache").read_text() == "old"
+    assert (tmp_path / "out.csv").read_text() == "new"
+
+
 def test_files_get_the_permissions_that_the_user_asks_for(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

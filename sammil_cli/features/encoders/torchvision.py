@@ -6,8 +6,9 @@ import torch
 from torchvision.models import get_model, list_models
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.features.encoder import TorchEncoder, load_state
+from sammil_cli.features.encoder import TorchEncoder
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.state_dict import load_state
 
 _HEADS = ("fc", "classifier", "heads", "head")
 
@@ -42,7 +43,8 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
         if hasattr(model, head):
             setattr(model, head, torch.nn.Identity())
     # SqueezeNet and its like give a flattened feature map without their classifier; `features` gives the map itself.
-    module = getattr(model, "features", model)
+    # Swin has `features`, too, but with channels last and a norm and a permutation behind them: it is used whole.
+    module = model if hasattr(model, "permute") else getattr(model, "features", model)
     with torch.inference_mode():
         dim = module.eval()(torch.zeros(1, 3, input_px, input_px)).shape[1]
     return TorchEncoder(

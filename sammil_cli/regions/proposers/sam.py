@@ -11,6 +11,7 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from sammil_cli.errors import MissingError
 from sammil_cli.regions.region_map import Proposal
+from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import WeightFile, find_weights
 
 SETTINGS = (
@@ -64,8 +65,8 @@ def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
     path, sha256 = find_checkpoint(settings)
     model = sam_model_registry[settings["sam_model"]](checkpoint=None)
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, ValueError, KeyError) as error:
+        model.load_state_dict(load_state(path))
+    except RuntimeError as error:
         raise MissingError(
             f"{path} does not fit {settings['sam_model']}: {str(error).splitlines()[0]}",
             remedy="set sam_model to the model the checkpoint belongs to",

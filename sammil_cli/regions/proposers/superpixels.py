@@ -32,7 +32,12 @@ class Superpixels:
         """Canvas image (h, w, 3) and tissue (h, w) -> regions that tile the tissue, largest first."""
         count = max(1, round(tissue.sum() / self._area_px))
         pieces = slic(image, n_segments=count, mask=tissue, start_label=1, compactness=10, sigma=1, convert2lab=True)
+        pieces[tissue & (pieces == 0)] = pieces.max() + 1  # all of it where one superpixel was asked for
+        if pieces.max() < 2:
+            return [Proposal(mask=tissue)] if tissue.any() else []
         graph = rag_mean_color(rgb2lab(image), pieces)  # type: ignore[no-untyped-call]
+        if 0 in graph:
+            graph.remove_node(0)  # glass, or it would join pieces that do not touch
         labels_from_0 = cut_threshold(pieces, graph, self._merge)  # type: ignore[no-untyped-call]
         merged = np.asarray(labels_from_0) + 1
         merged[~tissue] = 0

@@ -1,0 +1,55 @@
+"""The patch grid on disk."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from sammil_cli.errors import InputError
+from sammil_cli.patches.file import read_patches, write_patches
+from sammil_cli.patches.grid import PatchGrid
+
+GRID = PatchGrid(
+    slide_id="s-1",
+    xy=np.array([[10, 6], [138, 6], [10, 134]], np.int32),
+    patch_px=64,
+    patch_mpp=0.5,
+    patch_px_level0=128,
+    slide_mpp=0.25,
+    slide_size_px=(640, 448),
+    bounds_px=(10, 6, 600, 400),
+)
+
+
+def test_a_grid_comes_back_as_it_was(tmp_path: Path) -> None:
+    write_patches(tmp_path / "a.h5", GRID, {"step": "patch"})
+    back = read_patches(tmp_path / "a.h5")
+    np.testing.assert_array_equal(back.xy, GRID.xy)
+    for name in ("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "slide_mpp", "slide_size_px", "bounds_px"):
+        assert getattr(back, name) == getattr(GRID, name), name
+
+
+def test_the_file_is_what_the_contract_says(tmp_path: Path) -> None:
+    write_patches(tmp_path / "a.h5", GRID, {"step": "patch"})
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert list(file) == ["xy"]
+        assert (file["xy"].dtype, file["xy"].shape) == (np.int32, (3, 2))
+        assert set(file.attrs) == {
+            *("kind", "schema", "provenance", "slide_id", "patch_px", "patch_mpp", "patch_px_level0"),
+            *("slide_mpp", "slide_size_px", "bounds_px"),
+        }
+        assert (file.attrs["kind"], file.attrs["schema"]) == ("patches", 1)
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.h5", "b.h5"):
+        write_patches(tmp_path / name, GRID, {"step": "patch"})
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_a_grid_of_clam_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "clam.h5", "w") as file:
+        file["coords"] = GRID.xy
+    with pytest.raises(InputError, match="no patches file"):
+        read_patches(tmp_path / "clam.h5")

@@ -1,0 +1,168 @@
+"""Real slides: each opens, or says why not; the chain runs up to bags."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from sammil_cli import choices
+from sammil_cli.errors import SlideError
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_features, read_bag, write_bag
+from sammil_cli.patches.grid import make_grid
+from sammil_cli.patches.images import batches
+from sammil_cli.regions.membership import find_members, smallest_region
+from sammil_cli.regions.propose import propose_regions
+from sammil_cli.slides.files import find_slides, open_slide
+from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.segment import TissueSpec, segment
+
+SPEC = TissueSpec(
+    segmenter="saturation",
+    mpp=8.0,
+    threshold=8,
+    median_um=60.0,
+    close_um=30.0,
+    min_area_um2=250_000.0,
+    min_hole_um2=60_000.0,
+    max_holes=8,
+)
+
+# file: (level-0 size, µm per pixel) or the code it is set aside with
+OUTCOMES: dict[str, tuple[tuple[int, int], float] | str] = {
+    "CMU-1-Saved-1_16.mrxs": "E_OPEN",  # its data folder is not there
+    "CMU-1-Small-Region.svs": ((2220, 2967), 0.499),
+    "TCGA-CR-7395-01A-01-TS1.svs": "E_MPP",
+    "broken.svs": "E_OPEN",
+    "c16_tumor_001_level5.tif": "E_MPP",
+    "camelyon_multiframe.dcm": ((1152, 700), 28.9685),
+    "kidney-48-5.tif": "E_OPEN",  # striped, not tiled
+    "small_HE_levels.tiff": "E_MPP",  # 72 dpi
+    "small_dicom.dcm": "E_OPEN",
+    "smalltif.tif": "E_OPEN",  # striped, not tiled
+    "openslide-fixtures/boxes.tiff": "E_MPP",  # 72 dpi
+    "openslide-fixtures/boxes_0.dcm": ((16, 16), 0.499),
+    "openslide-fixtures/boxes_1.dcm": ((16, 16), 0.499),
+    "openslide-fixtures/small.svs": ((16, 16), 0.499),
+    "openslide-fixtures/unopenable.tiff": "E_OPEN",
+    "openslide-fixtures/unreadable.svs": "E_READ",
+}
+IGNORED = {".json": 1, ".png": 1, ".qptiff": 1}
+
+
+@pytest.fixture(scope="module")
+def slides(real_data: Path) -> Path:
+    folder = real_data / "slides"
+    if not folder.is_dir():
+        pytest.skip(f"no slides in {real_data}")
+    return folder
+
+
+def test_the_table_of_outcomes_names_every_slide(slides: Path) -> None:
+    found = find_slides(slides)
+    assert {path.relative_to(slides).as_posix() for path in found.paths.values()} == set(OUTCOMES)
+    assert found.ignored == IGNORED
+
+
+@pytest.mark.parametrize("name", [name for name, outcome in OUTCOMES.items() if not isinstance(outcome, str)])
+def test_a_good_slide_opens_and_can_be_read(slides: Path, name: str) -> None:
+    size, mpp = OUTCOMES[name]
+    with open_slide(slides / name) as slide:
+        assert slide.size_px == size
+        assert slide.mpp == pytest.approx(mpp, abs=1e-4)
+        assert slide.mpp_source == "openslide.mpp-x"
+        image = slide.read_at((size[0] // 2, size[1] // 2), (8, 6), (8, 6))
+    assert image.shape == (6, 8, 3)
+    assert 0 < image.mean() < 255
+
+
+@pytest.mark.parametrize("name", [name for name, outcome in OUTCOMES.items() if isinstance(outcome, str)])
+def test_a_bad_slide_is_set_aside_with_its_code_and_remedy(slides: Path, name: str) -> None:
+    with pytest.raises(SlideError) as caught, open_slide(slides / name) as slide:
+        slide.thumbnail(slide.mpp)
+    assert caught.value.code == OUTCOMES[name]
+    assert caught.value.set_aside
+    assert caught.value.message
+    assert caught.value.remedy
+
+
+def test_a_resolution_of_the_users_own_opens_slides_that_do_not_say_theirs(slides: Path) -> None:
+    for name in ("TCGA-CR-7395-01A-01-TS1.svs", "small_HE_levels.tiff"):
+        with open_slide(slides / name, 0.5) as slide:
+            assert (slide.mpp, slide.mpp_source) == (0.5, "slides.csv")
+    with open_slide(slides / "TCGA-CR-7395-01A-01-TS1.svs", 0.5) as slide:
+        assert slide.size_px == (4443, 3567)
+        assert len(slide.reader.downsamples) == 2
+
+
+def tissue_of(path: Path, mpp: float | None = None) -> TissueMask:
+    with open_slide(path, mpp) as slide:
+        return segment(slide, SPEC)[0]
+
+
+def test_the_whole_metastasis_slide_has_a_plausible_tissue_mask(slides: Path) -> None:
+    mask = tissue_of(slides / "c16_tumor_001_level5.tif", 7.776)
+    # 23.9 x 55.7 mm of glass with several pieces of lymph nodes in fat: some 130 mm² of 1331 mm².
+    assert 100e6 < mask.area_um2 < 200e6
+    assert mask.polygons.is_valid
+    assert 2 <= len(mask.polygons.geoms) <= 40
+    x, y, width, height = mask.box_px
+    assert x >= 0
+    assert y >= 0
+    assert x + width <= 3072
+    assert y + height <= 7168
+    # The pathologists' outlines of the metastases, drawn on the whole slide, lie in the tissue.
+    annotation = json.loads((slides / "c16_tumor_001_annotation.json").read_text())
+    lesions = [shapely.Polygon(np.array(part["vertices"]) / 32).buffer(0) for part in annotation["positive"]]
+    area = sum(lesion.area for lesion in lesions)
+    assert area > 1000
+    assert sum(lesion.intersection(mask.polygons).area for lesion in lesions) > 0.97 * area
+
+
+def test_a_real_slide_goes_through_the_chain_to_a_bag(slides: Path, tmp_path: Path) -> None:
+    path = slides / "CMU-1-Small-Region.svs"
+    tissue = tissue_of(path)
+    whole_um2 = 2220 * 2967 * 0.499**2
+    assert 0.3 * whole_um2 < tissue.area_um2 < whole_um2
+    grid = make_grid(tissue, patch_px=128, patch_mpp=1.0, min_tissue=0.25)
+    assert grid.patch_px_level0 == 257  # 128 / 0.499
+    proposer = choices.load(choices.PROPOSERS, "superpixels")
+    encoder = choices.load(choices.ENCODERS, "texture").build(weights=None, device="cpu", backbone=None, input_px=224)
+    with open_slide(path) as slide:
+        made = proposer.make({"superpixel_area_px": 1500, "superpixel_merge": 6.0}, "cpu")
+        regions, image = propose_regions(slide, tissue, made, 1024)
+        reading = batches(slide, grid, encoder.prepare, batch_size=16, threads=2)
+        features = np.concatenate([encoder.encode(batch) for batch in reading])
+    assert regions.canvas.downsample == 4
+    assert image.shape[:2] == regions.canvas.size_px[::-1]
+    assert 5 < len(regions) < 400
+    members = find_members(regions, grid.xy, grid.patch_px_level0, 0.0)
+    group_features, group_region = mean_group_features(features, members)
+    region = smallest_region(members, regions.area_px, len(grid.xy))
+    bag = FeatureBag(
+        slide_id=grid.slide_id,
+        features=features,
+        xy=grid.xy,
+        region=region,
+        region_area=regions.area_px,
+        region_area_um2=regions.area_um2,
+        group_features=group_features,
+        group_region=group_region,
+        members=members,
+        encoder=EncoderFacts(
+            name=encoder.name,
+            weights_sha256=None,
+            dim=encoder.dim,
+            patch_px=grid.patch_px,
+            patch_mpp=grid.patch_mpp,
+            patch_px_level0=grid.patch_px_level0,
+        ),
+    )
+    write_bag(tmp_path / "bag.h5", bag, {"step": "extract"})
+    back = read_bag(tmp_path / "bag.h5")
+    assert 30 < len(back.features) <= (2220 // 257) * (2967 // 257)
+    assert np.isfinite(back.features).all()
+    assert (back.features.std(axis=0) > 0.05).mean() > 0.5  # patches differ in most features
+    assert (back.region >= 0).all()  # superpixels tile the tissue, and every patch holds some
+    assert len(back.group_features) == len(back.group_region) == (members.size > 0).sum()

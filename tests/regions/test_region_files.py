@@ -1,0 +1,193 @@
+"""Regions on disk: small, exact, in level-0 pixels for QuPath, and to look at."""
+
+import json
+import pickle
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import shapely
+from numpy.typing import NDArray
+
+from sammil_cli.errors import InputError
+from sammil_cli.regions.file import (
+    draw_regions,
+    read_regions,
+    write_overlay,
+    write_region_polygons,
+    write_regions,
+)
+from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
+
+ORIGIN, DOWNSAMPLE = (100, 40), 8.0
+
+
+def map_of(*masks: NDArray[np.bool_]) -> RegionMap:
+    height, width = masks[0].shape
+    canvas = Canvas(origin_px=ORIGIN, downsample=DOWNSAMPLE, size_px=(width, height), mpp=4.0)
+    proposals = [Proposal(mask=m, predicted_iou=1 - i / 100, stability=0.5 + i / 100) for i, m in enumerate(masks)]
+    return build("s-1", canvas, proposals)
+
+
+def painted(*boxes: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """Boxes x, y, width, height on a canvas of 40 x 24; a later box takes away what is there."""
+    mask = np.zeros((24, 40), bool)
+    for x, y, width, height in boxes:
+        mask[y : y + height, x : x + width] ^= True
+    return mask
+
+
+def ellipses(count: int, width: int, height: int) -> list[NDArray[np.bool_]]:
+    rng = np.random.default_rng(0)
+    masks = []
+    for _ in range(count):
+        canvas = np.zeros((height, width), np.uint8)
+        centre = tuple(int(v) for v in rng.integers((0, 0), (width, height)))
+        axes = tuple(int(v) for v in rng.integers(10, 160, 2))
+        cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+        masks.append(canvas > 0)
+    return masks
+
+
+def test_a_map_comes_back_as_it_was(tmp_path: Path) -> None:
+    regions = map_of(*ellipses(12, 300, 200))
+    write_regions(tmp_path / "a.h5", regions, {"step": "sam"})
+    back = read_regions(tmp_path / "a.h5")
+    assert (back.slide_id, back.canvas) == ("s-1", regions.canvas)
+    for name in ("runs", "offsets", "area_px", "box", "predicted_iou", "stability", "label_map"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(regions, name))
+        assert getattr(back, name).dtype == getattr(regions, name).dtype, name
+
+
+def test_a_map_without_regions_comes_back_too(tmp_path: Path) -> None:
+    canvas = Canvas(origin_px=ORIGIN, downsample=1.0, size_px=(5, 3), mpp=0.5)
+    write_regions(tmp_path / "a.h5", build("s", canvas, []), {"step": "sam"})
+    assert len(read_regions(tmp_path / "a.h5")) == 0
+
+
+def test_the_file_is_what_the_contract_says(tmp_path: Path) -> None:
+    write_regions(tmp_path / "a.h5", map_of(*ellipses(5, 60, 50)), {"step": "sam"})
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert set(file) == {
+            *("runs", "offsets", "area_px", "area_um2", "box", "predicted_iou", "stability", "label_map")
+        }
+        assert file["area_um2"][0] == file["area_px"][0] * 16
+        assert file["label_map"].shape == (50, 60)
+        assert file["label_map"].compression == "gzip"
+        assert file.attrs["kind"] == "regions"
+        assert tuple(file.attrs["canvas_origin_px"]) == ORIGIN
+        assert tuple(file.attrs["canvas_size_px"]) == (60, 50)
+        assert (file.attrs["canvas_downsample"], file.attrs["canvas_mpp"]) == (8.0, 4.0)
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.h5", "b.h5"):
+        write_regions(tmp_path / name, map_of(*ellipses(5, 60, 50)), {"step": "sam"})
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_the_file_is_a_hundred_times_smaller_than_pickled_masks(tmp_path: Path) -> None:
+    masks = ellipses(60, 1000, 800)
+    write_regions(tmp_path / "a.h5", map_of(*masks), {"step": "sam"})
+    assert (tmp_path / "a.h5").stat().st_size * 100 < len(pickle.dumps(masks))
+
+
+def test_a_patch_file_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["kind"] = "patches"
+    with pytest.raises(InputError, match=r"no regions file \(patches\)"):
+        read_regions(tmp_path / "a.h5")
+
+
+def polygons(path: Path, regions: RegionMap, offset: tuple[int, int] = (0, 0)) -> list[dict[str, object]]:
+    write_region_polygons(path, regions, offset, {"step": "sam"})
+    features: list[dict[str, object]] = json.loads(path.read_text())["features"]
+    return features
+
+
+def level0(x: float, y: float, right: float, bottom: float) -> tuple[float, ...]:
+    return tuple(v * DOWNSAMPLE + o for v, o in zip((x, y, right, bottom), ORIGIN * 2, strict=True))
+
+
+def test_polygons_lie_in_level_0_pixels_along_the_border_pixels(tmp_path: Path) -> None:
+    # Columns 4-13, rows 2-7; their centres run from 4.5 to 13.5 and from 2.5 to 7.5.
+    (feature,) = polygons(tmp_path / "a.geojson", map_of(painted((4, 2, 10, 6))))
+    assert shapely.geometry.shape(feature["geometry"]).bounds == level0(4.5, 2.5, 13.5, 7.5)
+    (shifted,) = polygons(tmp_path / "b.geojson", map_of(painted((4, 2, 10, 6))), offset=(90, 7))
+    moved = shapely.transform(shapely.geometry.shape(shifted["geometry"]), lambda points: points + np.array([90, 7]))
+    assert moved.bounds == level0(4.5, 2.5, 13.5, 7.5)
+
+
+def test_polygons_carry_what_qupath_and_people_need(tmp_path: Path) -> None:
+    first, second = polygons(tmp_path / "a.geojson", map_of(painted((4, 2, 10, 6)), painted((20, 10, 7, 5))))
+    assert first["properties"] == {
+        "objectType": "annotation",
+        "classification": {"name": "Region"},
+        "measurements": {"region": 0, "area_um2": 960.0, "predicted_iou": 1.0, "stability": 0.5},
+    }
+    assert second["properties"]["measurements"]["region"] == 1  # type: ignore[index]
+
+
+def test_holes_and_pieces_of_a_region_stay(tmp_path: Path) -> None:
+    mask = painted((2, 2, 16, 14), (6, 5, 5, 4), (25, 3, 8, 9))
+    (feature,) = polygons(tmp_path / "a.geojson", map_of(mask))
+    shape = shapely.geometry.shape(feature["geometry"])
+    assert shape.is_valid
+    assert sorted(len(part.interiors) for part in shape.geoms) == [0, 1]
+
+
+def test_all_polygons_are_valid_and_cover_their_regions(tmp_path: Path) -> None:
+    masks = ellipses(25, 120, 90)
+    rng = np.random.default_rng(4)
+    masks += [mask & (rng.random(mask.shape) < 0.9) for mask in masks[:5]]  # ragged ones
+    regions = map_of(*masks)
+    ys, xs = np.mgrid[:90, :120] + 0.5
+    for region, feature in enumerate(polygons(tmp_path / "a.geojson", regions)):
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert shape.is_valid
+        assert not shape.is_empty
+        centres = shapely.contains_xy(shape.buffer(0.51 * DOWNSAMPLE), xs * 8 + 100, ys * 8 + 40)
+        mask = regions.mask(region)
+        assert (centres & mask).sum() > 0.97 * mask.sum()
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [[(5, 3, 1, 1)], [(5, 3, 2, 1)], [(5, 3, 9, 1)], [(5, 3, 1, 9)], [(5, 3, 6, 1), (5, 4, 1, 5)]],
+    ids=["pixel", "pair", "row", "column", "corner"],
+)
+def test_a_region_that_is_a_thread_of_pixels_has_a_polygon_too(
+    tmp_path: Path, boxes: list[tuple[int, int, int, int]]
+) -> None:
+    mask = painted(*boxes)
+    (feature,) = polygons(tmp_path / "a.geojson", map_of(mask))
+    shape = shapely.geometry.shape(feature["geometry"])
+    assert shape.area > 0
+    assert shape.is_valid
+    x, y, right, bottom = shape.bounds
+    assert level0(5, 3, 5, 3)[0] <= x < right <= level0(0, 0, 14, 0)[2]
+    assert level0(5, 3, 5, 3)[1] <= y < bottom <= level0(0, 0, 0, 12)[3]
+
+
+def test_the_overlay_has_the_canvas_size_and_tints_regions_only(tmp_path: Path) -> None:
+    image = np.full((24, 40, 3), 200, np.uint8)
+    regions = map_of(painted((4, 2, 10, 6)), painted((20, 10, 7, 5)))
+    write_overlay(tmp_path / "a.png", image, regions)
+    picture = cv2.imread(str(tmp_path / "a.png"))[..., ::-1]
+    assert picture.shape == (24, 40, 3)
+    assert (picture[20, 2] == 200).all()
+    assert (picture[4, 8] != 200).any()
+    assert (picture[12, 23] != picture[4, 8]).any()
+    assert (picture[4, 4] == 30).all()  # the border
+    np.testing.assert_array_equal(picture, draw_regions(image, regions.label_map))
+
+
+def test_a_region_keeps_its_colour_when_others_go() -> None:
+    image = np.full((24, 40, 3), 200, np.uint8)
+    labels = np.full((24, 40), -1, np.int32)
+    labels[2:8, 4:14] = 0
+    alone = draw_regions(image, labels)
+    labels[10:15, 20:27] = 1
+    assert (draw_regions(image, labels)[4, 8] == alone[4, 8]).all()

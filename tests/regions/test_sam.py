@@ -1,0 +1,152 @@
+"""The SAM proposer, with the official classes at reduced depth and random weights."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sammil_cli.errors import MissingError
+from sammil_cli.regions.proposers import sam
+
+
+@pytest.fixture(autouse=True)
+def _empty_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMMIL_WEIGHTS", str(tmp_path / "named"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def picture() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    image = np.random.default_rng(0).integers(120, 255, (60, 90, 3), dtype=np.uint8)
+    image[10:40, 20:70] //= 2
+    tissue = np.zeros((60, 90), bool)
+    tissue[5:45, 15:75] = True
+    return image, tissue
+
+
+def test_masks_become_proposals_with_their_scores(tiny_sam: dict[str, Any]) -> None:
+    proposer = sam.make(tiny_sam, "cpu")
+    assert proposer.weights_sha256 == tiny_sam["sam_checkpoint_sha256"]
+    image, tissue = picture()
+    found = proposer.propose(image, tissue)
+    assert found
+    for proposal in found:
+        assert proposal.mask.shape == (60, 90)
+        assert proposal.mask.dtype == bool
+        assert (proposal.mask & tissue).any()
+        assert np.isfinite([proposal.predicted_iou, proposal.stability]).all()
+
+
+def test_records_keep_their_order_and_those_beside_the_tissue_are_dropped(
+    tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, tissue = picture()
+    boxes = [((0, 5), (0, 90)), ((10, 20), (30, 40)), ((44, 60), (70, 90)), ((0, 60), (0, 90))]
+    records = []
+    for score, (rows, columns) in enumerate(boxes):
+        mask = np.zeros((60, 90), bool)
+        mask[slice(*rows), slice(*columns)] = True
+        records.append({"segmentation": mask, "predicted_iou": score / 10, "stability_score": 1 - score / 10})
+    proposer = sam.make(tiny_sam, "cpu")
+    monkeypatch.setattr(proposer._generator, "generate", lambda shown: records if shown is image else [])
+    found = proposer.propose(image, tissue)
+    assert [(p.predicted_iou, p.stability) for p in found] == [(0.1, 0.9), (0.2, 0.8), (0.3, 0.7)]
+    np.testing.assert_array_equal(found[0].mask, records[1]["segmentation"])
+
+
+def test_the_settings_reach_the_generator(tiny_sam: dict[str, Any]) -> None:
+    settings = tiny_sam | {
+        "sam_points_per_side": 6,
+        "sam_pred_iou_thresh": 0.61,
+        "sam_stability_thresh": 0.62,
+        "sam_crop_layers": 1,
+        "sam_crop_points_downscale": 2,
+    }
+    generator = sam.make(settings, "cpu")._generator
+    assert (generator.pred_iou_thresh, generator.stability_score_thresh) == (0.61, 0.62)
+    assert generator.crop_n_layers == 1
+    assert [len(points) for points in generator.point_grids] == [36, 9]
+
+
+def test_missing_weights_name_the_places_and_the_variable(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
+    with pytest.raises(MissingError) as caught:
+        sam.make(tiny_sam | {"sam_checkpoint": None, "sam_checkpoint_sha256": None}, "cpu")
+    assert str(tmp_path / "named" / "sam_vit_b_01ec64.pth") in caught.value.message
+    assert str(tmp_path / "cache") in caught.value.message
+    assert "SAMMIL_WEIGHTS" in caught.value.remedy
+    assert "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth" in caught.value.remedy
+
+
+def test_a_checkpoint_that_is_not_the_pinned_one_is_refused(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
+    with pytest.raises(MissingError, match="is not the published file") as caught:
+        sam.make(tiny_sam | {"sam_checkpoint_sha256": "0" * 64}, "cpu")
+    assert "fetch it again" in caught.value.remedy
+    with pytest.raises(MissingError, match=sam.WEIGHTS["vit_b"].sha256):
+        sam.make(tiny_sam | {"sam_checkpoint_sha256": None}, "cpu")  # then it has to be the published one
+
+
+def test_a_checkpoint_is_found_in_the_named_folder(
+    tmp_path: Path, tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = Path(tiny_sam["sam_checkpoint"]).read_bytes()
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "sam_vit_b_01ec64.pth").write_bytes(content)
+    pinned = sam.WEIGHTS["vit_b"]
+    monkeypatch.setitem(
+        sam.WEIGHTS,
+        "vit_b",
+        type(pinned)(
+            file_name=pinned.file_name, url=pinned.url, sha256=hashlib.sha256(content).hexdigest(), licence="x"
+        ),
+    )
+    settings = tiny_sam | {"sam_checkpoint": None, "sam_checkpoint_sha256": None}
+    assert sam.find_checkpoint(settings)[0] == tmp_path / "named" / "sam_vit_b_01ec64.pth"
+    assert sam.make(settings, "cpu").weights_sha256 == hashlib.sha256(content).hexdigest()
+
+
+def own(tiny_sam: dict[str, Any], path: Path) -> dict[str, Any]:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return tiny_sam | {"sam_checkpoint": str(path), "sam_checkpoint_sha256": sha256}
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
+    torch.save({"image_encoder.pos_embed": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(MissingError, match="does not fit vit_b") as caught:
+        sam.make(own(tiny_sam, tmp_path / "other.pth"), "cpu")
+    assert "sam_model" in caught.value.remedy
+
+
+class Bomb:
+    """Unpickling it would make the file that it names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_checkpoint_that_carries_code_is_refused_and_nothing_is_run(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
+    torch.save({"model": Bomb(tmp_path / "executed")}, tmp_path / "bomb.pth")
+    with pytest.raises(MissingError):
+        sam.make(own(tiny_sam, tmp_path / "bomb.pth"), "cpu")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>please log in</html>", b"PK\x03\x04cut off"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, tiny_sam: dict[str, Any], content: bytes) -> None:
+    (tmp_path / "bad.pth").write_bytes(content)
+    with pytest.raises(MissingError):
+        sam.make(own(tiny_sam, tmp_path / "bad.pth"), "cpu")
+
+
+def test_the_published_checkpoints_are_pinned() -> None:
+    assert {name: pinned.sha256[:8] for name, pinned in sam.WEIGHTS.items()} == {
+        "vit_h": "a7bf3b02",
+        "vit_l": "3adcc431",
+        "vit_b": "ec2df627",
+    }
+    assert all(pinned.url.endswith(pinned.file_name) for pinned in sam.WEIGHTS.values())

@@ -1,0 +1,162 @@
+"""Metrics, thresholds and curves by hand; the check values of METHODS §1."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from sammil_cli.report.metrics import (
+    confusion,
+    decide,
+    fold_metrics,
+    mean_curve,
+    over_folds,
+    pr_points,
+    roc_points,
+    validation_threshold,
+    youden_threshold,
+)
+
+LABELS = np.array([0, 0, 0, 1, 1, 1, 0, 1])
+SCORES = np.array([0.1, 0.4, 0.35, 0.8, 0.3, 0.9, 0.6, 0.55])
+
+
+def two(scores: np.ndarray) -> np.ndarray:
+    """Probabilities of both classes from those of class 1."""
+    return np.stack([1 - scores, scores], axis=1)
+
+
+def test_the_threshold_is_the_first_of_the_best() -> None:
+    # TPR - FPR is 2/4 - 0 at 0.8 and 3/4 - 1/4 at 0.55: the first one counts.
+    assert youden_threshold(LABELS, SCORES) == 0.8
+
+
+def test_the_check_values_of_the_published_protocol() -> None:
+    predicted = decide(two(SCORES), youden_threshold(LABELS, SCORES))
+    assert predicted.tolist() == [0, 0, 0, 1, 0, 1, 0, 0]  # precision 1.0, recall 0.5
+    found = fold_metrics(LABELS, two(SCORES), predicted)
+    assert found == pytest.approx({"accuracy": 0.75, "auc": 0.75, "f1": 2 / 3})
+
+
+def test_the_threshold_for_other_slides_is_midway_to_the_next_lower_score() -> None:
+    assert validation_threshold(LABELS, SCORES) == pytest.approx(0.7)
+    assert decide(two(SCORES), 0.7).tolist() == decide(two(SCORES), 0.8).tolist()
+
+
+def test_the_lowest_score_as_threshold_has_no_lower_neighbour() -> None:
+    labels, scores = np.array([1, 1, 0]), np.array([0.7, 0.7, 0.7])
+    assert youden_threshold(labels, scores) == 1.0  # no score separates: nobody is positive
+    assert 0.7 < validation_threshold(labels, scores) <= 1.0
+
+
+@pytest.mark.parametrize("labels", [[1, 1, 1], [0, 0, 0]])
+def test_one_class_gives_a_threshold_of_one_half(labels: list[int]) -> None:
+    scores = np.array([0.1, 0.2, 0.97])
+    assert youden_threshold(np.array(labels), scores) == 0.5
+
+
+def test_scores_that_are_upside_down_call_nobody_positive() -> None:
+    labels, scores = np.array([1, 0, 0]), np.array([0.1, 0.9, 0.8])
+    assert decide(two(scores), youden_threshold(labels, scores)).tolist() == [0, 0, 0]
+    assert decide(two(scores), validation_threshold(labels, scores)).tolist() == [0, 0, 0]
+
+
+def test_a_score_at_the_threshold_is_positive() -> None:
+    assert decide(two(np.array([0.29, 0.3, 0.31])), 0.3).tolist() == [0, 1, 1]
+
+
+def test_without_a_threshold_the_largest_probability_wins() -> None:
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.3, 0.3, 0.4]])
+    assert decide(probabilities, None).tolist() == [1, 0, 2]
+
+
+def test_metrics_of_three_classes_are_macro_means() -> None:
+    labels, predicted = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 1, 2, 0])
+    probabilities = np.eye(3)[predicted] * 0.7 + 0.1
+    found = fold_metrics(labels, probabilities, predicted)
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    # F1 by hand: class 0 P 1/2 R 1/2; class 1 P 1/2 R 1; class 2 P 1 R 1/2
+    assert found["f1"] == pytest.approx((1 / 2 + 2 / 3 + 2 / 3) / 3)
+
+
+def test_a_fold_of_one_class_has_no_auc() -> None:
+    found = fold_metrics(np.array([1, 1]), two(np.array([0.9, 0.2])), np.array([1, 0]))
+    assert math.isnan(found["auc"])
+    assert found["accuracy"] == 0.5
+
+
+def test_a_fold_without_a_positive_call_has_an_f1_of_0() -> None:
+    assert fold_metrics(np.array([0, 1]), two(np.array([0.2, 0.3])), np.array([0, 0]))["f1"] == 0.0
+
+
+def test_folds_are_summed_up_by_mean_and_population_sd() -> None:
+    found = over_folds([{"auc": 0.9, "f1": 0.5}, {"auc": 0.6, "f1": 0.5}, {"auc": 0.9, "f1": 0.8}])
+    assert found["auc"] == {"mean": 0.8, "sd": round(math.sqrt(0.02), 6)}
+    assert found["f1"] == {"mean": 0.6, "sd": round(math.sqrt(0.02), 6)}
+
+
+def test_folds_where_a_metric_is_not_defined_are_left_out_of_it() -> None:
+    found = over_folds([{"auc": math.nan, "f1": 0.2}, {"auc": 0.7, "f1": 0.4}])
+    assert found["auc"] == {"mean": 0.7, "sd": 0.0}
+    assert found["f1"] == {"mean": 0.3, "sd": 0.1}
+
+
+def test_a_metric_that_no_fold_defines_is_none() -> None:
+    assert over_folds([{"auc": math.nan}, {"auc": math.nan}]) == {"auc": {"mean": None, "sd": None}}
+
+
+def test_the_roc_curve_by_hand() -> None:
+    # Thresholds 0.9, 0.7, 0.4, 0.2 catch: 1 of 2 positives, 1 false of 2, the second positive, everything.
+    points = roc_points(np.array([1, 0, 1, 0]), np.array([0.9, 0.7, 0.4, 0.2]))
+    assert points == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
+
+
+def test_the_precision_recall_curve_by_hand_rises_in_recall() -> None:
+    points = pr_points(np.array([1, 0, 1, 0]), np.array([0.9, 0.7, 0.4, 0.2]))
+    assert points == [(0, 1), (0.5, 1), (0.5, 0.5), (1, pytest.approx(2 / 3)), (1, 0.5)]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_part_of_one_class_has_no_roc_curve(label: int) -> None:
+    assert roc_points(np.array([label] * 3), np.array([0.1, 0.5, 0.9])) == []
+
+
+def test_a_part_without_positives_has_no_precision_recall_curve() -> None:
+    assert pr_points(np.array([0, 0]), np.array([0.1, 0.5])) == []
+    assert pr_points(np.array([1, 1]), np.array([0.1, 0.5])) != []
+
+
+def test_the_confusion_table_has_true_classes_in_rows() -> None:
+    labels, predicted = np.array([0, 0, 0, 1, 2]), np.array([0, 1, 1, 1, 0])
+    assert confusion(labels, predicted, 3).tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_the_confusion_table_has_a_row_for_a_class_that_is_absent() -> None:
+    assert confusion(np.array([1, 1]), np.array([1, 0]), 3).tolist() == [[0, 0, 0], [1, 1, 0], [0, 0, 0]]
+
+
+def test_the_mean_of_two_straight_curves_by_hand() -> None:
+    curves = [("a", 0.0, 0.0), ("a", 1.0, 1.0), ("b", 0.0, 0.4), ("b", 0.5, 0.8), ("b", 1.0, 0.8)]
+    assert mean_curve(curves, steps=5) == [(0, 0.2), (0.25, 0.425), (0.5, 0.65), (0.75, 0.775), (1, 0.9)]
+
+
+def test_the_mean_of_no_curve_is_empty() -> None:
+    assert mean_curve([]) == []
+
+
+def test_a_curve_that_jumps_takes_its_last_value_there() -> None:
+    curve = [("a", x, y) for x, y in ((0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1))]
+    found = dict(mean_curve(curve, steps=3))
+    assert found == {0.0: 0.5, 0.5: 1.0, 1.0: 1.0}
+
+
+def test_a_step_stays_flat_until_it_jumps() -> None:
+    curve = [("a", x, y) for x, y in ((0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1))]
+    assert dict(mean_curve(curve, steps=5))[0.25] == 0.5
+
+
+def test_the_mean_roc_curve_of_one_fold_has_the_area_of_the_fold() -> None:
+    points = mean_curve([("a", x, y) for x, y in roc_points(LABELS, SCORES)], steps=1001)
+    area = sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in pairwise(points))
+    assert area == pytest.approx(0.75, abs=0.002)

@@ -1,0 +1,24 @@
+"""Workers that misbehave; run in processes of their own by test_per_slide.py."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sammil_cli.errors import InputError, SlideError
+
+
+def work(folder: Path, record: dict[str, Any], slide: str, behaviour: str) -> None:
+    """Writes `<slide>.txt`, or does what `behaviour` says."""
+    if behaviour == "crash":
+        os._exit(9)
+    if behaviour == "bug":
+        raise ZeroDivisionError("one over nothing")
+    if behaviour == "memory":
+        raise MemoryError
+    if behaviour == "input":
+        raise InputError("its file is damaged", remedy="write it again")
+    if behaviour == "set-aside":
+        raise SlideError("E_TEST", "it is upside down", remedy="turn it round")
+    if behaviour == "failed":
+        raise SlideError("E_TEST", "it went wrong", remedy="try again", set_aside=False)
+    (folder / f"{slide}.txt").write_text(f"{behaviour} {record['step']}", encoding="utf-8")

@@ -1,0 +1,95 @@
+"""Bundles: weights and facts that belong together, or a clear refusal. Round trips are in contracts/test_models.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from sammil_cli.errors import InputError
+from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.storage.files import sha256_file
+from sammil_cli.training.bundle import FACTS_FILE, WEIGHTS_FILE, BundleFacts, build_model, read_bundle, write_bundle
+
+SPEC = ModelSpec(dim=3, classes=2, group_features=False, dropout=0.1)
+FACTS = BundleFacts(
+    model="abmil",
+    model_options={"gated": True},
+    spec=SPEC,
+    classes=("normal", "tumour"),
+    threshold=0.25,
+    encoder=EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=128),
+    repeat=1,
+    fold=2,
+    seed=1023,
+    epoch=7,
+    val_auc=0.875,
+    provenance={"tool": "sammil"},
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    write_bundle(tmp_path / "fold", build_model("abmil", SPEC, {"gated": True}).state_dict(), FACTS)
+    return tmp_path / "fold"
+
+
+def test_a_bundle_is_two_files_and_the_facts_are_readable_by_people(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [FACTS_FILE, WEIGHTS_FILE]
+    facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    assert facts["classes"] == ["normal", "tumour"]
+    assert facts["threshold"] == 0.25
+    assert facts["spec"]["dropout"] == 0.1
+    assert facts["weights_sha256"] == sha256_file(folder / WEIGHTS_FILE)
+
+
+def test_a_read_bundle_is_ready_to_predict(folder: Path) -> None:
+    model, facts = read_bundle(folder, "cpu")
+    assert facts == FACTS
+    assert not model.training
+    assert model.attention_u is not None
+
+
+def test_the_same_weights_give_the_same_files(folder: Path, tmp_path: Path) -> None:
+    model, facts = read_bundle(folder, "cpu")
+    write_bundle(tmp_path / "again", model.state_dict(), facts)
+    for name in (WEIGHTS_FILE, FACTS_FILE):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_weights_that_are_not_contiguous_are_written(tmp_path: Path) -> None:
+    state = build_model("abmil", SPEC, {}).state_dict()
+    state = {name: value.T.contiguous().T if value.ndim == 2 else value for name, value in state.items()}
+    assert not state["feature.0.weight"].is_contiguous()
+    write_bundle(tmp_path / "fold", state, BundleFacts(**{**FACTS.__dict__, "model_options": {}}))
+    loaded = read_bundle(tmp_path / "fold", "cpu")[0].state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
+def test_a_missing_bundle_is_refused_with_the_command_that_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no trained model") as caught:
+        read_bundle(tmp_path / "nowhere", "cpu")
+    assert caught.value.remedy == "run: sammil train"
+
+
+def test_weights_of_another_bundle_are_refused(folder: Path) -> None:
+    damaged = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    damaged[-1] ^= 1
+    (folder / WEIGHTS_FILE).write_bytes(bytes(damaged))
+    with pytest.raises(InputError, match="not the file that was trained"):
+        read_bundle(folder, "cpu")
+
+
+def test_facts_without_weights_are_refused(folder: Path) -> None:
+    (folder / WEIGHTS_FILE).unlink()
+    with pytest.raises(InputError, match=WEIGHTS_FILE):
+        read_bundle(folder, "cpu")
+
+
+@pytest.mark.parametrize("text", ["", '{"model": "abm', "{}", "[]"])
+def test_damaged_facts_are_refused(folder: Path, text: str) -> None:
+    (folder / FACTS_FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=FACTS_FILE):
+        read_bundle(folder, "cpu")
