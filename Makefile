@@ -8,7 +8,8 @@ export DVC_NO_ANALYTICS := true
 
 demo: .venv/ready
 	dvc repro
-	sammil report
+	@dvc metrics show
+	@echo "report: $(CURDIR)/report/index.html   pictures: $(CURDIR)/report/slides/index.html"
 
 test: .venv/ready lint
 	pytest

@@ -108,7 +108,7 @@ def _per_slide(
     from sammil_cli.stages.per_slide import exit_code, summarise
     from sammil_cli.stages.pipeline import stage_module
 
-    console.set_up_logging(verbose)
+    console.set_up(verbose=verbose, quiet=as_json)
     rows = stage_module(stage).run(project, settings, options)
     if as_json:
         console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})
@@ -214,6 +214,8 @@ def visualize(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
+    patches: Annotated[Path, typer.Option(help="Patch grids.")] = Path("artifacts/patches"),
+    regions: Annotated[Path, typer.Option(help="Regions.")] = Path("artifacts/regions"),
     bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
     models: Annotated[Path, typer.Option(help="Trained folds.")] = Path("runs/models"),
     splits: Annotated[Path, typer.Option(help="The folds.")] = Path("runs/splits.csv"),
@@ -229,7 +231,16 @@ def visualize(
     from sammil_cli.stages.project import Project
 
     settings = _settings(params, assignments, "visualize", fail_over=_share(fail_over))
-    project = Project(slides=slides, bags=bags, models=models, splits=splits, lesions=lesions, pictures=out)
+    project = Project(
+        slides=slides,
+        patches=patches,
+        regions=regions,
+        bags=bags,
+        models=models,
+        splits=splits,
+        lesions=lesions,
+        pictures=out,
+    )
     options = _options("cpu", workers, only)
     _per_slide("visualize", project, settings, options, out, as_json=as_json, verbose=verbose)
 
@@ -261,7 +272,7 @@ def convert_legacy(
     from sammil_cli.stages.per_slide import exit_code, summarise
     from sammil_cli.stages.project import Project
 
-    console.set_up_logging(verbose)
+    console.set_up(verbose=verbose, quiet=as_json)
     settings = _settings(params, assignments, "extract", fail_over=_share(fail_over))
     layout = stage.find_layout(source, features, segments, coords, process_list, require_segments=need_segments)
     listing = Project().process_lists / "convert-legacy.csv"
@@ -294,12 +305,12 @@ def train(
     verbose: VerboseOption = False,
 ) -> None:
     """Train a model per fold; epoch and threshold are chosen on validation."""
+    settings = _settings(params, assignments, "train")
     from sammil_cli import console
     from sammil_cli.stages import train as stage
     from sammil_cli.stages.project import Project
 
-    console.set_up_logging(verbose)
-    settings = _settings(params, assignments, "train")
+    console.set_up(verbose=verbose, quiet=as_json)
     project = Project(
         bags=bags,
         labels=labels,
@@ -326,12 +337,12 @@ def evaluate(
     verbose: VerboseOption = False,
 ) -> None:
     """Judge every fold on its test part: predictions, metrics, curves, a report page."""
+    settings = _settings(params, assignments, "evaluate")
     from sammil_cli import console
     from sammil_cli.stages import evaluate as stage
     from sammil_cli.stages.project import Project
 
-    console.set_up_logging(verbose)
-    settings = _settings(params, assignments, "evaluate")
+    console.set_up(verbose=verbose, quiet=as_json)
     project = Project(
         bags=bags,
         labels=labels,
@@ -355,10 +366,12 @@ def demo(
     workers: WorkersOption = None,
 ) -> None:
     """Draw the demo cohort: slides, labels and the lesions that a heatmap should find."""
+    settings = _settings(params, assignments, "cohort")
+    from sammil_cli import console
     from sammil_cli.stages import cohort as stage
     from sammil_cli.stages.project import Project
 
-    settings = _settings(params, assignments, "cohort")
+    console.set_up()
     project = Project(slides=out / "slides", labels=out / "labels.csv", lesions=out / "lesions")
     stage.run(project, settings, _options("cpu", workers, None))
 
@@ -373,6 +386,8 @@ def init(
     dvc: Annotated[bool, typer.Option("--dvc/--no-dvc", help="Set up Git and DVC.")] = True,
 ) -> None:
     """Start a project for your own slides."""
+    from sammil_cli import console
     from sammil_cli.stages import init as stage
 
+    console.set_up()
     stage.run(folder, preset, update=update, dvc=dvc)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from sammil_cli.errors import InputError
 
@@ -17,7 +17,15 @@ Share = float
 class StageSettings(BaseModel):
     """Base of all settings: unknown keys are refused, values are checked and never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic takes true for 1; in a settings file it is a slip."""
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("true and false are no numbers or words")
+        return value
 
 
 def _field(default: Any, text: str, **limits: Any) -> Any:

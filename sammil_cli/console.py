@@ -1,40 +1,29 @@
-"""Progress, tables and logging: the only place with rich."""
+"""What the user sees: progress, tables, messages, logs. The only place with rich, which is imported when it is shown."""
 
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
-_out = Console()
-_err = Console(stderr=True)
+_state = {"quiet": False}
 
 
-def set_up_logging(verbose: bool) -> None:
-    """Logs go to stderr: warnings, or everything that sammil says with `verbose`."""
-    handler = RichHandler(console=_err, show_path=False, log_time_format="[%X]")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+def set_up(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Logs go to stderr: warnings, or everything that sammil says with `verbose`. `quiet` leaves stdout to JSON."""
+    _state["quiet"] = quiet
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("sammil_cli").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 class Bar:
-    """A progress bar with the time left; on a stream that is no terminal it says nothing."""
+    """A progress bar with the time left."""
 
-    def __init__(self, bar: Progress, task: TaskID) -> None:
+    def __init__(self, bar: "Progress", task: "TaskID") -> None:
         self._bar, self._task = bar, task
 
     def advance(self, item: str) -> None:
@@ -48,7 +37,18 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(total: int, title: str) -> Iterator[Bar]:
-    """Shows a bar on stderr while the block runs."""
+    """Shows a bar on stderr while the block runs; on a stream that is no terminal it says nothing."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -59,36 +59,43 @@ def progress(total: int, title: str) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[item]}"),
     )
-    with Progress(*columns, console=_err, disable=not _err.is_terminal) as bar:
+    stderr = Console(stderr=True)
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
         yield Bar(bar, bar.add_task(title, total=total, item=""))
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table; numbers are right-aligned."""
+    """Prints a table; columns of numbers are right-aligned."""
+    if _state["quiet"]:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for index, name in enumerate(header):
         numeric = all(isinstance(row[index], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    _out.print(table)
+    Console().print(table)
 
 
 def say(message: str) -> None:
-    """Prints one line for the user, as it is."""
-    _out.print(message, markup=False, highlight=False, soft_wrap=True)
+    """Prints a message for the user, as it is."""
+    if not _state["quiet"]:
+        sys.stdout.write(message + "\n")
+        sys.stdout.flush()
 
 
 def print_json(value: Any) -> None:
-    """Prints JSON on one stream for programs."""
-    _out.print(json.dumps(value, ensure_ascii=False), markup=False, highlight=False, soft_wrap=True)
+    """Prints JSON on one line for programs."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def print_error(message: str, remedy: str) -> None:
     """Prints what is wrong and the fix on stderr."""
-    _err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    if remedy:
-        _err.print(f"  fix: {remedy}", markup=False, highlight=False, soft_wrap=True)
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    sys.stderr.write(f"{red}error: {message}{plain}\n" + (f"  fix: {remedy}\n" if remedy else ""))
 
 
 def download_progress() -> Callable[[int, int], None]:
@@ -99,6 +106,6 @@ def download_progress() -> Callable[[int, int], None]:
         step = 20 * done // total if total else 0
         if step > shown[0]:
             shown[0] = step
-            _err.print(f"downloading: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB", highlight=False)
+            sys.stderr.write(f"downloading: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB\n")
 
     return show

@@ -99,6 +99,11 @@ def read_bag(path: Path) -> FeatureBag:
     )
 
 
+def read_encoder(path: Path) -> EncoderFacts:
+    """What made a bag's features; reads no features. `InputError` where it is no bag."""
+    return _encoder_facts(read_hdf5(path, "bag", arrays=False)[1])
+
+
 def _encoder_facts(facts: Mapping[str, Any]) -> EncoderFacts:
     values: dict[str, Any] = {name: facts.get(f"encoder_{name}") for name in _ENCODER}
     return EncoderFacts(**values)

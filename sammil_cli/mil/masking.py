@@ -21,20 +21,21 @@ def mask_ratios(area: Tensor, *, target: float, function: str, slope: float, cen
         area: (z,) areas of the groups in pixels of the paper's canvas, all > 0.
 
     Returns:
-        (z,) ratios between 0 and `target`.
+        (z,) ratios between 0 and `target`, float64.
     """
+    exact = area.double()  # 0.9 in single precision is less than 0.9, and 0.9 * 1000 would mask 899
     if function == "constant":
-        ratio = torch.ones_like(area)
+        ratio = torch.ones_like(exact)
     elif function == "linear":
-        ratio = area / area.max().clamp(min=1)
+        ratio = exact / exact.max().clamp(min=1)
     else:
-        ratio = torch.sigmoid(slope * (area - center))
+        ratio = torch.sigmoid(slope * (exact - center))
     return target * ratio
 
 
 def keep_random(count: int, ratio: float, generator: torch.Generator, device: torch.device) -> Tensor:
     """(count,) bool: floor(count * ratio) of them False, at random."""
-    ratios = torch.full((1,), ratio, device=device)
+    ratios = torch.full((1,), ratio, dtype=torch.float64, device=device)
     return keep_in_groups(torch.zeros(count, dtype=torch.int64, device=device), ratios, generator)
 
 
@@ -57,7 +58,7 @@ def keep_in_groups(group: Tensor, ratio: Tensor, generator: torch.Generator) -> 
     rank = torch.empty_like(group)
     rank[order] = torch.arange(n, device=group.device) - start[group[order]]
     # 0.3 * 10 is 2.9999… in floating point: a hair is added so that whole numbers stay whole.
-    drop = torch.floor(size.double() * ratio.double() + 1e-6).long()
+    drop = torch.floor(size * ratio.double() + 1e-6).long()
     keep = rank >= drop[group]
     if n and not bool(keep.any()):
         keep[by_draw[0]] = True

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.patches.grid import PatchGrid
+from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 
 _FACTS = ("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "slide_mpp", "slide_size_px", "bounds_px")

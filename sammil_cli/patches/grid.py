@@ -1,30 +1,14 @@
 """The grid of patches inside the tissue: pure arithmetic on a raster, no pixels, no files."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.slide import Box
+from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.tissue.mask import TissueMask
 
 _CELLS = 8  # raster cells per patch side: coverage is exact to 1/64 of a patch
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchGrid:
-    """Where patches are. `xy` (n, 2) int32: level-0 pixels of the top left corners, sorted by row, then column."""
-
-    slide_id: str
-    xy: NDArray[np.int32]
-    patch_px: int  # side of the image that an encoder sees before its own resize
-    patch_mpp: float  # µm per pixel of that image
-    patch_px_level0: int  # side in level-0 pixels
-    slide_mpp: float
-    slide_size_px: tuple[int, int]
-    bounds_px: Box
 
 
 def make_grid(tissue: TissueMask, *, patch_px: int, patch_mpp: float | None, min_tissue: float) -> PatchGrid:

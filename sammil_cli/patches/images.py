@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.patches.grid import PatchGrid
+from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.slides.slide import RGB, Slide
 
 Prepare = Callable[[RGB], NDArray[Any]]

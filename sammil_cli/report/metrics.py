@@ -96,7 +96,7 @@ def mean_curve(points: Sequence[tuple[str, float, float]], steps: int = 101) -> 
     """The mean over curves of y at `steps` places of x between 0 and 1.
 
     Args:
-        points: curve name, x, y; x rises inside a curve. Where a curve jumps, its last y at that x counts.
+        points: curve name, x, y; x never falls inside a curve. Where a curve jumps, its last y at that x counts.
     """
     names = list(dict.fromkeys(name for name, _, _ in points))
     if not names:
@@ -105,7 +105,6 @@ def mean_curve(points: Sequence[tuple[str, float, float]], steps: int = 101) -> 
     heights = []
     for name in names:
         curve = np.array([(x, y) for other, x, y in points if other == name])
-        last = np.append(curve[1:, 0] != curve[:-1, 0], True)
-        heights.append(np.interp(grid, curve[last, 0], curve[last, 1]))
+        heights.append(np.interp(grid, curve[:, 0], curve[:, 1]))
     mean = np.mean(heights, axis=0)
     return [(round(float(x), 4), round(float(y), 6)) for x, y in zip(grid, mean, strict=True)]

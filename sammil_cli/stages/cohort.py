@@ -11,10 +11,15 @@ from sammil_cli.stages.project import Project, RunOptions
 CODE = ("demo", "stages/cohort.py")
 
 
+_LEAST_RANGE_PX = 32  # sides are multiples of 16, and width and height differ
+
+
 def run(project: Project, settings: CohortSettings, options: RunOptions) -> Path:
     """Draws slides, labels and lesion polygons below `data/`; returns the slide folder."""
     if settings.demo_min_px > settings.demo_max_px:
         raise InputError("demo_min_px is larger than demo_max_px", remedy="swap them")
+    if settings.demo_max_px - settings.demo_min_px < _LEAST_RANGE_PX:
+        raise InputError("demo_min_px and demo_max_px leave no choice", remedy=f"let them be {_LEAST_RANGE_PX} apart")
     with console.progress(settings.demo_slides, "cohort") as bar:
         draw_cohort(
             project.slides.parent,

@@ -12,7 +12,7 @@ from sammil_cli.stages.project import RunOptions, check_only
 from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import sha256_file, write_text
 
-CODE = ("storage", "regions", "features", "legacy", "stages/convert_legacy.py")
+CODE = ("storage", "slides", "regions", "features", "legacy", "stages/convert_legacy.py")
 
 
 def run(

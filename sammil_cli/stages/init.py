@@ -1,6 +1,7 @@
 """sammil init: a new project folder."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 from sammil_cli import console
@@ -58,7 +59,7 @@ def _set_up(folder: Path) -> None:
         _call(["git", "init", "--quiet"], folder)
     if not (folder / ".dvc").exists():
         nested = not (folder / ".git").exists()
-        _call(["dvc", "init", "--quiet", *(["--subdir"] if nested else [])], folder)
+        _call([sys.executable, "-m", "dvc", "init", "--quiet", *(["--subdir"] if nested else [])], folder)
 
 
 def _call(command: list[str], folder: Path) -> None:

@@ -13,7 +13,7 @@ from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.tissue.file import read_tissue
 
-CODE = ("storage", "tissue", "patches", "stages/patch.py")
+CODE = ("storage", "slides", "tissue", "patches", "stages/patch.py")
 
 
 def run(project: Project, settings: PatchSettings, options: RunOptions) -> list[Row]:

@@ -17,7 +17,7 @@ from sammil_cli import console
 from sammil_cli.errors import SammilError, SlideError
 from sammil_cli.stages.processes import process_pool
 from sammil_cli.stages.project import RunOptions
-from sammil_cli.storage.files import digest, provenance, write_csv
+from sammil_cli.storage.files import digest, provenance, read_csv, write_csv
 from sammil_cli.storage.store import ResultStore, find_store
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,8 @@ def run_tasks(
     """
     store = ResultStore(find_store(Path.cwd()) / step)
     rows = {row.slide_id: row for row in refused}
-    keys = {task.slide_id: digest({"step": step, **task.recipe}) for task in tasks}
+    others = _other_rows(process_list, options.only)
+    keys = {task.slide_id: digest({"step": step, "slide_id": task.slide_id, **task.recipe}) for task in tasks}
     open_tasks = []
     for task in tasks:
         if store.fetch(keys[task.slide_id], out):
@@ -109,13 +110,20 @@ def run_tasks(
                     log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
     finally:
         listed = [rows[slide_id] for slide_id in sorted(rows)]
-        write_csv(process_list, HEADER, [_cells(row) for row in listed])
-    if options.only is None:
-        _remove_others(out, {row.slide_id for row in listed if row.done})
+        write_csv(process_list, HEADER, sorted([*others, *(_cells(row) for row in listed)], key=lambda row: row[0]))
+    _remove_stale(out, {row.slide_id for row in listed if row.done}, options.only)
     return listed
 
 
-def _cells(row: Row) -> tuple[object, ...]:
+def _other_rows(process_list: Path, only: frozenset[str] | None) -> list[tuple[str, ...]]:
+    """The rows that a restricted run leaves as they are."""
+    if only is None or not process_list.exists():
+        return []
+    rows = read_csv(process_list, HEADER)
+    return [tuple(row[name] for name in HEADER) for row in rows if row["slide_id"] not in only]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
     return (row.slide_id, row.status, row.code, row.message, row.remedy, f"{row.seconds:.2f}")
 
 
@@ -192,12 +200,11 @@ def _outcome(task: Task, future: Future[float]) -> Row:
         return refusal(task.slide_id, crash)
 
 
-def _remove_others(out: Path, kept: set[str]) -> None:
-    """Deletes the files of slides that are not in `kept`."""
-    if not out.is_dir():
-        out.mkdir(parents=True)
+def _remove_stale(out: Path, done: set[str], only: frozenset[str] | None) -> None:
+    """Deletes the files of slides that are not done; of a restricted run only those of its own slides."""
+    out.mkdir(parents=True, exist_ok=True)
     for path in out.iterdir():
-        if path.is_file() and path.stem not in kept:
+        if path.is_file() and path.stem not in done and (only is None or path.stem in only):
             path.unlink()
 
 

@@ -29,7 +29,18 @@ from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import FACTS_FILE, read_bundle
 from sammil_cli.training.splits import read_folds
 
-CODE = ("storage", "slides", "patches", "regions", "features", "mil", "training", "report", "stages/visualize.py")
+CODE = (
+    "storage",
+    "slides",
+    "tissue",
+    "patches",
+    "regions",
+    "features",
+    "mil",
+    "training",
+    "report",
+    "stages/visualize.py",
+)
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:

@@ -58,23 +58,27 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
-    """Reads a table with a header; cells are stripped of blanks.
+def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """Reads a table; cells are stripped of blanks, blank lines are passed over.
+
+    Args:
+        required: columns that must be there.
+        header: the column names of a table without a header line; None = the first line names them.
 
     Raises:
         InputError: the file is missing, is not text, or lacks a required column.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = [name.strip() for name in reader.fieldnames or []]
-            missing = [name for name in required if name not in header]
+            reader = csv.DictReader(stream, fieldnames=header)
+            names = [name.strip() for name in reader.fieldnames or []]
+            missing = [name for name in required if name not in names]
             if missing:
                 raise InputError(
-                    f"{path}: the header {','.join(header)!r} lacks the column {missing[0]!r}",
+                    f"{path}: the header {','.join(names)!r} lacks the column {missing[0]!r}",
                     remedy=f"make the first line: {','.join(required)}",
                 )
-            reader.fieldnames = header
+            reader.fieldnames = names
             return [{key: (value or "").strip() for key, value in row.items() if key is not None} for row in reader]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None

@@ -43,8 +43,8 @@ def write_hdf5(
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
 
 
-def read_hdf5(path: Path, kind: str) -> tuple[Arrays, dict[str, Any]]:
-    """Reads all arrays and attributes (`provenance` decoded).
+def read_hdf5(path: Path, kind: str, *, arrays: bool = True) -> tuple[Arrays, dict[str, Any]]:
+    """Reads all arrays (none if not asked for) and all attributes (`provenance` decoded).
 
     Raises:
         InputError: not an HDF5 file, another kind, or a newer schema.
@@ -62,10 +62,10 @@ def read_hdf5(path: Path, kind: str) -> tuple[Arrays, dict[str, Any]]:
                 )
             if attributes["schema"] > SCHEMA_VERSION:
                 raise InputError(f"{path} was written by a newer sammil", remedy="upgrade sammil")
-            arrays = {name: dataset[()] for name, dataset in file.items()}
+            content = {name: dataset[()] for name, dataset in file.items()} if arrays else {}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}", remedy="delete it and run the stage again") from None
     attributes["provenance"] = json.loads(attributes["provenance"])
-    return arrays, attributes
+    return content, attributes

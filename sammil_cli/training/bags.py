@@ -1,5 +1,6 @@
 """Bags for the models: read from files when they are wanted, kept while they fit in memory."""
 
+import logging
 import os
 from collections import Counter
 from pathlib import Path
@@ -7,10 +8,13 @@ from pathlib import Path
 import torch
 
 from sammil_cli.errors import InputError
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_bag
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_bag, read_encoder
 from sammil_cli.mil.contract import Bag
 
 _SHARE_OF_MEMORY = 0.4
+_MPP_SPREAD = 1.1  # scanners of one magnification differ by less
+
+log = logging.getLogger(__name__)
 
 
 class BagFolder:
@@ -33,7 +37,8 @@ class BagFolder:
         """One bag as tensors; features become float32."""
         if slide_id in self._kept:
             return self._kept[slide_id]
-        bag = to_tensors(self.read(slide_id), self._device)
+        with torch.inference_mode(False):  # a bag that is first met in prediction may be trained on later
+            bag = to_tensors(self.read(slide_id), self._device)
         if self._keep:
             self._kept[slide_id] = bag
         return bag
@@ -48,12 +53,16 @@ class BagFolder:
         Raises:
             InputError: they come from more than one; the message counts them.
         """
-        facts = {slide: self.read(slide).encoder for slide in slide_ids}
-        # The level-0 side differs with the scanner; name, weights and resolution must not.
+        facts = {slide: read_encoder(self.paths[slide]) for slide in slide_ids}
         kinds = Counter((f.name, f.weights_sha256, f.dim, f.patch_px) for f in facts.values())
         if len(kinds) > 1:
             listing = "; ".join(f"{n} slides: {k[0]}, {k[2]}-d, {k[3]} px" for k, n in kinds.most_common())
             raise InputError(f"the bags come from different encoders: {listing}", remedy="run sammil extract again")
+        mpps = [f.patch_mpp for f in facts.values()]
+        if max(mpps) > _MPP_SPREAD * min(mpps):  # allowed: the paper reads level 0, whatever it is
+            log.warning(
+                "patches are of %.3g to %.3g µm per pixel: patch_mpp would make them alike", min(mpps), max(mpps)
+            )
         return facts[slide_ids[0]]
 
 

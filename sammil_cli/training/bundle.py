@@ -70,16 +70,25 @@ def read_bundle(folder: Path, device: str) -> tuple[MILModel, BundleFacts]:
     Raises:
         InputError: there is none, it is damaged, or weights and facts do not belong together.
     """
-    try:
-        record = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"there is no trained model in {folder}", remedy="run: sammil train") from None
-    if sha256_file(folder / WEIGHTS_FILE) != record.pop("weights_sha256"):
-        raise InputError(f"{folder / WEIGHTS_FILE} is not the file that was trained", remedy="run: sammil train")
-    record["spec"] = ModelSpec(**record["spec"])
-    record["encoder"] = EncoderFacts(**record["encoder"])
-    record["classes"] = tuple(record["classes"])
-    facts = BundleFacts(**record)
+    facts, sha256 = _read_facts(folder / FACTS_FILE)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file() or sha256_file(weights) != sha256:
+        raise InputError(f"{weights} is not the file that was trained", remedy="run: sammil train")
     model = build_model(facts.model, facts.spec, facts.model_options)
-    model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    model.load_state_dict(load_file(weights))
     return model.eval().to(device), facts
+
+
+def _read_facts(path: Path) -> tuple[BundleFacts, str]:
+    """The facts and the sha256 of the weights that belong to them."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        sha256 = record.pop("weights_sha256")
+        record["spec"] = ModelSpec(**record["spec"])
+        record["encoder"] = EncoderFacts(**record["encoder"])
+        record["classes"] = tuple(record["classes"])
+        return BundleFacts(**record), sha256
+    except FileNotFoundError:
+        raise InputError(f"there is no trained model in {path.parent}", remedy="run: sammil train") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: {error}", remedy="run: sammil train") from None

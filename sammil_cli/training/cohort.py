@@ -44,11 +44,11 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> Cohort:
         InputError: the table is wrong; the message names the line.
     """
     rows = _rows(path)
-    found = sorted({row["label"] for row in rows})
+    found = sorted({row["label"] for _, row in rows})
     order = tuple(classes) if classes else tuple(found)
     members: list[Member] = []
     seen: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         slide_id, label = row["slide_id"], row["label"]
         where = f"{path}, row {line}"
         if not slide_id or not label:
@@ -65,7 +65,7 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> Cohort:
             Member(
                 slide_id=slide_id,
                 label=order.index(label),
-                patient_id=row.get("patient_id") or slide_id,
+                patient_id=row.get("patient_id") or row.get("case_id") or slide_id,  # CLAM says case_id
                 role=role,
             )
         )
@@ -74,18 +74,17 @@ def read_labels(path: Path, classes: Sequence[str] | None = None) -> Cohort:
     return Cohort(classes=order, members=tuple(members))
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Row number in the file, and the row."""
     if not path.exists():
         raise InputError(f"{path} does not exist", remedy="write it, first line: slide_id,label,patient_id")
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        first = next(csv.reader(stream), [])
-    if len(first) == 2 and "slide_id" not in [cell.strip() for cell in first]:
-        with path.open(newline="", encoding="utf-8-sig") as stream:  # the published label files have no header
-            pairs = [row for row in csv.reader(stream) if row]
-        if any(len(row) != 2 for row in pairs):
-            raise InputError(f"{path} has no header and not two columns everywhere", remedy="add slide_id,label")
-        return [{"slide_id": row[0].strip(), "label": row[1].strip()} for row in pairs]
-    return read_csv(path, ("slide_id", "label"))
+        first = [cell.strip() for cell in next(csv.reader(stream), [])]
+    if len(first) != 2 or "slide_id" in first:
+        return list(enumerate(read_csv(path, ("slide_id", "label")), start=2))
+    names = ("slide_id", "label")  # the published label files have no header
+    rows = read_csv(path, names, header=names)
+    return list(enumerate(rows, start=1))
 
 
 def counts(cohort: Cohort) -> str:

@@ -96,7 +96,7 @@ def _train_epoch(
         terms = model.losses(load(slide_id), torch.tensor(label, device=device), generator)
         total = torch.stack(list(terms.values())).sum()
         if not bool(torch.isfinite(total)):
-            names = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+            names = ", ".join(f"{name} {float(value.detach()):g}" for name, value in terms.items())
             raise SammilError(
                 f"the loss is not finite on slide {slide_id}: {names}",
                 remedy="lower learning_rate or consistency_weight, and look at the slide's features",

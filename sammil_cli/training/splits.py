@@ -125,10 +125,15 @@ def write_folds(path: Path, folds: list[Fold], cohort: Cohort) -> None:
 
 def read_folds(path: Path) -> list[Fold]:
     """Reads what `write_folds` wrote; `InputError` where it is something else."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist: nothing is trained yet", remedy="run: sammil train")
     parts: dict[tuple[int, int], dict[str, list[str]]] = {}
-    for row in read_csv(path, _HEADER):
-        fold = parts.setdefault((int(row["repeat"]), int(row["fold"])), {role: [] for role in ROLES})
-        fold[row["role"]].append(row["slide_id"])
+    for line, row in enumerate(read_csv(path, _HEADER), start=2):
+        try:
+            fold = parts.setdefault((int(row["repeat"]), int(row["fold"])), {role: [] for role in ROLES})
+            fold[row["role"]].append(row["slide_id"])
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{path}, line {line} is no row of a fold: {error}", remedy="run: sammil train") from None
     return [
         Fold(repeat=repeat, fold=fold, **{role: tuple(ids) for role, ids in roles.items()})
         for (repeat, fold), roles in parts.items()

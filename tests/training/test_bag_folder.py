@@ -113,8 +113,11 @@ def test_bags_of_different_encoders_are_refused_and_counted(
     assert folder.encoder(["a", "c"]).dim == 3
 
 
-def test_bags_of_different_resolutions_are_refused(tmp_path: Path) -> None:
+def test_bags_of_different_resolutions_are_allowed_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "a")
     write(tmp_path, "b", patch_mpp=1.0)
-    with pytest.raises(InputError, match="different encoders"):
-        BagFolder(tmp_path, "cpu").encoder(["a", "b"])
+    BagFolder(tmp_path, "cpu").encoder(["a", "b"])
+    assert "1 µm per pixel" in caplog.text
+    caplog.clear()
+    BagFolder(tmp_path, "cpu").encoder(["a"])
+    assert not caplog.text
