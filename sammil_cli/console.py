@@ -1,4 +1,4 @@
-"""What the user sees: progress, tables, messages, logs. The only place with rich, which is imported when it is shown."""
+"""What the user sees: progress, tables, messages, logs. The only place with rich, imported when needed."""
 
 import contextlib
 import json

@@ -110,7 +110,7 @@ def run_tasks(
                     log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
     finally:
         listed = [rows[slide_id] for slide_id in sorted(rows)]
-        write_csv(process_list, HEADER, sorted([*others, *(_cells(row) for row in listed)], key=lambda row: row[0]))
+        write_csv(process_list, HEADER, sorted([*others, *(_cells(row) for row in listed)]))
     _remove_stale(out, {row.slide_id for row in listed if row.done}, options.only)
     return listed
 

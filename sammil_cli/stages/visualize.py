@@ -32,7 +32,6 @@ from sammil_cli.training.splits import read_folds
 CODE = (
     "storage",
     "slides",
-    "tissue",
     "patches",
     "regions",
     "features",

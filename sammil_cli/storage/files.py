@@ -79,7 +79,15 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
                     remedy=f"make the first line: {','.join(required)}",
                 )
             reader.fieldnames = names
-            return [{key: (value or "").strip() for key, value in row.items() if key is not None} for row in reader]
+            rows = []
+            for row in reader:
+                if any(cell.strip() for cell in row.pop(None, ())):  # type: ignore[call-overload]
+                    raise InputError(
+                        f"{path}, line {reader.line_num} has more than {len(names)} cells",
+                        remedy="quote cells that hold a comma",
+                    )
+                rows.append({key: (value or "").strip() for key, value in row.items()})
+            return rows
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None
     except UnicodeDecodeError as error:
