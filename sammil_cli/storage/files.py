@@ -81,7 +81,7 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
             reader.fieldnames = names
             rows = []
             for row in reader:
-                if any(cell.strip() for cell in row.pop(None, ())):  # type: ignore[call-overload]
+                if any(cell.strip() for cell in row.pop(None, ())):
                     raise InputError(
                         f"{path}, line {reader.line_num} has more than {len(names)} cells",
                         remedy="quote cells that hold a comma",
