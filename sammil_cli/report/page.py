@@ -11,7 +11,7 @@ from sammil_cli.storage.files import write_text
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .9rem;border-bottom:1px solid #d5dae0;text-align:right}
-th:first-child,td:first-child{text-align:left}figure{display:inline-block;margin:.5rem}figcaption{text-align:center}
+th:first-child,td:first-child{text-align:left}figure{display:inline-block;margin:.5%;width:32%;min-width:18rem}figcaption{text-align:center}
 .big td{font-size:1.15rem}.note{color:#57606a}img{max-width:100%}
 """
 
