@@ -11,6 +11,7 @@ import shapely
 import torch
 
 from sammil_cli.config import VisualizeSettings
+from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import read_bag
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
@@ -19,7 +20,7 @@ from sammil_cli.report.heatmap import SlideView, draw
 from sammil_cli.report.page import document
 from sammil_cli.slides.files import identify, open_slide
 from sammil_cli.slides.slide import RGB, Slide
-from sammil_cli.stages.per_slide import Row, Task, run_tasks
+from sammil_cli.stages.per_slide import Row, Task, refusal, run_tasks
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version
@@ -48,11 +49,15 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> l
     bags = [p for p in files_of(project.bags, ".h5", "extract", options.only) if p.stem in fold_of]
     pairs, gone = with_slides(bags, project.slides)
     shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}
-    tasks = []
+    tasks, refused = [], list(gone)
     for bag, slide in pairs:
         model = project.models / fold_of[bag.stem]
         lesions = project.lesions / f"{bag.stem}.geojson"
         inputs = [bag, project.patches / bag.name, project.regions / bag.name]
+        if lost := [path for path in inputs if not path.exists()]:
+            lack = SlideError("E_UPSTREAM", f"{lost[0]} is gone", remedy="run: sammil patch, sammil sam")
+            refused.append(refusal(bag.stem, lack))
+            continue
         recipe = {
             "slide": identify(slide),
             "inputs": [sha256_file(path) for path in inputs],
@@ -70,7 +75,7 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> l
         project.pictures,
         project.process_lists / "visualize.csv",
         options,
-        refused=gone,
+        refused=refused,
     )
     _write_index(project.pictures)
     return rows

@@ -319,3 +319,11 @@ def test_an_unknown_model_or_option_is_refused_and_the_trained_models_stay(done:
         assert answer.code == 2
         assert message in answer.err
     assert files_in(done / "runs/models") == set(FOLDS)
+
+
+def test_a_slide_whose_regions_are_gone_is_not_drawn_and_the_others_are(done: Path, sammil: Sammil) -> None:
+    (done / "artifacts/regions/slide_4.h5").unlink()
+    answer = sammil("visualize", "--workers", 1)
+    assert answer.code == 1
+    assert "slide_4  E_UPSTREAM  artifacts/regions/slide_4.h5 is gone" in answer.out
+    assert {path.stem for path in (done / "report/slides").glob("*.png")} == set(SLIDES) - {"slide_4"}
