@@ -65,7 +65,7 @@ class SegmentSettings(Tolerance):
 class PatchSettings(Tolerance):
     """The grid of patches."""
 
-    patch_px: int = _field(512, "patch side in pixels", ge=16, le=8192)
+    patch_px: int = _field(512, "patch side in pixels", ge=32, le=8192)
     patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, the paper", gt=0)
     patch_min_tissue: float = _field(0.25, "smallest share of tissue in a patch", ge=0, le=1)
 
