@@ -22,7 +22,6 @@ class StageFiles:
     deps: tuple[str, ...]
     outs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
-    plots: tuple[str, ...] = ()
 
 
 FILES: dict[str, StageFiles] = {
@@ -46,16 +45,14 @@ FILES: dict[str, StageFiles] = {
         command="train",
         module="train",
         deps=("artifacts/bags", "data/labels.csv"),
-        outs=("runs/models", "runs/splits.csv"),
-        plots=("runs/learning_curves",),
+        outs=("runs/models", "runs/splits.csv", "runs/learning_curves"),
     ),
     "evaluate": StageFiles(
         command="evaluate",
         module="evaluate",
         deps=("artifacts/bags", "data/labels.csv", "runs/models", "runs/splits.csv"),
-        outs=("report/index.html",),
+        outs=("report/index.html", "report/curves", "runs/predictions.csv"),
         metrics=("report/metrics.json",),
-        plots=("runs/predictions.csv", "report/curves"),
     ),
     "visualize": StageFiles(
         command="visualize",
@@ -107,8 +104,6 @@ def render_dvc(*, demo: bool) -> str:
                 entry[key] = value
         if files.metrics:
             entry["metrics"] = [{path: {"cache": False}} for path in files.metrics]
-        if files.plots:
-            entry["plots"] = list(files.plots)
         stages[name] = entry
     head = "# Written from sammil_cli/stages/pipeline.py. Stage = command = verb; the commands read params.yaml.\n"
     return head + yaml.safe_dump({"stages": stages, "plots": PLOTS}, sort_keys=False, width=110)
