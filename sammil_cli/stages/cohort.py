@@ -20,6 +20,9 @@ def run(project: Project, settings: CohortSettings, options: RunOptions) -> Path
         raise InputError("demo_min_px is larger than demo_max_px", remedy="swap them")
     if settings.demo_max_px - settings.demo_min_px < _LEAST_RANGE_PX:
         raise InputError("demo_min_px and demo_max_px leave no choice", remedy=f"let them be {_LEAST_RANGE_PX} apart")
+    for folder, suffix in ((project.slides, ".tif"), (project.lesions, ".geojson")):
+        for path in folder.glob(f"demo_[0-9][0-9][0-9]{suffix}"):  # of an earlier, larger cohort
+            path.unlink()
     with console.progress(settings.demo_slides, "cohort") as bar:
         draw_cohort(
             project.slides.parent,

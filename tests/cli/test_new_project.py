@@ -145,3 +145,16 @@ def test_demo_sizes_that_leave_no_choice_are_drawn_or_refused_but_no_bug(
 ) -> None:
     answer = sammil("demo", *DEMO[:2], "-S", "demo_min_px=704", "-S", f"demo_max_px={largest}", "--workers", 1)
     assert answer.code == 0 or (answer.code == 2 and "demo_m" in answer.err)
+
+
+def test_a_smaller_demo_cohort_leaves_no_slide_of_a_larger_one_and_no_file_of_the_user_is_touched(
+    sammil: Sammil, project: Path
+) -> None:
+    slides = project / "data/slides"
+    slides.mkdir(parents=True, exist_ok=True)
+    for name in ("demo_099.tif", "demo_mine.tif"):
+        (slides / name).touch()
+    assert sammil("demo", *DEMO, "--workers", 1).code == 0
+    names = {path.name for path in slides.iterdir()}
+    assert "demo_099.tif" not in names
+    assert {"demo_001.tif", "demo_mine.tif"} <= names
