@@ -106,6 +106,9 @@ class TrainSettings(StageSettings):
 
     model: str = _field("sam-mil", "mean | max | abmil | sam-mil")
     model_options: dict[str, Any] = _field({}, "settings of one model only, such as {gated: true} for abmil")
+    sammil_mode: Literal["paper", "released"] = _field(
+        "paper", "paper (eq. 13) | released (what the published code trains: pseudo-bags only); sam-mil only"
+    )
     group_features: bool = _field(True, "group features are instances, too (eq. 4)")
     mask_strategy: Literal["none", "random", "non-group", "sam-guided"] = _field(
         "sam-guided", "none | random | non-group | sam-guided (Fig. 3)"
@@ -116,24 +119,43 @@ class TrainSettings(StageSettings):
     )
     sigmoid_slope: float = _field(5e-4, "a of eq. 7, per canvas pixel", gt=0)
     sigmoid_center: float = _field(5000.0, "area with half of the ratio, canvas pixels; b = -slope * center", ge=0)
+    mask_groups: Literal["region", "area"] = _field(
+        "region", "region (by id) | area (regions of equal area are one group, as released)"
+    )
     pseudo_bags: int = _field(5, "parts of a bag (eq. 6)", ge=1)
     pseudo_bag_weight: float = _field(0.5, "α of eq. 13", ge=0)
     consistency_weight: float = _field(1.0, "β of eq. 13", ge=0)
+    consistency_form: Literal["distance", "variance", "eq12"] = _field(
+        "distance", "distance (released formula) | variance (Appendix F) | eq12 (similarity between regions)"
+    )
     classes: list[str] | None = _field(None, "order of the classes, the positive one last; null = by name")
+    protocol: Literal["honest", "paper"] = _field(
+        "honest", "honest | paper (epoch and threshold chosen on the test fold: to understand published numbers only)"
+    )
     folds: int = _field(5, "outer folds, by patient", ge=2)
+    published_folds: bool = _field(False, "draw the folds as the published code does, in the order of the label file")
     repeats: int = _field(1, "how often the folds are drawn anew", ge=1)
     val_fraction: float = _field(0.2, "share of a fold's training patients that choose epoch and threshold", gt=0, lt=1)
     epochs: int = _field(200, "most passes over the training slides", ge=1)
     patience: int = _field(30, "stop after so many epochs without a better one", ge=1)
-    min_epochs: int = _field(0, "never stop before", ge=0)
+    min_epochs: int = _field(131, "never stop before", ge=0)
     learning_rate: float = _field(2e-4, "Adam, falling along a cosine to 0 at the last epoch", gt=0)
     weight_decay: float = _field(1e-5, "L2, as Adam's", ge=0)
     dropout: float = _field(0.25, "after the embedding", ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = _field(
+        "none", "none (the paper) | balanced (a slide's loss weighs by how rare its class is in the training part)"
+    )
+    precision: Literal["float32", "bfloat16"] = _field(
+        "float32", "float32 | bfloat16 (products in training; prediction is always in float32)"
+    )
     seed: int = _field(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
 
 
 class EvaluateSettings(StageSettings):
-    """Evaluation: everything it needs stands in the trained bundles."""
+    """Evaluation; all else that it needs stands in the trained bundles."""
+
+    interval: float = _field(0.95, "confidence level of the intervals", gt=0, lt=1)
+    bootstrap_draws: int = _field(2000, "patients are drawn so often for the intervals", ge=100)
 
 
 class VisualizeSettings(Tolerance):

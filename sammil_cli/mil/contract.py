@@ -50,14 +50,17 @@ class ModelSpec:
     classes: int  # C
     group_features: bool
     dropout: float = 0.25
+    sammil_mode: str = "paper"
     mask_strategy: str = "sam-guided"
     mask_ratio: float = 0.9
     mask_ratio_function: str = "sigmoid"
     sigmoid_slope: float = 5e-4
     sigmoid_center: float = 5000.0
+    mask_groups: str = "region"
     pseudo_bags: int = 5
     pseudo_bag_weight: float = 0.5
     consistency_weight: float = 1.0
+    consistency_form: str = "distance"
 
 
 class MILModel(nn.Module):

@@ -155,6 +155,8 @@ def train_one(job: FoldJob) -> BundleFacts:
         spec=job.spec,
         classes=job.cohort.classes,
         threshold=_threshold(trained, [label[slide] for slide in fold.val]),
+        temperature=1.0,
+        protocol=settings.protocol,
         encoder=job.encoder,
         repeat=fold.repeat,
         fold=fold.fold,

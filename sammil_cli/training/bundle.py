@@ -21,13 +21,20 @@ WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
-    """What goes with the weights. `threshold`: a slide is positive from this probability on; None = largest wins."""
+    """What goes with the weights.
+
+    `threshold`: a slide is positive from this probability on; None = the largest class wins.
+    `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
+    `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
+    """
 
     model: str
     model_options: dict[str, Any]
     spec: ModelSpec
     classes: tuple[str, ...]
     threshold: float | None
+    temperature: float
+    protocol: str
     encoder: EncoderFacts
     repeat: int
     fold: int

@@ -62,6 +62,8 @@ def facts_of(model: MILModel, name: str) -> BundleFacts:
         spec=model.spec,
         classes=("normal", "tumour"),
         threshold=0.4,
+        temperature=1.5,
+        protocol="honest",
         encoder=EncoderFacts(
             name="texture", weights_sha256=None, dim=DIM, patch_px=64, patch_mpp=0.5, patch_px_level0=128
         ),

@@ -19,6 +19,8 @@ FACTS = BundleFacts(
     spec=SPEC,
     classes=("normal", "tumour"),
     threshold=0.25,
+    temperature=1.0,
+    protocol="honest",
     encoder=EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=128),
     repeat=1,
     fold=2,
