@@ -247,7 +247,9 @@ def visualize(
 
 @app.command("convert-legacy")
 def convert_legacy(
-    source: Annotated[Path, typer.Argument(help="Folder of a SAM-MIL run: h5_files or pt_files, segments, ...")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of a SAM-MIL run (h5_files or pt_files, segments, ...), or a weight file.")
+    ],
     features: Annotated[Path | None, typer.Option(help="Feature folder. [default: h5_files or pt_files]")] = None,
     segments: Annotated[Path | None, typer.Option(help="Folder of segments pickles. [default: segments]")] = None,
     coords: Annotated[Path | None, typer.Option(help="Folder of coordinates h5. [default: patches]")] = None,
@@ -256,7 +258,18 @@ def convert_legacy(
         bool, typer.Option("--segments-needed/--no-segments", help="Bags without regions?")
     ] = True,
     patch_px_level0: Annotated[int | None, typer.Option(help="Patch side in level-0 pixels, if unsaid.")] = None,
-    out: Annotated[Path, typer.Option(help="Feature bags, written.")] = Path("artifacts/bags"),
+    classes: Annotated[
+        str | None, typer.Option(help="Weights: class names, the positive one last. [default: class_0,class_1]")
+    ] = None,
+    encoder_name: Annotated[str | None, typer.Option(help="Weights: the encoder of their features, if known.")] = None,
+    model: Annotated[str | None, typer.Option(help="Weights: mean or max, whose files look alike.")] = None,
+    group_features: Annotated[
+        bool | None,
+        typer.Option("--group-features/--no-group-features", help="Weights: whether they were trained with them."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Written. [default: artifacts/bags; of weights: runs/published/<file>]")
+    ] = None,
     slides_table: Annotated[Path, typer.Option(help="Resolutions you give: slide_id,mpp.")] = Path("data/slides.csv"),
     params: Annotated[Path | None, typer.Option("--params", help="The settings file, if there is one.")] = None,
     assignments: SetOption = None,
@@ -266,16 +279,24 @@ def convert_legacy(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Convert the features and segments of a SAM-MIL run into bags; unsafe pickles are refused."""
+    """Convert a SAM-MIL run into bags, or published weights into a bundle; unsafe pickles are refused."""
     from sammil_cli import console
     from sammil_cli.stages import convert_legacy as stage
+    from sammil_cli.stages import convert_weights
     from sammil_cli.stages.per_slide import exit_code, summarise
     from sammil_cli.stages.project import Project
 
     console.set_up(verbose=verbose, quiet=as_json)
+    if convert_weights.is_weight_file(source):
+        facts = convert_weights.run(
+            source, out, classes=classes, encoder_name=encoder_name, model=model, group_features=group_features
+        )
+        if as_json:
+            console.print_json({"stage": "convert-legacy", "model": facts.model, "classes": list(facts.classes)})
+        return
     settings = _settings(params, assignments, "extract", fail_over=_share(fail_over))
     layout = stage.find_layout(source, features, segments, coords, process_list, require_segments=need_segments)
-    listing = Project().process_lists / "convert-legacy.csv"
+    listing, out = Project().process_lists / "convert-legacy.csv", out or Project().bags
     rows = stage.run(
         layout,
         out,
@@ -356,6 +377,41 @@ def evaluate(
     summary = stage.run(project, settings, _options(device, None, None))
     if as_json:
         console.print_json(summary)
+
+
+@app.command()
+def predict(
+    models: Annotated[Path, typer.Option(help="A model, or a folder of models.")] = Path("runs/models"),
+    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
+    out: Annotated[Path, typer.Option(help="Table, written.")] = Path("runs/new_predictions.csv"),
+    only: OnlyOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Judge slides by trained folds together, each slide by those that did not see it."""
+    from dataclasses import asdict
+
+    from sammil_cli import console
+    from sammil_cli.stages import predict as stage
+
+    console.set_up(verbose=verbose, quiet=as_json)
+    verdicts = stage.run(models, bags, out, _options(device, None, only))
+    if as_json:
+        console.print_json([asdict(verdict) for verdict in verdicts])
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a model, such as runs/models/repeat_0_fold_0.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file, written.")],
+) -> None:
+    """Write a trained model's weights under the names of the published code."""
+    from sammil_cli import console
+    from sammil_cli.stages import export as stage
+
+    console.set_up()
+    stage.run(bundle, out)
 
 
 @app.command()

@@ -119,8 +119,8 @@ class TrainSettings(StageSettings):
     )
     sigmoid_slope: float = _field(5e-4, "a of eq. 7, per canvas pixel", gt=0)
     sigmoid_center: float = _field(5000.0, "area with half of the ratio, canvas pixels; b = -slope * center", ge=0)
-    mask_groups: Literal["region", "area"] = _field(
-        "region", "region (by id) | area (regions of equal area are one group, as released)"
+    grouping: Literal["region", "area"] = _field(
+        "region", "what a group is, for masks and consistency: region (by id) | area (equal areas are one, as released)"
     )
     pseudo_bags: int = _field(5, "parts of a bag (eq. 6)", ge=1)
     pseudo_bag_weight: float = _field(0.5, "α of eq. 13", ge=0)

@@ -89,8 +89,11 @@ def write_bag(path: Path, bag: FeatureBag, provenance: Mapping[str, Any]) -> Non
 
 
 def read_bag(path: Path) -> FeatureBag:
-    """Reads what `write_bag` wrote; `InputError` where it is something else."""
-    arrays, facts = read_hdf5(path, "bag")
+    """Reads what `write_bag` wrote; `InputError` where it is something else.
+
+    The arrays are mapped from the file (see `storage.hdf5.read_hdf5`): they are read where and when they are used.
+    """
+    arrays, facts = read_hdf5(path, "bag", mapped=True)
     return FeatureBag(
         slide_id=facts["slide_id"],
         members=Membership(start=arrays["member_start"], patch=arrays["member_patch"]),

@@ -84,7 +84,7 @@ def convert_slide(
     if regions is not None:
         _check_place(slide_id, regions, rows.xy, side)
         members = find_members(regions, rows.xy, side.level0_px, min_share)
-    bag = _bag(slide_id, rows, regions, members, side, slide_mpp)
+    bag = _bag(slide_id, rows, regions, _areas(documents or []), members, side, slide_mpp)
     return Converted(bag=bag, regions=regions, notes=notes)
 
 
@@ -213,13 +213,22 @@ def _regions(slide_id: str, documents: list[Document], slide_mpp: float | None, 
     empty = sum(len(document.masks) for document in documents) - len(regions)
     if empty:
         notes.append(f"{empty} empty masks were left out")
-    merged = len(regions) - len(np.unique(regions.area_px))
+    merged = len(regions) - len(np.unique(_areas(documents)))
     if merged:
         notes.append(
             f"{len(regions)} regions have {len(regions) - merged} different areas; the published code, which groups by "
             "area, takes those of equal area for one"
         )
     return regions
+
+
+def _areas(documents: list[Document]) -> NDArray[np.int64]:
+    """(m,) areas A of eq. 7: as SAM's records count them, in the picture that SAM saw.
+
+    That picture is the paper's canvas, so nothing is converted; empty masks are no regions (`canvas.build_regions`).
+    """
+    areas = [legacy.area_px for document in documents for legacy in document.masks if legacy.mask.any()]
+    return np.maximum(np.array(areas, np.int64), 1)
 
 
 def _check_place(slide_id: str, regions: RegionMap, xy: NDArray[np.int32], side: _Side) -> None:
@@ -235,21 +244,23 @@ def _bag(
     slide_id: str,
     rows: Rows,
     regions: RegionMap | None,
+    region_area: NDArray[np.int64],
     members: Membership,
     side: _Side,
     slide_mpp: float | None,
 ) -> FeatureBag:
     dim, dtype = rows.features.shape[1], rows.features.dtype
     groups, group_region = np.empty((0, dim), np.float32), np.empty(0, np.int32)
-    area = np.empty(0, np.int64) if regions is None else regions.area_px
+    canvas_area = np.empty(0, np.int64)
     if regions is not None:
+        canvas_area = regions.area_px
         groups, group_region = mean_group_features(rows.features, members)
     return FeatureBag(
         slide_id=slide_id,
         features=rows.features,
         xy=rows.xy,
-        region=smallest_region(members, area, len(rows.xy)),
-        region_area=area,
+        region=smallest_region(members, canvas_area, len(rows.xy)),
+        region_area=region_area,
         region_area_um2=np.empty(0) if regions is None else regions.area_um2,
         group_features=groups.astype(dtype),
         group_region=group_region,

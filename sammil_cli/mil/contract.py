@@ -1,30 +1,47 @@
 """What a MIL model is: a bag in, logits and attention over patches out, and a loss to train on."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from sammil_cli.mil.groups import Groups, make_groups
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bag:
     """One slide as tensors on one device. n patches, g group features, m regions, d features."""
 
-    features: Tensor  # (n, d) float
+    features: Tensor  # (n, d) float, of any precision
     group_features: Tensor  # (g, d) float
     region: Tensor  # (n,) int64, region of each patch, -1 = none
     group_region: Tensor  # (g,) int64, region of each group feature
     region_area: Tensor  # (m,) float, pixels of the paper's canvas (eq. 7)
 
-    def instances(self, group_features: bool) -> Tensor:
-        """Composite features (eq. 4): patches, then group features if wanted. (n + g, d) or (n, d)."""
-        return torch.cat([self.features, self.group_features]) if group_features else self.features
+    def blocks(self, group_features: bool) -> tuple[Tensor, ...]:
+        """Composite features (eq. 4) without a copy: patches, then group features if wanted and there are any."""
+        wanted = group_features and len(self.group_features) > 0
+        return (self.features, self.group_features) if wanted else (self.features,)
 
-    def instance_region(self, group_features: bool) -> Tensor:
-        """The region of each instance, in the order of `instances`; a group feature lies in its own region."""
-        return torch.cat([self.region, self.group_region]) if group_features else self.region
+    def instances(self, group_features: bool) -> Tensor:
+        """Composite features (eq. 4) as one float32 tensor, or float64 where they are so. (n + g, d) or (n, d)."""
+        joined = torch.cat(self.blocks(group_features))
+        return joined if joined.dtype == torch.float64 else joined.float()
+
+    def groups(self, grouping: str) -> Groups:
+        """Groups by `region` or by equal `area`, made when first asked for and kept with the bag."""
+        return self._by_area if grouping == "area" else self._by_region
+
+    @cached_property
+    def _by_region(self) -> Groups:
+        return make_groups(self.region, self.group_region, self.region_area, "region")
+
+    @cached_property
+    def _by_area(self) -> Groups:
+        return make_groups(self.region, self.group_region, self.region_area, "area")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +73,7 @@ class ModelSpec:
     mask_ratio_function: str = "sigmoid"
     sigmoid_slope: float = 5e-4
     sigmoid_center: float = 5000.0
-    mask_groups: str = "region"
+    grouping: str = "region"
     pseudo_bags: int = 5
     pseudo_bag_weight: float = 0.5
     consistency_weight: float = 1.0

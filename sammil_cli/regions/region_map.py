@@ -1,11 +1,14 @@
 """Regions: the segments that SAM, or another proposer, sees on a canvas laid over the tissue."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+PAPER_CANVAS_PX = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,15 @@ class Canvas:
     size_px: tuple[int, int]
     mpp: float
 
+    @property
+    def paper_downsample(self) -> int:
+        """The downsample that `paper_canvas` gives the same box at 1024 px, whatever this canvas was made for.
+
+        The sides were rounded up to whole canvas pixels, which changes nothing: 1024 r is a multiple of `downsample`
+        (both are powers of two), so a box fits in 1024 r pixels if and only if its rounded sides do.
+        """
+        return _shrinkage(max(self.size_px) * self.downsample, PAPER_CANVAS_PX)
+
 
 def paper_canvas(box_px: tuple[int, int, int, int], slide_mpp: float, canvas_px: int) -> Canvas:
     """The paper's canvas: the tissue's box, shrunk by a power of two until no side is longer than `canvas_px`.
@@ -28,9 +40,14 @@ def paper_canvas(box_px: tuple[int, int, int, int], slide_mpp: float, canvas_px:
     Source: METHODS §10.1, r = 2 ** ceil(max(log2(w / 1024), log2(h / 1024), 0)).
     """
     x, y, width, height = box_px
-    downsample = 2 ** int(np.ceil(max(np.log2(max(width, height) / canvas_px), 0)))
+    downsample = _shrinkage(max(width, height), canvas_px)
     size = (-(-width // downsample), -(-height // downsample))
     return Canvas(origin_px=(x, y), downsample=float(downsample), size_px=size, mpp=slide_mpp * downsample)
+
+
+def _shrinkage(side_px: float, canvas_px: int) -> int:
+    """The smallest power of two, 1 or more, by which a side of `side_px` shrinks to `canvas_px` at most."""
+    return 1 << max(0, math.ceil(math.log2(side_px / canvas_px)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +83,15 @@ class RegionMap:
     def area_um2(self) -> NDArray[np.float64]:
         """(m,) areas in µm²."""
         return np.asarray(self.area_px * self.canvas.mpp**2, np.float64)
+
+    @property
+    def paper_area_px(self) -> NDArray[np.int64]:
+        """(m,) areas A of eq. 7: pixels of the paper's canvas (`canvas_px` = 1024), whole as the paper counts them.
+
+        Rounded where this canvas is finer than the paper's; a region is never less than one pixel.
+        """
+        scaled = self.area_px * (self.canvas.downsample / self.canvas.paper_downsample) ** 2
+        return np.asarray(np.maximum(np.rint(scaled), 1), np.int64)
 
     def mask(self, region: int) -> NDArray[np.bool_]:
         """The mask (h, w) of one region; decodes no other."""

@@ -1,12 +1,14 @@
 """Figures as PNG bytes. Drawn with matplotlib's object interface: no global state, no display."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from sammil_cli.report.metrics import CONFIDENCE_BINS
 
 Points = Sequence[tuple[str, float, float]]  # curve, x, y
 _LEGEND_LIMIT = 10
@@ -39,6 +41,28 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes:
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=13)
     ticks = range(len(classes))
     axes.set(xticks=ticks, yticks=ticks, xticklabels=classes, yticklabels=classes, xlabel="predicted", ylabel="true")
+    return to_png(figure)
+
+
+def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> bytes:
+    """Confidence against the share that is right, per set of probabilities; below, how many slides each bin has.
+
+    Args:
+        bins: name -> (mean confidence, share right, slides) of the bins that have any.
+    """
+    figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
+    width = 1 / CONFIDENCE_BINS / max(len(bins), 1)
+    for place, (name, found) in enumerate(bins.items()):
+        points = np.array(found, np.float64).reshape(-1, 3)
+        upper.plot(points[:, 0], points[:, 1], marker="o", markersize=4, linewidth=1.6, label=name)
+        left = np.minimum((points[:, 0] * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1) / CONFIDENCE_BINS
+        lower.bar(left + place * width, points[:, 2], width=width, align="edge")
+    upper.set(ylabel="share that is right", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    lower.set(xlabel="confidence: probability of the most probable class", ylabel="slides")
+    if bins:
+        upper.legend(fontsize=8, frameon=False)
     return to_png(figure)
 
 

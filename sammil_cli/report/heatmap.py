@@ -1,10 +1,13 @@
-"""The picture of one slide: tissue, regions, attention, evidence, and the patches that weigh most."""
+"""The picture of one slide: tissue, regions, attention, evidence, the paper's view, and the patches that weigh most."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from sammil_cli.report.figures import to_png
@@ -12,13 +15,23 @@ from sammil_cli.slides.slide import RGB
 
 Values = NDArray[np.float64]
 
+# Fig. 11 of the paper (METHODS §10.9).
+EVIDENCE_ABOVE = 0.5001
+ATTENTION_FROM = 0.4
+_CYAN, _WHITE = (0, 255, 255), (255, 255, 255)
+
+_PANEL_IN = 4.6  # width of a panel in inches, height where the slide is tall
+_HEAD_IN, _TITLE_IN, _LEGEND_IN, _GAP_IN = 0.4, 0.25, 0.6, 0.15
+_DPI = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class SlideView:
     """What is drawn. Coordinates in thumbnail pixels.
 
     `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the positive
-    class that each patch speaks for; `outlines`: known lesions, closed rings (k, 2), empty where there are none.
+    class, named `positive` of so many `classes`, that each patch speaks for; `outlines`: known lesions, closed rings
+    (k, 2), empty where there are none.
     """
 
     title: str
@@ -28,7 +41,8 @@ class SlideView:
     side: float
     attention: Values
     evidence: Values
-    evidence_label: str
+    positive: str
+    classes: int
     outlines: Sequence[Values]
     top: Sequence[tuple[RGB, float]]  # patch image and its attention
     patch_um: float
@@ -58,6 +72,12 @@ def percentile_rank(values: Values) -> Values:
     return np.asarray((below + (counts - 1) / 2)[inverse] / max(len(values) - 1, 1), np.float64)
 
 
+def min_max(values: Values) -> Values:
+    """Values scaled to 0-1 by the least and the largest; 0 where all are equal."""
+    low, span = values.min(initial=np.inf), np.ptp(values) if len(values) else 0.0
+    return (values - low) / span if span > 0 else np.zeros_like(values)
+
+
 def paint(shape: tuple[int, int], xy: Values, side: float, values: Values) -> NDArray[np.float64]:
     """Patch values on a thumbnail of `shape` (rows, columns); NaN where there is no patch."""
     canvas = np.full(shape, np.nan)
@@ -68,45 +88,127 @@ def paint(shape: tuple[int, int], xy: Values, side: float, values: Values) -> ND
     return canvas
 
 
+def paper_view(view: SlideView) -> RGB:
+    """The paper's Fig. 11: the slide, darkened, with two kinds of patches painted on it.
+
+    Cyan: p_n = softmax_c(W (a_n e_n)) of the positive class is above 0.5001. White, over it: attention, min-max
+    normalised over the patches, is 0.4 or more. Group features are no patches and take no part.
+    """
+    picture = 0.55 * view.thumbnail.astype(np.float64)
+    for chosen, colour, opacity in (
+        (view.evidence > EVIDENCE_ABOVE, _CYAN, 0.65),
+        (min_max(view.attention) >= ATTENTION_FROM, _WHITE, 0.7),
+    ):
+        painted = ~np.isnan(paint(picture.shape[:2], view.xy[chosen], view.side, view.attention[chosen]))
+        picture[painted] = (1 - opacity) * picture[painted] + opacity * np.array(colour)
+    return np.asarray(picture.round(), np.uint8)
+
+
 def draw(view: SlideView) -> bytes:
-    """The picture as PNG."""
+    """The picture as PNG: panels row by row, the patches that weigh most in the cells that are left.
+
+    Slides wider than high take three panels a row, tall ones all in one row. Places are counted, not left to a layout
+    engine: panels of one size stand at one height, whatever is written below them.
+    """
     rows, columns = view.thumbnail.shape[:2]
-    height = 3.6 * rows / columns
-    has_top = len(view.top) > 0
-    figure = Figure(figsize=(15, height + 0.9 + (2.3 if has_top else 0)), dpi=100, layout="constrained")
-    parts = figure.subfigures(2 if has_top else 1, 1, height_ratios=[height + 0.9, 2.3][: 1 + has_top], squeeze=False)
-    upper = parts[0, 0]
-    upper.suptitle(view.title, fontsize=11)
-    axes = upper.subplots(1, 4)
-    panels = (
-        ("slide" + (", lesion outlined" if view.outlines else ""), view.thumbnail, None, ""),
-        ("regions", view.regions, None, ""),
-        ("attention", view.thumbnail, percentile_rank(view.attention), "percentile within the slide"),
-        (view.evidence_label, view.thumbnail, view.evidence, "probability, colours stretched to the slide"),
-    )
-    for axis, (name, image, values, legend) in zip(axes, panels, strict=True):
-        axis.imshow(image)
-        axis.set_title(name, fontsize=10)
-        axis.set_axis_off()
-        if values is not None:
-            heat = paint((rows, columns), view.xy, view.side, values)
-            limits = (0, 1) if name == "attention" else _limits(values)
-            shown = axis.imshow(heat, cmap="turbo", alpha=0.6, vmin=limits[0], vmax=limits[1], interpolation="nearest")
-            bar = upper.colorbar(shown, ax=axis, orientation="horizontal", shrink=0.8, pad=0.02, aspect=30)
-            bar.set_label(legend, fontsize=8)
-            bar.ax.tick_params(labelsize=7)
-        for ring in view.outlines:
-            axis.plot(ring[:, 0], ring[:, 1], color="black" if values is not None else "lime", linewidth=1.1)
-    if has_top:
-        lower = parts[1, 0]
-        lower.suptitle(f"patches with the largest attention, {view.patch_um:.0f} µm a side", fontsize=10)
-        for axis, (image, weight) in zip(np.atleast_1d(lower.subplots(1, len(view.top))), view.top, strict=True):
-            axis.imshow(image)
-            axis.set_title(f"weight {weight:.3g}", fontsize=8)
-            axis.set_axis_off()
+    across = 3 if rows <= 1.2 * columns else 6
+    width = _PANEL_IN * min(1, columns / rows)
+    height = width * rows / columns
+    step = (width + _GAP_IN, _TITLE_IN + height + _LEGEND_IN)
+    figure = Figure(figsize=(across * step[0] + _GAP_IN, _HEAD_IN + 6 // across * step[1]), dpi=_DPI)
+    figure.suptitle(view.title, fontsize=12, y=1 - 0.2 / figure.get_figheight(), va="center")
+    panels = [_draw_slide, _draw_regions, _draw_attention, _draw_evidence]
+    if view.classes == 2:
+        panels.append(_draw_paper_view)
+
+    def corner(cell: int) -> tuple[float, float]:
+        return _GAP_IN + cell % across * step[0], _HEAD_IN + cell // across * step[1] + _TITLE_IN
+
+    for cell, panel in enumerate(panels):
+        panel(_axis(figure, *corner(cell), width, height), view)
+    if view.top:
+        rest = (across - len(panels) % across) * step[0] - _GAP_IN
+        _draw_top(figure, view, *corner(len(panels)), rest, height + _LEGEND_IN)
     return to_png(figure)
 
 
-def _limits(values: Values) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if high - low > 1e-6 else (low - 0.5, low + 0.5)
+def _axis(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes without ticks at a place counted in inches from the picture's top left corner."""
+    whole = figure.get_size_inches()
+    axis = figure.add_axes((left / whole[0], 1 - (top + height) / whole[1], width / whole[0], height / whole[1]))
+    axis.set_axis_off()
+    return axis
+
+
+def _draw_slide(axis: Axes, view: SlideView) -> None:
+    axis.imshow(view.thumbnail)
+    axis.set_title("slide" + (", known lesions outlined" if view.outlines else ""), fontsize=10)
+    _outline(axis, view, "lime")
+
+
+def _draw_regions(axis: Axes, view: SlideView) -> None:
+    axis.imshow(view.regions)
+    axis.set_title("regions", fontsize=10)
+    _outline(axis, view, "lime")
+
+
+def _draw_attention(axis: Axes, view: SlideView) -> None:
+    axis.set_title("attention", fontsize=10)
+    _heat(axis, view, percentile_rank(view.attention), "turbo", (0, 1), "percentile within the slide")
+
+
+def _draw_evidence(axis: Axes, view: SlideView) -> None:
+    neutral = 1 / view.classes
+    reach = max(float(np.abs(view.evidence - neutral).max()), 1e-6)
+    axis.set_title(f"evidence for {view.positive}", fontsize=10)
+    legend = f"probability; {neutral:.2g} speaks neither for nor against"
+    _heat(axis, view, view.evidence, "coolwarm", (neutral - reach, neutral + reach), legend)
+
+
+def _draw_paper_view(axis: Axes, view: SlideView) -> None:
+    axis.imshow(paper_view(view))
+    axis.set_title("as in the paper's Fig. 11", fontsize=10)
+    _outline(axis, view, "yellow")
+    keys = [
+        Patch(facecolor="cyan", edgecolor="0.3", label=f"evidence for {view.positive} > {EVIDENCE_ABOVE}"),
+        Patch(facecolor="white", edgecolor="0.3", label=f"attention, min–max scaled, ≥ {ATTENTION_FROM}"),
+    ]
+    axis.legend(handles=keys, loc="upper center", bbox_to_anchor=(0.5, 0), fontsize=8, frameon=False)
+
+
+def _heat(axis: Axes, view: SlideView, values: Values, colours: str, limits: tuple[float, float], legend: str) -> None:
+    """Patch values over the slide, and their colour scale below."""
+    axis.imshow(view.thumbnail)
+    heat = paint(view.thumbnail.shape[:2], view.xy, view.side, values)
+    shown = axis.imshow(heat, cmap=colours, alpha=0.65, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    inch = view.thumbnail.shape[1] / view.thumbnail.shape[0] / _PANEL_IN
+    bar = axis.figure.colorbar(
+        shown, cax=axis.inset_axes((0.1, -0.2 * inch, 0.8, 0.1 * inch)), orientation="horizontal"
+    )
+    bar.set_label(legend, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    bar.ax.set_xlim(max(limits[0], 0), min(limits[1], 1))
+    _outline(axis, view, "black")
+
+
+def _outline(axis: Axes, view: SlideView, colour: str) -> None:
+    for ring in view.outlines:
+        axis.plot(ring[:, 0], ring[:, 1], color=colour, linewidth=1.1)
+
+
+def _draw_top(figure: Figure, view: SlideView, left: float, top: float, width: float, height: float) -> None:
+    """The patches of the largest attention, in as many columns as show them largest in a part of this shape."""
+    count = len(view.top)
+    title = _axis(figure, left, top, width, height)
+    title.set_title(f"largest attention, patches of {view.patch_um:.0f} µm", fontsize=10)
+
+    def side(across: int) -> float:
+        return min((width + _GAP_IN) / across - _GAP_IN, height / math.ceil(count / across) - _TITLE_IN)
+
+    across = max(range(1, count + 1), key=side)
+    for index, (image, weight) in enumerate(view.top):
+        row, column = divmod(index, across)
+        corner = (left + column * (side(across) + _GAP_IN), top + row * (side(across) + _TITLE_IN))
+        axis = _axis(figure, *corner, side(across), side(across))
+        axis.imshow(image)
+        axis.text(0.5, -0.02, f"{weight:.3g}", fontsize=8, ha="center", va="top", transform=axis.transAxes)

@@ -1,18 +1,72 @@
-"""Metrics of predictions, per fold and over folds, and the threshold that validation chooses."""
+"""Predictions and what is said of them: metrics (of weighted slides, too), thresholds, calibration, curves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_curve, roc_curve
-
-from sammil_cli.training.loop import area_under_curve
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
+Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SELECTED_ON_TEST = "selected on test - not an estimate of generalisation"
+CONFIDENCE_BINS = 15
 
 
-def youden_threshold(labels: Labels, scores: NDArray[np.float64]) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Out-of-fold predictions: r rows, one per slide and repeat; C classes.
+
+    slides, patients (r) ids; repeat, fold (r,) of the model that judged; labels, predicted (r,); probabilities (r, C).
+    """
+
+    slides: tuple[str, ...]
+    patients: tuple[str, ...]
+    repeat: Labels
+    fold: Labels
+    labels: Labels
+    predicted: Labels
+    probabilities: Probabilities
+
+    def rows(self, chosen: Flags) -> "Predictions":
+        """The rows (r,) that are chosen."""
+        where = np.flatnonzero(chosen).tolist()
+        return Predictions(
+            slides=tuple(self.slides[i] for i in where),
+            patients=tuple(self.patients[i] for i in where),
+            repeat=self.repeat[where],
+            fold=self.fold[where],
+            labels=self.labels[where],
+            predicted=self.predicted[where],
+            probabilities=self.probabilities[where],
+        )
+
+    def by_repeat(self) -> Iterator["Predictions"]:
+        """The rows of each repeat."""
+        for repeat in np.unique(self.repeat):
+            yield self.rows(self.repeat == repeat)
+
+    def by_fold(self) -> Iterator["Predictions"]:
+        """The rows of each fold of each repeat."""
+        for part in self.by_repeat():
+            for fold in np.unique(part.fold):
+                yield part.rows(part.fold == fold)
+
+    def against_rest(self, index: int) -> "Predictions":
+        """Class `index` as the positive one of two; the others are the negative one."""
+        score = self.probabilities[:, index]
+        return replace(
+            self,
+            labels=(self.labels == index).astype(np.int64),
+            predicted=(self.predicted == index).astype(np.int64),
+            probabilities=np.stack([1 - score, score], axis=1),
+        )
+
+
+def youden_threshold(labels: Labels, scores: Values) -> float:
     """The score from which on a slide is called positive: the largest sensitivity + specificity - 1.
 
     METHODS §1: the minimum of FPR - TPR on the ROC curve, the first of equals; predict 1 iff score >= threshold.
@@ -27,7 +81,7 @@ def youden_threshold(labels: Labels, scores: NDArray[np.float64]) -> float:
     return float(best) if np.isfinite(best) else 1.0  # scikit-learn's first threshold is infinite: nobody is positive
 
 
-def validation_threshold(labels: Labels, scores: NDArray[np.float64]) -> float:
+def validation_threshold(labels: Labels, scores: Values) -> float:
     """Youden's threshold for use on other slides: midway between its score and the next lower one.
 
     Any value of that gap decides alike on the validation part. Its upper end, the published choice, is the lowest
@@ -45,14 +99,80 @@ def decide(probabilities: Probabilities, threshold: float | None) -> Labels:
     return np.asarray(probabilities[:, 1] >= threshold, np.int64)
 
 
-def fold_metrics(labels: Labels, probabilities: Probabilities, predicted: Labels) -> dict[str, float]:
-    """Accuracy, AUC and F1 (of class 1, or the macro mean of more classes); AUC is NaN where a class is absent."""
-    average = "binary" if probabilities.shape[1] == 2 else "macro"
-    return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "auc": area_under_curve(labels, probabilities),
-        "f1": float(f1_score(labels, predicted, average=average, zero_division=0.0)),
+def metric_names(classes: int) -> tuple[str, ...]:
+    """The metrics of decisions and ranks: of class 1, or macro means over more than two classes."""
+    names = ("auc", "accuracy", "f1", "balanced_accuracy")
+    return (*names, "sensitivity", "specificity") if classes == 2 else names
+
+
+def weighted_metrics(
+    labels: Labels, predicted: Labels, probabilities: Probabilities, weights: Values
+) -> dict[str, Values]:
+    """Each metric of `metric_names` and `brier` for D weightings of the same s slides.
+
+    `brier` is the mean over slides of the sum over classes of (probability - truth)^2, 0 to 2 (Brier 1950). A metric
+    is NaN where it is not defined: AUC, sensitivity, specificity, balanced accuracy without one of the classes, F1
+    of a class that neither occurs nor is called (in a macro mean that class is left out).
+
+    Args:
+        labels, predicted: (s,). probabilities: (s, C). weights: (D, s), how often each slide counts.
+
+    Returns:
+        (D,) values per metric.
+    """
+    classes = probabilities.shape[1]
+    one_hot = np.eye(classes)[labels]
+    found = [
+        _of_class(labels == index, predicted == index, probabilities[:, index], weights)
+        for index in ([1] if classes == 2 else range(classes))
+    ]
+    total = weights.sum(axis=1)
+    means = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+    f1 = np.stack([one["f1"] for one in found])
+    values = {
+        "auc": means["auc"],
+        "accuracy": _ratio(weights @ (labels == predicted), total),
+        "f1": _ratio(np.nan_to_num(f1).sum(axis=0), (~np.isnan(f1)).sum(axis=0).astype(np.float64)),
+        "balanced_accuracy": means["sensitivity"],
+        "brier": _ratio(weights @ ((probabilities - one_hot) ** 2).sum(axis=1), total),
     }
+    if classes == 2:
+        both = {name: means[name] for name in ("sensitivity", "specificity")}
+        values |= {**both, "balanced_accuracy": (both["sensitivity"] + both["specificity"]) / 2}
+    return values
+
+
+def _of_class(truth: Flags, called: Flags, scores: Values, weights: Values) -> dict[str, Values]:
+    positive, negative = weights @ truth, weights @ ~truth
+    hit, false = weights @ (truth & called), weights @ (~truth & called)
+    return {
+        "auc": _weighted_auc(truth, scores, weights),
+        "f1": _ratio(2 * hit, positive + hit + false),
+        "sensitivity": _ratio(hit, positive),
+        "specificity": _ratio(negative - false, negative),
+    }
+
+
+def _weighted_auc(truth: Flags, scores: Values, weights: Values) -> Values:
+    """The share of pairs (positive, negative) in right order, ties half; pairs count by the product of weights."""
+    order = np.argsort(scores, kind="stable")
+    ties = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])  # where each group of equal scores starts
+    positive = np.add.reduceat(weights[:, order] * truth[order], ties, axis=1)
+    negative = np.add.reduceat(weights[:, order] * ~truth[order], ties, axis=1)
+    below = np.cumsum(negative, axis=1) - negative / 2
+    return _ratio((positive * below).sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
+
+
+def _ratio(upper: Values, lower: Values) -> Values:
+    result = np.full(len(lower), np.nan)
+    np.divide(upper, lower, out=result, where=lower > 0)
+    return result
+
+
+def fold_metrics(labels: Labels, probabilities: Probabilities, predicted: Labels) -> dict[str, float]:
+    """The metrics of `metric_names` of one fold's slides; NaN where one is not defined."""
+    values = weighted_metrics(labels, predicted, probabilities, np.ones((1, len(labels))))
+    return {name: float(values[name][0]) for name in metric_names(probabilities.shape[1])}
 
 
 def over_folds(folds: Sequence[dict[str, float]]) -> dict[str, dict[str, float | None]]:
@@ -71,7 +191,28 @@ def over_folds(folds: Sequence[dict[str, float]]) -> dict[str, dict[str, float |
     return summary
 
 
-def roc_points(labels: Labels, scores: NDArray[np.float64]) -> list[tuple[float, float]]:
+def reliability(labels: Labels, probabilities: Probabilities) -> list[tuple[float, float, int]]:
+    """Mean confidence, share that is right and number of slides in each of 15 equal bins of confidence that has any.
+
+    Confidence is the probability of the most probable class; it is right where that class is the true one, whatever
+    the threshold decides.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
+    return [
+        (float(confidence[place == index].mean()), float(right[place == index].mean()), int((place == index).sum()))
+        for index in np.unique(place)
+    ]
+
+
+def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
+    """Expected calibration error: |confidence - share right| of the bins of `reliability`, weighed by their slides."""
+    bins = reliability(labels, probabilities)
+    return sum(abs(confidence - right) * count for confidence, right, count in bins) / len(labels)
+
+
+def roc_points(labels: Labels, scores: Values) -> list[tuple[float, float]]:
     """Points (false positive rate, true positive rate); none where a class is absent."""
     if len(np.unique(labels)) < 2:
         return []
@@ -79,7 +220,7 @@ def roc_points(labels: Labels, scores: NDArray[np.float64]) -> list[tuple[float,
     return list(zip(fpr.tolist(), tpr.tolist(), strict=True))
 
 
-def pr_points(labels: Labels, scores: NDArray[np.float64]) -> list[tuple[float, float]]:
+def pr_points(labels: Labels, scores: Values) -> list[tuple[float, float]]:
     """Points (recall, precision), recall rising; none where class 1 is absent."""
     if not labels.any():
         return []

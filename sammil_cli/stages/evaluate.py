@@ -1,139 +1,262 @@
 """sammil evaluate: trained folds and their test parts -> predictions, metrics, curves, report page."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from sammil_cli import console
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.report import figures, metrics
+from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
+from sammil_cli.report.summary import at_test_threshold, beside, remarks, summarise
+from sammil_cli.report.tables import report_tables, stamp
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.storage.files import write_csv, write_json
+from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import BundleFacts, read_bundle
 from sammil_cli.training.cohort import Member, read_labels
+from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.loop import predict
-from sammil_cli.training.splits import read_folds
+from sammil_cli.training.splits import Fold, read_folds
 
 CODE = ("storage", "regions", "features", "mil", "training", "report", "stages/evaluate.py")
+
+EPOCHS_FILE = "epochs.safetensors"  # what train leaves in protocol `paper`: `probabilities` (E, s, C) of test slides
+
+Known = Mapping[str, Member]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldResult:
-    """What one fold says of its test slides. labels, predicted (s,); probabilities (s, C)."""
+    """What one model says of a fold's test slides: probabilities (s, C), decisions predicted (s,)."""
 
-    facts: BundleFacts
+    fold: Fold
     members: list[Member]
     probabilities: NDArray[np.float64]
+    predicted: NDArray[np.int64]
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """(s,) true classes."""
         return np.array([member.label for member in self.members], np.int64)
 
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """(s,) classes at the threshold that validation chose."""
-        return metrics.decide(self.probabilities, self.facts.threshold)
-
 
 def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> dict[str, Any]:
     """Predicts each fold's test slides with its own model, writes everything and returns the metrics."""
-    del settings
-    results = [_predict(project, fold, options.device) for fold in _fold_names(project)]
-    classes = results[0].facts.classes
-    per_fold = [metrics.fold_metrics(r.labels, r.probabilities, r.predicted) for r in results]
-    summary: dict[str, Any] = {
-        "model": results[0].facts.model,
-        "protocol": "honest",
-        "folds": len(results),
-        "folds_with_auc": sum(not math.isnan(scores["auc"]) for scores in per_fold),
-        "slides": len({m.slide_id for r in results for m in r.members}),
-        "patients": len({m.patient_id for r in results for m in r.members}),
-        **metrics.over_folds(per_fold),
+    folds = read_folds(project.splits)
+    bags = BagFolder(project.bags, options.device)
+    classes = read_bundle(project.models / folds[0].name, "cpu")[1].classes
+    known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
+    _check_there(folds, bags, known)
+    facts, results = _predict(project, folds, bags, known, options.device)
+    rows = _pool(results)
+    calibrated = np.concatenate(
+        [calibration.apply(r.probabilities, f.temperature) for r, f in zip(results, facts, strict=True)]
+    )
+    summary = _summary(project, settings, facts, results, calibrated)
+    summary["baselines"] = {
+        name: beside(_pool(found), level=settings.interval, draws=settings.bootstrap_draws)
+        for name, found in _baselines(folds, bags, known, classes).items()
     }
-    _write_predictions(project.predictions, results, classes)
+    _write_predictions(project.predictions, facts, results, calibrated, summary["protocol"])
     write_json(project.metrics, summary)
     curves = _write_curves(project.curves, results, classes)
-    rows = _fold_rows(results, per_fold)
-    write_page(project.page, summary, rows, curves)
-    console.print_table(
-        f"Out of fold: {summary['model']}, {summary['slides']} slides of {summary['patients']} patients",
-        ("metric", f"mean ± sd over {len(results)} folds"),
-        [(name, spread(summary[name])) for name in ("auc", "accuracy", "f1")],
+    curves["Reliability"] = figures.reliability(
+        {
+            "as the model says": metrics.reliability(rows.labels, rows.probabilities),
+            "calibrated": metrics.reliability(rows.labels, calibrated),
+        }
     )
+    write_page(project.page, summary, _fold_rows(facts, results), curves)
+    _print(summary)
     console.say(f"report: {project.page}")
     return summary
 
 
-def spread(value: dict[str, Any]) -> str:
-    """`0.912 ± 0.034`, or a dash where no fold defines it."""
-    return "–" if value["mean"] is None else f"{value['mean']:.3f} ± {value['sd']:.3f}"
+def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
+    for role in ("test", "val", "train"):
+        for slide in (slide for fold in folds for slide in getattr(fold, role)):
+            if slide not in bags.paths or slide not in known:
+                what = "bag" if slide not in bags.paths else "label"
+                raise InputError(
+                    f"slide {slide!r} of the {role} part has no {what} any more", remedy="run: sammil train"
+                )
 
 
-def _fold_names(project: Project) -> list[str]:
-    return [fold.name for fold in read_folds(project.splits)]
+def _predict(
+    project: Project, folds: Sequence[Fold], bags: BagFolder, known: Known, device: str
+) -> tuple[list[BundleFacts], list[FoldResult]]:
+    """Each fold's model on its test slides."""
+    all_facts, results = [], []
+    with console.progress(len(folds), "evaluate") as bar:
+        for fold in folds:
+            model, facts = read_bundle(project.models / fold.name, device)
+            check_encoder(bags.encoder(list(fold.test)), facts.encoder, remedy="run: sammil train")
+            probabilities = predict(model, bags.load, fold.test)
+            all_facts.append(facts)
+            results.append(_result(fold, known, probabilities, facts.threshold))
+            bar.advance(fold.name)
+    return all_facts, results
 
 
-def _predict(project: Project, name: str, device: str) -> FoldResult:
-    model, facts = read_bundle(project.models / name, device)
-    fold = next(fold for fold in read_folds(project.splits) if fold.name == name)
-    bags = BagFolder(project.bags, device)
-    known = {m.slide_id: m for m in read_labels(project.labels, facts.classes).members}
-    for slide in fold.test:
-        if slide not in bags.paths or slide not in known:
-            what = "bag" if slide not in bags.paths else "label"
-            raise InputError(f"slide {slide!r} of the test part has no {what} any more", remedy="run: sammil train")
-    _check_encoder(bags, list(fold.test), facts)
+def _result(fold: Fold, known: Known, probabilities: NDArray[np.float64], threshold: float | None) -> FoldResult:
     return FoldResult(
-        facts=facts,
+        fold=fold,
         members=[known[slide] for slide in fold.test],
-        probabilities=predict(model, bags.load, fold.test),
+        probabilities=probabilities,
+        predicted=metrics.decide(probabilities, threshold),
     )
 
 
-def _check_encoder(bags: BagFolder, slides: list[str], facts: BundleFacts) -> None:
-    now, then = bags.encoder(slides), facts.encoder
-    if (now.name, now.weights_sha256, now.dim) != (then.name, then.weights_sha256, then.dim):
-        raise InputError(
-            f"the model learned from features of {then.name} ({then.dim}-d), the bags are of {now.name} ({now.dim}-d)",
-            remedy="run: sammil train",
+def _baselines(
+    folds: Sequence[Fold], bags: BagFolder, known: Known, classes: Sequence[str]
+) -> dict[str, list[FoldResult]]:
+    """The baselines on the very same folds; the threshold of `mean-pool` is chosen as the model's is."""
+    count = len(classes)
+    slides = {slide for fold in folds for role in (fold.train, fold.val, fold.test) for slide in role}
+    means = baselines.mean_features(bags.read, sorted(slides))
+    found: dict[str, list[FoldResult]] = {baselines.MEAN_POOL: [], baselines.MAJORITY: []}
+    for fold in folds:
+        train, val = (np.array([known[slide].label for slide in part], np.int64) for part in (fold.train, fold.val))
+        features = {
+            role: np.stack([means[slide] for slide in getattr(fold, role)]) for role in ("train", "val", "test")
+        }
+        judge = baselines.fit_mean_pool(features["train"], train, count)
+        threshold = metrics.validation_threshold(val, judge(features["val"])[:, 1]) if count == 2 else None
+        found[baselines.MEAN_POOL].append(_result(fold, known, judge(features["test"]), threshold))
+        commonest = int(baselines.class_shares(train, count).argmax())
+        # Shares differ a little between folds: as scores they would rank slides by their fold. Nothing is ranked here.
+        level = np.full((len(fold.test), count), 1 / count)
+        found[baselines.MAJORITY].append(
+            FoldResult(
+                fold=fold,
+                members=[known[slide] for slide in fold.test],
+                probabilities=level,
+                predicted=np.full(len(fold.test), commonest, np.int64),
+            )
         )
+    return found
 
 
-def _write_predictions(path: Path, results: list[FoldResult], classes: tuple[str, ...]) -> None:
+def _pool(results: Sequence[FoldResult]) -> Predictions:
+    """The test parts of all folds together, in their order."""
+    return Predictions(
+        slides=tuple(m.slide_id for r in results for m in r.members),
+        patients=tuple(m.patient_id for r in results for m in r.members),
+        repeat=np.concatenate([np.full(len(r.members), r.fold.repeat, np.int64) for r in results]),
+        fold=np.concatenate([np.full(len(r.members), r.fold.fold, np.int64) for r in results]),
+        labels=np.concatenate([r.labels for r in results]),
+        predicted=np.concatenate([r.predicted for r in results]),
+        probabilities=np.concatenate([r.probabilities for r in results]),
+    )
+
+
+def _summary(
+    project: Project,
+    settings: EvaluateSettings,
+    facts: Sequence[BundleFacts],
+    results: Sequence[FoldResult],
+    calibrated: NDArray[np.float64],
+) -> dict[str, Any]:
+    """What metrics.json holds, but for the baselines."""
+    rows, classes = _pool(results), facts[0].classes
+    published = facts[0].protocol == "paper"
+    areas = [score["auc"] for score in _per_fold(results)]
+    summary: dict[str, Any] = {
+        "model": facts[0].model,
+        "protocol": f"paper: {metrics.SELECTED_ON_TEST}" if published else facts[0].protocol,
+        "folds": len(results),
+        "repeats": len({fact.repeat for fact in facts}),
+        "folds_with_auc": sum(not math.isnan(area) for area in areas),
+        "slides": len(set(rows.slides)),
+        "patients": len(set(rows.patients)),
+        "interval": settings.interval,
+        "bootstrap_draws": settings.bootstrap_draws,
+        **summarise(rows, calibrated, classes, level=settings.interval, draws=settings.bootstrap_draws),
+    }
+    if published:
+        summary["optimism"] = _optimism(project, facts, results, summary)
+    elif len(classes) == 2:
+        summary["test_threshold"] = at_test_threshold(rows)
+    summary["notice"] = remarks(summary)
+    return summary
+
+
+def _optimism(
+    project: Project, facts: Sequence[BundleFacts], results: Sequence[FoldResult], summary: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The published numbers beside those without choice and those of shuffled labels, or why there are none."""
+    epochs = []
+    for fact, result in zip(facts, results, strict=True):
+        path = project.models / result.fold.name / EPOCHS_FILE
+        if not path.is_file():
+            return {"missing": f"what choosing on the test fold is worth cannot be shown: {path} is missing"}
+        probabilities = load_file(path)["probabilities"].astype(np.float64)
+        if probabilities.ndim != 3 or probabilities.shape[1:] != (len(result.members), len(fact.classes)):
+            raise InputError(f"{path} is not of the slides of this fold", remedy="run: sammil train")
+        epochs.append(FoldEpochs(labels=result.labels, probabilities=probabilities))
+    published = {name: {key: summary[name][key] for key in ("mean", "sd")} for name in ("auc", "accuracy", "f1")}
+    return {"published": published, "nothing_chosen": nothing_chosen(epochs), "chance": chance_level(epochs)}
+
+
+def _print(summary: Mapping[str, Any]) -> None:
+    mark = stamp(summary)
+    console.say(f"{summary['model']} on {summary['slides']} slides of {summary['patients']} patients")
+    for table in report_tables(summary):
+        console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
+    for text in (summary["notice"], summary.get("optimism", {}).get("missing")):
+        if text:
+            console.say(f"note: {text}")
+
+
+def _write_predictions(
+    path: Path,
+    facts: Sequence[BundleFacts],
+    results: Sequence[FoldResult],
+    calibrated: NDArray[np.float64],
+    protocol: str,
+) -> None:
+    classes = facts[0].classes
     header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "threshold")
+    after = iter(calibrated)
     rows = [
         (
             member.slide_id,
             member.patient_id,
-            result.facts.repeat,
-            result.facts.fold,
+            fact.repeat,
+            fact.fold,
             "test",
             classes[member.label],
             classes[choice],
-            "" if result.facts.threshold is None else f"{result.facts.threshold:.6f}",
+            "" if fact.threshold is None else f"{fact.threshold:.6f}",
             *(f"{p:.6f}" for p in probabilities),
+            *(f"{p:.6f}" for p in next(after)),
+            protocol,
         )
-        for result in results
+        for fact, result in zip(facts, results, strict=True)
         for member, choice, probabilities in zip(result.members, result.predicted, result.probabilities, strict=True)
     ]
-    write_csv(path, (*header, *(f"probability_{name}" for name in classes)), rows)
+    columns = [f"{kind}_{name}" for kind in ("probability", "calibrated") for name in classes]
+    write_csv(path, (*header, *columns, "protocol"), rows)
 
 
-def _write_curves(folder: Path, results: list[FoldResult], classes: tuple[str, ...]) -> dict[str, bytes]:
+def _write_curves(folder: Path, results: Sequence[FoldResult], classes: tuple[str, ...]) -> dict[str, bytes]:
     """Curves as CSV for `dvc plots` and as PNG for the page: of class 1, or each class against the rest."""
     positive = [1] if len(classes) == 2 else list(range(len(classes)))
     roc, pr = [], []
     for result in results:
         for index in positive:
-            name = f"fold {result.facts.repeat}.{result.facts.fold}"
+            name = f"fold {result.fold.repeat}.{result.fold.fold}"
             name += "" if len(classes) == 2 else f", {classes[index]}"
             labels, scores = (result.labels == index).astype(np.int64), result.probabilities[:, index]
             roc += [(name, x, y) for x, y in metrics.roc_points(labels, scores)]
@@ -152,16 +275,21 @@ def _write_curves(folder: Path, results: list[FoldResult], classes: tuple[str, .
     }
 
 
-def _fold_rows(results: list[FoldResult], per_fold: list[dict[str, float]]) -> list[dict[str, Any]]:
+def _per_fold(results: Sequence[FoldResult]) -> list[dict[str, float]]:
+    return [metrics.fold_metrics(r.labels, r.probabilities, r.predicted) for r in results]
+
+
+def _fold_rows(facts: Sequence[BundleFacts], results: Sequence[FoldResult]) -> list[dict[str, Any]]:
     return [
         {
-            "repeat": r.facts.repeat,
-            "fold": r.facts.fold,
-            "test slides": len(r.members),
-            "epoch": r.facts.epoch + 1,
-            "val AUC": r.facts.val_auc,
-            "threshold": r.facts.threshold,
-            **scores,
+            "repeat": fact.repeat,
+            "fold": fact.fold,
+            "test slides": len(result.members),
+            "epoch": fact.epoch + 1,
+            "val AUC": fact.val_auc,
+            "threshold": fact.threshold,
+            "temperature": fact.temperature,
+            **{name: scores[name] for name in ("accuracy", "auc", "f1")},
         }
-        for r, scores in zip(results, per_fold, strict=True)
+        for fact, result, scores in zip(facts, results, _per_fold(results), strict=True)
     ]

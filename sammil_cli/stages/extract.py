@@ -116,7 +116,7 @@ def work(
         features=features.astype(dtype),
         xy=grid.xy,
         region=smallest_region(members, regions.area_px, len(grid.xy)),
-        region_area=regions.area_px,
+        region_area=regions.paper_area_px,
         region_area_um2=regions.area_um2,
         group_features=group_features.astype(dtype),
         group_region=group_region,

@@ -26,9 +26,18 @@ def choose_device(text: str) -> str:
     return text
 
 
+def devices(device: str) -> list[str]:
+    """The devices that a run may share its work among: `cuda` is every GPU, `cuda:1` that one."""
+    if device != "cuda":
+        return [device]
+    import torch
+
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
 def choose_workers(workers: int | None, device: str) -> int:
-    """Processes: as many as asked for; else one on a GPU, all cores (16 at most) on a CPU."""
-    return workers or (1 if device.startswith("cuda") else min(16, os.cpu_count() or 1))
+    """Processes: as many as asked for; else one for each GPU, or all cores (16 at most) on a CPU."""
+    return workers or (len(devices(device)) if device.startswith("cuda") else min(16, os.cpu_count() or 1))
 
 
 def read_share(text: str) -> float:

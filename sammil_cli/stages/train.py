@@ -2,27 +2,33 @@
 
 import logging
 import math
+import os
 import shutil
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from sammil_cli import console
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import ModelSpec
-from sammil_cli.report.metrics import validation_threshold
+from sammil_cli.report.metrics import validation_threshold, youden_threshold
 from sammil_cli.stages.processes import process_pool
 from sammil_cli.stages.project import Project, RunOptions
+from sammil_cli.stages.run import devices
 from sammil_cli.storage.code import code_version
-from sammil_cli.storage.files import provenance
+from sammil_cli.storage.files import digest, provenance, sha256_file
+from sammil_cli.storage.store import ResultStore, find_store
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, build_model, write_bundle
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, build_model, read_facts, write_bundle
+from sammil_cli.training.calibration import fit_temperature
 from sammil_cli.training.cohort import Cohort, counts, read_labels
 from sammil_cli.training.learning_curves import CurveFile, epochs_done
 from sammil_cli.training.loop import Recipe, Trained, train_fold
@@ -32,6 +38,9 @@ CODE = ("storage", "regions", "features", "mil", "training", "report", "stages/t
 
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
+# Settings that a fold knows already by its parts: another number of folds does not make the same fold a new one.
+_OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes")
+_CURVE_FILE = "curve.csv"
 _POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -39,58 +48,110 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class FoldJob:
-    """Everything that one fold's process needs."""
+    """Everything that one fold's process needs. `key`: what determines the result; `folder`: where to write it."""
 
+    key: str
     fold: Fold
-    cohort: Cohort
+    labels: dict[str, int]
+    classes: tuple[str, ...]
     spec: ModelSpec
     encoder: EncoderFacts
     settings: TrainSettings
     bags: Path
-    models: Path
+    folder: Path
     curve: Path
+    checkpoint: Path
     device: str
     record: dict[str, Any]
 
 
 def run(project: Project, settings: TrainSettings, options: RunOptions) -> list[BundleFacts]:
-    """Trains every fold; epoch and threshold are chosen on the validation part, the test part is not read."""
+    """Trains every fold; in the honest protocol the test part is not read.
+
+    A fold that was trained before with the same bags, labels, settings and code is taken from the store; one that was
+    interrupted goes on after its last epoch. Both end with the same weights as an undisturbed run.
+    """
     bags = BagFolder(project.bags, "cpu")
-    cohort = labelled_bags(read_labels(project.labels, settings.classes), bags)
+    cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
     folds = draw_folds(
         cohort,
         folds=settings.folds,
         repeats=settings.repeats,
         val_fraction=settings.val_fraction,
         seed=settings.seed,
+        protocol=settings.protocol,
+        published=settings.published_folds,
     )
     encoder = bags.encoder([member.slide_id for member in cohort.members])
     shared = {name: getattr(settings, name) for name in _SHARED}
     spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
     build_model(settings.model, spec, settings.model_options)  # refuses a wrong model or option before any work
     console.say(f"train: {settings.model} on {counts(cohort)}, {len(folds)} folds, {options.device}")
+    if settings.protocol == "paper":
+        log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     for folder in (project.models, project.learning_curves):
         shutil.rmtree(folder, ignore_errors=True)
     write_folds(project.splits, folds, cohort)
-    record = provenance("train", {"settings": settings.model_dump(), "code": code_version(*CODE)})
-    jobs = [
-        FoldJob(
-            fold=fold,
-            cohort=cohort,
-            spec=spec,
-            encoder=encoder,
-            settings=settings,
-            bags=project.bags,
-            models=project.models,
-            curve=project.learning_curves / f"{fold.name}.csv",
-            device=options.device,
-            record=record,
-        )
-        for fold in folds
-    ]
-    facts = _train_all(jobs, options.workers, settings.epochs)
+    store = ResultStore(find_store(Path.cwd()) / "train")
+    jobs = _jobs(project, cohort, folds, spec, encoder, settings, options, bags, store)
+    open_jobs = [job for job in jobs if not _collect(store, job, project)]
+    if len(open_jobs) < len(jobs):
+        console.say(f"train: {len(jobs) - len(open_jobs)} folds were trained before with the same input")
+    if open_jobs:
+        _train_all(open_jobs, options, settings.epochs, store, project)
+    facts = [read_facts(project.models / job.fold.name) for job in jobs]
     _print(facts)
     return facts
+
+
+def _jobs(
+    project: Project,
+    cohort: Cohort,
+    folds: list[Fold],
+    spec: ModelSpec,
+    encoder: EncoderFacts,
+    settings: TrainSettings,
+    options: RunOptions,
+    bags: BagFolder,
+    store: ResultStore,
+) -> list[FoldJob]:
+    labels = {member.slide_id: member.label for member in cohort.members}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bag_sha256 = dict(zip(labels, pool.map(lambda slide: sha256_file(bags.paths[slide]), labels), strict=True))
+    places = devices(options.device)
+    chosen = settings.model_dump(exclude=set(_OF_FOLDS))
+    code = code_version(*CODE)
+    jobs = []
+    for number, fold in enumerate(folds):
+        parts = {role: [(s, labels[s], bag_sha256[s]) for s in getattr(fold, role)] for role in ("train", "val")}
+        seed = fold_seed(settings.seed, fold)
+        key = digest(
+            {"settings": chosen, "code": code, "parts": parts, "classes": cohort.classes, "seed": seed}
+            | {"place": (fold.repeat, fold.fold), "device": places[0].split(":")[0]}
+        )
+        jobs.append(
+            FoldJob(
+                key=key,
+                fold=fold,
+                labels=labels,
+                classes=cohort.classes,
+                spec=spec,
+                encoder=encoder,
+                settings=settings,
+                bags=project.bags,
+                folder=project.models / fold.name,  # a store's workspace while it is trained
+                curve=project.learning_curves / f"{fold.name}.csv",
+                checkpoint=store.root / "unfinished" / f"{key}.safetensors",
+                device=places[number % len(places)],
+                record=provenance("train", {"settings": chosen, "code": code}),
+            )
+        )
+    return jobs
+
+
+def fold_seed(seed: int, fold: Fold) -> int:
+    """The seed of one fold's weights, order, masks and dropout."""
+    return seed + 1000 * fold.repeat + fold.fold
 
 
 def labelled_bags(cohort: Cohort, bags: BagFolder) -> Cohort:
@@ -115,27 +176,49 @@ def labelled_bags(cohort: Cohort, bags: BagFolder) -> Cohort:
     return present
 
 
-def _train_all(jobs: list[FoldJob], workers: int, epochs: int) -> list[BundleFacts]:
-    """Folds in parallel processes; progress is read from their learning curves."""
-    with console.progress(len(jobs) * epochs, "train") as bar, process_pool(min(workers, len(jobs))) as pool:
-        futures = [pool.schedule(train_one, args=[job]) for job in jobs]
-        pending: set[Future[BundleFacts]] = set(futures)
-        while pending:
-            finished, pending = wait(pending, timeout=_POLL_SECONDS)
-            for future in finished:
-                future.result()  # a fold's error ends the run
-            ended = sum(future.done() for future in futures)
-            done = sum(epochs if f.done() else epochs_done(j.curve) for f, j in zip(futures, jobs, strict=True))
-            bar.at(done, f"{ended} of {len(jobs)} folds done")
-        return [future.result() for future in futures]
+def _train_all(jobs: list[FoldJob], options: RunOptions, epochs: int, store: ResultStore, project: Project) -> None:
+    """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once."""
+    folders = {job.key: store.workspace() for job in jobs}
+    try:
+        with (
+            console.progress(len(jobs) * epochs, "train") as bar,
+            process_pool(min(options.workers, len(jobs))) as pool,
+        ):
+            job_of: dict[Future[None], FoldJob] = {
+                pool.schedule(train_one, args=[replace(job, folder=folders[job.key])]): job for job in jobs
+            }
+            pending = set(job_of)
+            while pending:
+                finished, pending = wait(pending, timeout=_POLL_SECONDS)
+                for future in finished:
+                    future.result()  # a fold's error ends the run
+                    job = job_of[future]
+                    store.put(job.key, folders[job.key])
+                    job.checkpoint.unlink(missing_ok=True)
+                    _collect(store, job, project)
+                done = sum(epochs if f.done() else epochs_done(j.curve) for f, j in job_of.items())
+                bar.at(done, f"{sum(f.done() for f in job_of)} of {len(jobs)} folds done")
+    finally:
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def train_one(job: FoldJob) -> BundleFacts:
+def _collect(store: ResultStore, job: FoldJob, project: Project) -> bool:
+    """Brings a trained fold from the store to its place; False where it is not there."""
+    folder = project.models / job.fold.name
+    if not store.fetch(job.key, folder):
+        return False
+    job.curve.parent.mkdir(parents=True, exist_ok=True)
+    (folder / _CURVE_FILE).replace(job.curve)
+    return True
+
+
+def train_one(job: FoldJob) -> None:
     """Trains one fold and writes its bundle. One thread: the same numbers whatever the number of processes."""
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
     settings, fold = job.settings, job.fold
-    label = {member.slide_id: member.label for member in job.cohort.members}
-    seed = settings.seed + 1000 * fold.repeat + fold.fold
+    seed = fold_seed(settings.seed, fold)
     torch.manual_seed(seed)  # weights and dropout
     model = build_model(settings.model, job.spec, settings.model_options)
     model.initialise()
@@ -143,19 +226,21 @@ def train_one(job: FoldJob) -> BundleFacts:
         trained = train_fold(
             model.to(job.device),
             BagFolder(job.bags, job.device).load,
-            [(slide, label[slide]) for slide in fold.train],
-            [(slide, label[slide]) for slide in fold.val],
+            [(slide, job.labels[slide]) for slide in fold.train],
+            [(slide, job.labels[slide]) for slide in fold.val],
             Recipe(**{name: getattr(settings, name) for name in Recipe.__dataclass_fields__}),
             seed=seed,
             log=curve.add,
+            checkpoint=job.checkpoint,
         )
+    val_labels = np.array([job.labels[slide] for slide in fold.val])
     facts = BundleFacts(
         model=settings.model,
         model_options=settings.model_options,
         spec=job.spec,
-        classes=job.cohort.classes,
-        threshold=_threshold(trained, [label[slide] for slide in fold.val]),
-        temperature=1.0,
+        classes=job.classes,
+        threshold=_threshold(trained, val_labels, settings.protocol),
+        temperature=fit_temperature(val_labels, trained.val_probabilities),
         protocol=settings.protocol,
         encoder=job.encoder,
         repeat=fold.repeat,
@@ -165,15 +250,19 @@ def train_one(job: FoldJob) -> BundleFacts:
         val_auc=None if math.isnan(trained.val_auc) else trained.val_auc,
         provenance=job.record,
     )
-    write_bundle(job.models / fold.name, trained.state, facts)
-    return facts
+    write_bundle(job.folder, trained.state, facts)
+    shutil.copyfile(job.curve, job.folder / _CURVE_FILE)
+    if settings.protocol == "paper":  # for the chance level of choosing among epochs on the test fold
+        probabilities = torch.from_numpy(trained.every_epoch.astype(np.float32))
+        save_file({"probabilities": probabilities}, job.folder / EPOCHS_FILE)
 
 
-def _threshold(trained: Trained, labels: list[int]) -> float | None:
-    """The threshold on the validation part; None with more than two classes, where the largest wins."""
+def _threshold(trained: Trained, labels: NDArray[np.int64], protocol: str) -> float | None:
+    """The threshold on the validation part, or Youden's own on the test fold as published; None with more classes."""
     if trained.val_probabilities.shape[1] != 2:
         return None
-    return validation_threshold(np.array(labels), trained.val_probabilities[:, 1])
+    choose = youden_threshold if protocol == "paper" else validation_threshold
+    return choose(labels, trained.val_probabilities[:, 1])
 
 
 def _print(facts: list[BundleFacts]) -> None:

@@ -1,4 +1,4 @@
-"""sammil visualize: one picture per slide, by the model that did not see it."""
+"""sammil visualize: one picture and one table of patches per slide, by the model that did not see it."""
 
 import html
 from pathlib import Path
@@ -24,7 +24,7 @@ from sammil_cli.stages.per_slide import Row, Task, refusal, run_tasks
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version
-from sammil_cli.storage.files import sha256_file, write_text
+from sammil_cli.storage.files import sha256_file, write_csv, write_text
 from sammil_cli.storage.geojson import read_geojson
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import FACTS_FILE, read_bundle
@@ -92,7 +92,7 @@ def work(
     lesions: Path | None,
     shown: dict[str, Any],
 ) -> None:
-    """Draws one slide into `folder`."""
+    """Draws one slide into `folder`, and writes what each patch says: level-0 corner, attention, evidence by class."""
     del record  # a picture carries its model in the title
     bag, grid, regions = read_bag(bag_path), read_patches(patches_path), read_regions(regions_path)
     model, facts = read_bundle(model_folder, "cpu")
@@ -100,8 +100,9 @@ def work(
         output = model(to_tensors(bag, "cpu"))
     count = len(bag.xy)
     attention = output.attention[:count].double().numpy()
+    evidence = output.evidence[:count].double().numpy()
     positive = len(facts.classes) - 1
-    probability = float(torch.softmax(output.logits, 0)[positive])
+    probability = float(torch.softmax(output.logits / facts.temperature, 0)[positive])
     with open_slide(path, grid.slide_mpp) as slide:
         thumbnail = slide.thumbnail(shown["mpp"])
         scale = thumbnail.shape[1] / slide.size_px[0]
@@ -114,13 +115,22 @@ def work(
             xy=bag.xy * scale,
             side=grid.patch_px_level0 * scale,
             attention=attention,
-            evidence=output.evidence[:count, positive].double().numpy(),
-            evidence_label=f"evidence for {facts.classes[positive]}",
+            evidence=evidence[:, positive],
+            positive=facts.classes[positive],
+            classes=len(facts.classes),
             outlines=_outlines(lesions, scale) if lesions else [],
             top=top,
             patch_um=grid.patch_px * grid.patch_mpp,
         )
     (folder / f"{path.stem}.png").write_bytes(draw(view.cropped()))
+    write_csv(
+        folder / f"{path.stem}.csv",
+        ("x", "y", "attention", *(f"evidence_{name}" for name in facts.classes)),
+        [
+            (x, y, f"{weight:.9g}", *(f"{share:.9g}" for share in shares))
+            for (x, y), weight, shares in zip(bag.xy.tolist(), attention, evidence, strict=True)
+        ],
+    )
 
 
 def _regions_on(thumbnail: RGB, slide: Slide, regions: Any) -> RGB:
@@ -150,6 +160,7 @@ def _write_index(pictures: Path) -> None:
     names = sorted(path.stem for path in pictures.glob("*.png"))
     items = "".join(
         f"<h2 id='{html.escape(name)}'>{html.escape(name)}</h2>"
+        f"<p><a href='{html.escape(quote(name))}.csv'>attention and evidence of every patch</a></p>"
         f"<img loading='lazy' alt='{html.escape(name)}' src='{html.escape(quote(name))}.png'>"
         for name in names
     )

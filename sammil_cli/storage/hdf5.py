@@ -1,6 +1,9 @@
 """HDF5 files: named arrays, attributes and provenance, written atomically, byte-identical for the same content."""
 
 import json
+import math
+import mmap
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,29 +46,80 @@ def write_hdf5(
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
 
 
-def read_hdf5(path: Path, kind: str, *, arrays: bool = True) -> tuple[Arrays, dict[str, Any]]:
+def read_hdf5(path: Path, kind: str, *, arrays: bool = True, mapped: bool = False) -> tuple[Arrays, dict[str, Any]]:
     """Reads all arrays (none if not asked for) and all attributes (`provenance` decoded).
 
+    Args:
+        mapped: maps the arrays that lie in the file as one run of bytes, instead of reading them. A mapped array costs
+            no memory of its own and holds the file open. Writing to it does not change the file. It stays as it was
+            when the file is replaced or deleted, as `write_hdf5` and DVC do; shortening the file in place breaks it.
+
     Raises:
-        InputError: not an HDF5 file, another kind, or a newer schema.
+        InputError: not an HDF5 file, damaged, another kind, or a newer schema.
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            attributes: dict[str, Any] = {
-                name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()
-            }
-            if attributes.get("kind") != kind:
-                found = attributes.get("kind", "not written by sammil")
+            found = file.attrs.get("kind", "not written by sammil")
+            if found != kind:
                 raise InputError(
                     f"{path} is no {kind} file ({found})",
                     remedy="older tools' files come in through: sammil convert-legacy",
                 )
+            attributes = _read_attributes(file)
             if attributes["schema"] > SCHEMA_VERSION:
                 raise InputError(f"{path} was written by a newer sammil", remedy="upgrade sammil")
-            content = {name: dataset[()] for name, dataset in file.items()} if arrays else {}
+            content = _read_arrays(file, _map(file) if mapped else None) if arrays else {}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}", remedy="delete it and run the stage again") from None
     attributes["provenance"] = json.loads(attributes["provenance"])
     return content, attributes
+
+
+def _read_attributes(file: h5py.File) -> dict[str, Any]:
+    """What `write_hdf5` stored; a mapped bag is open in a millisecond, and `file.attrs` would be half of it."""
+    attributes = {}
+    for index in range(h5py.h5a.get_num_attrs(file.id)):
+        stored = h5py.h5a.open(file.id, index=index)
+        array = np.empty(stored.shape, stored.dtype)
+        stored.read(array)
+        value = array if array.ndim else array.item()
+        attributes[stored.name.decode()] = value.decode() if isinstance(value, bytes) else value
+    return attributes
+
+
+def _read_arrays(file: h5py.File, whole: mmap.mmap | None) -> Arrays:
+    """All arrays; those that `whole` can give are parts of it."""
+    content: Arrays = {}
+    for name in file:
+        part = None if whole is None else _part(whole, h5py.h5d.open(file.id, name.encode()), name)
+        content[name] = file[name][()] if part is None else part
+    return content
+
+
+def _map(file: h5py.File) -> mmap.mmap | None:
+    """The bytes of the file that HDF5 has opened: by now, its path may lead to another.
+
+    None where there can be no map: a file system that has none, or too many open files.
+    """
+    descriptor: int = file.id.get_vfd_handle()
+    try:
+        return mmap.mmap(descriptor, os.fstat(descriptor).st_size, access=mmap.ACCESS_COPY)
+    except OSError:
+        return None
+
+
+def _part(whole: mmap.mmap, dataset: h5py.h5d.DatasetID, name: str) -> NDArray[Any] | None:
+    """An array as a part of its file, or None where it is empty, not one run of bytes, or not aligned to its type.
+
+    Raises:
+        OSError: it reaches beyond the end of the file, where touching it would kill the process.
+    """
+    offset, dtype, shape = dataset.get_offset(), dataset.dtype, dataset.shape
+    if offset is None or offset % dtype.alignment:
+        return None
+    end = offset + math.prod(shape) * dtype.itemsize
+    if end > len(whole):
+        raise OSError(f"{name} ends at byte {end} of {len(whole)}")
+    return np.ndarray(shape, dtype, whole, offset)

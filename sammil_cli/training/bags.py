@@ -1,17 +1,21 @@
-"""Bags for the models: read from files when they are wanted, kept while they fit in memory."""
+"""Bags for the models: mapped from their files on the CPU, moved once to a GPU while they fit into its memory."""
 
 import logging
-import os
+import resource
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_bag, read_encoder
 from sammil_cli.mil.contract import Bag
 
-_SHARE_OF_MEMORY = 0.4
+_SHARE_OF_MEMORY = 0.4  # of a GPU's; the rest is for the training step
+_SHARE_OF_FILES = 0.5  # of those that a process may hold open; a mapped bag is one
 _MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 
 log = logging.getLogger(__name__)
@@ -19,6 +23,9 @@ log = logging.getLogger(__name__)
 
 class BagFolder:
     """A folder of bag files, one per slide, as tensors on a device.
+
+    A bag is opened once per process: on the CPU it costs no memory, since its features stay in the file; on a GPU
+    bags are kept when those of the whole folder fit.
 
     Raises:
         InputError: no bags, or bags of more than one encoder.
@@ -30,16 +37,15 @@ class BagFolder:
             raise InputError(f"there are no bags in {folder}", remedy="run: sammil extract")
         self._device = device
         self._kept: dict[str, Bag] = {}
-        self._encoder: EncoderFacts | None = None
-        self._keep = sum(path.stat().st_size for path in self.paths.values()) < _SHARE_OF_MEMORY * _memory(device)
+        self._most_kept = _most_kept(list(self.paths.values()), device)
 
     def load(self, slide_id: str) -> Bag:
-        """One bag as tensors; features become float32."""
+        """One bag as tensors; its features keep the precision of the file."""
         if slide_id in self._kept:
             return self._kept[slide_id]
         with torch.inference_mode(False):  # a bag that is first met in prediction may be trained on later
             bag = to_tensors(self.read(slide_id), self._device)
-        if self._keep:
+        if len(self._kept) < self._most_kept:
             self._kept[slide_id] = bag
         return bag
 
@@ -67,18 +73,40 @@ class BagFolder:
 
 
 def to_tensors(bag: FeatureBag, device: str) -> Bag:
-    """A bag as tensors on a device."""
+    """A bag as tensors on a device.
+
+    Features keep their precision when it is float16 or float32, and become float32 when it is another. On the CPU they
+    share the memory of `bag`, which for a bag from a file is the file itself.
+    """
     return Bag(
-        features=torch.from_numpy(bag.features).to(device, torch.float32),
-        group_features=torch.from_numpy(bag.group_features).to(device, torch.float32),
-        region=torch.from_numpy(bag.region).to(device, torch.int64),
-        group_region=torch.from_numpy(bag.group_region).to(device, torch.int64),
-        region_area=torch.from_numpy(bag.region_area).to(device, torch.float32),
+        features=_move(_floats(bag.features), device),
+        group_features=_move(_floats(bag.group_features), device),
+        region=_move(torch.from_numpy(bag.region).long(), device),
+        group_region=_move(torch.from_numpy(bag.group_region).long(), device),
+        region_area=_move(torch.from_numpy(bag.region_area).float(), device),
     )
 
 
+def _floats(features: NDArray[np.floating[Any]]) -> torch.Tensor:
+    tensor = torch.from_numpy(features)
+    return tensor if tensor.dtype in (torch.float16, torch.float32) else tensor.float()
+
+
+def _move(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    if device.startswith("cuda"):  # out of pinned memory the copy runs beside the next kernels
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _most_kept(paths: list[Path], device: str) -> int:
+    """How many bags a process holds at once."""
+    if device == "cpu":
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return len(paths) if files == resource.RLIM_INFINITY else int(_SHARE_OF_FILES * files)
+    fits = sum(path.stat().st_size for path in paths) < _SHARE_OF_MEMORY * _memory(device)
+    return len(paths) if fits else 0
+
+
 def _memory(device: str) -> int:
-    """Bytes of memory of the device in all."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of memory of a GPU in all."""
+    return int(torch.cuda.get_device_properties(device).total_memory)

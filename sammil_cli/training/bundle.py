@@ -17,6 +17,7 @@ from sammil_cli.mil.contract import MILModel, ModelSpec
 from sammil_cli.storage.files import atomic_path, sha256_file, write_json
 
 WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
+EPOCHS_FILE = "epochs.safetensors"  # paper protocol only: probabilities (E, s, C) of the test slides, each epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,11 @@ def read_bundle(folder: Path, device: str) -> tuple[MILModel, BundleFacts]:
     model = build_model(facts.model, facts.spec, facts.model_options)
     model.load_state_dict(load_file(weights))
     return model.eval().to(device), facts
+
+
+def read_facts(folder: Path) -> BundleFacts:
+    """What goes with the weights of a trained fold, without the weights. `InputError` where there is none."""
+    return _read_facts(folder / FACTS_FILE)[0]
 
 
 def _read_facts(path: Path) -> tuple[BundleFacts, str]:

@@ -1,8 +1,11 @@
 """Folds by patient: drawn once from the seed, saved as a table."""
 
+import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +13,26 @@ from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import read_csv, write_csv
-from sammil_cli.training.cohort import ROLES, Cohort
+from sammil_cli.training.cohort import ROLES, Cohort, Member, Patient, patients_of
 
 _HEADER = ("repeat", "fold", "slide_id", "patient_id", "role")
+
+_Positions = NDArray[np.int64]  # into the patients of one repeat
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """The outer folds of one repeat as positions into its patients: (all others, test part)."""
+
+    patients: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    members: tuple[Member, ...]  # in the order in which a part lists its slides
+    outer: list[tuple[_Positions, _Positions]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One outer fold of one repeat: slide ids by role. The test part is for `evaluate` alone."""
+    """One outer fold of one repeat: slide ids by role. Honest folds leave the test part to `evaluate` alone."""
 
     repeat: int
     fold: int
@@ -31,41 +46,90 @@ class Fold:
         return f"repeat_{self.repeat}_fold_{self.fold}"
 
 
-def draw_folds(cohort: Cohort, *, folds: int, repeats: int, val_fraction: float, seed: int) -> list[Fold]:
-    """Stratified folds over patients, each with an inner validation part taken from its training patients.
+def draw_folds(
+    cohort: Cohort,
+    *,
+    folds: int,
+    repeats: int,
+    val_fraction: float,
+    seed: int,
+    protocol: Literal["honest", "paper"] = "honest",
+    published: bool = False,
+) -> list[Fold]:
+    """Stratified folds over patients; a patient counts for the highest class of its slides.
 
-    A patient counts for the highest class of its slides. Where labels.csv gives slides to parts (column `split`),
-    these stand and `folds` does not count.
+    Where labels.csv gives slides to parts (column `split`), these stand; `folds` and `published` do not count.
+
+    Args:
+        val_fraction: share of a fold's training patients that are its validation part; `honest` only.
+        seed: of the first repeat; each next repeat has the next one.
+        protocol: `honest` takes validation from the training patients; in `paper` it is the test part itself, as in
+            the published code, and all other patients train (METHODS §1).
+        published: draw the test parts as the published code does (METHODS §1): from all patients of the label file,
+            in its order. Slides then stand in the order drawn, else in that of the file.
 
     Raises:
         InputError: too few patients of a class.
     """
-    label_of: dict[str, int] = {}
-    for member in cohort.members:
-        label_of[member.patient_id] = max(member.label, label_of.get(member.patient_id, 0))
-    patients = np.array(sorted(label_of))
-    labels = np.array([label_of[patient] for patient in patients])
     given = _given_parts(cohort)
     result = []
     for repeat in range(repeats):
         if given is not None:
-            outer = [(_positions(patients, given["rest"]), _positions(patients, given["test"]))]
+            draw = _draw_as_given(cohort, given)
+        elif published:
+            draw = _draw_as_published(cohort, folds, seed + repeat)
         else:
-            _check_enough(cohort, labels, folds)
-            cutter = StratifiedKFold(folds, shuffle=True, random_state=seed + repeat)
-            outer = list(cutter.split(patients, labels))
-        for number, (rest, test) in enumerate(outer):
-            if given is not None and given["val"]:
-                train, val = _positions(patients, given["train"]), _positions(patients, given["val"])
+            draw = _draw_by_name(cohort, folds, seed + repeat)
+        for number, (rest, test) in enumerate(draw.outer):
+            if protocol == "paper":
+                train, val = rest, test
+            elif given is not None and given["val"]:
+                train, val = _positions(draw.patients, given["train"]), _positions(draw.patients, given["val"])
             else:
-                train, val = _inner(rest, labels, len(cohort.classes), val_fraction, seed + repeat)
-            parts = {role: set(patients[chosen]) for role, chosen in zip(ROLES, (train, val, test), strict=True)}
+                train, val = _inner(rest, draw.labels, len(cohort.classes), val_fraction, seed + repeat)
+            parts = {role: set(draw.patients[chosen]) for role, chosen in zip(ROLES, (train, val, test), strict=True)}
             slides = {
-                role: tuple(m.slide_id for m in cohort.members if m.patient_id in names)
-                for role, names in parts.items()
+                role: tuple(m.slide_id for m in draw.members if m.patient_id in names) for role, names in parts.items()
             }
             result.append(Fold(repeat=repeat, fold=number, **slides))
     return result
+
+
+def _draw_by_name(cohort: Cohort, folds: int, seed: int) -> _Draw:
+    """By the names of the patients with slides: the order of the label file does not matter."""
+    names, labels = _columns(sorted(patients_of(cohort.members), key=lambda patient: patient.patient_id))
+    _check_enough(cohort, labels, folds)
+    cutter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return _Draw(names, labels, cohort.members, list(cutter.split(names, labels)))
+
+
+def _draw_as_published(cohort: Cohort, folds: int, seed: int) -> _Draw:
+    """By the order of the label file, from all of its patients; then those without slides drop out."""
+    patients = list(cohort.patients)
+    random.Random(seed).shuffle(patients)  # noqa: S311 - the published generator, no secret
+    names, labels = _columns(patients)
+    _check_enough(cohort, labels, folds)
+    place = {name: position for position, name in enumerate(names)}
+    members = tuple(sorted(cohort.members, key=lambda member: place[member.patient_id]))
+    here = np.isin(names, [member.patient_id for member in members])
+    outer = [(rest[here[rest]], test[here[test]]) for rest, test in StratifiedKFold(folds).split(names, labels)]
+    for number, (_, test) in enumerate(outer):
+        if absent := set(range(len(cohort.classes))) - set(labels[test].tolist()):
+            raise InputError(
+                f"no patient of class {cohort.classes[min(absent)]!r} in the test part of published fold {number} has "
+                f"slides: only {here.sum()} of the {len(patients)} patients of the labels have any",
+                remedy="set published_folds to false, or add the missing slides",
+            )
+    return _Draw(names, labels, members, outer)
+
+
+def _draw_as_given(cohort: Cohort, given: dict[str, set[str]]) -> _Draw:
+    names, labels = _columns(sorted(patients_of(cohort.members), key=lambda patient: patient.patient_id))
+    return _Draw(names, labels, cohort.members, [(_positions(names, given["rest"]), _positions(names, given["test"]))])
+
+
+def _columns(patients: Sequence[Patient]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    return np.array([p.patient_id for p in patients]), np.array([p.label for p in patients])
 
 
 def _inner(

@@ -31,9 +31,9 @@ def check(bag: FeatureBag) -> None:
     start = bag.members.start
     assert [bag.members.patch[start[r] : start[r + 1]].tolist() for r in range(4)] == MEMBERS
     assert bag.region.tolist() == [0, 1, 1, 2, 2, 2, -1, 3]
-    # On the common canvas, document 0 counts four pixels for one of its own.
-    assert bag.region_area.tolist() == [4 * 256 * 256, 4 * 4000, 4 * 768 * 256, 10_000]
-    np.testing.assert_allclose(bag.region_area_um2, bag.region_area * 0.25**2)
+    # Eq. 7 takes the pixels of the picture that SAM saw; one of document 0 is four of level 0.
+    assert bag.region_area.tolist() == [256 * 256, 4000, 768 * 256, 10_000]
+    np.testing.assert_allclose(bag.region_area_um2, bag.region_area * np.array([4, 4, 4, 1]) * 0.25**2)
     assert bag.group_region.tolist() == [0, 1, 2, 3]
     means = [FEATURES[patches].mean(0) for patches in MEMBERS]
     np.testing.assert_allclose(bag.group_features, means)
@@ -123,6 +123,16 @@ def test_segments_without_masks_are_said(run: Run) -> None:
     converted = convert(run.write("h5", groups=False))
     assert converted.regions is None
     assert "no masks" in " ".join(converted.notes)
+
+
+def test_areas_stay_those_of_the_records_on_whatever_common_canvas(run: Run) -> None:
+    # A third piece far away: a canvas for all of them is 16 times coarser than the picture of document 0.
+    run.documents.append([info(90_000, 80_000, 64, 32), record(64, 32, 5, 5, 3, 3) | {"area": 11}])
+    converted = convert(run.write("h5"))
+    assert converted.regions is not None
+    assert converted.regions.canvas.downsample == 32
+    assert converted.regions.area_px.tolist() == [256, 16, 768, 10, 1]
+    assert converted.bag.region_area.tolist() == [256 * 256, 4000, 768 * 256, 10_000, 11]
 
 
 def test_an_unknown_scale_is_not_invented(run: Run) -> None:

@@ -47,6 +47,25 @@ def test_the_tcga_labels_of_sam_mil_are_read_without_a_header(sam_mil: Path) -> 
     assert cohort.members[0].slide_id == "TCGA-62-A46R"
 
 
+def test_the_tcga_labels_of_sam_mil_find_the_slides_of_their_patients(sam_mil: Path, real_data: Path) -> None:
+    bags = real_data / "mil" / "tcga_regions" / "lung"
+    if not bags.is_dir():
+        pytest.skip(f"{bags} is missing")
+    slides = {path.stem for path in bags.glob("TCGA-*.pt")}
+    assert len(slides) > 900
+    cohort = read_labels(sam_mil / "label_tcga_nsclc.csv", slides=slides)
+    assert len(cohort.patients) == 956
+    published = {patient.patient_id: patient.label for patient in cohort.patients}
+    # In the names of TCGA the patient is the first twelve characters.
+    assert {(m.slide_id, m.patient_id, m.label) for m in cohort.members} == {
+        (slide, slide[:12], published[slide[:12]]) for slide in slides if slide[:12] in published
+    }
+    assert max(Counter(m.patient_id for m in cohort.members).values()) > 1
+    for fold in draw_folds(cohort, folds=5, repeats=1, val_fraction=0.2, seed=2021, published=True):
+        parts = [{slide[:12] for slide in part} for part in (fold.train, fold.val, fold.test)]
+        assert sum(len(part) for part in parts) == len(set.union(*parts))  # no patient straddles
+
+
 def test_folds_of_camelyon16_have_the_published_sizes(sam_mil: Path, tmp_path: Path) -> None:
     cohort = read_labels(sam_mil / "label_c16.csv")
     folds = draw_folds(cohort, folds=3, repeats=3, val_fraction=0.2, seed=2021)

@@ -133,3 +133,49 @@ def test_the_papers_canvas_is_shrunk_by_a_power_of_two(
     assert canvas.size_px == size_px
     assert canvas.mpp == 0.25 * downsample
     assert max(canvas.size_px) <= 1024
+
+
+def areas_on(canvas: Canvas, area_px: list[int]) -> NDArray[np.int64]:
+    """The areas that eq. 7 takes of regions that count so many pixels of `canvas`."""
+    nothing = build("s", canvas, [])
+    return replace(nothing, area_px=np.array(area_px, np.int64)).paper_area_px
+
+
+def test_every_canvas_of_a_box_knows_the_papers_downsample() -> None:
+    rng = np.random.default_rng(5)
+    powers = [2**k + d for k in range(6, 19) for d in (-1, 0, 1)]  # where rounding up could tip the scale
+    longer = [*rng.integers(1, 250_000, 400).tolist(), *powers]
+    for side in longer:
+        box = (11, 7, side, int(rng.integers(1, side + 1)))
+        expected = paper_canvas(box, 0.25, 1024).downsample
+        for canvas_px in (64, 200, 320, 512, 1000, 1024, 1500, 2048, 8192):
+            assert paper_canvas(box, 0.25, canvas_px).paper_downsample == expected, (box, canvas_px)
+
+
+@pytest.mark.parametrize(
+    ("canvas_px", "scale"),
+    [(1024, 1), (2048, 4), (4096, 16), (512, 1 / 4), (100_000, 64)],
+)
+def test_the_area_of_eq_7_is_on_the_papers_canvas(canvas_px: int, scale: float) -> None:
+    # The box of 5000 x 3001 px is shrunk by 8 in the paper; 100 000 px leave it as it is.
+    canvas = paper_canvas((0, 0, 5000, 3001), 0.25, canvas_px)
+    assert areas_on(canvas, [5000, 320, 6400, 64]).tolist() == [round(a / scale) for a in (5000, 320, 6400, 64)]
+
+
+def test_areas_are_rounded_to_pixels_and_never_to_none() -> None:
+    canvas = paper_canvas((0, 0, 5000, 3001), 0.25, 2048)
+    # Quarters: 0.25, 0.75, 1, 1.25, 1.75, 2500.25
+    assert areas_on(canvas, [1, 3, 4, 5, 7, 10_001]).tolist() == [1, 1, 1, 1, 2, 2500]
+
+
+def test_the_same_region_has_the_same_area_on_a_canvas_twice_as_fine() -> None:
+    coarse, fine = (paper_canvas((0, 0, 1600, 1200), 0.5, side) for side in (1024, 2048))
+    assert (coarse.size_px, fine.size_px) == ((800, 600), (1600, 1200))
+    small = np.random.default_rng(2).random((600, 800)) < 0.3
+    maps = [
+        build("s", canvas, [Proposal(mask=np.kron(small, np.ones((zoom, zoom), bool)))])
+        for canvas, zoom in ((coarse, 1), (fine, 2))
+    ]
+    assert maps[1].area_px[0] == 4 * maps[0].area_px[0]
+    assert maps[0].paper_area_px.tolist() == maps[1].paper_area_px.tolist() == [int(small.sum())]
+    np.testing.assert_allclose(maps[0].area_um2, maps[1].area_um2)

@@ -1,10 +1,10 @@
-"""Where heat is painted, and how it is ranked."""
+"""Where heat is painted, how it is ranked, and what the paper's view shows."""
 
 import cv2
 import numpy as np
 import pytest
 
-from sammil_cli.report.heatmap import SlideView, draw, paint, percentile_rank
+from sammil_cli.report.heatmap import SlideView, draw, min_max, paint, paper_view, percentile_rank
 
 
 def decode(png: bytes) -> np.ndarray:
@@ -26,7 +26,8 @@ def make_view(**changes: object) -> SlideView:
         "side": 10.0,
         "attention": np.array([0.7, 0.1, 0.2]),
         "evidence": np.array([0.9, 0.4, 0.5]),
-        "evidence_label": "evidence for tumour",
+        "positive": "tumour",
+        "classes": 2,
         "outlines": [],
         "top": [],
         "patch_um": 128.0,
@@ -102,15 +103,29 @@ def test_the_picture_follows_attention_evidence_and_outlines() -> None:
     assert draw(make_view()) == pictures[0]
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_top_patches_are_drawn_below(count: int) -> None:
-    patch = np.zeros((16, 16, 3), np.uint8)
-    patch[:, 8:] = (10, 200, 30)
-    plain, with_top = decode(draw(make_view())), decode(draw(make_view(top=[(patch, 0.5)] * count)))
-    assert with_top.shape[0] > plain.shape[0] + 100
-    green = (with_top == (30, 200, 10)).all(axis=2)
-    assert green.sum() > 500
-    assert np.argwhere(green)[:, 0].min() > plain.shape[0] * 0.6
+GREEN = (10, 200, 30)
+
+
+def green_of(image: np.ndarray) -> np.ndarray:
+    """Places (row, column) of the colour that the top patches have."""
+    return np.argwhere((image == GREEN[::-1]).all(axis=2))
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 32])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_top_patches_are_drawn_in_the_cells_that_are_left(count: int, classes: int) -> None:
+    patch = np.full((16, 16, 3), GREEN, np.uint8)
+    plain = decode(draw(make_view(classes=classes)))
+    with_top = decode(draw(make_view(classes=classes, top=[(patch, 0.5)] * count)))
+    assert with_top.shape == plain.shape
+    assert len(green_of(plain)) == 0
+    places = green_of(with_top)
+    assert len(places) > 2000
+    height, width = with_top.shape[:2]
+    assert places[:, 0].min() > height / 2 - 20  # second row
+    assert places[:, 1].min() > width * (2 if classes == 2 else 1) / 3
+    assert places[:, 0].max() < height - 3
+    assert places[:, 1].max() < width - 3
 
 
 def test_equal_values_everywhere_can_be_drawn() -> None:
@@ -118,6 +133,81 @@ def test_equal_values_everywhere_can_be_drawn() -> None:
     assert len(np.unique(decode(draw(make_view(attention=flat, evidence=flat))).reshape(-1, 3), axis=0)) > 10
 
 
-def test_a_tall_slide_gives_a_taller_picture() -> None:
-    tall = np.full((220, 110, 3), 240, np.uint8)
-    assert decode(draw(make_view(thumbnail=tall, regions=tall))).shape[0] > decode(draw(make_view())).shape[0] + 200
+def test_a_tall_slide_has_its_panels_in_one_row() -> None:
+    tall = np.full((220, 110, 3), GREEN, np.uint8)
+    values = {"thumbnail": tall, "regions": tall, "evidence": np.full(3, 0.5), "attention": np.full(3, 0.2)}
+    image = decode(draw(make_view(**values)))
+    assert image.shape[1] > 2 * image.shape[0]
+    places = green_of(image)  # slide, regions, and what no patch covers of attention and evidence
+    starts = np.unique(places[:, 0])[0]
+    row = np.sort(places[places[:, 0] == starts, 1])
+    assert 1 + (np.diff(row) > 1).sum() == 4
+    assert np.ptp(places[:, 0]) < image.shape[0]
+
+
+def test_panels_of_one_row_are_of_one_size() -> None:
+    thumbnail = np.full((60, 110, 3), GREEN, np.uint8)
+    image = decode(draw(make_view(thumbnail=thumbnail, regions=thumbnail)))
+    places = green_of(image[: image.shape[0] // 2])  # slide, regions, attention
+    columns = np.unique(places[:, 1])
+    edges = np.flatnonzero(np.diff(columns) > 5)
+    assert len(edges) == 2
+    widths = [np.ptp(part) for part in np.split(columns, edges + 1)]
+    assert max(widths) - min(widths) <= 1
+
+
+def test_three_classes_have_no_view_of_the_paper() -> None:
+    key = (255, 255, 0)  # BGR: cyan as in the legend, and nowhere else
+    two, three = (decode(draw(make_view(classes=classes))) for classes in (2, 3))
+    assert (two == key).all(axis=2).sum() > 50
+    assert not (three == key).all(axis=2).any()
+
+
+# ------------------------------------------------------------------------------------------ the paper's Fig. 11
+
+
+def test_scaling_by_least_and_largest_by_hand() -> None:
+    assert min_max(np.array([0.5, 0.1, 0.26])).tolist() == pytest.approx([1, 0, 0.4])
+    assert min_max(np.array([0.25, 0.25])).tolist() == [0, 0]
+    assert min_max(np.array([])).tolist() == []
+
+
+def paper_colours(attention: list[float], evidence: list[float]) -> list[list[int]]:
+    """The colours of patches in the paper's view of an evenly grey slide, and of the slide beside them."""
+    count = len(attention)
+    view = make_view(
+        thumbnail=np.full((30, 10 * count + 10, 3), 200, np.uint8),
+        xy=np.array([[10.0 * i, 5.0] for i in range(count)]),
+        attention=np.array(attention),
+        evidence=np.array(evidence),
+    )
+    picture = paper_view(view)
+    assert (picture[:5] == 110).all()
+    assert (picture[15:] == 110).all()
+    inside = [picture[5:15, 10 * i : 10 * i + 10].reshape(-1, 3) for i in range(count + 1)]
+    assert all((part == part[0]).all() for part in inside)
+    return [part[0].tolist() for part in inside]
+
+
+SLIDE = [110, 110, 110]  # 0.55 * 200
+CYAN = [38, 204, 204]  # 0.35 * 110 + 0.65 * (0, 255, 255) = 38.5, 204.25
+WHITE = [212, 212, 212]  # 0.3 * 110 + 0.7 * 255 = 211.5
+BOTH = [190, 240, 240]  # 0.3 * (38.5, 204.25) + 178.5 = 190.05, 239.8
+
+
+def test_a_patch_is_cyan_above_0_5001_only() -> None:
+    evidence = [0.5, 0.5001, 0.50011, 0.9, 0.1]
+    assert paper_colours([0.0, 0.0, 0.0, 0.0, 1.0], evidence) == [SLIDE, SLIDE, CYAN, CYAN, WHITE, SLIDE]
+
+
+def test_a_patch_is_white_from_0_4_of_the_scaled_attention_on() -> None:
+    # Least 0.01, largest 0.06: 0.03 is 0.4 of the way (0.029 less), whatever the share of the slide's attention.
+    assert paper_colours([0.01, 0.06, 0.029, 0.0301], [0.5] * 4) == [SLIDE, WHITE, SLIDE, WHITE, SLIDE]
+
+
+def test_white_lies_over_cyan() -> None:
+    assert paper_colours([0.9, 0.1], [0.7, 0.7]) == [BOTH, CYAN, SLIDE]
+
+
+def test_even_attention_stands_out_nowhere() -> None:
+    assert paper_colours([0.5, 0.5], [0.5, 0.6]) == [SLIDE, CYAN, SLIDE]

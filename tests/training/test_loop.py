@@ -120,7 +120,9 @@ def test_every_epoch_is_logged_with_its_terms_and_validation_figures() -> None:
     assert len(logs) == 2
     for figures in logs:
         terms = ["loss_bag", "loss_pseudo_bags", "loss_consistency"]
-        assert list(figures) == [*terms, "loss_total", "val_auc", "val_loss"]
+        norms = ["gradient_bag", "gradient_pseudo_bags", "gradient_consistency"]
+        assert list(figures) == [*terms, "loss_total", *norms, "val_auc", "val_loss"]
+        assert all(figures[name] > 0 for name in norms)
         assert figures["loss_total"] == pytest.approx(sum(figures[name] for name in terms), rel=1e-5)
 
 

@@ -1,11 +1,12 @@
 """Folds: by patient, stratified, drawn once."""
 
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from sammil_cli.errors import InputError
-from sammil_cli.training.cohort import Cohort, Member
+from sammil_cli.training.cohort import Cohort, Member, Patient, patients_of
 from sammil_cli.training.splits import Fold, draw_folds, read_folds, write_folds
 
 ROLES = ("train", "val", "test")
@@ -15,6 +16,10 @@ def member(slide: str, label: int, patient: str, role: str | None = None) -> Mem
     return Member(slide_id=slide, label=label, patient_id=patient, role=role)
 
 
+def cohort_of(members: tuple[Member, ...]) -> Cohort:
+    return Cohort(classes=("normal", "tumour"), members=members, patients=patients_of(members))
+
+
 def make_cohort(negative: int = 18, positive: int = 12) -> Cohort:
     """Patients with one to three slides each; a positive patient's first slide is negative, as a normal block is."""
     members = []
@@ -22,7 +27,7 @@ def make_cohort(negative: int = 18, positive: int = 12) -> Cohort:
         for slide in range(1 + patient % 3):
             tumour = patient >= negative and (slide > 0 or patient % 3 == 0)
             members.append(member(f"s{patient:02d}_{slide}", int(tumour), f"P{patient:02d}"))
-    return Cohort(classes=("normal", "tumour"), members=tuple(members))
+    return cohort_of(tuple(members))
 
 
 def draw(cohort: Cohort, **changes: object) -> list[Fold]:
@@ -99,7 +104,7 @@ def test_the_same_seed_draws_the_same_folds_and_another_one_does_not() -> None:
 
 def test_the_order_of_the_table_does_not_matter_to_the_folds() -> None:
     cohort = make_cohort()
-    turned = Cohort(classes=cohort.classes, members=cohort.members[::-1])
+    turned = cohort_of(cohort.members[::-1])
     for one, other in zip(draw(cohort), draw(turned), strict=True):
         assert [set(getattr(one, role)) for role in ROLES] == [set(getattr(other, role)) for role in ROLES]
 
@@ -121,7 +126,84 @@ def test_a_class_that_only_shares_patients_with_a_higher_one_is_refused() -> Non
     # A patient counts for its highest class, so that nobody is left in class `normal`.
     members = tuple(member(f"s{p}_{label}", label, f"P{p}") for p in range(8) for label in (0, 1))
     with pytest.raises(InputError, match="class 'normal' has 0 patients"):
-        draw(Cohort(classes=("normal", "tumour"), members=members), folds=2)
+        draw(cohort_of(members), folds=2)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_the_paper_protocol_validates_on_the_test_part_and_trains_on_all_else(published: bool) -> None:
+    cohort = make_cohort()
+    everything = {m.slide_id for m in cohort.members}
+    honest = draw(cohort, repeats=2, published=published)
+    paper = draw(cohort, repeats=2, published=published, protocol="paper")
+    for fold, same in zip(paper, honest, strict=True):
+        assert fold.val == fold.test == same.test  # the test parts are those of the honest protocol
+        assert set(fold.train) == everything - set(fold.test)
+        assert len(fold.train) == len(same.train) + len(same.val)
+
+
+def test_published_folds_follow_the_shuffled_order_of_the_table() -> None:
+    # random.Random(1) shuffles 0..7 into 3, 6, 1, 5, 7, 0, 4, 2; odd patients are positive. Without a shuffle of its
+    # own StratifiedKFold gives the first two of each class in that order to fold 0: 3, 1 and 6, 0.
+    members = tuple(member(f"s{i}", i % 2, f"P{9 - i}") for i in range(8))  # names run against the table's order
+    first, second = draw(cohort_of(members), folds=2, seed=1, published=True, protocol="paper")
+    assert first.test == second.train == ("s3", "s6", "s1", "s0")
+    assert second.test == first.train == ("s5", "s7", "s4", "s2")
+
+
+def test_the_next_repeat_of_published_folds_is_that_of_the_next_seed() -> None:
+    cohort = make_cohort()
+    repeats = draw(cohort, repeats=2, seed=5, published=True)
+    assert [f.test for f in repeats[4:]] == [f.test for f in draw(cohort, seed=6, published=True)]
+    assert {f.test for f in repeats[:4]} != {f.test for f in repeats[4:]}
+
+
+def test_published_folds_come_from_all_patients_of_the_table_not_from_those_with_slides() -> None:
+    whole = make_cohort(18, 12)
+    gone = {m.slide_id for m in whole.members[::7]}
+    part = whole.only({m.slide_id for m in whole.members} - gone)
+    for fold, smaller in zip(draw(whole, published=True), draw(part, published=True), strict=True):
+        assert smaller.test == tuple(slide for slide in fold.test if slide not in gone)
+
+
+def test_no_patient_straddles_published_folds_and_a_patient_keeps_its_slides_together() -> None:
+    cohort = make_cohort()
+    for fold in draw(cohort, repeats=2, published=True):
+        train, val, test = (patients(cohort, getattr(fold, role)) for role in ROLES)
+        assert not train & val
+        assert not train & test
+        assert not val & test
+        assert len(val) == round(0.2 * len(train | val))
+        runs = [slide.split("_")[0] for slide in fold.test]
+        assert len(list(groupby(runs))) == len(test)
+
+
+def test_published_folds_are_stratified() -> None:
+    cohort = make_cohort(18, 12)
+    for fold in draw(cohort, folds=6, published=True):
+        assert len(patients(cohort, fold.test)) == 5
+        assert positives(cohort, fold.test) == 2
+
+
+def test_published_folds_without_a_slide_of_a_class_are_refused() -> None:
+    cohort = make_cohort(8, 8)
+    tested = draw(cohort, published=True)[2].test
+    missing = {m.slide_id for m in cohort.members if m.patient_id in patients(cohort, tested) and m.patient_id >= "P08"}
+    with pytest.raises(InputError, match="no patient of class 'tumour' in the test part of published fold 2") as caught:
+        draw(cohort.only({m.slide_id for m in cohort.members} - missing), published=True)
+    assert "only 14 of the 16 patients" in caught.value.message
+    assert "published_folds to false" in caught.value.remedy
+
+
+def test_too_few_patients_for_published_folds_are_refused() -> None:
+    with pytest.raises(InputError, match="class 'tumour' has 3 patients, too few for 4 folds"):
+        draw(make_cohort(12, 3), published=True)
+
+
+def test_a_patient_of_the_table_counts_once_whatever_its_slides() -> None:
+    assert patients_of((member("a", 0, "P2"), member("b", 1, "P1"), member("c", 1, "P2"), member("d", 0, "P1"))) == (
+        Patient(patient_id="P2", label=1),
+        Patient(patient_id="P1", label=1),
+    )
 
 
 GIVEN = (
@@ -136,11 +218,17 @@ GIVEN = (
 
 def given(*changes: Member) -> Cohort:
     chosen = {m.slide_id: m for m in (*GIVEN, *changes)}
-    return Cohort(classes=("normal", "tumour"), members=tuple(chosen.values()))
+    return cohort_of(tuple(chosen.values()))
 
 
 def test_given_parts_stand() -> None:
     assert draw(given()) == [Fold(repeat=0, fold=0, train=("a", "b"), val=("c", "d"), test=("e", "f"))]
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_given_parts_stand_in_the_paper_protocol_with_validation_in_training(published: bool) -> None:
+    (fold,) = draw(given(), protocol="paper", published=published)
+    assert fold == Fold(repeat=0, fold=0, train=("a", "b", "c", "d"), val=("e", "f"), test=("e", "f"))
 
 
 def test_given_train_and_test_get_a_validation_part_out_of_train() -> None:
@@ -169,9 +257,10 @@ def test_a_patient_in_two_given_parts_is_refused(role: str, parts: str) -> None:
         draw(given(member("g", 1, "P5", role)))
 
 
-def test_folds_are_the_same_after_writing_and_reading(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["honest", "paper"])
+def test_folds_are_the_same_after_writing_and_reading(tmp_path: Path, protocol: str) -> None:
     cohort = make_cohort()
-    folds = draw(cohort, repeats=2)
+    folds = draw(cohort, repeats=2, protocol=protocol, published=True)
     write_folds(tmp_path / "splits.csv", folds, cohort)
     assert read_folds(tmp_path / "splits.csv") == folds
 

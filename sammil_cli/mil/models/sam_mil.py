@@ -2,17 +2,18 @@
 
 The forward pass is the attention core of METHODS §3 (ReLU, no biases in the attention). Training adds the masked bag,
 the pseudo-bags and the consistency term, all on the live model: L = L_cls + α L_cls^p + β L_con (eq. 13).
-docs/paper-versus-code.md lists where the released code does otherwise.
+`sammil_mode: released` trains what the released code trains; docs/paper-versus-code.md lists the differences.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sammil_cli.mil.consistency import region_consistency
+from sammil_cli.mil.consistency import FORMS
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
 from sammil_cli.mil.masking import keep_instances
-from sammil_cli.mil.pseudo_bags import split
+from sammil_cli.mil.pooling import AttentionWeights, pool
+from sammil_cli.mil.pseudo_bags import draw_parts
 
 HIDDEN = 512
 ATTENTION = 128
@@ -31,8 +32,8 @@ class Model(MILModel):
 
     def forward(self, bag: Bag) -> Output:
         """See `MILModel.forward`: all patches and group features, no mask, no pseudo-bags."""
-        embedded, scores = self._embed(bag)
-        attention = torch.softmax(scores, dim=0)
+        embedded: Tensor = self.patch_to_emb(bag.instances(self.spec.group_features))
+        attention = torch.softmax(self.attention(embedded)[:, 0], dim=0)
         return Output(
             logits=self.predictor(attention @ embedded),
             attention=attention,
@@ -40,41 +41,54 @@ class Model(MILModel):
         )
 
     def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """See `MILModel.losses`: the terms of eq. 13, each with its weight.
-
-        The instances are embedded once, with one dropout draw; masked bag, pseudo-bags and attention share them.
-        """
-        spec = self.spec
-        embedded, scores = self._embed(bag)
-        region = bag.instance_region(spec.group_features)
+        """See `MILModel.losses`: the terms of eq. 13, each with its weight, over one shared embedding."""
+        if self.spec.sammil_mode == "released":
+            return self._released_losses(bag, label, generator)
+        spec, groups = self.spec, bag.groups(self.spec.grouping)
         keep = keep_instances(
             spec.mask_strategy,
-            region,
-            len(bag.features),
-            bag.region_area,
+            groups,
+            group_features=spec.group_features,
             target=spec.mask_ratio,
             function=spec.mask_ratio_function,
             slope=spec.sigmoid_slope,
             center=spec.sigmoid_center,
             generator=generator,
         )
-        terms = {"bag": self._classify(embedded, scores, keep.nonzero()[:, 0], label)}
+        bags = [keep[None]]
         if spec.pseudo_bag_weight > 0:
-            parts = split(len(embedded), spec.pseudo_bags, generator, embedded.device)
-            parted = torch.stack([self._classify(embedded, scores, part, label) for part in parts])
-            terms["pseudo_bags"] = spec.pseudo_bag_weight * parted.mean()
+            part, parts = draw_parts(len(keep), spec.pseudo_bags, generator, keep.device)
+            bags.append(part == torch.arange(parts, device=keep.device)[:, None])
+        entropy, scores = self._entropies(bag, torch.cat(bags), label, generator)
+        terms = {"bag": entropy[0]}
+        if spec.pseudo_bag_weight > 0:
+            terms["pseudo_bags"] = spec.pseudo_bag_weight * entropy[1:].mean()
         if spec.consistency_weight > 0:
             attention = torch.softmax(scores, dim=0)
-            loss = region_consistency(attention, region, len(bag.region_area))
+            loss = FORMS[spec.consistency_form](attention, *groups.members(spec.group_features))
             terms["consistency"] = spec.consistency_weight * loss
         return terms
 
-    def _embed(self, bag: Bag) -> tuple[Tensor, Tensor]:
-        """Embedded instances (N, 512) and their attention scores (N,)."""
-        embedded: Tensor = self.patch_to_emb(bag.instances(self.spec.group_features))
-        return embedded, self.attention(embedded)[:, 0]
+    def _released_losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """What the released loop minimises (METHODS §10.6): CE(last pseudo-bag) + α mean CE(all pseudo-bags).
 
-    def _classify(self, embedded: Tensor, scores: Tensor, chosen: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy of the bag made of the chosen instances only."""
-        pooled = torch.softmax(scores[chosen], dim=0) @ embedded[chosen]
-        return cross_entropy(self.predictor(pooled)[None], label[None])
+        Its masked bag never enters the loss and its consistency term has no gradient, so neither is computed.
+        """
+        count, device = sum(map(len, bag.blocks(self.spec.group_features))), bag.features.device
+        part, parts = draw_parts(count, self.spec.pseudo_bags, generator, device, remainder_last=True)
+        members = part == torch.arange(parts, device=device)[:, None]
+        entropy, _ = self._entropies(bag, members, label, generator)
+        return {"last_pseudo_bag": entropy[-1], "pseudo_bags": self.spec.pseudo_bag_weight * entropy.mean()}
+
+    def _entropies(self, bag: Bag, members: Tensor, label: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each bag (k,) made of its members (k, N), and the scores (N,) of all instances."""
+        weights = AttentionWeights(
+            embed=self.get_parameter("patch_to_emb.0.weight"),
+            embed_bias=self.get_parameter("patch_to_emb.0.bias"),
+            hidden=self.get_parameter("attention.0.weight"),
+            score=self.get_parameter("attention.2.weight"),
+        )
+        dropout = self.spec.dropout if self.training else 0.0
+        pooled, scores = pool(bag.blocks(self.spec.group_features), members, weights, dropout, generator)
+        logits = self.predictor(pooled).to(scores.dtype)
+        return cross_entropy(logits, label.expand(len(logits)), reduction="none"), scores

@@ -1,0 +1,190 @@
+"""Intervals: patients drawn again (bootstrap) for every metric, DeLong's for the AUC, and differences of two runs.
+
+All of them hold the trained models as they are: they say how far the numbers would move with other test patients, not
+with other training patients.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from sammil_cli.errors import InputError
+from sammil_cli.report.metrics import Labels, Predictions, Values, weighted_metrics
+
+_SEED = 20_240_229  # fixed: the same predictions give the same interval
+_CELLS = 4_000_000  # weights held at once
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its interval; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTest:
+    """DeLong's test of two AUCs on the same slides: `difference` = second - first, two-sided `p` that it is 0."""
+
+    difference: float
+    z: float
+    p: float
+
+
+def bootstrap(rows: Predictions, *, level: float, draws: int) -> dict[str, Estimate]:
+    """Each metric of the pooled out-of-fold predictions with its percentile interval.
+
+    Patients are drawn with replacement, with all their slides and in all repeats, within their class (a patient's
+    highest one), so that each draw has the cohort's share of each class. With several repeats a metric is the mean
+    over repeats of its value on that repeat's pooled predictions. Draws where a metric is not defined are left out
+    of it.
+
+    Args:
+        level: confidence level, such as 0.95.
+    """
+    names, patient = np.unique(rows.patients, return_inverse=True)
+    values = _statistic(rows, patient, np.ones((1, len(names))))
+    drawn = [_statistic(rows, patient, counts) for counts in _draw(rows, patient, draws)]
+    return {
+        name: _percentiles(float(values[name][0]), np.concatenate([one[name] for one in drawn]), level)
+        for name in values
+    }
+
+
+def paired_difference(first: Predictions, second: Predictions, metric: str, *, level: float, draws: int) -> Estimate:
+    """A metric of the second run minus that of the first, with its percentile interval.
+
+    The same draws of patients are applied to both runs. The runs may differ in their folds and number of repeats.
+
+    Args:
+        metric: one of `weighted_metrics`.
+
+    Raises:
+        InputError: the runs differ in their slides, in the label or in the patient of a slide.
+    """
+    _check_same_slides(first, second)
+    names, patient = np.unique(first.patients, return_inverse=True)
+    other = np.searchsorted(names, np.array(second.patients))
+    ones = np.ones((1, len(names)))
+    value = _statistic(second, other, ones)[metric] - _statistic(first, patient, ones)[metric]
+    drawn = [
+        _statistic(second, other, counts)[metric] - _statistic(first, patient, counts)[metric]
+        for counts in _draw(first, patient, draws)
+    ]
+    return _percentiles(float(value[0]), np.concatenate(drawn), level)
+
+
+def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
+    """AUC with the interval of DeLong, DeLong and Clarke-Pearson 1988, on the logit scale, so that it stays in (0, 1).
+
+    Slides count as independent. The interval is NaN where the variance is 0 (an AUC of 0 or 1: no pair is out of
+    order, and nothing says how rare such pairs are) or a class has fewer than two slides.
+
+    Args:
+        labels: (s,) 0 or 1. scores: (s,) probability of class 1.
+    """
+    if not 0 < labels.sum() < len(labels):
+        return Estimate(math.nan, math.nan, math.nan)
+    auc, covariance = _delong(labels, scores[None])
+    value, variance = float(auc[0]), float(covariance[0, 0])
+    if not variance > 0 or not 0 < value < 1:
+        return Estimate(value, math.nan, math.nan)
+    centre = math.log(value / (1 - value))
+    reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance) / (value * (1 - value))
+    low, high = (_logistic(centre + sign * reach) for sign in (-1, 1))
+    return Estimate(value, low, high)
+
+
+def delong_test(labels: Labels, first: Values, second: Values) -> PairedTest:
+    """Whether two scores (s,) of the same slides differ in AUC; slides count as independent.
+
+    p is 1 where the scores rank alike, NaN where a class has fewer than two slides.
+    """
+    if not 0 < labels.sum() < len(labels):
+        return PairedTest(difference=math.nan, z=math.nan, p=math.nan)
+    auc, covariance = _delong(labels, np.stack([first, second]))
+    difference = float(auc[1] - auc[0])
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if difference == 0 and not variance > 1e-18:
+        return PairedTest(difference=0.0, z=0.0, p=1.0)
+    if not variance > 1e-18:
+        return PairedTest(difference=difference, z=math.nan, p=math.nan)
+    z = difference / math.sqrt(variance)
+    return PairedTest(difference=difference, z=z, p=math.erfc(abs(z) / math.sqrt(2)))
+
+
+def _delong(labels: Labels, scores: Values) -> tuple[Values, Values]:
+    """AUCs (k,) of scores (k, s) and their covariance (k, k), from midranks as Sun and Xu 2014 compute them."""
+    positive, negative = scores[:, labels == 1], scores[:, labels == 0]
+    m, n = positive.shape[1], negative.shape[1]
+    together = rankdata(np.hstack([positive, negative]), axis=1)
+    of_positive = (together[:, :m] - rankdata(positive, axis=1)) / n  # V10: share of negatives below each positive
+    of_negative = 1 - (together[:, m:] - rankdata(negative, axis=1)) / m  # V01: share of positives above each negative
+    if min(m, n) < 2:
+        return of_positive.mean(axis=1), np.full((len(scores), len(scores)), np.nan)
+    covariance = np.atleast_2d(np.cov(of_positive)) / m + np.atleast_2d(np.cov(of_negative)) / n
+    return of_positive.mean(axis=1), covariance
+
+
+def _statistic(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:
+    """Metrics (D,) when patient p counts counts[:, p] times: the mean over repeats."""
+    found = []
+    for repeat in np.unique(rows.repeat):
+        part = rows.repeat == repeat
+        weights = counts[:, patient[part]]
+        found.append(weighted_metrics(rows.labels[part], rows.predicted[part], rows.probabilities[part], weights))
+    return {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+
+
+def _draw(rows: Predictions, patient: NDArray[np.int64], draws: int) -> Iterator[Values]:
+    """How often each patient is drawn, (D, P) in blocks of D that fit in memory."""
+    top = np.zeros(int(patient.max()) + 1, np.int64)
+    np.maximum.at(top, patient, rows.labels)
+    generator = np.random.default_rng(_SEED)
+    block = max(1, _CELLS // len(patient))
+    for start in range(0, draws, block):
+        counts = np.zeros((min(block, draws - start), len(top)))
+        for label in np.unique(top):
+            members = np.flatnonzero(top == label)
+            counts[:, members] = generator.multinomial(
+                len(members), np.full(len(members), 1 / len(members)), size=len(counts)
+            )
+        yield counts
+
+
+def _percentiles(value: float, drawn: Values, level: float) -> Estimate:
+    drawn = drawn[~np.isnan(drawn)]
+    if math.isnan(value) or not len(drawn):
+        return Estimate(value, math.nan, math.nan)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high))
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def _check_same_slides(first: Predictions, second: Predictions) -> None:
+    one, other = (
+        dict(zip(run.slides, zip(run.patients, run.labels.tolist(), strict=True), strict=True))
+        for run in (first, second)
+    )
+    only = {name: sorted(a.keys() - b.keys()) for name, a, b in (("first", one, other), ("second", other, one))}
+    if missing := [f"{len(ids)} only in the {name}, such as {ids[0]!r}" for name, ids in only.items() if ids]:
+        raise InputError(
+            f"the two runs judge different slides: {'; '.join(missing)}",
+            remedy="compare runs on the same bags and labels",
+        )
+    for slide, facts in one.items():
+        if facts != other[slide]:
+            what = "patient" if facts[0] != other[slide][0] else "label"
+            raise InputError(
+                f"slide {slide!r} has another {what} in the second run", remedy="run both with the same labels.csv"
+            )

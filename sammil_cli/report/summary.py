@@ -1,0 +1,102 @@
+"""The numbers of metrics.json: each metric pooled with its interval beside the spread of the folds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sammil_cli.report.intervals import Estimate, bootstrap, delong
+from sammil_cli.report.metrics import (
+    Predictions,
+    Probabilities,
+    calibration_error,
+    decide,
+    fold_metrics,
+    metric_names,
+    over_folds,
+    youden_threshold,
+)
+
+WIDE = 0.2  # an AUC interval wider than this says little
+_BESIDE_BASELINES = ("auc", "accuracy", "f1")
+
+
+def summarise(
+    rows: Predictions, calibrated: Probabilities, classes: Sequence[str], *, level: float, draws: int
+) -> dict[str, Any]:
+    """Every number about one model's predictions; None where one is not defined.
+
+    Args:
+        calibrated: (r, C) probabilities after temperature scaling.
+        level, draws: of the intervals.
+    """
+    spread = over_folds([fold_metrics(part.labels, part.probabilities, part.predicted) for part in rows.by_fold()])
+    pooled = bootstrap(rows, level=level, draws=draws)
+    after = replace(rows, probabilities=calibrated)
+    summary: dict[str, Any] = {name: {**spread[name], **cells(pooled[name])} for name in metric_names(len(classes))}
+    if len(classes) == 2:
+        first = next(rows.by_repeat())
+        summary["auc_delong"] = cells(delong(first.labels, first.probabilities[:, 1], level=level))
+    summary["brier"] = cells(pooled["brier"])
+    summary["brier_calibrated"] = cells(bootstrap(after, level=level, draws=draws)["brier"])
+    summary["ece"] = {"pooled": _error(rows)}
+    summary["ece_calibrated"] = {"pooled": _error(after)}
+    if len(classes) > 2:
+        summary["per_class"] = {
+            name: _of_class(rows.against_rest(index), level, draws) for index, name in enumerate(classes)
+        }
+    return summary
+
+
+def beside(rows: Predictions, *, level: float, draws: int) -> dict[str, Any]:
+    """AUC, accuracy and F1 of a baseline, in the shape of `summarise`."""
+    spread = over_folds([fold_metrics(part.labels, part.probabilities, part.predicted) for part in rows.by_fold()])
+    pooled = bootstrap(rows, level=level, draws=draws)
+    return {name: {**spread[name], **cells(pooled[name])} for name in _BESIDE_BASELINES}
+
+
+def at_test_threshold(rows: Predictions) -> dict[str, Any]:
+    """Accuracy and F1 over folds had each fold's threshold been chosen on its own test slides (two classes)."""
+    found = []
+    for part in rows.by_fold():
+        predicted = decide(part.probabilities, youden_threshold(part.labels, part.probabilities[:, 1]))
+        scores = fold_metrics(part.labels, part.probabilities, predicted)
+        found.append({name: scores[name] for name in ("accuracy", "f1")})
+    return over_folds(found)
+
+
+def remarks(summary: dict[str, Any]) -> str | None:
+    """What a reader must know before quoting the AUC; None where there is nothing to say."""
+    auc = summary["auc"]
+    said = []
+    if auc["low"] is not None and auc["high"] - auc["low"] > WIDE:
+        said.append(
+            f"n too small: the interval of the AUC is {auc['high'] - auc['low']:.2f} wide, "
+            f"{summary['patients']} patients cannot tell models apart"
+        )
+    if auc["pooled"] in (0.0, 1.0):
+        said.append(
+            "every slide is ranked right or every one wrong: the interval of the AUC has no width, which is no proof "
+            f"of certainty with {summary['patients']} patients"
+        )
+    if lost := summary["folds"] - summary["folds_with_auc"]:
+        said.append(f"{lost} folds have no AUC: their test part lacks a class")
+    return "; ".join(said) or None
+
+
+def cells(estimate: Estimate) -> dict[str, float | None]:
+    """An estimate for JSON, six decimals."""
+    named = {"pooled": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {name: None if math.isnan(value) else round(value, 6) for name, value in named.items()}
+
+
+def _error(rows: Predictions) -> float:
+    return round(float(np.mean([calibration_error(part.labels, part.probabilities) for part in rows.by_repeat()])), 6)
+
+
+def _of_class(rows: Predictions, level: float, draws: int) -> dict[str, Any]:
+    pooled = bootstrap(rows, level=level, draws=draws)
+    slides = {slide for slide, label in zip(rows.slides, rows.labels, strict=True) if label}
+    return {**{name: cells(pooled[name]) for name in ("auc", "f1", "sensitivity")}, "slides": len(slides)}

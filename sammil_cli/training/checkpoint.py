@@ -1,0 +1,59 @@
+"""The state of an unfinished training on disk: one safetensors file, replaced after each epoch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sammil_cli.storage.files import atomic_path
+
+_BEST, _RUN = "best.", "run."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """`tensors`: weights, moments, random numbers; `probabilities`: (v, C) of validation after each epoch."""
+
+    tensors: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_epoch: int
+    history: list[dict[str, float]]
+    probabilities: Sequence[NDArray[np.float64]]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replaces the file at once: a kill leaves the one of the epoch before."""
+    tensors = {f"{_RUN}{name}": tensor for name, tensor in checkpoint.tensors.items()}
+    tensors |= {f"{_BEST}{name}": tensor for name, tensor in checkpoint.best.items()}
+    tensors["probabilities"] = torch.from_numpy(np.array(checkpoint.probabilities))
+    facts = json.dumps({"best_epoch": checkpoint.best_epoch, "history": checkpoint.history})
+    # Clones: a tensor that shares its memory with another is refused.
+    content = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    with atomic_path(path, durable=False) as temporary:
+        temporary.write_bytes(save(content, metadata={"facts": facts}))
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """What `write_checkpoint` wrote; None where there is none, or where a power cut left it damaged."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["facts"])
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            return Checkpoint(
+                tensors={n.removeprefix(_RUN): t for n, t in content.items() if n.startswith(_RUN)},
+                best={n.removeprefix(_BEST): t for n, t in content.items() if n.startswith(_BEST)},
+                best_epoch=facts["best_epoch"],
+                history=facts["history"],
+                probabilities=list(content["probabilities"].numpy()),
+            )
+    except (SafetensorError, KeyError, ValueError):
+        return None

@@ -1,0 +1,221 @@
+"""Published weights: recognised by their names and shapes, or refused with what they look like."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sammil_cli.errors import InputError, MissingError
+from sammil_cli.legacy.checkpoints import ARCHITECTURES, Architecture, read_published, to_published
+from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.training.bundle import build_model
+
+DIM, CLASSES = 7, 3
+SAM_MIL = ARCHITECTURES[0]
+
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=[one.title for one in ARCHITECTURES])
+
+
+def drawn(architecture: Architecture, dim: int = DIM, classes: int = CLASSES) -> dict[str, Tensor]:
+    """Random weights under published names."""
+    generator = torch.Generator().manual_seed(5)
+    sizes = {"d": dim, "C": classes}
+    return {
+        name: torch.randn([size if isinstance(size, int) else sizes[size] for size in shape], generator=generator)
+        for name, _, shape in architecture.parameters()
+    }
+
+
+def saved(folder: Path, content: Any, name: str = "published.pt") -> Path:
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def test_sam_mil_has_the_names_and_the_size_that_its_authors_gave_it() -> None:
+    assert set(SAM_MIL.names) == {
+        "patch_to_emb.0.weight",
+        "patch_to_emb.0.bias",
+        "online_encoder.attn_model.attention.attention.0.weight",
+        "online_encoder.attn_model.attention.attention.2.weight",
+        "predictor.weight",
+        "predictor.bias",
+    }
+    assert sum(tensor.numel() for tensor in drawn(SAM_MIL, 1024, 2).values()) == 591_490  # METHODS §16
+
+
+@every_architecture
+def test_every_parameter_of_our_model_has_a_published_name(architecture: Architecture) -> None:
+    model = build_model(architecture.model, ModelSpec(dim=DIM, classes=CLASSES, group_features=True), {})
+    published = drawn(architecture)
+    ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert {architecture.names[name]: tuple(tensor.shape) for name, tensor in published.items()} == ours
+    assert len(set(architecture.names.values())) == len(architecture.names)
+
+
+@every_architecture
+def test_files_in_every_form_are_read(architecture: Architecture, tmp_path: Path) -> None:
+    state = drawn(architecture)
+    save_file(state, tmp_path / "plain.safetensors")
+    other = {name: tensor + 1 for name, tensor in state.items()}
+    files = [
+        tmp_path / "plain.safetensors",
+        saved(tmp_path, state),
+        saved(tmp_path, {"model": state, "teacher": other}, "both.pt"),
+        saved(tmp_path, {"model": state, "teacher": None}, "none.pth"),
+        saved(tmp_path, {f"module.{name}": tensor for name, tensor in state.items()}, "parallel.pt"),
+    ]
+    for path in files:
+        found = read_published(path, architecture.model)
+        assert found.architecture == architecture
+        assert (found.dim, found.classes) == (DIM, CLASSES)
+        assert set(found.state) == set(architecture.names.values())
+        assert all(torch.equal(found.state[ours], state[name]) for name, ours in architecture.names.items()), path
+
+
+@pytest.mark.parametrize("architecture", [one for one in ARCHITECTURES if one.title != "MHIM-MIL (attention)"])
+def test_out_and_in_again_is_exact(architecture: Architecture, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = build_model(architecture.model, ModelSpec(dim=DIM, classes=CLASSES, group_features=True), {})
+    as_what, state = to_published(architecture.model, model.state_dict())
+    assert as_what == architecture
+    save_file(state, tmp_path / "out.safetensors")
+    back = read_published(tmp_path / "out.safetensors", architecture.model).state
+    assert set(back) == set(model.state_dict())
+    assert all(torch.equal(back[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_half_precision_becomes_float32(tmp_path: Path) -> None:
+    state = {name: tensor.half() for name, tensor in drawn(SAM_MIL).items()}
+    found = read_published(saved(tmp_path, state))
+    assert {tensor.dtype for tensor in found.state.values()} == {torch.float32}
+    assert torch.equal(found.state["predictor.bias"], state["predictor.bias"].float())
+
+
+def test_mean_and_max_look_alike_and_are_asked_for(tmp_path: Path) -> None:
+    path = saved(tmp_path, drawn(ARCHITECTURES[-1]))
+    with pytest.raises(InputError, match="fits mean pooling and max pooling") as caught:
+        read_published(path)
+    assert caught.value.remedy == "add --model mean or --model max"
+    assert read_published(path, "mean").architecture.model == "mean"
+    assert read_published(path, "max").architecture.model == "max"
+
+
+def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds SAM-MIL, no abmil") as caught:
+        read_published(saved(tmp_path, drawn(SAM_MIL)), "abmil")
+    assert caught.value.remedy == "use --model sam-mil"
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (("b_classifier.q.0.weight", "i_classifier.fc.0.weight"), "DSMIL"),
+        (("patch_to_emb.0.weight", "online_encoder.b_classifier.q.0.weight"), "DSMIL"),
+        (("attention_net.3.attention_a.0.weight", "instance_classifiers.0.bias"), "CLAM"),
+        (("feature.0.weight", "attention_a.0.weight", "attention_c.weight"), "gated AB-MIL as released"),
+        (("attention_V.0.weight", "attention_U.0.weight", "attention_w.weight"), "gated AB-MIL of Ilse et al."),
+        (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL"),
+        (("confounder_feat", "attention.0.weight"), "IBMIL"),
+        (("att_classifier.classifier.fc.weight", "attention.attention_V.0.bias"), "DTFD-MIL"),
+    ],
+)
+def test_other_architectures_are_refused_by_name(tmp_path: Path, names: tuple[str, ...], title: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_published(saved(tmp_path, {name: torch.zeros(2, 2) for name in names}))
+    assert f"looks like {title}" in caught.value.message
+    assert all(name in caught.value.message for name in names)
+    assert all(one.title in caught.value.remedy for one in ARCHITECTURES)
+
+
+def test_lacking_and_surplus_names_are_named(tmp_path: Path) -> None:
+    state = drawn(SAM_MIL)
+    del state["predictor.bias"]
+    with pytest.raises(InputError, match=r"looks like SAM-MIL, but lacks predictor\.bias; its keys"):
+        read_published(saved(tmp_path, state))
+    state = {**drawn(SAM_MIL), "extra.weight": torch.zeros(1)}
+    with pytest.raises(InputError, match=r"looks like SAM-MIL, but has extra\.weight besides"):
+        read_published(saved(tmp_path, state))
+
+
+def test_weights_like_nothing_are_refused_with_their_names(tmp_path: Path) -> None:
+    state = {f"block.{index}.weight": torch.zeros(1) for index in range(9)}
+    with pytest.raises(InputError, match="no published model that sammil knows") as caught:
+        read_published(saved(tmp_path, state))
+    assert "block.0.weight" in caught.value.message
+    assert caught.value.message.endswith("and 3 more")
+
+
+@pytest.mark.parametrize("content", [{}, {"classifier": {"fc.weight": torch.zeros(2, 2)}}])
+def test_a_file_without_named_tensors_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="holds no tensors by name"):
+        read_published(saved(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("predictor.weight", torch.zeros(3, 256), "predictor.weight is 3 x 256, in SAM-MIL it is 3 x 512"),
+        ("predictor.bias", torch.zeros(2), "predictor.bias is 2, in SAM-MIL it is 3"),
+        ("patch_to_emb.0.weight", torch.zeros(512), "patch_to_emb.0.weight is 512, in SAM-MIL it is 512 x d"),
+        ("patch_to_emb.0.bias", torch.full((512,), torch.nan), "no finite numbers"),
+        ("patch_to_emb.0.bias", torch.zeros(512, dtype=torch.int64), "no finite numbers"),
+    ],
+)
+def test_wrong_tensors_are_refused(tmp_path: Path, name: str, tensor: Tensor, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_published(saved(tmp_path, {**drawn(SAM_MIL), name: tensor}))
+    assert message in caught.value.message
+
+
+def test_a_single_output_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one output"):
+        read_published(saved(tmp_path, drawn(SAM_MIL, classes=1)))
+
+
+def test_our_own_weight_file_needs_no_import(tmp_path: Path) -> None:
+    model = build_model("sam-mil", ModelSpec(dim=DIM, classes=2, group_features=True), {})
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="sammil trained itself") as caught:
+        read_published(tmp_path / "model.safetensors")
+    assert "sammil predict" in caught.value.remedy
+
+
+def test_a_model_that_was_never_published_is_not_exported() -> None:
+    gated = build_model("abmil", ModelSpec(dim=DIM, classes=2, group_features=True), {"gated": True})
+    with pytest.raises(InputError, match=r"no published names for this abmil .*attention_u"):
+        to_published("abmil", gated.state_dict())
+
+
+def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="more than tensors"):
+        read_published(saved(tmp_path, {"model": torch.nn.Linear(2, 2)}))
+
+
+# ------------------------------------------------------------------------------------------- the files of the authors
+
+
+def test_the_published_attention_weights_of_camelyon16_are_read(real_data: Path) -> None:
+    path = real_data / "legacy/sam-mil/c16_3fold_init_abmil_seed2021_fold_0_model_best_auc.pt"
+    found = read_published(path)
+    assert (found.architecture.title, found.dim, found.classes) == ("MHIM-MIL (attention)", 1024, 2)
+    raw = torch.load(path, map_location="cpu", weights_only=True)
+    assert torch.equal(found.state["attention.2.weight"], raw["online_encoder.attention.attention.2.weight"])
+    assert len(found.state) == len(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "looks"),
+    [
+        ("sam-mil/c16_3fold_init_dsmil_seed2021_fold_0_model_best_auc.pt", "looks like DSMIL"),
+        ("sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt", "looks like gated AB-MIL as released"),
+        ("dsmil/c16_aggregator.pth", "looks like DSMIL"),
+        ("clam/demo_luad_lusc_clam_sb.pt", "looks like CLAM"),
+        ("dtfd/model.pth", "holds no tensors by name"),
+    ],
+)
+def test_published_weights_of_other_models_are_refused(real_data: Path, name: str, looks: str) -> None:
+    with pytest.raises(InputError, match=looks):
+        read_published(real_data / "legacy" / name)

@@ -1,0 +1,253 @@
+"""Verdicts of an ensemble, by numbers worked out by hand: each model says one probability whatever the slide."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sammil_cli.errors import InputError
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
+from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.regions.membership import Membership
+from sammil_cli.stages import predict
+from sammil_cli.stages.project import RunOptions
+from sammil_cli.training.bundle import BundleFacts, build_model, write_bundle
+
+DIM = 3
+ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=DIM, patch_px=64, patch_mpp=0.5, patch_px_level0=128)
+ALL = RunOptions()
+
+
+def write_model(
+    folder: Path,
+    probabilities: Sequence[float],
+    *,
+    threshold: float | None = 0.5,
+    temperature: float = 1.0,
+    **more: Any,
+) -> None:
+    """A bundle whose model gives every slide these class probabilities: a bias of their logarithms, no weights."""
+    classes = more.pop("classes", ("normal", "tumour"))
+    spec = ModelSpec(dim=DIM, classes=len(classes), group_features=False)
+    state = {name: torch.zeros_like(value) for name, value in build_model("mean", spec, {}).state_dict().items()}
+    state["head.3.bias"] = torch.tensor(probabilities).log()
+    facts = BundleFacts(
+        model="mean",
+        model_options={},
+        spec=spec,
+        classes=classes,
+        threshold=threshold,
+        temperature=temperature,
+        protocol="honest",
+        encoder=ENCODER,
+        repeat=0,
+        fold=0,
+        seed=1,
+        epoch=2,
+        val_auc=None,
+        provenance={},
+    )
+    write_bundle(folder, state, replace(facts, **more))
+
+
+def write_bags(folder: Path, *slides: str, encoder: EncoderFacts = ENCODER) -> None:
+    for number, slide in enumerate(slides):
+        features = np.random.default_rng(number).normal(size=(4, encoder.dim)).astype(np.float32)
+        bag = FeatureBag(
+            slide_id=slide,
+            features=features,
+            xy=np.zeros((4, 2), np.int32),
+            region=np.full(4, -1, np.int32),
+            region_area=np.empty(0, np.int64),
+            region_area_um2=np.empty(0),
+            group_features=np.empty((0, encoder.dim), np.float32),
+            group_region=np.empty(0, np.int32),
+            members=Membership(start=np.zeros(1, np.int64), patch=np.empty(0, np.int32)),
+            encoder=encoder,
+        )
+        write_bag(folder / f"{slide}.h5", bag, {})
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two models of 0.2 and 0.9 and the bags of slides a, b and c, as working directory.
+
+    Calibrated at temperature 2 they say √.2 / (√.2 + √.8) = 1/3 and √.9 / (√.9 + √.1) = 3/4.
+    """
+    monkeypatch.chdir(tmp_path)
+    write_model(Path("runs/models/repeat_0_fold_0"), [0.8, 0.2], threshold=0.5, temperature=2.0)
+    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.7, temperature=2.0)
+    write_bags(Path("artifacts/bags"), "a", "b", "c")
+    return tmp_path
+
+
+def write_splits(*rows: str) -> None:
+    Path("runs/splits.csv").write_text("\n".join(("repeat,fold,slide_id,patient_id,role", *rows)), encoding="utf-8")
+
+
+def judged(models: str = "runs/models", **options: Any) -> dict[str, predict.Verdict]:
+    found = predict.run(Path(models), Path("artifacts/bags"), Path("out.csv"), RunOptions(**options))
+    return {verdict.slide_id: verdict for verdict in found}
+
+
+def test_the_mean_of_calibrated_probabilities_and_their_range(place: Path) -> None:
+    verdict = judged()["a"]
+    assert verdict.probability["tumour"] == pytest.approx((1 / 3 + 3 / 4) / 2)
+    assert verdict.low == {"normal": pytest.approx(1 / 4), "tumour": pytest.approx(1 / 3)}
+    assert verdict.high == {"normal": pytest.approx(2 / 3), "tumour": pytest.approx(3 / 4)}
+    assert sum(verdict.probability.values()) == pytest.approx(1)
+    assert (verdict.models, verdict.in_sample) == (2, False)
+
+
+def test_the_decision_is_the_mean_threshold_on_the_mean_raw_probability(place: Path) -> None:
+    verdict = judged()["a"]
+    assert verdict.raw["tumour"] == pytest.approx(0.55)
+    assert verdict.threshold == pytest.approx(0.6)
+    assert verdict.probability["tumour"] > 0.5  # the larger class, and yet below the threshold
+    assert verdict.predicted == "normal"
+    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.58, temperature=2.0)
+    assert judged()["a"].predicted == "tumour"  # 0.55 >= 0.54
+
+
+def test_of_more_than_two_classes_the_largest_wins(place: Path) -> None:
+    names = ("a", "b", "c")
+    write_model(Path("three/one"), [0.2, 0.5, 0.3], threshold=None, classes=names)
+    write_model(Path("three/two"), [0.2, 0.1, 0.7], threshold=None, classes=names)
+    verdict = judged("three")["a"]
+    assert (verdict.predicted, verdict.threshold) == ("c", None)
+    assert verdict.raw == {"a": pytest.approx(0.2), "b": pytest.approx(0.3), "c": pytest.approx(0.5)}
+
+
+def test_the_table_says_what_the_verdicts_say(place: Path) -> None:
+    judged(only=frozenset({"a", "c"}))
+    rows = rows_of(Path("out.csv"))
+    assert [row["slide_id"] for row in rows] == ["a", "c"]
+    assert rows[0] == {
+        "slide_id": "a",
+        "predicted": "normal",
+        "probability_normal": "0.458333",
+        "probability_tumour": "0.541667",
+        "low_normal": "0.250000",
+        "low_tumour": "0.333333",
+        "high_normal": "0.666667",
+        "high_tumour": "0.750000",
+        "raw_normal": "0.450000",
+        "raw_tumour": "0.550000",
+        "threshold": "0.600000",
+        "models": "2",
+        "in_sample": "false",
+    }
+
+
+def test_one_bundle_is_an_ensemble_of_one(place: Path) -> None:
+    verdict = judged("runs/models/repeat_0_fold_1")["b"]
+    assert (verdict.models, verdict.predicted, verdict.threshold) == (1, "tumour", 0.7)
+    assert verdict.low == verdict.high == verdict.probability
+
+
+# ---------------------------------------------------------------------------------------------- slides of the cohort
+
+
+def test_a_slide_of_the_cohort_is_judged_by_the_model_that_did_not_see_it(place: Path) -> None:
+    write_splits("0,0,a,a,train", "0,1,a,a,test", "0,0,b,b,test", "0,1,b,b,val")
+    verdicts = judged()
+    assert {slide: verdict.raw["tumour"] for slide, verdict in verdicts.items()} == {
+        "a": pytest.approx(0.9),  # fold 1 alone
+        "b": pytest.approx(0.2),  # fold 0 alone: validation has seen it, too
+        "c": pytest.approx(0.55),  # new
+    }
+    assert {slide: (verdict.models, verdict.in_sample) for slide, verdict in verdicts.items()} == {
+        "a": (1, False),
+        "b": (1, False),
+        "c": (2, False),
+    }
+    assert verdicts["a"].threshold == 0.7
+
+
+def test_where_no_other_model_is_left_all_judge_and_the_table_says_so(place: Path) -> None:
+    write_splits("0,0,a,a,train", "0,1,a,a,val", "0,0,b,b,train", "0,1,b,b,test")
+    verdicts = judged()
+    assert (verdicts["a"].models, verdicts["a"].in_sample) == (2, True)
+    assert [row["in_sample"] for row in rows_of(Path("out.csv"))] == ["true", "false", "false"]
+    alone = judged("runs/models/repeat_0_fold_0")
+    assert {slide: verdict.in_sample for slide, verdict in alone.items()} == {"a": True, "b": True, "c": False}
+
+
+def test_the_splits_of_other_models_do_not_count(place: Path) -> None:
+    write_splits("0,0,a,a,train", "0,1,a,a,train")
+    write_model(Path("runs/published/sam-mil"), [0.5, 0.5])
+    assert not judged("runs/published/sam-mil")["a"].in_sample
+
+
+# ---------------------------------------------------------------------------------------------- refusals
+
+
+def test_no_models_no_bags_and_unknown_slides_are_refused(place: Path) -> None:
+    with pytest.raises(InputError, match="no trained model in nowhere"):
+        judged("nowhere")
+    with pytest.raises(InputError, match="no bags in nothing") as caught:
+        predict.run(Path("runs/models"), Path("nothing"), Path("out.csv"), ALL)
+    assert caught.value.remedy == "run: sammil extract"
+    with pytest.raises(InputError, match="'z', which is not in artifacts/bags"):
+        judged(only=frozenset({"a", "z"}))
+    assert not Path("out.csv").exists()
+
+
+def test_bags_of_another_encoder_are_refused(place: Path) -> None:
+    write_bags(Path("artifacts/bags"), "a", "b", "c", encoder=replace(ENCODER, name="plip"))
+    with pytest.raises(InputError, match=r"of texture .* the bags are of plip"):
+        judged()
+    assert not Path("out.csv").exists()
+
+
+def test_models_of_different_classes_are_refused(place: Path) -> None:
+    write_model(Path("runs/models/repeat_0_fold_2"), [0.5, 0.5], classes=("LUAD", "LUSC"))
+    with pytest.raises(InputError, match="repeat_0_fold_2 knows the classes LUAD, LUSC"):
+        judged()
+
+
+def test_a_model_that_gives_no_number_is_refused(place: Path) -> None:
+    write_model(Path("runs/models/repeat_0_fold_0"), [float("nan"), 0.5])
+    with pytest.raises(InputError, match="no number for slide a"):
+        judged()
+
+
+# ---------------------------------------------------------------------------------------------- the command line
+
+
+def test_the_command_writes_the_table_and_prints_json(place: Path, sammil: Callable[..., Any]) -> None:
+    answer = sammil("predict", "--only", "b", "--device", "cpu", "--json")
+    assert answer.code == 0, answer.err
+    (record,) = json.loads(answer.out)
+    assert record["slide_id"] == "b"
+    assert record["probability"]["tumour"] == pytest.approx(0.5416667, abs=1e-6)
+    assert rows_of(Path("runs/new_predictions.csv"))[0]["predicted"] == record["predicted"]
+
+
+def test_the_command_says_what_was_in_sample_and_what_was_chosen_on_the_test(
+    place: Path, sammil: Callable[..., Any]
+) -> None:
+    write_splits("0,0,a,a,train", "0,1,a,a,train")
+    assert "protocol paper" not in sammil("predict", "--device", "cpu").out
+    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], protocol="paper")
+    said = " ".join(sammil("predict", "--device", "cpu").out.split())
+    assert "3 slides by 2 models" in said
+    assert "1 slides were seen in training or validation by every model" in said
+    assert "protocol paper" in said
+
+
+def test_the_command_refuses_with_a_remedy(place: Path, sammil: Callable[..., Any]) -> None:
+    answer = sammil("predict", "--models", "nowhere", "--device", "cpu")
+    assert answer.code == 2
+    assert "fix: run: sammil train" in answer.err
