@@ -380,6 +380,31 @@ def evaluate(
 
 
 @app.command()
+def ablate(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    tables: Annotated[str, typer.Option(help="Of 2, 3, 4, 6 (the paper's) and protocol.")] = "2,3,4,6",
+    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
+    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
+    runs: Annotated[Path, typer.Option(help="Models and folds of each variant, written.")] = Path("runs/ablation"),
+    out: Annotated[Path, typer.Option(help="Tables, written.")] = Path("report/ablation"),
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Take SAM-MIL apart as the paper does, on your cohort: tables with intervals."""
+    settings, judged = _settings(params, assignments, "train"), _settings(params, assignments, "evaluate")
+    from sammil_cli import console
+    from sammil_cli.stages import ablate as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up(verbose=verbose)
+    names = [name.strip() for name in tables.split(",") if name.strip()]
+    project = Project(bags=bags, labels=labels)
+    stage.run(project, settings, judged, _options(device, workers, None), names, runs=runs, out=out)
+
+
+@app.command()
 def predict(
     models: Annotated[Path, typer.Option(help="A model, or a folder of models.")] = Path("runs/models"),
     bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),

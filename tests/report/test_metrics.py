@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from sammil_cli.report.metrics import (
