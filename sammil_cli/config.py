@@ -45,6 +45,9 @@ class CohortSettings(StageSettings):
     demo_seed: int = _field(7, "the same seed draws the same slides", ge=0)
     demo_min_px: int = _field(3000, "shortest side of a slide, level-0 pixels", ge=600)
     demo_max_px: int = _field(6000, "longest side of a slide, level-0 pixels", ge=600)
+    demo_difficulty: float = _field(
+        0.0, "0 = plain; up to 1: smaller lesions of smaller, hidden cells, more that looks like them", ge=0, le=1
+    )
 
 
 class SegmentSettings(Tolerance):

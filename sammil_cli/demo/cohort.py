@@ -37,6 +37,7 @@ class DemoSlide:
     pen: bool
     fold: bool
     size_px: tuple[int, int]  # the range a side is drawn from
+    difficulty: float
 
     @property
     def slide_id(self) -> str:
@@ -55,19 +56,23 @@ def draw_cohort(
     slides: int = 24,
     seed: int = 7,
     size_px: tuple[int, int] = (3000, 6000),
+    difficulty: float = 0.0,
     workers: int = 2,
     progress: Callable[[str], None] | None = None,
 ) -> None:
     """Write `out`/slides/*.tif, `out`/lesions/*.geojson and `out`/labels.csv; the same bytes for the same arguments.
 
-    `size_px` is the range of a slide's sides in level-0 pixels. `workers` processes draw (1: this one) and never
+    `size_px` is the range of a slide's sides in level-0 pixels. `difficulty` 0..1: see `Habit.harder`; lesions become
+    smaller, too. `workers` processes draw (1: this one) and never
     change the result. `progress` is called with the id of each slide that is done.
     """
     if slides < 2:
         raise ValueError(f"a cohort of two classes needs at least 2 slides, not {slides}")
     if not 512 <= size_px[0] < size_px[1]:
         raise ValueError(f"size_px must be a range of at least 512 px, not {size_px}")
-    rows = plan(slides=slides, seed=seed, size_px=size_px)
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty must be between 0 and 1, not {difficulty}")
+    rows = plan(slides=slides, seed=seed, size_px=size_px, difficulty=difficulty)
     for folder in ("slides", "lesions"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     if workers <= 1:
@@ -90,7 +95,7 @@ def draw_cohort(
     _write(out / "labels.csv", table.getvalue())
 
 
-def plan(*, slides: int, seed: int, size_px: tuple[int, int]) -> list[DemoSlide]:
+def plan(*, slides: int, seed: int, size_px: tuple[int, int], difficulty: float = 0.0) -> list[DemoSlide]:
     """The table of the cohort: half of the slides tumour, some patients with two slides of one label."""
     rng = np.random.default_rng([seed, 2**31])
     patients = max(2, round(slides * PATIENTS_PER_SLIDE))
@@ -117,6 +122,7 @@ def plan(*, slides: int, seed: int, size_px: tuple[int, int]) -> list[DemoSlide]
             pen=index in pens,
             fold=index in folds,
             size_px=size_px,
+            difficulty=difficulty,
         )
         for index, i in enumerate(order)
     ]
@@ -128,7 +134,8 @@ def draw_slide(row: DemoSlide, out: Path) -> str:
     low, high = row.size_px
     # Multiples of 16, so that every level's downsample is exact.
     sides = rng.choice(np.arange(-(-low // 16), high // 16 + 1), 2, replace=False) * 16
-    layout = draw_layout(rng, width_px=int(sides[0]), height_px=int(sides[1]), tumour=row.tumour)
+    width, height = (int(side) for side in sides)
+    layout = draw_layout(rng, width_px=width, height_px=height, tumour=row.tumour, difficulty=row.difficulty)
     rgb = paint(layout, Stain.draw(rng), rng, pen=row.pen, fold=row.fold)
     _write_pyramid(out / "slides" / f"{row.slide_id}.tif", rgb)
     _write(out / "lesions" / f"{row.slide_id}.geojson", json.dumps(lesion_collection(layout)) + "\n")

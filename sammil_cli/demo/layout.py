@@ -4,7 +4,7 @@ Coordinates are level-0 pixels, x before y. Fields live on a coarse grid of `CEL
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -18,7 +18,9 @@ Mask = NDArray[np.bool_]
 GlandKind = Literal["normal", "inflamed", "reactive", "solid"]
 
 CELL_PX = 8
-LESION_SHARE = (0.02, 0.09)  # of the tissue; the promise to the reader is 1-10 %
+LESION_SHARE = (0.02, 0.09)  # of the tissue; the promise to the reader is 1-10 %, at difficulty 0
+# What difficulty 1 takes from or adds to a slide, relative to what it is at 0; chosen by measuring (docs, CHANGELOG).
+LESION_LOSS, GRADE_LOSS, INFILTRATION_GAIN, GIANT_GAIN = 0.8, 0.2, 0.5, 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,19 @@ class Habit:
             infiltration=rng.beta(1, 3),
         )
 
+    def harder(self, difficulty: float) -> "Habit":
+        """Tumour and its look-alikes move together, in slides of either label; 0 changes nothing, 1 is hardest.
+
+        Tumour nuclei shrink towards those of glands, lymphocytes hide them, and benign giant cells, which look like
+        large tumour cells, become many.
+        """
+        return replace(
+            self,
+            giant_cells_per_mm2=self.giant_cells_per_mm2 * (1 + GIANT_GAIN * difficulty),
+            grade=self.grade * (1 - GRADE_LOSS * difficulty),
+            infiltration=self.infiltration + INFILTRATION_GAIN * difficulty * (1 - self.infiltration),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gland:
@@ -89,9 +104,9 @@ class Layout:
         return mask
 
 
-def draw_layout(rng: Generator, *, width_px: int, height_px: int, tumour: bool) -> Layout:
+def draw_layout(rng: Generator, *, width_px: int, height_px: int, tumour: bool, difficulty: float = 0.0) -> Layout:
     """One slide's geometry. The label decides about lesions alone: everything else is drawn before they are."""
-    habit = Habit.draw(rng)
+    habit = Habit.draw(rng).harder(difficulty)
     rows, cols = -(-height_px // CELL_PX), -(-width_px // CELL_PX)
     depth = _tissue_depth(rng, rows, cols)
     tissue = depth > 0
@@ -104,7 +119,8 @@ def draw_layout(rng: Generator, *, width_px: int, height_px: int, tumour: bool) 
     vessels = _vessels(rng, solid & (depth > 60) & ~glandular & (aggregates < 0.3))
     lesion = np.zeros((rows, cols), np.float32)
     if tumour:
-        lesion = _lesion(rng, ndimage.binary_erosion(solid, iterations=4), int(tissue.sum()))
+        share = rng.uniform(*LESION_SHARE) * (1 - LESION_LOSS * difficulty)
+        lesion = _lesion(rng, ndimage.binary_erosion(solid, iterations=4), share * int(tissue.sum()))
     polygons = outlines(lesion)
     return Layout(
         width_px=width_px,
@@ -251,9 +267,8 @@ def _vessels(rng: Generator, where: Mask) -> NDArray[np.float64]:
     return np.column_stack([(chosen[:, ::-1] + 0.5) * CELL_PX, rng.uniform(22, 45, count)])
 
 
-def _lesion(rng: Generator, allowed: Mask, tissue_cells: int) -> Floats:
-    """One to four connected nests over a share of the tissue drawn from `LESION_SHARE`."""
-    target = rng.uniform(*LESION_SHARE) * tissue_cells
+def _lesion(rng: Generator, allowed: Mask, target: float) -> Floats:
+    """One to four connected nests over about `target` cells."""
     nests = int(rng.integers(1, max(2, min(5, int(target // 150) + 1))))
     best = np.zeros(allowed.shape, bool)
     for _ in range(12):

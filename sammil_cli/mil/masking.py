@@ -42,7 +42,8 @@ def keep_random(count: int, ratio: float, generator: torch.Generator, device: to
     drop = min(int(count * ratio + _HAIR), count - 1)
     keep = torch.ones(count, dtype=torch.bool, device=device)
     if drop > 0:
-        keep[torch.randperm(count, generator=generator, device=device)[:drop]] = False
+        gone = torch.randperm(count, generator=generator, device=device)[:drop]
+        keep.index_fill_(0, gone, False)  # an assignment would copy the False to the device, and wait
     return keep
 
 

@@ -65,7 +65,7 @@ class _Pool(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         kind = _product_type(embed)
         count, device = members.shape[1], embed.device
-        drop = round(dropout * _BYTE)
+        drop = min(round(dropout * _BYTE), _BYTE - 1)  # something is always left
         scale = _BYTE / (_BYTE - drop)
         w0, b0 = (scale * embed).to(kind), (scale * embed_bias).to(kind)  # relu(s x) = s relu(x): scaled beforehand
         w1, w2 = hidden.to(kind), score[0]

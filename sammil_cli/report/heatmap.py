@@ -20,7 +20,7 @@ EVIDENCE_ABOVE = 0.5001
 ATTENTION_FROM = 0.4
 _CYAN, _WHITE = (0, 255, 255), (255, 255, 255)
 
-_PANEL_IN = 4.6  # width of a panel in inches, height where the slide is tall
+_PANEL_IN, _LEAST_IN = 4.6, 2.4  # longer side of a panel, and least width, in inches
 _HEAD_IN, _TITLE_IN, _LEGEND_IN, _GAP_IN = 0.4, 0.25, 0.6, 0.15
 _DPI = 100
 
@@ -110,10 +110,8 @@ def draw(view: SlideView) -> bytes:
     Slides wider than high take three panels a row, tall ones all in one row. Places are counted, not left to a layout
     engine: panels of one size stand at one height, whatever is written below them.
     """
-    rows, columns = view.thumbnail.shape[:2]
-    across = 3 if rows <= 1.2 * columns else 6
-    width = _PANEL_IN * min(1, columns / rows)
-    height = width * rows / columns
+    width, height = _panel_in(view)
+    across = 3 if height <= 1.2 * width else 6
     step = (width + _GAP_IN, _TITLE_IN + height + _LEGEND_IN)
     figure = Figure(figsize=(across * step[0] + _GAP_IN, _HEAD_IN + 6 // across * step[1]), dpi=_DPI)
     figure.suptitle(view.title, fontsize=12, y=1 - 0.2 / figure.get_figheight(), va="center")
@@ -130,6 +128,12 @@ def draw(view: SlideView) -> bytes:
         rest = (across - len(panels) % across) * step[0] - _GAP_IN
         _draw_top(figure, view, *corner(len(panels)), rest, height + _LEGEND_IN)
     return to_png(figure)
+
+
+def _panel_in(view: SlideView) -> tuple[float, float]:
+    """Width and height of a panel in inches: the slide's shape, but wide enough for what is written around it."""
+    rows, columns = view.thumbnail.shape[:2]
+    return max(_PANEL_IN * min(1, columns / rows), _LEAST_IN), _PANEL_IN * min(1, rows / columns)
 
 
 def _axis(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -181,7 +185,7 @@ def _heat(axis: Axes, view: SlideView, values: Values, colours: str, limits: tup
     axis.imshow(view.thumbnail)
     heat = paint(view.thumbnail.shape[:2], view.xy, view.side, values)
     shown = axis.imshow(heat, cmap=colours, alpha=0.65, vmin=limits[0], vmax=limits[1], interpolation="nearest")
-    inch = view.thumbnail.shape[1] / view.thumbnail.shape[0] / _PANEL_IN
+    inch = 1 / _panel_in(view)[1]
     bar = axis.figure.colorbar(
         shown, cax=axis.inset_axes((0.1, -0.2 * inch, 0.8, 0.1 * inch)), orientation="horizontal"
     )

@@ -52,6 +52,12 @@ that was not trained on its patient. Protocol: {html.escape(str(summary["protoco
     write_text(path, document(f"sammil: {summary['model']}", body))
 
 
+def write_tables(path: Path, title: str, tables: Sequence[Table]) -> None:
+    """Writes a page of tables and nothing else."""
+    body = f"<h1>{html.escape(title)}</h1>\n" + "\n".join(_table(table, None) for table in tables)
+    write_text(path, document(title, body))
+
+
 def document(title: str, body: str) -> str:
     """A whole HTML document; `body` is HTML."""
     return (

@@ -29,6 +29,7 @@ def run(project: Project, settings: CohortSettings, options: RunOptions) -> Path
             slides=settings.demo_slides,
             seed=settings.demo_seed,
             size_px=(settings.demo_min_px, settings.demo_max_px),
+            difficulty=settings.demo_difficulty,
             workers=options.workers,
             progress=bar.advance,
         )

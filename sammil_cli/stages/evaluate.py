@@ -51,14 +51,20 @@ class FoldResult:
         return np.array([member.label for member in self.members], np.int64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """All folds judged, and what they were judged from."""
+
+    bags: BagFolder
+    known: Known
+    facts: list[BundleFacts]
+    results: list[FoldResult]
+
+
 def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> dict[str, Any]:
     """Predicts each fold's test slides with its own model, writes everything and returns the metrics."""
-    folds = read_folds(project.splits)
-    bags = BagFolder(project.bags, options.device)
-    classes = read_bundle(project.models / folds[0].name, "cpu")[1].classes
-    known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
-    _check_there(folds, bags, known)
-    facts, results = _predict(project, folds, bags, known, options.device)
+    judged = _judge(project, options.device)
+    facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows = _pool(results)
     calibrated = np.concatenate(
         [calibration.apply(r.probabilities, f.temperature) for r, f in zip(results, facts, strict=True)]
@@ -66,7 +72,7 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> di
     summary = _summary(project, settings, facts, results, calibrated)
     summary["baselines"] = {
         name: beside(_pool(found), level=settings.interval, draws=settings.bootstrap_draws)
-        for name, found in _baselines(folds, bags, known, classes).items()
+        for name, found in _baselines(judged).items()
     }
     _write_predictions(project.predictions, facts, results, calibrated, summary["protocol"])
     write_json(project.metrics, summary)
@@ -83,6 +89,28 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> di
     return summary
 
 
+def out_of_fold(project: Project, device: str) -> Predictions:
+    """Each fold's test slides by its own model; writes nothing."""
+    return _pool(_judge(project, device).results)
+
+
+def _judge(project: Project, device: str) -> Judged:
+    folds = read_folds(project.splits)
+    bags = BagFolder(project.bags, device)
+    classes = read_bundle(project.models / folds[0].name, "cpu")[1].classes
+    known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
+    _check_there(folds, bags, known)
+    facts, results = [], []
+    with console.progress(len(folds), "evaluate") as bar:
+        for fold in folds:
+            model, fact = read_bundle(project.models / fold.name, device)
+            check_encoder(bags.encoder(list(fold.test)), fact.encoder, remedy="run: sammil train")
+            facts.append(fact)
+            results.append(_result(fold, known, predict(model, bags.load, fold.test), fact.threshold))
+            bar.advance(fold.name)
+    return Judged(bags=bags, known=known, facts=facts, results=results)
+
+
 def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
     for role in ("test", "val", "train"):
         for slide in (slide for fold in folds for slide in getattr(fold, role)):
@@ -91,22 +119,6 @@ def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
                 raise InputError(
                     f"slide {slide!r} of the {role} part has no {what} any more", remedy="run: sammil train"
                 )
-
-
-def _predict(
-    project: Project, folds: Sequence[Fold], bags: BagFolder, known: Known, device: str
-) -> tuple[list[BundleFacts], list[FoldResult]]:
-    """Each fold's model on its test slides."""
-    all_facts, results = [], []
-    with console.progress(len(folds), "evaluate") as bar:
-        for fold in folds:
-            model, facts = read_bundle(project.models / fold.name, device)
-            check_encoder(bags.encoder(list(fold.test)), facts.encoder, remedy="run: sammil train")
-            probabilities = predict(model, bags.load, fold.test)
-            all_facts.append(facts)
-            results.append(_result(fold, known, probabilities, facts.threshold))
-            bar.advance(fold.name)
-    return all_facts, results
 
 
 def _result(fold: Fold, known: Known, probabilities: NDArray[np.float64], threshold: float | None) -> FoldResult:
@@ -118,10 +130,10 @@ def _result(fold: Fold, known: Known, probabilities: NDArray[np.float64], thresh
     )
 
 
-def _baselines(
-    folds: Sequence[Fold], bags: BagFolder, known: Known, classes: Sequence[str]
-) -> dict[str, list[FoldResult]]:
+def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
     """The baselines on the very same folds; the threshold of `mean-pool` is chosen as the model's is."""
+    folds, bags, known = [result.fold for result in judged.results], judged.bags, judged.known
+    classes = judged.facts[0].classes
     count = len(classes)
     slides = {slide for fold in folds for role in (fold.train, fold.val, fold.test) for slide in role}
     means = baselines.mean_features(bags.read, sorted(slides))

@@ -175,14 +175,14 @@ def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None
     ]
     more = f", the first {_SHOWN}" if len(verdicts) > _SHOWN else ""
     console.print_table(
-        f"{len(verdicts)} slides by {len(folds)} models{more}",
+        f"{len(verdicts)} slide(s) by {len(folds)} model(s){more}",
         ("slide", "predicted", f"P({positive})", "over models", "models", "in sample"),
         rows,
     )
     if known := sum(verdict.in_sample for verdict in verdicts):
         console.say(
-            f"{known} slides were seen in training or validation by every model: theirs are no fair predictions"
+            f"{known} slide(s) were seen in training or validation by every model: no fair predictions of these"
         )
     if any(fold.facts.protocol == "paper" for fold in folds):
-        console.say("protocol paper: epoch and threshold were not chosen on slides apart from the test")
+        console.say("protocol paper: these models were chosen on the slides that they were tested on")
     console.say(f"predictions: {out}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def write_bundle(folder: Path, state: dict[str, torch.Tensor], facts: BundleFact
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
     record = dataclasses.asdict(facts)
+    if math.isnan(facts.encoder.patch_mpp):  # converted bags of unknown scale; JSON has no NaN
+        record["encoder"]["patch_mpp"] = None
     write_json(folder / FACTS_FILE, {**record, "weights_sha256": sha256_file(folder / WEIGHTS_FILE)})
 
 
@@ -98,6 +101,8 @@ def _read_facts(path: Path) -> tuple[BundleFacts, str]:
         record = json.loads(path.read_text(encoding="utf-8"))
         sha256 = record.pop("weights_sha256")
         record["spec"] = ModelSpec(**record["spec"])
+        if record["encoder"]["patch_mpp"] is None:
+            record["encoder"]["patch_mpp"] = math.nan
         record["encoder"] = EncoderFacts(**record["encoder"])
         record["classes"] = tuple(record["classes"])
         return BundleFacts(**record), sha256

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sammil_cli.cli import main
+from sammil_cli.cli.app import main
 
 
 @dataclass(frozen=True, kw_only=True)

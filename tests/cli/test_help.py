@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from sammil_cli import __version__
-from sammil_cli.cli import app
+from sammil_cli.cli.app import app
 
 VERBS = [
     "segment",
@@ -24,7 +24,7 @@ VERBS = [
     "init",
     "demo",
 ]
-CALL = "import sys; sys.argv = ['sammil', *sys.argv[1:]]; from sammil_cli.cli import main; main()"
+CALL = "import sys; sys.argv = ['sammil', *sys.argv[1:]]; from sammil_cli.cli.app import main; main()"
 HEAVY = ("torch", "numpy", "openslide", "pydantic", "h5py", "cv2", "rich")
 
 
@@ -45,7 +45,7 @@ def test_help_answers_within_300_ms() -> None:
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
-    answer = python(f"import sys, sammil_cli.cli; print([name for name in {HEAVY} if name in sys.modules])")
+    answer = python(f"import sys, sammil_cli.cli.app; print([name for name in {HEAVY} if name in sys.modules])")
     assert answer.stdout.strip() == "[]"
 
 

@@ -13,11 +13,11 @@ import torch
 Sammil = Callable[..., Any]
 
 VERBS = ["segment", "patch", "sam", "extract", "train", "evaluate", "visualize", "demo"]
-CALL = "import sys; sys.argv = ['sammil', *sys.argv[1:]]; from sammil_cli.cli import main; main()"
+CALL = "import sys; sys.argv = ['sammil', *sys.argv[1:]]; from sammil_cli.cli.app import main; main()"
 # Calls every verb with a wrong setting and says with which code it ended, and whether torch was imported for it.
 WRONG_SETTING = f"""
 import sys
-from sammil_cli.cli import main
+from sammil_cli.cli.app import main
 for verb in {VERBS}:
     sys.argv = ["sammil", verb, "-S", "folts=3"]
     try:

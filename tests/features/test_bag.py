@@ -1,5 +1,6 @@
 """The feature bag: group features by hand, and the file it lives in."""
 
+import mmap
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_a_bag_comes_back_as_it_was(tmp_path: Path, dtype: type[np.floating]) ->
     np.testing.assert_array_equal(back.members.start, MEMBERS.start)
     np.testing.assert_array_equal(back.members.patch, MEMBERS.patch)
     assert (back.slide_id, back.encoder) == ("s-1", bag.encoder)
+
+
+def test_features_stay_in_the_file_until_they_are_used(tmp_path: Path) -> None:
+    write_bag(tmp_path / "a.h5", bag_of(np.float16), {"step": "extract"})
+    back = read_bag(tmp_path / "a.h5")
+    for name in ("features", "group_features"):
+        array = getattr(back, name)
+        assert isinstance(array.base, mmap.mmap), name
+        assert array.flags.writeable, name  # torch warns of others
 
 
 def test_an_encoder_without_weights_comes_back_without(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The bag and what all models share."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -20,12 +22,34 @@ def bag() -> Bag:
 
 def test_composite_features_are_the_patches_and_then_the_group_features(bag: Bag) -> None:
     assert bag.instances(True).tolist() == [[0, 1], [2, 3], [4, 5], [10, 11]]
-    assert bag.instance_region(True).tolist() == [1, -1, 0, 1]
+    assert bag.groups("region").members(True)[0].tolist() == [2, 0, 1, 2]
 
 
 def test_without_group_features_the_instances_are_the_patches(bag: Bag) -> None:
     assert bag.instances(False).tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert bag.instance_region(False).tolist() == [1, -1, 0]
+    assert bag.groups("region").members(False)[0].tolist() == [2, 0, 1]
+
+
+def test_blocks_are_the_bags_own_tensors_without_a_copy(bag: Bag) -> None:
+    assert [block.data_ptr() for block in bag.blocks(True)] == [bag.features.data_ptr(), bag.group_features.data_ptr()]
+    assert [block.data_ptr() for block in bag.blocks(False)] == [bag.features.data_ptr()]
+    alone = dataclasses.replace(bag, group_features=torch.empty(0, 2), group_region=bag.group_region[:0])
+    assert len(alone.blocks(True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "seen"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_instances_are_of_single_precision_or_better(bag: Bag, stored: torch.dtype, seen: torch.dtype) -> None:
+    other = dataclasses.replace(bag, features=bag.features.to(stored), group_features=bag.group_features.to(stored))
+    assert other.instances(True).dtype == seen
+    assert other.instances(True).tolist() == bag.instances(True).tolist()
 
 
 def test_a_model_that_does_not_say_how_it_classifies_is_named(bag: Bag) -> None:

@@ -1,36 +1,45 @@
-"""The training loss of SAM-MIL (eq. 13), term by term."""
+"""The training loss of SAM-MIL (eq. 13), term by term, and what the released code trains instead."""
 
 import dataclasses
 
 import pytest
 import torch
+from op_watch import OpWatch
 from torch import Tensor, nn
 
-from sammil_cli.mil.consistency import region_consistency
+from sammil_cli.mil.consistency import FORMS
 from sammil_cli.mil.contract import Bag, ModelSpec, Options
-from sammil_cli.mil.masking import keep_instances
+from sammil_cli.mil.masking import RATIO_FUNCTIONS, STRATEGIES, keep_instances
 from sammil_cli.mil.models.sam_mil import Model
-from sammil_cli.mil.pseudo_bags import split
+from sammil_cli.mil.pseudo_bags import draw_parts
 
 PATCHES, GROUPS, DIM = 40, 3, 6
 SPEC = ModelSpec(dim=DIM, classes=2, group_features=True, dropout=0.0, pseudo_bags=4)
 LABEL = torch.tensor(1)
+EMBEDDING = ("patch_to_emb.0.weight", "patch_to_emb.0.bias")
+ATTENTION = ("attention.0.weight", "attention.2.weight")
+PREDICTOR = ("predictor.weight", "predictor.bias")
 
 
 def seeded(seed: int = 5) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def make_bag(regions: int = GROUPS, patches: int = PATCHES, dim: int = DIM) -> Bag:
+    generator = seeded(1)
+    area = torch.tensor([9000.0, 300.0, 40_000.0])[torch.arange(regions) % 3]
+    return Bag(
+        features=torch.randn(patches, dim, generator=generator),
+        group_features=torch.randn(regions, dim, generator=generator),
+        region=torch.randint(-1, regions, (patches,), generator=generator),
+        group_region=torch.arange(regions),
+        region_area=area,
+    )
+
+
 @pytest.fixture
 def bag() -> Bag:
-    generator = seeded(1)
-    return Bag(
-        features=torch.randn(PATCHES, DIM, generator=generator),
-        group_features=torch.randn(GROUPS, DIM, generator=generator),
-        region=torch.randint(-1, GROUPS, (PATCHES,), generator=generator),
-        group_region=torch.arange(GROUPS),
-        region_area=torch.tensor([9000.0, 300.0, 40_000.0]),
-    )
+    return make_bag()
 
 
 def build(**changes: object) -> Model:
@@ -44,9 +53,8 @@ def kept(bag: Bag, spec: ModelSpec, generator: torch.Generator) -> Tensor:
     """The mask that `losses` draws first from the generator."""
     return keep_instances(
         spec.mask_strategy,
-        bag.instance_region(spec.group_features),
-        len(bag.features),
-        bag.region_area,
+        bag.groups(spec.grouping),
+        group_features=spec.group_features,
         target=spec.mask_ratio,
         function=spec.mask_ratio_function,
         slope=spec.sigmoid_slope,
@@ -55,17 +63,38 @@ def kept(bag: Bag, spec: ModelSpec, generator: torch.Generator) -> Tensor:
     )
 
 
+def parts_of(count: int, parts: int, generator: torch.Generator, **how: bool) -> list[Tensor]:
+    """The instances of each pseudo-bag that `losses` draws from the generator."""
+    part, number = draw_parts(count, parts, generator, torch.device("cpu"), **how)
+    return [(part == index).nonzero()[:, 0] for index in range(number)]
+
+
 def by_hand(model: Model, instances: Tensor) -> Tensor:
     """Logits of a bag of these instances: e = relu(W0 x + b0), s = W2 relu(W1 e), z = softmax(s) e, W z + b."""
-    state = model.state_dict()
-    embedded = torch.relu(instances @ state["patch_to_emb.0.weight"].T + state["patch_to_emb.0.bias"])
-    scores = torch.relu(embedded @ state["attention.0.weight"].T) @ state["attention.2.weight"][0]
+    weights = dict(model.named_parameters())
+    embedded = torch.relu(instances @ weights[EMBEDDING[0]].T + weights[EMBEDDING[1]])
+    scores = torch.relu(embedded @ weights[ATTENTION[0]].T) @ weights[ATTENTION[1]][0]
     pooled = torch.softmax(scores, 0) @ embedded
-    return pooled @ state["predictor.weight"].T + state["predictor.bias"]
+    return pooled @ weights[PREDICTOR[0]].T + weights[PREDICTOR[1]]
 
 
-def cross_entropy(logits: Tensor) -> float:
-    return -torch.log_softmax(logits, 0)[int(LABEL)].item()
+def cross_entropy(logits: Tensor) -> Tensor:
+    return -torch.log_softmax(logits, 0)[int(LABEL)]
+
+
+def values(terms: dict[str, Tensor]) -> dict[str, float]:
+    return {name: term.item() for name, term in terms.items()}
+
+
+def gradient(model: Model, loss: Tensor) -> dict[str, Tensor]:
+    """The gradient of each weight; zeros where there is none."""
+    found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, retain_graph=True)
+    named = zip(dict(model.named_parameters()).items(), found, strict=True)
+    return {name: torch.zeros_like(weight) if grad is None else grad for (name, weight), grad in named}
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum()
 
 
 def test_the_terms_are_those_of_equation_13(bag: Bag) -> None:
@@ -75,23 +104,46 @@ def test_the_terms_are_those_of_equation_13(bag: Bag) -> None:
 def test_a_weight_of_zero_drops_its_term(bag: Bag) -> None:
     assert set(build(pseudo_bag_weight=0.0).losses(bag, LABEL, seeded())) == {"bag", "consistency"}
     assert set(build(consistency_weight=0.0).losses(bag, LABEL, seeded())) == {"bag", "pseudo_bags"}
+    assert set(build(pseudo_bag_weight=0.0, consistency_weight=0.0).losses(bag, LABEL, seeded())) == {"bag"}
 
 
 def test_the_weights_of_the_terms_are_applied(bag: Bag) -> None:
-    once = build(pseudo_bag_weight=1.0, consistency_weight=1.0).losses(bag, LABEL, seeded())
-    more = build(pseudo_bag_weight=0.3, consistency_weight=7.0).losses(bag, LABEL, seeded())
-    assert more["bag"].item() == pytest.approx(once["bag"].item(), rel=1e-6)
-    assert more["pseudo_bags"].item() == pytest.approx(0.3 * once["pseudo_bags"].item(), rel=1e-5)
-    assert more["consistency"].item() == pytest.approx(7 * once["consistency"].item(), rel=1e-5)
+    once = values(build(pseudo_bag_weight=1.0, consistency_weight=1.0).losses(bag, LABEL, seeded()))
+    more = values(build(pseudo_bag_weight=0.3, consistency_weight=7.0).losses(bag, LABEL, seeded()))
+    assert more["bag"] == pytest.approx(once["bag"], rel=1e-6)
+    assert more["pseudo_bags"] == pytest.approx(0.3 * once["pseudo_bags"], rel=1e-5)
+    assert more["consistency"] == pytest.approx(7 * once["consistency"], rel=1e-5)
 
 
-def test_the_masked_bag_is_classified_from_the_kept_instances_only(bag: Bag) -> None:
-    model = build()
+@pytest.mark.parametrize("grouping", ["region", "area"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_whole_loss_and_its_gradient_are_those_of_equation_13(bag: Bag, grouping: str, form: str) -> None:
+    bag = dataclasses.replace(bag, region_area=torch.tensor([9000.0, 300.0, 9000.0]))  # regions 0 and 2 merge by area
+    model = build(pseudo_bag_weight=0.25, consistency_weight=3.0, grouping=grouping, consistency_form=form)
+    found = model.losses(bag, LABEL, seeded())
+    generator, instances = seeded(), torch.cat([bag.features, bag.group_features])
+    keep = kept(bag, model.spec, generator)
+    masked = cross_entropy(by_hand(model, instances[keep]))
+    parts = parts_of(len(instances), 4, generator)
+    pseudo = torch.stack([cross_entropy(by_hand(model, instances[part])) for part in parts]).mean()
+    groups = bag.groups(grouping)
+    consistency = FORMS[form](model(bag).attention, groups.instance, groups.instance_size)
+    expected = masked + 0.25 * pseudo + 3 * consistency
+    assert total(found).item() == pytest.approx(expected.item(), rel=1e-5)
+    one, other = gradient(model, total(found)), gradient(model, expected)
+    for name in one:
+        assert torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-6), name
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("function", RATIO_FUNCTIONS)
+def test_the_masked_bag_is_classified_from_the_kept_instances_only(bag: Bag, strategy: str, function: str) -> None:
+    model = build(mask_strategy=strategy, mask_ratio_function=function)
     keep = kept(bag, model.spec, seeded())
-    assert 0 < int(keep.sum()) < len(keep)
+    assert 0 < int(keep.sum()) < len(keep) or strategy == "none"
     instances = torch.cat([bag.features, bag.group_features])[keep]
     found = model.losses(bag, LABEL, seeded())["bag"]
-    assert found.item() == pytest.approx(cross_entropy(by_hand(model, instances)), rel=1e-5)
+    assert found.item() == pytest.approx(cross_entropy(by_hand(model, instances)).item(), rel=1e-5)
 
 
 def test_dropped_patches_have_no_say_in_the_masked_bag(bag: Bag) -> None:
@@ -110,31 +162,40 @@ def test_pseudo_bags_are_parts_of_the_whole_bag_with_the_label_of_the_slide(bag:
     generator = seeded()
     kept(bag, model.spec, generator)  # what is drawn before
     instances = torch.cat([bag.features, bag.group_features])
-    parts = split(len(instances), 4, generator, instances.device)
-    expected = sum(cross_entropy(by_hand(model, instances[part])) for part in parts) / 4
+    parts = parts_of(len(instances), 4, generator)
+    expected = torch.stack([cross_entropy(by_hand(model, instances[part])) for part in parts]).mean()
     found = model.losses(bag, LABEL, seeded())["pseudo_bags"]
-    assert found.item() == pytest.approx(0.25 * expected, rel=1e-5)
+    assert found.item() == pytest.approx(0.25 * expected.item(), rel=1e-5)
 
 
-def test_consistency_is_that_of_the_attention_of_the_whole_bag(bag: Bag) -> None:
-    model = build(consistency_weight=2.0)
+@pytest.mark.parametrize("group_features", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+def test_consistency_is_that_of_the_attention_of_the_whole_bag(bag: Bag, form: str, group_features: bool) -> None:
+    model = build(consistency_weight=2.0, consistency_form=form, group_features=group_features)
     attention = model.eval()(bag).attention
-    expected = 2 * region_consistency(attention, torch.cat([bag.region, bag.group_region]), GROUPS)
+    expected = 2 * FORMS[form](attention, *bag.groups("region").members(group_features))
     found = model.train().losses(bag, LABEL, seeded())["consistency"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(("term", "moves_predictor"), [("bag", True), ("pseudo_bags", True), ("consistency", False)])
-def test_each_term_alone_moves_the_trained_weights(bag: Bag, term: str, moves_predictor: bool) -> None:
-    model = build()
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("term", ["bag", "pseudo_bags", "consistency"])
+def test_each_term_alone_moves_every_weight_that_it_should(bag: Bag, term: str, form: str, dropout: float) -> None:
+    model = build(consistency_form=form, dropout=dropout)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     model.losses(bag, LABEL, seeded())[term].backward()
-    moved = {name for name, p in model.named_parameters() if p.grad is not None and float(p.grad.abs().sum()) > 0}
-    expected = {name for name, _ in model.named_parameters() if moves_predictor or not name.startswith("predictor")}
-    assert moved == expected
+    reached = {name for name, p in model.named_parameters() if p.grad is not None and float(p.grad.abs().sum()) > 0}
+    optimiser.step()
+    moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    assert reached == moved == {*EMBEDDING, *ATTENTION, *(PREDICTOR if term != "consistency" else ())}
 
 
-def test_training_on_the_consistency_term_evens_attention_out_inside_regions(bag: Bag) -> None:
-    model = build(pseudo_bag_weight=0.0, consistency_weight=100.0)
+@pytest.mark.parametrize("form", ["distance", "variance"])
+def test_training_on_the_consistency_term_evens_attention_out_inside_regions(bag: Bag, form: str) -> None:
+    weight = 100.0 if form == "distance" else 10_000.0
+    model = build(pseudo_bag_weight=0.0, consistency_weight=weight, consistency_form=form)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
     before = model.losses(bag, LABEL, seeded())["consistency"].item()
     for _ in range(20):
@@ -144,10 +205,25 @@ def test_training_on_the_consistency_term_evens_attention_out_inside_regions(bag
     assert model.losses(bag, LABEL, seeded())["consistency"].item() < 0.5 * before
 
 
+def test_training_on_eq12_moves_the_attention_of_regions_apart(bag: Bag) -> None:
+    model = build(pseudo_bag_weight=0.0, consistency_weight=100.0, consistency_form="eq12")
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
+
+    def apart() -> float:
+        return 100 - model.losses(bag, LABEL, seeded())["consistency"].item()
+
+    before = apart()
+    for _ in range(20):
+        optimiser.zero_grad()
+        model.losses(bag, LABEL, seeded())["consistency"].backward()
+        optimiser.step()
+    assert apart() > 1.5 * before > 0
+
+
 def test_without_group_features_only_patches_are_instances(bag: Bag) -> None:
     model = build(group_features=False, mask_strategy="none")
     found = model.losses(bag, LABEL, seeded())["bag"]
-    assert found.item() == pytest.approx(cross_entropy(by_hand(model, bag.features)), rel=1e-5)
+    assert found.item() == pytest.approx(cross_entropy(by_hand(model, bag.features)).item(), rel=1e-5)
 
 
 def test_prediction_sees_the_whole_bag(bag: Bag) -> None:
@@ -156,11 +232,167 @@ def test_prediction_sees_the_whole_bag(bag: Bag) -> None:
     assert torch.allclose(model(bag).logits, expected, atol=1e-5)
 
 
-def test_the_same_generator_state_gives_the_same_losses(bag: Bag) -> None:
-    model = build()
-    first, again, other = (model.losses(bag, LABEL, seeded(seed)) for seed in (5, 5, 6))
-    assert {name: value.item() for name, value in first.items()} == {n: v.item() for n, v in again.items()}
-    assert first["bag"].item() != other["bag"].item()
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_the_same_generator_state_gives_the_same_losses(bag: Bag, mode: str) -> None:
+    model = build(sammil_mode=mode, dropout=0.25)
+    first, again, other = (values(model.losses(bag, LABEL, seeded(seed))) for seed in (5, 5, 6))
+    assert first == again
+    assert all(first[name] != other[name] for name in first)
+
+
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_all_randomness_of_the_losses_is_the_generators(bag: Bag, mode: str) -> None:
+    model = build(sammil_mode=mode, dropout=0.25)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(values(model.losses(bag, LABEL, seeded())))
+    assert found[0] == found[1]
+
+
+def test_without_masks_and_pseudo_bags_the_order_of_the_patches_does_not_matter(bag: Bag) -> None:
+    model = build(mask_strategy="none", pseudo_bag_weight=0.0)
+    order = torch.randperm(PATCHES, generator=seeded(2))
+    shuffled = dataclasses.replace(bag, features=bag.features[order], region=bag.region[order])
+    one, other = (values(model.losses(b, LABEL, seeded())) for b in (bag, shuffled))
+    assert one == pytest.approx(other, rel=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_on_average_over_draws_the_order_of_the_patches_does_not_matter(bag: Bag, strategy: str) -> None:
+    model, draws = build(mask_strategy=strategy, mask_ratio=0.6), 300
+    order = torch.argsort(bag.features[:, 0])  # an order that knows the features
+    shuffled = dataclasses.replace(bag, features=bag.features[order], region=bag.region[order])
+    found = []
+    for seed, one in enumerate((bag, shuffled)):
+        generator = seeded(seed)
+        with torch.no_grad():
+            losses = [list(model.losses(one, LABEL, generator).values()) for _ in range(draws)]
+        found.append(torch.tensor(losses, dtype=torch.float64))
+    error = ((found[0].var(0) + found[1].var(0)) / draws).sqrt()
+    assert ((found[0].mean(0) - found[1].mean(0)).abs() < 4 * error + 1e-6).all()
+
+
+def test_a_region_without_patches_changes_neither_prediction_nor_losses(bag: Bag) -> None:
+    wider = dataclasses.replace(bag, region_area=torch.cat([bag.region_area, torch.tensor([77.0])]))
+    model = build(dropout=0.25)
+    assert values(model.losses(wider, LABEL, seeded())) == values(model.losses(bag, LABEL, seeded()))
+    model.eval()
+    assert torch.equal(model(wider).logits, model(bag).logits)
+    assert torch.equal(model(wider).attention, model(bag).attention)
+
+
+def test_region_numbers_do_not_matter_to_prediction(bag: Bag) -> None:
+    model, other = build().eval(), dataclasses.replace(bag, region=torch.full((PATCHES,), -1))
+    assert torch.equal(model(other).logits, model(bag).logits)
+
+
+def test_dropout_is_off_in_prediction_and_on_in_training(bag: Bag) -> None:
+    still, dropping = build(), build(dropout=0.5)
+    assert values(dropping.losses(bag, LABEL, seeded())) != values(still.losses(bag, LABEL, seeded()))
+    assert values(dropping.eval().losses(bag, LABEL, seeded())) == values(still.losses(bag, LABEL, seeded()))
+
+
+@pytest.mark.parametrize("mode", ["paper", "released"])
+def test_bfloat16_products_change_losses_and_gradients_little(mode: str) -> None:
+    bag = make_bag(regions=12, patches=1500, dim=256)
+    # As an encoder gives them: none below 0. On centred noise the gradients of a mean cancel, and errors stand out.
+    bag = dataclasses.replace(bag, features=bag.features.abs(), group_features=bag.group_features.abs())
+    model = build(dim=256, dropout=0.25, sammil_mode=mode)
+    exact = model.losses(bag, LABEL, seeded())
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model.losses(bag, LABEL, seeded())
+    assert values(rough) == pytest.approx(values(exact), rel=1e-2)
+    assert values(rough) != values(exact)
+    one, other = gradient(model, total(rough)), gradient(model, total(exact))
+    error = {name: (one[name] - other[name]).norm() for name in one}
+    assert torch.stack(list(error.values())).norm() < 2e-2 * torch.stack([g.norm() for g in other.values()]).norm()
+    for name, size in error.items():
+        assert size < 5e-2 * other[name].norm(), name  # 0.03 is what torch's own autocast does here
+
+
+def test_released_mode_trains_the_last_pseudo_bag_and_the_mean_of_all(bag: Bag) -> None:
+    # METHODS §10.6, α = 0.5, 4 parts: weights .125, .125, .125, 1.125 of the parts' cross-entropies.
+    model = build(sammil_mode="released", pseudo_bag_weight=0.5)
+    instances = torch.cat([bag.features, bag.group_features])
+    parts = parts_of(len(instances), 4, seeded(), remainder_last=True)
+    assert [len(part) for part in parts] == [10, 10, 10, 13]
+    entropy = [cross_entropy(by_hand(model, instances[part])) for part in parts]
+    expected = 0.125 * (entropy[0] + entropy[1] + entropy[2]) + 1.125 * entropy[3]
+    found = model.losses(bag, LABEL, seeded())
+    assert list(found) == ["last_pseudo_bag", "pseudo_bags"]
+    assert found["last_pseudo_bag"].item() == pytest.approx(entropy[3].item(), rel=1e-5)
+    one, other = gradient(model, total(found)), gradient(model, expected)
+    for name in one:
+        assert float(one[name].abs().sum()) > 0
+        assert torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mask_strategy": "none"},
+        {"mask_strategy": "random"},
+        {"mask_ratio": 0.1},
+        {"mask_ratio_function": "constant"},
+        {"sigmoid_slope": 1.0},
+        {"sigmoid_center": 0.0},
+        {"grouping": "area"},
+        {"consistency_weight": 0.0},
+        {"consistency_weight": 1000.0},
+        {"consistency_form": "eq12"},
+    ],
+    ids=str,
+)
+def test_in_released_mode_masks_and_consistency_change_nothing(bag: Bag, change: dict[str, object]) -> None:
+    found = []
+    for changes in ({}, change):
+        model = build(sammil_mode="released", dropout=0.25, **changes)
+        terms = model.losses(bag, LABEL, seeded())
+        found.append((values(terms), gradient(model, total(terms))))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
+    # the same change does matter in paper mode
+    paper = [values(build(dropout=0.25, **changes).losses(bag, LABEL, seeded())) for changes in ({}, change)]
+    assert paper[0] != paper[1] or change == {"grouping": "area"}  # no two areas of this bag are equal
+
+
+@pytest.mark.parametrize("change", [{"pseudo_bags": 2}, {"pseudo_bag_weight": 0.1}], ids=str)
+def test_in_released_mode_pseudo_bags_matter(bag: Bag, change: dict[str, object]) -> None:
+    found = [values(build(sammil_mode="released", **c).losses(bag, LABEL, seeded())) for c in ({}, change)]
+    assert found[0] != found[1]
+
+
+def test_released_mode_runs_where_the_released_code_crashes(bag: Bag) -> None:
+    for change in ({"pseudo_bag_weight": 0.0}, {"pseudo_bags": 1}):
+        terms = build(sammil_mode="released", **change).losses(bag, LABEL, seeded())
+        assert torch.isfinite(total(terms))
+
+
+@pytest.mark.parametrize("mode", ["paper", "released"])
+@pytest.mark.parametrize("patches", [1, 2, 4])
+def test_fewer_instances_than_pseudo_bags_can_be_learned_from(mode: str, patches: int) -> None:
+    bag = make_bag(regions=0, patches=patches) if patches == 1 else make_bag(regions=1, patches=patches)
+    model = build(sammil_mode=mode, pseudo_bags=9)
+    assert all(
+        torch.isfinite(grad).all() for grad in gradient(model, total(model.losses(bag, LABEL, seeded()))).values()
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_step_has_as_many_operations_for_a_thousand_regions_as_for_one(strategy: str, form: str) -> None:
+    seen = []
+    for regions in (1, 20, 1000):
+        bag = make_bag(regions=regions, patches=1200)
+        model = build(mask_strategy=strategy, consistency_form=form, dropout=0.25)
+        bag.groups("region")  # once for a bag
+        with OpWatch() as watch:
+            total(model.losses(bag, LABEL, seeded())).backward()
+        assert not watch.waits, watch.waits
+        assert watch.ops["threshold_backward"] >= 3  # those of the backward pass written by hand
+        seen.append(watch.ops)
+    assert seen[0] == seen[1] == seen[2]
 
 
 def test_the_model_is_the_published_core(bag: Bag) -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sammil_cli.report.figures import confusion, curves
+from sammil_cli.report.figures import confusion, curves, reliability
 
 ROC = [
     ("fold 0.0", 0.0, 0.0),
@@ -70,3 +70,16 @@ def test_a_class_without_slides_can_be_drawn(classes: list[str]) -> None:
     counts = np.zeros((len(classes), len(classes)), np.int64)
     counts[1, 0] = 3
     assert colours(confusion(counts, classes)) > 1
+
+
+def test_reliability_follows_its_bins_and_draws_both_sets() -> None:
+    one, other = [(0.62, 0.5, 4), (0.95, 0.9, 10)], [(0.62, 0.7, 4)]
+    pictures = [reliability({"a": one}), reliability({"a": other}), reliability({"a": one, "b": other})]
+    assert len(set(pictures)) == 3
+    assert reliability({"a": one}) == pictures[0]
+    assert colours(pictures[2]) > 10
+
+
+@pytest.mark.parametrize("bins", [{}, {"a": []}])
+def test_reliability_of_nothing_is_drawn(bins: dict[str, list[tuple[float, float, int]]]) -> None:
+    assert colours(reliability(bins)) > 1

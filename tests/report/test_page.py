@@ -7,18 +7,31 @@ from typing import Any
 
 import pytest
 
-from sammil_cli.report.page import document, write_page
+from sammil_cli.report.metrics import SELECTED_ON_TEST
+from sammil_cli.report.page import document, write_page, write_tables
+from sammil_cli.report.tables import Table
 
+NAMES = ("auc", "accuracy", "f1")
 SUMMARY: dict[str, Any] = {
     "model": "sam-mil",
     "protocol": "honest",
     "folds": 2,
+    "repeats": 1,
     "folds_with_auc": 1,
     "slides": 23,
     "patients": 19,
-    "accuracy": {"mean": 0.8125, "sd": 0.0625},
-    "auc": {"mean": 0.912345, "sd": 0.034567},
-    "f1": {"mean": None, "sd": None},
+    "interval": 0.95,
+    "bootstrap_draws": 2000,
+    "auc": {"mean": 0.912345, "sd": 0.034567, "pooled": 0.9, "low": 0.81, "high": 0.98765},
+    "accuracy": {"mean": 0.8125, "sd": 0.0625, "pooled": 0.8, "low": 0.7, "high": 0.9},
+    "f1": {"mean": None, "sd": None, "pooled": None, "low": None, "high": None},
+    "auc_delong": {"pooled": 0.9, "low": 0.79, "high": 0.97},
+    **{name: {"pooled": 0.25, "low": 0.2, "high": 0.3} for name in ("brier", "brier_calibrated")},
+    **{name: {"pooled": 0.125} for name in ("ece", "ece_calibrated")},
+    "baselines": {
+        "majority": {name: {"mean": 0.5, "sd": 0.0, "pooled": 0.5, "low": 0.5, "high": 0.5} for name in NAMES}
+    },
+    "notice": None,
 }
 FOLDS = [
     {"repeat": 0, "fold": 0, "test slides": 11, "val AUC": None, "threshold": 0.4567, "auc": 0.95},
@@ -61,30 +74,69 @@ def write(folder: Path, summary: dict[str, Any], **curves: bytes) -> tuple[str, 
     return text, reader
 
 
-def test_the_page_holds_the_metrics_with_their_spread(tmp_path: Path) -> None:
+def test_the_page_holds_the_metrics_with_intervals_spread_and_baselines(tmp_path: Path) -> None:
     text, reader = write(tmp_path, SUMMARY)
-    assert reader.rows[1:4] == [
-        ["Accuracy", "0.812 ± 0.062"],
-        ["AUC", "0.912 ± 0.035"],
-        ["F1", "not defined in any fold"],
+    assert reader.rows[:8] == [
+        ["metric", "of", "pooled", "95 % interval", "folds: mean ± sd"],
+        ["AUC", "sam-mil", "0.900", "0.810 to 0.988", "0.912 ± 0.035"],
+        ["", "DeLong", "0.900", "0.790 to 0.970", ""],
+        ["", "majority", "0.500", "0.500 to 0.500", "0.500 ± 0.000"],
+        ["accuracy", "sam-mil", "0.800", "0.700 to 0.900", "0.812 ± 0.062"],
+        ["", "majority", "0.500", "0.500 to 0.500", "0.500 ± 0.000"],
+        ["F1", "sam-mil", "–", "–", "–"],
+        ["", "majority", "0.500", "0.500 to 0.500", "0.500 ± 0.000"],
     ]
+    assert "The sd is the spread of the folds, not the error of the mean." in text
     assert "23 slides of 19 patients, 2 folds" in text
     assert "sam-mil: out-of-fold report" in text
 
 
 def test_the_page_holds_a_row_per_fold_and_a_dash_where_there_is_no_number(tmp_path: Path) -> None:
     _, reader = write(tmp_path, SUMMARY)
-    assert reader.rows[4:] == [
+    assert reader.rows[-3:] == [
         ["repeat", "fold", "test slides", "val AUC", "threshold", "auc"],
         ["0", "0", "11", "–", "0.457", "0.950"],
         ["0", "1", "12", "0.875", "–", "–"],
     ]
 
 
-@pytest.mark.parametrize(("folds_with_auc", "said"), [(2, False), (1, True)])
-def test_the_page_says_so_when_folds_have_no_auc(tmp_path: Path, folds_with_auc: int, said: bool) -> None:
-    text, _ = write(tmp_path, {**SUMMARY, "folds_with_auc": folds_with_auc})
-    assert ("not defined in 1 folds" in text) == said
+def test_calibration_stands_before_and_after(tmp_path: Path) -> None:
+    _, reader = write(tmp_path, {**SUMMARY, "ece_calibrated": {"pooled": 0.0625}})
+    assert ["ECE", "as the model says", "0.125", "–"] in reader.rows
+    assert ["", "calibrated", "0.062", "–"] in reader.rows
+    assert ["Brier score", "as the model says", "0.250", "0.200 to 0.300"] in reader.rows
+
+
+def test_more_than_two_classes_have_a_row_each(tmp_path: Path) -> None:
+    one = {"pooled": 0.75, "low": 0.5, "high": 1.0}
+    none = {"pooled": None, "low": None, "high": None}
+    per_class = {
+        "A": {"auc": one, "f1": one, "sensitivity": one, "slides": 7},
+        "<B>": {"auc": none, "f1": none, "sensitivity": none, "slides": 0},
+    }
+    text, reader = write(tmp_path, {**SUMMARY, "per_class": per_class})
+    assert ["A", "7", *["0.750 (0.500 to 1.000)"] * 3] in reader.rows
+    assert ["<B>", "0", "–", "–", "–"] in reader.rows
+    assert "&lt;B&gt;" in text
+
+
+def test_the_page_warns_of_what_must_be_known(tmp_path: Path) -> None:
+    assert "class='warning'" not in write(tmp_path, SUMMARY)[0]
+    text, _ = write(tmp_path, {**SUMMARY, "notice": "n too small <very>"})
+    assert "<p class='warning'>n too small &lt;very&gt;</p>" in text
+
+
+def test_the_published_protocol_marks_every_row_and_shows_what_choice_is_worth(tmp_path: Path) -> None:
+    spread = {name: {"mean": 0.9, "sd": 0.05} for name in NAMES}
+    plain = {name: {"mean": 0.7, "sd": 0.04} for name in NAMES}
+    chance = {name: {"mean": 0.65, "p95": 0.71} for name in NAMES}
+    optimism = {"published": spread, "nothing_chosen": plain, "chance": chance}
+    summary = {**SUMMARY, "protocol": f"paper: {SELECTED_ON_TEST}", "optimism": optimism}
+    text, reader = write(tmp_path, summary)
+    wanted = ["AUC", "0.900 ± 0.050", "0.700 ± 0.040", "0.650 (95 % below 0.710)", SELECTED_ON_TEST]
+    assert wanted in reader.rows
+    assert {row[-1] for row in reader.rows} == {"", SELECTED_ON_TEST}  # a header ends in an empty cell
+    assert "chosen on the test slides themselves" in text
 
 
 def test_pictures_are_inside_the_page(tmp_path: Path) -> None:
@@ -116,3 +168,14 @@ def test_a_document_is_whole_and_its_title_is_text() -> None:
     assert text.startswith("<!doctype html>")
     assert "<title>a &lt;b&gt; &amp; c</title>" in text
     assert "<body><p>body</p></body></html>" in text
+
+
+def test_a_page_of_tables_holds_their_titles_rows_and_notes_as_text(tmp_path: Path) -> None:
+    one = Table(title="Masks <1>", header=("mask", "AUC"), rows=[("none", "0.5"), ("<i>", "0.6")], note="a & b")
+    write_tables(tmp_path / "index.html", "Ablation", [one, one])
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(text)
+    assert reader.rows == 2 * [["mask", "AUC"], ["none", "0.5"], ["<i>", "0.6"]]
+    assert text.count("<h2>Masks &lt;1&gt;</h2>") == text.count("a &amp; b") == 2
+    assert "<h1>Ablation</h1>" in text

@@ -15,7 +15,7 @@ import torch
 import yaml
 from slide_maker import write_tiny_cohort
 
-from sammil_cli.cli import main
+from sammil_cli.cli.app import main
 from sammil_cli.stages import train
 
 # The demo preset, made small: slides have 1 µm per pixel; texture and superpixels need no weights.

@@ -116,8 +116,10 @@ def test_the_decision_is_the_mean_threshold_on_the_mean_raw_probability(place: P
     assert verdict.threshold == pytest.approx(0.6)
     assert verdict.probability["tumour"] > 0.5  # the larger class, and yet below the threshold
     assert verdict.predicted == "normal"
-    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.58, temperature=2.0)
-    assert judged()["a"].predicted == "tumour"  # 0.55 >= 0.54
+    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.59, temperature=2.0)
+    verdict = judged()["a"]
+    assert verdict.probability["tumour"] < verdict.threshold == pytest.approx(0.545)
+    assert verdict.predicted == "tumour"  # 0.55 >= 0.545
 
 
 def test_of_more_than_two_classes_the_largest_wins(place: Path) -> None:
@@ -127,6 +129,12 @@ def test_of_more_than_two_classes_the_largest_wins(place: Path) -> None:
     verdict = judged("three")["a"]
     assert (verdict.predicted, verdict.threshold) == ("c", None)
     assert verdict.raw == {"a": pytest.approx(0.2), "b": pytest.approx(0.3), "c": pytest.approx(0.5)}
+
+
+def test_where_one_model_has_no_threshold_there_is_none(place: Path) -> None:
+    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=None)
+    verdict = judged()["a"]
+    assert (verdict.threshold, verdict.predicted) == (None, "tumour")  # 0.55 > 0.45
 
 
 def test_the_table_says_what_the_verdicts_say(place: Path) -> None:
@@ -242,8 +250,8 @@ def test_the_command_says_what_was_in_sample_and_what_was_chosen_on_the_test(
     assert "protocol paper" not in sammil("predict", "--device", "cpu").out
     write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], protocol="paper")
     said = " ".join(sammil("predict", "--device", "cpu").out.split())
-    assert "3 slides by 2 models" in said
-    assert "1 slides were seen in training or validation by every model" in said
+    assert "3 slide(s) by 2 model(s)" in said
+    assert "1 slide(s) were seen in training or validation by every model" in said
     assert "protocol paper" in said
 
 

@@ -1,5 +1,6 @@
 """HDF5 files know what they are, and the same content gives the same bytes."""
 
+import mmap
 from pathlib import Path
 
 import h5py
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from sammil_cli.errors import InputError
+from sammil_cli.storage import hdf5
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 
 XY = np.array([[3, 1], [4, 1], [5, 9]], np.int32)
@@ -73,3 +75,88 @@ def test_what_is_not_there_cut_off_or_no_hdf5_is_refused(tmp_path: Path) -> None
         with pytest.raises(InputError, match="cannot be read") as caught:
             read_hdf5(tmp_path / name, "patches")
         assert "run the stage again" in caught.value.remedy
+
+
+def test_mapped_arrays_are_those_that_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5")
+    read, facts = read_hdf5(tmp_path / "a.h5", "patches")
+    mapped, same_facts = read_hdf5(tmp_path / "a.h5", "patches", mapped=True)
+    assert facts["provenance"] == same_facts["provenance"]
+    assert list(mapped) == list(read)
+    for name, array in read.items():
+        np.testing.assert_array_equal(mapped[name], array)
+        assert (mapped[name].dtype, mapped[name].shape) == (array.dtype, array.shape)
+    # `runs` is compressed and `none` is empty: there is nothing in the file to map
+    assert {name for name, array in mapped.items() if isinstance(array.base, mmap.mmap)} == {"xy"}
+
+
+def test_an_array_that_is_not_aligned_to_its_type_is_read(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(3, dtype=np.float16), "b": np.array([7, 8], np.int64)}  # b begins 6 bytes after a
+    write_hdf5(tmp_path / "a.h5", "patches", arrays, {}, {})
+    mapped, _ = read_hdf5(tmp_path / "a.h5", "patches", mapped=True)
+    assert isinstance(mapped["a"].base, mmap.mmap)
+    assert mapped["b"].flags.aligned
+    assert mapped["b"].tolist() == [7, 8]
+
+
+def test_writing_to_a_mapped_array_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5")
+    before = (tmp_path / "a.h5").read_bytes()
+    arrays, _ = read_hdf5(tmp_path / "a.h5", "patches", mapped=True)
+    arrays["xy"][:] = 0
+    assert arrays["xy"].sum() == 0
+    assert (tmp_path / "a.h5").read_bytes() == before
+
+
+def test_a_mapped_array_outlives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    first, _ = read_hdf5(path, "patches", mapped=True)
+    write_hdf5(path, "patches", {"xy": XY + 100}, {}, {})  # another file takes the name
+    second, _ = read_hdf5(path, "patches", mapped=True)
+    path.unlink()
+    np.testing.assert_array_equal(first["xy"], XY)
+    np.testing.assert_array_equal(second["xy"], XY + 100)
+
+
+def test_a_file_that_was_cut_off_anywhere_is_refused_before_it_is_mapped(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "a.h5", "patches", {"xy": np.ones((5000, 4), np.float32)}, {}, {})
+    whole = (tmp_path / "a.h5").read_bytes()
+    for size in (0, 100, 3000, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.h5").write_bytes(whole[:size])
+        with pytest.raises(InputError, match="cannot be read") as caught:
+            read_hdf5(tmp_path / "cut.h5", "patches", mapped=True)
+        assert "run the stage again" in caught.value.remedy
+
+
+def test_an_array_said_to_lie_beyond_the_end_of_the_file_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w", libver="earliest") as file:  # without check sums
+        file.attrs.update({"kind": "patches", "schema": 1, "provenance": "{}"})
+        file["xy"] = XY
+        offset = file["xy"].id.get_offset()
+    whole = (tmp_path / "a.h5").read_bytes()
+    place = offset.to_bytes(8, "little") + XY.nbytes.to_bytes(8, "little")
+    assert whole.count(place) == 1
+    end = (len(whole) - XY.nbytes + 4).to_bytes(8, "little")  # its last number would lie outside
+    (tmp_path / "a.h5").write_bytes(whole.replace(place, end + place[8:]))
+    with pytest.raises(InputError, match=r"cannot be read: .*xy ends at byte"):
+        read_hdf5(tmp_path / "a.h5", "patches", mapped=True)
+
+
+def test_where_nothing_can_be_mapped_arrays_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_many(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    write(tmp_path / "a.h5")
+    monkeypatch.setattr(hdf5.mmap, "mmap", too_many)
+    arrays, _ = read_hdf5(tmp_path / "a.h5", "patches", mapped=True)
+    np.testing.assert_array_equal(arrays["xy"], XY)
+
+
+def test_a_foreign_file_with_odd_attributes_is_refused_like_any_other(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        file.attrs["nothing"] = h5py.Empty("f")
+        file.attrs["latin"] = np.bytes_(b"M\xfcller")
+        file.attrs["names"] = ["a", "b"]
+    with pytest.raises(InputError, match="not written by sammil"):
+        read_hdf5(tmp_path / "odd.h5", "patches")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from sammil_cli.errors import InputError
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_bag, write_bag
 from sammil_cli.regions.membership import Membership
 from sammil_cli.training import bags as bags_module
-from sammil_cli.training.bags import BagFolder
+from sammil_cli.training.bags import BagFolder, to_tensors
 
 FACTS = {"name": "texture", "weights_sha256": None, "dim": 3, "patch_px": 64, "patch_mpp": 0.5, "patch_px_level0": 128}
 
@@ -35,15 +35,29 @@ def write(folder: Path, slide: str, *, dtype: str = "float32", **encoder: object
     return folder / f"{slide}.h5"
 
 
-def test_a_bag_becomes_tensors_of_the_types_that_models_take(tmp_path: Path) -> None:
-    write(tmp_path, "a", dtype="float16")
+@pytest.mark.parametrize(
+    ("stored", "expected"), [("float16", torch.float16), ("float32", torch.float32), ("float64", torch.float32)]
+)
+def test_a_bag_becomes_tensors_of_the_types_that_models_take(
+    tmp_path: Path, stored: str, expected: torch.dtype
+) -> None:
+    write(tmp_path, "a", dtype=stored)
     bag = BagFolder(tmp_path, "cpu").load("a")
-    assert bag.features.dtype == bag.group_features.dtype == bag.region_area.dtype == torch.float32
+    assert bag.features.dtype == bag.group_features.dtype == expected
+    assert bag.region_area.dtype == torch.float32
     assert bag.region.dtype == bag.group_region.dtype == torch.int64
     assert bag.region.tolist() == [1, -1, 0, 1]
     assert bag.region_area.tolist() == [70, 12]
     assert bag.features.shape == (4, 3)
     assert bag.group_features.shape == (2, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_features_are_not_copied_on_the_cpu(tmp_path: Path, dtype: str) -> None:
+    bag = read_bag(write(tmp_path, "a", dtype=dtype))
+    tensors = to_tensors(bag, "cpu")
+    assert np.shares_memory(tensors.features.numpy(), bag.features)
+    assert np.shares_memory(tensors.group_features.numpy(), bag.group_features)
 
 
 def test_slides_are_known_by_the_names_of_their_files(tmp_path: Path) -> None:
@@ -58,22 +72,38 @@ def test_a_folder_without_bags_is_refused(tmp_path: Path) -> None:
     assert "sammil extract" in caught.value.remedy
 
 
-def test_a_bag_is_read_once_while_it_fits_in_memory(tmp_path: Path) -> None:
+def test_a_bag_is_opened_once_and_outlives_its_file(tmp_path: Path) -> None:
     path = write(tmp_path, "a")
     folder = BagFolder(tmp_path, "cpu")
     first = folder.load("a")
+    before = first.features.clone()
+    write(tmp_path, "a", dtype="float16")  # replaced, as a stage does
     path.unlink()
     assert folder.load("a") is first
+    assert torch.equal(first.features, before)
 
 
-def test_a_cohort_larger_than_memory_is_read_again_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bags_module, "_memory", lambda device: 100)
-    write(tmp_path, "a")
+def test_a_process_keeps_half_of_the_files_open_that_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bags_module.resource, "getrlimit", lambda _: (4, 4))
+    for slide in "abc":
+        write(tmp_path, slide)
     folder = BagFolder(tmp_path, "cpu")
+    first = {slide: folder.load(slide) for slide in "abc"}
+    assert [folder.load(slide) is first[slide] for slide in "abc"] == [True, True, False]
+    assert torch.equal(folder.load("c").features, first["c"].features)
+
+
+@pytest.mark.parametrize(("memory", "kept"), [(10_000_000, True), (100, False)])
+def test_bags_stay_on_a_gpu_when_all_of_them_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, kept: bool
+) -> None:
+    monkeypatch.setattr(bags_module, "_memory", lambda device: memory)
+    write(tmp_path, "a", dtype="float16")
+    folder = BagFolder(tmp_path, "meta")  # a device that every machine has, without memory of its own
     first = folder.load("a")
-    again = folder.load("a")
-    assert again is not first
-    assert torch.equal(again.features, first.features)
+    assert first.features.device.type == "meta"
+    assert first.features.dtype == torch.float16
+    assert (folder.load("a") is first) == kept
 
 
 def test_a_bag_first_met_in_prediction_can_be_learned_from_afterwards(tmp_path: Path) -> None:

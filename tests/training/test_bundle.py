@@ -1,6 +1,7 @@
 """Bundles: weights and facts that belong together, or a clear refusal. Round trips are in contracts/test_models.py."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,9 @@ def test_damaged_facts_are_refused(folder: Path, text: str) -> None:
     (folder / FACTS_FILE).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=FACTS_FILE):
         read_bundle(folder, "cpu")
+
+
+def test_a_model_of_converted_bags_of_unknown_scale_is_written_and_read(tmp_path: Path) -> None:
+    unknown = dataclasses.replace(FACTS, encoder=dataclasses.replace(FACTS.encoder, patch_mpp=float("nan")))
+    write_bundle(tmp_path, build_model("abmil", SPEC, {"gated": True}).state_dict(), unknown)
+    assert math.isnan(read_bundle(tmp_path, "cpu")[1].encoder.patch_mpp)

@@ -1,0 +1,60 @@
+"""The command line: parse, call one stage, turn errors into exit codes; nothing else.
+
+Heavy modules are imported inside the commands, so that `sammil --help` answers at once.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sammil_cli import __version__
+from sammil_cli.cli import models, projects, slides
+from sammil_cli.errors import SammilError
+
+app = typer.Typer(
+    name="sammil",
+    help="Whole-slide images to slide-level diagnoses with SAM-MIL.\n\n"
+    "The pipeline: segment, patch, sam, extract, train, evaluate, visualize; or all at once: dvc repro.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for part in (slides, models, projects):
+    app.registered_commands += part.app.registered_commands
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point of the `sammil` command."""
+    try:
+        app(standalone_mode=True)
+    except SammilError as error:
+        from sammil_cli.console import print_error
+
+        print_error(error.message, error.remedy)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            from sammil_cli.console import print_error
+
+            print_error("interrupted; everything that was finished is kept", "run the same command to go on")
+        raise
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sammil {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

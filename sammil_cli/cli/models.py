@@ -1,0 +1,147 @@
+"""Commands that train, judge and use models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sammil_cli.cli.options import (
+    PARAMS,
+    DeviceOption,
+    JsonOption,
+    OnlyOption,
+    ParamsOption,
+    SetOption,
+    VerboseOption,
+    WorkersOption,
+    read_settings,
+    run_options,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
+    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
+    out: Annotated[Path, typer.Option(help="Folder for models, folds and learning curves.")] = Path("runs"),
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Train a model per fold; epoch and threshold are chosen on validation."""
+    settings = read_settings(params, assignments, "train")
+    from sammil_cli import console
+    from sammil_cli.stages import train as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up(verbose=verbose, quiet=as_json)
+    project = Project(
+        bags=bags,
+        labels=labels,
+        models=out / "models",
+        splits=out / "splits.csv",
+        learning_curves=out / "learning_curves",
+    )
+    facts = stage.run(project, settings, run_options(device, workers, None))
+    if as_json:
+        shown = ("repeat", "fold", "epoch", "val_auc", "threshold")
+        console.print_json([{name: getattr(fact, name) for name in shown} for fact in facts])
+
+
+@app.command()
+def evaluate(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
+    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
+    runs: Annotated[Path, typer.Option(help="What train wrote.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Judge every fold on its test part: predictions, metrics, curves, a report page."""
+    settings = read_settings(params, assignments, "evaluate")
+    from sammil_cli import console
+    from sammil_cli.stages import evaluate as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up(verbose=verbose, quiet=as_json)
+    project = Project(
+        bags=bags,
+        labels=labels,
+        models=runs / "models",
+        splits=runs / "splits.csv",
+        predictions=runs / "predictions.csv",
+        metrics=out / "metrics.json",
+        curves=out / "curves",
+        page=out / "index.html",
+    )
+    summary = stage.run(project, settings, run_options(device, None, None))
+    if as_json:
+        console.print_json(summary)
+
+
+@app.command()
+def ablate(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    tables: Annotated[str, typer.Option(help="Of 2, 3, 4, 6 (the paper's) and protocol.")] = "2,3,4,6",
+    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
+    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
+    runs: Annotated[Path, typer.Option(help="Models and folds of each variant, written.")] = Path("runs/ablation"),
+    out: Annotated[Path, typer.Option(help="Tables, written.")] = Path("report/ablation"),
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Take SAM-MIL apart as the paper does, on your cohort: tables with intervals."""
+    settings, judged = read_settings(params, assignments, "train"), read_settings(params, assignments, "evaluate")
+    from sammil_cli import console
+    from sammil_cli.stages import ablate as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up(verbose=verbose)
+    names = [name.strip() for name in tables.split(",") if name.strip()]
+    project = Project(bags=bags, labels=labels)
+    stage.run(project, settings, judged, run_options(device, workers, None), names, runs=runs, out=out)
+
+
+@app.command()
+def predict(
+    models: Annotated[Path, typer.Option(help="A model, or a folder of models.")] = Path("runs/models"),
+    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
+    out: Annotated[Path, typer.Option(help="Table, written.")] = Path("runs/new_predictions.csv"),
+    only: OnlyOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Judge slides by trained folds together, each slide by those that did not see it."""
+    from dataclasses import asdict
+
+    from sammil_cli import console
+    from sammil_cli.stages import predict as stage
+
+    console.set_up(verbose=verbose, quiet=as_json)
+    verdicts = stage.run(models, bags, out, run_options(device, None, only))
+    if as_json:
+        console.print_json([asdict(verdict) for verdict in verdicts])
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a model, such as runs/models/repeat_0_fold_0.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file, written.")],
+) -> None:
+    """Write a trained model's weights under the names of the published code."""
+    from sammil_cli import console
+    from sammil_cli.stages import export as stage
+
+    console.set_up()
+    stage.run(bundle, out)

@@ -1,0 +1,68 @@
+"""What several commands share: options, settings with their overrides, the run of a per-slide stage."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ParamsOption = Annotated[Path, typer.Option("--params", help="The settings file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("-S", "--set", metavar="KEY=VALUE", help="Overrides a key of params.yaml; repeatable."),
+]
+OnlyOption = Annotated[
+    str | None, typer.Option(help="Only these slides: ids separated by commas, or a process list (its failures).")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes. [default: cores, or 1 on a GPU]")]
+FailOverOption = Annotated[
+    str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+SlidesOption = Annotated[Path, typer.Option(help="Folder of slides.")]
+DownloadOption = Annotated[bool, typer.Option("--download", help="Fetch missing published weights first.")]
+
+PARAMS = Path("params.yaml")
+
+
+def read_settings(params: Path | None, assignments: list[str] | None, stage: str, **options: Any) -> Any:
+    """Settings of a stage: option > -S > params.yaml > default."""
+    from sammil_cli.config import load_settings
+
+    settings = load_settings(params, assignments or ()).stage(stage)
+    given = {key: value for key, value in options.items() if value is not None}
+    return settings.model_copy(update=given) if given else settings
+
+
+def run_options(device: str, workers: int | None, only: str | None, download: bool = False) -> Any:
+    """How to run, from what was asked for: see `stages.project.RunOptions`."""
+    from sammil_cli.stages.project import RunOptions, read_only
+    from sammil_cli.stages.run import choose_device, choose_workers
+
+    chosen = choose_device(device)
+    return RunOptions(device=chosen, workers=choose_workers(workers, chosen), only=read_only(only), download=download)
+
+
+def share(text: str | None) -> float | None:
+    """`5%` or `0.05` -> 0.05; None stays None."""
+    from sammil_cli.stages.run import read_share
+
+    return None if text is None else read_share(text)
+
+
+def run_per_slide(
+    stage: str, project: Any, settings: Any, options: Any, out: Path, *, as_json: bool, verbose: bool
+) -> None:
+    """Runs a per-slide stage, prints its process list and exits with its code."""
+    from sammil_cli import console
+    from sammil_cli.stages.per_slide import exit_code, summarise
+    from sammil_cli.stages.pipeline import stage_module
+
+    console.set_up(verbose=verbose, quiet=as_json)
+    rows = stage_module(stage).run(project, settings, options)
+    if as_json:
+        console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})
+    else:
+        summarise(stage, rows, out, project.process_lists / f"{stage}.csv")
+    raise typer.Exit(exit_code(rows, settings.fail_over))

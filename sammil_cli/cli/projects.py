@@ -1,0 +1,52 @@
+"""Commands that start a project."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sammil_cli.cli.options import (
+    PARAMS,
+    ParamsOption,
+    SetOption,
+    WorkersOption,
+    read_settings,
+    run_options,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Data folder, written.")] = Path("data"),
+    workers: WorkersOption = None,
+) -> None:
+    """Draw the demo cohort: slides, labels and the lesions that a heatmap should find."""
+    settings = read_settings(params, assignments, "cohort")
+    from sammil_cli import console
+    from sammil_cli.stages import cohort as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up()
+    project = Project(slides=out / "slides", labels=out / "labels.csv", lesions=out / "lesions")
+    stage.run(project, settings, run_options("cpu", workers, None))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The new project.")],
+    preset: Annotated[
+        str, typer.Option(help="Where the settings start: camelyon16, tcga-nsclc or demo.")
+    ] = "camelyon16",
+    update: Annotated[bool, typer.Option("--update", help="Only renew dvc.yaml for the installed sammil.")] = False,
+    dvc: Annotated[bool, typer.Option("--dvc/--no-dvc", help="Set up Git and DVC.")] = True,
+) -> None:
+    """Start a project for your own slides."""
+    from sammil_cli import console
+    from sammil_cli.stages import init as stage
+
+    console.set_up()
+    stage.run(folder, preset, update=update, dvc=dvc)

@@ -1,0 +1,129 @@
+"""The paper's ablations (Tables 2, 3, 4 and 6) and the gap between the protocols, on a user's own cohort."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sammil_cli.report.intervals import bootstrap, paired_difference
+from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
+from sammil_cli.report.tables import Table
+
+_NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
+_SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
+
+# What each variant sets; all else is as the user's settings say. Masking is studied without bag-level terms.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "baseline": {"group_features": False, "mask_strategy": "none", **_NO_BAG_LEVEL},
+    "no-mask": {"mask_strategy": "none", **_NO_BAG_LEVEL},
+    "random": {"mask_strategy": "random", **_NO_BAG_LEVEL},
+    "non-group": {"mask_strategy": "non-group", **_NO_BAG_LEVEL},
+    "instance": {"mask_strategy": "sam-guided", "mask_ratio_function": "sigmoid", **_NO_BAG_LEVEL},
+    "constant": {"mask_strategy": "sam-guided", "mask_ratio_function": "constant", **_NO_BAG_LEVEL},
+    "linear": {"mask_strategy": "sam-guided", "mask_ratio_function": "linear", **_NO_BAG_LEVEL},
+    "bag": {"mask_strategy": "none"},
+    "no-consistency": {"consistency_weight": 0.0},
+    "full": {},
+    "paper-protocol": {"protocol": "paper"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """A table: its title and its rows, each a variant and its name in the paper; the last row is the paper's choice."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+ABLATIONS: dict[str, Ablation] = {
+    "2": Ablation(
+        title="Components (Table 2)",
+        rows=(
+            ("baseline", "AB-MIL core, patches only"),
+            ("instance", "+ SAM, instance level (masking)"),
+            ("bag", "+ SAM, bag level (pseudo-bags, consistency)"),
+            ("full", "+ SAM, instance and bag level"),
+        ),
+    ),
+    "3": Ablation(
+        title="Masking strategies (Table 3)",
+        rows=(
+            ("baseline", "AB-MIL core, patches only"),
+            ("no-mask", "group features, no mask"),
+            ("random", "random mask"),
+            ("non-group", "non-group mask"),
+            ("instance", "SAM-guided group mask"),
+        ),
+    ),
+    "4": Ablation(
+        title="Mask ratio functions (Table 4)",
+        rows=(
+            ("baseline", "AB-MIL core, patches only"),
+            ("constant", "constant"),
+            ("linear", "linear"),
+            ("instance", "adjusted sigmoid"),
+        ),
+    ),
+    "6": Ablation(
+        title="Consistency (Table 6)",
+        rows=(
+            ("baseline", "AB-MIL core, patches only"),
+            ("no-consistency", "without consistency"),
+            ("full", "with consistency"),
+        ),
+    ),
+    "protocol": Ablation(
+        title="Protocols",
+        rows=(("paper-protocol", "paper: selected on test, no estimate of generalisation"), ("full", "honest")),
+    ),
+}
+
+
+def variants_of(names: Sequence[str]) -> list[str]:
+    """The variants that these tables need, each once."""
+    return list(dict.fromkeys(variant for name in names for variant, _ in ABLATIONS[name].rows))
+
+
+def make_table(name: str, found: Mapping[str, Predictions], *, level: float, draws: int) -> Table:
+    """One table: mean ± sd over folds, the pooled value with its interval, and the difference to the last row.
+
+    Args:
+        found: out-of-fold predictions by variant. level, draws: see `report.intervals.bootstrap`.
+    """
+    ablation = ABLATIONS[name]
+    last = found[ablation.rows[-1][0]]
+    rows = []
+    for variant, label in ablation.rows:
+        one = found[variant]
+        spread = over_folds([fold_metrics(p.labels, p.probabilities, p.predicted) for p in one.by_fold()])
+        pooled = bootstrap(one, level=level, draws=draws)
+        cells = []
+        for metric in _SHOWN:
+            mean, sd = spread[metric]["mean"], spread[metric]["sd"]
+            cells.append("–" if mean is None else f"{100 * mean:.1f} ± {100 * (sd or 0):.1f}")
+        area = pooled["auc"]
+        cells.append(f"{100 * area.value:.1f} [{100 * area.low:.1f}, {100 * area.high:.1f}]")
+        if variant == ablation.rows[-1][0]:
+            cells.append("–")
+        else:
+            gap = paired_difference(last, one, "auc", level=level, draws=draws)
+            cells.append(f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]")
+        rows.append((label, *cells))
+    return Table(
+        title=ablation.title,
+        header=("variant", *_SHOWN.values(), f"AUC pooled [{level:.0%}]", "AUC minus last row"),
+        rows=rows,
+        note="All × 100. ± is the sd over folds, their spread and no error. Intervals: patients drawn anew. "
+        "Where the interval of a difference holds 0, this cohort does not tell the two apart.",
+    )
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """The tables as Markdown."""
+    parts = []
+    for table in tables:
+        lines = [f"## {table.title}", "", "| " + " | ".join(table.header) + " |"]
+        lines.append("|" + "---|" * len(table.header))
+        lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+        parts.append("\n".join([*lines, "", table.note]))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,432 @@
+"""sammil evaluate on a made-up project: real bags, bundles and splits, and models that say what the test wants."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from sammil_cli.config import EvaluateSettings
+from sammil_cli.errors import InputError
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
+from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.regions.membership import Membership
+from sammil_cli.report.metrics import SELECTED_ON_TEST
+from sammil_cli.stages import evaluate
+from sammil_cli.stages.project import Project, RunOptions
+from sammil_cli.storage.files import write_csv
+from sammil_cli.training.bundle import BundleFacts, build_model, write_bundle
+from sammil_cli.training.splits import Fold
+
+ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A trained project: labels and probabilities by slide."""
+
+    project: Project
+    folds: list[Fold]
+    label: dict[str, int]
+    said: dict[str, np.ndarray]
+    classes: tuple[str, ...]
+
+    def run(self, **settings: object) -> dict[str, Any]:
+        return evaluate.run(self.project, EvaluateSettings(bootstrap_draws=200, **settings), RunOptions())
+
+    def predictions(self) -> list[dict[str, str]]:
+        with self.project.predictions.open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+
+def make_folds(slides: Sequence[str], folds: int, repeats: int, protocol: str) -> list[Fold]:
+    result = []
+    for repeat in range(repeats):
+        order = [*slides[repeat * 2 :], *slides[: repeat * 2]]
+        for number in range(folds):
+            size = len(order) // folds
+            test = order[number * size : (number + 1) * size]
+            rest = [slide for slide in order if slide not in test]
+            val = test if protocol == "paper" else rest[:4]
+            train = [slide for slide in rest if slide not in val]
+            parts = {"train": tuple(train), "val": tuple(val), "test": tuple(test)}
+            result.append(Fold(repeat=repeat, fold=number, **parts))
+    return result
+
+
+def make_study(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    classes: tuple[str, ...] = ("normal", "tumour"),
+    folds: int = 3,
+    repeats: int = 1,
+    protocol: str = "honest",
+    labels: Sequence[int] | None = None,
+    temperature: float = 2.0,
+) -> Study:
+    rng = np.random.default_rng(0)
+    count, slides = len(classes), [f"s{i:02d}" for i in range(12)]
+    label = dict(zip(slides, labels or [i % count for i in range(12)], strict=True))
+    said = {}
+    for slide in slides:
+        logits = rng.normal(size=count) + 1.2 * np.eye(count)[label[slide]]
+        said[slide] = np.exp(logits) / np.exp(logits).sum()
+        features = rng.normal(size=(6, 3)).astype(np.float32)
+        features[:, 0] += 3 * label[slide]
+        write_bag(folder / "bags" / f"{slide}.h5", make_bag(slide, features), {})
+    write_csv(
+        folder / "labels.csv",
+        ("slide_id", "label", "patient_id"),
+        [(slide, classes[label[slide]], f"P{int(slide[1:]) // 2 if repeats == 1 else slide}") for slide in slides],
+    )
+    drawn = make_folds(slides, folds, repeats, protocol)
+    rows = [
+        (fold.repeat, fold.fold, slide, "", role)
+        for fold in drawn
+        for role in ("train", "val", "test")
+        for slide in getattr(fold, role)
+    ]
+    write_csv(folder / "splits.csv", ("repeat", "fold", "slide_id", "patient_id", "role"), rows)
+    spec = ModelSpec(dim=3, classes=count, group_features=False)
+    torch.manual_seed(0)
+    state = build_model("mean", spec, {}).state_dict()
+    for fold in drawn:
+        facts = BundleFacts(
+            model="mean",
+            model_options={},
+            spec=spec,
+            classes=classes,
+            threshold=0.4 if count == 2 else None,
+            temperature=temperature,
+            protocol=protocol,
+            encoder=ENCODER,
+            repeat=fold.repeat,
+            fold=fold.fold,
+            seed=1,
+            epoch=3,
+            val_auc=0.75,
+            provenance={},
+        )
+        write_bundle(folder / "models" / fold.name, state, facts)
+    monkeypatch.setattr(evaluate, "predict", lambda model, load, wanted: np.stack([said[slide] for slide in wanted]))
+    project = Project(
+        bags=folder / "bags",
+        labels=folder / "labels.csv",
+        models=folder / "models",
+        splits=folder / "splits.csv",
+        predictions=folder / "predictions.csv",
+        metrics=folder / "metrics.json",
+        curves=folder / "curves",
+        page=folder / "index.html",
+    )
+    return Study(project=project, folds=drawn, label=label, said=said, classes=classes)
+
+
+def make_bag(slide: str, features: np.ndarray) -> FeatureBag:
+    count = len(features)
+    return FeatureBag(
+        slide_id=slide,
+        features=features,
+        xy=np.zeros((count, 2), np.int32),
+        region=np.full(count, -1, np.int32),
+        region_area=np.zeros(0, np.int64),
+        region_area_um2=np.zeros(0),
+        group_features=np.zeros((0, 3), np.float32),
+        group_region=np.zeros(0, np.int32),
+        members=Membership(start=np.zeros(1, np.int64), patch=np.zeros(0, np.int32)),
+        encoder=ENCODER,
+    )
+
+
+def keys(value: Any) -> Any:
+    """The keys of nested mappings."""
+    return {key: keys(inner) for key, inner in value.items()} if isinstance(value, dict) else None
+
+
+def each(names: Sequence[str], inner: dict[str, Any]) -> dict[str, Any]:
+    return dict.fromkeys(names, inner)
+
+
+EVERY = dict.fromkeys(("mean", "sd", "pooled", "low", "high"))
+INTERVAL = dict.fromkeys(("pooled", "low", "high"))
+
+
+def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    summary = study.run()
+    assert json.loads(study.project.metrics.read_text(encoding="utf-8")) == summary
+    facts = ("model", "protocol", "folds", "repeats", "folds_with_auc", "slides", "patients", "interval")
+    of_decisions = ("auc", "accuracy", "f1", "balanced_accuracy", "sensitivity", "specificity")
+    assert keys(summary) == {
+        **dict.fromkeys((*facts, "bootstrap_draws", "notice")),
+        **each(of_decisions, EVERY),
+        **each(("auc_delong", "brier", "brier_calibrated"), INTERVAL),
+        **each(("ece", "ece_calibrated"), {"pooled": None}),
+        "baselines": each(("mean-pool", "majority"), each(("auc", "accuracy", "f1"), EVERY)),
+        "test_threshold": each(("accuracy", "f1"), dict.fromkeys(("mean", "sd"))),
+    }
+    assert [summary[name] for name in facts] == ["mean", "honest", 3, 1, 3, 12, 6, 0.95]
+
+
+def test_pooled_numbers_follow_from_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    summary, rows = study.run(), study.predictions()
+    labels = np.array([row["label"] == "tumour" for row in rows])
+    scores = np.array([float(row["probability_tumour"]) for row in rows])
+    assert summary["auc"]["pooled"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+    assert summary["auc_delong"]["pooled"] == summary["auc"]["pooled"]
+    assert summary["accuracy"]["pooled"] == pytest.approx(accuracy_score(labels, scores >= 0.4), abs=1e-6)
+    assert summary["f1"]["pooled"] == pytest.approx(f1_score(labels, scores >= 0.4), abs=1e-6)
+    assert summary["brier"]["pooled"] == pytest.approx(np.mean(2 * (scores - labels) ** 2), abs=1e-5)
+    assert all(
+        summary[name]["low"] <= summary[name]["pooled"] <= summary[name]["high"]
+        for name in ("auc", "accuracy", "f1", "brier", "brier_calibrated", "auc_delong", "sensitivity")
+    )
+
+
+def test_out_of_fold_predictions_are_those_of_the_table_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, monkeypatch, repeats=2)
+    found = evaluate.out_of_fold(study.project, "cpu")
+    assert not study.project.predictions.exists()
+    study.run()
+    rows = study.predictions()
+    assert found.slides == tuple(row["slide_id"] for row in rows)
+    assert found.patients == tuple(row["patient_id"] for row in rows)
+    assert found.repeat.tolist() == [int(row["repeat"]) for row in rows]
+    assert found.fold.tolist() == [int(row["fold"]) for row in rows]
+    assert [study.classes[choice] for choice in found.predicted] == [row["predicted"] for row in rows]
+
+
+def test_folds_spread_is_that_of_the_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    summary = study.run()
+    areas = [
+        roc_auc_score([study.label[s] for s in fold.test], [study.said[s][1] for s in fold.test])
+        for fold in study.folds
+    ]
+    assert summary["auc"]["mean"] == pytest.approx(np.mean(areas), abs=1e-6)
+    assert summary["auc"]["sd"] == pytest.approx(np.std(areas), abs=1e-6)
+
+
+def test_calibrated_probabilities_are_those_of_the_bundles_temperature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, monkeypatch, temperature=2.0)
+    study.run()
+    for row in study.predictions():
+        raw = float(row["probability_tumour"])
+        odds = math.sqrt(raw / (1 - raw))  # logits halved
+        assert float(row["calibrated_tumour"]) == pytest.approx(odds / (1 + odds), abs=1e-5)
+        assert float(row["calibrated_normal"]) == pytest.approx(1 / (1 + odds), abs=1e-5)
+        assert row["predicted"] == ("tumour" if raw >= 0.4 else "normal")  # the decision stays that of the raw one
+        assert row["protocol"] == "honest"
+
+
+def test_several_repeats_give_the_mean_over_repeats_and_predict_each_slide_in_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, monkeypatch, repeats=2)
+    once = make_study(tmp_path / "once", monkeypatch)
+    assert len(study.predictions() if study.run() else []) == 24
+    summary = json.loads(study.project.metrics.read_text(encoding="utf-8"))
+    assert (summary["repeats"], summary["slides"], summary["folds"]) == (2, 12, 6)
+    # The models say the same in both repeats, so that the pooled values are those of one.
+    alone = once.run()
+    assert summary["auc"]["pooled"] == pytest.approx(alone["auc"]["pooled"], abs=1e-6)
+    assert summary["ece"]["pooled"] == pytest.approx(alone["ece"]["pooled"], abs=1e-6)
+
+
+def test_the_baselines_are_trained_and_judged_on_the_same_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    summary = study.run()
+    assert summary["baselines"]["mean-pool"]["auc"]["pooled"] > 0.95  # the mean shows the class here
+    majority = summary["baselines"]["majority"]
+    assert majority["auc"] == {"mean": 0.5, "sd": 0.0, "pooled": 0.5, "low": 0.5, "high": 0.5}
+    assert majority["accuracy"]["pooled"] == 0.5
+
+
+def test_the_mean_pool_baseline_never_sees_test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    seen: list[set[bytes]] = []
+    fit = evaluate.baselines.fit_mean_pool
+
+    def spy(features: np.ndarray, labels: np.ndarray, classes: int) -> Any:
+        seen.append({row.tobytes() for row in features})
+        return fit(features, labels, classes)
+
+    monkeypatch.setattr(evaluate.baselines, "fit_mean_pool", spy)
+    study.run()
+    bags = evaluate.BagFolder(study.project.bags, "cpu")
+    for fold, features in zip(study.folds, seen, strict=True):
+        means = evaluate.baselines.mean_features(bags.read, fold.train)
+        assert features == {row.tobytes() for row in means.values()}
+
+
+def test_a_test_threshold_is_never_worse_than_the_reported_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    summary = study.run()
+    assert summary["test_threshold"]["accuracy"]["mean"] >= summary["accuracy"]["mean"]
+    assert "published habit" in study.project.page.read_text(encoding="utf-8")
+
+
+def test_a_small_cohort_is_called_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    summary = study.run()
+    width = summary["auc"]["high"] - summary["auc"]["low"]
+    assert width > 0.2
+    assert f"n too small: the interval of the AUC is {width:.2f} wide" in summary["notice"]
+    assert summary["notice"] in " ".join(capsys.readouterr().out.split())
+    assert "n too small" in study.project.page.read_text(encoding="utf-8")
+
+
+def test_a_fold_of_one_class_breaks_nothing_and_writes_no_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [0, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 1]
+    study = make_study(tmp_path, monkeypatch, labels=labels)
+    summary = study.run()
+    assert summary["folds_with_auc"] == 2
+    assert "1 folds have no AUC" in summary["notice"]
+    assert "NaN" not in study.project.metrics.read_text(encoding="utf-8")
+    assert summary["auc"]["pooled"] is not None
+
+
+def test_three_classes_have_macro_means_and_a_row_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = ("A", "B", "C")
+    study = make_study(tmp_path, monkeypatch, classes=classes)
+    summary = study.run()
+    assert {"sensitivity", "specificity", "auc_delong", "test_threshold"} & set(summary) == set()
+    assert keys(summary["per_class"]) == each(
+        classes, {"auc": INTERVAL, "f1": INTERVAL, "sensitivity": INTERVAL, "slides": None}
+    )
+    labels = np.array([study.label[slide] for fold in study.folds for slide in fold.test])
+    said = np.stack([study.said[slide] for fold in study.folds for slide in fold.test])
+    assert summary["auc"]["pooled"] == pytest.approx(roc_auc_score(labels, said, multi_class="ovr"), abs=1e-6)
+    for index, name in enumerate(classes):
+        one = summary["per_class"][name]
+        assert one["slides"] == 4
+        assert one["auc"]["pooled"] == pytest.approx(roc_auc_score(labels == index, said[:, index]), abs=1e-6)
+    assert np.mean([summary["per_class"][name]["f1"]["pooled"] for name in classes]) == pytest.approx(
+        summary["f1"]["pooled"], abs=1e-5
+    )
+    assert {"calibrated_A", "calibrated_B", "calibrated_C"} <= set(study.predictions()[0])
+
+
+# ---------------------------------------------------------------------------------------------- the published protocol
+
+
+def write_epochs(study: Study, epochs: int = 30) -> None:
+    rng = np.random.default_rng(7)
+    for fold in study.folds:
+        said = rng.dirichlet((1.0, 1.0), (epochs, len(fold.test))).astype(np.float32)
+        save_file({"probabilities": said}, study.project.models / fold.name / "epochs.safetensors")
+
+
+def test_every_number_of_the_published_protocol_is_stamped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path, monkeypatch, protocol="paper")
+    write_epochs(study)
+    summary = study.run()
+    assert summary["protocol"] == f"paper: {SELECTED_ON_TEST}"
+    assert {row["protocol"] for row in study.predictions()} == {f"paper: {SELECTED_ON_TEST}"}
+    text = study.project.page.read_text(encoding="utf-8")
+    rows = [row for row in text.split("<tr>")[1:] if "<td>" in row]
+    assert len(rows) > 15
+    assert [row for row in rows if f"<td>{SELECTED_ON_TEST}</td></tr>" not in row] == []
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count(SELECTED_ON_TEST) >= 3
+    assert "test_threshold" not in summary
+
+
+def test_an_honest_run_carries_no_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    assert "optimism" not in study.run()
+    assert SELECTED_ON_TEST not in study.project.page.read_text(encoding="utf-8")
+    assert SELECTED_ON_TEST not in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_published_protocol_is_set_beside_its_chance_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch, protocol="paper")
+    write_epochs(study)
+    summary = study.run()
+    spread, chance = dict.fromkeys(("mean", "sd")), dict.fromkeys(("mean", "p95"))
+    names = ("auc", "accuracy", "f1")
+    assert keys(summary["optimism"]) == {
+        "published": each(names, spread),
+        "nothing_chosen": each(names, spread),
+        "chance": each(names, chance),
+    }
+    assert summary["optimism"]["published"]["auc"]["mean"] == summary["auc"]["mean"]
+    # The best of 30 random epochs on four slides is nearly perfect whatever the labels are.
+    assert summary["optimism"]["chance"]["auc"]["mean"] > 0.9
+    assert "chance level, shuffled labels" in study.project.page.read_text(encoding="utf-8")
+
+
+def test_without_the_epochs_it_is_said_that_the_gap_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path, monkeypatch, protocol="paper")
+    summary = study.run()
+    assert list(summary["optimism"]) == ["missing"]
+    assert "cannot be shown" in " ".join(capsys.readouterr().out.split())
+    assert "epochs.safetensors is missing" in study.project.page.read_text(encoding="utf-8")
+
+
+def test_epochs_of_other_slides_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch, protocol="paper")
+    write_epochs(study)
+    path = study.project.models / study.folds[0].name / "epochs.safetensors"
+    save_file({"probabilities": np.zeros((3, 5, 2), np.float32)}, path)
+    with pytest.raises(InputError, match="is not of the slides of this fold"):
+        study.run()
+
+
+# ---------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("role", ["test", "val", "train"])
+def test_a_slide_that_is_gone_is_named_with_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    # Only one fold is left, so that a slide has one part.
+    fold = study.folds[0]
+    rows = [(0, 0, slide, "", part) for part in ("train", "val", "test") for slide in getattr(fold, part)]
+    write_csv(study.project.splits, ("repeat", "fold", "slide_id", "patient_id", "role"), rows)
+    slide = getattr(fold, role)[0]
+    (study.project.bags / f"{slide}.h5").unlink()
+    with pytest.raises(InputError, match=f"slide '{slide}' of the {role} part has no bag any more"):
+        study.run()
+
+
+def test_the_same_project_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    study.run()
+    files = (study.project.metrics, study.project.predictions, study.project.page)
+    before = [path.read_bytes() for path in files]
+    study.run()
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_the_level_of_the_interval_is_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    wide, narrow = study.run(interval=0.99), study.run(interval=0.5)
+    assert wide["auc"]["low"] < narrow["auc"]["low"]
+    assert wide["auc_delong"]["low"] < narrow["auc_delong"]["low"]
+    assert "50 % interval" in study.project.page.read_text(encoding="utf-8")
