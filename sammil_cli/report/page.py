@@ -13,7 +13,8 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .9rem;border-bottom:1px solid #d5dae0;text-align:right}
 th:first-child,td:first-child{text-align:left}figure{display:inline-block;margin:.5%;width:32%;min-width:18rem}figcaption{text-align:center}
-.note{color:#57606a}.warning{background:#fff4d6;border-left:4px solid #d4a100;padding:.4rem .8rem}img{max-width:100%}
+.note{color:#57606a}.warning{background:#fff4d6;border-left:4px solid #d4a100;padding:.4rem .8rem}
+td{white-space:nowrap}.stamped td:last-child{white-space:normal;text-align:left;font-size:.75rem;line-height:1.2}img{max-width:100%}
 """
 
 
@@ -70,8 +71,9 @@ def _table(table: Table, mark: str | None) -> str:
     """A table with its title and note; where there is a mark every row ends with it."""
     header = (*table.header, "") if mark else table.header
     rows = [(*row, mark) for row in table.rows] if mark else table.rows
+    kind = " class='stamped'" if mark else ""
     note = f"<p class='note'>{html.escape(table.note)}</p>" if table.note else ""
-    return f"<h2>{html.escape(table.title)}</h2>\n<table>{_cells('th', header)}{_all(rows)}</table>{note}"
+    return f"<h2>{html.escape(table.title)}</h2>\n<table{kind}>{_cells('th', header)}{_all(rows)}</table>{note}"
 
 
 def _all(rows: Sequence[Sequence[str]]) -> str:

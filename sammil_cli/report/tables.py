@@ -60,7 +60,7 @@ def _metrics(summary: Mapping[str, Any]) -> Table:
         title="Out of fold",
         header=("metric", "of", "pooled", _interval(summary), "folds: mean ± sd"),
         rows=rows,
-        note=f"Pooled: all test parts together, each slide judged by the model that did not see its patient.{several} "
+        note=f"Pooled: all test parts together, each slide judged by the model that was not trained on its patient.{several} "
         f"Interval: {summary['bootstrap_draws']} bootstrap draws of patients within their class; DeLong's beside it "
         "takes slides of the first repeat as independent. The sd is the spread of the folds, not the error of the "
         "mean. majority: always the commonest class of the training part. mean-pool: logistic regression on the mean "
@@ -109,12 +109,17 @@ def _test_threshold(summary: Mapping[str, Any]) -> Table:
 def _optimism(found: Mapping[str, Any]) -> Table:
     rows = []
     for key in ("auc", "accuracy", "f1"):
-        chance = found["chance"][key]
-        shown = "–" if chance["mean"] is None else f"{chance['mean']:.3f} (95 % below {chance['p95']:.3f})"
-        rows.append((NAMES[key], _spread(found["published"][key]), _spread(found["nothing_chosen"][key]), shown))
+        chance = [_number(found["chance"][key][name]) for name in ("mean", "p95")]
+        rows.append((NAMES[key], _spread(found["published"][key]), _spread(found["nothing_chosen"][key]), *chance))
     return Table(
         title="What choosing on the test fold is worth",
-        header=("metric", "as published", "nothing chosen on the test fold", "chance level, shuffled labels"),
+        header=(
+            "metric",
+            "as published",
+            "nothing chosen on the test fold",
+            "chance level, shuffled labels",
+            "95 % of chance below",
+        ),
         rows=rows,
         note="As published: epoch and threshold chosen on the test fold. Nothing chosen: the last epoch, threshold "
         "0.5; only the number of epochs still follows early stopping on the test fold. Chance level: test labels "
@@ -130,8 +135,11 @@ def _interval(summary: Mapping[str, Any]) -> str:
 def _cells(value: Mapping[str, Any]) -> tuple[str, str, str]:
     """Pooled value, interval, mean ± sd over folds."""
     low, high = value.get("low"), value.get("high")
-    pooled = "–" if value["pooled"] is None else f"{value['pooled']:.3f}"
-    return pooled, "–" if low is None or high is None else f"{low:.3f} to {high:.3f}", _spread(value)
+    return _number(value["pooled"]), "–" if low is None or high is None else f"{low:.3f} to {high:.3f}", _spread(value)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _with_interval(value: Mapping[str, Any]) -> str:

@@ -23,15 +23,13 @@ from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.storage.files import write_csv, write_json
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, read_bundle
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle
 from sammil_cli.training.cohort import Member, read_labels
 from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.loop import predict
 from sammil_cli.training.splits import Fold, read_folds
 
 CODE = ("storage", "regions", "features", "mil", "training", "report", "stages/evaluate.py")
-
-EPOCHS_FILE = "epochs.safetensors"  # what train leaves in protocol `paper`: `probabilities` (E, s, C) of test slides
 
 Known = Mapping[str, Member]
 

@@ -59,33 +59,35 @@ def read_hdf5(path: Path, kind: str, *, arrays: bool = True, mapped: bool = Fals
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            found = file.attrs.get("kind", "not written by sammil")
-            if found != kind:
+            ours = h5py.h5a.exists(file.id, b"provenance")
+            attributes = _read_attributes(file) if ours else {"kind": "not written by sammil"}
+            if attributes["kind"] != kind:
                 raise InputError(
-                    f"{path} is no {kind} file ({found})",
+                    f"{path} is no {kind} file ({attributes['kind']})",
                     remedy="older tools' files come in through: sammil convert-legacy",
                 )
-            attributes = _read_attributes(file)
             if attributes["schema"] > SCHEMA_VERSION:
                 raise InputError(f"{path} was written by a newer sammil", remedy="upgrade sammil")
             content = _read_arrays(file, _map(file) if mapped else None) if arrays else {}
+        attributes["provenance"] = json.loads(attributes["provenance"])
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's ways to say that a file is damaged
         raise InputError(f"{path} cannot be read: {error}", remedy="delete it and run the stage again") from None
-    attributes["provenance"] = json.loads(attributes["provenance"])
     return content, attributes
 
 
 def _read_attributes(file: h5py.File) -> dict[str, Any]:
     """What `write_hdf5` stored; a mapped bag is open in a millisecond, and `file.attrs` would be half of it."""
+    names: list[bytes] = []
+    h5py.h5a.iterate(file.id, names.append)
     attributes = {}
-    for index in range(h5py.h5a.get_num_attrs(file.id)):
-        stored = h5py.h5a.open(file.id, index=index)
+    for name in names:
+        stored = h5py.h5a.open(file.id, name)
         array = np.empty(stored.shape, stored.dtype)
         stored.read(array)
         value = array if array.ndim else array.item()
-        attributes[stored.name.decode()] = value.decode() if isinstance(value, bytes) else value
+        attributes[name.decode()] = value.decode() if isinstance(value, bytes) else value
     return attributes
 
 

@@ -35,7 +35,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors["probabilities"] = torch.from_numpy(np.array(checkpoint.probabilities))
     facts = json.dumps({"best_epoch": checkpoint.best_epoch, "history": checkpoint.history})
     # Clones: a tensor that shares its memory with another is refused.
-    content = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    content = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     with atomic_path(path, durable=False) as temporary:
         temporary.write_bytes(save(content, metadata={"facts": facts}))
 
@@ -47,7 +47,8 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
-            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            # Clones: the tensors are mapped from a file that the next epoch replaces.
+            content = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
             return Checkpoint(
                 tensors={n.removeprefix(_RUN): t for n, t in content.items() if n.startswith(_RUN)},
                 best={n.removeprefix(_BEST): t for n, t in content.items() if n.startswith(_BEST)},

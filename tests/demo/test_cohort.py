@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,16 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon, shape
 
 from sammil_cli.demo.cohort import draw_cohort, plan
-from sammil_cli.demo.layout import CELL_PX, draw_layout
+from sammil_cli.demo.layout import (
+    CELL_PX,
+    GIANT_GAIN,
+    GRADE_LOSS,
+    INFILTRATION_GAIN,
+    LESION_LOSS,
+    Habit,
+    Layout,
+    draw_layout,
+)
 
 SIZE_PX = (704, 1104)
 
@@ -33,6 +43,10 @@ def lesions(out: Path, slide_id: str) -> MultiPolygon:
     features = json.loads((out / "lesions" / f"{slide_id}.geojson").read_text())["features"]
     assert all(feature["properties"]["classification"]["name"] == "Tumor" for feature in features)
     return MultiPolygon([shape(feature["geometry"]) for feature in features])
+
+
+def area_share(layout: Layout) -> float:
+    return MultiPolygon([Polygon(points) for points in layout.lesions]).area / (layout.tissue.sum() * CELL_PX**2)
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -89,14 +103,44 @@ def test_normal_slides_have_no_lesion_and_lesions_of_tumours_lie_in_tissue(cohor
 @pytest.mark.parametrize("index", range(6))
 def test_lesions_cover_one_to_ten_percent_of_the_tissue(index: int) -> None:
     layout = draw_layout(np.random.default_rng([3, index]), width_px=2400, height_px=1808, tumour=True)
-    nests = MultiPolygon([Polygon(points) for points in layout.lesions])
-    assert 0.01 <= nests.area / (layout.tissue.sum() * CELL_PX**2) <= 0.10
+    assert 0.01 <= area_share(layout) <= 0.10
     assert all(layout.tissue[int(y / CELL_PX), int(x / CELL_PX)] for nest in layout.lesions for x, y in nest)
 
 
-def test_the_label_changes_nothing_but_the_lesion() -> None:
+def test_difficulty_0_is_the_plain_cohort(cohort: Path, tmp_path: Path) -> None:
+    draw_cohort(tmp_path, slides=4, seed=7, size_px=SIZE_PX, difficulty=0.0, workers=1)
+    assert content(tmp_path) == content(cohort)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_harder_tumours_are_smaller_and_all_else_stays_where_it_was(index: int) -> None:
+    plain, hard = (
+        draw_layout(
+            np.random.default_rng([3, index]), width_px=2400, height_px=1808, tumour=True, difficulty=difficulty
+        )
+        for difficulty in (0.0, 1.0)
+    )
+    assert 0 < area_share(hard) < (1 - 0.7 * LESION_LOSS) * area_share(plain)
+    assert np.array_equal(plain.depth_px, hard.depth_px)
+    assert np.array_equal(plain.fat, hard.fat)
+    assert len(hard.glands) >= len(plain.glands)  # fewer give way to the tumour
+
+
+def test_difficulty_draws_tumour_and_its_look_alikes_together_by_hand() -> None:
+    habit = replace(Habit.draw(np.random.default_rng(0)), grade=0.9, infiltration=0.4, giant_cells_per_mm2=5.0)
+    assert habit.harder(0) == habit
+    half = habit.harder(0.5)
+    assert half.grade == pytest.approx(0.9 * (1 - GRADE_LOSS / 2))
+    assert half.infiltration == pytest.approx(0.4 + 0.6 * INFILTRATION_GAIN / 2)
+    assert half.giant_cells_per_mm2 == pytest.approx(5 * (1 + GIANT_GAIN / 2))
+    assert 0 <= habit.harder(1).infiltration <= 1
+
+
+@pytest.mark.parametrize("difficulty", [0.0, 0.7])
+def test_the_label_changes_nothing_but_the_lesion(difficulty: float) -> None:
     pair = [
-        draw_layout(np.random.default_rng(5), width_px=1600, height_px=1200, tumour=tumour) for tumour in (False, True)
+        draw_layout(np.random.default_rng(5), width_px=1600, height_px=1200, tumour=tumour, difficulty=difficulty)
+        for tumour in (False, True)
     ]
     assert pair[0].habit == pair[1].habit
     assert np.array_equal(pair[0].depth_px, pair[1].depth_px)

@@ -161,12 +161,11 @@ def test_metrics_follow_from_the_predictions(finished: Finished) -> None:
             [float(r["probability_tumour"]) for r in mine if r["label"] == label] for label in ("tumour", "normal")
         )
         areas.append(np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative]))
-    assert metrics["accuracy"] == {
-        "mean": pytest.approx(np.mean(accuracies)),
-        "sd": pytest.approx(np.std(accuracies), abs=1e-6),
-    }
+    assert metrics["accuracy"]["mean"] == pytest.approx(np.mean(accuracies), abs=1e-6)
+    assert metrics["accuracy"]["sd"] == pytest.approx(np.std(accuracies), abs=1e-6)
+    assert metrics["accuracy"]["pooled"] == pytest.approx(np.mean([r["predicted"] == r["label"] for r in rows]))
     assert metrics["auc"]["mean"] == pytest.approx(np.mean(areas), abs=1e-6)
-    assert set(metrics["f1"]) == {"mean", "sd"}
+    assert set(metrics["f1"]) == {"mean", "sd", "pooled", "low", "high"}
 
 
 def test_curves_and_page_are_written(finished: Finished) -> None:

@@ -139,7 +139,15 @@ def test_an_array_said_to_lie_beyond_the_end_of_the_file_is_refused(tmp_path: Pa
     assert whole.count(place) == 1
     end = (len(whole) - XY.nbytes + 4).to_bytes(8, "little")  # its last number would lie outside
     (tmp_path / "a.h5").write_bytes(whole.replace(place, end + place[8:]))
-    with pytest.raises(InputError, match=r"cannot be read: .*xy ends at byte"):
+    for mapped in (True, False):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_hdf5(tmp_path / "a.h5", "patches", mapped=mapped)
+
+
+def test_a_file_shortened_since_it_was_opened_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.h5")
+    monkeypatch.setattr(hdf5, "_map", lambda file: mmap.mmap(-1, 64))
+    with pytest.raises(InputError, match=r"cannot be read: xy ends at byte \d+ of 64"):
         read_hdf5(tmp_path / "a.h5", "patches", mapped=True)
 
 

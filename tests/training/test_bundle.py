@@ -1,5 +1,6 @@
 """Bundles: weights and facts that belong together, or a clear refusal. Round trips are in contracts/test_models.py."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
