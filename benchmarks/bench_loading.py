@@ -5,6 +5,7 @@ over all features, so that each of them has to touch every page.
 """
 
 import argparse
+import functools
 import statistics
 import tempfile
 import time
@@ -17,7 +18,7 @@ import torch
 
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_bag, write_bag
 from sammil_cli.regions.membership import Membership
-from sammil_cli.training.bags import to_tensors
+from sammil_cli.training.bags import BagFolder, to_tensors
 
 DIM, REGIONS, TARGET = 1024, 200, 2.0
 
@@ -64,8 +65,19 @@ def mapped_npy(stem: Path) -> torch.Tensor:
 
 
 def bag_file(stem: Path) -> torch.Tensor:
-    """What training does: the whole bag with regions, attributes and checks."""
+    """What training does first: the whole bag with regions, attributes and checks."""
     return to_tensors(read_bag(stem.with_suffix(".h5")), "cpu").features
+
+
+def kept_bag(stem: Path) -> torch.Tensor:
+    """What training does from the second epoch on."""
+    return open_folder(stem.parent).load(stem.name).features
+
+
+@functools.cache
+def open_folder(path: Path) -> BagFolder:
+    """The bags as one process sees them."""
+    return BagFolder(path, "cpu")
 
 
 def read_h5py(stem: Path) -> torch.Tensor:
@@ -83,6 +95,7 @@ def torch_load(stem: Path) -> torch.Tensor:
 WAYS: dict[str, Way] = {
     "numpy memory map, float16": mapped_npy,
     "sammil bag, float16": bag_file,
+    "sammil bag, from its second use on": kept_bag,
     "h5py read, float16": read_h5py,
     "torch.load, float32": torch_load,
 }

@@ -64,7 +64,7 @@ def main() -> None:
     """Checks, times every size, then measures memory; each figure with its target where it has one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="+", default=["10000x200", "100000x200"], help="patches x regions")
-    parser.add_argument("--repeats", type=int, help="default: 7 for small bags, 2 for large ones")
+    parser.add_argument("--repeats", type=int, help="default: 5 for small bags, 2 for large ones")
     parser.add_argument("--peak", help="print the memory (MB) of this step for the first size, and nothing else")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -74,7 +74,7 @@ def main() -> None:
         return
     check()
     for patches, regions in sizes:
-        seconds = run_in_turn(patches, regions, asked.repeats or max(2, min(7, 70_000 // patches)))
+        seconds = run_in_turn(patches, regions, asked.repeats or max(2, min(5, 50_000 // patches)))
         print(f"\n{patches} patches, {regions} regions")
         for name in ("published", *OURS):
             peak = measure_peak(name, f"{patches}x{regions}")

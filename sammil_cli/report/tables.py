@@ -60,11 +60,11 @@ def _metrics(summary: Mapping[str, Any]) -> Table:
         title="Out of fold",
         header=("metric", "of", "pooled", _interval(summary), "folds: mean ± sd"),
         rows=rows,
-        note=f"Pooled: all test parts together, each slide judged by the model that was not trained on its patient.{several} "
-        f"Interval: {summary['bootstrap_draws']} bootstrap draws of patients within their class; DeLong's beside it "
-        "takes slides of the first repeat as independent. The sd is the spread of the folds, not the error of the "
-        "mean. majority: always the commonest class of the training part. mean-pool: logistic regression on the mean "
-        "of a slide's patch features, on the same folds.",
+        note="Pooled: all test parts together, each slide judged by the model that was not trained on its patient."
+        f"{several} Interval: {summary['bootstrap_draws']} bootstrap draws of patients within their class; DeLong's "
+        "beside it takes slides of the first repeat as independent. The sd is the spread of the folds, not the error "
+        "of the mean. majority: always the commonest class of the training part. mean-pool: logistic regression on "
+        "the mean of a slide's patch features, on the same folds.",
     )
 
 

@@ -23,7 +23,7 @@ from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.storage.files import write_csv, write_json
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_facts
 from sammil_cli.training.cohort import Member, read_labels
 from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.loop import predict
@@ -95,7 +95,7 @@ def out_of_fold(project: Project, device: str) -> Predictions:
 def _judge(project: Project, device: str) -> Judged:
     folds = read_folds(project.splits)
     bags = BagFolder(project.bags, device)
-    classes = read_bundle(project.models / folds[0].name, "cpu")[1].classes
+    classes = read_facts(project.models / folds[0].name).classes
     known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
     _check_there(folds, bags, known)
     facts, results = [], []

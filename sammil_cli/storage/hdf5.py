@@ -59,11 +59,11 @@ def read_hdf5(path: Path, kind: str, *, arrays: bool = True, mapped: bool = Fals
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            ours = h5py.h5a.exists(file.id, b"provenance")
-            attributes = _read_attributes(file) if ours else {"kind": "not written by sammil"}
-            if attributes["kind"] != kind:
+            attributes = _read_attributes(file) if h5py.h5a.exists(file.id, b"kind") else {}
+            if attributes.get("kind") != kind:
+                found = attributes.get("kind", "not written by sammil")
                 raise InputError(
-                    f"{path} is no {kind} file ({attributes['kind']})",
+                    f"{path} is no {kind} file ({found})",
                     remedy="older tools' files come in through: sammil convert-legacy",
                 )
             if attributes["schema"] > SCHEMA_VERSION:

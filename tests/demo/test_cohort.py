@@ -112,18 +112,20 @@ def test_difficulty_0_is_the_plain_cohort(cohort: Path, tmp_path: Path) -> None:
     assert content(tmp_path) == content(cohort)
 
 
-@pytest.mark.parametrize("index", range(4))
-def test_harder_tumours_are_smaller_and_all_else_stays_where_it_was(index: int) -> None:
-    plain, hard = (
-        draw_layout(
-            np.random.default_rng([3, index]), width_px=2400, height_px=1808, tumour=True, difficulty=difficulty
+def test_harder_tumours_are_smaller_and_all_else_stays_where_it_was() -> None:
+    shares = []
+    for index in range(8):
+        plain, hard = (
+            draw_layout(
+                np.random.default_rng([3, index]), width_px=1600, height_px=1200, tumour=True, difficulty=difficulty
+            )
+            for difficulty in (0.0, 1.0)
         )
-        for difficulty in (0.0, 1.0)
-    )
-    assert 0 < area_share(hard) < (1 - 0.7 * LESION_LOSS) * area_share(plain)
-    assert np.array_equal(plain.depth_px, hard.depth_px)
-    assert np.array_equal(plain.fat, hard.fat)
-    assert len(hard.glands) >= len(plain.glands)  # fewer give way to the tumour
+        assert np.array_equal(plain.depth_px, hard.depth_px)
+        assert np.array_equal(plain.fat, hard.fat)
+        shares.append((area_share(plain), area_share(hard)))
+    plain_area, hard_area = np.mean(shares, axis=0)
+    assert hard_area / plain_area == pytest.approx(1 - LESION_LOSS, abs=0.12)
 
 
 def test_difficulty_draws_tumour_and_its_look_alikes_together_by_hand() -> None:

@@ -1,0 +1,375 @@
+"""What a second `sammil train` does: nothing that was done before; what was interrupted goes on to the same bytes."""
+
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
+from sammil_cli.regions.membership import Membership
+from sammil_cli.stages import train
+from sammil_cli.training import loop
+from sammil_cli.training.checkpoint import read_checkpoint
+
+Sammil = Callable[..., Any]
+
+SLIDES = [f"slide_{i:02}" for i in range(12)]
+DIM, PATCHES, REGIONS = 6, 24, 3
+QUICK = {"folds": 3, "epochs": 3, "patience": 99, "min_epochs": 0, "learning_rate": 0.001}
+LONG = {"folds": 2, "epochs": 40, "patience": 99, "min_epochs": 0, "learning_rate": 0.001}
+LIMIT_S = 120.0
+
+
+def write_random_bag(path: Path, slide: str, seed: int) -> None:
+    """A bag of noise; in slides of an odd number, five patches are far off."""
+    generator = np.random.default_rng(seed)
+    features = generator.standard_normal((PATCHES, DIM)).astype(np.float32)
+    features[: 5 * (int(slide[-2:]) % 2), 2] += 4
+    region = generator.integers(-1, REGIONS, PATCHES).astype(np.int32)
+    members = [np.flatnonzero(region == r).astype(np.int32) for r in range(REGIONS)]
+    write_bag(
+        path / f"{slide}.h5",
+        FeatureBag(
+            slide_id=slide,
+            features=features,
+            xy=np.stack([np.arange(PATCHES), np.arange(PATCHES)], 1).astype(np.int32) * 128,
+            region=region,
+            region_area=np.array([40, 6000, 30_000]),
+            region_area_um2=np.array([40.0, 6000.0, 30_000.0]),
+            group_features=generator.standard_normal((REGIONS, DIM)).astype(np.float32),
+            group_region=np.arange(REGIONS, dtype=np.int32),
+            members=Membership(
+                start=np.cumsum([0, *map(len, members)], dtype=np.int64), patch=np.concatenate(members).astype(np.int32)
+            ),
+            encoder=EncoderFacts(
+                name="texture", weights_sha256=None, dim=DIM, patch_px=128, patch_mpp=1.0, patch_px_level0=128
+            ),
+        ),
+        {"step": "extract"},
+    )
+
+
+def make_project(folder: Path, settings: dict[str, Any]) -> Path:
+    """A project whose slides are encoded already."""
+    (folder / "artifacts/bags").mkdir(parents=True)
+    (folder / "data").mkdir()
+    for number, slide in enumerate(SLIDES):
+        write_random_bag(folder / "artifacts/bags", slide, number)
+    rows = [f"{slide},{('normal', 'tumour')[int(slide[-2:]) % 2]}" for slide in SLIDES]
+    (folder / "data/labels.csv").write_text("\n".join(["slide_id,label", *rows, ""]), encoding="utf-8")
+    write_settings(folder, settings)
+    return folder
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+def outputs(folder: Path = Path()) -> dict[str, bytes]:
+    """All that training leaves."""
+    files = (folder / "runs").rglob("*")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def inline(inline_training: None) -> None:
+    """In this process, except where a test starts another one."""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An encoded project, as working directory."""
+    folder = make_project(tmp_path / "project", QUICK)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folds that were trained, and not taken from the store; for a test to look at and to empty."""
+    names: list[str] = []
+    work = train.train_one
+
+    def spying(job: train.FoldJob) -> None:
+        names.append(job.fold.name)
+        work(job)
+
+    monkeypatch.setattr(train, "train_one", spying)
+    return names
+
+
+@pytest.fixture
+def epochs_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epochs that were run, one after another."""
+    numbers: list[int] = []
+    epoch = loop._Run.epoch
+
+    def spying(self: loop._Run, number: int, load: loop.Loader) -> loop.EpochLog:
+        numbers.append(number)
+        return epoch(self, number, load)
+
+    monkeypatch.setattr(loop._Run, "epoch", spying)
+    return numbers
+
+
+def say(sammil: Sammil, *words: object) -> str:
+    answer = sammil(*words)
+    assert answer.code == 0, answer
+    return str(answer.out)
+
+
+FOLDS = [f"repeat_0_fold_{fold}" for fold in range(3)]
+
+
+def test_a_second_run_trains_nothing_and_changes_nothing(project: Path, sammil: Sammil, trained: list[str]) -> None:
+    first = say(sammil, "train")
+    assert trained == FOLDS
+    assert "trained before" not in first
+    before = outputs()
+    assert {f"runs/models/{fold}/model.safetensors" for fold in FOLDS} < before.keys()
+    assert {f"runs/learning_curves/{fold}.csv" for fold in FOLDS} < before.keys()
+    trained.clear()
+    second = say(sammil, "train")
+    assert trained == []
+    assert "3 folds were trained before" in second
+    assert outputs() == before
+
+
+def test_models_come_back_after_dvc_has_emptied_their_folder(project: Path, sammil: Sammil, trained: list[str]) -> None:
+    say(sammil, "train")
+    before = outputs()
+    shutil.rmtree("runs")
+    trained.clear()
+    say(sammil, "train")
+    assert trained == []
+    assert outputs() == before
+
+
+@pytest.mark.parametrize(
+    "assignment", ["mask_ratio=0.5", "sammil_mode=released", "precision=bfloat16", "class_weights=balanced", "seed=7"]
+)
+def test_a_changed_setting_trains_anew_and_the_old_one_brings_all_back(
+    project: Path, sammil: Sammil, trained: list[str], assignment: str
+) -> None:
+    say(sammil, "train")
+    before = outputs()
+    say(sammil, "train", "-S", assignment)
+    assert trained == FOLDS * 2
+    assert outputs().keys() == before.keys()
+    changed = [
+        fold
+        for fold in FOLDS
+        if outputs()[f"runs/models/{fold}/model.json"] != before[f"runs/models/{fold}/model.json"]
+    ]
+    assert changed == FOLDS
+    say(sammil, "train")
+    assert len(trained) == 6
+    assert outputs() == before
+
+
+def test_another_number_of_folds_and_back_finds_the_old_ones(project: Path, sammil: Sammil, trained: list[str]) -> None:
+    say(sammil, "train")
+    before = outputs()
+    trained.clear()
+    say(sammil, "train", "-S", "folds=2")
+    assert trained == FOLDS[:2]
+    assert {path for path in outputs() if "fold_2" in path} == set()
+    assert len(outputs()) == 2 * 3 + 1
+    trained.clear()
+    say(sammil, "train")
+    assert trained == []
+    assert outputs() == before
+
+
+def test_more_repeats_train_the_new_ones_only(project: Path, sammil: Sammil, trained: list[str]) -> None:
+    say(sammil, "train")
+    before = outputs()
+    trained.clear()
+    say(sammil, "train", "-S", "repeats=2")
+    assert trained == [f"repeat_1_fold_{fold}" for fold in range(3)]
+    after = outputs()
+    assert all(after[path] == content for path, content in before.items() if path != "runs/splits.csv")
+
+
+def test_a_changed_bag_trains_those_folds_anew_that_learn_or_choose_by_it(
+    project: Path, sammil: Sammil, trained: list[str]
+) -> None:
+    say(sammil, "train")
+    before = outputs()
+    trained.clear()
+    write_random_bag(project / "artifacts/bags", "slide_05", seed=99)
+    say(sammil, "train")
+    with Path("runs/splits.csv").open(encoding="utf-8", newline="") as stream:
+        role = {row["fold"]: row["role"] for row in csv.DictReader(stream) if row["slide_id"] == "slide_05"}
+    assert sorted(role.values()) in (["test", "train", "train"], ["test", "train", "val"], ["test", "val", "val"])
+    assert trained == [f"repeat_0_fold_{fold}" for fold in "012" if role[fold] != "test"]
+    changed = {path for path, content in outputs().items() if before[path] != content}
+    assert {path.split("/")[2].removesuffix(".csv") for path in changed} == set(trained)
+
+
+def test_a_fold_that_is_damaged_in_the_store_is_trained_anew(project: Path, sammil: Sammil, trained: list[str]) -> None:
+    say(sammil, "train")
+    before = outputs()
+    trained.clear()
+    weights = before["runs/models/repeat_0_fold_1/model.safetensors"]
+    stored = [path for path in Path(".sammil/store/train").rglob("model.safetensors") if path.read_bytes() == weights]
+    assert len(stored) == 1
+    stored[0].write_bytes(weights[:-8] + bytes(8))
+    say(sammil, "train")
+    assert trained == ["repeat_0_fold_1"]
+    assert outputs() == before
+
+
+def test_the_paper_protocol_is_another_training_and_is_kept_whole(
+    project: Path, sammil: Sammil, trained: list[str]
+) -> None:
+    say(sammil, "train")
+    say(sammil, "train", "-S", "protocol=paper")
+    assert trained == FOLDS * 2
+    before = outputs()
+    assert {f"runs/models/{fold}/epochs.safetensors" for fold in FOLDS} < before.keys()
+    shutil.rmtree("runs")
+    say(sammil, "train", "-S", "protocol=paper")
+    assert len(trained) == 6
+    assert outputs() == before
+
+
+def test_nothing_unfinished_is_left_when_all_is_trained(project: Path, sammil: Sammil) -> None:
+    say(sammil, "train")
+    store = Path(".sammil/store/train")
+    assert list(store.glob("unfinished/*")) == []
+    assert list(store.glob(".work-*")) == []
+
+
+def test_two_projects_of_the_same_content_end_with_the_same_bytes(
+    project: Path, tmp_path: Path, sammil: Sammil, trained: list[str]
+) -> None:
+    twin = make_project(tmp_path / "elsewhere" / "twin", QUICK)
+    found = []
+    for folder in (project, twin):
+        with chdir(folder):
+            torch.manual_seed(len(found))  # whatever was drawn before
+            say(sammil, "train")
+            say(sammil, "evaluate")
+            report = {name: Path(name).read_bytes() for name in ("runs/predictions.csv", "report/metrics.json")}
+            found.append({**outputs(), **report})
+    assert trained == FOLDS * 2
+    assert found[0] == found[1]
+
+
+# Interrupted runs, in processes of their own.
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, bytes]:
+    """What `undisturbed` gives, once for all tests."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(kept: dict[str, bytes], tmp_path: Path, sammil: Sammil, inline: None) -> dict[str, bytes]:
+    """What LONG leaves without interruption, in another folder."""
+    if not kept:
+        folder = make_project(tmp_path / "undisturbed", LONG)
+        with chdir(folder):
+            say(sammil, "train")
+        kept.update(outputs(folder))
+    return kept
+
+
+def start_training(folder: Path) -> subprocess.Popen[str]:
+    """`sammil train` in a process group of its own; folds one after another."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from sammil_cli.cli.app import main; main()",
+            "train",
+            "--workers",
+            "1",
+            "--device",
+            "cpu",
+        ],
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def epochs_saved(folder: Path) -> list[int]:
+    """The epochs in each checkpoint of an unfinished fold."""
+    files = sorted((folder / ".sammil/store/train/unfinished").glob("[!.]*.safetensors"))
+    saved = [read_checkpoint(file) for file in files]
+    return [len(checkpoint.history) for checkpoint in saved if checkpoint is not None]
+
+
+def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() - began < LIMIT_S
+        time.sleep(0.03)
+
+
+def signal_group(process: subprocess.Popen[str], kind: signal.Signals) -> tuple[str, str]:
+    """What the process said, and nothing of it lives any more."""
+    os.killpg(process.pid, kind)
+    return process.communicate(timeout=LIMIT_S)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_after_its_last_epoch_and_ends_with_the_same_bytes(
+    undisturbed: dict[str, bytes], project: Path, sammil: Sammil, trained: list[str], epochs_run: list[int]
+) -> None:
+    write_settings(project, LONG)
+    epoch = random.randint(3, 20)
+    with start_training(project) as process:
+        wait_for(process, lambda: max(epochs_saved(project), default=0) >= epoch)
+        time.sleep(random.random() / 50)  # somewhere inside an epoch, or inside the writing
+        signal_group(process, signal.SIGKILL)
+    saved = epochs_saved(project)
+    assert len(saved) == 1
+    assert epoch <= saved[0] < LONG["epochs"]
+    assert not Path("runs/models").exists()
+    say(sammil, "train")
+    assert trained == FOLDS[:2]
+    assert epochs_run == [*range(saved[0], LONG["epochs"]), *range(LONG["epochs"])]
+    assert outputs() == undisturbed
+    assert epochs_saved(project) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_with_130_and_keeps_what_was_finished(
+    undisturbed: dict[str, bytes], project: Path, sammil: Sammil, trained: list[str], epochs_run: list[int]
+) -> None:
+    write_settings(project, LONG)
+    finished = project / "runs/models/repeat_0_fold_0/model.json"
+    with start_training(project) as process:
+        wait_for(process, lambda: finished.exists() and max(epochs_saved(project), default=0) >= 2)
+        _, error = signal_group(process, signal.SIGINT)
+    assert process.returncode == 130
+    assert "interrupted; everything that was finished is kept" in error
+    assert "Traceback" not in error
+    saved = epochs_saved(project)
+    assert len(saved) == 1
+    assert finished.read_bytes() == undisturbed["runs/models/repeat_0_fold_0/model.json"]
+    assert list(Path(".sammil/store/train").glob(".work-*")) == []
+    assert "1 folds were trained before" in say(sammil, "train")
+    assert trained == ["repeat_0_fold_1"]
+    assert epochs_run == [*range(saved[0], LONG["epochs"])]
+    assert outputs() == undisturbed
