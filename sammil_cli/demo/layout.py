@@ -19,7 +19,8 @@ GlandKind = Literal["normal", "inflamed", "reactive", "solid"]
 
 CELL_PX = 8
 LESION_SHARE = (0.02, 0.09)  # of the tissue; the promise to the reader is 1-10 %, at difficulty 0
-# What difficulty 1 takes from or adds to a slide, relative to what it is at 0; chosen by measuring (docs, CHANGELOG).
+# What difficulty 1 takes from or adds to a slide, relative to what it is at 0. Measured on 60 slides of 1600-2600 px,
+# 5 folds, 40 epochs: out-of-fold AUC of mean / abmil / sam-mil 0.61 / 0.93 / 0.84 at 0.3, 0.53 / 0.81 / 0.69 at 0.5.
 LESION_LOSS, GRADE_LOSS, INFILTRATION_GAIN, GIANT_GAIN = 0.4, 0.1, 0.25, 3.0
 
 

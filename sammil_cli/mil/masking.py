@@ -12,7 +12,7 @@ from sammil_cli.mil.groups import Groups
 STRATEGIES = ("none", "random", "non-group", "sam-guided")
 RATIO_FUNCTIONS = ("constant", "linear", "sigmoid")
 
-_HAIR = 1e-6  # 0.3 * 10 is 2.9999… in floating point: a hair is added so that whole numbers stay whole
+_HAIR = 1e-6  # 0.29 * 100 is 28.9999… in floating point: a hair is added so that whole numbers stay whole
 
 
 def mask_ratios(area: Tensor, *, target: float, function: str, slope: float, center: float) -> Tensor:
@@ -22,7 +22,7 @@ def mask_ratios(area: Tensor, *, target: float, function: str, slope: float, cen
     constant: R = 1. linear: R = A / max A; the paper names both (Table 4) and defines neither.
 
     Args:
-        area: (z,) areas of the groups in pixels of the paper's canvas, all > 0.
+        area: (z,) areas of the groups in pixels of the paper's canvas; 0 where a group has no patch.
 
     Returns:
         (z,) ratios between 0 and `target`, float64.
@@ -91,6 +91,7 @@ def keep_instances(
     if strategy == "non-group":
         keep[:patches] = keep_random(patches, target, generator, device)
     elif strategy == "sam-guided":
-        ratio = mask_ratios(groups.area, target=target, function=function, slope=slope, center=center)
+        area = groups.area.masked_fill(groups.size == 0, 0)  # a region without patches is no measure for `linear`
+        ratio = mask_ratios(area, target=target, function=function, slope=slope, center=center)
         keep[:patches] = keep_in_groups(groups, ratio, generator)
     return keep

@@ -96,7 +96,7 @@ def run(project: Project, settings: TrainSettings, options: RunOptions) -> list[
     jobs = _jobs(project, cohort, folds, spec, encoder, settings, options, bags, store)
     open_jobs = [job for job in jobs if not _collect(store, job, project)]
     if len(open_jobs) < len(jobs):
-        console.say(f"train: {len(jobs) - len(open_jobs)} folds were trained before with the same input")
+        console.say(f"train: {len(jobs) - len(open_jobs)} of {len(jobs)} folds trained before with the same input")
     if open_jobs:
         _train_all(open_jobs, options, settings.epochs, store, project)
     facts = [read_facts(project.models / job.fold.name) for job in jobs]

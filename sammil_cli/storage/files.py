@@ -17,21 +17,16 @@ SCHEMA_VERSION = 1
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yields a temporary sibling of `path` that replaces it when the block ends without an error.
-
-    Args:
-        durable: wait for the disk. Without it a power cut, but no kill, can leave a damaged file.
-    """
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary sibling of `path` that replaces it when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        if durable:
-            with temporary.open("rb+") as stream:
-                os.fsync(stream.fileno())
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:

@@ -36,12 +36,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     facts = json.dumps({"best_epoch": checkpoint.best_epoch, "history": checkpoint.history})
     # Clones: a tensor that shares its memory with another is refused.
     content = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
-    with atomic_path(path, durable=False) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(save(content, metadata={"facts": facts}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """What `write_checkpoint` wrote; None where there is none, or where a power cut left it damaged."""
+    """What `write_checkpoint` wrote; None where there is none, or where it is damaged."""
     if not path.exists():
         return None
     try:

@@ -229,6 +229,38 @@ def test_an_unknown_option_is_refused_and_the_known_ones_are_named(name: str) ->
 
 
 @every_model
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_features_of_half_precision_are_read_as_numbers_of_single_precision(name: str, stored: torch.dtype) -> None:
+    bag = make_bag()
+    half = dataclasses.replace(bag, features=bag.features.to(stored), group_features=bag.group_features.to(stored))
+    wide = dataclasses.replace(half, features=half.features.float(), group_features=half.group_features.float())
+    model = build(name, dropout=0.0)
+    assert torch.allclose(total_loss(model, half), total_loss(model, wide), rtol=1e-5)
+    model.eval()
+    assert torch.allclose(model(half).logits, model(wide).logits, atol=1e-5)
+
+
+@every_model
+def test_products_in_bfloat16_can_be_learned_from(name: str) -> None:
+    model, bag = build(name, dropout=0.0), make_bag()
+    exact = total_loss(model, bag).item()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = total_loss(model, bag)
+    rough.backward()
+    assert rough.item() == pytest.approx(exact, rel=0.05)
+    assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@every_model
+def test_a_bag_can_be_learned_from_after_it_was_predicted_and_the_other_way_round(name: str) -> None:
+    model, bag = build(name), make_bag()
+    first = predict(model, lambda _: bag, ["a"])
+    total_loss(model.train(), bag).backward()
+    assert (predict(model, lambda _: bag, ["a"]) == first).all()
+    total_loss(model.train(), bag).backward()
+
+
+@every_model
 def test_three_classes_can_be_learned_and_predicted(name: str) -> None:
     model, bag = build(name, classes=3), make_bag()
     losses = [total_loss(model, bag, label).item() for label in range(3)]

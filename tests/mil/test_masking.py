@@ -124,15 +124,15 @@ def test_regions_of_equal_area_are_masked_together_when_grouped_by_area() -> Non
     assert len(kept_of_first) > 1  # the four that go come from either
 
 
-@pytest.mark.parametrize("count", [10, 100, 1000, 20_000])
-@pytest.mark.parametrize("ratio", [0.9, 0.3, 0.7])
-def test_whole_numbers_of_masked_instances_stay_whole(count: int, ratio: float) -> None:
-    keep = keep_random(count, ratio, seeded(), CPU)
-    assert int((~keep).sum()) == round(count * ratio)
+@pytest.mark.parametrize(
+    ("count", "ratio", "masked"),
+    [(10, 0.9, 9), (1000, 0.9, 900), (20_000, 0.7, 14_000), (100, 0.29, 29), (100, 0.57, 57), (1000, 0.001, 1)],
+)
+def test_whole_numbers_of_masked_instances_stay_whole(count: int, ratio: float, masked: int) -> None:
+    assert int((~keep_random(count, ratio, seeded(), CPU)).sum()) == masked  # 0.29 * 100 is 28.999… for a computer
     groups = grouped(torch.full((count,), NONE), [])
-    assert int((~keep_in_groups(groups, torch.tensor([ratio], dtype=torch.float64), seeded())).sum()) == round(
-        count * ratio
-    )
+    keep = keep_in_groups(groups, torch.tensor([ratio], dtype=torch.float64), seeded())
+    assert int((~keep).sum()) == masked
 
 
 def test_a_fraction_of_an_instance_is_not_masked() -> None:
@@ -284,3 +284,19 @@ def test_no_strategy_makes_the_host_wait(strategy: str) -> None:
     with OpWatch() as watch:
         mask(strategy, groups)
     assert not watch.waits
+
+
+def test_a_region_without_patches_is_no_measure_for_the_linear_ratio() -> None:
+    regions = torch.tensor([0] * 10 + [1] * 10)
+    huge_and_empty = make_groups(regions, torch.zeros(0, dtype=torch.int64), torch.tensor([50.0, 100.0, 1e6]), "region")
+    keep = keep_instances(
+        "sam-guided",
+        huge_and_empty,
+        group_features=False,
+        target=0.8,
+        function="linear",
+        slope=5e-4,
+        center=5000.0,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert [int(keep[:10].sum()), int(keep[10:].sum())] == [6, 2]  # 10 - floor(10 * 0.4), 10 - floor(10 * 0.8)

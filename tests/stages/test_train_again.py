@@ -144,7 +144,7 @@ def test_a_second_run_trains_nothing_and_changes_nothing(project: Path, sammil: 
     trained.clear()
     second = say(sammil, "train")
     assert trained == []
-    assert "3 folds were trained before" in second
+    assert "3 of 3 folds trained before" in second
     assert outputs() == before
 
 
@@ -191,6 +191,22 @@ def test_another_number_of_folds_and_back_finds_the_old_ones(project: Path, samm
     trained.clear()
     say(sammil, "train")
     assert trained == []
+    assert outputs() == before
+
+
+def test_parts_that_are_given_are_the_same_fold_whatever_draws_folds_otherwise(
+    project: Path, sammil: Sammil, trained: list[str]
+) -> None:
+    labels = Path("data/labels.csv")
+    header, *rows = labels.read_text(encoding="utf-8").split()
+    roles = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+    given = [f"{row},{role}" for row, role in zip(rows, roles, strict=True)]
+    labels.write_text("\n".join([f"{header},split", *given, ""]), encoding="utf-8")
+    say(sammil, "train")
+    assert trained == ["repeat_0_fold_0"]
+    before = outputs()
+    say(sammil, "train", "-S", "folds=5", "-S", "val_fraction=0.4")
+    assert len(trained) == 1
     assert outputs() == before
 
 
@@ -369,7 +385,7 @@ def test_ctrl_c_ends_at_once_with_130_and_keeps_what_was_finished(
     assert len(saved) == 1
     assert finished.read_bytes() == undisturbed["runs/models/repeat_0_fold_0/model.json"]
     assert list(Path(".sammil/store/train").glob(".work-*")) == []
-    assert "1 folds were trained before" in say(sammil, "train")
+    assert "folds trained before" in say(sammil, "train")
     assert trained == ["repeat_0_fold_1"]
     assert epochs_run == [*range(saved[0], LONG["epochs"])]
     assert outputs() == undisturbed

@@ -447,7 +447,7 @@ def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
         region_area=torch.randint(1, 60_000, (regions,), generator=generator).float(),
     )
     model = build("sam-mil", **changes)
-    bag.groups("region")  # once for a bag
+    bag.groups(model.spec.grouping)  # once for a bag
     ops, waits = [], []
     for slides in (2, 6):
         with OpWatch() as watch:
@@ -457,15 +457,16 @@ def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
     return ops[1] - ops[0], (waits[1] - waits[0]) / 4
 
 
-@pytest.mark.parametrize("changes", [{}, {"consistency_form": "eq12"}, {"mask_strategy": "random"}], ids=str)
-def test_a_step_makes_the_host_wait_three_times_at_most_and_runs_as_much_for_any_number_of_regions(
+@pytest.mark.parametrize(
+    "changes", [{}, {"consistency_form": "eq12"}, {"mask_strategy": "random"}, {"grouping": "area"}], ids=str
+)
+def test_a_step_never_makes_the_host_wait_and_runs_as_much_for_any_number_of_regions(
     changes: dict[str, object],
 ) -> None:
     few, waits_few = per_step(20, **changes)
     some, waits_some = per_step(200, **changes)
     many, waits_many = per_step(1000, **changes)
-    assert waits_few == waits_some == waits_many
-    assert waits_few <= 3
+    assert (waits_few, waits_some, waits_many) == (0, 0, 0)  # the published step waits 104 and 557 times
     assert few == some == many
     assert few["_fused_adam_"] == 4
     assert few["threshold_backward"] >= 3 * 4  # the pooling's own backward pass is among what was seen
