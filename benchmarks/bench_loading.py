@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import torch
 
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_bag, write_bag
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_instances, write_bag
 from sammil_cli.regions.membership import Membership
 from sammil_cli.training.bags import BagFolder, to_tensors
 
@@ -65,8 +65,8 @@ def mapped_npy(stem: Path) -> torch.Tensor:
 
 
 def bag_file(stem: Path) -> torch.Tensor:
-    """What training does first: the whole bag with regions, attributes and checks."""
-    return to_tensors(read_bag(stem.with_suffix(".h5")), "cpu").features
+    """What training does first: features, regions and checks."""
+    return to_tensors(read_instances(stem.with_suffix(".h5")), "cpu").features
 
 
 def kept_bag(stem: Path) -> torch.Tensor:

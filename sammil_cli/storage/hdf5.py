@@ -46,10 +46,13 @@ def write_hdf5(
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
 
 
-def read_hdf5(path: Path, kind: str, *, arrays: bool = True, mapped: bool = False) -> tuple[Arrays, dict[str, Any]]:
-    """Reads all arrays (none if not asked for) and all attributes (`provenance` decoded).
+def read_hdf5(
+    path: Path, kind: str, *, arrays: bool | tuple[str, ...] = True, attributes: bool = True, mapped: bool = False
+) -> tuple[Arrays, dict[str, Any]]:
+    """Reads arrays and attributes (`provenance` decoded).
 
     Args:
+        arrays: all, none, or those of these names. attributes: all, or kind and schema only.
         mapped: maps the arrays that lie in the file as one run of bytes, instead of reading them. A mapped array costs
             no memory of its own and holds the file open. Writing to it does not change the file. It stays as it was
             when the file is replaced or deleted, as `write_hdf5` and DVC do; shortening the file in place breaks it.
@@ -59,28 +62,33 @@ def read_hdf5(path: Path, kind: str, *, arrays: bool = True, mapped: bool = Fals
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            attributes = _read_attributes(file) if h5py.h5a.exists(file.id, b"kind") else {}
-            if attributes.get("kind") != kind:
-                found = attributes.get("kind", "not written by sammil")
+            ours = h5py.h5a.exists(file.id, b"kind")
+            facts = _read_attributes(file, None if attributes else (b"kind", b"schema")) if ours else {}
+            if facts.get("kind") != kind:
+                found = facts.get("kind", "not written by sammil")
                 raise InputError(
                     f"{path} is no {kind} file ({found})",
                     remedy="older tools' files come in through: sammil convert-legacy",
                 )
-            if attributes["schema"] > SCHEMA_VERSION:
+            if facts["schema"] > SCHEMA_VERSION:
                 raise InputError(f"{path} was written by a newer sammil", remedy="upgrade sammil")
-            content = _read_arrays(file, _map(file) if mapped else None) if arrays else {}
-        attributes["provenance"] = json.loads(attributes["provenance"])
+            names = arrays if isinstance(arrays, tuple) else tuple(file) if arrays else ()
+            content = _read_arrays(file, names, _map(file) if mapped else None)
+        if attributes:
+            facts["provenance"] = json.loads(facts["provenance"])
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's ways to say that a file is damaged
         raise InputError(f"{path} cannot be read: {error}", remedy="delete it and run the stage again") from None
-    return content, attributes
+    return content, facts
 
 
-def _read_attributes(file: h5py.File) -> dict[str, Any]:
-    """What `write_hdf5` stored; a mapped bag is open in a millisecond, and `file.attrs` would be half of it."""
-    names: list[bytes] = []
-    h5py.h5a.iterate(file.id, names.append)
+def _read_attributes(file: h5py.File, names: tuple[bytes, ...] | None) -> dict[str, Any]:
+    """What `write_hdf5` stored; a mapped bag is open in half a millisecond, and `file.attrs` would take as much."""
+    if names is None:
+        found: list[bytes] = []
+        h5py.h5a.iterate(file.id, found.append)
+        names = tuple(found)
     attributes = {}
     for name in names:
         stored = h5py.h5a.open(file.id, name)
@@ -91,10 +99,10 @@ def _read_attributes(file: h5py.File) -> dict[str, Any]:
     return attributes
 
 
-def _read_arrays(file: h5py.File, whole: mmap.mmap | None) -> Arrays:
-    """All arrays; those that `whole` can give are parts of it."""
+def _read_arrays(file: h5py.File, names: tuple[str, ...], whole: mmap.mmap | None) -> Arrays:
+    """Arrays by name; those that `whole` can give are parts of it."""
     content: Arrays = {}
-    for name in file:
+    for name in names:
         part = None if whole is None else _part(whole, h5py.h5d.open(file.id, name.encode()), name)
         content[name] = file[name][()] if part is None else part
     return content

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, read_bag, read_encoder
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, Instances, read_bag, read_encoder, read_instances
 from sammil_cli.mil.contract import Bag
 
 _SHARE_OF_MEMORY = 0.4  # of a GPU's; the rest is for the training step
@@ -44,7 +44,7 @@ class BagFolder:
         if slide_id in self._kept:
             return self._kept[slide_id]
         with torch.inference_mode(False):  # a bag that is first met in prediction may be trained on later
-            bag = to_tensors(self.read(slide_id), self._device)
+            bag = to_tensors(read_instances(self.paths[slide_id]), self._device)
         if len(self._kept) < self._most_kept:
             self._kept[slide_id] = bag
         return bag
@@ -72,7 +72,7 @@ class BagFolder:
         return facts[slide_ids[0]]
 
 
-def to_tensors(bag: FeatureBag, device: str) -> Bag:
+def to_tensors(bag: Instances, device: str) -> Bag:
     """A bag as tensors on a device.
 
     Features keep their precision when it is float16 or float32, and become float32 when it is another. On the CPU they
