@@ -120,8 +120,10 @@ class TrainSettings(StageSettings):
     mask_ratio_function: Literal["constant", "linear", "sigmoid"] = _field(
         "sigmoid", "constant | linear | sigmoid (eq. 7)"
     )
-    sigmoid_slope: float = _field(5e-4, "a of eq. 7, per canvas pixel", gt=0)
-    sigmoid_center: float = _field(5000.0, "area with half of the ratio, canvas pixels; b = -slope * center", ge=0)
+    sigmoid_slope: float = _field(5e-4, "a of eq. 7, per pixel of the paper's canvas", gt=0)
+    sigmoid_center: float = _field(
+        5000.0, "area with half of the ratio, pixels of the paper's canvas; b = -slope * center", ge=0
+    )
     grouping: Literal["region", "area"] = _field(
         "region", "what a group is, for masks and consistency: region (by id) | area (equal areas are one, as released)"
     )

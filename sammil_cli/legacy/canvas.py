@@ -25,7 +25,7 @@ def common_canvas(documents: list[Document], slide_mpp: float | None) -> tuple[C
     if len({document.downsample for document in documents}) > 1:
         notes.append(
             f"the {len(documents)} documents have different downsamples; masks are brought to one canvas at "
-            f"{downsample} by nearest neighbour, and areas count its pixels, which matters to the mask ratio"
+            f"{downsample} by nearest neighbour; eq. 7 keeps the areas of SAM's records"
         )
     if downsample > finest:
         notes.append(f"a canvas for all documents at downsample {finest}, the finest, would be too large")
@@ -60,7 +60,7 @@ def _placed(document: Document, low: tuple[int, int], downsample: float) -> tupl
 def build_regions(slide_id: str, documents: list[Document], canvas: Canvas) -> RegionMap:
     """Packs the masks of all documents, in their order; empty masks are left out.
 
-    Areas are those of SAM's records, in canvas pixels: eq. 7 was tuned on them, and shrunken masks have lost theirs.
+    Areas are those of SAM's records, in canvas pixels: shrunken masks have lost theirs.
     """
     runs: list[NDArray[np.uint32]] = []
     boxes: list[tuple[int, int, int, int]] = []

@@ -21,6 +21,9 @@ VERBS = [
     "train",
     "evaluate",
     "visualize",
+    "ablate",
+    "predict",
+    "export",
     "init",
     "demo",
 ]
