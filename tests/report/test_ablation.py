@@ -1,0 +1,69 @@
+"""The ablation tables: what each variant sets, and numbers that can be checked by hand."""
+
+import numpy as np
+import pytest
+
+from sammil_cli.config import TrainSettings
+from sammil_cli.report.ablation import ABLATIONS, VARIANTS, as_markdown, make_table, variants_of
+from sammil_cli.report.metrics import Predictions
+
+
+def judged(scores: list[float], labels: list[int]) -> Predictions:
+    """Two folds of slides, each its own patient; positive from 0.5 on."""
+    count, values = len(scores), np.array(scores)
+    names = tuple(f"s{i}" for i in range(count))
+    return Predictions(
+        slides=names,
+        patients=names,
+        repeat=np.zeros(count, np.int64),
+        fold=np.arange(count) * 2 // count,
+        labels=np.array(labels),
+        predicted=(values >= 0.5).astype(np.int64),
+        probabilities=np.stack([1 - values, values], axis=1),
+    )
+
+
+LABELS = [0, 0, 1, 1, 0, 0, 1, 1]
+PERFECT = judged([0.1, 0.2, 0.8, 0.9, 0.1, 0.2, 0.8, 0.9], LABELS)
+POOR = judged([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.2, 0.8], LABELS)  # AUC 0.5 in each fold: 2 of 4 pairs in order
+
+
+def test_every_variant_is_one_that_settings_accept() -> None:
+    for overrides in VARIANTS.values():
+        TrainSettings(**{**TrainSettings().model_dump(), **overrides})
+
+
+def test_the_tables_end_with_the_papers_choice_and_name_known_variants() -> None:
+    assert {ABLATIONS[name].rows[-1][0] for name in ("2", "6")} == {"full"}
+    assert {ABLATIONS[name].rows[-1][0] for name in ("3", "4")} == {"instance"}
+    assert set(variants_of(list(ABLATIONS))) == set(VARIANTS)
+
+
+def test_masking_is_studied_without_the_terms_of_the_bag_level() -> None:
+    for name in ("baseline", "no-mask", "random", "non-group", "instance", "constant", "linear"):
+        assert (VARIANTS[name]["pseudo_bag_weight"], VARIANTS[name]["consistency_weight"]) == (0, 0)
+
+
+def test_a_table_gives_folds_pooled_value_and_the_difference_to_its_last_row() -> None:
+    table = make_table("6", {"baseline": POOR, "no-consistency": PERFECT, "full": PERFECT}, level=0.9, draws=200)
+    header, baseline, same, last = table.header, *table.rows
+    assert header[-2:] == ("AUC pooled [90%]", "AUC minus last row")
+    assert baseline[1:4] == ("50.0 ± 0.0", "50.0 ± 0.0", "50.0 ± 0.0")
+    assert last[1:5] == ("100.0 ± 0.0", "100.0 ± 0.0", "100.0 ± 0.0", "100.0 [100.0, 100.0]")
+    assert baseline[5].startswith("-50.0 [-")
+    assert same[5] == "+0.0 [+0.0, +0.0]"
+    assert last[5] == "–"
+
+
+def test_markdown_has_a_row_per_variant_and_the_note() -> None:
+    table = make_table("6", {"baseline": POOR, "no-consistency": POOR, "full": PERFECT}, level=0.95, draws=100)
+    lines = as_markdown([table]).splitlines()
+    assert lines[0] == "## Consistency (Table 6)"
+    assert sum(line.startswith("|") for line in lines) == 5
+    assert "does not tell the two apart" in lines[-1]
+
+
+@pytest.mark.parametrize("name", list(ABLATIONS))
+def test_every_table_can_be_made(name: str) -> None:
+    found = {variant: PERFECT for variant, _ in ABLATIONS[name].rows}
+    assert len(make_table(name, found, level=0.95, draws=100).rows) == len(ABLATIONS[name].rows)
