@@ -129,7 +129,7 @@ def _result(fold: Fold, known: Known, probabilities: NDArray[np.float64], thresh
 
 
 def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
-    """The baselines on the very same folds; the threshold of `mean-pool` is chosen as the model's is."""
+    """The baselines on the very same folds; `mean-pool` chooses on validation, as the model does."""
     folds, bags, known = [result.fold for result in judged.results], judged.bags, judged.known
     classes = judged.facts[0].classes
     count = len(classes)
@@ -141,7 +141,7 @@ def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
         features = {
             role: np.stack([means[slide] for slide in getattr(fold, role)]) for role in ("train", "val", "test")
         }
-        judge = baselines.fit_mean_pool(features["train"], train, count)
+        judge = baselines.fit_mean_pool(features["train"], train, features["val"], val, count)
         threshold = metrics.validation_threshold(val, judge(features["val"])[:, 1]) if count == 2 else None
         found[baselines.MEAN_POOL].append(_result(fold, known, judge(features["test"]), threshold))
         commonest = int(baselines.class_shares(train, count).argmax())

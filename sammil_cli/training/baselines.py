@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sammil_cli.features.bag import FeatureBag
 
 Values = NDArray[np.float64]
+Labels = NDArray[np.int64]
 
 MAJORITY, MEAN_POOL = "majority", "mean-pool"
 _MOST_STEPS = 10_000
+_STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C, from much to little regularisation
 
 
 def class_shares(labels: NDArray[np.int64], classes: int) -> Values:
@@ -26,11 +29,16 @@ def mean_features(read: Callable[[str], FeatureBag], slides: Iterable[str]) -> d
     return {slide: read(slide).features.mean(axis=0, dtype=np.float64) for slide in slides}
 
 
-def fit_mean_pool(features: Values, labels: NDArray[np.int64], classes: int) -> Callable[[Values], Values]:
-    """Logistic regression (L2, C = 1, classes not weighted) on standardised mean features.
+def fit_mean_pool(
+    features: Values, labels: Labels, val_features: Values, val_labels: Labels, classes: int
+) -> Callable[[Values], Values]:
+    """Logistic regression (L2, classes not weighted) on standardised mean features.
+
+    How much it is held back is chosen on the validation part, as the model's epoch is: a baseline that is left to
+    overfit would flatter every model beside it.
 
     Args:
-        features: (t, d) of training slides. labels: (t,).
+        features: (t, d) of training slides. labels: (t,). val_features, val_labels: of validation slides.
         classes: C; a class without a training slide gets probability 0.
 
     Returns:
@@ -40,12 +48,18 @@ def fit_mean_pool(features: Values, labels: NDArray[np.int64], classes: int) -> 
     if len(known) < 2:
         shares = class_shares(labels, classes)
         return lambda others: np.tile(shares, (len(others), 1))
-    fitted = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, solver="lbfgs", max_iter=_MOST_STEPS))
-    fitted.fit(features, labels)
 
-    def predict(others: Values) -> Values:
-        probabilities = np.zeros((len(others), classes))
-        probabilities[:, known] = fitted.predict_proba(others)
-        return probabilities
+    def fit(strength: float) -> Callable[[Values], Values]:
+        fitted = make_pipeline(StandardScaler(), LogisticRegression(C=strength, solver="lbfgs", max_iter=_MOST_STEPS))
+        fitted.fit(features, labels)
 
-    return predict
+        def predict(others: Values) -> Values:
+            probabilities = np.zeros((len(others), classes))
+            probabilities[:, known] = fitted.predict_proba(others)
+            return probabilities
+
+        return predict
+
+    candidates = [fit(strength) for strength in _STRENGTHS]
+    losses = [log_loss(val_labels, judge(val_features), labels=np.arange(classes)) for judge in candidates]
+    return candidates[int(np.argmin(losses))]

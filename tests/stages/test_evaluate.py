@@ -260,19 +260,19 @@ def test_the_baselines_are_trained_and_judged_on_the_same_folds(
 
 def test_the_mean_pool_baseline_never_sees_test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
-    seen: list[set[bytes]] = []
+    seen: list[tuple[set[bytes], set[bytes]]] = []
     fit = evaluate.baselines.fit_mean_pool
 
-    def spy(features: np.ndarray, labels: np.ndarray, classes: int) -> Any:
-        seen.append({row.tobytes() for row in features})
-        return fit(features, labels, classes)
+    def spy(features: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels: np.ndarray, classes: int) -> Any:
+        seen.append(({row.tobytes() for row in features}, {row.tobytes() for row in val}))
+        return fit(features, labels, val, val_labels, classes)
 
     monkeypatch.setattr(evaluate.baselines, "fit_mean_pool", spy)
     study.run()
     bags = evaluate.BagFolder(study.project.bags, "cpu")
     for fold, features in zip(study.folds, seen, strict=True):
-        means = evaluate.baselines.mean_features(bags.read, fold.train)
-        assert features == {row.tobytes() for row in means.values()}
+        parts = [evaluate.baselines.mean_features(bags.read, part).values() for part in (fold.train, fold.val)]
+        assert features == tuple({row.tobytes() for row in part} for part in parts)
 
 
 def test_a_test_threshold_is_never_worse_than_the_reported_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
