@@ -14,7 +14,9 @@ OnlyOption = Annotated[
     str | None, typer.Option(help="Only these slides: ids separated by commas, or a process list (its failures).")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes. [default: cores, or 1 on a GPU]")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes. [default: cores, or 1 on a GPU; folds: one for each GPU]")
+]
 FailOverOption = Annotated[
     str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")
 ]

@@ -27,7 +27,7 @@ def choose_device(text: str) -> str:
 
 
 def devices(device: str) -> list[str]:
-    """The devices that a run may share its work among: `cuda` is every GPU, `cuda:1` that one."""
+    """The devices that folds are shared out among: `cuda` is every GPU, `cuda:1` that one."""
     if device != "cuda":
         return [device]
     import torch
@@ -36,8 +36,8 @@ def devices(device: str) -> list[str]:
 
 
 def choose_workers(workers: int | None, device: str) -> int:
-    """Processes: as many as asked for; else one for each GPU, or all cores (16 at most) on a CPU."""
-    return workers or (len(devices(device)) if device.startswith("cuda") else min(16, os.cpu_count() or 1))
+    """Processes: as many as asked for; else one on a GPU, all cores (16 at most) on a CPU."""
+    return workers or (1 if device.startswith("cuda") else min(16, os.cpu_count() or 1))
 
 
 def read_share(text: str) -> float:

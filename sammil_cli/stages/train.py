@@ -179,10 +179,11 @@ def labelled_bags(cohort: Cohort, bags: BagFolder) -> Cohort:
 def _train_all(jobs: list[FoldJob], options: RunOptions, epochs: int, store: ResultStore, project: Project) -> None:
     """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once."""
     folders = {job.key: store.workspace() for job in jobs}
+    workers = max(options.workers, len({job.device for job in jobs}))  # at least one process for each device
     try:
         with (
             console.progress(len(jobs) * epochs, "train") as bar,
-            process_pool(min(options.workers, len(jobs))) as pool,
+            process_pool(min(workers, len(jobs))) as pool,
         ):
             job_of: dict[Future[None], FoldJob] = {
                 pool.schedule(train_one, args=[replace(job, folder=folders[job.key])]): job for job in jobs

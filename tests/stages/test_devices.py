@@ -1,0 +1,63 @@
+"""Which devices a run takes, and how many processes."""
+
+import contextlib
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+import torch
+from encoded_project import make_project
+
+from sammil_cli.config import TrainSettings
+from sammil_cli.errors import InputError, MissingError
+from sammil_cli.stages import train
+from sammil_cli.stages.project import Project, RunOptions
+from sammil_cli.stages.run import choose_device, choose_workers, devices
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+
+
+def test_folds_go_to_every_gpu_one_process_each(
+    three_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose_device("auto") == "cuda"
+    assert devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
+    monkeypatch.chdir(make_project(tmp_path / "project", {}))
+    asked: list[int] = []
+    places: list[str] = []
+
+    class Pool:
+        def schedule(self, work: object, args: list[train.FoldJob]) -> Future[None]:
+            places.append(args[0].device)
+            future: Future[None] = Future()
+            future.set_exception(LookupError("there is no such GPU here"))
+            return future
+
+    def pool(workers: int) -> contextlib.nullcontext[Pool]:
+        asked.append(workers)
+        return contextlib.nullcontext(Pool())
+
+    monkeypatch.setattr(train, "process_pool", pool)
+    with pytest.raises(LookupError):
+        train.run(Project(), TrainSettings(folds=4), RunOptions(device="cuda", workers=1))
+    assert asked == [3]
+    assert places == ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]
+
+
+def test_a_named_gpu_is_the_only_one(three_gpus: None) -> None:
+    assert choose_device("cuda:2") == "cuda:2"
+    assert devices("cuda:2") == ["cuda:2"]
+    assert choose_workers(None, "cuda:2") == 1
+    with pytest.raises(MissingError, match=r"sees 3 GPU\(s\)"):
+        choose_device("cuda:3")
+
+
+def test_what_is_asked_for_wins(three_gpus: None) -> None:
+    assert choose_workers(5, "cuda") == 5
+    assert devices("cpu") == ["cpu"]
+    with pytest.raises(InputError, match="unknown"):
+        choose_device("tpu")
