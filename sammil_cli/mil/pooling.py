@@ -101,7 +101,7 @@ class _Pool(torch.autograd.Function):
             d_e = torch.mm(d_t, w1).addmm_(a.to(kind), d_bags)
             d_h = _gate(d_e, e, 0)  # e > 0 exactly where the relu was open and dropout kept the value
             d_embed = _add(d_embed, d_h.T, x, exact)
-            d_embed_bias = _plus(d_embed_bias, d_h.sum(dim=0, dtype=exact))
+            d_embed_bias = _plus(d_embed_bias, d_h.sum(dim=0).to(exact))
             d_hidden = _add(d_hidden, d_t.T, e, exact)
             d_score = _plus(d_score, torch.mv(t.T.to(exact), d_scores))
         if d_embed is None or d_embed_bias is None or d_hidden is None or d_score is None:
