@@ -1,0 +1,164 @@
+"""Interrupted trainings: a stop in any way, then a fresh start with the same checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from toy_cohort import BEST, CHANCE, GOOD, TRAIN, VAL, Scripted, build, recipe, toy_bag
+
+from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.training.checkpoint import read_checkpoint
+from sammil_cli.training.loop import Recipe, Trained, train_fold
+
+RESUMED = [
+    ("sam-mil", {}, {}),
+    ("sam-mil", {"sammil_mode": "released"}, {"class_weights": "balanced"}),
+    ("sam-mil", {}, {"precision": "bfloat16"}),
+    ("abmil", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
+    ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
+]
+
+
+class Stopped(Exception):
+    """Stands in for a kill."""
+
+
+def train_with(
+    checkpoint: Path | None,
+    name: str,
+    changes: dict[str, object],
+    plan: Recipe,
+    *,
+    weights: int = 0,
+    stop_at: int | None = None,
+    stop_at_slide: int | None = None,
+) -> tuple[Trained, list[dict[str, float]], MILModel]:
+    """Trains a fresh model; stops after the epoch `stop_at`, or on loading so many bags."""
+    logs: list[dict[str, float]] = []
+    loaded = [0]
+
+    def log(epoch: int, figures: dict[str, float]) -> None:
+        assert epoch == len(logs)
+        logs.append(figures)
+        if epoch == stop_at:
+            raise Stopped
+
+    def load(slide: str) -> Bag:
+        loaded[0] += 1
+        if loaded[0] == stop_at_slide:
+            raise Stopped
+        return toy_bag(slide)
+
+    model = build(name, seed=weights, **changes)
+    return train_fold(model, load, TRAIN, VAL, plan, seed=1, log=log, checkpoint=checkpoint), logs, model
+
+
+def assert_same(
+    one: tuple[Trained, list[dict[str, float]], MILModel], other: tuple[Trained, list[dict[str, float]], MILModel]
+) -> None:
+    """Bit by bit: history, chosen epoch, its weights, all probabilities and the weights of the last epoch."""
+    assert one[1] == other[1]
+    assert (one[0].epoch, one[0].val_auc, one[0].val_loss) == (other[0].epoch, other[0].val_auc, other[0].val_loss)
+    assert one[0].state.keys() == other[0].state.keys()
+    assert all(torch.equal(one[0].state[name], other[0].state[name]) for name in one[0].state)
+    assert (one[0].val_probabilities == other[0].val_probabilities).all()
+    assert one[0].every_epoch.shape == other[0].every_epoch.shape == (len(one[1]), len(VAL), 2)
+    assert (one[0].every_epoch == other[0].every_epoch).all()
+    last = other[2].state_dict()
+    assert all(torch.equal(tensor, last[name]) for name, tensor in one[2].state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "changes", "how"), RESUMED, ids=str)
+def test_an_interrupted_training_ends_with_the_same_bits(
+    tmp_path: Path, name: str, changes: dict[str, object], how: dict[str, object]
+) -> None:
+    plan = recipe(7, **how)
+    undisturbed = train_with(None, name, changes, plan)
+    assert undisturbed[0].epoch > 0
+    file = tmp_path / "fold.safetensors"
+    with pytest.raises(Stopped):
+        train_with(file, name, changes, plan, stop_at=3)  # epoch 3 was not yet saved
+    saved = read_checkpoint(file)
+    assert saved is not None
+    assert saved.history == undisturbed[1][:3]
+    torch.manual_seed(999)
+    # Other weights and another state of torch's generator: all must come from the checkpoint.
+    assert_same(train_with(file, name, changes, plan, weights=77), undisturbed)
+
+
+def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
+    plan, file = recipe(6), tmp_path / "fold.safetensors"
+    undisturbed = train_with(None, "sam-mil", {}, plan)
+    for slide in (4, 20, 37, 16 + 13, 3):  # an epoch loads 16 bags: 10 to train on, 6 of validation
+        with pytest.raises(Stopped):
+            train_with(file, "sam-mil", {}, plan, weights=slide if file.exists() else 0, stop_at_slide=slide)
+    saved = read_checkpoint(file)
+    assert saved is not None
+    assert len(saved.history) == 0 + 1 + 2 + 1 + 0
+    assert_same(train_with(file, "sam-mil", {}, plan, weights=5), undisturbed)
+
+
+def test_a_training_without_interruption_is_the_same_with_and_without_a_checkpoint(tmp_path: Path) -> None:
+    plan = recipe(4)
+    assert_same(
+        train_with(tmp_path / "a.safetensors", "abmil", {}, plan),
+        train_with(None, "abmil", {}, plan),
+    )
+
+
+def test_a_finished_training_is_read_and_not_repeated(tmp_path: Path) -> None:
+    plan, file = recipe(4), tmp_path / "fold.safetensors"
+    first = train_with(file, "sam-mil", {}, plan)
+    assert_same(train_with(file, "sam-mil", {}, plan, weights=8, stop_at_slide=1), first)
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 4])
+def test_early_stopping_comes_at_the_same_epoch_after_an_interruption(tmp_path: Path, stop_at: int) -> None:
+    script = [CHANCE, GOOD, CHANCE, CHANCE, CHANCE, BEST]
+    plan, file = recipe(6, patience=3), tmp_path / "fold.safetensors"
+    for stop in (stop_at, None):
+        logs: list[int] = []
+
+        def log(epoch: int, figures: dict[str, float], stop: int | None = stop, logs: list[int] = logs) -> None:
+            logs.append(epoch)
+            if epoch == stop:
+                raise Stopped
+
+        model = Scripted(script)
+        try:
+            trained = train_fold(model, toy_bag, TRAIN, VAL, plan, seed=1, log=log, checkpoint=file)
+        except Stopped:
+            continue
+    assert logs == [0, 1, 2, 3, 4]
+    assert (trained.epoch, trained.val_auc) == (1, pytest.approx(8 / 9))
+    assert trained.val_probabilities[:, 1].tolist() == pytest.approx(GOOD)
+
+
+def _truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _other_tensors(file: Path) -> None:
+    save_file({"weight": torch.ones(3)}, file)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _truncate,
+        _other_tensors,
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_text("no tensors at all", encoding="utf-8"),
+        lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    ],
+    ids=["half", "other", "empty", "text", "zeros"],
+)
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    plan, file = recipe(3), tmp_path / "fold.safetensors"
+    undisturbed = train_with(None, "abmil", {}, plan)
+    with pytest.raises(Stopped):
+        train_with(file, "abmil", {}, plan, stop_at=2)
+    damage(file)
+    assert_same(train_with(file, "abmil", {}, plan), undisturbed)
