@@ -29,15 +29,6 @@ class Estimate:
     high: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairedTest:
-    """DeLong's test of two AUCs on the same slides: `difference` = second - first, two-sided `p` that it is 0."""
-
-    difference: float
-    z: float
-    p: float
-
-
 def bootstrap(rows: Predictions, *, level: float, draws: int) -> dict[str, Estimate]:
     """Each metric of the pooled out-of-fold predictions with its percentile interval.
 
@@ -92,8 +83,7 @@ def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
     """
     if not 0 < labels.sum() < len(labels):
         return Estimate(math.nan, math.nan, math.nan)
-    auc, covariance = _delong(labels, scores[None])
-    value, variance = float(auc[0]), float(covariance[0, 0])
+    value, variance = _delong(labels, scores)
     if not variance > 0 or not 0 < value < 1:
         return Estimate(value, math.nan, math.nan)
     centre = math.log(value / (1 - value))
@@ -102,35 +92,15 @@ def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
     return Estimate(value, low, high)
 
 
-def delong_test(labels: Labels, first: Values, second: Values) -> PairedTest:
-    """Whether two scores (s,) of the same slides differ in AUC; slides count as independent.
-
-    p is 1 where the scores rank alike, NaN where a class has fewer than two slides.
-    """
-    if not 0 < labels.sum() < len(labels):
-        return PairedTest(difference=math.nan, z=math.nan, p=math.nan)
-    auc, covariance = _delong(labels, np.stack([first, second]))
-    difference = float(auc[1] - auc[0])
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if difference == 0 and not variance > 1e-18:
-        return PairedTest(difference=0.0, z=0.0, p=1.0)
-    if not variance > 1e-18:
-        return PairedTest(difference=difference, z=math.nan, p=math.nan)
-    z = difference / math.sqrt(variance)
-    return PairedTest(difference=difference, z=z, p=math.erfc(abs(z) / math.sqrt(2)))
-
-
-def _delong(labels: Labels, scores: Values) -> tuple[Values, Values]:
-    """AUCs (k,) of scores (k, s) and their covariance (k, k), from midranks as Sun and Xu 2014 compute them."""
-    positive, negative = scores[:, labels == 1], scores[:, labels == 0]
-    m, n = positive.shape[1], negative.shape[1]
-    together = rankdata(np.hstack([positive, negative]), axis=1)
-    of_positive = (together[:, :m] - rankdata(positive, axis=1)) / n  # V10: share of negatives below each positive
-    of_negative = 1 - (together[:, m:] - rankdata(negative, axis=1)) / m  # V01: share of positives above each negative
-    if min(m, n) < 2:
-        return of_positive.mean(axis=1), np.full((len(scores), len(scores)), np.nan)
-    covariance = np.atleast_2d(np.cov(of_positive)) / m + np.atleast_2d(np.cov(of_negative)) / n
-    return of_positive.mean(axis=1), covariance
+def _delong(labels: Labels, scores: Values) -> tuple[float, float]:
+    """AUC of scores (s,) and its variance, from midranks as Sun and Xu 2014 compute them."""
+    positive, negative = scores[labels == 1], scores[labels == 0]
+    m, n = len(positive), len(negative)
+    together = rankdata(np.concatenate([positive, negative]))
+    of_positive = (together[:m] - rankdata(positive)) / n  # V10: share of negatives below each positive
+    of_negative = 1 - (together[m:] - rankdata(negative)) / m  # V01: share of positives above each negative
+    variance = of_positive.var(ddof=1) / m + of_negative.var(ddof=1) / n if min(m, n) > 1 else math.nan
+    return float(of_positive.mean()), float(variance)
 
 
 def _statistic(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:

@@ -9,14 +9,6 @@ from sammil_cli.training.cohort import Cohort, read_labels
 from sammil_cli.training.splits import Fold, draw_folds
 
 
-@pytest.fixture
-def labels(real_data: Path) -> Path:
-    folder = real_data / "legacy" / "sam-mil" / "dataset_csv"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is missing")
-    return folder
-
-
 def draw(cohort: Cohort, name: str, protocol: str) -> list[Fold]:
     """As `sammil train` draws with a preset's settings."""
     settings = check({**preset(name), "protocol": protocol}, name)
@@ -31,8 +23,8 @@ def draw(cohort: Cohort, name: str, protocol: str) -> list[Fold]:
     )
 
 
-def test_the_folds_of_camelyon16_are_the_published_ones(labels: Path) -> None:
-    folds = draw(read_labels(labels / "label_c16.csv"), "camelyon16", "paper")
+def test_the_folds_of_camelyon16_are_the_published_ones(published_labels: Path) -> None:
+    folds = draw(read_labels(published_labels / "label_c16.csv"), "camelyon16", "paper")
     assert [(len(fold.train), len(fold.test)) for fold in folds] == [(265, 133), (265, 133), (266, 132)] * 3
     assert [fold.test[:3] for fold in folds if fold.fold == 0] == [
         ("normal_070", "test_038", "test_043"),
@@ -42,15 +34,15 @@ def test_the_folds_of_camelyon16_are_the_published_ones(labels: Path) -> None:
     assert all(fold.val == fold.test for fold in folds)
 
 
-def test_the_folds_of_tcga_are_the_published_ones(labels: Path) -> None:
-    folds = draw(read_labels(labels / "label_tcga_nsclc.csv", ["LUAD", "LUSC"]), "tcga-nsclc", "paper")
+def test_the_folds_of_tcga_are_the_published_ones(published_labels: Path) -> None:
+    folds = draw(read_labels(published_labels / "label_tcga_nsclc.csv", ["LUAD", "LUSC"]), "tcga-nsclc", "paper")
     assert [len(fold.test) for fold in folds] == [192, 191, 191, 191, 191]
     assert folds[0].test[:3] == ("TCGA-97-A4M3", "TCGA-86-8056", "TCGA-55-7576")
 
 
 @pytest.mark.parametrize(("name", "table"), [("camelyon16", "label_c16.csv"), ("tcga-nsclc", "label_tcga_nsclc.csv")])
-def test_the_honest_protocol_keeps_the_published_test_parts(labels: Path, name: str, table: str) -> None:
-    cohort = read_labels(labels / table)
+def test_the_honest_protocol_keeps_the_published_test_parts(published_labels: Path, name: str, table: str) -> None:
+    cohort = read_labels(published_labels / table)
     label = {member.slide_id: member.label for member in cohort.members}
     for honest, paper in zip(draw(cohort, name, "honest"), draw(cohort, name, "paper"), strict=True):
         assert honest.test == paper.test
@@ -62,8 +54,8 @@ def test_the_honest_protocol_keeps_the_published_test_parts(labels: Path, name: 
         assert share[0] == pytest.approx(share[1], abs=0.01)  # stratified
 
 
-def test_missing_slides_do_not_move_the_others_to_other_folds(labels: Path) -> None:
-    whole = read_labels(labels / "label_c16.csv")
+def test_missing_slides_do_not_move_the_others_to_other_folds(published_labels: Path) -> None:
+    whole = read_labels(published_labels / "label_c16.csv")
     some = whole.only({member.slide_id for member in whole.members[::5]})
     for fold, smaller in zip(draw(whole, "camelyon16", "paper"), draw(some, "camelyon16", "paper"), strict=True):
         kept = {member.slide_id for member in some.members}

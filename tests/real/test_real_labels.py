@@ -10,14 +10,6 @@ from sammil_cli.training.splits import draw_folds, read_folds, write_folds
 
 
 @pytest.fixture
-def sam_mil(real_data: Path) -> Path:
-    folder = real_data / "legacy" / "sam-mil" / "dataset_csv"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is missing")
-    return folder
-
-
-@pytest.fixture
 def clam(real_data: Path) -> Path:
     folder = real_data / "legacy" / "clam" / "splits_and_labels"
     if not folder.is_dir():
@@ -29,8 +21,8 @@ def tally(cohort: Cohort) -> dict[str, int]:
     return dict(Counter(cohort.classes[member.label] for member in cohort.members))
 
 
-def test_the_camelyon16_labels_of_sam_mil_are_read_without_a_header(sam_mil: Path) -> None:
-    cohort = read_labels(sam_mil / "label_c16.csv")
+def test_the_camelyon16_labels_of_sam_mil_are_read_without_a_header(published_labels: Path) -> None:
+    cohort = read_labels(published_labels / "label_c16.csv")
     assert cohort.classes == ("0", "1")
     assert tally(cohort) == {"0": 239, "1": 159}  # METHODS §1
     assert [(m.slide_id, m.label) for m in cohort.members[:3]] == [
@@ -40,20 +32,20 @@ def test_the_camelyon16_labels_of_sam_mil_are_read_without_a_header(sam_mil: Pat
     ]
 
 
-def test_the_tcga_labels_of_sam_mil_are_read_without_a_header(sam_mil: Path) -> None:
-    cohort = read_labels(sam_mil / "label_tcga_nsclc.csv", ["LUAD", "LUSC"])
+def test_the_tcga_labels_of_sam_mil_are_read_without_a_header(published_labels: Path) -> None:
+    cohort = read_labels(published_labels / "label_tcga_nsclc.csv", ["LUAD", "LUSC"])
     assert tally(cohort) == {"LUAD": 478, "LUSC": 478}  # METHODS §1
     assert cohort.classes == ("LUAD", "LUSC")
     assert cohort.members[0].slide_id == "TCGA-62-A46R"
 
 
-def test_the_tcga_labels_of_sam_mil_find_the_slides_of_their_patients(sam_mil: Path, real_data: Path) -> None:
+def test_the_tcga_labels_of_sam_mil_find_the_slides_of_their_patients(published_labels: Path, real_data: Path) -> None:
     bags = real_data / "mil" / "tcga_regions" / "lung"
     if not bags.is_dir():
         pytest.skip(f"{bags} is missing")
     slides = {path.stem for path in bags.glob("TCGA-*.pt")}
     assert len(slides) > 900
-    cohort = read_labels(sam_mil / "label_tcga_nsclc.csv", slides=slides)
+    cohort = read_labels(published_labels / "label_tcga_nsclc.csv", slides=slides)
     assert len(cohort.patients) == 956
     published = {patient.patient_id: patient.label for patient in cohort.patients}
     # In the names of TCGA the patient is the first twelve characters.
@@ -66,8 +58,8 @@ def test_the_tcga_labels_of_sam_mil_find_the_slides_of_their_patients(sam_mil: P
         assert sum(len(part) for part in parts) == len(set.union(*parts))  # no patient straddles
 
 
-def test_folds_of_camelyon16_have_the_published_sizes(sam_mil: Path, tmp_path: Path) -> None:
-    cohort = read_labels(sam_mil / "label_c16.csv")
+def test_folds_of_camelyon16_have_the_published_sizes(published_labels: Path, tmp_path: Path) -> None:
+    cohort = read_labels(published_labels / "label_c16.csv")
     folds = draw_folds(cohort, folds=3, repeats=3, val_fraction=0.2, seed=2021)
     assert len(folds) == 9
     for repeat in range(3):

@@ -17,14 +17,13 @@ from sklearn.metrics import (
 
 from sammil_cli.errors import InputError
 from sammil_cli.report import intervals
-from sammil_cli.report.intervals import Estimate, bootstrap, delong, delong_test, paired_difference
+from sammil_cli.report.intervals import Estimate, bootstrap, delong, paired_difference
 from sammil_cli.report.metrics import Predictions
 
 # Positives score 0.8 and 0.4, negatives 0.6, 0.3, 0.1: each positive beats 3/3 and 2/3 of the negatives, each
 # negative is beaten by 1/2, 1 and 1 of the positives. AUC 5/6; variance (1/18) / 2 + (1/12) / 3 = 1/18.
 LABELS = np.array([1, 1, 0, 0, 0])
 FIRST = np.array([0.8, 0.4, 0.6, 0.3, 0.1])
-SECOND = np.array([0.9, 0.2, 0.5, 0.3, 0.1])  # 1 and 1/3; 1/2, 1/2 and 1: AUC 2/3, variance of the difference 1/18
 
 
 def cohort(
@@ -89,22 +88,9 @@ def test_without_a_variance_there_is_no_interval(labels: list[int], scores: list
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_has_no_auc_and_no_test(label: int) -> None:
+def test_one_class_has_no_auc(label: int) -> None:
     labels, scores = np.full(4, label), np.arange(4.0)
     assert math.isnan(delong(labels, scores, level=0.95).value)
-    assert math.isnan(delong_test(labels, scores, scores[::-1]).p)
-
-
-def test_the_paired_test_by_hand() -> None:
-    found = delong_test(LABELS, FIRST, SECOND)
-    assert found.difference == pytest.approx(-1 / 6)
-    assert found.z == pytest.approx(-math.sqrt(0.5))
-    assert found.p == pytest.approx(2 * norm.sf(math.sqrt(0.5)))
-
-
-def test_scores_that_rank_alike_do_not_differ() -> None:
-    found = delong_test(LABELS, FIRST, FIRST**3)
-    assert (found.difference, found.p) == (0.0, 1.0)
 
 
 def test_the_order_of_the_slides_does_not_matter() -> None:
