@@ -12,6 +12,7 @@ PROPOSERS = "sammil_cli.regions.proposers"
 ENCODERS = "sammil_cli.features.encoders"
 MODELS = "sammil_cli.mil.models"
 FORMATS = "sammil_cli.slides.formats"
+EXECUTORS = "sammil_cli.stages.executors"
 
 
 def names(folder: str) -> list[str]:

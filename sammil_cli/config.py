@@ -33,9 +33,15 @@ def _field(default: Any, text: str, **limits: Any) -> Any:
 
 
 class Tolerance(StageSettings):
-    """What every per-slide stage knows."""
+    """What every per-slide stage knows; none of it changes a result."""
 
     fail_over: float = _field(0.0, "exit with 1 when a larger share of slides than this could not be done", ge=0, le=1)
+    slide_minutes: float | None = _field(
+        120.0, "a slide that takes longer is stopped and reported; null = no limit", gt=0
+    )
+    slide_memory_gib: float | None = _field(
+        None, "a slide whose process grows larger is stopped and reported; null = no limit", gt=0
+    )
 
 
 class CohortSettings(StageSettings):
@@ -53,16 +59,24 @@ class CohortSettings(StageSettings):
 class SegmentSettings(Tolerance):
     """Where tissue is."""
 
-    segmenter: str = _field("saturation", "saturation (fixed threshold) | otsu (per slide)")
+    segmenter: str = _field(
+        "saturation", "saturation (fixed threshold) | otsu (per slide) | od (optical density: faint and IHC stains)"
+    )
     tissue_mpp: float = _field(8.0, "µm per pixel of the thumbnail that is segmented", gt=0)
     tissue_threshold: int = _field(
         8, "saturation 0-255 from which on a pixel is tissue (saturation only)", ge=0, le=255
     )
+    tissue_od_threshold: float = _field(0.06, "optical density from which on a pixel is tissue (od only)", gt=0, le=3)
+    tissue_without_pen: bool = _field(True, "pen marks are no tissue")
+    tissue_without_borders: bool = _field(True, "black borders and bars of the scan are no tissue")
     tissue_median_um: float = _field(60.0, "width of the median filter, µm", ge=0)
     tissue_close_um: float = _field(30.0, "gaps up to this width are closed, µm", ge=0)
     tissue_min_area_um2: float = _field(250_000.0, "smaller pieces of tissue are dropped, µm²", ge=0)
     tissue_min_hole_um2: float = _field(60_000.0, "smaller holes are filled, µm²", ge=0)
     tissue_max_holes: int = _field(8, "most holes kept in a piece, the largest ones", ge=0)
+    artefact_mpp: float | None = _field(
+        None, "µm per pixel at which artefacts are scored; null = the thumbnail's, which costs no further reading", gt=0
+    )
 
 
 class PatchSettings(Tolerance):
@@ -70,7 +84,16 @@ class PatchSettings(Tolerance):
 
     patch_px: int = _field(512, "patch side in pixels", ge=32, le=8192)
     patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, the paper", gt=0)
+    patch_overlap: float = _field(0.0, "share of a patch's side that its neighbour covers, too", ge=0, lt=1)
     patch_min_tissue: float = _field(0.25, "smallest share of tissue in a patch", ge=0, le=1)
+    patch_max_blank: float = _field(1.0, "patches with a larger share of blank glass are dropped; 1 = none", ge=0, le=1)
+    patch_max_pen: float = _field(1.0, "patches with a larger share of pen are dropped; 1 = none", ge=0, le=1)
+    patch_max_dark: float = _field(
+        1.0, "patches with a larger share of black (folds, dirt) are dropped; 1 = none", ge=0, le=1
+    )
+    patch_max_blur: float = _field(
+        1.0, "patches that are more blurred than this (0 sharp, 1 flat) are dropped; 1 = none", ge=0, le=1
+    )
 
 
 class SamSettings(Tolerance):

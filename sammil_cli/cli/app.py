@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sammil_cli import __version__
-from sammil_cli.cli import models, projects, slides
+from sammil_cli.cli import check, inspect, legacy, models, projects, slides, status
 from sammil_cli.errors import SammilError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (slides, models, projects):
+for part in (inspect, check, slides, models, legacy, status, projects):
     app.registered_commands += part.app.registered_commands
 
 INTERRUPTED = 130

@@ -132,16 +132,3 @@ def predict(
     verdicts = stage.run(models, bags, out, run_options(device, None, only))
     if as_json:
         console.print_json([asdict(verdict) for verdict in verdicts])
-
-
-@app.command()
-def export(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a model, such as runs/models/repeat_0_fold_0.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file, written.")],
-) -> None:
-    """Write a trained model's weights under the names of the published code."""
-    from sammil_cli import console
-    from sammil_cli.stages import export as stage
-
-    console.set_up()
-    stage.run(bundle, out)

@@ -20,6 +20,18 @@ WorkersOption = Annotated[
 FailOverOption = Annotated[
     str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")
 ]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(envvar="SAMMIL_EXECUTOR", help="local (processes on this machine) | dask (a cluster)."),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(envvar="SAMMIL_SCHEDULER", metavar="ADDRESS", help="dask: the scheduler, such as tcp://node1:8786."),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(envvar="SAMMIL_CLUSTER", metavar="KIND", help="dask: start workers through slurm, pbs, sge, lsf, …"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 SlidesOption = Annotated[Path, typer.Option(help="Folder of slides.")]
@@ -37,13 +49,30 @@ def read_settings(params: Path | None, assignments: list[str] | None, stage: str
     return settings.model_copy(update=given) if given else settings
 
 
-def run_options(device: str, workers: int | None, only: str | None, download: bool = False) -> Any:
+def run_options(
+    device: str,
+    workers: int | None,
+    only: str | None,
+    download: bool = False,
+    *,
+    executor: str = "local",
+    scheduler: str | None = None,
+    cluster: str | None = None,
+) -> Any:
     """How to run, from what was asked for: see `stages.project.RunOptions`."""
     from sammil_cli.stages.project import RunOptions, read_only
     from sammil_cli.stages.run import choose_device, choose_workers
 
     chosen = choose_device(device)
-    return RunOptions(device=chosen, workers=choose_workers(workers, chosen), only=read_only(only), download=download)
+    return RunOptions(
+        device=chosen,
+        workers=choose_workers(workers, chosen),
+        only=read_only(only),
+        download=download,
+        executor=executor,
+        scheduler=scheduler,
+        cluster=cluster,
+    )
 
 
 def share(text: str | None) -> float | None:

@@ -7,7 +7,8 @@ from sammil_cli import console
 from sammil_cli.features.bag import write_bag
 from sammil_cli.legacy.sam_mil import Layout, convert_slide, find_layout
 from sammil_cli.slides.files import read_mpp_overrides
-from sammil_cli.stages.per_slide import Row, Task, run_tasks
+from sammil_cli.stages.executor import Limits
+from sammil_cli.stages.per_slide import Plan, Row, Task, run_plan
 from sammil_cli.stages.project import RunOptions, check_only
 from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import sha256_file, write_text
@@ -49,7 +50,8 @@ def run(
         for slide in layout.slide_ids
         if options.only is None or slide in options.only
     ]
-    rows = run_tasks("convert-legacy", tasks, work, out, process_list, options)
+    plan = Plan(step="convert-legacy", tasks=tasks, work=work, out=out, process_list=process_list)
+    rows = run_plan(plan, options, Limits())
     for note in (*layout.notes, *(f"{slide}: {reason}" for slide, reason in layout.left_out.items())):
         console.say(note)
     return rows
@@ -68,11 +70,12 @@ def work(
     mpp: float | None,
     patch_px_level0: int | None,
     min_share: float,
-) -> None:
+) -> list[str]:
     """Converts one slide into `folder`."""
     converted = convert_slide(layout, slide, slide_mpp=mpp, patch_px_level0=patch_px_level0, min_share=min_share)
     write_bag(folder / f"{slide}.h5", converted.bag, {**record, "notes": converted.notes})
     write_text(folder / f"{slide}.txt", "".join(f"{note}\n" for note in converted.notes))
+    return list(converted.notes)
 
 
 __all__ = ["find_layout", "run"]

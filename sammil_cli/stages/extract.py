@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sammil_cli import choices
-from sammil_cli.config import ExtractSettings
+from sammil_cli.config import ExtractSettings, Tolerance
 from sammil_cli.console import download_progress
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, mean_group_features, write_bag
@@ -18,7 +18,7 @@ from sammil_cli.patches.images import batches
 from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.membership import find_members, smallest_region
 from sammil_cli.slides.files import identify, open_slide
-from sammil_cli.stages.per_slide import Row, Task, refusal, run_tasks
+from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, refusal, run_plan
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version
@@ -26,11 +26,16 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.weights import download
 
 CODE = ("storage", "slides", "patches", "regions", "features", "stages/extract.py")
-_LOCAL = ("fail_over", "encoder_weights", "batch_size")  # do not change the features
+_LOCAL = ("encoder_weights", "batch_size")  # do not change the features
 
 
 def run(project: Project, settings: ExtractSettings, options: RunOptions) -> list[Row]:
-    """Encodes the patches of every slide that has patches and regions; returns the process list.
+    """Encodes the patches of every slide with patches and regions; returns the process list; raises as `plan`."""
+    return run_plan(plan(project, settings, options), options, limits_of(settings))
+
+
+def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Plan:
+    """What there is to do.
 
     Raises:
         MissingError: the encoder's weights are not here; nothing has been done then.
@@ -45,7 +50,7 @@ def run(project: Project, settings: ExtractSettings, options: RunOptions) -> lis
         "input_px": settings.encoder_input_px,
     }
     encoder: Encoder = module.build(**build)  # fails here, before any work, when something is missing
-    facts = {key: value for key, value in settings.model_dump().items() if key not in _LOCAL}
+    facts = settings.model_dump(exclude={*_LOCAL, *Tolerance.model_fields})
     shared = {"settings": facts, "weights": encoder.weights_sha256, "code": code_version(*CODE)}
     patches = files_of(project.patches, ".h5", "patch", options.only)
     pairs, gone = with_slides(patches, project.slides)
@@ -75,7 +80,7 @@ def run(project: Project, settings: ExtractSettings, options: RunOptions) -> lis
     ]
     refused = [*gone, *(refusal(slide_id, lack) for slide_id in regionless)]
     out, listing = project.bags, project.process_lists / "extract.csv"
-    return run_tasks("extract", tasks, work, out, listing, options, refused=refused)
+    return Plan(step="extract", tasks=tasks, work=work, out=out, process_list=listing, refused=refused)
 
 
 @lru_cache(maxsize=1)
@@ -100,7 +105,7 @@ def work(
     dtype: str,
     min_share: float,
     threads: int,
-) -> None:
+) -> list[str]:
     """Writes one slide's bag into `folder`."""
     grid, regions = read_patches(patches), read_regions(regions_path)
     encoder = _encoder(name, build, threads)
@@ -131,3 +136,4 @@ def work(
         ),
     )
     write_bag(folder / f"{path.stem}.h5", bag, record)
+    return []

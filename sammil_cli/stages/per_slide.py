@@ -1,21 +1,18 @@
-"""The machinery of all per-slide stages: isolated processes, the result store, the process list."""
+"""The machinery of all per-slide stages: what a run is to do, the result store, the process list."""
 
-import importlib
 import logging
 import shutil
-import time
-import traceback
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pebble import ProcessExpired
-
 from sammil_cli import console
-from sammil_cli.errors import SammilError, SlideError
-from sammil_cli.stages.processes import process_pool
+from sammil_cli.config import Tolerance
+from sammil_cli.errors import SlideError
+from sammil_cli.stages.executor import Answer, Call, Limits, open_executor
 from sammil_cli.stages.project import RunOptions
 from sammil_cli.storage.files import digest, provenance, read_csv, write_csv
 from sammil_cli.storage.store import ResultStore, find_store
@@ -23,9 +20,10 @@ from sammil_cli.storage.store import ResultStore, find_store
 log = logging.getLogger(__name__)
 
 _MOST_SHOWN = 30
-HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds")
-# How a slide's worker is called: where to write, what to record, and what the stage gave the task.
-Work = Callable[..., None]
+HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds", "notes")
+# How a slide's worker is called: where to write, what to record, and what the stage gave the task. It returns notes:
+# short remarks on this slide, such as QC flags, for the process list.
+Work = Callable[..., Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +45,40 @@ class Row:
     message: str = ""
     remedy: str = ""
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
         """Whether the result is there."""
         return self.status in ("done", "reused")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a stage would do: its tasks, and the rows of slides that were found impossible before any work.
+
+    `work(folder, provenance, *arguments)` writes the slide's files into an empty folder and returns its notes.
+    """
+
+    step: str
+    tasks: Sequence[Task]
+    work: Work
+    out: Path
+    process_list: Path
+    refused: Sequence[Row] = ()
+
+    def key(self, task: Task) -> str:
+        """The content key of a task's result."""
+        return digest({"step": self.step, "slide_id": task.slide_id, **task.recipe})
+
+
+def limits_of(settings: Tolerance) -> Limits:
+    """The limits of one slide that the settings give."""
+    memory = settings.slide_memory_gib
+    return Limits(
+        seconds=None if settings.slide_minutes is None else 60 * settings.slide_minutes,
+        memory_bytes=None if memory is None else int(memory * 2**30),
+    )
 
 
 def refusal(slide_id: str, error: SlideError, seconds: float = 0.0) -> Row:
@@ -67,51 +94,38 @@ def refusal(slide_id: str, error: SlideError, seconds: float = 0.0) -> Row:
     )
 
 
-def run_tasks(
-    step: str,
-    tasks: Sequence[Task],
-    work: Work,
-    out: Path,
-    process_list: Path,
-    options: RunOptions,
-    *,
-    refused: Sequence[Row] = (),
-) -> list[Row]:
+def run_plan(plan: Plan, options: RunOptions, limits: Limits) -> list[Row]:
     """Does the tasks whose result is not in the store, copies all results to `out` and writes the process list.
 
-    `work(folder, provenance, *arguments)` writes the slide's files into an empty folder. It runs in a process of its
-    own: an exception or a crash costs that slide only. Files of slides that are no longer there are removed from
-    `out`, unless `options.only` restricts the run.
-
-    Args:
-        refused: rows of slides that were found impossible before.
+    Each slide's work runs in a process of its own: an exception, a crash or a hang costs that slide only. Files of
+    slides that are no longer there are removed from `out`, unless `options.only` restricts the run.
 
     Raises:
         KeyboardInterrupt: after everything finished was kept and listed.
     """
-    store = ResultStore(find_store(Path.cwd()) / step)
-    rows = {row.slide_id: row for row in refused}
-    others = _other_rows(process_list, options.only)
-    keys = {task.slide_id: digest({"step": step, "slide_id": task.slide_id, **task.recipe}) for task in tasks}
+    store = ResultStore(find_store(Path.cwd()) / plan.step)
+    rows = {row.slide_id: row for row in plan.refused}
+    others = _other_rows(plan.process_list, options.only)
     open_tasks = []
-    for task in tasks:
-        if store.fetch(keys[task.slide_id], out):
-            rows[task.slide_id] = Row(slide_id=task.slide_id, status="reused")
+    for task in plan.tasks:
+        notes = store.fetch(plan.key(task), plan.out)
+        if notes is not None:
+            rows[task.slide_id] = Row(slide_id=task.slide_id, status="reused", notes=tuple(notes))
         else:
             open_tasks.append(task)
     try:
-        with console.progress(len(tasks) + len(refused), step) as bar:
+        with console.progress(len(plan.tasks) + len(plan.refused), plan.step) as bar:
             for slide_id in rows:
                 bar.advance(slide_id)
-            for row in _compute(step, open_tasks, work, out, store, keys, options.workers):
+            for row in _compute(plan, open_tasks, store, options, limits):
                 rows[row.slide_id] = row
                 bar.advance(row.slide_id)
                 if not row.done:
                     log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
     finally:
         listed = [rows[slide_id] for slide_id in sorted(rows)]
-        write_csv(process_list, HEADER, sorted([*others, *(_cells(row) for row in listed)]))
-    _remove_stale(out, {row.slide_id for row in listed if row.done}, options.only)
+        write_csv(plan.process_list, HEADER, sorted([*others, *(_cells(row) for row in listed)]))
+    _remove_stale(plan.out, {row.slide_id for row in listed if row.done}, options.only)
     return listed
 
 
@@ -119,85 +133,56 @@ def _other_rows(process_list: Path, only: frozenset[str] | None) -> list[tuple[s
     """The rows that a restricted run leaves as they are."""
     if only is None or not process_list.exists():
         return []
-    rows = read_csv(process_list, HEADER)
-    return [tuple(row[name] for name in HEADER) for row in rows if row["slide_id"] not in only]
+    rows = read_csv(process_list, ("slide_id",))
+    return [tuple(row.get(name, "") for name in HEADER) for row in rows if row["slide_id"] not in only]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    return (row.slide_id, row.status, row.code, row.message, row.remedy, f"{row.seconds:.2f}")
+    return (row.slide_id, row.status, row.code, row.message, row.remedy, f"{row.seconds:.2f}", "; ".join(row.notes))
 
 
 def _compute(
-    step: str,
-    tasks: Sequence[Task],
-    work: Work,
-    out: Path,
-    store: ResultStore,
-    keys: dict[str, str],
-    workers: int,
+    plan: Plan, tasks: Sequence[Task], store: ResultStore, options: RunOptions, limits: Limits
 ) -> Iterator[Row]:
     """Yields a row for each task as it ends."""
     if not tasks:
         return
-    target = (work.__module__, work.__name__)
-    pending: dict[Future[float], tuple[Task, Path]] = {}
+    by_id = {task.slide_id: task for task in tasks}
+    folders: dict[str, Path] = {}
+
+    def calls() -> Iterator[Call]:
+        for task in tasks:
+            folders[task.slide_id] = store.workspace()
+            record = provenance(plan.step, task.recipe)
+            target = (plan.work.__module__, plan.work.__name__)
+            arguments = (target, folders[task.slide_id], record, task.arguments)
+            yield Call(slide_id=task.slide_id, function=(__name__, "in_workspace"), arguments=arguments)
+
     try:
-        with process_pool(min(workers, len(tasks))) as pool:
-            for task in tasks:
-                folder = store.workspace()
-                record = provenance(step, task.recipe)
-                pending[pool.schedule(_attempt, args=[target, folder, record, task.arguments])] = (task, folder)
-            for future in as_completed(pending):
-                task, folder = pending[future]
-                row = _outcome(task, future)
-                if row.done:
-                    store.put(keys[task.slide_id], folder)
-                    store.fetch(keys[task.slide_id], out)
-                yield row
+        with open_executor(options, limits) as executor:
+            for answer in executor.answers(calls()):
+                yield _keep(plan, by_id[answer.slide_id], answer, store)
     finally:
-        for _, folder in pending.values():
+        for folder in folders.values():
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _attempt(target: tuple[str, str], folder: Path, record: dict[str, Any], arguments: tuple[Any, ...]) -> float:
-    """Runs in the worker process; returns the seconds it took."""
-    start = time.perf_counter()
-    importlib.import_module("openslide")  # before torch, see slides/formats/openslide.py
-    work = getattr(importlib.import_module(target[0]), target[1])
-    try:
-        work(folder, record, *arguments)
-    except SlideError:
-        raise
-    except SammilError as error:  # a damaged file of an earlier stage, say: this slide's trouble only
-        raise SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False) from error
-    except MemoryError as error:
-        raise SlideError(
-            "E_MEMORY", "not enough memory", remedy="lower batch_size or --workers", set_aside=False
-        ) from error
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise SlideError(
-            "E_BUG",
-            f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})",
-            remedy="please report this line with the slide's format",
-            set_aside=False,
-        ) from error
-    return time.perf_counter() - start
+def in_workspace(
+    target: tuple[str, str], folder: Path, record: dict[str, Any], arguments: tuple[Any, ...]
+) -> tuple[Path, list[str]]:
+    """Runs in the worker: does the work in a fresh folder below `folder`, which a second attempt does not share."""
+    fresh = Path(tempfile.mkdtemp(dir=folder))
+    work: Work = getattr(import_module(target[0]), target[1])
+    return fresh, list(work(fresh, record, *arguments))
 
 
-def _outcome(task: Task, future: Future[float]) -> Row:
-    try:
-        return Row(slide_id=task.slide_id, status="done", seconds=future.result())
-    except SlideError as error:
-        return refusal(task.slide_id, error)
-    except ProcessExpired as error:
-        crash = SlideError(
-            "E_CRASH",
-            f"the process ended without a word (exit code {error.exitcode}): the reader crashed or memory ran out",
-            remedy="run it alone: --only " + task.slide_id + " --workers 1; if it stays, copy the slide again",
-            set_aside=False,
-        )
-        return refusal(task.slide_id, crash)
+def _keep(plan: Plan, task: Task, answer: Answer, store: ResultStore) -> Row:
+    if answer.error is not None:
+        return refusal(task.slide_id, answer.error, answer.seconds)
+    folder, notes = answer.value
+    store.put(plan.key(task), folder, notes)
+    store.fetch(plan.key(task), plan.out)
+    return Row(slide_id=task.slide_id, status="done", seconds=answer.seconds, notes=tuple(notes))
 
 
 def _remove_stale(out: Path, done: set[str], only: frozenset[str] | None) -> None:

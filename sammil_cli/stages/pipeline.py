@@ -29,9 +29,14 @@ FILES: dict[str, StageFiles] = {
         command="demo", module="cohort", deps=(), outs=("data/slides", "data/labels.csv", "data/lesions")
     ),
     "segment": StageFiles(
-        command="segment", module="segment", deps=("data/slides", "data/slides.csv"), outs=("artifacts/tissue",)
+        command="segment",
+        module="segment",
+        deps=("data/slides", "data/slides.csv", "data/edits"),
+        outs=("artifacts/tissue",),
     ),
-    "patch": StageFiles(command="patch", module="patch", deps=("artifacts/tissue",), outs=("artifacts/patches",)),
+    "patch": StageFiles(
+        command="patch", module="patch", deps=("artifacts/tissue", "data/rois"), outs=("artifacts/patches",)
+    ),
     "sam": StageFiles(
         command="sam", module="sam", deps=("data/slides", "artifacts/tissue"), outs=("artifacts/regions",)
     ),

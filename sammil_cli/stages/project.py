@@ -15,6 +15,8 @@ class Project:
     slides_table: Path = Path("data/slides.csv")
     labels: Path = Path("data/labels.csv")
     lesions: Path = Path("data/lesions")
+    edits: Path = Path("data/edits")
+    rois: Path = Path("data/rois")
     tissue: Path = Path("artifacts/tissue")
     patches: Path = Path("artifacts/patches")
     regions: Path = Path("artifacts/regions")
@@ -32,12 +34,18 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How to run: on which device, with how many processes, on which slides (None = all)."""
+    """How to run: on which device, with how many processes, on which slides (None = all), where.
+
+    `executor` is a file of `stages/executors/`; `scheduler` (an address) and `cluster` (a kind) are for dask.
+    """
 
     device: str = "cpu"
     workers: int = 1
     only: frozenset[str] | None = None
     download: bool = False
+    executor: str = "local"
+    scheduler: str | None = None
+    cluster: str | None = None
 
 
 def read_only(text: str | None) -> frozenset[str] | None:

@@ -10,7 +10,7 @@ from sammil_cli.console import download_progress
 from sammil_cli.regions.file import write_overlay, write_region_polygons, write_regions
 from sammil_cli.regions.propose import Proposer, propose_regions
 from sammil_cli.slides.files import identify, open_slide
-from sammil_cli.stages.per_slide import Row, Task, run_tasks
+from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, run_plan
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version
@@ -22,7 +22,12 @@ CODE = ("storage", "slides", "tissue", "regions", "stages/sam.py")
 
 
 def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Row]:
-    """Proposes regions on every slide that has a tissue mask; returns the process list.
+    """Proposes regions on every slide that has a tissue mask; returns the process list; raises what `plan` raises."""
+    return run_plan(plan(project, settings, options), options, limits_of(settings))
+
+
+def plan(project: Project, settings: SamSettings, options: RunOptions) -> Plan:
+    """What there is to do.
 
     Raises:
         MissingError: the proposer's weights are not here; nothing has been done then.
@@ -51,7 +56,7 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Ro
         for tissue, slide in pairs
     ]
     out, listing = project.regions, project.process_lists / "sam.csv"
-    return run_tasks("sam", tasks, work, out, listing, options, refused=gone)
+    return Plan(step="sam", tasks=tasks, work=work, out=out, process_list=listing, refused=gone)
 
 
 @lru_cache(maxsize=1)
@@ -70,7 +75,7 @@ def work(
     settings: tuple[tuple[str, Any], ...],
     canvas_px: int,
     device: str,
-) -> None:
+) -> list[str]:
     """Writes one slide's regions, their polygons and their overlay into `folder`."""
     tissue = read_tissue(tissue_path)
     with open_slide(path, tissue.slide_mpp) as slide:
@@ -78,3 +83,4 @@ def work(
     write_regions(folder / f"{path.stem}.h5", regions, record)
     write_region_polygons(folder / f"{path.stem}.geojson", regions, tissue.bounds_px[:2], record)
     write_overlay(folder / f"{path.stem}.png", image, regions)
+    return []

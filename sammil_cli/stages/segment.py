@@ -6,7 +6,7 @@ from typing import Any
 from sammil_cli import choices, console
 from sammil_cli.config import SegmentSettings
 from sammil_cli.slides.files import find_slides, identify, open_slide, read_mpp_overrides
-from sammil_cli.stages.per_slide import Row, Task, run_tasks
+from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, run_plan
 from sammil_cli.stages.project import Project, RunOptions, check_only
 from sammil_cli.storage.code import code_version
 from sammil_cli.tissue.file import write_overlay, write_tissue
@@ -17,6 +17,13 @@ CODE = ("storage", "slides", "tissue", "stages/segment.py")
 
 def run(project: Project, settings: SegmentSettings, options: RunOptions) -> list[Row]:
     """Finds tissue on every slide of the slide folder; returns the process list."""
+    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    _report_ignored(find_slides(project.slides).ignored)
+    return rows
+
+
+def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Plan:
+    """What there is to do."""
     choices.load(choices.SEGMENTERS, settings.segmenter)
     spec = TissueSpec(
         segmenter=settings.segmenter,
@@ -41,9 +48,8 @@ def run(project: Project, settings: SegmentSettings, options: RunOptions) -> lis
         for slide_id, path in found.paths.items()
         if options.only is None or slide_id in options.only
     ]
-    rows = run_tasks("segment", tasks, work, project.tissue, project.process_lists / "segment.csv", options)
-    _report_ignored(found.ignored)
-    return rows
+    listing = project.process_lists / "segment.csv"
+    return Plan(step="segment", tasks=tasks, work=work, out=project.tissue, process_list=listing)
 
 
 def _report_ignored(ignored: dict[str, int]) -> None:
@@ -52,10 +58,11 @@ def _report_ignored(ignored: dict[str, int]) -> None:
         console.say(f"passed over, no slides: {counted}")
 
 
-def work(folder: Path, record: dict[str, Any], path: Path, mpp: float | None, spec: TissueSpec) -> None:
+def work(folder: Path, record: dict[str, Any], path: Path, mpp: float | None, spec: TissueSpec) -> list[str]:
     """Segments one slide and writes its GeoJSON and overlay into `folder`."""
     with open_slide(path, mpp) as slide:
         record = {**record, "mpp_source": slide.mpp_source}
         mask, thumbnail = segment(slide, spec)
     write_tissue(folder / f"{path.stem}.geojson", mask, record)
     write_overlay(folder / f"{path.stem}.jpg", thumbnail, mask)
+    return []

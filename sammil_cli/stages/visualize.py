@@ -20,7 +20,7 @@ from sammil_cli.report.heatmap import SlideView, draw
 from sammil_cli.report.page import document
 from sammil_cli.slides.files import identify, open_slide
 from sammil_cli.slides.slide import RGB, Slide
-from sammil_cli.stages.per_slide import Row, Task, refusal, run_tasks
+from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, refusal, run_plan
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version
@@ -45,6 +45,13 @@ CODE = (
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
     """Draws every slide that is in a test part; of several repeats the first one speaks. Returns the process list."""
+    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    _write_index(project.pictures)
+    return rows
+
+
+def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan:
+    """What there is to do."""
     fold_of = {slide: fold.name for fold in reversed(read_folds(project.splits)) for slide in fold.test}
     bags = [p for p in files_of(project.bags, ".h5", "extract", options.only) if p.stem in fold_of]
     pairs, gone = with_slides(bags, project.slides)
@@ -68,17 +75,8 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> l
         }
         arguments = (slide, *inputs, model, lesions if lesions.exists() else None, shown)
         tasks.append(Task(slide_id=bag.stem, recipe=recipe, arguments=arguments))
-    rows = run_tasks(
-        "visualize",
-        tasks,
-        work,
-        project.pictures,
-        project.process_lists / "visualize.csv",
-        options,
-        refused=refused,
-    )
-    _write_index(project.pictures)
-    return rows
+    out, listing = project.pictures, project.process_lists / "visualize.csv"
+    return Plan(step="visualize", tasks=tasks, work=work, out=out, process_list=listing, refused=refused)
 
 
 def work(
@@ -91,7 +89,7 @@ def work(
     model_folder: Path,
     lesions: Path | None,
     shown: dict[str, Any],
-) -> None:
+) -> list[str]:
     """Draws one slide into `folder`, and writes what each patch says: level-0 corner, attention, evidence by class."""
     del record  # a picture carries its model in the title
     bag, grid, regions = read_bag(bag_path), read_patches(patches_path), read_regions(regions_path)
@@ -131,6 +129,7 @@ def work(
             for (x, y), weight, shares in zip(bag.xy.tolist(), attention, evidence, strict=True)
         ],
     )
+    return []
 
 
 def _regions_on(thumbnail: RGB, slide: Slide, regions: Any) -> RGB:

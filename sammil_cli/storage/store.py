@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,28 +44,31 @@ class ResultStore:
 
     root: Path
 
-    def fetch(self, key: str, out: Path) -> bool:
-        """Copies the result of `key` into the folder `out`; False when there is none or it is damaged."""
+    def fetch(self, key: str, out: Path) -> list[str] | None:
+        """Copies the result of `key` into `out` and returns its notes; None when there is none or it is damaged."""
         entry = self._entry(key)
         if not entry.exists():
-            return False
+            return None
         try:
-            manifest: dict[str, str] = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-            if any(sha256_file(entry / name) != expected for name, expected in manifest.items()):
+            manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
+            files: dict[str, str] = manifest["files"]
+            notes: list[str] = manifest["notes"]
+            if any(sha256_file(entry / name) != expected for name, expected in files.items()):
                 raise ValueError("checksum")
-        except (ValueError, OSError):
+        except (ValueError, OSError, KeyError, TypeError):
             shutil.rmtree(entry, ignore_errors=True)  # a damaged result is made anew
-            return False
+            return None
         out.mkdir(parents=True, exist_ok=True)
-        for name in manifest:
+        for name in files:
             temporary = out / f".{name}.{os.getpid()}"
             shutil.copyfile(entry / name, temporary)
             temporary.replace(out / name)
-        return True
+        return notes
 
-    def put(self, key: str, folder: Path) -> None:
-        """Moves the files of `folder` into the store under `key`, all or nothing."""
-        manifest = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
+    def put(self, key: str, folder: Path, notes: Sequence[str] = ()) -> None:
+        """Moves the files of `folder` into the store under `key`, all or nothing, with notes on the slide."""
+        files = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
+        manifest = {"files": files, "notes": list(notes)}
         (folder / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         entry = self._entry(key)
         entry.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 from sammil_cli.errors import InputError, SlideError
 
 
-def work(folder: Path, record: dict[str, Any], slide: str, behaviour: str) -> None:
+def work(folder: Path, record: dict[str, Any], slide: str, behaviour: str) -> list[str]:
     """Writes `<slide>.txt`, or does what `behaviour` says."""
     if behaviour == "crash":
         os._exit(9)
@@ -22,3 +22,4 @@ def work(folder: Path, record: dict[str, Any], slide: str, behaviour: str) -> No
     if behaviour == "failed":
         raise SlideError("E_TEST", "it went wrong", remedy="try again", set_aside=False)
     (folder / f"{slide}.txt").write_text(f"{behaviour} {record['step']}", encoding="utf-8")
+    return []

@@ -9,7 +9,8 @@ import pytest
 import slide_work
 
 from sammil_cli.stages import per_slide
-from sammil_cli.stages.per_slide import Row, Task, exit_code, run_tasks
+from sammil_cli.stages.executor import Limits
+from sammil_cli.stages.per_slide import Plan, Row, Task, exit_code, run_plan
 from sammil_cli.stages.project import RunOptions
 
 OUT, LISTING = Path("out"), Path("lists/test.csv")
@@ -30,7 +31,8 @@ def run(
         for slide, behaviour in slides.items()
     ]
     options = RunOptions(workers=workers, only=only)
-    return run_tasks("test", tasks, slide_work.work, OUT, LISTING, options, refused=refused)
+    plan = Plan(step="test", tasks=tasks, work=slide_work.work, out=OUT, process_list=LISTING, refused=refused)
+    return run_plan(plan, options, Limits())
 
 
 def status(rows: list[Row]) -> dict[str, str]:
@@ -82,7 +84,7 @@ def test_every_kind_of_trouble_costs_its_own_slide_only() -> None:
 
     table = listed()
     assert list(table) == ["a", "b", "c", "d", "e", "f", "g"]
-    assert list(table["a"]) == ["slide_id", "status", "code", "message", "remedy", "seconds"]
+    assert list(table["a"]) == ["slide_id", "status", "code", "message", "remedy", "seconds", "notes"]
     assert {slide: row["code"] or row["status"] for slide, row in table.items()} == status(rows)
     assert float(table["a"]["seconds"]) >= 0
 

@@ -1,0 +1,5 @@
+"""What the slides say about themselves."""
+
+import typer
+
+app = typer.Typer()

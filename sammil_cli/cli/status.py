@@ -1,0 +1,5 @@
+"""What would be done, and why."""
+
+import typer
+
+app = typer.Typer()
