@@ -270,7 +270,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} does not exist", remedy="run sammil init DIR and work in DIR, or give --params FILE"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}", remedy="mend that line") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{path} is no table of key: value lines", remedy="see params.yaml of sammil init")

@@ -146,6 +146,9 @@ class ArrayReader:
     bounds_px: tuple[int, int, int, int] = (0, 0, 0, 0)
     mpp_source: str = "array"
     downsamples: Sequence[float] = (1.0,)
+    kind: str = "array"
+    tiles_px: Sequence[tuple[int, int]] = ((64, 64),)
+    objective: float | None = None
 
     def __post_init__(self) -> None:
         self.size_px = (self.rgb.shape[1], self.rgb.shape[0])

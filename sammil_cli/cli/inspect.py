@@ -1,5 +1,38 @@
 """What the slides say about themselves."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from sammil_cli.cli.options import JsonOption, OnlyOption, SlidesOption, VerboseOption, WorkersOption, run_options
+
 app = typer.Typer()
+
+
+@app.command()
+def inspect(
+    slides: SlidesOption = Path("data/slides"),
+    slides_table: Annotated[Path, typer.Option(help="Resolutions you give: slide_id,mpp.")] = Path("data/slides.csv"),
+    out: Annotated[Path | None, typer.Option(help="Writes the table there, as CSV.")] = None,
+    only: OnlyOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Look at the slides: format, levels, µm per pixel and its source, what is odd, what cannot be used and why."""
+    from sammil_cli import console
+    from sammil_cli.stages.inspect import as_record, report, run, write_table
+    from sammil_cli.stages.project import Project
+
+    console.set_up(verbose=verbose, quiet=as_json)
+    options = run_options("cpu", workers, only)
+    facts, found = run(Project(slides=slides, slides_table=slides_table), options)
+    if out is not None:
+        write_table(out, facts)
+    if as_json:
+        files = {"slides": len(found.paths), "unsupported": found.unsupported, "sidecars": found.sidecars}
+        console.print_json({"stage": "inspect", "slides": [as_record(fact) for fact in facts], "files": files})
+    else:
+        report(facts, found)
+    raise typer.Exit(int(any(fact.code for fact in facts)))

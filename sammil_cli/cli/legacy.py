@@ -23,27 +23,41 @@ app = typer.Typer()
 @app.command("convert-legacy")
 def convert_legacy(
     source: Annotated[
-        Path, typer.Argument(help="Folder of a SAM-MIL run (h5_files or pt_files, segments, ...), or a weight file.")
+        Path,
+        typer.Argument(help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP), one of its files, or weights."),
     ],
-    features: Annotated[Path | None, typer.Option(help="Feature folder. [default: h5_files or pt_files]")] = None,
-    segments: Annotated[Path | None, typer.Option(help="Folder of segments pickles. [default: segments]")] = None,
-    coords: Annotated[Path | None, typer.Option(help="Folder of coordinates h5. [default: patches]")] = None,
+    features: Annotated[Path | None, typer.Option(help="Feature folder, where several are found.")] = None,
+    segments: Annotated[Path | None, typer.Option(help="Folder of SAM-MIL's segments pickles.")] = None,
+    coords: Annotated[Path | None, typer.Option(help="Folder of coordinates h5, where several are found.")] = None,
     process_list: Annotated[Path | None, typer.Option(help="The run's process list CSV.")] = None,
     need_segments: Annotated[
-        bool, typer.Option("--segments-needed/--no-segments", help="Bags without regions?")
+        bool, typer.Option("--segments-needed/--no-segments", help="A SAM-MIL run without regions?")
     ] = True,
-    patch_px_level0: Annotated[int | None, typer.Option(help="Patch side in level-0 pixels, if unsaid.")] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Weights: class names, the positive one last. [default: class_0,class_1]")
+    need_coords: Annotated[
+        bool, typer.Option("--coords-needed/--no-coords", help="Bags without coordinates, so without heatmaps?")
+    ] = True,
+    grids: Annotated[bool, typer.Option("--grids", help="Take the coordinates only, to encode them anew.")] = False,
+    patch_px_level0: Annotated[int | None, typer.Option(min=1, help="Patch side in level-0 pixels, if unsaid.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A label table to take. [default: the only one found]")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Splits to take. [default: those of the only folder]")] = None,
+    slides: Annotated[
+        Path | None, typer.Option(help="Slides to check against. [default: data/slides if it is there]")
     ] = None,
-    encoder_name: Annotated[str | None, typer.Option(help="Weights: the encoder of their features, if known.")] = None,
+    no_slides: Annotated[bool, typer.Option("--no-slides", help="Do not check against the slides.")] = False,
+    check_patches: Annotated[int, typer.Option(min=0, help="Patches re-read of each slide.")] = 8,
+    check_features: Annotated[int, typer.Option(min=0, help="Patches encoded anew of each slide.")] = 0,
+    classes: Annotated[
+        str | None, typer.Option(help="Weights, results: class names, the positive last. [default: class_0,class_1]")
+    ] = None,
+    encoder_name: Annotated[str | None, typer.Option(help="The encoder of the features, if known.")] = None,
     model: Annotated[str | None, typer.Option(help="Weights: mean or max, whose files look alike.")] = None,
     group_features: Annotated[
         bool | None,
         typer.Option("--group-features/--no-group-features", help="Weights: whether they were trained with them."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Written. [default: artifacts/bags; of weights: runs/published/<file>]")
+        Path | None,
+        typer.Option(help="Written. [default: artifacts/bags or patches; of weights: runs/published/<file>]"),
     ] = None,
     slides_table: Annotated[Path, typer.Option(help="Resolutions you give: slide_id,mpp.")] = Path("data/slides.csv"),
     params: Annotated[Path | None, typer.Option("--params", help="The settings file, if there is one.")] = None,
@@ -54,7 +68,12 @@ def convert_legacy(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Convert a SAM-MIL run into bags, or published weights into a bundle; unsafe pickles are refused."""
+    """Convert an older tool's files into bags or patch grids, or published weights into a bundle.
+
+    What SOURCE is, is told by its content. Unsafe pickles are refused, nothing in them is run.
+    """
+    from dataclasses import replace
+
     from sammil_cli import console
     from sammil_cli.stages import convert_legacy as stage
     from sammil_cli.stages import convert_weights
@@ -70,32 +89,60 @@ def convert_legacy(
             console.print_json({"stage": "convert-legacy", "model": facts.model, "classes": list(facts.classes)})
         return
     settings = read_settings(params, assignments, "extract", fail_over=share(fail_over))
-    layout = stage.find_layout(source, features, segments, coords, process_list, require_segments=need_segments)
-    listing, out = Project().process_lists / "convert-legacy.csv", out or Project().bags
-    rows = stage.run(
-        layout,
-        out,
-        listing,
-        slides_table,
-        run_options("cpu", workers, only),
+    project = Project()
+    default = project.slides if project.slides.is_dir() and any(project.slides.iterdir()) else None
+    wish = stage.Wish(
+        features=features,
+        segments=segments,
+        coords=coords,
+        process_list=process_list,
+        with_segments=need_segments,
+        with_coords=need_coords,
+        grids=grids,
         patch_px_level0=patch_px_level0,
         min_share=settings.membership_min_share,
+        encoder=encoder_name,
+        slides=None if no_slides else slides or default,
+        slides_table=slides_table,
+        check_patches=check_patches,
+        check_features=check_features,
+        build=stage.encoder_of(settings, encoder_name) if check_features else None,
+        labels=labels,
+        splits=splits,
+        classes=classes,
     )
+    rows, written = stage.run(source, wish, project, run_options("cpu", workers, only), out)
     if as_json:
         console.print_json({"stage": "convert-legacy", "slides": [row.__dict__ for row in rows]})
-    else:
-        summarise("convert-legacy", rows, out, listing)
+    elif rows:
+        # What was assumed has been said once for all slides; it stays in the process list.
+        summarise(
+            "convert-legacy",
+            [replace(row, notes=()) for row in rows],
+            written,
+            project.process_lists / "convert-legacy.csv",
+        )
     raise typer.Exit(exit_code(rows, settings.fail_over))
 
 
 @app.command()
 def export(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a model, such as runs/models/repeat_0_fold_0.")],
-    out: Annotated[Path, typer.Option(help="The .safetensors file, written.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A model's folder, such as runs/models/repeat_0_fold_0; with --to: a project or bags."),
+    ],
+    out: Annotated[Path, typer.Option(help="The .safetensors file, or with --to the folder, written.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="TOOL", help="clam | sam-mil | trident: bags, grids and tables in its layout.")
+    ] = None,
 ) -> None:
-    """Write a trained model's weights under the names of the published code."""
+    """Write a trained model's weights under the published names, or a project's bags in another tool's layout."""
     from sammil_cli import console
-    from sammil_cli.stages import export as stage
+    from sammil_cli.stages import export as weights
+    from sammil_cli.stages import export_layout
 
     console.set_up()
-    stage.run(bundle, out)
+    if to is None:
+        weights.run(source, out)
+    else:
+        export_layout.run(source, to, out)

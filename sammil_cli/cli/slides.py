@@ -34,8 +34,16 @@ def segment(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
-    slides_table: Annotated[Path, typer.Option(help="Resolutions you give: slide_id,mpp.")] = Path("data/slides.csv"),
+    slides_table: Annotated[
+        Path, typer.Option(help="What you say about single slides: slide_id,mpp and settings of this step.")
+    ] = Path("data/slides.csv"),
+    edits: Annotated[
+        Path, typer.Option(help="Polygons you drew in QuPath, <slide>.geojson; they win over the segmenter.")
+    ] = Path("data/edits"),
     out: Annotated[Path, typer.Option(help="Tissue masks, written.")] = Path("artifacts/tissue"),
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Try many settings on up to 12 slides; writes artifacts/tune, nothing else.")
+    ] = False,
     only: OnlyOption = None,
     workers: WorkersOption = None,
     executor: ExecutorOption = "local",
@@ -49,8 +57,12 @@ def segment(
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "segment", fail_over=share(fail_over))
-    project = Project(slides=slides, slides_table=slides_table, tissue=out)
+    project = Project(slides=slides, slides_table=slides_table, edits=edits, tissue=out)
     options = run_options("cpu", workers, only, executor=executor, scheduler=scheduler, cluster=cluster)
+    if tune:
+        from sammil_cli.stages.tune import tune_tissue
+
+        raise typer.Exit(tune_tissue(project, settings, options, as_json=as_json, verbose=verbose))
     run_per_slide("segment", project, settings, options, out, as_json=as_json, verbose=verbose)
 
 
@@ -58,7 +70,10 @@ def segment(
 def patch(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
-    tissue: Annotated[Path, typer.Option(help="Tissue masks.")] = Path("artifacts/tissue"),
+    tissue: Annotated[Path, typer.Option(help="Tissue masks and artefact maps.")] = Path("artifacts/tissue"),
+    rois: Annotated[
+        Path, typer.Option(help="Regions of interest, <slide>.geojson: patches of that slide lie inside only.")
+    ] = Path("data/rois"),
     out: Annotated[Path, typer.Option(help="Patch grids, written.")] = Path("artifacts/patches"),
     only: OnlyOption = None,
     workers: WorkersOption = None,
@@ -69,11 +84,11 @@ def patch(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Lay the grid of patches over the tissue."""
+    """Lay the grid of patches over the tissue, score artefacts; reads no slide."""
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "patch", fail_over=share(fail_over))
-    project = Project(tissue=tissue, patches=out)
+    project = Project(tissue=tissue, rois=rois, patches=out)
     options = run_options("cpu", workers, only, executor=executor, scheduler=scheduler, cluster=cluster)
     run_per_slide("patch", project, settings, options, out, as_json=as_json, verbose=verbose)
 

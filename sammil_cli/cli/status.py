@@ -1,5 +1,55 @@
 """What would be done, and why."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption, SetOption, SlidesOption
+
 app = typer.Typer()
+
+
+@app.command()
+def status(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    slides: SlidesOption = Path("data/slides"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the next run of segment, patch, sam and extract would do. Computes and writes nothing."""
+    from sammil_cli import console
+    from sammil_cli.config import load_settings
+    from sammil_cli.stages import status as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up(quiet=as_json)
+    found = stage.run(Project(slides=slides), load_settings(params, assignments or ()))
+    if as_json:
+        console.print_json(stage.as_json(found))
+    else:
+        stage.show(found)
+
+
+@app.command()
+def why(
+    slide: Annotated[str, typer.Argument(metavar="SLIDE", help="A slide's id: its file name without the suffix.")],
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    slides: SlidesOption = Path("data/slides"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say in words why a slide would be computed again, is up to date, or could not be done."""
+    from sammil_cli import console
+    from sammil_cli.config import load_settings
+    from sammil_cli.stages import status as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up(quiet=as_json)
+    project = Project(slides=slides)
+    stage.check_slide(project, slide)
+    found = stage.run(project, load_settings(params, assignments or ()), frozenset({slide}))
+    if as_json:
+        console.print_json(stage.as_json(found))
+    else:
+        stage.explain(slide, found)

@@ -1,166 +1,267 @@
-"""Where a SAM-MIL or CLAM run keeps its files, and which of its slides are wanted."""
+"""Which files of an older run are converted: of each slide its features, coordinates, segments, and who chose it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from sammil_cli.errors import InputError
-from sammil_cli.storage.files import read_csv
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
+from sammil_cli.legacy.process_list import Selection, read_process_list
+from sammil_cli.legacy.rows import read_h5
 
-PROCESS_LIST = "process_list_autogen.csv"
-_DONE = ("processed", "already_exist")  # what the published script writes after a slide that went well
-_SLIDE_SUFFIX = re.compile(
-    r"\.(ome\.tiff?|tiff?|svs|svslide|ndpi|mrxs|scn|vms|vmu|bif|dcm|isyntax|czi|h5|pt)$", re.IGNORECASE
-)
+_TRIDENT_COORDS = "_patches"  # the end of the name of TRIDENT's coordinate files
+_TRIDENT_FEATURES = "features_"  # the beginning of the name of its feature folders, then the encoder
+
+Files = dict[str, Path]  # by slide id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The files of one slide; None = not there. `encoder`: what the run calls the encoder of its features."""
+
+    slide_id: str
+    features: Path | None
+    coords: Path | None
+    segments: Path | None = None
+    sam_info: Path | None = None
+    seg_file: Path | None = None
+    encoder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The folders of a run and its slides.
+    """A run and its slides.
 
-    `kind`: `h5` = features and coordinates in one file, `pt` = a tensor, coordinates elsewhere.
-    `features`, `segments`, `coords`: folders of `<slide>.h5` or `.pt`, `<slide>.pkl`, `<slide>.h5`; None = not there.
-    `slide_ids`: to be converted, in the process list's order. `left_out`: slide id -> why it is not converted.
+    `tool`: whose run it looks like; `features`: the folder they are taken from, None = patch coordinates only.
+    `sources`: the slides to be converted, in the process list's order. `left_out`: slide id -> why it is not converted.
     """
 
     root: Path
-    kind: Literal["h5", "pt"]
-    features: Path
-    segments: Path | None
-    coords: Path | None
-    process_list: Path | None
-    slide_ids: tuple[str, ...]
+    tool: str
+    features: Path | None
+    sources: tuple[Source, ...]
     left_out: dict[str, str]
+    settings: dict[str, str]
     notes: tuple[str, ...]
+    inventory: Inventory
+
+    def source(self, slide_id: str) -> Source:
+        """The files of a slide."""
+        return next(source for source in self.sources if source.slide_id == slide_id)
 
 
 def find_layout(
     root: Path,
-    features: Path | None,
-    segments: Path | None,
-    coords: Path | None,
-    process_list: Path | None,
+    features: Path | None = None,
+    segments: Path | None = None,
+    coords: Path | None = None,
+    process_list: Path | None = None,
     *,
     require_segments: bool = True,
+    require_coords: bool = True,
+    grids: bool = False,
 ) -> Layout:
-    """Recognises the documented folders in `root` and one level below; the other arguments name them instead.
+    """Finds the files of each slide in `root` and below, by their content; the other arguments name folders instead.
 
-    The h5 files are preferred over the pt files where a run has both: their coordinates say which rows are groups.
+    h5 files are preferred over pt files where a run has both: they hold the coordinates, which say what is a group row.
 
     Args:
-        root: the folder that holds `h5_files/` or `pt_files/`, `segments/`, `patches/`, `process_list_autogen.csv`.
-        features: folder of the feature files, `.h5` or `.pt`.
-        segments: folder of the SAM segments, `.pkl`.
-        coords: folder of the coordinate files, `.h5`.
+        root: a folder, or a single file of features or coordinates.
+        features: folder of the feature files. segments: of the SAM segments. coords: of the coordinate files.
         process_list: the table of slides.
-        require_segments: False accepts a run without SAM segments; its bags then have no regions.
+        require_segments: False accepts a SAM-MIL run without its segments; its bags then have no regions.
+        require_coords: False accepts features without coordinates; no heatmap can be drawn of them.
+        grids: take the coordinates only, though there are features.
 
     Raises:
-        InputError: something needed is not there, or is there twice.
+        InputError: nothing to convert, something needed is not there, or there are several of it; the message lists
+            what was found.
     """
-    if not root.is_dir():
-        raise InputError(f"{root} is no folder", remedy="give the folder of the old run")
-    features = _folder(features) or _search(root, "h5_files") or _search(root, "pt_files")
-    if features is None:
+    found = take_inventory(root)
+    _check_folders(features, segments, coords)
+    where = root if root.is_dir() else root.parent
+    feature_folder, feature_files = (None, {}) if grids else _features(found, features)
+    notes: list[str] = []
+    coord_files = _coords(found, coords, feature_files, notes)
+    if not feature_files and not coord_files:
         raise InputError(
-            f"there is neither h5_files/ nor pt_files/ in {root}",
-            remedy="give the folder of the feature files with --features",
+            f"there is nothing to convert in {root}, neither features nor coordinates; it holds\n{found.listing()}",
+            remedy="give the folder of the run; a weight file is converted alone: sammil convert-legacy FILE",
         )
-    kind = _kind(features)
-    segments = _folder(segments) or _search(root, "segments")
-    if segments is None and require_segments:
+    bare = [path for path in feature_files.values() if path.suffix.lower() == ".pt"]
+    if bare and not coord_files and require_coords:
         raise InputError(
-            f"there is no segments/ in {root}",
-            remedy="give the folder of the SAM segments with --segments, or convert without regions with --no-segments",
+            f"{feature_folder} holds no coordinates, and there is no patches/ in {root}",
+            remedy="name the folder of the coordinate files with --coords, or convert without them with --no-coords",
         )
-    coords = _folder(coords) or _search(root, "patches")
-    if coords is None and kind == "pt":
+    segment_files = _beside(found, segments, Kind.SEGMENTS)
+    infos, seg_files = _beside(found, None, Kind.SAM_INFO), _beside(found, None, Kind.SEG_FILE)
+    held = feature_files or coord_files
+    sam_mil = bool(segment_files or infos or seg_files) or _has_group_rows(feature_files)
+    if feature_files and sam_mil and not segment_files and not infos and require_segments:
         raise InputError(
-            f"{features} holds no coordinates, and there is no patches/ in {root}",
-            remedy="give the folder of the coordinate files with --coords",
+            f"there is no segments/ in {root}, though its features are of a SAM-MIL run",
+            remedy="name the folder of the SAM segments with --segments, or convert without regions with --no-segments",
         )
-    table = process_list or _search(root, PROCESS_LIST)
-    stems = sorted(path.stem for path in features.glob(f"*.{kind}"))
-    slide_ids, left_out, notes = _choose(stems, table)
+    selection = _select(found, process_list, set(held), {*feature_files, *coord_files, *segment_files}, notes)
+    encoder = _encoder(feature_folder)
+    sources = tuple(
+        Source(
+            slide_id=slide,
+            features=feature_files.get(slide, _expected(feature_folder, feature_files, slide)),
+            coords=coord_files.get(slide, _expected(None, coord_files, slide)),
+            segments=segment_files.get(slide, _expected(None, segment_files, slide)),
+            sam_info=infos.get(slide),
+            seg_file=seg_files.get(slide),
+            encoder=encoder,
+        )
+        for slide in selection.slide_ids
+    )
     return Layout(
-        root=root,
-        kind=kind,
-        features=features,
-        segments=segments,
-        coords=coords,
-        process_list=table,
-        slide_ids=tuple(slide_ids),
-        left_out=left_out,
+        root=where,
+        tool=_tool(feature_files, coord_files, sam_mil, encoder),
+        features=feature_folder,
+        sources=sources,
+        left_out=selection.left_out,
+        settings=selection.settings,
         notes=tuple(notes),
+        inventory=found,
     )
 
 
-def _folder(path: Path | None) -> Path | None:
-    if path is not None and not path.is_dir():
-        raise InputError(f"{path} is no folder", remedy="check the option")
-    return path
+def slide_of(path: Path) -> str:
+    """The slide of a file: its name without suffix; TRIDENT adds `_patches`, STAMP names the folder instead."""
+    if path.stem == "features":
+        return path.parent.name
+    return path.stem.removesuffix(_TRIDENT_COORDS)
 
 
-def _search(root: Path, name: str) -> Path | None:
-    """`root/name`, or the one folder below `root` that has it."""
-    if (root / name).exists():
-        return root / name
-    found = sorted(root.glob(f"*/{name}"))
-    if len(found) > 1:
-        listing = ", ".join(str(path) for path in found)
-        raise InputError(f"{root} holds {name} more than once: {listing}", remedy="name the one you want")
-    return found[0] if found else None
+def _check_folders(*folders: Path | None) -> None:
+    for path in folders:
+        if path is not None and not path.is_dir():
+            raise InputError(f"{path} is no folder", remedy="check the option")
 
 
-def _kind(features: Path) -> Literal["h5", "pt"]:
-    held = {suffix for suffix in ("h5", "pt") if any(features.glob(f"*.{suffix}"))}
-    if len(held) != 1:
-        what = "both .h5 and .pt files" if held else "neither .h5 nor .pt files"
-        raise InputError(f"{features} holds {what}", remedy="give the folder of one kind with --features")
-    return "h5" if "h5" in held else "pt"
+def _collections(found: Inventory, *kinds: Kind) -> dict[Path, Files]:
+    """The files of some kinds by folder and slide; folders that hold one slide each count as one, their parent."""
+    collections: dict[Path, Files] = {}
+    for path in found.of(*kinds):
+        slide = slide_of(path)
+        folder = path.parent.parent if path.parent.name == slide else path.parent
+        collections.setdefault(folder, {})[slide] = path
+    return dict(sorted(collections.items()))
 
 
-def _choose(stems: list[str], table: Path | None) -> tuple[list[str], dict[str, str], list[str]]:
-    """The slides to convert, those left out and why, and what was assumed."""
-    if table is None:
-        return stems, {}, [f"there is no {PROCESS_LIST}: every feature file is taken"]
-    known = set(stems)
-    wanted: list[str] = []
-    left_out: dict[str, str] = {}
-    for row in read_csv(table, ["slide_id"]):
-        slide_id = _slide_id(row["slide_id"], known)
-        if slide_id != Path(slide_id).name or slide_id in ("", ".", ".."):
-            raise InputError(f"{table}: {row['slide_id']!r} is no slide id", remedy="give the file's name only")
-        reason = _why_not(row)
-        if reason:
-            left_out[slide_id] = reason
-        elif slide_id not in wanted:
-            wanted.append(slide_id)
-    left_out = {slide_id: reason for slide_id, reason in left_out.items() if slide_id not in wanted}
-    unlisted = [stem for stem in stems if stem not in left_out and stem not in wanted]
-    left_out |= dict.fromkeys(unlisted, f"has features, but {table.name} does not list it")
-    return wanted, left_out, []
+def _features(found: Inventory, given: Path | None) -> tuple[Path | None, Files]:
+    h5, pt = (Kind.FEATURES, Kind.BARE_FEATURES), (Kind.TENSOR,)
+    if given is not None:
+        there = take_inventory(given)
+        for kinds in (h5, pt, (Kind.DAMAGED,)):  # the user says that these are features, also if none can be read
+            for folder, files in _collections(there, *kinds).items():
+                if given in (folder, *folder.parents) or folder == given.parent:
+                    return given, files
+        raise InputError(f"{given} holds neither .h5 nor .pt files of features", remedy="check --features")
+    for kinds in (h5, pt):
+        collections = _collections(found, *kinds)
+        if len(collections) > 1:
+            raise _several("features", "--features", list(collections), found)
+        if collections:
+            return next(iter(collections.items()))
+    return None, {}
 
 
-def _slide_id(cell: str, known: set[str]) -> str:
-    """The table names slides with their suffix, after hand editing also without; ids may hold dots themselves."""
-    if cell in known:
-        return cell
-    plain = _SLIDE_SUFFIX.sub("", cell)
-    if plain != cell:
-        return plain
-    shorter = cell.rpartition(".")[0]
-    return shorter if shorter in known else cell
+def _coords(found: Inventory, given: Path | None, features: Files, notes: list[str]) -> Files:
+    kinds = (Kind.COORDS, Kind.IMAGES)
+    if given is not None:
+        # Feature files hold coordinates, too.
+        collections = _collections(take_inventory(given), *kinds, Kind.FEATURES)
+        if not collections:
+            raise InputError(f"{given} holds no files with coordinates", remedy="check --coords")
+        return {slide: path for files in collections.values() for slide, path in files.items()}
+    collections = _collections(found, *kinds)
+    if features:
+        fitting = {folder: files for folder, files in collections.items() if set(files) & set(features)}
+        for folder in collections.keys() - fitting.keys():
+            notes.append(
+                f"{len(collections[folder])} coordinate file(s) in {folder.name}/ are of other slides than the "
+                f"features; to take them: --grids --coords {folder}"
+            )
+        collections = fitting
+    if len(collections) > 1:
+        raise _several("patch coordinates", "--coords", list(collections), found)
+    return next(iter(collections.values()), {})
 
 
-def _why_not(row: dict[str, str]) -> str:
-    """The reason to leave a slide out, empty for a good one.
+def _several(what: str, option: str, folders: list[Path], found: Inventory) -> InputError:
+    names = ", ".join(str(folder) for folder in folders)
+    return InputError(
+        f"{found.root} holds {what} more than once: {names}; all that lies there:\n{found.listing()}",
+        remedy=f"name the folder you want: {option} {folders[0]}",
+    )
 
-    `process` alone does not tell: the published script sets it to 0 for every slide that it has begun, and for one
-    that the user switched off; only the status tells them apart.
-    """
-    status = row.get("status", "")
-    if status:
-        return "" if status in _DONE else f"its status in the process list is {status}"
-    return "its process flag in the process list is 0" if row.get("process") in ("0", "0.0") else ""
+
+def _beside(found: Inventory, given: Path | None, kind: Kind) -> Files:
+    """Files that go with the features: of a folder that was given, or else those found."""
+    paths = take_inventory(given).of(kind, Kind.PICKLE) if given is not None else found.of(kind)
+    files: Files = {}
+    for path in paths:
+        if slide_of(path) in files:
+            raise _several(kind.value, "--segments", [files[slide_of(path)].parent, path.parent], found)
+        files[slide_of(path)] = path
+    return files
+
+
+def _expected(folder: Path | None, files: Files, slide: str) -> Path | None:
+    """Where a slide's file would lie, were it there: so that its absence is reported by path."""
+    if not files:
+        return None
+    example = next(iter(files.values()))
+    name = example.name.replace(slide_of(example), slide)
+    if folder is not None:
+        return folder / name if example.parent == folder else folder / slide / name
+    return example.parent / name
+
+
+def _has_group_rows(features: Files) -> bool:
+    """Whether the first h5 file marks rows by the coordinates (-1, -1), as SAM-MIL does."""
+    path = next(iter(features.values()), None)
+    if path is None or path.suffix.lower() != ".h5":
+        return False
+    try:
+        return bool((read_h5(path, ("coords",))[0]["coords"] == -1).all(axis=-1).any())
+    except SlideError:  # this slide will say it
+        return False
+
+
+def _encoder(folder: Path | None) -> str | None:
+    named = folder is not None and folder.name.startswith(_TRIDENT_FEATURES)
+    return folder.name.removeprefix(_TRIDENT_FEATURES) if folder is not None and named else None
+
+
+def _tool(features: Files, coords: Files, sam_mil: bool, encoder: str | None) -> str:
+    if sam_mil:
+        return "SAM-MIL"
+    if encoder or any(path.stem.endswith(_TRIDENT_COORDS) for path in coords.values()):
+        return "TRIDENT"
+    if any(path.stem == "features" for path in features.values()):
+        return "STAMP"
+    return "CLAM"
+
+
+def _select(found: Inventory, given: Path | None, held: set[str], near: set[str], notes: list[str]) -> Selection:
+    """What the process lists say of the slides at hand; a list that names none `near` them is another run's."""
+    if given is not None:
+        return read_process_list(given, held)
+    selections = {path: read_process_list(path, held) for path in found.of(Kind.PROCESS_LIST)}
+    fitting = {path: choice for path, choice in selections.items() if choice.names(near)}
+    for path in selections.keys() - fitting.keys():
+        notes.append(f"{path.name} in {path.parent.name}/ names none of these slides and was passed over")
+    choices = {(choice.slide_ids, tuple(choice.left_out)) for choice in fitting.values()}
+    if len(choices) > 1:
+        raise InputError(
+            f"{found.root} holds process lists that disagree: {', '.join(str(path) for path in fitting)}",
+            remedy=f"name the one you want: --process-list {next(iter(fitting))}",
+        )
+    if fitting:
+        return next(iter(fitting.values()))
+    notes.append("no process list: every feature or coordinate file is taken")
+    return Selection(slide_ids=tuple(sorted(held)), left_out={}, settings={})

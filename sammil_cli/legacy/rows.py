@@ -1,6 +1,5 @@
 """Rows of older feature files: patches first, then SAM-MIL's group features, marked by coordinates or by nothing."""
 
-import math
 import pickle
 import warnings
 from dataclasses import dataclass
@@ -16,35 +15,36 @@ from sammil_cli.errors import SlideError
 Floats = NDArray[np.floating[Any]]
 
 _WRITE_AGAIN = "copy or write the file again"
+_EXPANSION = 1000  # times its file: gzip reaches 1000 on zeros
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """One slide's rows: patches `features` (n, d), `xy` (n, 2) level-0 corners; `groups` (g, d) as they were stored."""
+    """One slide's rows: patches `features` (n, d), `xy` (n, 2) corners; `groups` (g, d) as they were stored."""
 
     features: Floats
-    xy: NDArray[np.int32]
+    xy: NDArray[np.float64]
     groups: Floats
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatchFile:
-    """What a `patches/<slide>.h5` says: coordinates (n, 2) and, where it does, sides in level and level-0 pixels."""
-
-    coords: NDArray[np.int64]
-    patch_px: int | None
-    patch_px_level0: int | None
-    level: int
-
-
-def read_feature_h5(path: Path) -> tuple[Floats, NDArray[np.int64]]:
-    """Reads `features` (rows, d) and `coords` (rows, 2).
+def read_feature_h5(path: Path) -> tuple[Floats, NDArray[np.float64]]:
+    """Reads `features` (rows, d), which STAMP calls `feats`, and `coords` (rows, 2); a leading axis of 1 is taken off.
 
     Raises:
-        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH` where their rows differ.
+        SlideError: `E_LEGACY_MISSING` also where there are no coordinates, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH`
+            where their rows differ.
     """
-    arrays, _ = _read_h5(path, ("features", "coords"))
-    features, coords = _as_features(path, arrays["features"]), _as_coords(path, arrays["coords"])
+    arrays, facts, shapes = read_h5(path, ())
+    name = "feats" if "feats" in shapes and "features" not in shapes else "features"
+    if name in shapes and "coords" not in shapes:
+        raise SlideError(
+            "E_LEGACY_MISSING",
+            f"{path} has features and no coordinates; it has {', '.join(shapes)}",
+            remedy="name the folder of the coordinate files with --coords, or convert without them with --no-coords",
+        )
+    arrays, facts, _ = read_h5(path, (name, "coords"))
+    features = as_features(path, arrays[name])
+    coords = as_coords(path, arrays["coords"], whole=facts.get("unit") not in ("um", b"um"))
     if len(features) != len(coords):
         raise SlideError(
             "E_LEGACY_MISMATCH",
@@ -52,6 +52,19 @@ def read_feature_h5(path: Path) -> tuple[Floats, NDArray[np.int64]]:
             remedy="extract the features of this slide again",
         )
     return features, coords
+
+
+def read_bare_features(path: Path) -> Floats:
+    """The features alone, of an h5 or pt file.
+
+    Raises:
+        SlideError: as `read_feature_h5` and `read_feature_pt`.
+    """
+    if path.suffix == ".pt":
+        return read_feature_pt(path)
+    _, _, shapes = read_h5(path, ())
+    name = "feats" if "feats" in shapes and "features" not in shapes else "features"
+    return as_features(path, read_h5(path, (name,))[0][name])
 
 
 def read_feature_pt(path: Path) -> Floats:
@@ -71,43 +84,22 @@ def read_feature_pt(path: Path) -> Floats:
         raise _missing(path) from None
     except pickle.UnpicklingError as error:
         if "GLOBAL" not in str(error):  # torch's word for a forbidden name
-            raise _damaged(path, "torch cannot read it") from None
+            raise damaged(path, "torch cannot read it") from None
         raise SlideError(
             "E_LEGACY_UNSAFE",
             f"{path} holds more than a tensor, and what it holds could run code; nothing was run",
             remedy="write the features alone: torch.save(tensor, path)",
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError) as error:
-        raise _damaged(path, str(error).partition("\n")[0] or "it is empty") from None
+        raise damaged(path, str(error).partition("\n")[0] or "it is empty") from None
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-        raise _damaged(path, f"it holds a {type(tensor).__name__}, no tensor of floating-point features")
+        raise damaged(path, f"it holds a {type(tensor).__name__}, no tensor of floating-point features")
     if tensor.dtype == torch.bfloat16:  # numpy has no such type
         tensor = tensor.float()
-    return _as_features(path, tensor.detach().numpy())
+    return as_features(path, tensor.detach().numpy())
 
 
-def read_patch_file(path: Path) -> PatchFile:
-    """Reads a coordinate file of CLAM, SAM-MIL or TRIDENT, or the `coords` of a feature file.
-
-    Raises:
-        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
-    """
-    arrays, facts = _read_h5(path, ("coords",))
-    try:
-        side = int(facts["patch_size"]) if "patch_size" in facts else None
-        level = int(facts.get("patch_level", 0))
-        downsample = float(np.ravel(facts["downsample"])[0]) if "downsample" in facts else float(2**level)
-        level0 = int(facts["patch_size_level0"]) if "patch_size_level0" in facts else None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _damaged(path, f"its attributes are no numbers: {error}") from None
-    if level0 is None and side is not None:
-        if not math.isfinite(side * downsample) or side * downsample < 1:
-            raise _damaged(path, f"its patches have a side of {side} x {downsample} level-0 pixels")
-        level0 = round(side * downsample)
-    return PatchFile(coords=_as_coords(path, arrays["coords"]), patch_px=side, patch_px_level0=level0, level=level)
-
-
-def split(features: Floats, coords: NDArray[np.int64], slide_id: str) -> tuple[Rows, bool]:
+def split(features: Floats, coords: NDArray[np.float64], slide_id: str) -> tuple[Rows, bool]:
     """Takes patches and group rows apart.
 
     Group rows have the coordinates (-1, -1); where these hold patches only, the rows behind the last are groups.
@@ -119,7 +111,7 @@ def split(features: Floats, coords: NDArray[np.int64], slide_id: str) -> tuple[R
         SlideError: `E_LEGACY_MISMATCH`: fewer rows than patches, or no patches.
     """
     is_group = (coords == -1).all(axis=1)
-    xy = coords[~is_group].astype(np.int32)
+    xy = coords[~is_group]
     if not len(xy) or len(features) < len(xy) or (is_group.any() and len(features) not in (len(xy), len(coords))):
         raise SlideError(
             "E_LEGACY_MISMATCH",
@@ -132,36 +124,78 @@ def split(features: Floats, coords: NDArray[np.int64], slide_id: str) -> tuple[R
     return rows, len(rows.groups) > 0
 
 
-def _read_h5(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Some data sets, and the attributes of the file and of its `coords`."""
+def read_h5(
+    path: Path, names: tuple[str, ...], *, rows: NDArray[np.int64] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, tuple[int, ...]]]:
+    """Some data sets (or some `rows` of each), the attributes of the file and of what it names, every set's shape.
+
+    Links to other files are not followed.
+
+    Raises:
+        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
+    """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            lacking = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
+            held = {name: file[name] for name in file if _is_own_dataset(file, name)}
+            lacking = [name for name in names if name not in held]
             if lacking:
-                raise _damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(file) or 'none'}")
-            return {name: file[name][()] for name in names}, {**file.attrs, **file["coords"].attrs}
+                raise damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(file) or 'none'}")
+            facts = dict(file.attrs)
+            for name in ("imgs", "features", "coords"):
+                facts |= dict(held[name].attrs) if name in held else {}
+            for name in names:
+                _check_size(path, held[name])
+            arrays = {name: held[name][() if rows is None else rows] for name in names}
+            return arrays, facts, {name: data.shape or () for name, data in held.items()}
     except FileNotFoundError:
         raise _missing(path) from None
-    except (OSError, RuntimeError, KeyError) as error:
-        raise _damaged(path, str(error)) from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise damaged(path, str(error) or type(error).__name__) from None
 
 
-def _as_features(path: Path, array: NDArray[Any]) -> Floats:
+def _is_own_dataset(file: h5py.File, name: str) -> bool:
+    # A link could lead to any other file on this machine.
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return False
+    data = file.get(name)
+    # Nor may a data set take its numbers from elsewhere, or be there without any.
+    return isinstance(data, h5py.Dataset) and data.shape is not None and not data.is_virtual and data.external is None
+
+
+def _check_size(path: Path, data: h5py.Dataset) -> None:
+    """Refuses a data set that claims far more than the file can hold: a few bytes could ask for all memory."""
+    if data.dtype.kind == "O" or data.dtype.hasobject:
+        raise damaged(path, f"its {data.name.strip('/')} are of no fixed size")
+    if data.nbytes > _EXPANSION * max(path.stat().st_size, 1 << 20):
+        raise damaged(path, f"its {data.name.strip('/')} of shape {data.shape} would be {data.nbytes >> 20} MiB")
+
+
+def as_features(path: Path, array: NDArray[Any]) -> Floats:
+    """Features as (rows, d) float16 or float32; `E_LEGACY_DAMAGED` where they are something else."""
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating) or not array.size:
-        raise _damaged(path, f"its features have the shape {array.shape} and type {array.dtype}, not (rows, d) floats")
+        raise damaged(path, f"its features have the shape {array.shape} and type {array.dtype}, not (rows, d) floats")
     return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)
 
 
-def _as_coords(path: Path, array: NDArray[Any]) -> NDArray[np.int64]:
+def as_coords(path: Path, array: NDArray[Any], *, whole: bool = True) -> NDArray[np.float64]:
+    """Coordinates as (rows, 2) float64, `whole` numbers of pixels or µm; `E_LEGACY_DAMAGED` otherwise."""
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
     sound = array.ndim == 2 and array.shape[1] == 2 and np.issubdtype(array.dtype, np.number)
-    if not sound or (array.size and not (np.abs(array) < 2**31).all()) or (array != np.trunc(array)).any():
-        raise _damaged(path, f"its coords have the shape {array.shape} and type {array.dtype}, not (rows, 2) pixels")
-    return np.asarray(array, np.int64)
+    sound = sound and not np.issubdtype(array.dtype, np.complexfloating)
+    if not sound or (array.size and not (np.abs(array.astype(np.float64)) < 2**31).all()):
+        raise damaged(path, f"its coords have the shape {array.shape} and type {array.dtype}, not (rows, 2) pixels")
+    if whole and (array != np.trunc(array)).any():
+        raise damaged(path, "its coords are no whole pixels")
+    return np.asarray(array, np.float64)
 
 
 def _missing(path: Path) -> SlideError:
     return SlideError("E_LEGACY_MISSING", f"{path} does not exist", remedy="bring it back, or leave the slide out")
 
 
-def _damaged(path: Path, reason: str) -> SlideError:
+def damaged(path: Path, reason: str) -> SlideError:
+    """The error of a file that is cut, or laid out otherwise."""
     return SlideError("E_LEGACY_DAMAGED", f"{path} cannot be read: {reason}", remedy=_WRITE_AGAIN)

@@ -3,7 +3,7 @@
 The names, and why each is safe:
 
 - `numpy._reconstruct`, `numpy._frombuffer`, `numpy.ndarray`: an array to be filled; its shape must fit its bytes.
-- `numpy.dtype`: booleans, integers and floats of 1 to 8 bytes, nothing that could hold objects.
+- `numpy.dtype`: booleans, integers and floats of 1 to 8 bytes, text of a fixed length; nothing that holds objects.
 - `numpy.scalar`: one number of such a type.
 - `_codecs.encode`: how protocol 2 spells bytes; only text to latin1.
 - `bytes`, `bytearray`: only from bytes or from nothing; a number would reserve that much memory.
@@ -12,11 +12,14 @@ The names, and why each is safe:
 
 import math
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+_LAST_CHARACTER = 0x10FFFF
+_TEXT = re.compile("U[1-9][0-9]{0,3}")  # so many characters, of 4 bytes each
 _DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
@@ -42,7 +45,7 @@ class Dtype:
     __slots__ = ("dtype",)
 
     def __init__(self, name: object, *_flags: object) -> None:
-        if not isinstance(name, str) or name not in _DTYPES:
+        if not isinstance(name, str) or not (name in _DTYPES or _TEXT.fullmatch(name)):
             raise pickle.UnpicklingError(f"arrays of type {name!r} are not read")
         self.dtype: np.dtype[Any] = np.dtype(name)
 
@@ -72,7 +75,12 @@ class PendingArray:
             raise pickle.UnpicklingError("an array's shape is not what numpy writes")
         if len(shape) > 32 or math.prod(shape) * dtype.dtype.itemsize != len(data):
             raise pickle.UnpicklingError(f"an array of shape {shape} has {len(data)} bytes")
-        self.array = np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
+        array = np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
+        if dtype.dtype.kind == "U":  # numpy takes any bytes for text
+            code = np.frombuffer(data, dtype.dtype.str[0] + "u4")
+            if (code > _LAST_CHARACTER).any():
+                raise pickle.UnpicklingError("an array of text holds bytes that are none")
+        self.array = array
         return self
 
 

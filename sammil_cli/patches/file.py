@@ -1,18 +1,29 @@
 """The patch grid on disk."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.patches.patch_grid import PatchGrid
+from sammil_cli.patches.patch_grid import SCORES, PatchGrid
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 
-_FACTS = ("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "slide_mpp", "slide_size_px", "bounds_px")
+_FACTS = (
+    "slide_id",
+    "patch_px",
+    "patch_mpp",
+    "patch_px_level0",
+    "step_px_level0",
+    "slide_mpp",
+    "slide_size_px",
+    "bounds_px",
+)
 
 
 def write_patches(path: Path, grid: PatchGrid, provenance: Mapping[str, Any]) -> None:
-    """Writes `xy` and the attributes of docs/formats.md."""
-    write_hdf5(path, "patches", {"xy": grid.xy}, {name: getattr(grid, name) for name in _FACTS}, provenance)
+    """Writes `xy`, the scores and the attributes of docs/formats.md."""
+    facts = {name: getattr(grid, name) for name in _FACTS} | {"waterfall": json.dumps(dict(grid.waterfall))}
+    write_hdf5(path, "patches", {"xy": grid.xy, **grid.scores}, facts, provenance)
 
 
 def read_patches(path: Path) -> PatchGrid:
@@ -20,6 +31,7 @@ def read_patches(path: Path) -> PatchGrid:
     arrays, facts = read_hdf5(path, "patches")
     width, height = (int(v) for v in facts["slide_size_px"])
     x, y, w, h = (int(v) for v in facts["bounds_px"])
+    step = facts.get("step_px_level0")
     return PatchGrid(
         slide_id=facts["slide_id"],
         xy=arrays["xy"],
@@ -29,4 +41,7 @@ def read_patches(path: Path) -> PatchGrid:
         slide_mpp=float(facts["slide_mpp"]),
         slide_size_px=(width, height),
         bounds_px=(x, y, w, h),
+        step_px_level0=None if step is None else int(step),
+        scores={name: arrays[name] for name in SCORES if name in arrays},
+        waterfall=json.loads(facts.get("waterfall", "{}")),
     )

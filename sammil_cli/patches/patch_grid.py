@@ -1,16 +1,23 @@
 """The patch grid of a slide."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.slides.slide import Box
 
+SCORES = ("tissue", "blank", "pen", "dark", "blur")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatchGrid:
-    """Where patches are. `xy` (n, 2) int32: level-0 pixels of the top left corners, sorted by row, then column."""
+    """Where patches are. `xy` (n, 2) int32: level-0 pixels of the top left corners, sorted by row, then column.
+
+    `scores`: (n,) float16 each, 0-1: the share of `tissue`, and of the artefacts `blank`, `pen`, `dark` and `blur`;
+    empty where they were not measured. `waterfall`: how many places each step left, in order.
+    """
 
     slide_id: str
     xy: NDArray[np.int32]
@@ -20,3 +27,6 @@ class PatchGrid:
     slide_mpp: float
     slide_size_px: tuple[int, int]
     bounds_px: Box
+    step_px_level0: int | None = None  # from patch to patch in level-0 pixels; None where it is no grid of ours
+    scores: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
+    waterfall: Mapping[str, int] = field(default_factory=dict)

@@ -1,28 +1,65 @@
-"""The slide files of a cohort: found, named, opened by the format that fits, with the user's resolution overrides."""
+"""The slide files of a cohort: found, named, identified, opened by the format that fits."""
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.slides.slide import Reader, Slide, resolve_mpp
-from sammil_cli.storage.files import digest, read_csv
+from sammil_cli.slides.conversion import DANGLING, UNSUPPORTED
+from sammil_cli.slides.dicom import series_of
+from sammil_cli.slides.parts import other_files
+from sammil_cli.slides.resolution import resolve_mpp
+from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
+from sammil_cli.storage.files import digest
 
 _SAMPLE = 1 << 20  # bytes read at the start, middle and end of a file to identify it
+_PICTURES = (".png", ".jpg", ".jpeg")  # beside slides of other formats they are pictures of them
 
 
 @dataclass(frozen=True)
 class SlideFiles:
-    """What lies in a slide folder: paths by slide id, and the files passed over, counted by suffix."""
+    """What lies in a slide folder: paths by slide id, and the files passed over, counted by suffix.
+
+    `unsupported` are slides that nothing here reads; `sidecars` are other files: tables, annotations, thumbnails.
+    `total` counts all files, also those inside of the slides (data of MIRAX, levels of DICOM): `inner`.
+    """
 
     paths: dict[str, Path]
-    ignored: dict[str, int]
+    unsupported: dict[str, int] = field(default_factory=dict)
+    sidecars: dict[str, int] = field(default_factory=dict)
+    inner: int = 0
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """All files passed over, counted by suffix."""
+        return dict(Counter(self.unsupported) + Counter(self.sidecars))
+
+    @property
+    def total(self) -> int:
+        """All files, but hidden ones."""
+        return len(self.paths) + self.inner + sum(self.ignored.values())
+
+    def inventory(self) -> str:
+        """One line: `1000 files: 981 slides, 12 unsupported (.vsi 12: convert with …), 7 sidecars (.xml 7)`."""
+        slides = "1 slide" if len(self.paths) == 1 else f"{len(self.paths)} slides"
+        parts = [slides + (f" ({len(self.paths) + self.inner} files)" if self.inner else "")]
+        if self.unsupported:
+            listed = [f"{suffix} {count}: {UNSUPPORTED[suffix]}" for suffix, count in sorted(self.unsupported.items())]
+            parts.append(f"{sum(self.unsupported.values())} unsupported ({'; '.join(listed)})")
+        if self.sidecars:
+            counted = ", ".join(f"{suffix} {count}" for suffix, count in sorted(self.sidecars.items()))
+            parts.append(f"{sum(self.sidecars.values())} sidecars ({counted})")
+        return f"{self.total} files: {', '.join(parts)}"
 
 
 def find_slides(folder: Path) -> SlideFiles:
-    """Lists the slides in a folder and below; a slide's id is its file name without the suffix.
+    """Lists the slides in a folder and below; for their ids see `slide_id_of`.
+
+    PNG and JPEG pictures are slides only where no other slide lies in their folder and none has their name.
 
     Raises:
         InputError: no folder, no slides in it, or two slides with one id.
@@ -31,98 +68,172 @@ def find_slides(folder: Path) -> SlideFiles:
         raise InputError(
             f"the slide folder {folder} does not exist", remedy="put the slides there or give --slides DIR"
         )
-    suffixes = set(_formats())
-    paths: dict[str, Path] = {}
-    ignored: Counter[str] = Counter()
-    for path in sorted(file for file in folder.rglob("*") if not file.is_dir()):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
+    suffixes = _formats()
+    slides: list[Path] = []
+    pictures: list[Path] = []
+    unsupported: Counter[str] = Counter()
+    sidecars: Counter[str] = Counter()
+    inner = 0
+    for path in _visible_files(folder):
+        suffix = path.suffix.lower()
+        if _is_mirax_data(path, folder):
+            inner += 1
+        elif not path.exists():
+            unsupported[DANGLING] += 1
+        elif suffix in _PICTURES:
+            pictures.append(path)
+        elif suffix in suffixes:
+            slides.append(path)
+        elif suffix in UNSUPPORTED:
+            unsupported[suffix] += 1
+        else:
+            sidecars[suffix or path.name] += 1
+    inside = _inside(slides)
+    inner += len(inside)
+    slides = [path for path in slides if path not in inside]
+    for picture in pictures:
+        if picture in inside:
             continue
-        if _is_sidecar(path, folder):
-            continue
-        if not path.exists():
-            ignored["dangling link"] += 1
-            continue
-        if path.suffix.lower() not in suffixes:
-            ignored[path.suffix.lower() or path.name] += 1
-            continue
-        if path.stem in paths:
-            other = paths[path.stem].relative_to(folder)
-            raise InputError(f"two slides have the id {path.stem!r}: {other} and {relative}", remedy="rename one")
-        paths[path.stem] = path
+        if _shows_a_slide(picture, slides):
+            sidecars[picture.suffix.lower()] += 1
+        else:
+            slides.append(picture)
+    paths = _by_id(sorted(slides), folder)
     if not paths:
-        raise InputError(f"no slides in {folder}", remedy=f"known are {', '.join(sorted(suffixes))}")
-    return SlideFiles(paths, dict(ignored))
+        passed = SlideFiles({}, dict(unsupported), dict(sidecars), inner)
+        known = f"known are {', '.join(sorted(suffixes))}"
+        raise InputError(f"no slides in {folder} ({passed.inventory()})", remedy=known)
+    return SlideFiles(paths, dict(unsupported), dict(sidecars), inner)
 
 
-def _is_sidecar(path: Path, folder: Path) -> bool:
+def slide_id_of(path: Path) -> str:
+    """A slide's id: its file name without the suffix.
+
+    A DICOM series of several files that has a folder to itself is called like the folder.
+    """
+    if path.suffix.lower() != ".dcm" or not path.is_file():
+        return path.stem
+    series, suffixes = series_of(path.parent), _formats()
+    slides = [file for file in path.parent.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
+    alone = len(series) == 1 and 1 < len(series[0]) == len(slides)
+    return path.parent.resolve().name if alone else path.stem
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        special = path.exists() and not path.is_file()  # folders; pipes, which would be waited for
+        if not special and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _is_mirax_data(path: Path, folder: Path) -> bool:
     """Data files of a MIRAX slide lie in a folder named like the slide."""
     return any(p.with_name(p.name + ".mrxs").exists() for p in path.parents if folder in p.parents)
 
 
-def _formats() -> dict[str, str]:
-    """Suffix -> name of the format that reads it."""
-    return {
-        suffix: name
-        for name in choices.names(choices.FORMATS)
-        for suffix in choices.load(choices.FORMATS, name).SUFFIXES
-    }
+def _inside(slides: list[Path]) -> set[Path]:
+    """Files that belong to a slide of another name: what a VMS file lists, all of a DICOM series but the first."""
+    inside = {file for path in slides if path.suffix.lower() in (".vms", ".vmu") for file in other_files(path)}
+    for folder in {path.parent for path in slides if path.suffix.lower() == ".dcm"}:
+        inside |= {file for files in series_of(folder) for file in files[1:]}
+    return inside
 
 
-def read_mpp_overrides(table: Path) -> dict[str, float]:
-    """The resolutions the user gives in `data/slides.csv` (columns slide_id,mpp); empty where there is no such file.
+def _shows_a_slide(picture: Path, slides: list[Path]) -> bool:
+    """Whether a picture lies beside slides, or is named like one: `a.png`, `a_thumbnail.jpg` of `a.svs`."""
+    return any(
+        slide.parent == picture.parent
+        or picture.stem == slide.stem
+        or (picture.stem.startswith(slide.stem) and not picture.stem[len(slide.stem)].isalnum())
+        for slide in slides
+        if slide.suffix.lower() not in _PICTURES
+    )
+
+
+def _by_id(slides: list[Path], folder: Path) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    for path in slides:
+        slide_id = slide_id_of(path)
+        if slide_id in paths:
+            one, other = paths[slide_id].relative_to(folder), path.relative_to(folder)
+            raise InputError(f"two slides have the id {slide_id!r}: {one} and {other}", remedy="rename one")
+        paths[slide_id] = path
+    return paths
+
+
+def _formats() -> dict[str, list[ModuleType]]:
+    """Suffix -> the formats that may read it, in the order in which they are asked: by their PRIORITY."""
+    modules = [choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS)]
+    readers: dict[str, list[ModuleType]] = {}
+    for module in sorted(modules, key=lambda module: int(module.PRIORITY)):
+        for suffix in module.SUFFIXES:
+            readers.setdefault(suffix, []).append(module)
+    return readers
+
+
+def open_reader(path: Path) -> Reader:
+    """Opens a slide file, whatever its resolution: by the first format that takes it.
 
     Raises:
-        InputError: a row that is not a positive number; the message names the line.
-    """
-    if not table.exists():
-        return {}
-    overrides: dict[str, float] = {}
-    for line, row in enumerate(read_csv(table, ("slide_id", "mpp")), start=2):
-        if not row["mpp"]:
-            continue
-        try:
-            mpp = float(row["mpp"])
-        except ValueError:
-            mpp = 0.0
-        if not 0 < mpp < float("inf"):
-            raise InputError(
-                f"{table}, line {line}: mpp {row['mpp']!r} is no positive number", remedy="give µm per pixel"
-            )
-        overrides[row["slide_id"]] = mpp
-    return overrides
-
-
-def open_slide(path: Path, mpp: float | None = None) -> Slide:
-    """Opens a slide and settles its resolution; `mpp` overrides what the file says.
-
-    Raises:
-        SlideError: `E_EMPTY`, `E_OPEN` or `E_MPP`.
+        SlideError: `E_EMPTY`, `E_OPEN` or `E_FORMAT`.
     """
     try:
         if path.stat().st_size == 0:
             raise SlideError("E_EMPTY", "the file has no content (0 bytes)", remedy="copy or download it again")
     except OSError as error:
         raise SlideError("E_OPEN", f"the file cannot be read: {error.strerror}", remedy="check the path") from error
-    module = choices.load(choices.FORMATS, _formats()[path.suffix.lower()])
-    reader: Reader = module.open_slide(path)
+    refused: SlideError | None = None
+    for module in _formats().get(path.suffix.lower(), ()):
+        try:
+            reader: Reader | None = module.open_slide(path)
+        except SlideError as error:
+            says_more = isinstance(refused, UnknownContentError) and not isinstance(error, UnknownContentError)
+            if refused is None or says_more or error.code != "E_OPEN":
+                refused = error
+            continue
+        if reader is not None:
+            return reader
+    raise refused or SlideError(
+        "E_OPEN", f"no format reads this {path.suffix} file", remedy="convert it to a pyramidal tiled TIFF"
+    )
+
+
+def open_slide(path: Path, mpp: float | None = None) -> Slide:
+    """Opens a slide and settles its resolution; `mpp` overrides what the file says.
+
+    Raises:
+        SlideError: `E_EMPTY`, `E_OPEN`, `E_FORMAT` or `E_MPP`.
+    """
+    reader = open_reader(path)
+    slide_id = slide_id_of(path)
     try:
-        resolution, source = resolve_mpp(reader, path.stem, mpp)
+        resolution, source = resolve_mpp(reader.mpp, reader.mpp_source, slide_id, mpp)
     except SlideError:
         reader.close()
         raise
-    return Slide(slide_id=path.stem, path=path, reader=reader, mpp=resolution, mpp_source=source)
+    return Slide(slide_id=slide_id, path=path, reader=reader, mpp=resolution, mpp_source=source)
 
 
 def identify(path: Path) -> str:
-    """A digest of the file's size and of samples of its bytes: the same wherever the file lies.
+    """A digest of a slide's files by sizes and samples of their bytes: the same wherever the slide lies.
 
-    Whole gigabyte files are not read; samples of 1 MiB at the start, the middle and the end are.
+    Whole gigabyte files are not read; samples of 1 MiB at the start, the middle and the end are. Of slides in many
+    files (MIRAX, DICOM, VMS) the names of the others count, too. A file that cannot be read is told when it is
+    opened, not here.
     """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        samples = []
-        for start in sorted({0, max(0, size // 2), max(0, size - _SAMPLE)}):
-            stream.seek(start)
-            samples.append(hashlib.sha256(stream.read(_SAMPLE)).hexdigest())
-    return digest([size, samples])
+    head = _sampled(path)
+    others = [[str(file.relative_to(path.parent)), *_sampled(file)] for file in other_files(path)]
+    return digest([*head, others] if others else head)
+
+
+def _sampled(path: Path) -> list[object]:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            samples = []
+            for start in sorted({0, max(0, size // 2), max(0, size - _SAMPLE)}):
+                stream.seek(start)
+                samples.append(hashlib.sha256(stream.read(_SAMPLE)).hexdigest())
+    except OSError:
+        return ["unreadable"]
+    return [size, samples]

@@ -1,7 +1,7 @@
 """A slide: an open image pyramid with a known resolution."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,25 +11,45 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.pyramid import plan_read
+from sammil_cli.slides.shrink import shrink_blockwise
 
 RGB = NDArray[np.uint8]  # (height, width, 3)
 Box = tuple[int, int, int, int]  # x, y, width, height
 
 _BACKGROUND = 255  # glass: what lies outside the scanned area is painted white
-_MPP_RANGE = (0.02, 100.0)  # µm per pixel; outside of it the number is a printer's dpi or a slip
+_TOLERANCE = 0.01  # as of the pyramid's levels
+_MOST_AT_ONCE_PX = 16_000_000  # larger reads go block by block
+
+
+class UnknownContentError(SlideError):
+    """`E_OPEN`: a format finds nothing of its own in a file; another format may know more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "E_OPEN", message, remedy="convert it to a pyramidal tiled TIFF, or take it out of the slide folder"
+        )
 
 
 class Reader(Protocol):
     """What a file in `slides/formats/` gives: pixels and what the file says about itself."""
 
+    kind: str  # the format's name: aperio, mirax, dicom, ome-tiff, png, …
     size_px: tuple[int, int]  # level-0 width, height
     downsamples: Sequence[float]  # level-0 pixels per pixel of each level
+    tiles_px: Sequence[tuple[int, int]]  # of each level: width and height of what is decoded at once
     mpp: tuple[float, float] | None  # µm per level-0 pixel in x and y, None where the file does not say
     mpp_source: str  # the property it came from
+    objective: float | None  # power of the lens, None where the file does not say
     bounds_px: Box  # the scanned area in level-0 pixels; the whole slide where the file does not say
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
-        """Pixels of a box: `xy` in level-0 pixels, `size_px` in the level's; outside of the scan it is white."""
+        """Pixels of a box: `xy` in level-0 pixels, `size_px` in the level's; outside of the scan it is white.
+
+        Several threads may call it at once.
+
+        Raises:
+            SlideError: `E_READ`, the pixels cannot be decoded.
+        """
         ...
 
     def close(self) -> None:
@@ -41,7 +61,8 @@ class Reader(Protocol):
 class Slide:
     """An open slide. Coordinates are level-0 pixels of the whole file, origin top left, x before y.
 
-    `mpp` is µm per level-0 pixel and `mpp_source` says where that number came from.
+    `mpp` is µm per level-0 pixel and `mpp_source` says where that number came from. `remarks` grows with what was
+    found while reading: short sentences for the slide's notes.
     """
 
     slide_id: str
@@ -49,6 +70,7 @@ class Slide:
     reader: Reader
     mpp: float
     mpp_source: str
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -57,26 +79,33 @@ class Slide:
 
     @property
     def bounds_px(self) -> Box:
-        """The scanned area, level-0 pixels."""
-        return self.reader.bounds_px
+        """The scanned area inside the file, level-0 pixels; the whole file where no such area is left."""
+        (x, y, width, height), (file_width, file_height) = self.reader.bounds_px, self.size_px
+        left, top = max(0, x), max(0, y)
+        right, bottom = min(x + width, file_width), min(y + height, file_height)
+        if right <= left or bottom <= top:
+            return (0, 0, file_width, file_height)
+        return (left, top, right - left, bottom - top)
 
     def read_at(self, xy: tuple[int, int], side_px0: tuple[int, int], out_px: tuple[int, int]) -> RGB:
         """Reads the box at `xy` of `side_px0` (width, height) level-0 pixels as an image of `out_px` (width, height).
 
-        The best level is read and shrunk by area averaging; it is enlarged only where level 0 is coarser than asked.
+        The best level is read and shrunk by area averaging, block by block where it is large. Outside of the scanned
+        area it is white. A damaged level is replaced by the next finer one, with a remark.
 
         Raises:
-            SlideError: `E_READ`, the pixels cannot be decoded.
+            SlideError: `E_COARSE`, level 0 is coarser than asked by more than 1 %: pixels are never made up;
+                `E_READ`, the pixels cannot be decoded.
         """
+        for side, out in zip(side_px0, out_px, strict=True):
+            if side < out * (1 - _TOLERANCE) - 0.5:  # sides are whole pixels
+                raise SlideError(
+                    "E_COARSE",
+                    f"level 0 has {side} pixels ({self.mpp:g} µm each) where {out} are asked for",
+                    remedy="ask for a coarser resolution; pixels are never made up",
+                )
         plan = plan_read(self.reader.downsamples, min(side_px0[0] / out_px[0], side_px0[1] / out_px[1]))
-        downsample = self.reader.downsamples[plan.level]
-        level_px = (max(1, round(side_px0[0] / downsample)), max(1, round(side_px0[1] / downsample)))
-        image = self.reader.read(xy, plan.level, level_px)
-        if level_px == out_px:
-            return image
-        shrinking = level_px[0] >= out_px[0] and level_px[1] >= out_px[1]
-        method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(image, out_px, interpolation=method), np.uint8)
+        return self._read_shrunk(xy, side_px0, out_px, plan.level)
 
     def thumbnail(self, mpp: float) -> RGB:
         """The whole slide at `mpp` µm per pixel (at level 0 where the slide itself is coarser)."""
@@ -94,31 +123,65 @@ class Slide:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _read_shrunk(self, xy: tuple[int, int], side_px0: tuple[int, int], out_px: tuple[int, int], level: int) -> RGB:
+        downsample = self.reader.downsamples[level]
+        level_px = (max(1, round(side_px0[0] / downsample)), max(1, round(side_px0[1] / downsample)))
+        if level_px[0] * level_px[1] > _MOST_AT_ONCE_PX:
 
-def resolve_mpp(reader: Reader, slide_id: str, override: float | None) -> tuple[float, str]:
-    """µm per level-0 pixel and where the number came from; never guessed.
+            def block(x: int, y: int, width: int, height: int) -> RGB:
+                corner = (round(xy[0] + x * downsample), round(xy[1] + y * downsample))
+                return self._read_level(corner, level, (width, height))
 
-    Raises:
-        SlideError: `E_MPP`, the file does not say, or says something that cannot be.
-    """
-    if override is not None:
-        return override, "slides.csv"
-    fix = f"add to data/slides.csv (first line slide_id,mpp): {slide_id},<µm per pixel of level 0>"
-    if reader.mpp is None:
-        raise SlideError("E_MPP", "the file does not say its resolution (mpp)", remedy=fix)
-    mpp_x, mpp_y = reader.mpp
-    if abs(mpp_x - mpp_y) > 0.02 * max(mpp_x, mpp_y):
-        raise SlideError("E_MPP", f"pixels are not square: {mpp_x:g} x {mpp_y:g} µm", remedy=fix)
-    mpp = (mpp_x + mpp_y) / 2
-    if not _MPP_RANGE[0] <= mpp <= _MPP_RANGE[1]:
-        raise SlideError("E_MPP", f"{mpp:g} µm per pixel ({reader.mpp_source}) cannot be right", remedy=fix)
-    return mpp, reader.mpp_source
+            return shrink_blockwise(block, level_px, out_px, self.reader.tiles_px[level])
+        image = self._read_level(xy, level, level_px)
+        if level_px == out_px:
+            return image
+        shrinking = level_px[0] >= out_px[0] and level_px[1] >= out_px[1]
+        method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(image, out_px, interpolation=method), np.uint8)
+
+    def _read_level(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
+        """Pixels of one level, white outside of the scanned area; of a finer level where this one is damaged."""
+        downsample = self.reader.downsamples[level]
+        inside = _window(xy, size_px, downsample, self.bounds_px)
+        if inside is None:
+            return np.full((size_px[1], size_px[0], 3), _BACKGROUND, np.uint8)
+        try:
+            image = self.reader.read(xy, level, size_px)
+        except SlideError as error:
+            if level == 0 or error.code != "E_READ":
+                raise
+            remark = f"level {level} is damaged in places; level {level - 1} was read there instead"
+            if remark not in self.remarks:
+                self.remarks.append(remark)
+            side = (round(size_px[0] * downsample), round(size_px[1] * downsample))
+            return self._read_shrunk(xy, side, size_px, level - 1)
+        rows, columns = inside
+        if (rows.stop - rows.start, columns.stop - columns.start) == image.shape[:2]:
+            return image
+        framed = np.full_like(image, _BACKGROUND)
+        framed[rows, columns] = image[rows, columns]
+        return framed
+
+
+def _window(
+    xy: tuple[int, int], size_px: tuple[int, int], downsample: float, bounds_px: Box
+) -> tuple[slice, slice] | None:
+    """Rows and columns of a read that lie in the scanned area, to the outer pixel; None where nothing does."""
+    stretches = []
+    for start, size, low, length in zip(xy, size_px, bounds_px[:2], bounds_px[2:], strict=True):
+        first = max(0, int((low - start) // downsample))
+        last = min(size, int(-((start - low - length) // downsample)))
+        if last <= first:
+            return None
+        stretches.append(slice(first, last))
+    return stretches[1], stretches[0]
 
 
 def paint_background(rgba: NDArray[np.uint8]) -> RGB:
     """Lays an RGBA image (h, w, 4) on white glass."""
     alpha = rgba[..., 3:]
     if alpha.min(initial=255) == 255:
-        return np.ascontiguousarray(rgba[..., :3])
+        return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
     mixed = (rgba[..., :3].astype(np.uint16) * alpha + _BACKGROUND * (255 - alpha.astype(np.uint16))) // 255
     return mixed.astype(np.uint8)

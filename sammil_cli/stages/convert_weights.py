@@ -5,6 +5,7 @@ from pathlib import Path
 from sammil_cli import console
 from sammil_cli.errors import InputError
 from sammil_cli.legacy.checkpoints import PublishedWeights, read_published
+from sammil_cli.legacy.inventory import Kind, recognise
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import provenance, sha256_file
@@ -19,8 +20,10 @@ _NOT_SAID = -1  # of a seed or an epoch
 
 
 def is_weight_file(source: Path) -> bool:
-    """Whether the argument of convert-legacy is a file of weights and not the folder of a run."""
-    return source.is_file() or (source.suffix in SUFFIXES and not source.is_dir())
+    """Whether the argument of convert-legacy is a file of weights, and neither a run's folder nor its features."""
+    if source.suffix not in SUFFIXES or source.is_dir():
+        return False
+    return not source.is_file() or recognise(source) is not Kind.TENSOR
 
 
 def run(

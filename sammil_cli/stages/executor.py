@@ -1,16 +1,12 @@
 """How slides are spread over processes: one small interface, its implementations in `stages/executors/`."""
 
-import importlib
-import time
-import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from sammil_cli import choices
-from sammil_cli.errors import SammilError, SlideError
+from sammil_cli.errors import SlideError
 from sammil_cli.stages.project import RunOptions
 
 
@@ -59,29 +55,3 @@ def open_executor(options: RunOptions, limits: Limits) -> AbstractContextManager
         options, limits
     )
     return opened
-
-
-def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> tuple[Any, float]:
-    """Runs in the worker process: calls the function; every error becomes a `SlideError`. Returns value and seconds."""
-    start = time.perf_counter()
-    importlib.import_module("openslide")  # before torch, see slides/formats/openslide.py
-    work = getattr(importlib.import_module(function[0]), function[1])
-    try:
-        value = work(*arguments)
-    except SlideError:
-        raise
-    except SammilError as error:  # a damaged file of an earlier stage, say: this slide's trouble only
-        raise SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False) from error
-    except MemoryError as error:
-        raise SlideError(
-            "E_MEMORY", "not enough memory", remedy="lower batch_size or --workers", set_aside=False
-        ) from error
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise SlideError(
-            "E_BUG",
-            f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})",
-            remedy="please report this line with the slide's format",
-            set_aside=False,
-        ) from error
-    return value, time.perf_counter() - start

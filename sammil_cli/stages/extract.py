@@ -135,5 +135,5 @@ def work(
             patch_px_level0=grid.patch_px_level0,
         ),
     )
-    write_bag(folder / f"{path.stem}.h5", bag, record)
-    return []
+    write_bag(folder / f"{grid.slide_id}.h5", bag, record)
+    return slide.remarks

@@ -1,11 +1,16 @@
 """The machinery of all per-slide stages: what a run is to do, the result store, the process list."""
 
+import contextlib
 import logging
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +19,16 @@ from sammil_cli.config import Tolerance
 from sammil_cli.errors import SlideError
 from sammil_cli.stages.executor import Answer, Call, Limits, open_executor
 from sammil_cli.stages.project import RunOptions
+from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.files import digest, provenance, read_csv, write_csv
-from sammil_cli.storage.store import ResultStore, find_store
+from sammil_cli.storage.store import Result, ResultStore, find_store, is_temporary, sweep
 
 log = logging.getLogger(__name__)
 
 _MOST_SHOWN = 30
+_MOST_REMARKS = 3
+_WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
+_POLL_SECONDS = 1.0  # between two looks at what another run is computing
 HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds", "notes")
 # How a slide's worker is called: where to write, what to record, and what the stage gave the task. It returns notes:
 # short remarks on this slide, such as QC flags, for the process list.
@@ -97,74 +106,161 @@ def refusal(slide_id: str, error: SlideError, seconds: float = 0.0) -> Row:
 def run_plan(plan: Plan, options: RunOptions, limits: Limits) -> list[Row]:
     """Does the tasks whose result is not in the store, copies all results to `out` and writes the process list.
 
-    Each slide's work runs in a process of its own: an exception, a crash or a hang costs that slide only. Files of
-    slides that are no longer there are removed from `out`, unless `options.only` restricts the run.
+    Each slide's work runs in a process of its own: an exception, a crash or a hang costs that slide only. Several
+    runs on one project, on other hosts too, share the work: what another one computes is waited for at the end.
+    Files of slides that are not up to date are removed from `out` before any work, and those of slides that are no
+    longer there, unless `options.only` restricts the run.
 
     Raises:
         KeyboardInterrupt: after everything finished was kept and listed.
     """
-    store = ResultStore(find_store(Path.cwd()) / plan.step)
-    rows = {row.slide_id: row for row in plan.refused}
-    others = _other_rows(plan.process_list, options.only)
-    open_tasks = []
-    for task in plan.tasks:
-        notes = store.fetch(plan.key(task), plan.out)
-        if notes is not None:
-            rows[task.slide_id] = Row(slide_id=task.slide_id, status="reused", notes=tuple(notes))
-        else:
-            open_tasks.append(task)
+    store = open_store(plan.step)
+    store.tidy()
+    plan.out.mkdir(parents=True, exist_ok=True)
+    sweep(plan.out)
+    listing = _ProcessList(plan.process_list, options.only)
     try:
         with console.progress(len(plan.tasks) + len(plan.refused), plan.step) as bar:
-            for slide_id in rows:
-                bar.advance(slide_id)
-            for row in _compute(plan, open_tasks, store, options, limits):
-                rows[row.slide_id] = row
+            for row in plan.refused:
+                listing.rows[row.slide_id] = row
                 bar.advance(row.slide_id)
-                if not row.done:
-                    log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
+            open_tasks, kept = [], set[str]()
+            for task, result in _fetch_all(plan, store):
+                if result is None:
+                    open_tasks.append(task)
+                    continue
+                listing.rows[task.slide_id] = _reused(task, result)
+                kept |= set(result.files)
+                bar.advance(task.slide_id)
+            _remove_stale(plan.out, kept, options.only)
+            with contextlib.closing(_compute(plan, open_tasks, store, options, limits)) as ended:
+                for row in ended:
+                    listing.add(row)
+                    bar.advance(row.slide_id)
+                    if not row.done:
+                        log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
     finally:
-        listed = [rows[slide_id] for slide_id in sorted(rows)]
-        write_csv(plan.process_list, HEADER, sorted([*others, *(_cells(row) for row in listed)]))
-    _remove_stale(plan.out, {row.slide_id for row in listed if row.done}, options.only)
-    return listed
+        listing.write()
+    return [listing.rows[slide_id] for slide_id in sorted(listing.rows)]
 
 
-def _other_rows(process_list: Path, only: frozenset[str] | None) -> list[tuple[str, ...]]:
-    """The rows that a restricted run leaves as they are."""
-    if only is None or not process_list.exists():
-        return []
-    rows = read_csv(process_list, ("slide_id",))
-    return [tuple(row.get(name, "") for name in HEADER) for row in rows if row["slide_id"] not in only]
+def open_store(step: str) -> ResultStore:
+    """The results of a step that serve the project in the working directory."""
+    return ResultStore(find_store(Path.cwd()) / step)
+
+
+class _ProcessList:
+    """The rows of a run, written now and then while it goes on: a killed run leaves its list, too."""
+
+    def __init__(self, path: Path, only: frozenset[str] | None) -> None:
+        self._path, self._only = path, only
+        self._written = time.monotonic()
+        self.rows: dict[str, Row] = {}
+
+    def add(self, row: Row) -> None:
+        self.rows[row.slide_id] = row
+        if time.monotonic() - self._written > _WRITE_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Writes all rows; those that a restricted run leaves as they are stay."""
+        rows = [_cells(row) for row in self.rows.values()]
+        if self._only is not None and self._path.exists():
+            old = read_csv(self._path, ("slide_id",))
+            rows += [tuple(row.get(name, "") for name in HEADER) for row in old if row["slide_id"] not in self._only]
+        write_csv(self._path, HEADER, sorted(rows))
+        self._written = time.monotonic()
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (row.slide_id, row.status, row.code, row.message, row.remedy, f"{row.seconds:.2f}", "; ".join(row.notes))
 
 
+def _reused(task: Task, result: Result) -> Row:
+    return Row(slide_id=task.slide_id, status="reused", notes=tuple(result.notes))
+
+
+def _fetch_all(plan: Plan, store: ResultStore) -> Iterator[tuple[Task, Result | None]]:
+    """Brings what the store has into `out`. Threads, since disks and check sums take the time."""
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        yield from zip(
+            plan.tasks, pool.map(lambda task: store.fetch(plan.key(task), plan.out), plan.tasks), strict=True
+        )
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _remove_stale(out: Path, kept: set[str], only: frozenset[str] | None) -> None:
+    """Deletes all files but those of `kept`; in a restricted run only those of its own slides."""
+    for path in out.iterdir():
+        ours = only is None or path.stem in only
+        if ours and path.name not in kept and not path.is_dir() and not is_temporary(path):
+            path.unlink(missing_ok=True)
+
+
 def _compute(
     plan: Plan, tasks: Sequence[Task], store: ResultStore, options: RunOptions, limits: Limits
-) -> Iterator[Row]:
-    """Yields a row for each task as it ends."""
-    if not tasks:
-        return
+) -> Generator[Row, None, None]:
+    """Yields a row for each task as it ends, last those that another run computed."""
     by_id = {task.slide_id: task for task in tasks}
     folders: dict[str, Path] = {}
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_folders, folders)
+        claims = stack.enter_context(store.claims()) if tasks else None
+        while tasks and claims:
+            elsewhere: list[Task] = []
+            calls = _calls(plan, tasks, store, claims, folders, elsewhere)
+            first = next(calls, None)
+            if first is not None:
+                with open_executor(options, limits) as executor:
+                    for answer in executor.answers(chain([first], calls)):
+                        row = _keep(plan, by_id[answer.slide_id], answer, store)
+                        claims.release(plan.key(by_id[answer.slide_id]))
+                        _remove_folders({row.slide_id: folders.pop(row.slide_id)})
+                        yield row
+            tasks = []
+            for task in elsewhere:
+                result = store.fetch(plan.key(task), plan.out)
+                if result is None:
+                    tasks.append(task)
+                else:
+                    yield _reused(task, result)
+            if tasks:
+                log.info("%s: %d slide(s) are being computed by another run", plan.step, len(tasks))
+                time.sleep(_POLL_SECONDS)
 
-    def calls() -> Iterator[Call]:
-        for task in tasks:
+
+def _remove_folders(folders: dict[str, Path]) -> None:
+    for folder in folders.values():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _calls(
+    plan: Plan,
+    tasks: Sequence[Task],
+    store: ResultStore,
+    claims: Claims,
+    folders: dict[str, Path],
+    elsewhere: list[Task],
+) -> Iterator[Call]:
+    """Claims one task after the other and yields its call; fills `folders` (to be removed) and `elsewhere`.
+
+    `elsewhere` are the tasks that another run has claimed, or has finished in the meantime.
+    """
+    target = (plan.work.__module__, plan.work.__name__)
+    for task in tasks:
+        key = plan.key(task)
+        if not claims.take(key):
+            elsewhere.append(task)
+        elif store.has_files(key):
+            claims.release(key)
+            elsewhere.append(task)
+        else:
             folders[task.slide_id] = store.workspace()
             record = provenance(plan.step, task.recipe)
-            target = (plan.work.__module__, plan.work.__name__)
             arguments = (target, folders[task.slide_id], record, task.arguments)
             yield Call(slide_id=task.slide_id, function=(__name__, "in_workspace"), arguments=arguments)
-
-    try:
-        with open_executor(options, limits) as executor:
-            for answer in executor.answers(calls()):
-                yield _keep(plan, by_id[answer.slide_id], answer, store)
-    finally:
-        for folder in folders.values():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_workspace(
@@ -177,29 +273,36 @@ def in_workspace(
 
 
 def _keep(plan: Plan, task: Task, answer: Answer, store: ResultStore) -> Row:
+    """Puts a result into the store, and brings it from there into `out`."""
     if answer.error is not None:
         return refusal(task.slide_id, answer.error, answer.seconds)
     folder, notes = answer.value
-    store.put(plan.key(task), folder, notes)
-    store.fetch(plan.key(task), plan.out)
+    store.put(plan.key(task), folder, notes, slide_id=task.slide_id, recipe=task.recipe)
+    if store.fetch(plan.key(task), plan.out) is None:
+        lost = SlideError(
+            "E_STORE",
+            f"its result does not read back from {store.root} as it was written",
+            remedy="check that disk, or set cache.dir of DVC to another one",
+            set_aside=False,
+        )
+        return refusal(task.slide_id, lost, answer.seconds)
     return Row(slide_id=task.slide_id, status="done", seconds=answer.seconds, notes=tuple(notes))
 
 
-def _remove_stale(out: Path, done: set[str], only: frozenset[str] | None) -> None:
-    """Deletes the files of slides that are not done; of a restricted run only those of its own slides."""
-    out.mkdir(parents=True, exist_ok=True)
-    for path in out.iterdir():
-        if path.is_file() and path.stem not in done and (only is None or path.stem in only):
-            path.unlink()
-
-
 def summarise(step: str, rows: Sequence[Row], out: Path, process_list: Path) -> None:
-    """Prints what could not be done, with reason and remedy, and one line of totals."""
+    """Prints what could not be done, with reason and remedy, some remarks, and one line of totals."""
     troubled = [row for row in rows if not row.done]
     for row in troubled[:_MOST_SHOWN]:
         console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}\n    fix: {row.remedy}")
     if len(troubled) > _MOST_SHOWN:
         console.say(f"… and {len(troubled) - _MOST_SHOWN} more")
+    noted = [row for row in rows if row.notes]
+    if noted:
+        console.say(f"{len(noted)} slide(s) with remarks (column notes of {process_list})")
+    for row in noted[:_MOST_REMARKS]:
+        console.say(f"    {row.slide_id}: {'; '.join(row.notes)}")
+    if len(noted) > _MOST_REMARKS:
+        console.say(f"    … and {len(noted) - _MOST_REMARKS} more")
     tally = {status: sum(row.status == status for row in rows) for status in ("done", "reused", "set-aside", "failed")}
     text = ", ".join(f"{count} {status}" for status, count in tally.items() if count)
     console.say(f"{step}: {text or 'nothing to do'} → {out}" + (f" (list: {process_list})" if troubled else ""))

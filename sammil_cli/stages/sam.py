@@ -80,7 +80,7 @@ def work(
     tissue = read_tissue(tissue_path)
     with open_slide(path, tissue.slide_mpp) as slide:
         regions, image = propose_regions(slide, tissue, _proposer(name, settings, device), canvas_px)
-    write_regions(folder / f"{path.stem}.h5", regions, record)
-    write_region_polygons(folder / f"{path.stem}.geojson", regions, tissue.bounds_px[:2], record)
-    write_overlay(folder / f"{path.stem}.png", image, regions)
-    return []
+    write_regions(folder / f"{tissue.slide_id}.h5", regions, record)
+    write_region_polygons(folder / f"{tissue.slide_id}.geojson", regions, tissue.bounds_px[:2], record)
+    write_overlay(folder / f"{tissue.slide_id}.png", image, regions)
+    return slide.remarks

@@ -120,9 +120,9 @@ def work(
             top=top,
             patch_um=grid.patch_px * grid.patch_mpp,
         )
-    (folder / f"{path.stem}.png").write_bytes(draw(view.cropped()))
+    (folder / f"{grid.slide_id}.png").write_bytes(draw(view.cropped()))
     write_csv(
-        folder / f"{path.stem}.csv",
+        folder / f"{grid.slide_id}.csv",
         ("x", "y", "attention", *(f"evidence_{name}" for name in facts.classes)),
         [
             (x, y, f"{weight:.9g}", *(f"{share:.9g}" for share in shares))
@@ -150,7 +150,7 @@ def _regions_on(thumbnail: RGB, slide: Slide, regions: Any) -> RGB:
 
 def _outlines(lesions: Path, scale: float) -> list[Any]:
     shapes, _ = read_geojson(lesions)
-    polygons = [p for geometry, _ in shapes for p in shapely.get_parts(geometry) if isinstance(p, shapely.Polygon)]
+    polygons = [p for drawn in shapes for p in shapely.get_parts(drawn.geometry) if isinstance(p, shapely.Polygon)]
     return [shapely.get_coordinates(ring) * scale for p in polygons for ring in (p.exterior, *p.interiors)]
 
 

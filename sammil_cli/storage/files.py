@@ -92,6 +92,8 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error.reason})", remedy="save it as CSV UTF-8") from None
+    except (csv.Error, OSError) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}", remedy="save it as CSV UTF-8") from None
 
 
 def sha256_file(path: Path) -> str:

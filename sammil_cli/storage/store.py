@@ -3,20 +3,28 @@
 DVC empties a stage's outs before it runs the stage. So results live here, keyed by everything that determines
 them, and are copied into the outs. The store lies in DVC's cache directory (`.dvc/cache` or what `cache.dir` says),
 which temporary and queued experiments share; without DVC it lies in `.sammil/store`.
+
+An entry is a folder of files with a manifest. Files that DVC's cache holds as well are dropped from the entry and
+read from there: they are copied, never linked, so that nothing done to an out can reach DVC's cache.
 """
 
 import configparser
+import contextlib
+import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
 
 _MANIFEST = "manifest.json"
+_CHUNK = 1 << 20
 
 
 def find_store(project: Path) -> Path:
@@ -39,48 +47,232 @@ def _dvc_cache(dvc: Path) -> Path:
 
 
 @dataclass(frozen=True)
+class FileFacts:
+    """What is known of one file of a result; `md5` is its name in DVC's cache."""
+
+    sha256: str
+    md5: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the store knows of one finished result."""
+
+    files: Mapping[str, FileFacts]
+    notes: Sequence[str] = ()
+    slide_id: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _DamagedError(Exception):
+    """A stored file is not what it was, or is gone."""
+
+
+@dataclass(frozen=True)
 class ResultStore:
     """Finished per-slide results of one step: a folder of files for each key."""
 
     root: Path
 
-    def fetch(self, key: str, out: Path) -> list[str] | None:
-        """Copies the result of `key` into `out` and returns its notes; None when there is none or it is damaged."""
-        entry = self._entry(key)
-        if not entry.exists():
-            return None
+    def look(self, key: str) -> Result | None:
+        """What is known of a result; None when there is none. Its files are not looked at."""
         try:
-            manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-            files: dict[str, str] = manifest["files"]
-            notes: list[str] = manifest["notes"]
-            if any(sha256_file(entry / name) != expected for name, expected in files.items()):
-                raise ValueError("checksum")
-        except (ValueError, OSError, KeyError, TypeError):
-            shutil.rmtree(entry, ignore_errors=True)  # a damaged result is made anew
+            manifest = json.loads((self._entry(key) / _MANIFEST).read_text(encoding="utf-8"))
+            files = {str(name): FileFacts(**facts) for name, facts in manifest["files"].items()}
+            return Result(files, tuple(manifest["notes"]), manifest["slide_id"], manifest["recipe"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def fetch(self, key: str, out: Path) -> Result | None:
+        """Brings the files of a result into `out`; None when there is none or it is damaged.
+
+        What `out` holds already stays as it is. Everything else is checked after it was copied, and replaces what
+        there was in one go. A damaged result is forgotten, to be made anew.
+        """
+        result = self.look(key)
+        if result is None:
             return None
         out.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            temporary = out / f".{name}.{os.getpid()}"
-            shutil.copyfile(entry / name, temporary)
-            temporary.replace(out / name)
-        return notes
+        try:
+            for name, facts in result.files.items():
+                if not is_content(out / name, facts):
+                    self._deliver(key, name, facts, out)
+        except _DamagedError:
+            self._forget(key)
+            return None
+        return result
 
-    def put(self, key: str, folder: Path, notes: Sequence[str] = ()) -> None:
-        """Moves the files of `folder` into the store under `key`, all or nothing, with notes on the slide."""
-        files = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
-        manifest = {"files": files, "notes": list(notes)}
-        (folder / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    def has_files(self, key: str) -> bool:
+        """Whether the files of a result are there in full length; their content is checked on fetching only."""
+        result = self.look(key)
+        return result is not None and all(
+            any(_size(place) == facts.bytes for place in self._places(key, name, facts))
+            for name, facts in result.files.items()
+        )
+
+    def put(
+        self,
+        key: str,
+        folder: Path,
+        notes: Sequence[str] = (),
+        *,
+        slide_id: str = "",
+        recipe: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Moves the files of `folder` into the store under `key`, all or nothing.
+
+        Args:
+            folder: lies in a `workspace` of this store.
+            notes: short remarks on the slide.
+            slide_id, recipe: what `key` was made from, for `sammil why`.
+        """
+        manifest = {
+            "slide_id": slide_id,
+            "recipe": dict(recipe or {}),
+            "files": {file.name: _measure(file).__dict__ for file in sorted(folder.iterdir())},
+            "notes": list(notes),
+        }
+        (folder / _MANIFEST).write_text(json.dumps(manifest, default=str), encoding="utf-8")
         entry = self._entry(key)
         entry.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.rename(entry)
-        except OSError:  # another process was first with the same result
-            shutil.rmtree(folder)
+        for _ in range(2):
+            try:
+                folder.rename(entry)
+                return
+            except OSError:  # there is one: of another process with the same result, or a damaged one
+                if self.has_files(key):
+                    break
+                self._forget(key)
+        shutil.rmtree(folder)
 
     def workspace(self) -> Path:
         """A fresh folder on the store's own file system, to be filled and given to `put`."""
         self.root.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".work-", dir=self.root))
+        return Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{owner_tag()}-", dir=self.root))
+
+    def claims(self) -> Claims:
+        """The claims on this store's keys, for processes that share it."""
+        return Claims(self.root / "claims")
+
+    def tidy(self) -> None:
+        """Removes what dead processes left behind, and the files that DVC's cache holds as well.
+
+        Of an entry that is slim already only the folder is listed.
+        """
+        if not self.root.is_dir():
+            return
+        sweep(self.root)
+        sweep(self.root / "claims")
+        self.claims().clear()
+        if not self._dvc_files.is_dir():
+            return
+        for entry in self.root.glob("??/*"):
+            with contextlib.suppress(OSError):  # another process is at it, too
+                stored = [file.name for file in os.scandir(entry) if file.name != _MANIFEST]
+                result = self.look(entry.name) if stored else None
+                for name, facts in result.files.items() if result else ():
+                    if name in stored and _size(self._in_dvc(facts)) == facts.bytes:
+                        (entry / name).unlink()
+
+    def _deliver(self, key: str, name: str, facts: FileFacts, out: Path) -> None:
+        temporary = out / f"{TEMPORARY}{owner_tag()}-{secrets.token_hex(4)}-{name}"
+        try:
+            for place in self._places(key, name, facts):
+                try:
+                    reading = place.open("rb")
+                except OSError:
+                    continue
+                with reading:
+                    _copy(reading, temporary)
+                if is_content(temporary, facts):
+                    temporary.replace(out / name)
+                    return
+        finally:
+            temporary.unlink(missing_ok=True)
+        raise _DamagedError
+
+    def _places(self, key: str, name: str, facts: FileFacts) -> tuple[Path, Path]:
+        """Where a file may lie: in the entry, or in DVC's cache."""
+        return self._entry(key) / name, self._in_dvc(facts)
+
+    def _in_dvc(self, facts: FileFacts) -> Path:
+        return self._dvc_files / facts.md5[:2] / facts.md5[2:]
+
+    @property
+    def _dvc_files(self) -> Path:
+        """The files of DVC's cache (version 3 on), which a store that `find_store` found under DVC lies in."""
+        return self.root.parent.parent / "files" / "md5"
 
     def _entry(self, key: str) -> Path:
         return self.root / key[:2] / key
+
+    def _forget(self, key: str) -> None:
+        """Removes an entry: out of sight in one go, then piece by piece, so that half of one is never seen."""
+        grave = self.workspace()
+        with contextlib.suppress(OSError):
+            self._entry(key).rename(grave / "entry")
+        shutil.rmtree(grave, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary files and folders in `folder` whose process is dead, or not heard of for a week."""
+    left = [path for path in folder.glob(f"{TEMPORARY}*") if not path.name.startswith(f"{TEMPORARY}{owner_tag()}-")]
+    now = clock(folder) if left else 0.0
+    for path in left:
+        with contextlib.suppress(OSError):
+            tag = "-".join(path.name.removeprefix(TEMPORARY).split("-")[:2])
+            if is_dead(tag) or now - path.stat().st_mtime > ABANDONED_SECONDS:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file in an out folder is one that a process is about to put in its place."""
+    return path.name.startswith(TEMPORARY)
+
+
+def _measure(path: Path) -> FileFacts:
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    for chunk in _chunks(path):
+        sha256.update(chunk)
+        md5.update(chunk)
+        size += len(chunk)
+    return FileFacts(sha256.hexdigest(), md5.hexdigest(), size)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def is_content(path: Path, facts: FileFacts) -> bool:
+    """Whether a file holds that very content; it is read only when its length is right."""
+    if _size(path) != facts.bytes:
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == facts.sha256
+
+
+def _copy(reading: BinaryIO, target: Path) -> None:
+    """Copies a file's content; where the file system can, the copy shares its blocks until one of the two changes."""
+    with target.open("wb") as writing:
+        left = os.fstat(reading.fileno()).st_size
+        with contextlib.suppress(OSError, AttributeError):  # another file system, or a system without this call
+            while left and (copied := os.copy_file_range(reading.fileno(), writing.fileno(), left)):
+                left -= copied
+        if left:
+            reading.seek(0)
+            writing.seek(0)
+            writing.truncate()
+            shutil.copyfileobj(reading, writing, _CHUNK)

@@ -37,7 +37,7 @@ def read_tissue(path: Path) -> TissueMask:
         mpp, size, bounds = facts["slide_mpp"], facts["slide_size_px"], facts["bounds_px"]
     except KeyError as error:
         raise InputError(f"{path} was not written by sammil segment ({error} missing)", remedy="run segment") from None
-    polygons = [part for geometry, _ in shapes for part in shapely.get_parts(geometry)]
+    polygons = [part for drawn in shapes for part in shapely.get_parts(drawn.geometry)]
     return TissueMask(
         slide_id=path.stem,
         polygons=MultiPolygon(polygons),
@@ -47,14 +47,19 @@ def read_tissue(path: Path) -> TissueMask:
     )
 
 
-def write_overlay(path: Path, thumbnail: RGB, mask: TissueMask) -> None:
-    """Writes the thumbnail (h, w, 3) of the whole slide with the tissue outlined, as JPEG."""
-    picture = np.ascontiguousarray(thumbnail[..., ::-1])  # OpenCV writes BGR
-    scale = thumbnail.shape[1] / mask.slide_size_px[0], thumbnail.shape[0] / mask.slide_size_px[1]
-    width = max(1, round(max(thumbnail.shape[:2]) / 500))
+def draw_outlines(rgb: RGB, mask: TissueMask, width: int) -> RGB:
+    """A copy of a picture of the whole slide (h, w, 3) with the tissue outlined, lines `width` pixels wide."""
+    picture = np.ascontiguousarray(rgb.copy())
+    scale = rgb.shape[1] / mask.slide_size_px[0], rgb.shape[0] / mask.slide_size_px[1]
     for polygon in mask.polygons.geoms:
         for ring in (polygon.exterior, *polygon.interiors):
             points = np.round(shapely.get_coordinates(ring) * scale).astype(np.int32)
-            cv2.polylines(picture, [points], True, _OUTLINE[::-1], width, cv2.LINE_AA)
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+            cv2.polylines(picture, [points], True, _OUTLINE, width, cv2.LINE_AA)
+    return picture
+
+
+def write_overlay(path: Path, thumbnail: RGB, mask: TissueMask) -> None:
+    """Writes the thumbnail (h, w, 3) of the whole slide with the tissue outlined, as JPEG."""
+    picture = draw_outlines(thumbnail, mask, max(1, round(max(thumbnail.shape[:2]) / 500)))
+    with atomic_path(path) as temporary:  # OpenCV writes BGR
+        cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])

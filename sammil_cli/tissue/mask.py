@@ -80,6 +80,7 @@ def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) ->
 def clean(
     foreground: NDArray[np.bool_],
     *,
+    excluded: NDArray[np.bool_] | None = None,
     scale_px0: tuple[float, float],
     mpp: float,
     close_px: int,
@@ -91,6 +92,7 @@ def clean(
 
     Args:
         foreground: (h, w), True = tissue.
+        excluded: (h, w), True = no tissue, which closing does not bring back.
         scale_px0: level-0 pixels per mask pixel in x and y.
         mpp: µm per level-0 pixel.
         close_px: side of the square closing kernel, mask pixels; 0 = no closing.
@@ -104,33 +106,61 @@ def clean(
     mask = foreground.astype(np.uint8)
     if close_px > 0:
         mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((close_px, close_px), np.uint8)))
-    # A mask pixel covers [i, i + 1): twice the size makes the contour run along the pixels' outer edges.
-    doubled = cv2.copyMakeBorder(np.kron(mask, np.ones((2, 2), np.uint8)), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if excluded is not None:
+        mask[excluded] = 0
+    scale = np.asarray(scale_px0)
     um2 = mpp * mpp
+    found = _outline(mask, scale, min_area_um2 / um2, min_hole_um2 / um2, max_holes)
+    if excluded is None or not excluded.any():
+        return found
+    rings = [ring for p in found.geoms for ring in (p.exterior, *p.interiors)]
+    filled = paint_rings([shapely.get_coordinates(ring) / scale for ring in rings], mask.shape)
+    if (filled & excluded).sum() * scale.prod() * um2 < max(min_hole_um2, 1):
+        return found
+    # Filling the holes beyond the largest ones has brought back what is excluded.
+    return _outline(filled & ~excluded, scale, min_area_um2 / um2, min_hole_um2 / um2, mask.size)
+
+
+def _outline(
+    mask: NDArray[Any], scale_px0: NDArray[np.float64], min_area_px2: float, min_hole_px2: float, max_holes: int
+) -> MultiPolygon:
+    """The outlines of a mask, filtered; areas in level-0 pixels²."""
+    # A mask pixel covers [i, i + 1): twice the size makes the contour run along the pixels' outer edges.
+    doubled = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    doubled = cv2.copyMakeBorder(doubled, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     kept: list[Polygon] = []
     for index, contour in enumerate(contours):
         if tree[0][index][3] != -1 or len(contour) < 3:
             continue  # a hole: reached through its piece
+        _, _, wide, high = cv2.boundingRect(contour)  # on the doubled mask
+        if wide * high / 4 * scale_px0.prod() < min_area_px2:
+            continue  # a speck: noisy slides have them by the hundred thousand
         holes = []
         child = tree[0][index][2]
         while child != -1:
             if len(contours[child]) >= 3:
                 holes.append(_to_level0(contours[child], scale_px0))
             child = tree[0][child][0]
-        holes = [hole for hole in holes if Polygon(hole).area * um2 >= min_hole_um2]
+        holes = [hole for hole in holes if Polygon(hole).area >= min_hole_px2]
         holes.sort(key=lambda hole: -Polygon(hole).area)
-        polygon = shapely.make_valid(Polygon(_to_level0(contour, scale_px0), holes[:max_holes]))
-        kept += [p for p in _polygons(polygon) if p.area * um2 >= min_area_um2]
-    smooth = [shapely.simplify(polygon, max(scale_px0) / 2, preserve_topology=True) for polygon in kept]
-    smooth.sort(key=lambda polygon: (-polygon.area, polygon.bounds))
-    return MultiPolygon([p for polygon in smooth for p in _polygons(shapely.make_valid(polygon))])
+        polygon = _valid(Polygon(_to_level0(contour, scale_px0), holes[:max_holes]))
+        kept += [p for p in _polygons(polygon) if p.area >= min_area_px2]
+    smooth = [shapely.simplify(polygon, scale_px0.max() / 2, preserve_topology=True) for polygon in kept]
+    pieces = [p for polygon in smooth for p in _polygons(_valid(polygon))]
+    if not MultiPolygon(pieces).is_valid:  # an island in a hole that was filled is part of what surrounds it
+        pieces = _polygons(shapely.union_all(pieces))
+    return MultiPolygon(sorted(pieces, key=lambda polygon: (-polygon.area, polygon.bounds)))
 
 
-def _to_level0(contour: NDArray[Any], scale_px0: tuple[float, float]) -> NDArray[np.float64]:
+def _valid(polygon: shapely.Geometry) -> shapely.Geometry:
+    return polygon if polygon.is_valid else shapely.make_valid(polygon)  # asking first costs a tenth
+
+
+def _to_level0(contour: NDArray[Any], scale_px0: NDArray[np.float64]) -> NDArray[np.float64]:
     """Contour (k, 1, 2) on the doubled, padded mask -> points (k, 2) in level-0 pixels."""
     # With the padding, pixel i spans 2i + 1 .. 2i + 2: halves run exactly along the outer edges i and i + 1.
-    return np.asarray((contour[:, 0, :] // 2) * np.asarray(scale_px0), np.float64)
+    return np.asarray((contour[:, 0, :] // 2) * scale_px0, np.float64)
 
 
 def _polygons(geometry: shapely.Geometry) -> list[Polygon]:

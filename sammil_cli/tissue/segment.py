@@ -1,67 +1,135 @@
 """From a slide to its tissue mask."""
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import MultiPolygon
 
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.slide import RGB, Slide
+from sammil_cli.slides.slide import RGB, Box, Slide
+from sammil_cli.tissue.artefacts import border_mask, pen_mask
 from sammil_cli.tissue.mask import TissueMask, clean
+from sammil_cli.tissue.spec import TissueSpec as TissueSpec
+
+_MOST_PX = 16_384  # side and
+_MOST_AREA_PX = 48_000_000  # area of the largest thumbnail: bounds memory where mpp is far below the spec's
+_PIECE_UM2 = 1000.0  # a few cells; anything smaller is noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class TissueSpec:
-    """How tissue is found. Lengths in µm and areas in µm², so that they mean the same on every slide."""
+class Picture:
+    """A slide's thumbnail (h, w, 3), and what on it is known to be no tissue."""
 
-    segmenter: str
-    mpp: float  # resolution of the thumbnail that is segmented
-    threshold: int  # saturation, 0-255
-    median_um: float
-    close_um: float
-    min_area_um2: float
-    min_hole_um2: float
-    max_holes: int
+    slide_id: str
+    thumbnail: RGB
+    pen: NDArray[np.bool_]  # (h, w)
+    borders: NDArray[np.bool_]  # (h, w)
+    slide_mpp: float
+    slide_size_px: tuple[int, int]  # level-0 width, height
+    bounds_px: Box
+
+    @property
+    def mpp(self) -> float:
+        """µm per pixel of the thumbnail."""
+        return self.slide_mpp * self.scale_px0[0]
+
+    @property
+    def scale_px0(self) -> tuple[float, float]:
+        """Level-0 pixels per thumbnail pixel in x and y."""
+        height, width = self.thumbnail.shape[:2]
+        return (self.slide_size_px[0] / width, self.slide_size_px[1] / height)
+
+    def mask_of(self, polygons: MultiPolygon) -> TissueMask:
+        """The tissue mask with these polygons, level-0 pixels."""
+        return TissueMask(
+            slide_id=self.slide_id,
+            polygons=polygons,
+            slide_mpp=self.slide_mpp,
+            slide_size_px=self.slide_size_px,
+            bounds_px=self.bounds_px,
+        )
 
 
-_MOST_PX = 16384  # side of the largest thumbnail: bounds memory on slides whose mpp is far below the spec's
+def look(slide: Slide, mpp: float) -> Picture:
+    """Reads the whole slide at about `mpp` µm per pixel.
+
+    Raises:
+        SlideError: `E_READ`, the pixels cannot be decoded.
+    """
+    width, height = slide.size_px
+    coarser = max(max(width, height) / _MOST_PX, math.sqrt(width * height / _MOST_AREA_PX))
+    thumbnail = slide.thumbnail(max(mpp, slide.mpp * coarser))
+    return Picture(
+        slide_id=slide.slide_id,
+        thumbnail=thumbnail,
+        pen=pen_mask(thumbnail, slide.mpp * width / thumbnail.shape[1]),
+        borders=border_mask(thumbnail),
+        slide_mpp=slide.mpp,
+        slide_size_px=slide.size_px,
+        bounds_px=slide.bounds_px,
+    )
 
 
 def segment(slide: Slide, spec: TissueSpec) -> tuple[TissueMask, RGB]:
     """Finds tissue on a thumbnail; returns the mask and the thumbnail (h, w, 3).
 
     Raises:
-        SlideError: `E_NO_TISSUE`, nothing is left after the filters.
+        SlideError: `E_NO_TISSUE`, nothing is left after the filters, or `E_READ`.
     """
-    width, height = slide.size_px
-    mpp = max(spec.mpp, slide.mpp * max(width, height) / _MOST_PX)
-    thumbnail = slide.thumbnail(mpp)
-    shown_mpp = slide.mpp * width / thumbnail.shape[1]
+    picture = look(slide, spec.mpp)
+    return find_tissue(picture, spec), picture.thumbnail
+
+
+def find_tissue(picture: Picture, spec: TissueSpec) -> TissueMask:
+    """Finds tissue on a picture of a slide.
+
+    A segmenter has `foreground(rgb, excluded, spec, *, median_px) -> mask`: rgb (h, w, 3) with what is excluded
+    painted white, excluded and mask (h, w), the width of the median filter in pixels.
+
+    Raises:
+        SlideError: `E_NO_TISSUE`, nothing is left after the filters; the message has the share left at each step.
+    """
+    excluded = np.zeros(picture.thumbnail.shape[:2], np.bool_)
+    if spec.without_pen:
+        excluded |= picture.pen
+    if spec.without_borders:
+        excluded |= picture.borders
+    rgb = picture.thumbnail
+    if excluded.any():  # white, so that no filter spreads it over its surroundings
+        rgb = rgb.copy()
+        rgb[excluded] = 255
     module = choices.load(choices.SEGMENTERS, spec.segmenter)
-    foreground = module.foreground(thumbnail, median_px=_pixels(spec.median_um, shown_mpp), threshold=spec.threshold)
-    polygons = clean(
-        foreground,
-        scale_px0=(width / thumbnail.shape[1], height / thumbnail.shape[0]),
-        mpp=slide.mpp,
-        close_px=_pixels(spec.close_um, shown_mpp),
-        min_area_um2=spec.min_area_um2,
-        min_hole_um2=spec.min_hole_um2,
-        max_holes=spec.max_holes,
-    )
+    found = module.foreground(rgb, excluded, spec, median_px=_pixels(spec.median_um, picture.mpp)) & ~excluded
+
+    def cleaned(min_area_um2: float) -> MultiPolygon:
+        return clean(
+            found,
+            excluded=excluded,
+            scale_px0=picture.scale_px0,
+            mpp=picture.slide_mpp,
+            close_px=_pixels(spec.close_um, picture.mpp),
+            min_area_um2=min_area_um2,
+            min_hole_um2=spec.min_hole_um2,
+            max_holes=spec.max_holes,
+        )
+
+    polygons = cleaned(spec.min_area_um2)
     if polygons.is_empty:
-        share = foreground.mean()
+        largest = max((piece.area for piece in cleaned(0.0).geoms), default=0.0) * picture.slide_mpp**2
+        left_out = f" ({excluded.mean():.1%} is pen or black border)" if excluded.any() else ""
+        small = f"if they are tissue, set tissue_min_area_um2 below {largest:.0f}"
+        faint = "for faint stains lower tissue_threshold or use segmenter: od"
         raise SlideError(
             "E_NO_TISSUE",
-            f"no tissue found: {share:.1%} of the slide passes the {spec.segmenter} segmenter, "
-            f"no piece is as large as {spec.min_area_um2:g} µm²",
-            remedy="look at the slide; for faint stains lower tissue_threshold or use segmenter: otsu",
+            f"no tissue found: {found.mean():.1%} of the slide passes the {spec.segmenter} segmenter{left_out}, "
+            f"no piece is as large as {spec.min_area_um2:g} µm² (the largest has {largest:.0f})",
+            remedy=f"sammil segment --tune --only {picture.slide_id} draws it under many settings; "
+            + (small if largest > _PIECE_UM2 else faint),
         )
-    mask = TissueMask(
-        slide_id=slide.slide_id,
-        polygons=polygons,
-        slide_mpp=slide.mpp,
-        slide_size_px=slide.size_px,
-        bounds_px=slide.bounds_px,
-    )
-    return mask, thumbnail
+    return picture.mask_of(polygons)
 
 
 def _pixels(length_um: float, mpp: float) -> int:

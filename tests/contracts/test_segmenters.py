@@ -6,7 +6,18 @@ from numpy.typing import NDArray
 from slide_maker import blank
 
 from sammil_cli import choices
+from sammil_cli.tissue.spec import TissueSpec
 
+SPEC = TissueSpec(
+    segmenter="any",
+    mpp=8.0,
+    threshold=8,
+    median_um=0.0,
+    close_um=0.0,
+    min_area_um2=0.0,
+    min_hole_um2=0.0,
+    max_holes=8,
+)
 NAMES = choices.names(choices.SEGMENTERS)
 
 
@@ -20,11 +31,22 @@ def blob() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return rgb, where
 
 
+def foreground(
+    name: str, rgb: NDArray[np.uint8], median_px: int, excluded: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    nothing = np.zeros(rgb.shape[:2], bool)
+    segmenter = choices.load(choices.SEGMENTERS, name)
+    found: NDArray[np.bool_] = segmenter.foreground(
+        rgb, nothing if excluded is None else excluded, SPEC, median_px=median_px
+    )
+    return found
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("median_px", [0, 1])
 def test_what_is_stained_is_found_and_glass_is_not(name: str, median_px: int) -> None:
     rgb, where = blob()
-    found = choices.load(choices.SEGMENTERS, name).foreground(rgb, median_px=median_px, threshold=8)
+    found = foreground(name, rgb, median_px)
     assert (found.dtype, found.shape) == (bool, (90, 140))
     np.testing.assert_array_equal(found, where)
 
@@ -34,24 +56,28 @@ def test_any_width_of_the_median_is_taken_and_specks_go(name: str) -> None:
     rgb, where = blob()
     rgb[20, 100] = (200, 60, 120)
     for median_px in (2, 3, 8, 21):
-        found = choices.load(choices.SEGMENTERS, name).foreground(rgb, median_px=median_px, threshold=8)
+        found = foreground(name, rgb, median_px)
         assert not found[20, 100]
         assert found[30, 45]
         assert (found != where).mean() < 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("grey", [0, 128, 243, 255])
-def test_what_has_no_colour_is_no_tissue(name: str, grey: int) -> None:
-    rgb = np.full((60, 80, 3), grey, np.uint8)
-    assert not choices.load(choices.SEGMENTERS, name).foreground(rgb, median_px=5, threshold=8).any()
+@pytest.mark.parametrize("grey", [128, 200, 243, 255])
+def test_glass_is_no_tissue_however_bright(name: str, grey: int) -> None:
+    assert not foreground(name, np.full((60, 80, 3), grey, np.uint8), 5).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_all_is_excluded_nothing_is_tissue_and_nothing_breaks(name: str) -> None:
+    white = np.full((60, 80, 3), 255, np.uint8)
+    assert not foreground(name, white, 5, np.ones((60, 80), bool)).any()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_picture_is_left_as_it_is_and_the_answer_is_the_same_again(name: str) -> None:
     rgb, _ = blob()
     kept = rgb.copy()
-    segmenter = choices.load(choices.SEGMENTERS, name)
-    one, two = (segmenter.foreground(rgb, median_px=5, threshold=8) for _ in range(2))
+    one, two = (foreground(name, rgb, 5) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(rgb, kept)

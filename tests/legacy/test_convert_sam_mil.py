@@ -12,7 +12,8 @@ from sam_mil_run import FEATURES, GROUP_ROWS, XY, Run, first_document, info, rec
 
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import FeatureBag, read_bag, write_bag
-from sammil_cli.legacy.sam_mil import Converted, convert_slide, find_layout
+from sammil_cli.legacy.bags import Converted, convert_slide
+from sammil_cli.legacy.layout import find_layout
 
 MEMBERS = [[0], [1, 2], [3, 4, 5], [7]]
 
@@ -20,7 +21,7 @@ MEMBERS = [[0], [1, 2], [3, 4, 5], [7]]
 def convert(run: Run, **options: Any) -> Converted:
     layout = find_layout(run.root, None, None, None, None, require_segments=options.pop("require_segments", True))
     settings = {"slide_mpp": 0.25, "patch_px_level0": None, "min_share": 0.0} | options
-    return convert_slide(layout, run.slide_id, **settings)
+    return convert_slide(layout.source(run.slide_id), **settings)
 
 
 def check(bag: FeatureBag) -> None:
@@ -79,7 +80,7 @@ def test_coordinates_of_pt_may_come_from_h5_files_with_group_rows(run: Run) -> N
     run.write("h5").write("pt")
     features = run.root / "features"
     layout = find_layout(run.root, features / "pt_files", None, features / "h5_files", None)
-    converted = convert_slide(layout, "case.7", slide_mpp=0.25, patch_px_level0=None, min_share=0.0)
+    converted = convert_slide(layout.source("case.7"), slide_mpp=0.25, patch_px_level0=None, min_share=0.0)
     check(converted.bag)
     assert "512 level-0 pixels wide, from the segments file" in " ".join(converted.notes)
 
@@ -100,14 +101,14 @@ def test_more_rows_than_patches_need_proof(run: Run) -> None:
     with pytest.raises(SlideError, match="2 rows more than patches") as caught:
         convert(run)
     assert caught.value.code == "E_LEGACY_MISMATCH"
-    (run.root / "segments").rename(run.root / "elsewhere.old")
+    (run.root / "segments").rename(run.root.parent / "elsewhere.old")
     with pytest.raises(SlideError, match="nothing proves"):
         convert(run, require_segments=False)
 
 
 def test_without_segments_there_are_no_regions(run: Run) -> None:
     run.write("h5")
-    (run.root / "segments").rename(run.root / "elsewhere.old")
+    (run.root / "segments").rename(run.root.parent / "elsewhere.old")
     converted = convert(run, require_segments=False, slide_mpp=None)
     bag = converted.bag
     np.testing.assert_array_equal(bag.features, FEATURES)
@@ -166,7 +167,7 @@ def test_the_patch_side_is_taken_from_where_it_stands(run: Run) -> None:
     converted = convert(run, patch_px_level0=300)
     assert (converted.bag.encoder.patch_px_level0, converted.bag.encoder.patch_px) == (300, 512)
     assert "300 level-0 pixels wide as given; their file says 512" in " ".join(converted.notes)
-    (run.root / "patches").rename(run.root / "elsewhere.old")
+    (run.root / "patches").rename(run.root.parent / "elsewhere.old")
     assert "from the segments file" in " ".join(convert(run).notes)
     for document in run.documents:
         del document[0]["patch_size"]
@@ -179,7 +180,7 @@ def test_the_patch_side_is_taken_from_where_it_stands(run: Run) -> None:
 def test_one_patch_without_a_side_asks_for_it(run: Run) -> None:
     run.write("h5")
     for folder in ("patches", "segments"):
-        (run.root / folder).rename(run.root / f"{folder}.old")
+        (run.root / folder).rename(run.root.parent / f"{folder}.old")
     with h5py.File(run.root / "features" / "h5_files" / "case.7.h5", "w") as file:
         file["features"], file["coords"] = FEATURES[:1], np.array(XY[:1])
     with pytest.raises(SlideError, match="how large") as caught:
@@ -237,8 +238,9 @@ def failing(run: Run, **options: Any) -> SlideError:
 )
 def test_a_missing_file_of_a_slide(run: Run, kind: str, gone: str) -> None:
     run.write(kind)
-    path = run.root / gone
-    path.rename(path.with_stem("other"))
+    other = Run(run.root, slide_id="other").write(kind)  # a slide whose files are all there
+    run.write_process_list(f"{run.slide_id}.svs,0,processed,1", f"{other.slide_id}.svs,0,processed,1")
+    (run.root / gone).unlink()
     assert failing(run).code == "E_LEGACY_MISSING"
 
 
@@ -327,7 +329,7 @@ def test_a_tensor_file_of_another_form_is_refused(run: Run, value: Any) -> None:
     ("name", "value"),
     [
         ("features", np.zeros((10, 4), np.int64)),
-        ("features", np.zeros((1, 10, 4), np.float32)),
+        ("features", np.zeros((2, 10, 4), np.float32)),
         ("coords", np.zeros((10, 3), np.int64)),
         ("coords", np.full((10, 2), 0.5)),
         ("coords", np.full((10, 2), 2**40)),

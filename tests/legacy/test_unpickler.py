@@ -42,6 +42,7 @@ def write(path: Path, *values: Any, protocol: int = 5) -> Path:
         np.int32(-5),
         np.float64(1.5),
         np.bool_(True),
+        np.array(["text", "µ"]),
     ],
     ids=str,
 )
@@ -126,6 +127,15 @@ def test_other_ways_out_are_refused(tmp_path: Path, data: bytes, word: str) -> N
         read_pickles(tmp_path / "a.pkl")
 
 
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    data = pickle.dumps(np.array(["abc"]), protocol=4)
+    sound = "abc".encode("utf-32-le")
+    assert sound in data
+    (tmp_path / "a.pkl").write_bytes(data.replace(sound, b"\xff" * len(sound)))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_pickles(tmp_path / "a.pkl")
+
+
 def nested(depth: int) -> list[Any]:
     value: list[Any] = []
     for _ in range(depth):
@@ -144,7 +154,7 @@ def endless() -> list[Any]:
     [
         np.array([{}, None], object),
         np.zeros(2, [("a", "i4")]),
-        np.array(["text"]),
+        np.array([b"bytes"]),
         np.dtype("i4"),
         nested(100),
         endless(),

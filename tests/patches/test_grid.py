@@ -1,11 +1,16 @@
 """The patch grid, with numbers derived by hand from a box of tissue."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import shapely
+from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.patches.grid import PatchGrid, coverage, make_grid
+from sammil_cli.patches import places as places_module
+from sammil_cli.patches.grid import PatchGrid, describe, make_grid
+from sammil_cli.tissue.artefacts import ArtefactMaps
 from sammil_cli.tissue.mask import TissueMask
 
 SLIDE_PX = (400, 300)
@@ -112,22 +117,138 @@ def test_a_slide_without_a_patch_of_tissue_is_set_aside() -> None:
 
 
 def test_a_slide_smaller_than_a_patch_is_set_aside() -> None:
-    with pytest.raises(SlideError, match="none of the 0 grid places") as caught:
+    with pytest.raises(SlideError, match=r"no whole patch of 512 level-0 px fits into .* 400 x 300 px") as caught:
         make_grid(tissue(BOX), patch_px=512, patch_mpp=None, min_tissue=0)
-    assert caught.value.code == "E_NO_PATCH"
+    assert caught.value.code == "E_SMALL"
+    assert "patch_px" in caught.value.remedy
 
 
-def test_coverage_counts_the_cells_of_each_block() -> None:
-    mask = np.zeros((4, 6), bool)
-    mask[0, 1:5] = True
-    mask[3, 0] = True
-    assert coverage(mask, 2).tolist() == [[0.25, 0.5, 0.25], [0.25, 0, 0]]
-    assert coverage(mask[:, :4], 4).tolist() == [[4 / 16]]
-    assert coverage(np.ones((6, 3), bool), 3).tolist() == [[1], [1]]
-    assert coverage(np.zeros((0, 16), bool), 8).shape == (0, 2)
+def test_patches_that_overlap_by_half_stand_at_every_half_side() -> None:
+    grid = make_grid(tissue(BOX), patch_px=64, patch_mpp=None, min_tissue=1, overlap=0.5)
+    # BOX is 96..336 x 40..200; corners at multiples of 32 with the whole patch inside: x 96..272, y 40..136.
+    assert corners(grid) == [(x, y) for y in (64, 96, 128) for x in (96, 128, 160, 192, 224, 256)]
+    assert (grid.patch_px_level0, grid.step_px_level0) == (64, 32)
 
 
-def test_coverage_agrees_with_plain_sums_on_random_masks() -> None:
-    mask = np.random.default_rng(2).random((40, 56)) < 0.3
-    expected = mask.reshape(5, 8, 7, 8).mean(axis=(1, 3))
-    np.testing.assert_allclose(coverage(mask, 8), expected)
+def test_the_step_is_rounded_once_and_the_last_patch_still_fits() -> None:
+    everywhere = shapely.box(0, 0, *SLIDE_PX)
+    grid = make_grid(tissue(everywhere), patch_px=50, patch_mpp=None, min_tissue=1, overlap=0.33)
+    assert grid.step_px_level0 == 34  # 33.5, rounded to even
+    assert sorted(set(grid.xy[:, 0].tolist())) == list(range(0, 351, 34))  # 340 + 50 <= 400
+    assert sorted(set(grid.xy[:, 1].tolist())) == list(range(0, 251, 34))  # 238 + 50 <= 300
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.4, 0.5, 0.73])
+@pytest.mark.parametrize("side", [40, 64])
+def test_shares_agree_with_a_fine_raster_of_ragged_tissue(
+    overlap: float, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(side)
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    radius = rng.uniform(70, 130, 40)
+    outline = np.stack([190 + radius * np.cos(angle), 150 + radius * np.sin(angle)], 1)
+    shape = shapely.Polygon(outline, [[(180, 140), (215, 150), (190, 190)]])
+    slide = tissue(shape, bounds_px=(3, 5, 390, 290))
+    monkeypatch.setattr(places_module, "_VALUES_AT_ONCE", 500)  # several strips
+    grid = make_grid(slide, patch_px=side, patch_mpp=None, min_tissue=0.3, overlap=overlap)
+    fine = slide.raster((0, 0), 0.25, (1200, 1600))
+    step = grid.step_px_level0
+    assert step is not None
+    wanted = {
+        (x, y): fine[4 * y : 4 * (y + side), 4 * x : 4 * (x + side)].mean()
+        for y in range(5, 295 - side + 1, step)
+        for x in range(3, 393 - side + 1, step)
+    }
+    assert len(wanted) == grid.waterfall["grid"]
+    shares = dict(zip(corners(grid), grid.scores["tissue"].tolist(), strict=True))
+    wrong = np.array([wanted[place] - share for place, share in shares.items()])
+    assert np.abs(wrong).max() < 1 / 32  # half of the distance between two lines
+    assert np.abs(wrong).mean() < 0.004
+    assert {place for place, share in wanted.items() if share > 0.3 + 1 / 32} <= set(shares)
+    assert {place for place, share in wanted.items() if share < 0.3 - 1 / 32}.isdisjoint(shares)
+    assert corners(grid) == sorted(corners(grid), key=lambda place: (place[1], place[0]))
+
+
+def test_a_region_of_interest_cuts_the_tissue() -> None:
+    roi = shapely.MultiPolygon([shapely.box(0, 0, 224, 300)])  # of the patch at 192 a half
+    grid = make_grid(tissue(BOX), patch_px=64, patch_mpp=None, min_tissue=0.5, roi=roi)
+    assert corners(grid) == [(x, y) for y in (64, 128) for x in (64, 128, 192)]
+    assert dict(grid.waterfall) == {"grid": 24, "tissue": 8, "roi": 6, "kept": 6}
+
+
+def test_a_region_of_interest_beside_the_tissue_has_its_own_code() -> None:
+    roi = shapely.MultiPolygon([shapely.box(0, 0, 90, 300)])
+    with pytest.raises(SlideError, match="grid 24 → tissue 8 → roi 0") as caught:
+        make_grid(tissue(BOX), patch_px=64, patch_mpp=None, min_tissue=0.5, roi=roi)
+    assert caught.value.code == "E_ROI"
+
+
+def maps(**shares: NDArray[np.uint8]) -> ArtefactMaps:
+    """Artefact maps of 32 px cells over the slide, nothing where not given."""
+    nothing = np.zeros((10, 13), np.uint8)
+    filled = {name: shares.get(name, nothing) for name in ("blank", "pen", "dark", "blur")}
+    return ArtefactMaps(**filled, cell_px0=(32.0, 32.0), mpp=8.0)
+
+
+def test_scores_are_shares_by_area_also_of_patches_across_cells() -> None:
+    pen = np.zeros((10, 13), np.uint8)
+    pen[2:4, 4:6] = 255  # x 128..192, y 64..128
+    pen[4, 6] = 51  # a fifth
+    slide, keep = tissue(BOX, bounds_px=(16, 0, 380, 300)), {"patch_px": 64, "patch_mpp": None, "min_tissue": 0.9}
+    grid = make_grid(slide, **keep, artefacts=maps(pen=pen))
+    found = dict(zip(corners(grid), grid.scores["pen"].tolist(), strict=True))
+    assert found[144, 64] == pytest.approx(48 / 64, abs=1e-3)  # columns from 144: 48 of 64 px are pen
+    assert found[144, 128] == pytest.approx(0.2 * 16 * 32 / 64**2, abs=1e-4)
+    assert found[208, 128] == pytest.approx(0.2 * 16 * 32 / 64**2, abs=1e-4)
+    assert found[208, 64] == 0
+    assert all(values.dtype == np.float16 and len(values) == len(grid.xy) for values in grid.scores.values())
+
+
+def test_blur_counts_by_what_is_not_blank() -> None:
+    blank, blur = np.zeros((10, 13), np.uint8), np.zeros((10, 13), np.uint8)
+    blank[2:4, 4], blur[2:4, 4] = 204, 255  # of the patch at 128, 64: a half with a fifth of tissue, all blurred
+    grid = make_grid(tissue(BOX), patch_px=64, patch_mpp=None, min_tissue=0.9, artefacts=maps(blank=blank, blur=blur))
+    found = dict(zip(corners(grid), grid.scores["blur"].tolist(), strict=True))
+    assert found[128, 64] == pytest.approx(0.2 / 1.2, abs=1e-3)
+    assert found[192, 64] == 0
+
+
+def test_each_threshold_takes_its_patches_in_order_and_at_1_none() -> None:
+    pen, dark = np.zeros((10, 13), np.uint8), np.full((10, 13), 255, np.uint8)
+    pen[2:4, 4:6] = 255
+    keep = {"patch_px": 64, "patch_mpp": None, "min_tissue": 0.9, "artefacts": maps(pen=pen, dark=dark)}
+    assert dict(make_grid(tissue(BOX), **keep, limits={"pen": 1.0, "dark": 1.0}).waterfall) == {
+        "grid": 24,
+        "tissue": 6,
+        "kept": 6,
+    }
+    grid = make_grid(tissue(BOX), **keep, limits={"pen": 0.99})
+    assert (128, 64) not in corners(grid)
+    assert describe(grid.waterfall) == "grid 24 → tissue 6 → pen 5 → kept 5"
+
+
+@pytest.mark.parametrize("name", ["blank", "pen", "dark", "blur"])
+def test_an_artefact_that_leaves_nothing_names_itself_and_its_setting(name: str) -> None:
+    full = {name: np.full((10, 13), 128, np.uint8)}
+    with pytest.raises(SlideError, match=rf"has {name} of at most 0\.3 .*{name} 0 → kept 0") as caught:
+        make_grid(tissue(BOX), patch_px=64, patch_mpp=None, min_tissue=0.5, artefacts=maps(**full), limits={name: 0.3})
+    assert (caught.value.code, caught.value.set_aside) == ("E_ARTEFACTS", True)
+    assert f"patch_max_{name}" in caught.value.remedy
+
+
+def test_a_grid_of_two_hundred_thousand_places_takes_little_memory() -> None:
+    slide = TissueMask(
+        slide_id="large",
+        polygons=shapely.MultiPolygon([shapely.Point(50_000, 50_000).buffer(45_000, quad_segs=512)]),
+        slide_mpp=0.25,
+        slide_size_px=(100_000, 100_000),
+        bounds_px=(0, 0, 100_000, 100_000),
+    )
+    tracemalloc.start()
+    grid = make_grid(slide, patch_px=224, patch_mpp=None, min_tissue=0.5, overlap=0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    step = grid.step_px_level0
+    assert step == 202
+    assert len(grid.xy) == pytest.approx(np.pi * 45_000**2 / step**2, rel=0.01)
+    assert peak < 300e6

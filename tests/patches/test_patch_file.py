@@ -1,5 +1,6 @@
 """The patch grid on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -8,7 +9,12 @@ import pytest
 
 from sammil_cli.errors import InputError
 from sammil_cli.patches.file import read_patches, write_patches
-from sammil_cli.patches.grid import PatchGrid
+from sammil_cli.patches.patch_grid import SCORES, PatchGrid
+
+FACTS = (
+    *("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "step_px_level0"),
+    *("slide_mpp", "slide_size_px", "bounds_px"),
+)
 
 GRID = PatchGrid(
     slide_id="s-1",
@@ -19,6 +25,9 @@ GRID = PatchGrid(
     slide_mpp=0.25,
     slide_size_px=(640, 448),
     bounds_px=(10, 6, 600, 400),
+    step_px_level0=128,
+    scores={name: np.array([0.5, 0.25, 1], np.float16) for name in SCORES},
+    waterfall={"grid": 12, "tissue": 3, "kept": 3},
 )
 
 
@@ -26,19 +35,26 @@ def test_a_grid_comes_back_as_it_was(tmp_path: Path) -> None:
     write_patches(tmp_path / "a.h5", GRID, {"step": "patch"})
     back = read_patches(tmp_path / "a.h5")
     np.testing.assert_array_equal(back.xy, GRID.xy)
-    for name in ("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "slide_mpp", "slide_size_px", "bounds_px"):
+    for name in (*FACTS, "waterfall"):
         assert getattr(back, name) == getattr(GRID, name), name
+    for name in SCORES:
+        np.testing.assert_array_equal(back.scores[name], GRID.scores[name])
+
+
+def test_a_grid_without_step_and_scores_comes_back_without_them(tmp_path: Path) -> None:
+    bare = replace(GRID, step_px_level0=None, scores={}, waterfall={})
+    write_patches(tmp_path / "a.h5", bare, {"step": "patch"})
+    back = read_patches(tmp_path / "a.h5")
+    assert (back.step_px_level0, dict(back.scores), dict(back.waterfall)) == (None, {}, {})
 
 
 def test_the_file_is_what_the_contract_says(tmp_path: Path) -> None:
     write_patches(tmp_path / "a.h5", GRID, {"step": "patch"})
     with h5py.File(tmp_path / "a.h5") as file:
-        assert list(file) == ["xy"]
+        assert list(file) == sorted(["xy", *SCORES])
+        assert {file[name].dtype for name in SCORES} == {np.dtype(np.float16)}
         assert (file["xy"].dtype, file["xy"].shape) == (np.int32, (3, 2))
-        assert set(file.attrs) == {
-            *("kind", "schema", "provenance", "slide_id", "patch_px", "patch_mpp", "patch_px_level0"),
-            *("slide_mpp", "slide_size_px", "bounds_px"),
-        }
+        assert set(file.attrs) == {"kind", "schema", "provenance", "waterfall", *FACTS}
         assert (file.attrs["kind"], file.attrs["schema"]) == ("patches", 1)
 
 

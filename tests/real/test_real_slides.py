@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import openslide
 import pytest
 import shapely
 
@@ -15,6 +16,7 @@ from sammil_cli.patches.images import batches
 from sammil_cli.regions.membership import find_members, smallest_region
 from sammil_cli.regions.propose import propose_regions
 from sammil_cli.slides.files import find_slides, open_slide
+from sammil_cli.stages.inspect import describe
 from sammil_cli.tissue.mask import TissueMask
 from sammil_cli.tissue.segment import TissueSpec, segment
 
@@ -37,18 +39,18 @@ OUTCOMES: dict[str, tuple[tuple[int, int], float] | str] = {
     "broken.svs": "E_OPEN",
     "c16_tumor_001_level5.tif": "E_MPP",
     "camelyon_multiframe.dcm": ((1152, 700), 28.9685),
-    "kidney-48-5.tif": "E_OPEN",  # striped, not tiled
+    "kidney-48-5.tif": "E_MPP",  # stored in one strip
     "small_HE_levels.tiff": "E_MPP",  # 72 dpi
     "small_dicom.dcm": "E_OPEN",
-    "smalltif.tif": "E_OPEN",  # striped, not tiled
+    "small_vectra.qptiff": "E_FORMAT",  # three channels of fluorescence
+    "smalltif.tif": "E_FORMAT",  # 16-bit grey
     "openslide-fixtures/boxes.tiff": "E_MPP",  # 72 dpi
     "openslide-fixtures/boxes_0.dcm": ((16, 16), 0.499),
-    "openslide-fixtures/boxes_1.dcm": ((16, 16), 0.499),
     "openslide-fixtures/small.svs": ((16, 16), 0.499),
     "openslide-fixtures/unopenable.tiff": "E_OPEN",
     "openslide-fixtures/unreadable.svs": "E_READ",
 }
-IGNORED = {".json": 1, ".png": 1, ".qptiff": 1}
+SIDECARS = {".json": 1, ".png": 1}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,8 @@ def slides(real_data: Path) -> Path:
 def test_the_table_of_outcomes_names_every_slide(slides: Path) -> None:
     found = find_slides(slides)
     assert {path.relative_to(slides).as_posix() for path in found.paths.values()} == set(OUTCOMES)
-    assert found.ignored == IGNORED
+    assert (found.unsupported, found.sidecars) == ({}, SIDECARS)
+    assert found.inner == 1  # boxes_1.dcm is of one series with boxes_0.dcm
 
 
 @pytest.mark.parametrize("name", [name for name, outcome in OUTCOMES.items() if not isinstance(outcome, str)])
@@ -71,7 +74,7 @@ def test_a_good_slide_opens_and_can_be_read(slides: Path, name: str) -> None:
     with open_slide(slides / name) as slide:
         assert slide.size_px == size
         assert slide.mpp == pytest.approx(mpp, abs=1e-4)
-        assert slide.mpp_source == "openslide.mpp-x"
+        assert slide.mpp_source == ("DICOM PixelSpacing" if name.endswith(".dcm") else "openslide.mpp-x")
         image = slide.read_at((size[0] // 2, size[1] // 2), (8, 6), (8, 6))
     assert image.shape == (6, 8, 3)
     assert 0 < image.mean() < 255
@@ -94,6 +97,31 @@ def test_a_resolution_of_the_users_own_opens_slides_that_do_not_say_theirs(slide
     with open_slide(slides / "TCGA-CR-7395-01A-01-TS1.svs", 0.5) as slide:
         assert slide.size_px == (4443, 3567)
         assert len(slide.reader.downsamples) == 2
+
+
+def test_a_tiff_of_no_vendor_reads_like_openslide(slides: Path) -> None:
+    path = slides / "c16_tumor_001_level5.tif"
+    with open_slide(path, 7.776) as slide, openslide.OpenSlide(path) as other:
+        assert type(slide.reader).__module__ == "sammil_cli.slides.formats.tiff"
+        assert slide.size_px == other.dimensions
+        for xy in ((1400, 3000), (2900, 7000), (500, 500)):
+            expected = np.asarray(other.read_region(xy, 0, (400, 300)).convert("RGB"))
+            inside = np.asarray(other.read_region(xy, 0, (400, 300)))[..., 3] == 255
+            np.testing.assert_array_equal(slide.read_at(xy, (400, 300), (400, 300))[inside], expected[inside])
+
+
+def test_inspect_knows_every_slide(slides: Path) -> None:
+    told = {}
+    for name in OUTCOMES:
+        try:
+            facts = describe("x", slides / name, None)
+        except SlideError as error:
+            told[name] = error.code
+            continue
+        told[name] = facts.code or (facts.size_px, pytest.approx(facts.mpp, abs=1e-4))
+    assert told == OUTCOMES
+    svs = describe("x", slides / "CMU-1-Small-Region.svs", None)
+    assert (svs.kind, svs.objective, svs.flags) == ("aperio", 20, ())
 
 
 def tissue_of(path: Path, mpp: float | None = None) -> TissueMask:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slide_maker import ArrayReader, blank, draw_asymmetric, write_pyramid
+from slide_maker import draw_asymmetric, write_pyramid
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.slides.files import find_slides, identify, open_slide, read_mpp_overrides
-from sammil_cli.slides.slide import resolve_mpp
+from sammil_cli.slides.files import find_slides, identify, open_slide
+from sammil_cli.slides.resolution import resolve_mpp
+from sammil_cli.slides.table import read_mpp_overrides
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -89,10 +90,10 @@ def test_pixels_that_are_not_square_are_set_aside(tmp_path: Path) -> None:
         assert slide.mpp == pytest.approx(0.5025)
 
 
-@pytest.mark.parametrize("mpp", [352.778, 0.01])
-def test_a_printers_resolution_is_not_believed(tmp_path: Path, mpp: float) -> None:
+@pytest.mark.parametrize(("mpp", "message"), [(25_400 / 300, "does not say"), (0.01, "cannot be right")])
+def test_a_printers_resolution_is_not_believed(tmp_path: Path, mpp: float, message: str) -> None:
     path = write_pyramid(tmp_path / "a.tif", draw_asymmetric(), mpp=mpp)
-    with pytest.raises(SlideError, match="cannot be right") as caught:
+    with pytest.raises(SlideError, match=message) as caught:
         open_slide(path)
     assert caught.value.code == "E_MPP"
 
@@ -100,7 +101,7 @@ def test_a_printers_resolution_is_not_believed(tmp_path: Path, mpp: float) -> No
 @pytest.mark.parametrize("mpp", [float("nan"), float("inf"), 0.0, -0.5])
 def test_a_resolution_that_is_no_length_is_not_believed(mpp: float) -> None:
     with pytest.raises(SlideError) as caught:
-        resolve_mpp(ArrayReader(blank(8, 4), (mpp, mpp)), "s", None)
+        resolve_mpp((mpp, mpp), "array", "s", None)
     assert caught.value.code == "E_MPP"
 
 

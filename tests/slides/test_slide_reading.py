@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from slide_maker import GLASS, PINK, PURPLE, array_slide, blank, draw_asymmetric, write_pyramid
 
+from sammil_cli.errors import SlideError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.slide import paint_background
 
@@ -15,7 +16,7 @@ def test_size_resolution_levels_and_bounds_come_from_the_file(asymmetric_slide: 
         assert slide.slide_id == "asymmetric"
         assert slide.size_px == (640, 448)
         assert slide.mpp == pytest.approx(2.0)
-        assert slide.mpp_source == "openslide.mpp-x"
+        assert slide.mpp_source == "TIFF tags"
         assert slide.reader.downsamples == (1, 2, 4)
         assert slide.bounds_px == (0, 0, 640, 448)
 
@@ -72,9 +73,14 @@ def test_outside_of_the_slide_it_is_white(asymmetric_slide: Path) -> None:
     assert (far == 255).all()
 
 
-def test_level_0_is_enlarged_only_where_finer_pixels_are_asked_for(asymmetric_slide: Path) -> None:
+def test_pixels_are_never_made_up(asymmetric_slide: Path) -> None:
     with open_slide(asymmetric_slide) as slide:
-        assert slide.read_at((40, 40), (10, 20), (20, 40)).shape == (40, 20, 3)
+        with pytest.raises(SlideError, match=r"level 0 has 10 pixels .* where 20 are asked") as caught:
+            slide.read_at((40, 40), (10, 20), (20, 40))
+        assert (caught.value.code, caught.value.set_aside) == ("E_COARSE", True)
+        assert slide.read_at((0, 0), (396, 99), (400, 100)).shape == (100, 400, 3)  # 1 % is rounding
+        with pytest.raises(SlideError, match="394 pixels"):
+            slide.read_at((0, 0), (394, 99), (400, 100))
 
 
 def test_a_thumbnail_shows_the_whole_slide_and_never_more_pixels_than_it_has(asymmetric_slide: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from checked_cohort import fill
 from slide_maker import write_tiny_cohort
 
 from sammil_cli.cli.app import main
@@ -135,3 +136,11 @@ def set_params(folder: Path, **values: object) -> None:
     path = folder / "params.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump({**settings, **values}), encoding="utf-8")
+
+
+@pytest.fixture
+def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six slides and good labels, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    fill()
+    return tmp_path

@@ -1,6 +1,7 @@
 """Workers that misbehave; run in processes of their own by test_per_slide.py."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,5 +22,9 @@ def work(folder: Path, record: dict[str, Any], slide: str, behaviour: str) -> li
         raise SlideError("E_TEST", "it is upside down", remedy="turn it round")
     if behaviour == "failed":
         raise SlideError("E_TEST", "it went wrong", remedy="try again", set_aside=False)
+    if behaviour == "slow":
+        time.sleep(0.3)
+    if folder.parents[1].joinpath("log").is_dir():  # beside the workspaces, for tests that count computations
+        (folder.parents[1] / "log" / f"{slide}-{folder.name}").touch()
     (folder / f"{slide}.txt").write_text(f"{behaviour} {record['step']}", encoding="utf-8")
-    return []
+    return ["touches the border"] if behaviour == "noted" else []

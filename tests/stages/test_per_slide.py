@@ -2,6 +2,12 @@
 
 import contextlib
 import csv
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +16,11 @@ import slide_work
 
 from sammil_cli.stages import per_slide
 from sammil_cli.stages.executor import Limits
-from sammil_cli.stages.per_slide import Plan, Row, Task, exit_code, run_plan
+from sammil_cli.stages.per_slide import Plan, Row, Task, exit_code, run_plan, summarise
 from sammil_cli.stages.project import RunOptions
+from sammil_cli.storage.claims import host_id
 
-OUT, LISTING = Path("out"), Path("lists/test.csv")
+OUT, LISTING, STORE = Path("out"), Path("lists/test.csv"), Path(".sammil/store/test")
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +165,7 @@ def test_no_slide_at_all_is_an_empty_list_and_an_empty_folder() -> None:
 
 def test_nothing_half_done_is_left_in_the_store() -> None:
     run(workers=2, a="fine", b="crash", c="bug")
-    assert [path.name for path in Path(".sammil/store/test").iterdir() if path.name.startswith(".work")] == []
+    assert [path.name for path in STORE.iterdir() if path.name.startswith(".work")] == []
 
 
 class InterruptedBar:
@@ -186,7 +193,170 @@ def test_an_interruption_keeps_and_lists_what_was_finished(monkeypatch: pytest.M
     finished = {f"{slide}.txt" for slide in listed()}
     assert len(finished) == 2
     assert finished <= outputs()
-    assert [path.name for path in Path(".sammil/store/test").iterdir() if path.name.startswith(".work")] == []
+    assert [path.name for path in STORE.iterdir() if path.name.startswith(".work")] == []
     again = status(run(**slides))
     assert sorted(again.values()) == ["done", "done", "reused", "reused"]
     assert {f"{slide}.txt" for slide, found in again.items() if found == "reused"} == finished
+
+
+# ---------------------------------------------------------------------------------------------- stale files
+
+
+class DyingBar(InterruptedBar):
+    """The run ends without another word when the first slide is counted, as one that is killed."""
+
+    def advance(self, item: str) -> None:
+        raise SystemError
+
+
+def test_a_stale_file_does_not_survive_even_a_run_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(a="fine", b="fine")
+
+    @contextlib.contextmanager
+    def progress(total: int, title: str) -> Iterator[DyingBar]:
+        yield DyingBar()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(per_slide.console, "progress", progress)
+        patch.setattr(per_slide, "open_executor", lambda options, limits: pytest.fail("too late"))
+        with pytest.raises((SystemError, pytest.fail.Exception)):
+            run(a="better", b="better")
+    assert outputs() == set()
+
+
+def test_files_that_a_slides_result_no_longer_has_are_removed() -> None:
+    run(a="fine")
+    (OUT / "a.old").touch()
+    assert status(run(a="fine")) == {"a": "reused"}
+    assert outputs() == {"a.txt"}
+
+
+def test_what_a_killed_run_left_is_cleared_away_and_what_another_run_writes_is_not() -> None:
+    run(a="fine")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for folder in (OUT, STORE):
+        (folder / f".work-{host_id()}-{dead.pid}-a.txt").touch()
+        (folder / f".work-{host_id()}-{os.getppid()}-a.txt").touch()
+    assert status(run(a="fine")) == {"a": "reused"}
+    living = f".work-{host_id()}-{os.getppid()}-a.txt"
+    assert outputs() == {"a.txt", living}
+    assert {path.name for path in STORE.iterdir() if path.is_file()} == {living}
+
+
+# ---------------------------------------------------------------------------------------------- notes, process lists
+
+
+def test_notes_are_listed_also_when_the_result_is_reused(capsys: pytest.CaptureFixture[str]) -> None:
+    for found in ("done", "reused"):
+        rows = run(a="noted", b="fine")
+        assert {row.slide_id: (row.status, row.notes) for row in rows} == {
+            "a": (found, ("touches the border",)),
+            "b": (found, ()),
+        }
+        assert listed()["a"]["notes"] == "touches the border"
+    summarise("test", rows, OUT, LISTING)
+    said = capsys.readouterr().out
+    assert said.splitlines()[:2] == [
+        "1 slide(s) with remarks (column notes of lists/test.csv)",
+        "    a: touches the border",
+    ]
+
+
+def test_the_process_list_is_written_while_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[set[str]] = []
+
+    class Bar(InterruptedBar):
+        def advance(self, item: str) -> None:
+            states.append(set(listed()) if LISTING.exists() else set())
+
+    @contextlib.contextmanager
+    def progress(total: int, title: str) -> Iterator[Bar]:
+        yield Bar()
+
+    monkeypatch.setattr(per_slide, "_WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(per_slide.console, "progress", progress)
+    run(a="fine", b="crash", c="fine")
+    assert [len(state) for state in states] == [1, 2, 3]
+
+
+def test_restricted_runs_at_the_same_time_lose_no_row_of_each_other() -> None:
+    run(a="fine", b="fine", c="fine")
+    inside = threading.Event()
+
+    def other() -> None:
+        inside.wait()
+        run(only=frozenset("b"), b="set-aside")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.set()
+    run(only=frozenset("a"), a="slow")
+    thread.join()
+    assert {slide: row["status"] for slide, row in listed().items()} == {"a": "done", "b": "set-aside", "c": "done"}
+
+
+# ---------------------------------------------------------------------------------------------- several runs at once
+
+
+def count_computations() -> Counter[str]:
+    return Counter(path.name.split("-")[0] for path in (STORE / "log").iterdir())
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    (STORE / "log").mkdir(parents=True)
+    monkeypatch.setattr(per_slide, "_POLL_SECONDS", 0.1)
+
+
+def write_claim(slide: str, behaviour: str, owner: str) -> Path:
+    """The claim of another run on a slide's result."""
+    task = Task(slide_id=slide, recipe={"slide": slide, "behaviour": behaviour}, arguments=())
+    key = Plan(step="test", tasks=[], work=slide_work.work, out=OUT, process_list=LISTING).key(task)
+    path = STORE / "claims" / f"{key}.0"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"token": "another", "owner": owner}))
+    return path
+
+
+def test_two_runs_compute_each_slide_once_and_both_end_with_all_of_them(counted: None) -> None:
+    slides = dict.fromkeys("abcdef", "slow")
+    answers: list[list[Row]] = []
+    runs = [threading.Thread(target=lambda: answers.append(run(**slides))) for _ in range(2)]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join()
+    assert count_computations() == Counter(list(slides))
+    assert outputs() == {f"{slide}.txt" for slide in slides}
+    found = [Counter(row.status for row in rows) for rows in answers]
+    assert found[0] + found[1] == Counter(done=6, reused=6)
+    for slide in slides:
+        assert sorted(status(rows)[slide] for rows in answers) == ["done", "reused"]
+    assert list((STORE / "claims").iterdir()) == []
+
+
+def test_a_slide_that_another_run_computes_is_waited_for_at_the_end(counted: None) -> None:
+    claim = write_claim("a", "fine", "0" * 12 + "-1")  # on another host
+    waiting = threading.Timer(1.5, claim.unlink)  # it gave up
+    waiting.start()
+    rows = run(a="fine", b="fine")
+    waiting.join()
+    assert status(rows) == {"a": "done", "b": "done"}
+    order = sorted((STORE / "log").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert [path.name[0] for path in order] == ["b", "a"]
+
+
+def test_the_slide_of_a_run_that_was_killed_is_taken_over(counted: None) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    write_claim("a", "fine", f"{host_id()}-{dead.pid}")
+    assert status(run(a="fine", b="fine")) == {"a": "done", "b": "done"}
+    assert count_computations() == Counter("ab")
+
+
+def test_a_result_that_does_not_read_back_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(per_slide.ResultStore, "put", lambda *args, **options: None)
+    (row,) = run(a="fine")
+    assert (row.status, row.code) == ("failed", "E_STORE")
+    assert outputs() == set()

@@ -1,8 +1,11 @@
 """GeoJSON as QuPath reads it: origin at the scanned area's corner, level-0 pixels."""
 
+import gzip
 import json
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import shapely
 
@@ -26,7 +29,7 @@ def test_features_are_what_qupath_needs(tmp_path: Path) -> None:
     assert first["type"] == "Feature"
     assert first["properties"] == {
         "objectType": "annotation",
-        "classification": {"name": "Tissue"},
+        "classification": {"name": "Tissue", "color": [30, 150, 60]},
         "measurements": {"area_um2": 7600.0},
     }
     assert first["geometry"]["type"] == "Polygon"
@@ -43,38 +46,153 @@ def test_the_corner_of_the_scanned_area_is_taken_off_stated_and_added_back(tmp_p
     assert document["sammil"]["offset_px"] == [90, 7]
     shapes, provenance = read_geojson(tmp_path / "a.geojson")
     assert provenance["step"] == "segment"
-    assert [name for _, name in shapes] == ["Tissue", "Tissue"]
-    assert shapes[0][0].equals(RING)
-    assert shapes[1][0].equals(DOT)
+    assert [drawn.class_name for drawn in shapes] == ["Tissue", "Tissue"]
+    assert shapes[0].geometry.equals(RING)
+    assert shapes[1].geometry.equals(DOT)
 
 
-def test_what_qupath_exports_is_read_without_an_offset(tmp_path: Path) -> None:
-    feature = {"type": "Feature", "geometry": shapely.geometry.mapping(DOT), "properties": {"objectType": "annotation"}}
-    for name, document in (("list", [feature]), ("collection", {"type": "FeatureCollection", "features": [feature]})):
-        path = tmp_path / f"{name}.geojson"
-        path.write_text(json.dumps(document))
-        shapes, provenance = read_geojson(path)
-        assert shapes[0][0].equals(DOT)
-        assert (shapes[0][1], provenance) == ("", {})
+def test_outlines_turn_left_and_holes_right_as_rfc_7946_wants(tmp_path: Path) -> None:
+    clockwise = shapely.Polygon(RING.exterior.coords[::-1], [ring.coords for ring in RING.interiors])
+    for polygon in (RING, clockwise):
+        write_geojson(tmp_path / "a.geojson", [(polygon, {})], class_name="Tissue", offset_px=(3, 5), provenance={})
+        outline, hole = json.loads((tmp_path / "a.geojson").read_text())["features"][0]["geometry"]["coordinates"]
+        assert shapely.LinearRing(outline).is_ccw
+        assert not shapely.LinearRing(hole).is_ccw
+
+
+def feature(geometry: object, **properties: object) -> dict[str, object]:
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}
 
 
 @pytest.mark.parametrize(
-    "text",
+    "document",
     [
-        "",
-        "slide_id,label",
-        "{}",
-        "3",
-        '{"features": [{"geometry": null}]}',
-        '{"features": [{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}}]}',
-        '{"features": [{"geometry": {"type": "Cube", "coordinates": []}}]}',
+        [feature(SQUARE)],
+        {"type": "FeatureCollection", "features": [feature(SQUARE)]},
+        feature(SQUARE),
+        SQUARE,
+    ],
+    ids=["list", "collection", "feature", "geometry"],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_each_form_that_qupath_exports_is_read(tmp_path: Path, document: object, packed: bool) -> None:
+    text = json.dumps(document).encode()
+    path = tmp_path / ("a.geojson.gz" if packed else "a.geojson")
+    path.write_bytes(gzip.compress(text) if packed else text)
+    (drawn,), facts = read_geojson(path, offset_px=(100, 20))
+    assert drawn.geometry.equals(shapely.box(100, 20, 104, 24))
+    assert (drawn.class_name, drawn.object_type, facts) == ("", "annotation", {})
+
+
+def test_an_offset_that_a_file_states_wins(tmp_path: Path) -> None:
+    write(tmp_path / "a.geojson", offset=(90, 7))
+    shapes, _ = read_geojson(tmp_path / "a.geojson", offset_px=(1000, 2000))
+    assert shapes[0].geometry.equals(RING)
+
+
+@pytest.mark.parametrize(
+    ("properties", "name", "kind"),
+    [
+        ({"classification": {"name": "Ignore*", "color": [180, 180, 180]}}, "Ignore*", "annotation"),
+        ({"classification": {"name": "Tumor", "colorRGB": -3670016}}, "Tumor", "annotation"),  # QuPath 0.2
+        ({"classification": {"names": ["Tumor", "Positive"]}}, "Tumor: Positive", "annotation"),  # QuPath 0.4
+        ({"objectType": "detection", "classification": None}, "", "detection"),
+        ({"object_type": "tile"}, "", "tile"),
+        ({"classification": 3, "objectType": [1]}, "", "annotation"),
     ],
 )
-def test_what_is_no_geojson_is_refused(tmp_path: Path, text: str) -> None:
+def test_classes_and_kinds_of_several_versions_of_qupath(
+    tmp_path: Path, properties: dict[str, object], name: str, kind: str
+) -> None:
+    (tmp_path / "a.geojson").write_text(json.dumps([feature(SQUARE, **properties)]))
+    (drawn,), _ = read_geojson(tmp_path / "a.geojson")
+    assert (drawn.class_name, drawn.object_type) == (name, kind)
+
+
+def test_heights_and_features_without_a_place_are_taken_as_rfc_7946_allows(tmp_path: Path) -> None:
+    high = {"type": "Polygon", "coordinates": [[[0, 0, 9], [4, 0, 9], [4, 4, 9], [0, 0, 9]]]}
+    (tmp_path / "a.geojson").write_text(json.dumps([feature(high), {"geometry": None}]), encoding="utf-8-sig")
+    (first, second), _ = read_geojson(tmp_path / "a.geojson")
+    assert not first.geometry.has_z
+    assert first.geometry.area == 8
+    assert second.geometry.is_empty
+
+
+def polygon_text(*points: str) -> str:
+    return '[{"geometry": {"type": "Polygon", "coordinates": [[' + ",".join(points) + "]]}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it ends too early"),
+        ("slide_id,label", "Expecting value, line 1"),
+        ('{"type": "FeatureCollection", "features": [{"type": "Feature", "geo', "Unterminated string"),
+        ('[{"geometry": null},', "it ends too early"),
+        ("{}", "feature 1 of 1 has no geometry"),
+        ("3", "no list of features"),
+        ('{"features": {"a": 1}}', "no list of features"),
+        ('{"features": [], "sammil": 3}', "no list of features"),
+        ('{"features": [], "sammil": {"offset_px": "12"}}', "offset_px is '12'"),
+        ('{"features": [], "sammil": {"offset_px": [1, 1e99]}}', "offset_px is"),
+        ('[{"geometry": null}, 7]', "feature 2 of 2 has no geometry"),
+        ('[{"geometry": {"type": "Cube", "coordinates": []}}]', r"feature 1 of 1 \(Cube\)"),
+        ('[{"geometry": {"type": "Polygon", "coordinates": 3}}]', r"feature 1 of 1 \(Polygon\)"),
+        ('[{"geometry": {"type": "MultiPolygon", "coordinates": [[[0, 0], [1, 1], [2, 0]]]}}]', "MultiPolygon"),
+        ('[{"geometry": {"type": "GeometryCollection", "geometries": [5]}}]', "GeometryCollection"),
+        ('[{"geometry": [1, 2]}]', "no points of such a shape"),
+        (polygon_text("[0, 0]", "[1, 1]"), "no points of such a shape"),
+        (polygon_text("[0]", "[1]", "[2]", "[0]"), "no points of such a shape"),
+        (polygon_text('["a", 0]', "[1, 1]", "[2, 0]"), "no points of such a shape"),
+        (polygon_text("[null, 0]", "[1, 1]", "[2, 0]"), "no points of such a shape"),
+        (polygon_text("[NaN, 0]", "[1, 1]", "[2, 0]"), "a number is NaN"),
+        (polygon_text("[1e999, 0]", "[1, 1]", "[2, 0]"), "infinite or far outside"),
+        (polygon_text("[1e30, 0]", "[1, 1]", "[2, 0]"), "infinite or far outside"),
+        (polygon_text(f"[{'9' * 400}, 0]", "[1, 1]", "[2, 0]"), "no points of such a shape"),
+        (polygon_text(f"[{'9' * 5000}, 0]", "[1, 1]", "[2, 0]"), "a number is NaN or out of any bounds, or brackets"),
+        ("[" * 100_000, "a number is NaN or out of any bounds, or brackets"),
+    ],
+)
+def test_what_is_no_geojson_is_refused_with_the_place(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "bad.geojson"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"bad\.geojson is no valid GeoJSON"):
+    with pytest.raises(InputError, match=rf"bad\.geojson is no valid GeoJSON: .*{reason}"):
         read_geojson(path)
+
+
+def test_bytes_that_are_no_text_and_damaged_archives_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.geojson").write_bytes(json.dumps([feature(SQUARE)]).encode("utf-16"))
+    with pytest.raises(InputError, match="no UTF-8 text"):
+        read_geojson(tmp_path / "a.geojson")
+    packed = gzip.compress(json.dumps([feature(SQUARE)]).encode())
+    for name, content in (("cut", packed[:-12]), ("flipped", packed[:15] + b"\xff\xff" + packed[17:]), ("not", b"{}")):
+        (tmp_path / f"{name}.geojson.gz").write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read"):
+            read_geojson(tmp_path / f"{name}.geojson.gz")
+
+
+def test_a_small_archive_of_a_huge_text_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sammil_cli.storage.geojson._MOST_BYTES", 1 << 20)
+    (tmp_path / "bomb.geojson.gz").write_bytes(gzip.compress(b"[" + b" " * (1 << 21) + b"]"))
+    with pytest.raises(InputError, match="larger than 1 MiB"):
+        read_geojson(tmp_path / "bomb.geojson.gz")
+
+
+def test_ten_megabytes_are_read_in_seconds(tmp_path: Path) -> None:
+    angle = np.linspace(0, 2 * np.pi, 250_000)[:, None]
+    points = 50_000 + 20_000 * np.hstack([np.cos(angle), np.sin(angle)])
+    text = json.dumps([feature({"type": "Polygon", "coordinates": [points.tolist()]})])
+    assert len(text) > 9e6
+    (tmp_path / "big.geojson").write_text(text)
+    start = time.process_time()
+    (drawn,), _ = read_geojson(tmp_path / "big.geojson", offset_px=(1, 1))
+    assert time.process_time() - start < 5  # some 0.5 s
+    assert drawn.geometry.area == pytest.approx(np.pi * 20_000**2, rel=1e-6)
 
 
 def test_a_file_that_is_not_there_names_the_fix(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """From a foreground mask to polygons: exact outlines, filters in µm²."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -12,8 +14,8 @@ SCALE = (4.0, 5.0)  # level-0 pixels per mask pixel: 20 level-0 pixels in a mask
 MPP = 0.5  # a mask pixel is 20 * 0.25 = 5 µm²
 
 
-def polygons(foreground: NDArray[np.bool_], **filters: float) -> list[shapely.Polygon]:
-    settings = {"close_px": 0, "min_area_um2": 0.0, "min_hole_um2": 0.0, "max_holes": 99} | filters
+def polygons(foreground: NDArray[np.bool_], **filters: Any) -> list[shapely.Polygon]:
+    settings: dict[str, Any] = {"close_px": 0, "min_area_um2": 0.0, "min_hole_um2": 0.0, "max_holes": 99} | filters
     found = clean(foreground, scale_px0=SCALE, mpp=MPP, **settings)
     assert found.is_valid
     return list(found.geoms)
@@ -57,6 +59,23 @@ def test_an_island_in_a_hole_is_a_piece_of_its_own() -> None:
     assert large.area == (20 * 15 - 12 * 9) * 20
     assert small.area == 2 * 3 * 20
     assert small.bounds == (36, 35, 48, 45)
+
+
+def test_an_island_in_a_hole_that_is_filled_is_part_of_the_piece() -> None:
+    mask = rectangle((3, 2, 20, 15), holes=((5, 4, 12, 9),))
+    mask[7:9, 9:12] = True
+    (polygon,) = polygons(mask, max_holes=0)
+    assert polygon.area == 20 * 15 * 20
+
+
+def test_what_is_excluded_is_neither_closed_nor_filled() -> None:
+    excluded = rectangle((8, 0, 2, 20), (14, 7, 2, 2), (18, 7, 2, 2))
+    mask = rectangle((3, 4, 20, 10)) & ~excluded
+    left, right = sorted(polygons(mask, excluded=excluded, close_px=5, max_holes=0), key=lambda p: p.bounds)
+    assert (left.area, right.area) == (5 * 10 * 20, (13 * 10 - 8) * 20)
+    assert len(right.interiors) == 2
+    (right,) = (p for p in polygons(mask, excluded=excluded, min_hole_um2=20.1) if p.bounds[0] == 40)
+    assert len(right.interiors) == 0  # such small spots are filled, as any small hole is
 
 
 def test_pieces_are_listed_by_area() -> None:

@@ -26,7 +26,7 @@ SPEC = TissueSpec(
     min_hole_um2=1000.0,
     max_holes=8,
 )
-SEGMENTERS = ["otsu", "saturation"]
+SEGMENTERS = ["od", "otsu", "saturation"]
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
@@ -125,7 +125,7 @@ def test_qupath_gets_annotations_relative_to_the_scanned_area(tmp_path: Path, sh
     document = json.loads((tmp_path / "a.geojson").read_text())
     assert document["type"] == "FeatureCollection"
     large, small = document["features"]
-    assert large["properties"]["classification"] == {"name": "Tissue"}
+    assert large["properties"]["classification"] == {"name": "Tissue", "color": [30, 150, 60]}
     assert large["properties"]["objectType"] == "annotation"
     assert large["properties"]["measurements"] == {"area_um2": (280 * 220 - 80 * 60) * 4}
     assert shapely.geometry.shape(large["geometry"]).bounds == (10, 28, 290, 248)

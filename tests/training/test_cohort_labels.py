@@ -54,7 +54,7 @@ def test_a_headerless_table_of_three_columns_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_headerless_table_with_a_longer_row_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 2 has more than 2 cells"):
+    with pytest.raises(InputError, match="row 2: more than 2 cells"):
         read_labels(write(tmp_path, "a,1\nb,0,Q\n"))
 
 
@@ -85,7 +85,7 @@ def test_lines_are_counted_from_the_first_one_of_a_headerless_table(tmp_path: Pa
 
 
 def test_an_empty_label_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"row 3: slide_id or label is empty"):
+    with pytest.raises(InputError, match=r"row 3: label is empty"):
         read_labels(write(tmp_path, "slide_id,label\ns1,x\ns2,\n"))
 
 
@@ -214,8 +214,8 @@ def test_a_table_of_patients_without_any_slide_is_refused(tmp_path: Path) -> Non
     ("rows", "message"),
     [
         ("P1,w\nP2,x\nP1,w\n", "row 4: patient 'P1' stands in row 2 already"),
-        ("P1,w\n,x\n", "row 3: patient_id or label is empty"),
-        ("P1,w\nP2,\n", "row 3: patient_id or label is empty"),
+        ("P1,w\n,x\n", "row 3: patient_id is empty"),
+        ("P1,w\nP2,\n", "row 3: label is empty"),
         ("P1,w\nP2,w\n", r"has 1 class\(es\)"),
     ],
 )

@@ -1,8 +1,9 @@
-"""Slides through OpenSlide: Aperio, Hamamatsu, Leica, MIRAX, Philips, Ventana, DICOM, tiled TIFF, …
+"""Slides through OpenSlide: Aperio, Hamamatsu, Leica, MIRAX, Philips, Ventana, Zeiss, DICOM, tiled TIFF, …
 
 OpenSlide is loaded before torch: a libopenslide that torch pulls in from the system would silently change formats.
 """
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import openslide
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.slide import RGB, Box, paint_background
+from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
+from sammil_cli.slides.slide import RGB, Box, UnknownContentError, paint_background
 
+PRIORITY = 0
 SUFFIXES = (
     ".svs",
     ".tif",
@@ -28,24 +31,36 @@ SUFFIXES = (
 )
 LIBRARY_VERSION = openslide.__library_version__
 
+# Where the resolution stands when OpenSlide does not say it, in x and y.
+_VENDOR_TAGS = (
+    ("aperio.MPP", "aperio.MPP"),
+    ("mirax.LAYER_0_LEVEL_0_SECTION.MICROMETER_PER_PIXEL_X", "mirax.LAYER_0_LEVEL_0_SECTION.MICROMETER_PER_PIXEL_Y"),
+)
+
 
 class OpenSlideReader:
     """See `slides.slide.Reader`."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
         self._slide = openslide.OpenSlide(path)
         properties = self._slide.properties
+        self.kind = properties.get(openslide.PROPERTY_NAME_VENDOR, "openslide")
         self.size_px: tuple[int, int] = self._slide.dimensions
         self.downsamples: tuple[float, ...] = self._slide.level_downsamples
-        self.mpp = _mpp(properties)
-        self.mpp_source = openslide.PROPERTY_NAME_MPP_X
+        self.tiles_px = tuple(_tile(properties, level) for level in range(len(self.downsamples)))
+        self.mpp, self.mpp_source = _mpp(properties, self.kind)
+        self.objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
         self.bounds_px = _bounds(properties, self.size_px)
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """See `slides.slide.Reader.read`."""
+        slide = self._slide
         try:
-            return paint_background(np.asarray(self._slide.read_region(xy, level, size_px)))
+            return paint_background(np.asarray(slide.read_region(xy, level, size_px)))
         except openslide.OpenSlideError as error:
+            self._reopen(slide)
             raise SlideError(
                 "E_READ",
                 f"level {level} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}",
@@ -56,32 +71,63 @@ class OpenSlideReader:
         """See `slides.slide.Reader.close`."""
         self._slide.close()
 
+    def _reopen(self, failed: openslide.OpenSlide) -> None:
+        """After an error OpenSlide's handle gives errors only; other threads may still be about to find that out."""
+        with self._lock:
+            if self._slide is failed:
+                self._slide = openslide.OpenSlide(self._path)
 
-def open_slide(path: Path) -> OpenSlideReader:
-    """Opens a slide.
+
+def open_slide(path: Path) -> OpenSlideReader | None:
+    """Opens a slide; None leaves a TIFF of no vendor, of which OpenSlide may see a part only, to the next format.
 
     Raises:
-        SlideError: `E_OPEN`, OpenSlide does not know the file or it is damaged.
+        SlideError: `E_OPEN`, OpenSlide does not know the file, or it is damaged.
     """
-    try:
-        return OpenSlideReader(path)
-    except openslide.OpenSlideUnsupportedFormatError as error:
+    if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
         raise SlideError(
             "E_OPEN",
-            "the content is of no format that OpenSlide knows",
-            remedy="convert it to a pyramidal tiled TIFF, or take it out of the slide folder",
-        ) from error
-    except openslide.OpenSlideError as error:
-        raise SlideError("E_OPEN", f"the file is damaged: {error}", remedy="copy or download the file again") from error
-
-
-def _mpp(properties: Mapping[str, str]) -> tuple[float, float] | None:
+            f"its data folder {path.stem}/ is not beside it; the .mrxs file is only the slide's head",
+            remedy=f"copy the folder {path.stem} (Slidedat.ini, Data0000.dat, …) to {path.parent}",
+        )
     try:
-        mpp_x = float(properties[openslide.PROPERTY_NAME_MPP_X])
-        mpp_y = float(properties[openslide.PROPERTY_NAME_MPP_Y])
+        if openslide.OpenSlide.detect_format(path) == "generic-tiff":
+            return None
+        return OpenSlideReader(path)
+    except openslide.OpenSlideUnsupportedFormatError as error:
+        raise UnknownContentError("the content is of no format that OpenSlide knows") from error
+    except openslide.OpenSlideError as error:
+        raise SlideError(
+            "E_OPEN",
+            f"OpenSlide cannot open it: {error}",
+            remedy="copy or download the file again; if other programs open it, convert it to a pyramidal tiled TIFF",
+        ) from error
+
+
+def _mpp(properties: Mapping[str, str], kind: str) -> tuple[Mpp | None, str]:
+    """µm per level-0 pixel and the name of the property that says so."""
+    names = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+    for name_x, name_y in (names, *_VENDOR_TAGS):
+        x, y = _number(properties, name_x), _number(properties, name_y)
+        if x is not None and y is not None:
+            return (x, y), "DICOM PixelSpacing" if kind == "dicom" else name_x
+    x, y = _number(properties, "tiff.XResolution"), _number(properties, "tiff.YResolution")
+    if x is None or y is None:
+        return None, ""
+    return from_tiff_tags(x, y, properties.get("tiff.ResolutionUnit", "")), TIFF_TAGS
+
+
+def _number(properties: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(properties[name].replace(",", "."))  # some scanners write the numbers of their country
     except (KeyError, ValueError):
         return None
-    return (mpp_x, mpp_y)
+
+
+def _tile(properties: Mapping[str, str], level: int) -> tuple[int, int]:
+    sides = (_number(properties, f"openslide.level[{level}].tile-{side}") for side in ("width", "height"))
+    width, height = (int(side) if side else 256 for side in sides)
+    return (width, height)
 
 
 def _bounds(properties: Mapping[str, str], size_px: tuple[int, int]) -> Box:

@@ -5,15 +5,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.tissue.segmenters.saturation import blurred_saturation
+from sammil_cli.tissue.spec import TissueSpec
 
 _LEAST = 5  # saturation of glass noise: on a blank slide Otsu would split the noise
 
 
-def foreground(rgb: NDArray[np.uint8], *, median_px: int, threshold: int) -> NDArray[np.bool_]:
-    """True where the median-blurred saturation is above Otsu's threshold. rgb (h, w, 3) -> (h, w).
+def foreground(
+    rgb: NDArray[np.uint8], excluded: NDArray[np.bool_], spec: TissueSpec, *, median_px: int
+) -> NDArray[np.bool_]:
+    """True where the median-blurred saturation is above Otsu's threshold, see `tissue.segment`.
 
-    `threshold` is not used: the slide's own histogram decides.
+    The histogram is taken without what is excluded: a broad black border would shift the threshold.
     """
     saturation = blurred_saturation(rgb, median_px)
-    level, _ = cv2.threshold(saturation, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    counted = saturation[~excluded]
+    if not counted.size:
+        return np.zeros(saturation.shape, np.bool_)
+    level, _ = cv2.threshold(counted.reshape(1, -1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return saturation > max(level, _LEAST)

@@ -4,10 +4,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.tissue.spec import TissueSpec
 
-def foreground(rgb: NDArray[np.uint8], *, median_px: int, threshold: int) -> NDArray[np.bool_]:
-    """True where the median-blurred saturation (0-255) is above `threshold`. rgb (h, w, 3) -> (h, w)."""
-    return blurred_saturation(rgb, median_px) > threshold
+
+def foreground(
+    rgb: NDArray[np.uint8], excluded: NDArray[np.bool_], spec: TissueSpec, *, median_px: int
+) -> NDArray[np.bool_]:
+    """True where the median-blurred saturation (0-255) is above `spec.threshold`, see `tissue.segment`."""
+    return blurred_saturation(rgb, median_px) > spec.threshold
 
 
 def blurred_saturation(rgb: NDArray[np.uint8], median_px: int) -> NDArray[np.uint8]:

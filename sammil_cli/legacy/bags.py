@@ -1,0 +1,266 @@
+"""One slide's old files as a bag: CLAM, SAM-MIL, TRIDENT and STAMP, features with or without coordinates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.errors import SlideError
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite
+from sammil_cli.legacy.grouping import Grouping
+from sammil_cli.legacy.layout import Source
+from sammil_cli.legacy.patch_file import PatchFile, read_patch_file
+from sammil_cli.legacy.patch_lists import PatchList
+from sammil_cli.legacy.rows import Floats, Rows, read_bare_features, read_feature_h5, read_h5, split
+from sammil_cli.legacy.sam_info import grouping_of, read_sam_info
+from sammil_cli.legacy.sam_mil import compare_sam_info, compare_seg_file, grouping, read_documents
+from sammil_cli.legacy.segments import Document
+from sammil_cli.regions.membership import Membership
+from sammil_cli.regions.region_map import RegionMap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """A converted slide: its bag, its regions (None where the run has no segments), and what was assumed or changed."""
+
+    bag: FeatureBag
+    regions: RegionMap | None
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """The patches' side in pixels of their own resolution and in level-0 pixels; 0 = not known."""
+
+    patch_px: int
+    level0_px: int
+
+
+def convert_slide(
+    source: Source,
+    *,
+    slide_mpp: float | None,
+    patch_px_level0: int | None,
+    min_share: float,
+    with_coords: bool = True,
+    encoder: str | None = None,
+) -> Converted:
+    """Reads one slide's files and builds its bag; writes nothing.
+
+    Group features are the means over each region's members (eq. 3) as sammil finds them, from all documents of the
+    segments file; stored group rows are taken off and only compared with what the published rule gives. Without
+    segments, a sam_info file gives regions and keeps the stored group rows.
+
+    Args:
+        source: see `layout.find_layout`.
+        slide_mpp: µm per level-0 pixel, None = unknown: areas in µm² and the patches' resolution are NaN then.
+        patch_px_level0: patch side in level-0 pixels; None = what the files say.
+        min_share: see `regions.membership.find_members`.
+        with_coords: False takes features without coordinates; the bag's are (-1, -1) then.
+        encoder: its name, None = what the run says, or `legacy`.
+
+    Raises:
+        SlideError: `E_LEGACY_MISSING` a file of this slide is not there, or its resolution is needed and unknown ·
+            `E_LEGACY_MISMATCH` its files do not belong together · `E_LEGACY_UNSAFE` a file asks to run code, which was
+            not done · `E_LEGACY_DAMAGED` a file is cut, or laid out otherwise · `E_NAN` its features are not finite.
+    """
+    if source.features is None:
+        raise SlideError("E_LEGACY_MISSING", f"{source.slide_id} has no features", remedy="convert its grid: --grids")
+    if not with_coords:
+        return without_coords(source.slide_id, read_bare_features(source.features), encoder or source.encoder)
+    rows, by_count, patches = _read_rows(source)
+    check_finite(rows.features)
+    documents = None if source.segments is None else read_documents(source.segments)
+    info = None if source.sam_info is None else read_sam_info(source.sam_info)
+    notes: list[str] = []
+    xy = level0_corners(rows.xy, patches, slide_mpp, source.slide_id, notes)
+    side = patch_side(xy, patches, documents, patch_px_level0, slide_mpp, notes)
+    groups: Grouping | None = None
+    if len(rows.groups):
+        notes.append(f"{len(rows.groups)} group rows were taken off the {len(rows.features)} patches")
+    if documents is not None:
+        groups = grouping(source.slide_id, rows, xy, by_count, documents, side.level0_px, slide_mpp, min_share, notes)
+        if groups is not None and info is not None:
+            compare_sam_info(info, rows, groups, notes)
+        if groups is not None and source.seg_file is not None:
+            compare_seg_file(source.seg_file, xy, groups, notes)
+    elif info is not None:
+        groups = grouping_of(info, rows, slide_mpp, source.slide_id, notes)
+    elif by_count:
+        raise SlideError(
+            "E_LEGACY_MISMATCH",
+            f"{source.slide_id} has {len(rows.groups)} rows more than patches, and without segments nothing proves "
+            "that these are its group rows",
+            remedy="give the folder of its SAM segments with --segments, or bring the files of one run together",
+        )
+    else:
+        notes.append("no segments: a bag without regions")
+    name = encoder or (patches.encoder if patches else None) or source.encoder or "legacy"
+    bag = _bag(source.slide_id, rows.features, xy, groups, side, slide_mpp, name)
+    return Converted(bag=bag, regions=None if groups is None else groups.regions, notes=notes)
+
+
+def without_coords(slide_id: str, features: Floats, encoder: str | None) -> Converted:
+    """A bag of features whose places nobody kept: coordinates (-1, -1), patch side 0, no regions."""
+    check_finite(features)
+    xy = np.full((len(features), 2), -1, np.int32)
+    bag = _bag(slide_id, features, xy, None, Side(patch_px=0, level0_px=0), None, encoder or "legacy")
+    note = "no coordinates: (-1, -1) for every patch, so no heatmap; group rows, if any, count as patches"
+    return Converted(bag=bag, regions=None, notes=[note])
+
+
+def from_patch_list(
+    slide_id: str,
+    patches: PatchList,
+    slide_mpp: float | None,
+    patch_px_level0: int | None,
+    encoder: str | None,
+    with_coords: bool,
+) -> Converted:
+    """A slide of a DTFD-style pickle as a bag; arguments and errors as `convert_slide`."""
+    if patches.xy is None or not with_coords:
+        return without_coords(slide_id, patches.features, encoder)
+    check_finite(patches.features)
+    notes = ["coordinates come from the patches' file names"]
+    side = patch_side(patches.xy, None, None, patch_px_level0 or patches.side_px0, slide_mpp, notes)
+    bag = _bag(slide_id, patches.features, patches.xy, None, side, slide_mpp, encoder or "legacy")
+    return Converted(bag=bag, regions=None, notes=notes)
+
+
+def level0_corners(
+    coords: NDArray[np.float64], patches: PatchFile | None, slide_mpp: float | None, slide_id: str, notes: list[str]
+) -> NDArray[np.int32]:
+    """Patch corners in level-0 pixels (n, 2); STAMP's µm need the slide's resolution."""
+    if patches is not None and patches.overlap_px:
+        notes.append(f"patches overlap by {patches.overlap_px} of {patches.patch_px} px")
+    if patches is not None and patches.magnification:
+        notes.append(f"cut at {patches.magnification:g}x as its file says; that is a name, no resolution")
+    if patches is None or not patches.unit_um:
+        return np.asarray(coords, np.int32)
+    if slide_mpp is None:
+        raise SlideError(
+            "E_LEGACY_MISSING",
+            "its coordinates are in µm, and the slide's resolution is not known",
+            remedy=f"add to data/slides.csv (first line slide_id,mpp): {slide_id},<µm per pixel of level 0>",
+        )
+    notes.append(f"coordinates in µm were divided by {slide_mpp:g} µm per pixel and rounded")
+    return np.asarray(np.rint(coords / slide_mpp), np.int32)
+
+
+def patch_side(
+    xy: NDArray[np.int32],
+    patches: PatchFile | None,
+    documents: Sequence[Document] | None,
+    given: int | None,
+    slide_mpp: float | None,
+    notes: list[str],
+) -> Side:
+    """The patches' side: as given, else from the coordinate file, the segments, or the coordinates' smallest step."""
+    stated = patches.patch_px_level0 if patches else None
+    if patches and patches.side_um and slide_mpp:
+        stated = round(patches.side_um / slide_mpp)
+    if patches and patches.level > 0:
+        notes.append(f"patches were cut at pyramid level {patches.level}")
+    if given is not None:
+        if stated not in (None, given):
+            notes.append(f"patches are {given} level-0 pixels wide as given; their file says {stated}")
+        return Side(patch_px=(patches and patches.patch_px) or given, level0_px=given)
+    if patches and stated:
+        return Side(patch_px=patches.patch_px or stated, level0_px=stated)
+    named = next((document.patch_px for document in documents or [] if document.patch_px), None)
+    step = _smallest_step(xy)
+    if named:
+        doubt = f"; the smallest step between patches is {step}" if step not in (None, named) else ""
+        notes.append(f"patches are taken as {named} level-0 pixels wide, from the segments file{doubt}")
+        return Side(patch_px=named, level0_px=named)
+    if step is None:
+        raise SlideError(
+            "E_LEGACY_MISSING",
+            "nothing says how large the patches are",
+            remedy="give the patch side with --patch-px-level0, or the folder of the coordinate files with --coords",
+        )
+    notes.append(f"patches are taken as {step} level-0 pixels wide, the smallest step between them")
+    return Side(patch_px=step, level0_px=step)
+
+
+def _read_rows(source: Source) -> tuple[Rows, bool, PatchFile | None]:
+    """The rows, whether group rows were told by their count alone, and what the files say of the patches."""
+    path = source.features
+    if path is None or path.suffix.lower() == ".pt" or _is_bare(source):
+        if path is None or source.coords is None:
+            raise SlideError(
+                "E_LEGACY_MISSING",
+                f"{path} holds no coordinates",
+                remedy="name the folder of the coordinate files with --coords, or convert without them: --no-coords",
+            )
+        patches = read_patch_file(source.coords)
+        rows, by_count = split(read_bare_features(path), patches.coords, source.slide_id)
+        return rows, by_count, patches
+    features, coords = read_feature_h5(path)
+    rows, by_count = split(features, coords, source.slide_id)
+    if source.coords is None or not source.coords.exists():
+        own = read_patch_file(path)
+        return rows, by_count, own if own.said else None
+    patches = read_patch_file(source.coords)
+    if not np.array_equal(patches.coords[(patches.coords != -1).any(axis=1)], rows.xy):
+        raise SlideError(
+            "E_LEGACY_MISMATCH",
+            f"{source.coords} has other patches than {path}",
+            remedy="the files are of different runs: bring those of one run together, or extract again",
+        )
+    return rows, by_count, patches
+
+
+def _is_bare(source: Source) -> bool:
+    """Whether the h5 file has features only, and coordinates lie elsewhere."""
+    if source.features is None or source.coords is None or not source.features.exists():
+        return False
+    return "coords" not in read_h5(source.features, ())[2]
+
+
+def _smallest_step(xy: NDArray[np.int32]) -> int | None:
+    """The smallest distance between neighbours in a row or a column of patches; None where no two share one.
+
+    Only in a row or column: pieces of tissue have grids of their own, whose columns may lie a pixel apart.
+    """
+    steps = []
+    for along, across in ((0, 1), (1, 0)):
+        order = np.lexsort((xy[:, along], xy[:, across]))
+        line = xy[order]
+        gap = np.diff(line[:, along])[np.diff(line[:, across]) == 0]
+        steps += gap[gap > 0].tolist()
+    return int(min(steps)) if steps else None
+
+
+def _bag(
+    slide_id: str,
+    features: Floats,
+    xy: NDArray[np.int32],
+    groups: Grouping | None,
+    side: Side,
+    slide_mpp: float | None,
+    encoder: str,
+) -> FeatureBag:
+    dim, none = features.shape[1], np.empty(0, np.int32)
+    members = Membership(start=np.zeros(1, np.int64), patch=none) if groups is None else groups.members
+    known = slide_mpp is not None and side.patch_px > 0
+    return FeatureBag(
+        slide_id=slide_id,
+        features=features,
+        xy=xy,
+        region=np.full(len(xy), -1, np.int32) if groups is None else groups.region,
+        region_area=np.empty(0, np.int64) if groups is None else groups.area,
+        region_area_um2=np.empty(0) if groups is None else groups.area_um2,
+        group_features=np.empty((0, dim), features.dtype) if groups is None else groups.features.astype(features.dtype),
+        group_region=none if groups is None else groups.group_region,
+        members=members,
+        encoder=EncoderFacts(
+            name=encoder,
+            weights_sha256=None,
+            dim=dim,
+            patch_px=side.patch_px,
+            patch_mpp=slide_mpp * side.level0_px / side.patch_px if known and slide_mpp else float("nan"),
+            patch_px_level0=side.level0_px,
+        ),
+    )

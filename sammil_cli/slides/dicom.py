@@ -1,0 +1,115 @@
+"""Which DICOM files are one slide: the series of a folder, from the heads of its files. No pixels, no pixel spacing."""
+
+import functools
+import struct
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_TRANSFER_SYNTAX = (0x0002, 0x0010)
+_IMAGE_TYPE = (0x0008, 0x0008)
+_SERIES = (0x0020, 0x000E)
+_WANTED = (_TRANSFER_SYNTAX, _IMAGE_TYPE, _SERIES)
+_IMPLICIT = "1.2.840.10008.1.2"
+_LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
+_LONGEST_VALUE = 4096
+_DEEPEST = 16
+
+
+@dataclass(frozen=True)
+class _Head:
+    series: str
+    image_type: str  # such as ORIGINAL\PRIMARY\VOLUME\NONE
+
+
+def series_of(folder: Path) -> list[list[Path]]:
+    """The DICOM files of a folder by series, each in order of their names, the picture's own levels first.
+
+    A file whose head cannot be read is a series of its own.
+    """
+    return [list(files) for files in _series(folder, folder.stat().st_mtime_ns)]
+
+
+@functools.lru_cache(maxsize=64)
+def _series(folder: Path, _changed: int) -> tuple[tuple[Path, ...], ...]:
+    groups: dict[str, list[tuple[bool, Path]]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() == ".dcm" and not path.name.startswith(".") and path.is_file():
+            head = _read_head(path)
+            name = head.series if head is not None and head.series else f"file {path.name}"
+            picture = head is not None and "VOLUME" in head.image_type.split("\\")
+            groups[name].append((not picture, path))
+    return tuple(tuple(path for _, path in sorted(group)) for group in groups.values())
+
+
+def _read_head(path: Path) -> _Head | None:
+    """Series and image type of a file; None where it is no DICOM or ends too soon."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(128)
+            if stream.read(4) != b"DICM":
+                return None
+            found = _read_values(stream)
+    except (OSError, struct.error, ValueError):
+        return None
+    return _Head(series=found.get(_SERIES, ""), image_type=found.get(_IMAGE_TYPE, ""))
+
+
+def _read_values(stream: BinaryIO) -> dict[tuple[int, int], str]:
+    """The wanted values of the outermost data set, which comes in rising order of tags; little endian only."""
+    found: dict[tuple[int, int], str] = {}
+    explicit = True
+    while True:
+        tag = _tag(stream)
+        if tag[0] > 0x0002:  # the head of the head is always explicit
+            explicit = found.get(_TRANSFER_SYNTAX) != _IMPLICIT
+        if tag > _SERIES:
+            return found
+        length = _length(stream, explicit)
+        if length == _UNDEFINED:
+            _skip_sequence(stream, explicit, 0)
+        elif tag in _WANTED and length <= _LONGEST_VALUE:
+            found[tag] = stream.read(length).decode("ascii", "replace").strip("\0 ")
+        else:
+            stream.seek(length, 1)
+
+
+def _tag(stream: BinaryIO) -> tuple[int, int]:
+    group, element = struct.unpack("<HH", stream.read(4))
+    return (group, element)
+
+
+def _length(stream: BinaryIO, explicit: bool) -> int:
+    if not explicit:
+        return int(struct.unpack("<I", stream.read(4))[0])
+    kind = stream.read(2)
+    if kind in _LONG:
+        stream.seek(2, 1)
+        return int(struct.unpack("<I", stream.read(4))[0])
+    return int(struct.unpack("<H", stream.read(2))[0])
+
+
+def _skip_sequence(stream: BinaryIO, explicit: bool, depth: int) -> None:
+    """Goes behind a sequence that does not say its length."""
+    if depth > _DEEPEST:
+        raise ValueError("sequences too deep")
+    while (tag := _tag(stream)) != _SEQUENCE_END:
+        length = int(struct.unpack("<I", stream.read(4))[0])
+        if tag != _ITEM:
+            raise ValueError("an item was expected")
+        if length != _UNDEFINED:
+            stream.seek(length, 1)
+            continue
+        while (inner := _tag(stream)) != _ITEM_END:
+            size = _length(stream, explicit)
+            if size == _UNDEFINED:
+                _skip_sequence(stream, explicit, depth + 1)
+            else:
+                stream.seek(size, 1)
+            if inner == _SEQUENCE_END:
+                raise ValueError("an item ends with its sequence")
+        stream.seek(4, 1)
+    stream.seek(4, 1)

@@ -1,0 +1,219 @@
+"""What a TIFF holds: which of its pages are the levels of one brightfield picture, and what its tags say."""
+
+import html
+import logging
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from sammil_cli.errors import SlideError
+from sammil_cli.slides.conversion import pyramid_command
+from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
+
+# What tifffile and its decoders raise on files that are damaged, or made up.
+DAMAGE = (
+    tifffile.TiffFileError,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+)
+_MOST_PAGES = 1000
+_LARGEST_PIECE_PX = 128_000_000  # a tile or strip that is decoded at once
+_PHOTOMETRIC = {
+    tifffile.PHOTOMETRIC.MINISWHITE,
+    tifffile.PHOTOMETRIC.MINISBLACK,
+    tifffile.PHOTOMETRIC.RGB,
+    tifffile.PHOTOMETRIC.YCBCR,
+}
+_UNIT_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd tags are not for our users
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiffLayout:
+    """The levels of a TIFF, finest first, and what the file says about itself (see `slides.slide.Reader`)."""
+
+    kind: str
+    pages: Sequence[tifffile.TiffPage]
+    mpp: Mpp | None
+    mpp_source: str
+    objective: float | None
+
+
+def read_layout(path: Path) -> TiffLayout:
+    """Reads the tags of a TIFF; no pixels.
+
+    Raises:
+        SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide, or not to be read in parts.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            top = [page for page in islice(tiff.pages, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
+            main = max(top, key=lambda page: page.imagewidth * page.imagelength)
+            _check_brightfield(main, top)
+            pages = _levels(main, [*top, *_sub_pages(main)])
+            for page in pages:
+                _check_pieces(page, path)
+                if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+                    raise ValueError(f"compression {int(page.compression)} is unknown")
+            _check_whole(tiff, top, pages)
+            for page in pages:
+                page.decode, page.jpegtables  # noqa: B018 - found now, while the file is open; kept by the page
+            mpp, source = _mpp(tiff, main)
+            return TiffLayout(
+                kind=_kind(tiff), pages=pages, mpp=mpp, mpp_source=source, objective=_objective(tiff, main)
+            )
+    except DAMAGE as error:
+        raise SlideError(
+            "E_OPEN", f"the file is cut or damaged: {error}", remedy="copy or download the file again"
+        ) from error
+
+
+def _sub_pages(main: tifffile.TiffPage) -> list[tifffile.TiffPage]:
+    found = main.pages or ()
+    return [page for page in islice(found, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
+
+
+def _check_brightfield(main: tifffile.TiffPage, top: Sequence[tifffile.TiffPage]) -> None:
+    samples = main.samplesperpixel
+    alike = sum((page.imagewidth, page.imagelength) == (main.imagewidth, main.imagelength) for page in top)
+    if main.dtype != np.uint8:
+        what = f"{main.bitspersample}-bit values" if main.dtype is not None else "values of an unknown kind"
+    elif samples == 1 and alike > 1:
+        what = f"{alike} grey channels or planes, as of fluorescence"
+    elif samples not in (1, 3, 4):
+        what = f"{samples} channels"
+    elif main.photometric not in _PHOTOMETRIC:
+        what = f"colours of the kind {getattr(main.photometric, 'name', main.photometric)}"
+    else:
+        return
+    raise SlideError(
+        "E_FORMAT",
+        f"not a brightfield RGB slide: it has {what}",
+        remedy="take it out of the slide folder; if it is brightfield, export it as 8-bit RGB",
+    )
+
+
+def _levels(main: tifffile.TiffPage, candidates: Sequence[tifffile.TiffPage]) -> list[tifffile.TiffPage]:
+    """The page and its smaller copies: of the same shape up to a rounded pixel, of the same kind of pixels."""
+    width, height = main.imagewidth, main.imagelength
+    levels = [main]
+    for page in sorted(candidates, key=lambda page: -page.imagewidth):
+        small, low = page.imagewidth, page.imagelength
+        same_kind = (page.samplesperpixel, page.dtype) == (main.samplesperpixel, main.dtype)
+        smaller = 0 < small < 0.9 * levels[-1].imagewidth and low > 0
+        if same_kind and smaller and abs(small * height - low * width) <= width + height:
+            levels.append(page)
+    return levels
+
+
+def _check_pieces(page: tifffile.TiffPage, path: Path) -> None:
+    width, height = piece_px(page)
+    if width * height > _LARGEST_PIECE_PX and not is_raw(page):
+        raise SlideError(
+            "E_FORMAT",
+            f"stored in pieces of {width} x {height} pixels, which have to be decoded whole",
+            remedy=f"store it in tiles: {pyramid_command(path)}",
+        )
+
+
+def _check_whole(tiff: tifffile.TiffFile, top: Sequence[tifffile.TiffPage], pages: Sequence[tifffile.TiffPage]) -> None:
+    """Refuses a file that ends before its pixels or its pages do: a copy that was interrupted."""
+    end = tiff.filehandle.size
+    last = max(
+        (offset + count for page in pages for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)),
+        default=0,
+    )
+    layout, stream = tiff.tiff, tiff.filehandle
+    stream.seek(top[-1].offset)
+    (tags,) = struct.unpack(layout.tagnoformat, stream.read(layout.tagnosize))
+    stream.seek(tags * layout.tagsize, 1)
+    (following,) = struct.unpack(layout.offsetformat, stream.read(layout.offsetsize))
+    lost = len(top) < _MOST_PAGES and following > end
+    if last > end or lost:
+        raise SlideError(
+            "E_OPEN",
+            f"the file is cut: it ends at byte {end}, its content at {max(last, following if lost else 0)} or later",
+            remedy="copy or download the file again",
+        )
+
+
+def piece_px(page: tifffile.TiffPage) -> tuple[int, int]:
+    """Width and height of a tile, or of a strip."""
+    if page.is_tiled:
+        return (page.tilewidth, page.tilelength)
+    return (page.imagewidth, min(page.rowsperstrip, page.imagelength))
+
+
+def is_raw(page: tifffile.TiffPage) -> bool:
+    """Whether single rows of a strip can be read, because they are stored as they are."""
+    return (
+        not page.is_tiled
+        and page.compression == tifffile.COMPRESSION.NONE
+        and page.predictor == tifffile.PREDICTOR.NONE
+        and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
+        and page.photometric != tifffile.PHOTOMETRIC.YCBCR
+        and page.fillorder == 1
+    )
+
+
+def _kind(tiff: tifffile.TiffFile) -> str:
+    if tiff.is_ome:
+        return "ome-tiff"
+    if tiff.is_qpi:
+        return "qptiff"
+    return "bigtiff" if tiff.is_bigtiff else "tiff"
+
+
+def _mpp(tiff: tifffile.TiffFile, main: tifffile.TiffPage) -> tuple[Mpp | None, str]:
+    """µm per level-0 pixel and where it stands: OME's metadata, Aperio's description, or TIFF's resolution tags."""
+    ome = [_ome_length(tiff, f"PhysicalSize{axis}") for axis in "XY"]
+    if ome[0] is not None and ome[1] is not None:
+        return (ome[0], ome[1]), "OME PhysicalSizeX"
+    if (aperio := _aperio(main, "MPP")) is not None:
+        return (aperio, aperio), "aperio.MPP"
+    x, y, unit = (main.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
+    if x is None or y is None:
+        return None, ""
+    name = {2: "inch", 3: "centimeter"}.get(int(unit.value) if unit is not None else 2, "")
+    return from_tiff_tags(_ratio(x.value), _ratio(y.value), name), TIFF_TAGS
+
+
+def _objective(tiff: tifffile.TiffFile, main: tifffile.TiffPage) -> float | None:
+    power = _ome_attribute(tiff, "Objective", "NominalMagnification")
+    return float(power) if power else _aperio(main, "AppMag")
+
+
+def _ome_length(tiff: tifffile.TiffFile, name: str) -> float | None:
+    """A length in µm of the first image."""
+    value, unit = (_ome_attribute(tiff, "Pixels", attribute) for attribute in (name, f"{name}Unit"))
+    return float(value) * _UNIT_UM[unit or "µm"] if value else None
+
+
+def _ome_attribute(tiff: tifffile.TiffFile, element: str, attribute: str) -> str:
+    found = re.search(rf'<(?:\w+:)?{element}\s[^>]*?\b{attribute}="([^"]*)"', tiff.ome_metadata or "")
+    return html.unescape(found.group(1)) if found else ""
+
+
+def _aperio(main: tifffile.TiffPage, name: str) -> float | None:
+    found = re.search(rf"\|\s*{name}\s*=\s*([0-9.]+)", main.description[:10_000])
+    return float(found.group(1)) if found else None
+
+
+def _ratio(value: tuple[int, int]) -> float:
+    return value[0] / value[1] if value[1] else 0.0

@@ -1,0 +1,30 @@
+"""What a file says about how it was made, whatever kind of file it is."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+def read_recipe(path: Path) -> dict[str, Any] | None:
+    """The recipe in a file's provenance (see `storage.files.provenance`); None where there is none to read."""
+    try:
+        if path.suffix == ".h5":
+            with h5py.File(path, "r", locking=False) as file:
+                record = json.loads(file.attrs["provenance"])
+        elif path.suffix == ".geojson":
+            record = json.loads(path.read_text(encoding="utf-8"))["sammil"]
+        else:
+            return None
+        recipe = record["recipe"]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # h5py's ways to say that a file is damaged, too
+        return None
+    return dict(recipe) if isinstance(recipe, Mapping) else None
+
+
+def as_stored(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as it reads back from a file: what JSON makes of its values."""
+    stored: dict[str, Any] = json.loads(json.dumps(recipe, default=str))
+    return stored

@@ -1,0 +1,198 @@
+"""What on a picture of a slide is nothing to learn from: glass, pen, black, blur. Colour rules and sums, no model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.slides.pyramid import plan_read
+from sammil_cli.slides.slide import RGB, Slide
+from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.tissue.pen import pen_mask as pen_mask
+
+Mask = NDArray[np.bool_]  # (h, w)
+Map = NDArray[np.uint8]  # (rows, columns) of cells, 0-255 for 0-1
+Cells = tuple[NDArray[Any], ...]  # blank, dark: Map; gradients and smoothed gradients: uint16 of the same shape
+
+NAMES = ("blank", "pen", "dark", "blur")
+_CELL_UM = 32.0  # side of a cell of the maps
+_DARK = 80  # all channels of black lie below it; dense nuclei and double layers of tissue keep a brighter blue
+_BORDER = 60
+_GLASS_SPREAD = 12  # grey values by which glass differs from its own colour
+_NOISE = 0.192  # what a 3 x 3 mean leaves of the gradients of white noise: sqrt(6 / 81) / sqrt(2)
+_GLASS_PIXELS = 50_000  # pixels that are looked at for the colour of glass
+_BLOCK_PX = 2048  # side of the largest block that is read at once
+_HALO_PX = 2  # what the gradients of a block need around it
+_FLAT = 0.5  # mean gradient, grey values per pixel, below which there is nothing that could be sharp
+_BLUR_CELLS = 3  # sharpness is judged over so many cells, since a cell alone holds a few pixels only
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtefactMaps:
+    """Artefacts in cells of about 32 µm over the whole slide, the first cell's corner at level-0 (0, 0).
+
+    `blank` (glass), `pen` and `dark` (black: dirt, folds that let no light through, black ink) are shares of a cell's
+    area. `blur` is 0 where a picture is as sharp as it can be, 1 where it is flat, of what is not blank.
+    """
+
+    blank: Map
+    pen: Map
+    dark: Map
+    blur: Map
+    cell_px0: tuple[float, float]  # level-0 pixels per cell in x and y
+    mpp: float  # µm per pixel of the picture that was measured
+
+
+def border_mask(rgb: RGB) -> Mask:
+    """True on near-black areas that touch the picture's edge and on solid bars and marks, (h, w, 3) -> (h, w)."""
+    black = np.asarray(cv2.inRange(rgb, (0, 0, 0), (_BORDER, _BORDER, _BORDER)), np.uint8)
+    if not black.any():
+        return np.zeros(black.shape, np.bool_)
+    height, width = black.shape
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(black, connectivity=4)
+    left, top, wide, high, area = stats.T
+    at_edge = (left == 0) | (top == 0) | (left + wide == width) | (top + high == height)
+    solid = (area > 0.75 * wide * high) & (area > 1e-4 * width * height)
+    border = at_edge | solid
+    border[0] = False
+    # Resampling and JPEG leave a dark seam.
+    return np.asarray(cv2.dilate(border[labels].astype(np.uint8), np.ones((3, 3), np.uint8)), np.bool_)
+
+
+def dark_mask(rgb: RGB) -> Mask:
+    """True where all channels are near black, (h, w, 3) -> (h, w)."""
+    return np.asarray(cv2.inRange(rgb, (0, 0, 0), (_DARK, _DARK, _DARK)), np.bool_)
+
+
+def glass_colour(rgb: RGB) -> tuple[int, int, int]:
+    """The colour of glass: the commonest bright grey of the picture (h, w, 3); near white where there is none."""
+    stride = max(1, int((rgb.shape[0] * rgb.shape[1] / _GLASS_PIXELS) ** 0.5))
+    pixels = np.ascontiguousarray(rgb[::stride, ::stride])
+    red, green, blue = cv2.split(pixels)
+    darkest, brightest = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
+    bright = pixels[(darkest > 190) & (darkest < 254) & (cv2.subtract(brightest, darkest) < 20)]
+    if len(bright) < 0.002 * darkest.size:
+        return (242, 242, 242)
+    commonest = np.bincount(bright[:, 1], minlength=256).argmax()
+    colour = np.median(bright[np.abs(bright[:, 1].astype(np.int16) - commonest) < 3], axis=0)
+    return (int(colour[0]), int(colour[1]), int(colour[2]))
+
+
+def measure_artefacts(slide: Slide, thumbnail: RGB, *, mpp: float | None, pen: Mask | None = None) -> ArtefactMaps:
+    """Scores the whole slide, cell by cell.
+
+    What blur can be seen depends on the resolution. Of sharp H&E it is 0.2 at 8 µm per pixel and 0.4-0.5 at 1, and
+    it passes 0.7 where the slide is blurred by a Gaussian of 8 µm at 8 µm per pixel, and of 1 µm at 1. So the
+    thumbnail shows tissue that is grossly out of focus or has come off; for the focus of nuclei give `mpp` of about 1.
+
+    Args:
+        thumbnail: (h, w, 3), the whole slide.
+        mpp: µm per pixel at which blank, dark and blur are measured; the slide is then read in blocks. None = on the
+            thumbnail, which costs no reading. Pen is looked for on the thumbnail.
+        pen: `pen_mask` of the thumbnail where the caller has it; None = found here.
+
+    Raises:
+        SlideError: `E_READ`, the pixels cannot be decoded.
+    """
+    (width, height), (high, wide) = slide.size_px, thumbnail.shape[:2]
+    shown = slide.mpp * width / wide
+    cell = max(1, round(_CELL_UM / shown))
+    cell_px0 = (cell * width / wide, cell * height / high)
+    glass = glass_colour(thumbnail)
+    ink = pen_mask(thumbnail, shown) if pen is None else pen
+    blank, dark, sharp, smooth = _measure(thumbnail, glass, cell)
+    if mpp is not None and mpp < shown:
+        shown = _measure_blocks(slide, glass, (blank, dark, sharp, smooth), cell_px0, mpp)
+    return ArtefactMaps(
+        blank=blank,
+        pen=_average(ink.astype(np.uint8) * np.uint8(255), cell),
+        dark=dark,
+        blur=_blur(sharp, smooth, blank),
+        cell_px0=cell_px0,
+        mpp=shown,
+    )
+
+
+def _measure(rgb: RGB, glass: tuple[int, int, int], cell: int, halo: int = 0) -> Cells:
+    """Per cell of `cell` x `cell` pixels: blank and dark, 0-255; gradients, and those after a 3 x 3 mean, times 9.
+
+    A frame of `halo` pixels is cut off before cells are counted.
+    """
+    blank = np.asarray(cv2.inRange(rgb, tuple(max(0, v - _GLASS_SPREAD) for v in glass), (255, 255, 255)), np.uint8)
+    dark = np.asarray(cv2.inRange(rgb, (0, 0, 0), (_DARK, _DARK, _DARK)), np.uint8)
+    grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    smooth = cv2.boxFilter(grey, cv2.CV_16S, (3, 3), normalize=False)
+    visible = cv2.bitwise_not(blank)
+    inner = np.s_[halo : grey.shape[0] - halo, halo : grey.shape[1] - halo]
+    gradients = []
+    for picture in (np.multiply(grey, 9, dtype=np.int16), smooth):
+        steps = np.zeros(grey.shape, np.int16)
+        cv2.absdiff(picture[:, 1:], picture[:, :-1], dst=steps[:, 1:])
+        steps[1:] += np.asarray(cv2.absdiff(picture[1:], picture[:-1]), np.int16)
+        seen = cv2.copyTo(steps, visible)
+        gradients.append(_average(np.asarray(seen).view(np.uint16)[inner], cell))
+    return _average(blank[inner], cell), _average(dark[inner], cell), gradients[0], gradients[1]
+
+
+def _measure_blocks(
+    slide: Slide, glass: tuple[int, int, int], cells: Cells, cell_px0: tuple[float, float], mpp: float
+) -> float:
+    """Replaces what `_measure` found in `cells` by what it finds at about `mpp` µm per pixel; returns the exact mpp.
+
+    The slide is read in blocks; where there is nothing but glass it is left out. A cell is measured on a whole number
+    of pixels, so that blocks join without a seam.
+    """
+    rows, columns = cells[0].shape
+    cell = max(1, min(round(cell_px0[0] * slide.mpp / mpp), int(min(cell_px0))))  # never finer than level 0
+    across, down = cell_px0[0] / cell, cell_px0[1] / cell  # level-0 pixels per pixel
+    plan = plan_read(slide.reader.downsamples, min(across, down))
+    step = max(1, int(_BLOCK_PX / max(1.0, plan.shrink)) // cell)
+    for row in range(0, rows, step):
+        for column in range(0, columns, step):
+            place = np.s_[row : min(row + step, rows), column : min(column + step, columns)]
+            if cells[0][place].min() == 255:
+                continue
+            high, wide = (side * cell + 2 * _HALO_PX for side in cells[0][place].shape)
+            left, top = column * cell_px0[0] - _HALO_PX * across, row * cell_px0[1] - _HALO_PX * down
+            side_px0 = (round(wide * across), round(high * down))
+            block = slide.read_at((round(left), round(top)), side_px0, (wide, high))
+            for part, measured in zip(cells, _measure(block, glass, cell, _HALO_PX), strict=True):
+                part[place] = measured
+    return slide.mpp * across
+
+
+def _average(values: NDArray[Any], cell: int) -> NDArray[Any]:
+    """Means over blocks of `cell` x `cell` pixels in the type of `values`; the last ones repeat the last pixel."""
+    height, width = values.shape
+    if height % cell or width % cell:
+        values = cv2.copyMakeBorder(values, 0, -height % cell, 0, -width % cell, cv2.BORDER_REPLICATE)
+    size = (values.shape[1] // cell, values.shape[0] // cell)
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), values.dtype)
+
+
+def _blur(sharp: NDArray[np.uint16], smooth: NDArray[np.uint16], blank: Map) -> Map:
+    """How much of the gradients a further smoothing leaves: much of a blurred picture, little of a sharp one."""
+    window = (_BLUR_CELLS, _BLUR_CELLS)
+    visible = cv2.blur(255 - blank.astype(np.float32), window) / 255
+    total, left = (np.asarray(cv2.blur(v.astype(np.float32), window), np.float32) for v in (sharp, smooth))
+    share = (left / np.maximum(total, 1e-6) - _NOISE) / (1 - _NOISE)
+    share[total < 18 * _FLAT * visible] = 1
+    return np.asarray(np.round(np.clip(share, 0, 1) * 255), np.uint8)
+
+
+def write_artefacts(path: Path, maps: ArtefactMaps, provenance: Mapping[str, Any]) -> None:
+    """Writes the four maps, compressed, and where their cells lie."""
+    arrays = {name: getattr(maps, name) for name in NAMES}
+    facts = {"cell_px0": maps.cell_px0, "mpp": maps.mpp}
+    write_hdf5(path, "artefacts", arrays, facts, provenance, compressed=NAMES)
+
+
+def read_artefacts(path: Path) -> ArtefactMaps:
+    """Reads what `write_artefacts` wrote; `InputError` where it is something else."""
+    arrays, facts = read_hdf5(path, "artefacts")
+    x, y = (float(v) for v in facts["cell_px0"])
+    return ArtefactMaps(**{name: arrays[name] for name in NAMES}, cell_px0=(x, y), mpp=float(facts["mpp"]))

@@ -1,0 +1,87 @@
+"""What on a tissue mask a person should look at: short notes that begin with a word that stays the same."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import shapely
+from shapely import MultiPolygon
+
+from sammil_cli.errors import SlideError
+from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.segment import Picture, find_tissue
+from sammil_cli.tissue.spec import TissueSpec
+
+LITTLE = 0.01  # of the scanned area: less is glass with dirt on it more often than a small biopsy
+MUCH = 0.9  # of the scanned area: glass lies around every real section, so glass was taken for tissue
+MANY_PIECES = 10
+SMALL_UM2 = 250_000.0  # half a millimetre square: cores and sections are larger, dust and shreds of fat are not
+SMALL_SHARE = 0.25  # of the tissue, in more than 10 pieces that small: specks count, and should not
+EDGE_SHARE = 0.02  # of the scanned area's outline: cut-off tissue, or a dark edge of the glass
+SEEN_SHARE = 0.005  # of the slide: a stroke of 7 mm by 1 mm on a section slide; the edge of a cover slip is less
+SAME_SHARE = 0.5  # intersection over union of two methods: below, more is in dispute than agreed
+_COMPARED_PX = 1024  # longest side of the canvas on which masks are compared
+
+
+def qc_notes(picture: Picture, mask: TissueMask, spec: TissueSpec | None) -> list[str]:
+    """The notes on a mask: `little-tissue`, `much-tissue`, `fragmented`, `touches-border`, `pen`, `black-border` and
+    `methods-disagree`, each with its number.
+
+    Args:
+        spec: what found the mask, to be compared with another segmenter; None = a person drew it.
+    """
+    notes = []
+    share = tissue_share(mask)
+    if share < LITTLE:
+        notes.append(f"little-tissue: {share:.2%} of the scanned area")
+    if share > MUCH:
+        notes.append(f"much-tissue: {share:.0%} of the scanned area")
+    areas_um2 = shapely.area(mask.polygons.geoms) * mask.slide_mpp**2
+    small = areas_um2[areas_um2 < SMALL_UM2]
+    if len(small) > MANY_PIECES and small.sum() > SMALL_SHARE * areas_um2.sum():
+        notes.append(f"fragmented: {small.sum() / areas_um2.sum():.0%} of it in {len(small)} pieces below 0.25 mm²")
+    if (touching := _edge_share(picture, mask)) > EDGE_SHARE:
+        notes.append(f"touches-border: {touching:.0%} of the scanned area's outline")
+    for name, where in (("pen", picture.pen), ("black-border", picture.borders)):
+        if (seen := float(where.mean())) > SEEN_SHARE:
+            notes.append(f"{name}: {seen:.1%} of the slide")
+    if spec is not None:
+        notes += _disagreement(picture, mask, spec)
+    return notes
+
+
+def tissue_share(mask: TissueMask) -> float:
+    """The share of the scanned area that is tissue."""
+    return float(mask.polygons.area) / max(1, mask.bounds_px[2] * mask.bounds_px[3])
+
+
+def same_share(one: TissueMask, other: TissueMask) -> float:
+    """Intersection over union of two masks of one slide, on a canvas of up to 1024 px; 1 where both are empty."""
+    width, height = one.slide_size_px
+    downsample = max(1.0, max(width, height) / _COMPARED_PX)
+    shape = (max(1, round(height / downsample)), max(1, round(width / downsample)))
+    painted = [mask.raster((0, 0), downsample, shape) for mask in (one, other)]
+    union = (painted[0] | painted[1]).sum()
+    return float((painted[0] & painted[1]).sum() / union) if union else 1.0
+
+
+def is_flagged(notes: Sequence[str]) -> bool:
+    """Whether the notes doubt the mask; pen and borders are only reported."""
+    return any(not note.startswith(("pen:", "black-border:", "edit:", "edited:")) for note in notes)
+
+
+def _edge_share(picture: Picture, mask: TissueMask) -> float:
+    x, y, width, height = mask.bounds_px
+    step_x, step_y = picture.scale_px0
+    inner = shapely.box(x + step_x, y + step_y, x + width - step_x, y + height - step_y)
+    strip = shapely.difference(shapely.box(x, y, x + width, y + height), inner)
+    return float(shapely.intersection(mask.polygons, strip).area / max(strip.area, 1.0))
+
+
+def _disagreement(picture: Picture, mask: TissueMask, spec: TissueSpec) -> list[str]:
+    other = "od" if spec.segmenter == "otsu" else "otsu"
+    try:
+        found = find_tissue(picture, replace(spec, segmenter=other))
+    except SlideError:
+        found = picture.mask_of(MultiPolygon())
+    same = same_share(mask, found)
+    return [f"methods-disagree: {same:.2f} of both masks is common to {other}"] if same < SAME_SHARE else []

@@ -1,0 +1,79 @@
+"""What a folder of slides may hold besides slides: each is passed over, or refused with one message, one fix."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slide_maker import draw_asymmetric, write_pyramid
+
+from sammil_cli.config import SegmentSettings
+from sammil_cli.errors import InputError
+from sammil_cli.slides.files import find_slides
+from sammil_cli.stages import segment
+from sammil_cli.stages.project import Project, RunOptions
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    """A folder with one good slide, `good`."""
+    write_pyramid(tmp_path / "slides" / "good.tif", draw_asymmetric(), mpp=2.0)
+    return tmp_path / "slides"
+
+
+PASSED_OVER: dict[str, tuple[Callable[[Path], object], dict[str, int]]] = {
+    "a directory with a slide's name": (lambda folder: (folder / "x.svs").mkdir(), {}),
+    "a link to nowhere": (lambda folder: (folder / "x.svs").symlink_to("gone.svs"), {"dangling link": 1}),
+    "a link to itself": (lambda folder: (folder / "x.svs").symlink_to("x.svs"), {"dangling link": 1}),
+    "a link to the folder": (lambda folder: (folder / "again").symlink_to(folder), {}),
+    "a hidden file of a copying tool": (lambda folder: (folder / "._good.tif").write_bytes(b"\0"), {}),
+    "a half-loaded file": (lambda folder: (folder / "x.svs.part").write_bytes(b"II"), {".part": 1}),
+    "a format that nothing reads": (lambda folder: (folder / "x.vsi").write_bytes(b"II"), {".vsi": 1}),
+    "a table": (lambda folder: (folder / "labels.csv").write_text("slide_id\n"), {".csv": 1}),
+    "a thumbnail of a slide": (lambda folder: (folder / "good.png").write_bytes(b"\x89PNG"), {".png": 1}),
+}
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+def test_what_is_no_slide_is_passed_over_and_counted(slides: Path, name: str) -> None:
+    make, counted = PASSED_OVER[name]
+    make(slides)
+    found = find_slides(slides)
+    assert set(found.paths) == {"good"}
+    assert found.ignored == counted
+
+
+def test_two_slides_with_one_id_are_refused_with_both(slides: Path) -> None:
+    (slides / "more").mkdir()
+    (slides / "more" / "good.svs").write_bytes(b"II")
+    with pytest.raises(InputError, match=r"two slides have the id .good.: good\.tif and more/good\.svs") as caught:
+        find_slides(slides)
+    assert caught.value.remedy == "rename one"
+
+
+@pytest.mark.parametrize("content", [None, "notes.txt", "x.vsi"])
+def test_a_folder_without_slides_is_refused_with_what_is_known(tmp_path: Path, content: str | None) -> None:
+    if content:
+        (tmp_path / content).touch()
+    with pytest.raises(InputError, match="no slides in") as caught:
+        find_slides(tmp_path)
+    assert ".svs" in caught.value.remedy
+
+
+def test_a_named_pipe_does_not_hang_the_run(slides: Path) -> None:
+    os.mkfifo(slides / "x.svs")
+    assert set(find_slides(slides).paths) == {"good"}
+
+
+def test_a_file_that_the_disk_cannot_read_costs_itself_only(slides: Path) -> None:
+    (slides / "x.svs").symlink_to("/proc/self/mem")  # reading its first byte is an input/output error
+    plan = segment.plan(Project(slides=slides), SegmentSettings(), RunOptions())
+    assert {task.slide_id for task in plan.tasks} | {row.slide_id for row in plan.refused} == {"good", "x"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_slide_without_the_right_to_read_costs_itself_only(slides: Path) -> None:
+    (slides / "x.svs").write_bytes(b"II")
+    (slides / "x.svs").chmod(0)
+    plan = segment.plan(Project(slides=slides), SegmentSettings(), RunOptions())
+    assert {task.slide_id for task in plan.tasks} | {row.slide_id for row in plan.refused} == {"good", "x"}

@@ -1,0 +1,124 @@
+"""HDF5 files made to trick the reader: each costs its slide only, and is refused before it costs memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from sammil_cli.errors import SlideError
+from sammil_cli.legacy.inventory import Kind, recognise
+from sammil_cli.legacy.patch_file import read_patch_file
+from sammil_cli.legacy.rows import read_feature_h5
+from sammil_cli.legacy.sam_info import read_sam_info, read_seg_file
+
+
+def huge(file: h5py.File) -> None:
+    file.create_dataset("features", (1 << 40, 64), np.float32, chunks=(1024, 64))
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+def objects(file: h5py.File) -> None:
+    file.create_dataset("features", (4,), h5py.string_dtype())
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+def external_link(file: h5py.File) -> None:
+    other = Path(file.filename).with_name("secret.h5")
+    with h5py.File(other, "w") as secret:
+        secret["features"] = np.ones((4, 3), np.float32)
+    file["features"] = h5py.ExternalLink(str(other), "/features")
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+def external_storage(file: h5py.File) -> None:
+    raw = Path(file.filename).with_name("secret.raw")
+    raw.write_bytes(b"\0" * 48)
+    file.create_dataset("features", (4, 3), np.float32, external=[(str(raw), 0, 48)])
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+def soft_link_in_a_circle(file: h5py.File) -> None:
+    file["features"] = h5py.SoftLink("/features")
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+def group_in_place_of_data(file: h5py.File) -> None:
+    file.create_group("features")
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+def complex_coords(file: h5py.File) -> None:
+    file["features"] = np.ones((4, 3), np.float32)
+    file["coords"] = np.ones((4, 2), np.complex64)
+
+
+def no_axis(file: h5py.File) -> None:
+    file["features"] = np.float32(1)
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+def null_space(file: h5py.File) -> None:
+    file["features"] = h5py.Empty(np.float32)
+    file["coords"] = np.zeros((4, 2), np.int64)
+
+
+HOSTILE = [
+    huge,
+    objects,
+    external_link,
+    external_storage,
+    soft_link_in_a_circle,
+    group_in_place_of_data,
+    complex_coords,
+    no_axis,
+    null_space,
+]
+
+
+@pytest.mark.parametrize("spoil", HOSTILE, ids=lambda spoil: spoil.__name__)
+def test_hostile_feature_files_are_damaged(tmp_path: Path, spoil: Callable[[h5py.File], None]) -> None:
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        spoil(file)
+    recognise(tmp_path / "s.h5")  # a glance at it must not fail either
+    with pytest.raises(SlideError) as caught:
+        read_feature_h5(tmp_path / "s.h5")
+    assert (caught.value.code, bool(caught.value.remedy)) == ("E_LEGACY_DAMAGED", True)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"patch_size": -5},
+        {"patch_size": 10**30},
+        {"patch_size": 256, "patch_level": 10_000},
+        {"patch_size": 256, "downsample": np.nan},
+        {"patch_size": 256, "patch_size_level0": 0},
+        {"patch_size": np.zeros((2, 2))},
+        {"level_dim": np.array([1, 2, 3]), "patch_level": 0},
+        {"unit": "um", "tile_size_um": -3.0},
+    ],
+    ids=str,
+)
+def test_attributes_that_make_no_sense_are_damage(tmp_path: Path, facts: dict[str, object]) -> None:
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["coords"] = np.zeros((4, 2), np.int64)
+        for name, value in facts.items():
+            file["coords"].attrs[name] = str(value) if isinstance(value, int) and value > 2**63 else value
+    with pytest.raises(SlideError) as caught:
+        read_patch_file(tmp_path / "s.h5")
+    assert caught.value.code == "E_LEGACY_DAMAGED"
+
+
+def test_sam_info_and_seg_files_of_another_form_are_damage(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["is_group_feat"], file["relative_area"] = np.zeros(3), np.zeros(4)
+    assert recognise(tmp_path / "s.h5") is Kind.SAM_INFO
+    with pytest.raises(SlideError, match="3 is_group_feat for 4"):
+        read_sam_info(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file["seg_x"] = np.zeros((3, 2))
+    assert recognise(tmp_path / "g.h5") is Kind.SEG_FILE
+    with pytest.raises(SlideError, match="seg_0"):
+        read_seg_file(tmp_path / "g.h5")

@@ -1,0 +1,60 @@
+"""A run of a per-slide step on cheap slides, to be killed: `python cheap_run.py` in the folder of a project.
+
+The slides are computed in the process itself, so that it spends its time where files are moved about.
+"""
+
+import contextlib
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sammil_cli.stages import per_slide
+from sammil_cli.stages.executor import Answer, Call, Limits
+from sammil_cli.stages.per_slide import Plan, Task, run_plan
+from sammil_cli.stages.project import RunOptions
+from sammil_cli.storage.files import write_text
+
+SLIDES = [f"slide_{number}" for number in range(24)]
+OUT, LISTING, LOG = Path("out"), Path("lists/cheap.csv"), Path("log")
+
+
+def content(slide: str, suffix: str) -> bytes:
+    """2 MiB that depend on the name alone."""
+    return hashlib.sha256(f"{slide}.{suffix}".encode()).digest() * (1 << 16)
+
+
+def work(folder: Path, record: dict[str, Any], slide: str) -> list[str]:
+    """Writes two files, and logs that it did."""
+    LOG.mkdir(exist_ok=True)
+    (LOG / f"{slide}-{folder.parent.name}").touch()
+    for suffix in ("bin", "dat"):
+        (folder / f"{slide}.{suffix}").write_bytes(content(slide, suffix))
+    return []
+
+
+class Inline:
+    """Computes in this process."""
+
+    def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
+        for call in calls:
+            yield Answer(slide_id=call.slide_id, value=getattr(per_slide, call.function[1])(*call.arguments))
+
+
+@contextlib.contextmanager
+def open_inline(options: RunOptions, limits: Limits) -> Iterator[Inline]:
+    yield Inline()
+
+
+def main() -> None:
+    per_slide.open_executor = open_inline
+    sys.modules["cheap_run"] = sys.modules["__main__"]
+    work.__module__ = "cheap_run"
+    tasks = [Task(slide_id=slide, recipe={"slide": slide}, arguments=(slide,)) for slide in SLIDES]
+    rows = run_plan(Plan(step="cheap", tasks=tasks, work=work, out=OUT, process_list=LISTING), RunOptions(), Limits())
+    write_text(Path("ended"), " ".join(row.status for row in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""PNG and JPEG as slides: all pixels, the resolution from the table only."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sammil_cli.errors import SlideError
+from sammil_cli.slides.files import open_reader, open_slide
+from sammil_cli.slides.formats import image
+
+RGB = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+def save(path: Path, picture: Image.Image, **options: object) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def test_a_picture_needs_the_users_resolution_whatever_its_dpi(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB), dpi=(50_800, 50_800))
+    with pytest.raises(SlideError, match="does not say its resolution") as caught:
+        open_slide(path)
+    assert caught.value.code == "E_MPP"
+    with open_slide(path, 0.5) as slide:
+        assert (slide.mpp, slide.mpp_source, slide.size_px) == (0.5, "slides.csv", (60, 40))
+        np.testing.assert_array_equal(slide.read_at((10, 5), (50, 30), (50, 30)), RGB[5:35, 10:60])
+        assert (slide.read_at((-10, -10), (10, 10), (10, 10)) == 255).all()
+
+
+def test_every_kind_of_8_bit_picture_becomes_rgb(tmp_path: Path) -> None:
+    grey = Image.fromarray(RGB[..., 0])
+    clear = Image.fromarray(np.dstack([RGB, np.zeros(RGB.shape[:2], np.uint8)]))
+    kinds = {
+        "grey.png": (grey, np.repeat(RGB[..., :1], 3, axis=2)),
+        "clear.png": (clear, np.full_like(RGB, 255)),
+        "palette.png": (grey.convert("P"), np.repeat(RGB[..., :1], 3, axis=2)),
+    }
+    for name, (picture, expected) in kinds.items():
+        with open_slide(save(tmp_path / name, picture), 1.0) as slide:
+            np.testing.assert_array_equal(slide.read_at((0, 0), (60, 40), (60, 40)), expected)
+
+
+def test_a_rotation_that_a_camera_noted_is_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # by a quarter
+    path = save(tmp_path / "a.jpg", Image.fromarray(RGB), exif=exif, quality=95)
+    with open_slide(path, 1.0) as slide:
+        assert slide.size_px == (60, 40)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_measurements_are_no_pictures(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.png"
+    if mode == "F":
+        save(path, Image.fromarray(RGB[..., 0].astype(np.float32)), format="TIFF")
+    else:
+        save(path, Image.fromarray(RGB[..., 0].astype(np.uint16)))
+    with pytest.raises(SlideError, match="not a brightfield RGB picture") as caught:
+        open_reader(path)
+    assert caught.value.code == "E_FORMAT"
+
+
+def test_a_picture_too_large_to_decode_whole_gets_the_command_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    monkeypatch.setattr(image, "_LARGEST_PX", 2000)
+    with pytest.raises(SlideError, match="more than 0 megapixels") as caught:
+        open_reader(path)
+    assert caught.value.code == "E_FORMAT"
+    assert "vips tiffsave" in caught.value.remedy
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own guard
+    with pytest.raises(SlideError, match="decoded whole"):
+        open_reader(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_that_was_cut_is_refused_when_it_is_read(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"a{suffix}", Image.fromarray(RGB))
+    path.write_bytes(path.read_bytes()[:-1500])
+    with open_slide(path, 1.0) as slide, pytest.raises(SlideError) as caught:
+        slide.thumbnail(1.0)
+    assert caught.value.code == "E_READ"

@@ -1,0 +1,150 @@
+"""Everything in a slide folder is accounted for: slides of one or many files, unsupported ones, sidecars."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.slides.files import find_slides, identify, open_reader, slide_id_of
+from sammil_cli.slides.parts import other_files
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+
+
+def element(group: int, tag: int, kind: bytes, value: bytes) -> bytes:
+    """One DICOM element, explicit and little endian."""
+    head = struct.pack("<HH2s", group, tag, kind)
+    if kind in (b"SQ", b"OB"):
+        return head + struct.pack("<HI", 0, len(value)) + value
+    value += b" " * (len(value) % 2)
+    return head + struct.pack("<H", len(value)) + value
+
+
+def write_dicom(path: Path, series: str, image_type: str = "ORIGINAL\\PRIMARY\\VOLUME\\NONE") -> None:
+    """The head of a DICOM file, with a sequence that names another series before its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    item = element(0x0020, 0x000E, b"UI", b"9.9.9")
+    endless = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + item + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    sequence = struct.pack("<HH2sHI", 0x0008, 0x1115, b"SQ", 0, 0xFFFFFFFF) + endless
+    path.write_bytes(
+        bytes(128)
+        + b"DICM"
+        + element(0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1")
+        + element(0x0008, 0x0008, b"CS", image_type.encode())
+        + sequence
+        + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+        + element(0x0020, 0x000D, b"UI", b"1.2.3")
+        + element(0x0020, 0x000E, b"UI", series.encode())
+        + element(0x0028, 0x0010, b"US", struct.pack("<H", 7))
+    )
+
+
+def test_each_file_is_counted_by_what_it_is(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "b.ndpi", "m.mrxs", "m/Slidedat.ini", "m/Data0000.dat")
+    touch(
+        tmp_path, "v.vsi", "w.VSI", "i.isyntax", "x.svs.zip", "a.xml", "notes.txt", "README", "a.png", "thumbs/b_x.jpg"
+    )
+    (tmp_path / "gone.svs").symlink_to(tmp_path / "nowhere.svs")
+    touch(tmp_path, ".hidden", "._a.svs")
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["a", "b", "m"]
+    assert found.unsupported == {".vsi": 2, ".isyntax": 1, ".zip": 1, "dangling link": 1}
+    assert found.sidecars == {".xml": 1, ".txt": 1, "README": 1, ".png": 1, ".jpg": 1}
+    assert (found.inner, found.total) == (2, 15)
+    assert found.inventory() == (
+        "15 files: 3 slides (5 files), 5 unsupported (.isyntax 1: convert with Philips' Pathology SDK or isyntax2raw "
+        "and raw2ometiff --rgb, to OME-TIFF; .vsi 2: convert with bfconvert or QuPath, to OME-TIFF; .zip 1: unpack it; "
+        "dangling link 1: copy the file here), 5 sidecars (.jpg 1, .png 1, .txt 1, .xml 1, README 1)"
+    )
+
+
+def test_a_folder_of_unsupported_slides_says_so(tmp_path: Path) -> None:
+    touch(tmp_path, "a.vsi", "b.vsi")
+    with pytest.raises(InputError, match=r"no slides in .*2 unsupported \(\.vsi 2: convert with bfconvert"):
+        find_slides(tmp_path)
+
+
+def test_pictures_are_slides_where_there_are_no_others(tmp_path: Path) -> None:
+    touch(tmp_path, "svs/a.svs", "svs/b.png", "pictures/c.png", "pictures/d.jpeg", "thumbs/a.jpg", "thumbs/a-small.png")
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["c", "d", "a"]
+    assert found.sidecars == {".png": 2, ".jpg": 1}
+
+
+def test_a_series_of_dicom_files_is_one_slide(tmp_path: Path) -> None:
+    for name in ("level_0", "level_1", "level_2"):
+        write_dicom(tmp_path / "case 7" / f"{name}.dcm", "1.2.3.4")
+    write_dicom(tmp_path / "case 7" / "a label.dcm", "1.2.3.4", "ORIGINAL\\PRIMARY\\LABEL\\NONE")
+    write_dicom(tmp_path / "flat" / "x.dcm", "1.5")
+    write_dicom(tmp_path / "flat" / "y.dcm", "1.5")
+    write_dicom(tmp_path / "flat" / "z.dcm", "1.6")
+    write_dicom(tmp_path / "alone" / "one.dcm", "1.7")
+    found = find_slides(tmp_path)
+    assert found.paths == {
+        "one": tmp_path / "alone" / "one.dcm",
+        "case 7": tmp_path / "case 7" / "level_0.dcm",
+        "x": tmp_path / "flat" / "x.dcm",
+        "z": tmp_path / "flat" / "z.dcm",
+    }
+    assert (found.inner, found.total) == (4, 8)
+    assert [slide_id_of(path) for path in found.paths.values()] == list(found.paths)
+    names = [path.name for path in other_files(tmp_path / "case 7" / "level_0.dcm")]
+    assert names == ["a label.dcm", "level_1.dcm", "level_2.dcm"]
+
+
+def test_a_dicom_folder_with_other_slides_is_no_series_folder(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "case" / "a.dcm", "1.2")
+    write_dicom(tmp_path / "case" / "b.dcm", "1.2")
+    touch(tmp_path, "case/c.svs")
+    assert list(find_slides(tmp_path).paths) == ["a", "c"]
+
+
+def test_damaged_dicom_files_are_slides_of_their_own(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", "1.2")
+    whole = (tmp_path / "a.dcm").read_bytes()
+    for index, length in enumerate((0, 60, 130, 140, 180, 230, len(whole) - 40)):
+        (tmp_path / f"cut_{index}.dcm").write_bytes(whole[:length])
+    (tmp_path / "noise.dcm").write_bytes(bytes(128) + b"DICM" + bytes(range(256)) * 8)
+    assert len(find_slides(tmp_path).paths) == 9
+
+
+def test_a_change_in_any_file_of_a_slide_changes_its_identity(tmp_path: Path) -> None:
+    touch(tmp_path, "m.mrxs", "m/Slidedat.ini", "m/Data0000.dat", "other.dat")
+    (tmp_path / "v.vms").write_text("[Virtual Microscope Specimen]\nImageFile=v.jpg\nMapFile=v_map.jpg\nNo=../m.mrxs\n")
+    touch(tmp_path, "v.jpg", "v_map.jpg")
+    write_dicom(tmp_path / "d" / "1.dcm", "1.2")
+    write_dicom(tmp_path / "d" / "2.dcm", "1.2")
+    heads = [tmp_path / "m.mrxs", tmp_path / "v.vms", tmp_path / "d" / "1.dcm"]
+    assert [path.name for path in other_files(heads[1])] == ["v.jpg", "v_map.jpg"]
+    before = [identify(path) for path in heads]
+    touch(tmp_path, "other.dat")
+    assert [identify(path) for path in heads] == before
+    for part, changed in (("m/Data0000.dat", 0), ("v_map.jpg", 1), ("d/2.dcm", 2)):
+        with (tmp_path / part).open("ab") as stream:
+            stream.write(b"x")
+        after = [identify(path) for path in heads]
+        assert [index for index in range(3) if after[index] != before[index]] == [changed], part
+        before = after
+    (tmp_path / "m" / "Data0001.dat").touch()
+    assert identify(heads[0]) != before[0]
+
+
+def test_a_vms_slide_is_one_slide(tmp_path: Path) -> None:
+    (tmp_path / "v.vms").write_text("ImageFile=v.jpg\n")
+    touch(tmp_path, "v.jpg", "u.svs")
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["u", "v"]
+    assert (found.inner, found.sidecars) == (1, {})
+
+
+def test_a_mirax_slide_without_its_data_names_the_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "case_3.mrxs")
+    with pytest.raises(SlideError, match="data folder case_3/ is not beside it") as caught:
+        open_reader(tmp_path / "case_3.mrxs")
+    assert caught.value.code == "E_OPEN"
+    assert str(tmp_path) in caught.value.remedy
