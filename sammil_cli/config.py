@@ -125,6 +125,12 @@ class ExtractSettings(Tolerance):
     membership_min_share: float = _field(
         0.0, "a patch belongs to a region that covers more than this share of it; 0 = any overlap", ge=0, lt=1
     )
+    unreadable_share: float = _field(
+        0.0,
+        "patches that cannot be decoded are left out, up to this share of a slide's; 0 = the slide is set aside",
+        ge=0,
+        lt=1,
+    )
 
 
 class TrainSettings(StageSettings):

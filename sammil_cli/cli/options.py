@@ -63,7 +63,7 @@ def run_options(
     from sammil_cli.stages.project import RunOptions, read_only
     from sammil_cli.stages.run import choose_device, choose_workers
 
-    chosen = choose_device(device)
+    chosen = choose_device(device, here=executor == "local")
     return RunOptions(
         device=chosen,
         workers=choose_workers(workers, chosen),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.errors import SlideError
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.slides.slide import RGB, Slide
 
@@ -23,28 +24,46 @@ def read_patch(slide: Slide, grid: PatchGrid, index: int) -> RGB:
 
 
 def batches(
-    slide: Slide, grid: PatchGrid, prepare: Prepare, *, batch_size: int, threads: int
+    slide: Slide,
+    grid: PatchGrid,
+    prepare: Prepare,
+    *,
+    batch_size: int,
+    threads: int,
+    unreadable: list[int] | None = None,
 ) -> Iterator[NDArray[Any]]:
     """Yields stacked prepared patches (b, …) in the grid's order, at most two batches ahead of the consumer.
 
     Decoders and array code release the interpreter lock, so threads scale and nothing is copied between processes.
+
+    Args:
+        unreadable: takes the indices of patches that cannot be decoded, which are then left out; None = they raise.
+
+    Raises:
+        SlideError: `E_READ`.
     """
     with ThreadPoolExecutor(threads) as pool:
         indices = iter(range(len(grid.xy)))
 
-        def submit() -> Future[NDArray[Any]] | None:
+        def submit() -> tuple[int, Future[NDArray[Any]]] | None:
             index = next(indices, None)
-            return None if index is None else pool.submit(lambda: prepare(read_patch(slide, grid, index)))
+            return None if index is None else (index, pool.submit(lambda: prepare(read_patch(slide, grid, index))))
 
         waiting = deque(f for f in (submit() for _ in range(2 * batch_size)) if f is not None)
         try:
             while waiting:
                 batch = []
-                for future in list(islice(waiting, batch_size)):
-                    batch.append(future.result())
+                for index, future in list(islice(waiting, batch_size)):
+                    try:
+                        batch.append(future.result())
+                    except SlideError as error:
+                        if unreadable is None or error.code != "E_READ":
+                            raise
+                        unreadable.append(index)
                     waiting.popleft()
                     if (following := submit()) is not None:
                         waiting.append(following)
-                yield np.stack(batch)
+                if batch:
+                    yield np.stack(batch)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

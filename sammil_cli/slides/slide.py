@@ -151,7 +151,7 @@ class Slide:
         except SlideError as error:
             if level == 0 or error.code != "E_READ":
                 raise
-            remark = f"level {level} is damaged in places; level {level - 1} was read there instead"
+            remark = f"damaged: level {level} in places; level {level - 1} was read there instead"
             if remark not in self.remarks:
                 self.remarks.append(remark)
             side = (round(size_px[0] * downsample), round(size_px[1] * downsample))

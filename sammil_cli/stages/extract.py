@@ -1,6 +1,7 @@
 """sammil extract: patches and regions -> feature bags."""
 
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
         "backbone": settings.encoder_backbone,
         "input_px": settings.encoder_input_px,
     }
-    encoder: Encoder = module.build(**build)  # fails here, before any work, when something is missing
+    # Fails here, before any work, when something is missing; the device may be that of another machine.
+    encoder: Encoder = module.build(**{**build, "device": "cpu"})
     facts = settings.model_dump(exclude={*_LOCAL, *Tolerance.model_fields})
     shared = {"settings": facts, "weights": encoder.weights_sha256, "code": code_version(*CODE)}
     patches = files_of(project.patches, ".h5", "patch", options.only)
@@ -62,6 +64,7 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
         settings.batch_size,
         settings.feature_dtype,
         settings.membership_min_share,
+        settings.unreadable_share,
         max(1, (os.cpu_count() or 1) // options.workers),
     )
     tasks = [
@@ -86,10 +89,9 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
 @lru_cache(maxsize=1)
 def _encoder(name: str, build: tuple[tuple[str, Any], ...], threads: int) -> Encoder:
     """One encoder per worker process, whatever the number of its slides."""
-    import torch
-
-    torch.set_num_threads(threads)
     encoder: Encoder = choices.load(choices.ENCODERS, name).build(**dict(build))
+    if torch := sys.modules.get("torch"):  # some encoders need none
+        torch.set_num_threads(threads)
     return encoder
 
 
@@ -104,6 +106,7 @@ def work(
     batch_size: int,
     dtype: str,
     min_share: float,
+    unreadable_share: float,
     threads: int,
 ) -> list[str]:
     """Writes one slide's bag into `folder`."""
@@ -111,16 +114,29 @@ def work(
     encoder = _encoder(name, build, threads)
     with open_slide(path, grid.slide_mpp) as slide:
         # Readers wait for the disk and the decoder, so there are twice as many as cores.
-        reading = batches(slide, grid, encoder.prepare, batch_size=batch_size, threads=2 * threads)
-        features = np.concatenate([encoder.encode(batch) for batch in reading])
+        unreadable: list[int] = []
+        reading = batches(
+            slide, grid, encoder.prepare, batch_size=batch_size, threads=2 * threads, unreadable=unreadable
+        )
+        encoded = [encoder.encode(batch) for batch in reading]
+    if len(unreadable) > unreadable_share * len(grid.xy) or not encoded:
+        raise SlideError(
+            "E_READ",
+            f"{len(unreadable)} of {len(grid.xy)} patches cannot be decoded, the first at "
+            f"x={grid.xy[unreadable[0]][0]}, y={grid.xy[unreadable[0]][1]}",
+            remedy="copy or download the slide again; or leave them out: unreadable_share in params.yaml",
+        )
+    notes = [f"unreadable: {len(unreadable)} of {len(grid.xy)} patches are left out"] if unreadable else []
+    xy = np.delete(grid.xy, unreadable, axis=0)
+    features = np.concatenate(encoded)
     check_finite(features.astype(dtype))
-    members = find_members(regions, grid.xy, grid.patch_px_level0, min_share)
+    members = find_members(regions, xy, grid.patch_px_level0, min_share)
     group_features, group_region = mean_group_features(features, members)
     bag = FeatureBag(
         slide_id=grid.slide_id,
         features=features.astype(dtype),
-        xy=grid.xy,
-        region=smallest_region(members, regions.area_px, len(grid.xy)),
+        xy=xy,
+        region=smallest_region(members, regions.area_px, len(xy)),
         region_area=regions.paper_area_px,
         region_area_um2=regions.area_um2,
         group_features=group_features.astype(dtype),
@@ -136,4 +152,4 @@ def work(
         ),
     )
     write_bag(folder / f"{grid.slide_id}.h5", bag, record)
-    return slide.remarks
+    return [*slide.remarks, *notes]

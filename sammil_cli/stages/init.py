@@ -13,7 +13,7 @@ from sammil_cli.storage.files import write_text
 LABELS = "slide_id,label,patient_id\n"
 SLIDES = "slide_id,mpp\n"
 # Slides are too large for Git; a link named data/slides is no folder, and Git keeps it.
-_IGNORED = "/.sammil/\n/artifacts/process_lists/\n/data/slides/\n"
+_IGNORED = "/.sammil/\n/artifacts/process_lists/\n/artifacts/tune/\n/data/slides/\n"
 
 
 def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:

@@ -14,7 +14,7 @@ from sammil_cli.stages.segment import stray_drawings
 from sammil_cli.stages.upstream import files_of
 from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.tissue.artefacts import NAMES, read_artefacts
+from sammil_cli.tissue.artefacts import read_artefacts
 from sammil_cli.tissue.edits import find_drawings, read_polygons
 from sammil_cli.tissue.file import read_tissue
 
@@ -36,7 +36,12 @@ def plan(project: Project, settings: PatchSettings, options: RunOptions) -> Plan
         "patch_mpp": settings.patch_mpp,
         "overlap": settings.patch_overlap,
         "min_tissue": settings.patch_min_tissue,
-        "limits": {name: getattr(settings, f"patch_max_{name}") for name in NAMES},
+        "limits": {
+            "blank": settings.patch_max_blank,
+            "pen": settings.patch_max_pen,
+            "dark": settings.patch_max_dark,
+            "blur": settings.patch_max_blur,
+        },
     }
     shared = {"settings": grid, "code": code_version(*CODE)}
     rois = find_drawings(project.rois)

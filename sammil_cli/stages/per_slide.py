@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ log = logging.getLogger(__name__)
 
 _MOST_SHOWN = 30
 _MOST_REMARKS = 3
+_REMARK = re.compile("[a-z-]+: ")
 _WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
 _POLL_SECONDS = 1.0  # between two looks at what another run is computing
 HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds", "notes")
 # How a slide's worker is called: where to write, what to record, and what the stage gave the task. It returns notes:
-# short remarks on this slide, such as QC flags, for the process list.
+# for the process list: `word: text` is a remark to look at, such as a QC flag, and anything else a fact.
 Work = Callable[..., Sequence[str]]
 
 
@@ -296,11 +298,11 @@ def summarise(step: str, rows: Sequence[Row], out: Path, process_list: Path) -> 
         console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}\n    fix: {row.remedy}")
     if len(troubled) > _MOST_SHOWN:
         console.say(f"… and {len(troubled) - _MOST_SHOWN} more")
-    noted = [row for row in rows if row.notes]
+    noted = {row.slide_id: remarks for row in rows if (remarks := [note for note in row.notes if _REMARK.match(note)])}
     if noted:
         console.say(f"{len(noted)} slide(s) with remarks (column notes of {process_list})")
-    for row in noted[:_MOST_REMARKS]:
-        console.say(f"    {row.slide_id}: {'; '.join(row.notes)}")
+    for slide_id, remarks in islice(noted.items(), _MOST_REMARKS):
+        console.say(f"    {slide_id}: {'; '.join(remarks)}")
     if len(noted) > _MOST_REMARKS:
         console.say(f"    … and {len(noted) - _MOST_REMARKS} more")
     tally = {status: sum(row.status == status for row in rows) for status in ("done", "reused", "set-aside", "failed")}

@@ -5,8 +5,11 @@ import os
 from sammil_cli.errors import InputError, MissingError
 
 
-def choose_device(text: str) -> str:
+def choose_device(text: str, *, here: bool = True) -> str:
     """`auto`, `cpu`, `cuda` or `cuda:i` -> a torch device that is there.
+
+    Args:
+        here: False where other machines compute: then only `auto` looks at this one.
 
     Raises:
         InputError: another word. MissingError: the GPU is not there.
@@ -15,6 +18,8 @@ def choose_device(text: str) -> str:
         return "cpu"
     if text != "auto" and not (text == "cuda" or (text.startswith("cuda:") and text[5:].isdigit())):
         raise InputError(f"--device {text!r} is unknown", remedy="use auto, cpu, cuda or cuda:1")
+    if text != "auto" and not here:
+        return text
     import torch
 
     if text == "auto":

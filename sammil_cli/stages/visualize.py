@@ -1,6 +1,7 @@
 """sammil visualize: one picture and one table of patches per slide, by the model that did not see it."""
 
 import html
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -104,6 +105,7 @@ def work(
     with open_slide(path, grid.slide_mpp) as slide:
         thumbnail = slide.thumbnail(shown["mpp"])
         scale = thumbnail.shape[1] / slide.size_px[0]
+        grid = replace(grid, xy=bag.xy, scores={})  # without patches that could not be decoded
         top = [(read_patch(slide, grid, int(i)), float(attention[i])) for i in np.argsort(-attention)[: shown["top"]]]
         view = SlideView(
             title=f"{bag.slide_id} — {facts.model}, fold {facts.repeat}.{facts.fold} (slide not seen in training): "

@@ -56,7 +56,7 @@ def border_mask(rgb: RGB) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(black, connectivity=4)
     left, top, wide, high, area = stats.T
     at_edge = (left == 0) | (top == 0) | (left + wide == width) | (top + high == height)
-    solid = (area > 0.75 * wide * high) & (area > 1e-4 * width * height)
+    solid = (area > 0.7 * wide * high) & (area > 1e-4 * width * height)
     border = at_edge | solid
     border[0] = False
     # Resampling and JPEG leave a dark seam.
@@ -168,10 +168,21 @@ def _measure_blocks(
 def _average(values: NDArray[Any], cell: int) -> NDArray[Any]:
     """Means over blocks of `cell` x `cell` pixels in the type of `values`; the last ones repeat the last pixel."""
     height, width = values.shape
-    if height % cell or width % cell:
-        values = cv2.copyMakeBorder(values, 0, -height % cell, 0, -width % cell, cv2.BORDER_REPLICATE)
-    size = (values.shape[1] // cell, values.shape[0] // cell)
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), values.dtype)
+    out = np.empty((-(-height // cell), -(-width // cell)), values.dtype)
+    rows, columns = height // cell, width // cell  # whole blocks; padding the whole picture would copy all of it
+    for top, bottom, left, right in (
+        (0, rows, 0, columns),
+        (rows, out.shape[0], 0, out.shape[1]),
+        (0, rows, columns, out.shape[1]),
+    ):
+        part = values[top * cell : bottom * cell, left * cell : right * cell]
+        if part.size:
+            rest = -part.shape[0] % cell, -part.shape[1] % cell
+            if any(rest):
+                part = np.asarray(cv2.copyMakeBorder(part, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE), values.dtype)
+            size = (right - left, bottom - top)
+            out[top:bottom, left:right] = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    return out
 
 
 def _blur(sharp: NDArray[np.uint16], smooth: NDArray[np.uint16], blank: Map) -> Map:

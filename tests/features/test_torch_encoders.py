@@ -14,9 +14,9 @@ from slide_maker import draw_tissue
 from torchvision.models import SwinTransformer, resnet18, resnet50, squeezenet1_1
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.features.encoder import TorchEncoder
 from sammil_cli.features.encoders import resnet50 as resnet50_encoder
 from sammil_cli.features.encoders import torchvision as torchvision_encoder
+from sammil_cli.features.torch_encoder import TorchEncoder
 from sammil_cli.storage.state_dict import load_state
 
 

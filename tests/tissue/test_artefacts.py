@@ -85,15 +85,18 @@ def test_blur_rises_with_defocus_and_finer_pixels_see_it_earlier(real_data: Path
 
 
 def test_blocks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    slide = array_slide(draw_tissue(seed=3, tumour=True), mpp=1.0)
+    slide = array_slide(draw_tissue(seed=3, tumour=True)[:896], mpp=1.0)  # cells of 32 px: no corner is rounded
     thumbnail = slide.thumbnail(8.0)
     whole = measure_artefacts(slide, thumbnail, mpp=2.0)
     monkeypatch.setattr(artefacts, "_BLOCK_PX", 100)
     parts = measure_artefacts(slide, thumbnail, mpp=2.0)
     assert whole.mpp == pytest.approx(2.0, rel=0.1)
-    for name in artefacts.NAMES:
+    read = parts.blank < 255  # a block of glass alone is not read again
+    assert whole.blank[~read].min() > 235
+    for name in ("blank", "pen", "dark"):
         difference = getattr(whole, name).astype(int) - getattr(parts, name)
-        assert np.abs(difference).max() <= 2, name  # blocks of glass alone keep the thumbnail's; rounding of corners
+        assert np.abs(difference[read]).max() <= 1, name
+    assert np.quantile(np.abs(whole.blur.astype(int) - parts.blur)[read], 0.95) <= 1
 
 
 def test_a_resolution_finer_than_the_slide_is_the_slide_s_own() -> None:

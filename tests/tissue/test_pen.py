@@ -1,5 +1,6 @@
 """Pen strokes: found in four colours over real tissue, and stained tissue is not taken for pen."""
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ STAINS = {
     "red cells": (195, 95, 100),
     "glass": (242, 242, 242),
 }
-THUMBNAILS = ("normal_002", "normal_011", "normal_041", "normal_077", "normal_121")
+THUMBNAILS = ("normal_011", "normal_041", "normal_121")
 MPP = 15.5  # of the CAMELYON16 thumbnails, 1/64 of the slide
 
 
@@ -46,21 +47,27 @@ def stroke(rgb: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
     return np.asarray(cv2.GaussianBlur(drawn, (0, 0), 1), np.float64)[..., None] / 255
 
 
+@cache
+def thumbnail(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
+    """A slide's picture, where tissue is on it, and the ink to draw."""
+    picture = read(path)
+    return picture, tissue_of(picture), stroke(picture, int(path.stem[-3:]))
+
+
 @pytest.mark.parametrize("opacity", [1.0, 0.8])
 @pytest.mark.parametrize("colour", INKS)
 def test_strokes_over_real_tissue_are_found_and_tissue_beside_them_is_kept(
     real_data: Path, colour: str, opacity: float
 ) -> None:
     found = total = lost = tissue = 0
-    for index, name in enumerate(THUMBNAILS):
-        clean = read(real_data / "thumbnails" / "c16" / f"{name}.jpg")
-        ink = stroke(clean, index)
+    for name in THUMBNAILS:
+        clean, there, ink = thumbnail(real_data / "thumbnails" / "c16" / f"{name}.jpg")
         cover = ink * opacity
         marked = (clean * (1 - cover) + np.array(INKS[colour]) * cover).round().astype(np.uint8)
         mask = pen_mask(marked, MPP)
         core, near = ink[..., 0] > 0.5, cv2.dilate((ink[..., 0] > 0).astype(np.uint8), np.ones((5, 5))) > 0
         found, total = found + int((mask & core).sum()), total + int(core.sum())
-        beside = tissue_of(clean) & ~near
+        beside = there & ~near
         lost, tissue = lost + int((mask & beside).sum()), tissue + int(beside.sum())
     assert found >= 0.95 * total
     assert lost <= 0.02 * tissue
@@ -68,7 +75,7 @@ def test_strokes_over_real_tissue_are_found_and_tissue_beside_them_is_kept(
 
 def test_hardly_any_unmarked_tissue_is_lost(real_data: Path) -> None:
     lost = tissue = 0
-    for path in sorted((real_data / "thumbnails" / "c16").glob("*.jpg")):
+    for path in sorted((real_data / "thumbnails" / "c16").glob("*.jpg"))[::3]:
         if path.stem == "normal_044":  # two black discs and a row of bars are printed on its glass
             continue
         picture = read(path)

@@ -6,7 +6,7 @@ import torch
 from torchvision.models import get_model, list_models
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.features.encoder import TorchEncoder
+from sammil_cli.features.torch_encoder import TorchEncoder
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.state_dict import load_state
 

@@ -59,6 +59,10 @@ class OpenSlideReader:
         slide = self._slide
         try:
             return paint_background(np.asarray(slide.read_region(xy, level, size_px)))
+        except openslide.OpenSlideError:
+            slide = self._reopen(slide)
+        try:  # the error may have been that of another thread's read
+            return paint_background(np.asarray(slide.read_region(xy, level, size_px)))
         except openslide.OpenSlideError as error:
             self._reopen(slide)
             raise SlideError(
@@ -71,11 +75,12 @@ class OpenSlideReader:
         """See `slides.slide.Reader.close`."""
         self._slide.close()
 
-    def _reopen(self, failed: openslide.OpenSlide) -> None:
+    def _reopen(self, failed: openslide.OpenSlide) -> openslide.OpenSlide:
         """After an error OpenSlide's handle gives errors only; other threads may still be about to find that out."""
         with self._lock:
             if self._slide is failed:
                 self._slide = openslide.OpenSlide(self._path)
+            return self._slide
 
 
 def open_slide(path: Path) -> OpenSlideReader | None:

@@ -1,0 +1,41 @@
+"""Encoders around torch models; apart from `encoder.py`, so that others need no torch, which takes seconds to load."""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sammil_cli.slides.slide import RGB
+
+
+class TorchEncoder:
+    """An encoder around a torch module that maps images (b, 3, h, w) to (b, dim) or (b, dim, h', w')."""
+
+    def __init__(
+        self, module: torch.nn.Module, *, name: str, dim: int, input_px: int, device: str, sha256: str
+    ) -> None:
+        self.name, self.dim, self.weights_sha256 = name, dim, sha256
+        self._module = module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._input_px, self._device = input_px, device
+
+    def prepare(self, patch: RGB) -> NDArray[np.float32]:
+        """Resizes to the input side (bicubic, as the published commands do) and normalises as ImageNet: (3, s, s)."""
+        if patch.shape[:2] != (self._input_px, self._input_px):
+            shrinking = patch.shape[0] > self._input_px
+            method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+            patch = np.asarray(cv2.resize(patch, (self._input_px, self._input_px), interpolation=method), np.uint8)
+        image = (patch.astype(np.float32) / 255 - _MEAN) / _SD
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+    def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Encoder.encode`; feature maps are averaged over their positions."""
+        with torch.inference_mode():
+            images = torch.from_numpy(batch).to(self._device).contiguous(memory_format=torch.channels_last)
+            output: torch.Tensor = self._module(images)
+            if output.ndim == 4:
+                output = output.mean((2, 3))
+            return np.asarray(output.float().cpu().numpy())
+
+
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_SD = np.array([0.229, 0.224, 0.225], np.float32)
