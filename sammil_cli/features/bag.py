@@ -82,13 +82,21 @@ def check_finite(features: NDArray[np.floating[Any]]) -> None:
         )
 
 
-_ARRAYS = ("features", "xy", "region", "region_area", "region_area_um2", "group_features", "group_region")
+_SHAPES = {
+    "features": "n d",
+    "xy": "n 2",
+    "region": "n",
+    "region_area": "m",
+    "region_area_um2": "m",
+    "group_features": "g d",
+    "group_region": "g",
+}
 _ENCODER: tuple[str, ...] = ("name", "weights_sha256", "dim", "patch_px", "patch_mpp", "patch_px_level0")
 
 
 def write_bag(path: Path, bag: FeatureBag, provenance: Mapping[str, Any]) -> None:
     """Writes the bag; arrays are contiguous, so that they load at the disk's speed."""
-    arrays = {name: getattr(bag, name) for name in _ARRAYS}
+    arrays = {name: getattr(bag, name) for name in _SHAPES}
     arrays |= {"member_start": bag.members.start, "member_patch": bag.members.patch}
     facts = {f"encoder_{name}": getattr(bag.encoder, name) for name in _ENCODER}
     write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance)
@@ -99,19 +107,20 @@ def read_bag(path: Path) -> FeatureBag:
 
     The arrays are mapped from the file (see `storage.hdf5.read_hdf5`): they are read where and when they are used.
     """
-    arrays, facts = read_hdf5(path, "bag", mapped=True)
+    arrays, facts = read_hdf5(path, "bag", mapped=True, shapes=_SHAPES)
     return FeatureBag(
         slide_id=facts["slide_id"],
         members=Membership(start=arrays["member_start"], patch=arrays["member_patch"]),
         encoder=_encoder_facts(facts),
-        **{name: arrays[name] for name in _ARRAYS},
+        **{name: arrays[name] for name in _SHAPES},
     )
 
 
 def read_instances(path: Path) -> Instances:
     """What a model sees of a bag, mapped as `read_bag` does it, without what it does not see: half the time."""
     names = tuple(field.name for field in fields(Instances))
-    return Instances(**read_hdf5(path, "bag", arrays=names, attributes=False, mapped=True)[0])
+    arrays, _ = read_hdf5(path, "bag", arrays=names, attributes=False, mapped=True, shapes=_SHAPES)
+    return Instances(**arrays)
 
 
 def read_encoder(path: Path) -> EncoderFacts:

@@ -18,6 +18,7 @@ _FACTS = (
     "slide_size_px",
     "bounds_px",
 )
+_SHAPES = {"xy": "n 2", **dict.fromkeys(SCORES, "n")}
 
 
 def write_patches(path: Path, grid: PatchGrid, provenance: Mapping[str, Any]) -> None:
@@ -28,7 +29,7 @@ def write_patches(path: Path, grid: PatchGrid, provenance: Mapping[str, Any]) ->
 
 def read_patches(path: Path) -> PatchGrid:
     """Reads what `write_patches` wrote; `InputError` where it is something else."""
-    arrays, facts = read_hdf5(path, "patches")
+    arrays, facts = read_hdf5(path, "patches", shapes=_SHAPES)
     width, height = (int(v) for v in facts["slide_size_px"])
     x, y, w, h = (int(v) for v in facts["bounds_px"])
     step = facts.get("step_px_level0")

@@ -16,6 +16,7 @@ from sammil_cli.storage.geojson import write_geojson
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 
 _ARRAYS = ("runs", "offsets", "area_px", "box", "predicted_iou", "stability")
+_SHAPES = {"runs": "k", "area_px": "m", "box": "m 4", "predicted_iou": "m", "stability": "m"}
 
 
 def write_regions(path: Path, regions: RegionMap, provenance: Mapping[str, Any]) -> None:
@@ -35,7 +36,7 @@ def write_regions(path: Path, regions: RegionMap, provenance: Mapping[str, Any])
 
 def read_regions(path: Path) -> RegionMap:
     """Reads what `write_regions` wrote; `InputError` where it is something else."""
-    arrays, facts = read_hdf5(path, "regions")
+    arrays, facts = read_hdf5(path, "regions", shapes=_SHAPES)
     x, y = (int(v) for v in facts["canvas_origin_px"])
     width, height = (int(v) for v in facts["canvas_size_px"])
     canvas = Canvas(

@@ -19,6 +19,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 _BACKGROUND = 255  # glass: what lies outside the scanned area is painted white
 _TOLERANCE = 0.01  # as of the pyramid's levels
 _MOST_AT_ONCE_PX = 16_000_000  # larger reads go block by block
+_LONGEST_SIDE_PX = 10_000_000  # a metre of glass at 0.1 µm per pixel
 
 
 class UnknownContentError(SlideError):
@@ -55,6 +56,20 @@ class Reader(Protocol):
     def close(self) -> None:
         """Frees the file."""
         ...
+
+
+def check_size(size_px: tuple[int, int]) -> None:
+    """Refuses a width and height that no slide has, before any picture of that size is thought of.
+
+    Raises:
+        SlideError: `E_OPEN`.
+    """
+    if not all(0 < side <= _LONGEST_SIDE_PX for side in size_px):
+        raise SlideError(
+            "E_OPEN",
+            f"the file is damaged: it says that it is {size_px[0]} x {size_px[1]} pixels large",
+            remedy="copy or download the file again",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import html
 import logging
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import tifffile
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.conversion import pyramid_command
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
+from sammil_cli.slides.slide import check_size
 
 # What tifffile and its decoders raise on files that are damaged, or made up.
 DAMAGE = (
@@ -65,12 +66,15 @@ def read_layout(path: Path) -> TiffLayout:
         with tifffile.TiffFile(path) as tiff:
             top = [page for page in islice(tiff.pages, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
             main = max(top, key=lambda page: page.imagewidth * page.imagelength)
+            for page in (top[0], main):
+                check_size((page.imagewidth, page.imagelength))
             _check_brightfield(main, top)
             pages = _levels(main, [*top, *_sub_pages(main)])
             for page in pages:
                 _check_pieces(page, path)
                 if page.compression not in tifffile.TIFF.DECOMPRESSORS:
                     raise ValueError(f"compression {int(page.compression)} is unknown")
+                _check_count(page)
             _check_whole(tiff, top, pages)
             for page in pages:
                 page.decode, page.jpegtables  # noqa: B018 - found now, while the file is open; kept by the page
@@ -132,13 +136,23 @@ def _check_pieces(page: tifffile.TiffPage, path: Path) -> None:
         )
 
 
+def _check_count(page: tifffile.TiffPage) -> None:
+    """Refuses a page with fewer pieces than its size needs: one of its tags is wrong."""
+    width, height = piece_px(page)
+    needed = -(-page.imagewidth // width) * -(-page.imagelength // height)
+    if page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
+        needed *= page.samplesperpixel
+    found = min(len(page.dataoffsets), len(page.databytecounts))
+    if found < needed:
+        raise ValueError(
+            f"it has {found} tiles or strips, and {page.imagewidth} x {page.imagelength} pixels need {needed}"
+        )
+
+
 def _check_whole(tiff: tifffile.TiffFile, top: Sequence[tifffile.TiffPage], pages: Sequence[tifffile.TiffPage]) -> None:
     """Refuses a file that ends before its pixels or its pages do: a copy that was interrupted."""
     end = tiff.filehandle.size
-    last = max(
-        (offset + count for page in pages for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)),
-        default=0,
-    )
+    last = max((end_of_page for page in pages for end_of_page in _ends(page)), default=0)
     layout, stream = tiff.tiff, tiff.filehandle
     stream.seek(top[-1].offset)
     (tags,) = struct.unpack(layout.tagnoformat, stream.read(layout.tagnosize))
@@ -151,6 +165,15 @@ def _check_whole(tiff: tifffile.TiffFile, top: Sequence[tifffile.TiffPage], page
             f"the file is cut: it ends at byte {end}, its content at {max(last, following if lost else 0)} or later",
             remedy="copy or download the file again",
         )
+
+
+def _ends(page: tifffile.TiffPage) -> Iterator[int]:
+    """Where the pieces of a page end in the file; those stored raw end where their rows do, whatever is written."""
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        yield offset + count
+    if is_raw(page):
+        last, rows = divmod(page.imagelength - 1, piece_px(page)[1])
+        yield page.dataoffsets[last] + (rows + 1) * page.imagewidth * page.samplesperpixel
 
 
 def piece_px(page: tifffile.TiffPage) -> tuple[int, int]:

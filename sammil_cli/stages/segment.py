@@ -140,7 +140,7 @@ def work(
         record = {**record, "mpp_source": slide.mpp_source}
         picture = look(slide, spec.mpp)
         mask, notes = _found(picture, spec) if edit is None else _drawn(picture, spec, edit)
-        artefacts = measure_artefacts(slide, picture.thumbnail, mpp=artefact_mpp)
+        artefacts = measure_artefacts(slide, picture.thumbnail, mpp=artefact_mpp, pen=picture.pen)
     notes = [*notes, *slide.remarks]
     facts = {"tissue_share": round(tissue_share(mask), 6), "pieces": len(mask.polygons.geoms), "notes": notes}
     write_tissue(folder / f"{slide.slide_id}.geojson", mask, {**record, **facts})

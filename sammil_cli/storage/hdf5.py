@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -16,6 +17,18 @@ from sammil_cli.errors import InputError
 from sammil_cli.storage.files import SCHEMA_VERSION, atomic_path
 
 Arrays = dict[str, NDArray[Any]]
+_STAGES = {"artefacts": "segment", "patches": "patch", "regions": "sam", "bag": "extract"}  # kind -> who writes it
+
+
+class _Content(dict[str, Any]):
+    """Arrays or attributes of a file: looking up one that it lacks is an `InputError`."""
+
+    def __init__(self, path: Path, kind: str, items: Mapping[str, Any]) -> None:
+        super().__init__(items)
+        self._path, self._kind = path, kind
+
+    def __missing__(self, name: str) -> Any:
+        raise InputError(f"{self._path} is damaged: {name} is missing", remedy=_again(self._kind))
 
 
 def write_hdf5(
@@ -47,23 +60,31 @@ def write_hdf5(
 
 
 def read_hdf5(
-    path: Path, kind: str, *, arrays: bool | tuple[str, ...] = True, attributes: bool = True, mapped: bool = False
+    path: Path,
+    kind: str,
+    *,
+    arrays: bool | tuple[str, ...] = True,
+    attributes: bool = True,
+    mapped: bool = False,
+    shapes: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Arrays, dict[str, Any]]:
-    """Reads arrays and attributes (`provenance` decoded).
+    """Reads arrays and attributes (`provenance` decoded); looking up one that is missing is an `InputError`.
 
     Args:
         arrays: all, none, or those of these names. attributes: all, or kind and schema only.
         mapped: maps the arrays that lie in the file as one run of bytes, instead of reading them. A mapped array costs
             no memory of its own and holds the file open. Writing to it does not change the file. It stays as it was
             when the file is replaced or deleted, as `write_hdf5` and DVC do; shortening the file in place breaks it.
+        shapes: of arrays, such as `n 2`; a letter is the same length in all of them.
 
     Raises:
-        InputError: not an HDF5 file, damaged, another kind, or a newer schema.
+        InputError: not an HDF5 file, damaged, another kind, a newer schema, or other shapes.
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
             ours = h5py.h5a.exists(file.id, b"kind")
-            facts = _read_attributes(file, None if attributes else (b"kind", b"schema")) if ours else {}
+            wanted = None if attributes else (b"kind", b"schema")
+            facts = _Content(path, kind, _read_attributes(file, wanted) if ours else {})
             if facts.get("kind") != kind:
                 found = facts.get("kind", "not written by sammil")
                 raise InputError(
@@ -73,14 +94,37 @@ def read_hdf5(
             if facts["schema"] > SCHEMA_VERSION:
                 raise InputError(f"{path} was written by a newer sammil", remedy="upgrade sammil")
             names = arrays if isinstance(arrays, tuple) else tuple(file) if arrays else ()
-            content = _read_arrays(file, names, _map(file) if mapped else None)
+            content = _Content(path, kind, _read_arrays(file, names, _map(file) if mapped else None))
         if attributes:
             facts["provenance"] = json.loads(facts["provenance"])
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's ways to say that a file is damaged
-        raise InputError(f"{path} cannot be read: {error}", remedy="delete it and run the stage again") from None
+        raise InputError(f"{path} cannot be read: {error}", remedy=_again(kind)) from None
+    if wrong := _wrong_shape(content, shapes):
+        raise InputError(f"{path} is damaged: {wrong}", remedy=_again(kind))
     return content, facts
+
+
+def _again(kind: str) -> str:
+    return "delete it and run the stage again" + (f": sammil {_STAGES[kind]}" if kind in _STAGES else "")
+
+
+def _wrong_shape(arrays: Arrays, shapes: Mapping[str, str]) -> str:
+    """The first array that is not of its shape; empty where all are."""
+    lengths: dict[str, int] = {}
+    for name, shape in shapes.items():
+        found, sides = np.shape(arrays.get(name, ())), shape.split()
+        if name in arrays and (
+            len(found) != len(sides)
+            or any(
+                length != (int(side) if side.isdigit() else lengths.setdefault(side, length))
+                for length, side in zip(found, sides, strict=True)
+            )
+        ):
+            known = ", ".join(f"{side} = {length}" for side, length in lengths.items())
+            return f"{name} has the shape {found}, not ({', '.join(sides)}){known and ' with '}{known}"
+    return ""
 
 
 def _read_attributes(file: h5py.File, names: tuple[bytes, ...] | None) -> dict[str, Any]:

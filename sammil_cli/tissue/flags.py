@@ -20,6 +20,7 @@ EDGE_SHARE = 0.02  # of the scanned area's outline: cut-off tissue, or a dark ed
 SEEN_SHARE = 0.005  # of the slide: a stroke of 7 mm by 1 mm on a section slide; the edge of a cover slip is less
 SAME_SHARE = 0.5  # intersection over union of two methods: below, more is in dispute than agreed
 _COMPARED_PX = 1024  # longest side of the canvas on which masks are compared
+_SECOND_PX = 512  # about the longest side of the thumbnail that the second method sees: it only gives a hint
 
 
 def qc_notes(picture: Picture, mask: TissueMask, spec: TissueSpec | None) -> list[str]:
@@ -54,10 +55,10 @@ def tissue_share(mask: TissueMask) -> float:
     return float(mask.polygons.area) / max(1, mask.bounds_px[2] * mask.bounds_px[3])
 
 
-def same_share(one: TissueMask, other: TissueMask) -> float:
-    """Intersection over union of two masks of one slide, on a canvas of up to 1024 px; 1 where both are empty."""
+def same_share(one: TissueMask, other: TissueMask, side_px: int = _COMPARED_PX) -> float:
+    """Intersection over union of two masks of one slide, on a canvas of up to `side_px`; 1 where both are empty."""
     width, height = one.slide_size_px
-    downsample = max(1.0, max(width, height) / _COMPARED_PX)
+    downsample = max(1.0, max(width, height) / side_px)
     shape = (max(1, round(height / downsample)), max(1, round(width / downsample)))
     painted = [mask.raster((0, 0), downsample, shape) for mask in (one, other)]
     union = (painted[0] | painted[1]).sum()
@@ -79,9 +80,10 @@ def _edge_share(picture: Picture, mask: TissueMask) -> float:
 
 def _disagreement(picture: Picture, mask: TissueMask, spec: TissueSpec) -> list[str]:
     other = "od" if spec.segmenter == "otsu" else "otsu"
+    picture = picture.shrunk(_SECOND_PX)
     try:
         found = find_tissue(picture, replace(spec, segmenter=other))
     except SlideError:
         found = picture.mask_of(MultiPolygon())
-    same = same_share(mask, found)
+    same = same_share(mask, found, _SECOND_PX)
     return [f"methods-disagree: {same:.2f} of both masks is common to {other}"] if same < SAME_SHARE else []

@@ -1,8 +1,9 @@
 """From a slide to its tissue mask."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from shapely import MultiPolygon
@@ -41,6 +42,24 @@ class Picture:
         """Level-0 pixels per thumbnail pixel in x and y."""
         height, width = self.thumbnail.shape[:2]
         return (self.slide_size_px[0] / width, self.slide_size_px[1] / height)
+
+    def shrunk(self, side_px: int) -> "Picture":
+        """The same with a thumbnail whose longest side is about `side_px`, or as it is where that is shorter."""
+        factor = max(self.thumbnail.shape[:2]) // side_px
+        if factor < 2:
+            return self
+        height, width = (side // factor * factor for side in self.thumbnail.shape[:2])
+        size = (width // factor, height // factor)  # whole blocks: averaging them is fast
+        small = np.asarray(cv2.resize(self.thumbnail[:height, :width], size, interpolation=cv2.INTER_AREA), np.uint8)
+        step = np.s_[factor // 2 : height : factor, factor // 2 : width : factor]
+        cut = (self.scale_px0[0] * width, self.scale_px0[1] * height)
+        return replace(
+            self,
+            thumbnail=small,
+            pen=self.pen[step],
+            borders=self.borders[step],
+            slide_size_px=(round(cut[0]), round(cut[1])),
+        )
 
     def mask_of(self, polygons: MultiPolygon) -> TissueMask:
         """The tissue mask with these polygons, level-0 pixels."""

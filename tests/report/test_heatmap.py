@@ -73,6 +73,12 @@ def test_patches_of_broken_size_leave_no_gap_between_them() -> None:
     assert canvas[0, 22] == 6
 
 
+def test_where_patches_overlap_their_mean_is_painted() -> None:
+    canvas = paint((4, 8), np.array([[0.0, 0.0], [2.0, 0.0]]), 4.0, np.array([0.2, 0.6]))
+    assert canvas[0, :6] == pytest.approx([0.2, 0.2, 0.4, 0.4, 0.6, 0.6])
+    assert np.isnan(canvas[:, 6:]).all()
+
+
 def test_a_patch_smaller_than_a_pixel_still_shows() -> None:
     canvas = paint((4, 4), np.array([[2.1, 1.2]]), 0.2, np.array([0.9]))
     assert np.argwhere(~np.isnan(canvas)).tolist() == [[1, 2]]

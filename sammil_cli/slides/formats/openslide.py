@@ -12,7 +12,7 @@ import openslide
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
-from sammil_cli.slides.slide import RGB, Box, UnknownContentError, paint_background
+from sammil_cli.slides.slide import RGB, Box, UnknownContentError, check_size, paint_background
 
 PRIORITY = 0
 SUFFIXES = (
@@ -48,6 +48,7 @@ class OpenSlideReader:
         properties = self._slide.properties
         self.kind = properties.get(openslide.PROPERTY_NAME_VENDOR, "openslide")
         self.size_px: tuple[int, int] = self._slide.dimensions
+        check_size(self.size_px)
         self.downsamples: tuple[float, ...] = self._slide.level_downsamples
         self.tiles_px = tuple(_tile(properties, level) for level in range(len(self.downsamples)))
         self.mpp, self.mpp_source = _mpp(properties, self.kind)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.tissue.segmenters.saturation import blurred_saturation
+from sammil_cli.tissue.segmenters.saturation import saturation_of
 from sammil_cli.tissue.spec import TissueSpec
 
 _LEAST = 5  # saturation of glass noise: on a blank slide Otsu would split the noise
@@ -17,7 +17,7 @@ def foreground(
 
     The histogram is taken without what is excluded: a broad black border would shift the threshold.
     """
-    saturation = blurred_saturation(rgb, median_px)
+    saturation = np.asarray(cv2.medianBlur(saturation_of(rgb), max(1, median_px) | 1), np.uint8)
     counted = saturation[~excluded]
     if not counted.size:
         return np.zeros(saturation.shape, np.bool_)

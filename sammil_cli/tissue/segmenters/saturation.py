@@ -10,11 +10,16 @@ from sammil_cli.tissue.spec import TissueSpec
 def foreground(
     rgb: NDArray[np.uint8], excluded: NDArray[np.bool_], spec: TissueSpec, *, median_px: int
 ) -> NDArray[np.bool_]:
-    """True where the median-blurred saturation (0-255) is above `spec.threshold`, see `tissue.segment`."""
-    return blurred_saturation(rgb, median_px) > spec.threshold
+    """True where the median-blurred saturation (0-255) is above `spec.threshold`, see `tissue.segment`.
+
+    A median is above a threshold where more than half of the pixels are: counting them is the same, and much faster.
+    """
+    side = max(1, median_px) | 1
+    above = np.asarray(cv2.threshold(saturation_of(rgb), spec.threshold, 1, cv2.THRESH_BINARY)[1], np.uint8)
+    count = cv2.boxFilter(above, cv2.CV_16U, (side, side), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(count > side * side // 2, np.bool_)
 
 
-def blurred_saturation(rgb: NDArray[np.uint8], median_px: int) -> NDArray[np.uint8]:
-    """The HSV saturation after a median blur of `median_px` pixels (made odd)."""
-    saturation = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)[..., 1]
-    return np.asarray(cv2.medianBlur(saturation, max(1, median_px) | 1), np.uint8)
+def saturation_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The HSV saturation (h, w), 0-255."""
+    return np.asarray(cv2.extractChannel(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV), 1), np.uint8)
