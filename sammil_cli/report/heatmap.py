@@ -79,14 +79,14 @@ def min_max(values: Values) -> Values:
 
 
 def paint(shape: tuple[int, int], xy: Values, side: float, values: Values) -> NDArray[np.float64]:
-    """Patch values on a thumbnail of `shape` (rows, columns), the mean where patches overlap; NaN where there is none."""
+    """Patch values on a thumbnail of `shape` (rows, columns), their mean where patches overlap, NaN beside them."""
     total, count = np.zeros(shape), np.zeros(shape)
     low = np.round(xy).astype(int)
     high = np.maximum(np.round(xy + side).astype(int), low + 1)
     for (x0, y0), (x1, y1), value in zip(low, high, values, strict=True):
         total[y0:y1, x0:x1] += value
         count[y0:y1, x0:x1] += 1
-    return np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(shape, np.nan), where=count > 0), np.float64)
 
 
 def paper_view(view: SlideView) -> RGB:

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +20,7 @@ from sammil_cli.config import Tolerance
 from sammil_cli.errors import SlideError
 from sammil_cli.stages.executor import Answer, Call, Limits, open_executor
 from sammil_cli.stages.project import RunOptions
+from sammil_cli.storage.adoption import adopt
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.files import digest, provenance, read_csv, write_csv
 from sammil_cli.storage.store import Result, ResultStore, find_store, is_temporary, sweep
@@ -80,7 +81,11 @@ class Plan:
 
     def key(self, task: Task) -> str:
         """The content key of a task's result."""
-        return digest({"step": self.step, "slide_id": task.slide_id, **task.recipe})
+        return self.key_of(task.slide_id, task.recipe)
+
+    def key_of(self, slide_id: str, recipe: Mapping[str, Any]) -> str:
+        """The content key of a slide's result that was made by a recipe."""
+        return digest({"step": self.step, "slide_id": slide_id, **recipe})
 
 
 def limits_of(settings: Tolerance) -> Limits:
@@ -118,6 +123,8 @@ def run_plan(plan: Plan, options: RunOptions, limits: Limits) -> list[Row]:
     """
     store = open_store(plan.step)
     store.tidy()
+    if unknown := {task.slide_id: key for task in plan.tasks if store.look(key := plan.key(task)) is None}:
+        adopt(store, Path("dvc.lock"), plan.out, unknown, plan.key_of)
     plan.out.mkdir(parents=True, exist_ok=True)
     sweep(plan.out)
     listing = _ProcessList(plan.process_list, options.only)

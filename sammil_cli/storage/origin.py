@@ -9,19 +9,29 @@ import h5py
 
 
 def read_recipe(path: Path) -> dict[str, Any] | None:
-    """The recipe in a file's provenance (see `storage.files.provenance`); None where there is none to read."""
+    """The recipe in a file's provenance; None where there is none to read."""
+    record = read_record(path, path.suffix)
+    return None if record is None else dict(record["recipe"])
+
+
+def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
+    """A file's provenance (see `storage.files.provenance`), with a `recipe`; None where there is none to read.
+
+    Args:
+        suffix: what kind of file it is, whatever it is called.
+    """
     try:
-        if path.suffix == ".h5":
+        if suffix == ".h5":
             with h5py.File(path, "r", locking=False) as file:
                 record = json.loads(file.attrs["provenance"])
-        elif path.suffix == ".geojson":
+        elif suffix == ".geojson":
             record = json.loads(path.read_text(encoding="utf-8"))["sammil"]
         else:
             return None
-        recipe = record["recipe"]
+        known = isinstance(record["recipe"], Mapping)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # h5py's ways to say that a file is damaged, too
         return None
-    return dict(recipe) if isinstance(recipe, Mapping) else None
+    return dict(record) if known else None
 
 
 def as_stored(recipe: Mapping[str, Any]) -> dict[str, Any]:

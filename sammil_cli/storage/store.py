@@ -127,10 +127,34 @@ class ResultStore:
             notes: short remarks on the slide.
             slide_id, recipe: what `key` was made from, for `sammil why`.
         """
+        files = {file.name: measure(file) for file in sorted(folder.iterdir())}
+        self._enter(key, folder, files, notes, slide_id, recipe or {})
+
+    def enter(
+        self,
+        key: str,
+        files: Mapping[str, FileFacts],
+        *,
+        notes: Sequence[str] = (),
+        slide_id: str,
+        recipe: Mapping[str, Any],
+    ) -> None:
+        """Notes a result under `key` whose files DVC's cache holds."""
+        self._enter(key, self.workspace(), files, notes, slide_id, recipe)
+
+    def _enter(
+        self,
+        key: str,
+        folder: Path,
+        files: Mapping[str, FileFacts],
+        notes: Sequence[str],
+        slide_id: str,
+        recipe: Mapping[str, Any],
+    ) -> None:
         manifest = {
             "slide_id": slide_id,
-            "recipe": dict(recipe or {}),
-            "files": {file.name: _measure(file).__dict__ for file in sorted(folder.iterdir())},
+            "recipe": dict(recipe),
+            "files": {name: facts.__dict__ for name, facts in files.items()},
             "notes": list(notes),
         }
         (folder / _MANIFEST).write_text(json.dumps(manifest, default=str), encoding="utf-8")
@@ -165,14 +189,14 @@ class ResultStore:
         sweep(self.root)
         sweep(self.root / "claims")
         self.claims().clear()
-        if not self._dvc_files.is_dir():
+        if not self.dvc_files.is_dir():
             return
         for entry in self.root.glob("??/*"):
             with contextlib.suppress(OSError):  # another process is at it, too
                 stored = [file.name for file in os.scandir(entry) if file.name != _MANIFEST]
                 result = self.look(entry.name) if stored else None
                 for name, facts in result.files.items() if result else ():
-                    if name in stored and _size(self._in_dvc(facts)) == facts.bytes:
+                    if name in stored and _size(self.in_dvc(facts)) == facts.bytes:
                         (entry / name).unlink()
 
     def _deliver(self, key: str, name: str, facts: FileFacts, out: Path) -> None:
@@ -194,13 +218,14 @@ class ResultStore:
 
     def _places(self, key: str, name: str, facts: FileFacts) -> tuple[Path, Path]:
         """Where a file may lie: in the entry, or in DVC's cache."""
-        return self._entry(key) / name, self._in_dvc(facts)
+        return self._entry(key) / name, self.in_dvc(facts)
 
-    def _in_dvc(self, facts: FileFacts) -> Path:
-        return self._dvc_files / facts.md5[:2] / facts.md5[2:]
+    def in_dvc(self, facts: FileFacts) -> Path:
+        """Where DVC's cache holds a file, if it does."""
+        return self.dvc_files / facts.md5[:2] / facts.md5[2:]
 
     @property
-    def _dvc_files(self) -> Path:
+    def dvc_files(self) -> Path:
         """The files of DVC's cache (version 3 on), which a store that `find_store` found under DVC lies in."""
         return self.root.parent.parent / "files" / "md5"
 
@@ -234,7 +259,8 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(TEMPORARY)
 
 
-def _measure(path: Path) -> FileFacts:
+def measure(path: Path) -> FileFacts:
+    """Reads a file once for all its check sums."""
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     for chunk in _chunks(path):
         sha256.update(chunk)
