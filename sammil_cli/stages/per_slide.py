@@ -28,6 +28,7 @@ from sammil_cli.storage.store import Result, ResultStore, find_store, is_tempora
 log = logging.getLogger(__name__)
 
 _MOST_SHOWN = 30
+_WAIT_SECONDS = 0.05
 _MOST_REMARKS = 3
 _REMARK = re.compile("[a-z-]+: ")
 _WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
@@ -127,7 +128,7 @@ def run_plan(plan: Plan, options: RunOptions, limits: Limits) -> list[Row]:
         adopt(store, Path("dvc.lock"), plan.out, unknown, plan.key_of)
     plan.out.mkdir(parents=True, exist_ok=True)
     sweep(plan.out)
-    listing = _ProcessList(plan.process_list, options.only)
+    listing = _ProcessList(plan.process_list, options.only, store)
     try:
         with console.progress(len(plan.tasks) + len(plan.refused), plan.step) as bar:
             for row in plan.refused:
@@ -161,8 +162,8 @@ def open_store(step: str) -> ResultStore:
 class _ProcessList:
     """The rows of a run, written now and then while it goes on: a killed run leaves its list, too."""
 
-    def __init__(self, path: Path, only: frozenset[str] | None) -> None:
-        self._path, self._only = path, only
+    def __init__(self, path: Path, only: frozenset[str] | None, store: ResultStore) -> None:
+        self._path, self._only, self._store = path, only, store
         self._written = time.monotonic()
         self.rows: dict[str, Row] = {}
 
@@ -174,11 +175,20 @@ class _ProcessList:
     def write(self) -> None:
         """Writes all rows; those that a restricted run leaves as they are stay."""
         rows = [_cells(row) for row in self.rows.values()]
-        if self._only is not None and self._path.exists():
-            old = read_csv(self._path, ("slide_id",))
-            rows += [tuple(row.get(name, "") for name in HEADER) for row in old if row["slide_id"] not in self._only]
-        write_csv(self._path, HEADER, sorted(rows))
+        if self._only is None:
+            write_csv(self._path, HEADER, sorted(rows))
+        else:
+            with self._store.claims() as claims:  # several restricted runs may add to one list
+                while not claims.take("process-list"):
+                    time.sleep(_WAIT_SECONDS)
+                old = read_csv(self._path, ("slide_id",)) if self._path.exists() else []
+                others = (row for row in old if row["slide_id"] not in (self._only or ()))
+                write_csv(self._path, HEADER, sorted([*rows, *(_as_listed(row) for row in others)]))
         self._written = time.monotonic()
+
+
+def _as_listed(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row.get(name, "") for name in HEADER)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
