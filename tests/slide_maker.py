@@ -28,8 +28,9 @@ def write_pyramid(
     mpp: float | tuple[float, float] | None = 1.0,
     downsamples: Sequence[int] = (1, 2, 4),
     tile_px: int = 64,
+    compression: str | None = None,
 ) -> Path:
-    """Writes an uncompressed tiled TIFF, so that level 0 reads back exactly.
+    """Writes a tiled TIFF; without compression level 0 reads back exactly, as JPEG it can be damaged.
 
     Args:
         rgb: level 0; sides that the downsamples divide keep the levels' downsamples exact.
@@ -54,9 +55,22 @@ def write_pyramid(
                 tile=(tile_px, tile_px),
                 subfiletype=int(downsample > 1),
                 metadata=None,
+                compression=compression,
                 **resolution,
             )
     return path
+
+
+def overwrite_tiles(path: Path, level: int, tiles: slice) -> None:
+    """Overwrites some tiles of a TIFF's page, row by row, so that none of them can be decoded if it is a JPEG."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[level]
+        assert isinstance(page, tifffile.TiffPage)
+        places = list(zip(page.dataoffsets, page.databytecounts, strict=True))[tiles]
+    with path.open("r+b") as stream:
+        for offset, count in places:
+            stream.seek(offset)
+            stream.write(b"\x55" * count)
 
 
 def blank(width: int, height: int) -> RGB:

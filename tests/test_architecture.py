@@ -282,7 +282,7 @@ def used_folders(stage: str) -> set[str]:
     return {part(path) for path in seen if path.parent != PACKAGE}
 
 
-STAGE_MODULES = [*(files.module for files in FILES.values()), "convert_legacy"]
+STAGE_MODULES = [*(files.module for files in FILES.values()), "legacy_plan"]
 
 
 @pytest.mark.parametrize("module", STAGE_MODULES)

@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (inspect, check, slides, models, legacy, status, projects):
+for part in (projects, check, inspect, slides, models, legacy, status):  # as --help lists them
     app.registered_commands += part.app.registered_commands
 
 INTERRUPTED = 130

@@ -1,11 +1,20 @@
 """What is wrong with a cohort, before any compute."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption, SetOption, SlidesOption, read_settings
+from sammil_cli.cli.options import (
+    PARAMS,
+    BagsOption,
+    JsonOption,
+    LabelsOption,
+    ParamsOption,
+    SetOption,
+    SlidesOption,
+    SlidesTableOption,
+    read_settings,
+)
 
 app = typer.Typer()
 
@@ -15,12 +24,16 @@ def check(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
-    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
-    slides_table: Annotated[Path, typer.Option(help="What you say of slides: slide_id,mpp.")] = Path("data/slides.csv"),
-    bags: Annotated[Path, typer.Option(help="Feature bags, where there are any.")] = Path("artifacts/bags"),
+    labels: LabelsOption = Path("data/labels.csv"),
+    slides_table: SlidesTableOption = Path("data/slides.csv"),
+    bags: BagsOption = Path("artifacts/bags"),
     as_json: JsonOption = False,
 ) -> None:
-    """Check labels, slides and tables; list all that is wrong, each with its row and its fix."""
+    """List all that is wrong with labels, slides and tables.
+
+    Before any compute, each with its row and its fix; exit code 2 with errors. The names of bags and of drawings in
+    data/edits and data/rois are looked at, too.
+    """
     from sammil_cli import console
     from sammil_cli.stages.check import as_record, exit_code, report, run
     from sammil_cli.stages.project import Project

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sammil_cli.cli.options import JsonOption, OnlyOption, SlidesOption, VerboseOption, WorkersOption, run_options
+from sammil_cli.cli.options import (
+    JsonOption,
+    OnlyOption,
+    SlidesOption,
+    SlidesTableOption,
+    VerboseOption,
+    WorkersOption,
+    run_options,
+)
 
 app = typer.Typer()
 
@@ -13,14 +21,17 @@ app = typer.Typer()
 @app.command()
 def inspect(
     slides: SlidesOption = Path("data/slides"),
-    slides_table: Annotated[Path, typer.Option(help="Resolutions you give: slide_id,mpp.")] = Path("data/slides.csv"),
-    out: Annotated[Path | None, typer.Option(help="Writes the table there, as CSV.")] = None,
+    slides_table: SlidesTableOption = Path("data/slides.csv"),
+    out: Annotated[Path | None, typer.Option(help="Table, written as CSV.")] = None,
     only: OnlyOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Look at the slides: format, levels, µm per pixel and its source, what is odd, what cannot be used and why."""
+    """Say what the slides are and which cannot be used.
+
+    Format, levels, µm per pixel and its source, what is odd, and the fix for what cannot be used.
+    """
     from sammil_cli import console
     from sammil_cli.stages.inspect import as_record, report, run, write_table
     from sammil_cli.stages.project import Project

@@ -10,6 +10,7 @@ from sammil_cli.cli.options import (
     JsonOption,
     OnlyOption,
     SetOption,
+    SlidesTableOption,
     VerboseOption,
     WorkersOption,
     read_settings,
@@ -24,42 +25,65 @@ app = typer.Typer()
 def convert_legacy(
     source: Annotated[
         Path,
-        typer.Argument(help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP), one of its files, or weights."),
+        typer.Argument(
+            help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP, DTFD), one of its files, or weights."
+        ),
     ],
-    features: Annotated[Path | None, typer.Option(help="Feature folder, where several are found.")] = None,
-    segments: Annotated[Path | None, typer.Option(help="Folder of SAM-MIL's segments pickles.")] = None,
-    coords: Annotated[Path | None, typer.Option(help="Folder of coordinates h5, where several are found.")] = None,
-    process_list: Annotated[Path | None, typer.Option(help="The run's process list CSV.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Folder of the features, where several are found.")] = None,
+    segments: Annotated[
+        Path | None, typer.Option(help="Folder of SAM-MIL's segments, where they are not in SOURCE.")
+    ] = None,
+    coords: Annotated[
+        Path | None, typer.Option(help="Folder of the coordinate files, where several are found.")
+    ] = None,
+    process_list: Annotated[Path | None, typer.Option(help="The run's process list, where several are found.")] = None,
     need_segments: Annotated[
-        bool, typer.Option("--segments-needed/--no-segments", help="A SAM-MIL run without regions?")
+        bool,
+        typer.Option(
+            "--segments-needed/--no-segments",
+            help="Whether a SAM-MIL run without its segments is refused, or gives bags without regions.",
+        ),
     ] = True,
     need_coords: Annotated[
-        bool, typer.Option("--coords-needed/--no-coords", help="Bags without coordinates, so without heatmaps?")
+        bool,
+        typer.Option(
+            "--coords-needed/--no-coords",
+            help="Whether features without coordinates are refused, or give bags without heatmaps.",
+        ),
     ] = True,
     grids: Annotated[bool, typer.Option("--grids", help="Take the coordinates only, to encode them anew.")] = False,
-    patch_px_level0: Annotated[int | None, typer.Option(min=1, help="Patch side in level-0 pixels, if unsaid.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="A label table to take. [default: the only one found]")] = None,
-    splits: Annotated[Path | None, typer.Option(help="Splits to take. [default: those of the only folder]")] = None,
+    patch_px_level0: Annotated[
+        int | None, typer.Option(min=1, help="Patch side in level-0 pixels; wins over what the files say.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Label table to take. [default: the only one found]")] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="Folder or file of splits to take. [default: the only ones found]")
+    ] = None,
     slides: Annotated[
-        Path | None, typer.Option(help="Slides to check against. [default: data/slides if it is there]")
+        Path | None, typer.Option(help="Folder of slides to check against. [default: data/slides if it holds any]")
     ] = None,
     no_slides: Annotated[bool, typer.Option("--no-slides", help="Do not check against the slides.")] = False,
-    check_patches: Annotated[int, typer.Option(min=0, help="Patches re-read of each slide.")] = 8,
-    check_features: Annotated[int, typer.Option(min=0, help="Patches encoded anew of each slide.")] = 0,
+    check_patches: Annotated[int, typer.Option(min=0, help="Patches of each slide that are read again.")] = 8,
+    check_features: Annotated[int, typer.Option(min=0, help="Patches of each slide that are encoded anew.")] = 0,
     classes: Annotated[
-        str | None, typer.Option(help="Weights, results: class names, the positive last. [default: class_0,class_1]")
+        str | None,
+        typer.Option(help="Weights, results: names of the classes, the positive one last. [default: class_0,class_1]"),
     ] = None,
     encoder_name: Annotated[str | None, typer.Option(help="The encoder of the features, if known.")] = None,
     model: Annotated[str | None, typer.Option(help="Weights: mean or max, whose files look alike.")] = None,
     group_features: Annotated[
         bool | None,
-        typer.Option("--group-features/--no-group-features", help="Weights: whether they were trained with them."),
+        typer.Option(
+            "--group-features/--no-group-features", help="Weights: whether they were trained with group features."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Written. [default: artifacts/bags or patches; of weights: runs/published/<file>]"),
+        typer.Option(
+            help="Folder, written. [default: artifacts/bags, or artifacts/patches; weights: runs/published/<file>]"
+        ),
     ] = None,
-    slides_table: Annotated[Path, typer.Option(help="Resolutions you give: slide_id,mpp.")] = Path("data/slides.csv"),
+    slides_table: SlidesTableOption = Path("data/slides.csv"),
     params: Annotated[Path | None, typer.Option("--params", help="The settings file, if there is one.")] = None,
     assignments: SetOption = None,
     only: OnlyOption = None,
@@ -68,16 +92,16 @@ def convert_legacy(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Convert an older tool's files into bags or patch grids, or published weights into a bundle.
+    """Make bags, grids or models of other tools' files.
 
-    What SOURCE is, is told by its content. Unsafe pickles are refused, nothing in them is run.
+    What SOURCE is, is told by its content. Labels, splits and results that lie there come along. Unsafe pickles are
+    refused, and nothing in them is run.
     """
-    from dataclasses import replace
-
     from sammil_cli import console
     from sammil_cli.stages import convert_legacy as stage
     from sammil_cli.stages import convert_weights
-    from sammil_cli.stages.per_slide import exit_code, summarise
+    from sammil_cli.stages.legacy_plan import Wish, encoder_of, slides_of
+    from sammil_cli.stages.per_slide import exit_code
     from sammil_cli.stages.project import Project
 
     console.set_up(verbose=verbose, quiet=as_json)
@@ -90,8 +114,7 @@ def convert_legacy(
         return
     settings = read_settings(params, assignments, "extract", fail_over=share(fail_over))
     project = Project()
-    default = project.slides if project.slides.is_dir() and any(project.slides.iterdir()) else None
-    wish = stage.Wish(
+    wish = Wish(
         features=features,
         segments=segments,
         coords=coords,
@@ -102,11 +125,11 @@ def convert_legacy(
         patch_px_level0=patch_px_level0,
         min_share=settings.membership_min_share,
         encoder=encoder_name,
-        slides=None if no_slides else slides or default,
+        slides=None if no_slides else slides or slides_of(project),
         slides_table=slides_table,
         check_patches=check_patches,
         check_features=check_features,
-        build=stage.encoder_of(settings, encoder_name) if check_features else None,
+        build=encoder_of(settings, encoder_name) if check_features else None,
         labels=labels,
         splits=splits,
         classes=classes,
@@ -115,13 +138,7 @@ def convert_legacy(
     if as_json:
         console.print_json({"stage": "convert-legacy", "slides": [row.__dict__ for row in rows]})
     elif rows:
-        # What was assumed has been said once for all slides; it stays in the process list.
-        summarise(
-            "convert-legacy",
-            [replace(row, notes=()) for row in rows],
-            written,
-            project.process_lists / "convert-legacy.csv",
-        )
+        stage.report(rows, written, project)
     raise typer.Exit(exit_code(rows, settings.fail_over))
 
 
@@ -136,7 +153,10 @@ def export(
         str | None, typer.Option(metavar="TOOL", help="clam | sam-mil | trident: bags, grids and tables in its layout.")
     ] = None,
 ) -> None:
-    """Write a trained model's weights under the published names, or a project's bags in another tool's layout."""
+    """Write weights or bags as other tools have them.
+
+    A trained model's weights under the published names, or with --to a project's bags in another tool's layout.
+    """
     from sammil_cli import console
     from sammil_cli.stages import export as weights
     from sammil_cli.stages import export_layout

@@ -7,15 +7,21 @@ import typer
 
 from sammil_cli.cli.options import (
     PARAMS,
+    BagsOption,
     DeviceOption,
+    FailOverOption,
     JsonOption,
+    LabelsOption,
     OnlyOption,
     ParamsOption,
     SetOption,
+    SlidesOption,
     VerboseOption,
     WorkersOption,
     read_settings,
     run_options,
+    run_per_slide,
+    share,
 )
 
 app = typer.Typer()
@@ -25,15 +31,18 @@ app = typer.Typer()
 def train(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
-    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
-    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
+    bags: BagsOption = Path("artifacts/bags"),
+    labels: LabelsOption = Path("data/labels.csv"),
     out: Annotated[Path, typer.Option(help="Folder for models, folds and learning curves.")] = Path("runs"),
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Train a model per fold; epoch and threshold are chosen on validation."""
+    """Train a model for each fold.
+
+    Epoch and threshold are chosen on validation.
+    """
     settings = read_settings(params, assignments, "train")
     from sammil_cli import console
     from sammil_cli.stages import train as stage
@@ -57,15 +66,18 @@ def train(
 def evaluate(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
-    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
-    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
+    bags: BagsOption = Path("artifacts/bags"),
+    labels: LabelsOption = Path("data/labels.csv"),
     runs: Annotated[Path, typer.Option(help="What train wrote.")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Judge every fold on its test part: predictions, metrics, curves, a report page."""
+    """Judge every fold on its test part.
+
+    Writes predictions, metrics, curves and a report page.
+    """
     settings = read_settings(params, assignments, "evaluate")
     from sammil_cli import console
     from sammil_cli.stages import evaluate as stage
@@ -88,19 +100,61 @@ def evaluate(
 
 
 @app.command()
+def visualize(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    slides: SlidesOption = Path("data/slides"),
+    patches: Annotated[Path, typer.Option(help="Patch grids.")] = Path("artifacts/patches"),
+    regions: Annotated[Path, typer.Option(help="Regions.")] = Path("artifacts/regions"),
+    bags: BagsOption = Path("artifacts/bags"),
+    models: Annotated[Path, typer.Option(help="Trained folds.")] = Path("runs/models"),
+    splits: Annotated[Path, typer.Option(help="The folds.")] = Path("runs/splits.csv"),
+    lesions: Annotated[Path, typer.Option(help="Known lesions, drawn where there are any.")] = Path("data/lesions"),
+    out: Annotated[Path, typer.Option(help="Pictures, written.")] = Path("report/slides"),
+    only: OnlyOption = None,
+    workers: WorkersOption = None,
+    fail_over: FailOverOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Draw attention and evidence of every slide.
+
+    Each slide is drawn by the model that did not see its patient.
+    """
+    from sammil_cli.stages.project import Project
+
+    settings = read_settings(params, assignments, "visualize", fail_over=share(fail_over))
+    project = Project(
+        slides=slides,
+        patches=patches,
+        regions=regions,
+        bags=bags,
+        models=models,
+        splits=splits,
+        lesions=lesions,
+        pictures=out,
+    )
+    options = run_options("cpu", workers, only)
+    run_per_slide("visualize", project, settings, options, out, as_json=as_json, verbose=verbose)
+
+
+@app.command()
 def ablate(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     tables: Annotated[str, typer.Option(help="Of 2, 3, 4, 6 (the paper's) and protocol.")] = "2,3,4,6",
-    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
-    labels: Annotated[Path, typer.Option(help="slide_id,label[,patient_id][,split].")] = Path("data/labels.csv"),
+    bags: BagsOption = Path("artifacts/bags"),
+    labels: LabelsOption = Path("data/labels.csv"),
     runs: Annotated[Path, typer.Option(help="Models and folds of each variant, written.")] = Path("runs/ablation"),
     out: Annotated[Path, typer.Option(help="Tables, written.")] = Path("report/ablation"),
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Take SAM-MIL apart as the paper does, on your cohort: tables with intervals."""
+    """Take SAM-MIL apart as the paper does.
+
+    On your cohort: tables with intervals.
+    """
     settings, judged = read_settings(params, assignments, "train"), read_settings(params, assignments, "evaluate")
     from sammil_cli import console
     from sammil_cli.stages import ablate as stage
@@ -115,14 +169,17 @@ def ablate(
 @app.command()
 def predict(
     models: Annotated[Path, typer.Option(help="A model, or a folder of models.")] = Path("runs/models"),
-    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
+    bags: BagsOption = Path("artifacts/bags"),
     out: Annotated[Path, typer.Option(help="Table, written.")] = Path("runs/new_predictions.csv"),
     only: OnlyOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Judge slides by trained folds together, each slide by those that did not see it."""
+    """Judge slides by trained folds together.
+
+    Each slide is judged by the folds that did not see it.
+    """
     from dataclasses import asdict
 
     from sammil_cli import console

@@ -15,7 +15,7 @@ OnlyOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes. [default: cores, or 1 on a GPU; folds: one for each GPU]")
+    int | None, typer.Option(min=1, help="Processes at once. [default: cores, or 1 on a GPU; train: one for each GPU]")
 ]
 FailOverOption = Annotated[
     str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")
@@ -35,6 +35,12 @@ ClusterOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 SlidesOption = Annotated[Path, typer.Option(help="Folder of slides.")]
+SlidesTableOption = Annotated[
+    Path,
+    typer.Option(help="What you say of single slides: slide_id, and any of mpp and the settings of segment."),
+]
+LabelsOption = Annotated[Path, typer.Option(help="Label table: slide_id,label[,patient_id][,split].")]
+BagsOption = Annotated[Path, typer.Option(help="Feature bags.")]
 DownloadOption = Annotated[bool, typer.Option("--download", help="Fetch missing published weights first.")]
 
 PARAMS = Path("params.yaml")

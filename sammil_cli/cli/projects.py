@@ -5,34 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sammil_cli.cli.options import (
-    PARAMS,
-    ParamsOption,
-    SetOption,
-    WorkersOption,
-    read_settings,
-    run_options,
-)
+from sammil_cli.cli.options import PARAMS, ParamsOption, SetOption, WorkersOption, read_settings, run_options
 
 app = typer.Typer()
-
-
-@app.command()
-def demo(
-    params: ParamsOption = PARAMS,
-    assignments: SetOption = None,
-    out: Annotated[Path, typer.Option(help="Data folder, written.")] = Path("data"),
-    workers: WorkersOption = None,
-) -> None:
-    """Draw the demo cohort: slides, labels and the lesions that a heatmap should find."""
-    settings = read_settings(params, assignments, "cohort")
-    from sammil_cli import console
-    from sammil_cli.stages import cohort as stage
-    from sammil_cli.stages.project import Project
-
-    console.set_up()
-    project = Project(slides=out / "slides", labels=out / "labels.csv", lesions=out / "lesions")
-    stage.run(project, settings, run_options("cpu", workers, None))
 
 
 @app.command()
@@ -50,3 +25,24 @@ def init(
 
     console.set_up()
     stage.run(folder, preset, update=update, dvc=dvc)
+
+
+@app.command()
+def demo(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Data folder, written.")] = Path("data"),
+    workers: WorkersOption = None,
+) -> None:
+    """Draw the demo cohort: slides, labels, lesions.
+
+    The lesions are what a heatmap should find.
+    """
+    settings = read_settings(params, assignments, "cohort")
+    from sammil_cli import console
+    from sammil_cli.stages import cohort as stage
+    from sammil_cli.stages.project import Project
+
+    console.set_up()
+    project = Project(slides=out / "slides", labels=out / "labels.csv", lesions=out / "lesions")
+    stage.run(project, settings, run_options("cpu", workers, None))

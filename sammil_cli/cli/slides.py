@@ -18,6 +18,7 @@ from sammil_cli.cli.options import (
     SchedulerOption,
     SetOption,
     SlidesOption,
+    SlidesTableOption,
     VerboseOption,
     WorkersOption,
     read_settings,
@@ -34,15 +35,19 @@ def segment(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
-    slides_table: Annotated[
-        Path, typer.Option(help="What you say about single slides: slide_id,mpp and settings of this step.")
-    ] = Path("data/slides.csv"),
+    slides_table: SlidesTableOption = Path("data/slides.csv"),
     edits: Annotated[
-        Path, typer.Option(help="Polygons you drew in QuPath, <slide>.geojson; they win over the segmenter.")
+        Path,
+        typer.Option(help="Tissue you drew in QuPath, <slide>.geojson: taken instead of what the segmenter finds."),
     ] = Path("data/edits"),
     out: Annotated[Path, typer.Option(help="Tissue masks, written.")] = Path("artifacts/tissue"),
     tune: Annotated[
-        bool, typer.Option("--tune", help="Try many settings on up to 12 slides; writes artifacts/tune, nothing else.")
+        bool,
+        typer.Option(
+            "--tune",
+            help="Instead: draw up to 12 slides (of --only) under many settings on one sheet, rank the settings, "
+            "and print the lines for params.yaml and data/slides.csv. Writes tune/ beside OUT, no tissue masks.",
+        ),
     ] = False,
     only: OnlyOption = None,
     workers: WorkersOption = None,
@@ -53,16 +58,26 @@ def segment(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Find tissue: slides to polygons (GeoJSON for QuPath) and overlays."""
+    """Find tissue: polygons (GeoJSON for QuPath) and overlays.
+
+    With --tune: which settings of this step suit your slides.
+    """
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "segment", fail_over=share(fail_over))
     project = Project(slides=slides, slides_table=slides_table, edits=edits, tissue=out)
     options = run_options("cpu", workers, only, executor=executor, scheduler=scheduler, cluster=cluster)
     if tune:
-        from sammil_cli.stages.tune import tune_tissue
+        from sammil_cli import console
+        from sammil_cli.stages import tune as stage
 
-        raise typer.Exit(tune_tissue(project, settings, options, as_json=as_json, verbose=verbose))
+        console.set_up(verbose=verbose, quiet=as_json)
+        trials, sheet = stage.run(project, settings, options)
+        if as_json:
+            console.print_json(stage.as_record(trials, settings, sheet))
+        else:
+            stage.report(trials, settings, sheet)
+        return
     run_per_slide("segment", project, settings, options, out, as_json=as_json, verbose=verbose)
 
 
@@ -84,7 +99,10 @@ def patch(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Lay the grid of patches over the tissue, score artefacts; reads no slide."""
+    """Lay the grid of patches over the tissue.
+
+    Scores each patch for artefacts; reads no slide.
+    """
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "patch", fail_over=share(fail_over))
@@ -111,7 +129,7 @@ def sam(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Find regions with the Segment Anything Model (or superpixels)."""
+    """Find regions with SAM (or superpixels)."""
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "sam", fail_over=share(fail_over))
@@ -139,46 +157,10 @@ def extract(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Encode patches into feature bags with group features."""
+    """Encode patches: feature bags with group features."""
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "extract", fail_over=share(fail_over))
     project = Project(slides=slides, patches=patches, regions=regions, bags=out)
     options = run_options(device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster)
     run_per_slide("extract", project, settings, options, out, as_json=as_json, verbose=verbose)
-
-
-@app.command()
-def visualize(
-    params: ParamsOption = PARAMS,
-    assignments: SetOption = None,
-    slides: SlidesOption = Path("data/slides"),
-    patches: Annotated[Path, typer.Option(help="Patch grids.")] = Path("artifacts/patches"),
-    regions: Annotated[Path, typer.Option(help="Regions.")] = Path("artifacts/regions"),
-    bags: Annotated[Path, typer.Option(help="Feature bags.")] = Path("artifacts/bags"),
-    models: Annotated[Path, typer.Option(help="Trained folds.")] = Path("runs/models"),
-    splits: Annotated[Path, typer.Option(help="The folds.")] = Path("runs/splits.csv"),
-    lesions: Annotated[Path, typer.Option(help="Known lesions, drawn where there are any.")] = Path("data/lesions"),
-    out: Annotated[Path, typer.Option(help="Pictures, written.")] = Path("report/slides"),
-    only: OnlyOption = None,
-    workers: WorkersOption = None,
-    fail_over: FailOverOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Draw attention and evidence of every slide, by the model that did not see it."""
-    from sammil_cli.stages.project import Project
-
-    settings = read_settings(params, assignments, "visualize", fail_over=share(fail_over))
-    project = Project(
-        slides=slides,
-        patches=patches,
-        regions=regions,
-        bags=bags,
-        models=models,
-        splits=splits,
-        lesions=lesions,
-        pictures=out,
-    )
-    options = run_options("cpu", workers, only)
-    run_per_slide("visualize", project, settings, options, out, as_json=as_json, verbose=verbose)

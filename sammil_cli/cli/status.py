@@ -17,7 +17,10 @@ def status(
     slides: SlidesOption = Path("data/slides"),
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the next run of segment, patch, sam and extract would do. Computes and writes nothing."""
+    """Say what the next run would compute, and why.
+
+    Of segment, patch, sam and extract; computes and writes nothing.
+    """
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.stages import status as stage
@@ -26,9 +29,9 @@ def status(
     console.set_up(quiet=as_json)
     found = stage.run(Project(slides=slides), load_settings(params, assignments or ()))
     if as_json:
-        console.print_json(stage.as_json(found))
+        console.print_json(stage.as_records(found))
     else:
-        stage.show(found)
+        stage.report(found)
 
 
 @app.command()
@@ -39,7 +42,10 @@ def why(
     slides: SlidesOption = Path("data/slides"),
     as_json: JsonOption = False,
 ) -> None:
-    """Say in words why a slide would be computed again, is up to date, or could not be done."""
+    """Say why one slide would be computed, or would not.
+
+    Each stage in words: up to date and made with which settings, what has changed, or why it could not be done.
+    """
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.stages import status as stage
@@ -50,6 +56,6 @@ def why(
     stage.check_slide(project, slide)
     found = stage.run(project, load_settings(params, assignments or ()), frozenset({slide}))
     if as_json:
-        console.print_json(stage.as_json(found))
+        console.print_json(stage.as_records(found))
     else:
         stage.explain(slide, found)

@@ -12,7 +12,7 @@ from sammil_cli.legacy.grouping import Grouping
 from sammil_cli.legacy.layout import Source
 from sammil_cli.legacy.patch_file import PatchFile, read_patch_file
 from sammil_cli.legacy.patch_lists import PatchList
-from sammil_cli.legacy.rows import Floats, Rows, read_bare_features, read_feature_h5, read_h5, split
+from sammil_cli.legacy.rows import Floats, Rows, mismatch, read_bare_features, read_feature_h5, read_h5, split
 from sammil_cli.legacy.sam_info import grouping_of, read_sam_info
 from sammil_cli.legacy.sam_mil import compare_sam_info, compare_seg_file, grouping, read_documents
 from sammil_cli.legacy.segments import Document
@@ -204,11 +204,7 @@ def _read_rows(source: Source) -> tuple[Rows, bool, PatchFile | None]:
         return rows, by_count, own if own.said else None
     patches = read_patch_file(source.coords)
     if not np.array_equal(patches.coords[(patches.coords != -1).any(axis=1)], rows.xy):
-        raise SlideError(
-            "E_LEGACY_MISMATCH",
-            f"{source.coords} has other patches than {path}",
-            remedy="the files are of different runs: bring those of one run together, or extract again",
-        )
+        raise mismatch(f"{source.coords} has other patches than {path}")
     return rows, by_count, patches
 
 

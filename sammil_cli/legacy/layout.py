@@ -77,7 +77,7 @@ def find_layout(
             what was found.
     """
     found = take_inventory(root)
-    _check_folders(features, segments, coords)
+    _check_folders({"--features": features, "--segments": segments, "--coords": coords})
     where = root if root.is_dir() else root.parent
     feature_folder, feature_files = (None, {}) if grids else _features(found, features)
     notes: list[str] = []
@@ -135,10 +135,10 @@ def slide_of(path: Path) -> str:
     return path.stem.removesuffix(_TRIDENT_COORDS)
 
 
-def _check_folders(*folders: Path | None) -> None:
-    for path in folders:
+def _check_folders(options: dict[str, Path | None]) -> None:
+    for option, path in options.items():
         if path is not None and not path.is_dir():
-            raise InputError(f"{path} is no folder", remedy="check the option")
+            raise InputError(f"{option} {path} is no folder", remedy=f"give a folder with {option}, or leave it out")
 
 
 def _collections(found: Inventory, *kinds: Kind) -> dict[Path, Files]:
@@ -159,7 +159,10 @@ def _features(found: Inventory, given: Path | None) -> tuple[Path | None, Files]
             for folder, files in _collections(there, *kinds).items():
                 if given in (folder, *folder.parents) or folder == given.parent:
                     return given, files
-        raise InputError(f"{given} holds neither .h5 nor .pt files of features", remedy="check --features")
+        raise InputError(
+            f"{given} holds neither .h5 nor .pt files of features",
+            remedy="give their folder with --features, or leave it out",
+        )
     for kinds in (h5, pt):
         collections = _collections(found, *kinds)
         if len(collections) > 1:
@@ -175,7 +178,9 @@ def _coords(found: Inventory, given: Path | None, features: Files, notes: list[s
         # Feature files hold coordinates, too.
         collections = _collections(take_inventory(given), *kinds, Kind.FEATURES)
         if not collections:
-            raise InputError(f"{given} holds no files with coordinates", remedy="check --coords")
+            raise InputError(
+                f"{given} holds no files with coordinates", remedy="give their folder with --coords, or leave it out"
+            )
         return {slide: path for files in collections.values() for slide, path in files.items()}
     collections = _collections(found, *kinds)
     if features:

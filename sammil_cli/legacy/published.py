@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from sammil_cli.legacy.rows import Floats
 from sammil_cli.legacy.segments import Document
 
-_TOLERANCE = 2e-3  # of the features' largest value: what float16 leaves
+_FLOAT16 = 2e-3  # of the features' largest value
 
 
 def published_groups(document: Document, features: Floats, xy: NDArray[np.int32], patch_px: int) -> Floats:
@@ -42,5 +42,9 @@ def count_equal(stored: Floats, expected: Floats) -> int:
     """How many stored rows are among the expected ones, up to rounding."""
     if not len(stored) or not len(expected):
         return 0
-    limit = _TOLERANCE * max(float(np.abs(expected).max()), 1e-12)
-    return int((cdist(stored, expected, "chebyshev").min(axis=1) <= limit).sum())
+    return int((cdist(stored, expected, "chebyshev").min(axis=1) <= rounding(expected)).sum())
+
+
+def rounding(features: Floats) -> float:
+    """How far apart two equal features may lie once one of them was stored as float16."""
+    return _FLOAT16 * max(float(np.abs(features).max()), 1e-12)

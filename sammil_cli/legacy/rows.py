@@ -113,10 +113,8 @@ def split(features: Floats, coords: NDArray[np.float64], slide_id: str) -> tuple
     is_group = (coords == -1).all(axis=1)
     xy = coords[~is_group]
     if not len(xy) or len(features) < len(xy) or (is_group.any() and len(features) not in (len(xy), len(coords))):
-        raise SlideError(
-            "E_LEGACY_MISMATCH",
-            f"{slide_id} has {len(features)} rows of features for {len(xy)} patches and {is_group.sum()} group rows",
-            remedy="the files are of different runs: bring those of one run together, or extract again",
+        raise mismatch(
+            f"{slide_id} has {len(features)} rows of features for {len(xy)} patches and {is_group.sum()} group rows"
         )
     if len(features) == len(coords):
         return Rows(features=features[~is_group], xy=xy, groups=features[is_group]), False
@@ -194,6 +192,12 @@ def as_coords(path: Path, array: NDArray[Any], *, whole: bool = True) -> NDArray
 
 def _missing(path: Path) -> SlideError:
     return SlideError("E_LEGACY_MISSING", f"{path} does not exist", remedy="bring it back, or leave the slide out")
+
+
+def mismatch(message: str) -> SlideError:
+    """The error of files that contradict each other."""
+    remedy = "the files are of different runs: bring those of one run together, or extract again"
+    return SlideError("E_LEGACY_MISMATCH", message, remedy=remedy)
 
 
 def damaged(path: Path, reason: str) -> SlideError:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.legacy.grouping import Grouping
-from sammil_cli.legacy.rows import Rows, damaged, read_h5
+from sammil_cli.legacy.published import rounding
+from sammil_cli.legacy.rows import Rows, damaged, mismatch, read_h5
 from sammil_cli.regions.membership import Membership, smallest_region
 
 OWN = "sammil_"  # before the names of the data sets that only sammil writes
 OWN_ARRAYS = ("region", "region_area", "region_area_um2", "group_region", "member_start", "member_patch")
 
 _NAMES = ("is_group_feat", "relative_area")
-_CLOSE = 2e-3  # of the features' largest value: what float16 leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,9 @@ def grouping_of(info: SamInfo, rows: Rows, slide_mpp: float | None, slide_id: st
         SlideError: `E_LEGACY_MISMATCH`, it is of other rows than the features.
     """
     if (len(info.is_group), int(info.is_group.sum())) != (len(rows.features) + len(rows.groups), len(rows.groups)):
-        raise SlideError(
-            "E_LEGACY_MISMATCH",
+        raise mismatch(
             f"{slide_id} has {len(rows.features)} patches and {len(rows.groups)} group rows, its sam_info "
-            f"{int((~info.is_group).sum())} and {int(info.is_group.sum())}",
-            remedy="the files are of different runs: bring those of one run together, or extract again",
+            f"{int((~info.is_group).sum())} and {int(info.is_group.sum())}"
         )
     if set(info.own) == set(OWN_ARRAYS):
         return _own(info, rows, slide_id, notes)
@@ -150,7 +148,7 @@ def _nearest(groups: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray
     found = np.full(len(groups), -1, np.int32)
     if not len(means):
         return found
-    limit = _CLOSE * max(float(np.abs(means).max()), 1e-12)
+    limit = rounding(means)
     for number, row in enumerate(groups):
         distance = np.abs(means - row).max(axis=1)
         nearest = int(distance.argmin())

@@ -11,7 +11,7 @@ from sammil_cli.features.bag import mean_group_features
 from sammil_cli.legacy.canvas import build_regions, common_canvas
 from sammil_cli.legacy.grouping import Grouping
 from sammil_cli.legacy.published import count_equal, published_groups
-from sammil_cli.legacy.rows import Rows
+from sammil_cli.legacy.rows import Rows, mismatch
 from sammil_cli.legacy.sam_info import SamInfo, read_seg_file
 from sammil_cli.legacy.segments import Document, read_segments
 from sammil_cli.legacy.unpickler import UnsafePickleError
@@ -125,7 +125,7 @@ def _check_groups(
     )
     # Where coordinates do not mark them, only this tells group rows from patches of another run.
     if by_count and (not equal or len(rows.groups) > masks):
-        raise _mismatch(
+        raise mismatch(
             f"{slide_id} has {len(rows.groups)} rows more than patches, and {equal} of them are its group rows"
         )
 
@@ -164,12 +164,4 @@ def _check_place(slide_id: str, regions: RegionMap, xy: NDArray[np.int32], side_
     low = np.array(canvas.origin_px)
     high = low + np.array(canvas.size_px) * canvas.downsample
     if not ((xy < high) & (xy + side_px0 > low)).all(axis=1).any():
-        raise _mismatch(f"the segments of {slide_id} lie beside all of its patches")
-
-
-def _mismatch(message: str) -> SlideError:
-    return SlideError(
-        "E_LEGACY_MISMATCH",
-        message,
-        remedy="the files are of different runs: bring those of one run together, or extract again",
-    )
+        raise mismatch(f"the segments of {slide_id} lie beside all of its patches")

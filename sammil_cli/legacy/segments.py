@@ -13,7 +13,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.legacy.unpickler import read_pickles
 
 _SAM_SIDE_PX = 1024  # the script halves the picture until no side is longer
-_NO_REMEDY = "segment the slide again with the published script, or with sammil sam"
+_REMEDY = "segment the slide again with the published script, or with sammil sam"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def read_segments(path: Path) -> list[Document]:
                 documents.append(_document(number, content[0], content[1:]))
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             reason = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}, document {number}: {reason}", remedy=_NO_REMEDY) from None
+            raise InputError(f"{path}, document {number}: {reason}", remedy=_REMEDY) from None
     return documents
 
 

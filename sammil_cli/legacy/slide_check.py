@@ -46,11 +46,6 @@ def spread(count: int, chosen: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(chosen, count)).round().astype(np.int64))
 
 
-def positions(rows: list[int]) -> NDArray[np.int64]:
-    """Row numbers as an array that h5py takes."""
-    return np.array(rows, np.int64)
-
-
 def read_patches(slide: Slide, xy: NDArray[np.int32], level0_px: int, patch_px: int) -> list[RGB]:
     """Patches as the old run read them: `level0_px` level-0 pixels wide, as images of `patch_px`."""
     return [slide.read_at((int(x), int(y)), (level0_px, level0_px), (patch_px, patch_px)) for x, y in xy]

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sammil_cli.config import SegmentSettings
 from sammil_cli.errors import InputError
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.stages.segment import OWN_SETTINGS, own_settings
-from sammil_cli.training.finding import Finding
+from sammil_cli.training.finding import Finding, Severity
 from sammil_cli.training.near_ids import NearIds
 from sammil_cli.training.raw_table import RawRow, read_raw
 
@@ -49,56 +50,73 @@ def _line(error: InputError) -> int | None:
     return int(next(filter(None, lines[0]))) if lines else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """One row: its cells by column without their blanks, and what stands beyond the last column."""
+
+    file: str
+    line: int
+    cells: dict[str, str]
+    extra: tuple[str, ...]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+    def finding(self, kind: str, column: str | None, message: str, fix: str, severity: Severity = "error") -> Finding:
+        return Finding(
+            file=self.file,
+            kind=kind,
+            severity=severity,
+            row=self.line,
+            column=column,
+            text=self[column or "slide_id"],
+            message=message,
+            fix=fix,
+        )
+
+
 def _rows(file: str, columns: list[str], rows: list[RawRow], near_ids: NearIds, known: set[str]) -> Iterator[Finding]:
     first: dict[str, int] = {}
     for raw in rows:
-        row = dict(zip(columns, (cell.strip() for cell in raw.cells), strict=False))
-        name = row.get("slide_id", "")
-
-        def report(kind: str, column: str, message: str, fix: str, line: int = raw.line, **more: str) -> Finding:
-            severity = "warning" if more.get("severity") == "warning" else "error"
-            text = more.get("text", "")
-            return Finding(
-                file=file,
-                kind=kind,
-                severity="warning" if severity == "warning" else "error",
-                row=line,
-                column=column,
-                text=text,
-                message=message,
-                fix=fix,
-            )
-
-        extra = [cell for cell in raw.cells[len(columns) :] if cell.strip()]
-        if extra and re.fullmatch(r"\d", row.get("mpp", "")) and extra[0].strip().isdigit():
-            number = f"{row['mpp']}.{extra[0].strip()}"
-            yield report("mpp", "mpp", "mpp is written with a decimal comma", f"write {number}", text=number)
-        elif extra:
-            yield report("cells", "", f"more than {len(columns)} cells", "quote cells that hold a comma", text=name)
-        if not name:
-            yield report("empty", "slide_id", "slide_id is empty", "give the file's name without its suffix")
-        elif name in first:
-            message = f"slide {name!r} stands in row {first[name]} already"
-            yield report("duplicate", "slide_id", message, "keep one of the rows", text=name)
-        elif known and name not in known:
-            if near := near_ids.find(name):
-                message = f"there is no slide {name!r}; {near.slide_id!r} differs in {near.difference}"
-                yield report("near-id", "slide_id", message, f"write {near.slide_id}", text=name)
-            else:
-                message = f"there is no slide {name!r}; the row is passed over"
-                yield report(
-                    "no-slide", "slide_id", message, "add the slide, or delete the row", text=name, severity="warning"
-                )
-        first.setdefault(name, raw.line)
-        if (mpp := row.get("mpp")) and not extra and (trouble := _mpp_trouble(mpp)):
+        cells = [cell.strip() for cell in raw.cells]
+        extra = tuple(filter(None, cells[len(columns) :]))
+        row = _Row(file=file, line=raw.line, cells=dict(zip(columns, cells, strict=False)), extra=extra)
+        yield from _slide_id(row, first, near_ids, known)
+        first.setdefault(row["slide_id"], row.line)
+        if extra:
+            yield _too_many_cells(row, len(columns))
+        elif row["mpp"] and (trouble := _mpp_trouble(row["mpp"])):
             severity, message, fix = trouble
-            yield report("mpp", "mpp", message, fix, text=mpp, severity=severity)
+            yield row.finding("mpp", "mpp", message, fix, severity)
         for key in OWN_SETTINGS:
-            if row.get(key) and (fault := _setting_fault(file, name, key, row[key])):
-                yield report("setting", key, fault.message, fault.remedy, text=row[key])
+            if row[key] and (fault := _setting_fault(row, key)):
+                yield row.finding("setting", key, fault.message, fault.remedy)
 
 
-def _mpp_trouble(text: str) -> tuple[str, str, str] | None:
+def _slide_id(row: _Row, first: Mapping[str, int], near_ids: NearIds, known: set[str]) -> Iterator[Finding]:
+    name = row["slide_id"]
+    if not name:
+        yield row.finding("empty", "slide_id", "slide_id is empty", "give the file's name without its suffix")
+    elif name in first:
+        message = f"slide {name!r} stands in row {first[name]} already"
+        yield row.finding("duplicate", "slide_id", message, "keep one of the rows")
+    elif known and name not in known:
+        if near := near_ids.find(name):
+            message = f"there is no slide {name!r}; {near.slide_id!r} differs in {near.difference}"
+            yield row.finding("near-id", "slide_id", message, f"write {near.slide_id}")
+        else:
+            message = f"there is no slide {name!r}; the row is passed over"
+            yield row.finding("no-slide", "slide_id", message, "add the slide, or delete the row", "warning")
+
+
+def _too_many_cells(row: _Row, columns: int) -> Finding:
+    """0,25 as a resolution is two cells."""
+    if re.fullmatch(r"\d", row["mpp"]) and row.extra[0].isdigit():
+        return row.finding("mpp", "mpp", "mpp is written with a decimal comma", f"write {row['mpp']}.{row.extra[0]}")
+    return row.finding("cells", None, f"more than {columns} cells", "quote cells that hold a comma")
+
+
+def _mpp_trouble(text: str) -> tuple[Severity, str, str] | None:
     """Severity, message and fix of a resolution that cannot be right or is unusual."""
     try:
         mpp = float(text)
@@ -121,10 +139,10 @@ def _mpp_trouble(text: str) -> tuple[str, str, str] | None:
     return "warning", message, "nothing if the slide was shrunk; else give µm per level-0 pixel"
 
 
-def _setting_fault(file: str, slide_id: str, key: str, text: str) -> InputError | None:
+def _setting_fault(row: _Row, key: str) -> InputError | None:
     """What is wrong with a slide's own setting, as `segment` would say."""
     try:
-        own_settings(SegmentSettings(), slide_id, SlideEntry(overrides={key: text}), Path(file))
+        own_settings(SegmentSettings(), row["slide_id"], SlideEntry(overrides={key: row[key]}), Path(row.file))
     except InputError as error:
         return error
     return None

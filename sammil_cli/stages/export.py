@@ -21,7 +21,8 @@ def run(bundle: Path, out: Path) -> None:
     """
     if out.suffix != ".safetensors":
         raise InputError(
-            f"{out} is no .safetensors file, and no pickle is ever written", remedy="give the file that suffix"
+            f"{out} is no .safetensors file, and no pickle is ever written",
+            remedy=f"weights: --out {out.with_suffix('.safetensors')}; bags: add --to clam, sam-mil or trident",
         )
     model, facts = read_bundle(bundle, "cpu")
     architecture, state = to_published(facts.model, model.state_dict())

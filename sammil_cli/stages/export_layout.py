@@ -10,8 +10,8 @@ import numpy as np
 from sammil_cli import console
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import FeatureBag, read_bag
-from sammil_cli.legacy import theirs
-from sammil_cli.legacy.theirs import Places
+from sammil_cli.legacy import writers
+from sammil_cli.legacy.writers import Places
 from sammil_cli.patches.file import read_patches
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.project import Project
@@ -19,19 +19,20 @@ from sammil_cli.storage.files import write_csv, write_text
 from sammil_cli.training.cohort import Cohort, read_labels
 from sammil_cli.training.splits import read_folds
 
-LAYOUTS = ("clam", "sam-mil", "trident")
-_NOT_CARRIED = {
-    "clam": "not in these files: regions, group features, the resolution, the encoder; no pt files (they are pickles)",
-    "sam-mil": "not in these files: masks (segments/*.pkl is a pickle; regions are in sam_info), the resolution, the "
-    "encoder, patients; no pt_files (they are pickles): make them of h5_files with torch.save",
-    "trident": "not in these files: regions, group features, the encoder's weights",
-}
-
 
 @dataclass(frozen=True)
 class _Slide:
     bag: FeatureBag | None
     places: Places
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """How one tool's files are written, and what they have no place for."""
+
+    write_slide: Callable[[Path, _Slide], None]
+    write_labels: Callable[[Path, Cohort], None]
+    not_carried: str
 
 
 def run(source: Path, layout: str, out: Path) -> int:
@@ -56,16 +57,17 @@ def run(source: Path, layout: str, out: Path) -> int:
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        write = {"clam": _clam, "sam-mil": _sam_mil, "trident": _trident}[layout]
         for slide_id in slide_ids:
-            write(partial, _read(project, slide_id))
-        _tables(project, layout, partial, slide_ids)
+            LAYOUTS[layout].write_slide(partial, _read(project, slide_id))
+        _write_tables(project, LAYOUTS[layout], partial, slide_ids)
         if out.exists():
             out.rmdir()
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    console.say(f"{len(slide_ids)} slides in the layout of {layout} → {out}\n{_NOT_CARRIED[layout]}")
+    console.say(
+        f"{len(slide_ids)} slides in the layout of {layout} → {out}\nnot in these files: {LAYOUTS[layout].not_carried}"
+    )
     return len(slide_ids)
 
 
@@ -119,17 +121,17 @@ def _read(project: Project, slide_id: str) -> _Slide:
 
 def _clam(out: Path, slide: _Slide) -> None:
     name = f"{slide.places.slide_id}.h5"
-    theirs.write_clam_patches(out / "patches" / name, slide.places)
+    writers.write_clam_patches(out / "patches" / name, slide.places)
     if slide.bag is not None:
-        theirs.write_features(out / "h5_files" / name, slide.bag, groups=False)
+        writers.write_features(out / "h5_files" / name, slide.bag, groups=False)
 
 
 def _sam_mil(out: Path, slide: _Slide) -> None:
     name = f"{slide.places.slide_id}.h5"
-    theirs.write_clam_patches(out / "patches" / name, slide.places)
+    writers.write_clam_patches(out / "patches" / name, slide.places)
     if slide.bag is not None:
-        theirs.write_features(out / "h5_files" / name, slide.bag, groups=True)
-        theirs.write_sam_info(out / "sam_info" / name, slide.bag)
+        writers.write_features(out / "h5_files" / name, slide.bag, groups=True)
+        writers.write_sam_info(out / "sam_info" / name, slide.bag)
 
 
 def _trident(out: Path, slide: _Slide) -> None:
@@ -140,20 +142,19 @@ def _trident(out: Path, slide: _Slide) -> None:
             f"{places.slide_id} has patches of {folder.name}, slides before it of {others[0].name}",
             remedy="patch all slides with one patch_px and patch_mpp, or export --to clam",
         )
-    theirs.write_trident_patches(folder / "patches" / f"{places.slide_id}_patches.h5", places)
+    writers.write_trident_patches(folder / "patches" / f"{places.slide_id}_patches.h5", places)
     if slide.bag is not None:
         encoder = slide.bag.encoder.name.replace(":", "_").replace("/", "_")
-        theirs.write_trident_features(folder / f"features_{encoder}" / f"{places.slide_id}.h5", slide.bag, places)
+        writers.write_trident_features(folder / f"features_{encoder}" / f"{places.slide_id}.h5", slide.bag, places)
 
 
-def _tables(project: Project, layout: str, out: Path, slide_ids: list[str]) -> None:
+def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[str]) -> None:
     """The process list, and labels and splits where the project has them."""
     suffix = {slide: path.suffix for slide, path in _slides(project.slides).items()}
     rows = [(slide + suffix.get(slide, ""), 0, "processed") for slide in slide_ids]
     write_csv(out / "process_list_autogen.csv", ("slide_id", "process", "status"), rows)
     if project.labels.exists():
-        cohort = read_labels(project.labels, None, set(slide_ids))
-        _write_labels[layout](out, cohort)
+        layout.write_labels(out, read_labels(project.labels, None, set(slide_ids)))
     if project.splits.exists():
         for number, fold in enumerate(read_folds(project.splits)):
             parts = (fold.train, fold.val, fold.test)
@@ -177,8 +178,21 @@ def _plain_labels(out: Path, cohort: Cohort) -> None:
     write_text(out / "labels.csv", "".join(lines))
 
 
-_write_labels: dict[str, Callable[[Path, Cohort], None]] = {
-    "clam": _clam_labels,
-    "sam-mil": _plain_labels,
-    "trident": _clam_labels,
+LAYOUTS = {
+    "clam": _Layout(
+        write_slide=_clam,
+        write_labels=_clam_labels,
+        not_carried="regions, group features, the resolution, the encoder; no pt files (they are pickles)",
+    ),
+    "sam-mil": _Layout(
+        write_slide=_sam_mil,
+        write_labels=_plain_labels,
+        not_carried="masks (segments/*.pkl is a pickle; regions are in sam_info), the resolution, the encoder, "
+        "patients; no pt_files (they are pickles): make them of h5_files with torch.save",
+    ),
+    "trident": _Layout(
+        write_slide=_trident,
+        write_labels=_clam_labels,
+        not_carried="regions, group features, the encoder's weights",
+    ),
 }

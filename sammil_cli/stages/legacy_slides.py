@@ -84,7 +84,7 @@ def check(
         # A grid is sorted anew, so the images are found by their corner.
         place = {(int(x), int(y)): number for number, (x, y) in enumerate(file.coords)}
         stored = sorted((place[int(x), int(y)], number) for number, (x, y) in enumerate(xy[chosen].tolist()))
-        order = slide_check.positions([at for at, _ in stored])
+        order = np.array([at for at, _ in stored], np.int64)
         notes.append(slide_check.check_images(coords, [images[number] for _, number in stored], order))
     if features is not None and encoded and build:
         some = slide_check.spread(len(xy), encoded)

@@ -10,7 +10,6 @@ from sammil_cli.config import STAGES
 from sammil_cli.stages.project import Project
 
 _SETTINGS = "settings"
-_PREFIXES = ("tissue_", "patch_", "sam_", "encoder_")  # which a step leaves out of its settings' names
 _DIGEST = 16  # hex digits from which on a text is taken for a check sum
 _UPSTREAM = {
     "tissue": "its tissue mask",
@@ -18,6 +17,7 @@ _UPSTREAM = {
     "patches": "its patches",
     "regions": "its regions",
 }
+# What a drawing is called, and the attribute of `Project` that is its folder.
 _DRAWINGS = {"edit": ("edited polygons", "edits"), "roi": ("region of interest", "rois")}
 
 
@@ -67,9 +67,9 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: Any, new: A
             "resolution in slides.csv changed",
             f"its resolution in {project.slides_table}: {_shown(old)} → {_shown(new)} µm per pixel",
         )
-    for singular, (what, folder) in _DRAWINGS.items():
-        if name.rstrip("s") == singular:
-            return _drawing(what, getattr(project, folder), slide_id, old, new)
+    if name in _DRAWINGS:
+        what, folder = _DRAWINGS[name]
+        return _drawing(what, getattr(project, folder), slide_id, old, new)
     if name == "weights":
         return Change("other weights", f"weights: {_shown(old)} → {_shown(new)}")
     label = " ".join(path)
@@ -86,18 +86,25 @@ def _drawing(what: str, folder: Path, slide_id: str, old: Any, new: Any) -> Chan
 
 
 def setting_name(stage: str, path: tuple[str, ...]) -> str:
-    """The key of params.yaml that a setting in a recipe came from, as far as can be told."""
-    name, known = ".".join(path), STAGES[stage].model_fields
-    candidates = [name, *(prefix + name for prefix in _PREFIXES), *(key for key in known if key.endswith(path[-1:]))]
-    return next((key for key in candidates if key in known), name)
+    """The key of params.yaml of a setting in a recipe, where it may lack its beginning, such as `tissue_`."""
+    known, end = STAGES[stage].model_fields, path[-1]
+    return end if end in known else next((key for key in known if key.endswith(f"_{end}")), ".".join(path))
+
+
+def listed_settings(stage: str, settings: Mapping[str, Any]) -> str:
+    """The settings of a recipe by their keys in params.yaml, for people; those that are null are left out."""
+    named = ((setting_name(stage, path), value) for path, value in _leaves(settings))
+    return ", ".join(f"{key} {_shown(value)}" for key, value in named if value is not None)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str) and len(value) >= _DIGEST and set(value) <= set("0123456789abcdef"):
         return f"{value[:8]}…"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _when(file: Path | None) -> str:

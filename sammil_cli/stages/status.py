@@ -14,7 +14,7 @@ from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.per_slide import Plan, Task, open_store
 from sammil_cli.stages.pipeline import FILES, stage_module
 from sammil_cli.stages.project import Project, RunOptions
-from sammil_cli.stages.reasons import Change, changes
+from sammil_cli.stages.reasons import Change, changes, listed_settings
 from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.origin import as_stored, read_recipe
 from sammil_cli.storage.store import Result, ResultStore, is_content
@@ -181,7 +181,7 @@ def _made_from(out: Path, slide_id: str) -> dict[str, Any] | None:
     return None
 
 
-def show(stages: Sequence[StageStatus]) -> None:
+def report(stages: Sequence[StageStatus]) -> None:
     """Prints a table, one line for each stage."""
     used = [state for state in STATES if any(slide.state == state for stage in stages for slide in stage.slides)]
     rows = []
@@ -235,9 +235,10 @@ def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
         return told or ["nothing is known of it"]
     reasons = [line for change in slide.changes for line in change.long.split("\n")]
     if slide.state == UP_TO_DATE:
-        said = ["up to date", *([f"made with {_listed(slide.settings)}"] if slide.settings else [])]
-    elif slide.state == FOLLOWS:
-        said = reasons
+        said = [
+            "up to date",
+            *([f"made with {listed_settings(stage.stage, slide.settings)}"] if slide.settings else []),
+        ]
     elif slide.state == STORED:
         said = ["would be brought back from the result store:", *(f"  {line}" for line in reasons)]
     elif slide.state == TO_DO:
@@ -248,11 +249,7 @@ def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
     return [*said, *remarks, *told]
 
 
-def _listed(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)
-
-
-def as_json(stages: Sequence[StageStatus]) -> list[dict[str, Any]]:
+def as_records(stages: Sequence[StageStatus]) -> list[dict[str, Any]]:
     """The same for programs."""
     return [
         {

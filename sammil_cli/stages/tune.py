@@ -1,21 +1,18 @@
 """sammil segment --tune: slides under many settings on one sheet, with numbers to choose by."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, median
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from sammil_cli import console
 from sammil_cli.config import SegmentSettings
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError
 from sammil_cli.report.contact_sheet import Cell, draw_sheet
+from sammil_cli.report.tissue_trials import Trial, rank, try_specs
 from sammil_cli.slides.files import find_slides, open_slide
-from sammil_cli.slides.slide import RGB
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.stages.executor import Call, open_executor
 from sammil_cli.stages.per_slide import limits_of
@@ -23,41 +20,12 @@ from sammil_cli.stages.project import Project, RunOptions, check_only
 from sammil_cli.stages.segment import OWN_SETTINGS, own_settings, spec_of
 from sammil_cli.storage.files import write_csv
 from sammil_cli.tissue.edits import find_drawings, read_polygons
-from sammil_cli.tissue.file import draw_outlines
-from sammil_cli.tissue.flags import is_flagged, qc_notes, same_share, tissue_share
-from sammil_cli.tissue.mask import TissueMask
-from sammil_cli.tissue.segment import Picture, find_tissue, look
+from sammil_cli.tissue.flags import is_flagged
+from sammil_cli.tissue.segment import look
 from sammil_cli.tissue.spec import PRESETS, TissueSpec, setting_key
 
 MOST_SLIDES = 12
-_CELL_PX = 260  # longest side of a slide on the sheet
-_VEIL = (110, 130, 165)  # laid over what is no tissue
-_CANVAS_PX = 512  # longest side of the canvas on which the settings vote
 _HEADER = ("slide_id", "setting", "tissue_share", "pieces", "area_um2", "agreement", "edit_iou", "notes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One slide under one setting.
-
-    `agreement` is the intersection over union with what most settings call tissue; `edit_iou` that with the polygons
-    that a person drew, None where there are none.
-    """
-
-    slide_id: str
-    setting: str
-    picture: RGB  # (h, w, 3), outlined
-    tissue_share: float
-    pieces: int
-    area_um2: float
-    agreement: float
-    edit_iou: float | None
-    notes: tuple[str, ...]
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether nothing was found, or the mask is flagged."""
-        return self.pieces == 0 or is_flagged(self.notes)
 
 
 def run(project: Project, settings: SegmentSettings, options: RunOptions) -> tuple[list[Trial], Path]:
@@ -65,6 +33,9 @@ def run(project: Project, settings: SegmentSettings, options: RunOptions) -> tup
 
     Returns:
         All trials, and the sheet.
+
+    Raises:
+        InputError: no slides, a setting or table that is wrong, or not one slide that can be shown.
     """
     found = find_slides(project.slides)
     check_only(options.only, set(found.paths), str(project.slides))
@@ -93,7 +64,7 @@ def run(project: Project, settings: SegmentSettings, options: RunOptions) -> tup
     folder = project.tissue.parent / "tune"
     everything = [trial for row in rows for trial in row]
     if not rows:
-        return [], folder / "tissue.png"
+        raise InputError(f"none of the slides in {project.slides} can be shown", remedy="see the reasons above")
     write_csv(folder / "tissue.csv", _HEADER, [_line(trial) for trial in everything])
     draw_sheet(folder / "tissue.png", list(named), [[_cell(trial) for trial in row] for row in rows])
     return everything, folder / "tissue.png"
@@ -136,79 +107,7 @@ def try_settings(path: Path, mpp: float | None, specs: Mapping[str, TissueSpec],
         if edit is not None:
             polygons, _ = read_polygons(edit, slide_size_px=slide.size_px, bounds_px=slide.bounds_px)
             drawn = next(iter(pictures.values())).mask_of(polygons)
-    masks: dict[str, TissueMask | None] = {}
-    for name, spec in specs.items():
-        try:
-            masks[name] = find_tissue(pictures[spec.mpp], spec)
-        except SlideError:
-            masks[name] = None
-    votes = _painted(masks)
-    most = np.mean(list(votes.values()), axis=0) > 0.5
-    return [
-        _trial(pictures[spec.mpp], name, masks[name], spec, drawn, _overlap(votes[name], most))
-        for name, spec in specs.items()
-    ]
-
-
-def _painted(masks: Mapping[str, TissueMask | None]) -> dict[str, NDArray[np.bool_]]:
-    known = next((mask for mask in masks.values() if mask is not None), None)
-    if known is None:
-        return {name: np.zeros((1, 1), np.bool_) for name in masks}
-    width, height = known.slide_size_px
-    downsample = max(1.0, max(width, height) / _CANVAS_PX)
-    shape = (max(1, round(height / downsample)), max(1, round(width / downsample)))
-    empty = np.zeros(shape, np.bool_)
-    return {name: empty if mask is None else mask.raster((0, 0), downsample, shape) for name, mask in masks.items()}
-
-
-def _overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    union = (one | other).sum()
-    return float((one & other).sum() / union) if union else 1.0
-
-
-def _trial(
-    picture: Picture, name: str, mask: TissueMask | None, spec: TissueSpec, drawn: TissueMask | None, agreement: float
-) -> Trial:
-    shown = _shown(picture, mask)
-    edit_iou = None if drawn is None else 0.0
-    if mask is None:
-        return Trial(
-            slide_id=picture.slide_id,
-            setting=name,
-            picture=shown,
-            tissue_share=0.0,
-            pieces=0,
-            area_um2=0.0,
-            agreement=agreement,
-            edit_iou=edit_iou,
-            notes=("no tissue",),
-        )
-    return Trial(
-        slide_id=picture.slide_id,
-        setting=name,
-        picture=shown,
-        tissue_share=tissue_share(mask),
-        pieces=len(mask.polygons.geoms),
-        area_um2=mask.area_um2,
-        agreement=agreement,
-        edit_iou=None if drawn is None else same_share(mask, drawn),
-        notes=tuple(qc_notes(picture, mask, spec)),
-    )
-
-
-def _shown(picture: Picture, mask: TissueMask | None) -> RGB:
-    """The scanned area, small, with the outline."""
-    x, y, width, height = picture.bounds_px
-    width_px = picture.slide_size_px[0]
-    scale = min(1.0, _CELL_PX / max(width, height))
-    whole = [max(1, round(side * scale)) for side in picture.slide_size_px]
-    small = np.asarray(cv2.resize(picture.thumbnail, whole, interpolation=cv2.INTER_AREA), np.uint8)
-    if mask is not None:
-        tissue = mask.raster((0, 0), width_px / small.shape[1], small.shape[:2])
-        veiled = small * 0.5 + np.array(_VEIL) * 0.5
-        small = draw_outlines(np.where(tissue[..., None], small, veiled).astype(np.uint8), mask, 1)
-    left, top = round(x * scale), round(y * scale)
-    return small[top : top + max(1, round(height * scale)), left : left + max(1, round(width * scale))]
+    return try_specs(pictures, specs, drawn)
 
 
 def _cell(trial: Trial) -> Cell:
@@ -224,42 +123,6 @@ def _line(trial: Trial) -> tuple[object, ...]:
     drawn = "" if trial.edit_iou is None else f"{trial.edit_iou:.4f}"
     facts = (f"{trial.tissue_share:.4f}", trial.pieces, f"{trial.area_um2:.0f}", f"{trial.agreement:.4f}", drawn)
     return (trial.slide_id, trial.setting, *facts, "; ".join(trial.notes))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rank:
-    """A setting over all slides."""
-
-    setting: str
-    edit_iou: float | None  # mean over the slides with a drawing
-    doubtful: int  # slides where nothing was found or the mask is flagged
-    agreement: float  # mean
-    tissue_share: float  # mean
-    pieces: float  # median
-
-
-def rank(trials: Sequence[Trial]) -> list[Rank]:
-    """The settings, the best first: by the drawings where there are any, then by doubtful slides, then by agreement.
-
-    Agreement is what the settings have in common, no truth: look at the sheet.
-    """
-    by_setting: dict[str, list[Trial]] = {}
-    for trial in trials:
-        by_setting.setdefault(trial.setting, []).append(trial)
-    ranks = []
-    for setting, group in by_setting.items():
-        drawn = [trial.edit_iou for trial in group if trial.edit_iou is not None]
-        ranks.append(
-            Rank(
-                setting=setting,
-                edit_iou=mean(drawn) if drawn else None,
-                doubtful=sum(trial.doubtful for trial in group),
-                agreement=mean(trial.agreement for trial in group),
-                tissue_share=mean(trial.tissue_share for trial in group),
-                pieces=median(trial.pieces for trial in group),
-            )
-        )
-    return sorted(ranks, key=lambda one: (-(one.edit_iou or 0.0), one.doubtful, -one.agreement))
 
 
 def advice(trials: Sequence[Trial], settings: SegmentSettings) -> list[str]:
@@ -292,19 +155,11 @@ def _changes(before: SegmentSettings, after: SegmentSettings) -> dict[str, Any]:
     return {key: getattr(after, key) for key in OWN_SETTINGS if getattr(after, key) != getattr(before, key)}
 
 
-def tune_tissue(
-    project: Project, settings: SegmentSettings, options: RunOptions, *, as_json: bool, verbose: bool
-) -> int:
-    """Tries the settings, prints them ranked, what to write where and where the sheet is; returns the exit code."""
-    console.set_up(verbose=verbose, quiet=as_json)
-    trials, sheet = run(project, settings, options)
-    if not trials:
-        raise InputError(f"none of the slides in {project.slides} can be shown", remedy="see the reasons above")
-    ranks = rank(trials)
-    lines = advice(trials, settings)
+def report(trials: Sequence[Trial], settings: SegmentSettings, sheet: Path) -> None:
+    """Prints the settings ranked, what to write where, and where the sheet is."""
     console.print_table(
         f"settings on {len({trial.slide_id for trial in trials})} slides, the best first (IoU: with your edits)",
-        ("setting", "IoU", "doubtful", "agreement", "tissue", "pieces"),
+        ("setting", "IoU", "doubtful", "agreement", "tissue share", "pieces"),
         [
             (
                 one.setting,
@@ -314,12 +169,15 @@ def tune_tissue(
                 f"{one.tissue_share:.1%}",
                 f"{one.pieces:g}",
             )
-            for one in ranks
+            for one in rank(trials)
         ],
     )
-    for line in lines:
+    for line in advice(trials, settings):
         console.say(line)
     console.say(f"tune: look at {sheet} (numbers: {sheet.with_suffix('.csv')})")
-    if as_json:
-        console.print_json({"sheet": str(sheet), "ranks": [asdict(one) for one in ranks], "advice": lines})
-    return 0
+
+
+def as_record(trials: Sequence[Trial], settings: SegmentSettings, sheet: Path) -> dict[str, Any]:
+    """The same for programs."""
+    ranks = [asdict(one) for one in rank(trials)]
+    return {"sheet": str(sheet), "ranks": ranks, "advice": advice(trials, settings)}

@@ -113,17 +113,13 @@ def _again(kind: str) -> str:
 def _wrong_shape(arrays: Arrays, shapes: Mapping[str, str]) -> str:
     """The first array that is not of its shape; empty where all are."""
     lengths: dict[str, int] = {}
-    for name, shape in shapes.items():
-        found, sides = np.shape(arrays.get(name, ())), shape.split()
-        if name in arrays and (
-            len(found) != len(sides)
-            or any(
-                length != (int(side) if side.isdigit() else lengths.setdefault(side, length))
-                for length, side in zip(found, sides, strict=True)
-            )
-        ):
-            known = ", ".join(f"{side} = {length}" for side, length in lengths.items())
-            return f"{name} has the shape {found}, not ({', '.join(sides)}){known and ' with '}{known}"
+    for name in (name for name in shapes if name in arrays):
+        found, sides = arrays[name].shape, shapes[name].split()
+        pairs = zip(found, sides, strict=False)
+        wanted = tuple(int(side) if side.isdigit() else lengths.setdefault(side, length) for length, side in pairs)
+        if found != wanted or len(found) != len(sides):
+            known = ", ".join(f"{side} = {length}" for side, length in lengths.items() if side in sides)
+            return f"{name} has the shape {found}, not ({', '.join(sides)})" + (f" with {known}" if known else "")
     return ""
 
 

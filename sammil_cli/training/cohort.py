@@ -9,10 +9,8 @@ from pathlib import Path
 from sammil_cli.errors import InputError
 from sammil_cli.training.finding import refuse_first
 from sammil_cli.training.label_table import FIRST_LINE, LabelRow, cell_errors, contained, read_table
-from sammil_cli.training.label_table import ROLES as ROLES
 
 _BY_SLIDE = "label slides, one row each, first line: slide_id,label,patient_id"
-
 
 log = logging.getLogger(__name__)
 

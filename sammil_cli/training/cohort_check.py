@@ -1,17 +1,12 @@
 """What is wrong with a cohort besides the form of its table: ids, labels, patients, parts. Nothing is read here."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 
-from sammil_cli.training.finding import Finding, Severity
-from sammil_cli.training.label_table import ROLES, LabelRow, LabelTable, contained
+from sammil_cli.training.finding import Finding
+from sammil_cli.training.label_slips import find_slips, slip_findings
+from sammil_cli.training.label_table import ROLES, LabelRow, LabelTable, cell_finding, contained
 from sammil_cli.training.near_ids import NearIds, look_alike, visible
-
-_RARE = 0.1  # a label this much rarer than one it resembles is taken for a slip
-_SIMILAR = 0.8  # difflib's ratio
-_FEW = 2  # slips come in ones and twos in a small cohort
 
 
 def check_cohort(
@@ -31,8 +26,8 @@ def check_cohort(
         suffixes: of slide files.
     """
     yield from _blanks(table)
-    slips = _label_slips(table)
-    yield from _slip_findings(table, slips, folds)
+    slips = find_slips(table)
+    yield from slip_findings(table, slips, folds)
     yield from _alike_ids(table, slides)
     if table.of_slides:
         yield from _slides_and_labels(table, slides, suffixes)
@@ -46,22 +41,6 @@ def check_cohort(
         yield _nothing_fits(table, slides)
 
 
-def finding_of(
-    table: LabelTable, row: LabelRow, column: str, kind: str, message: str, fix: str, severity: Severity = "error"
-) -> Finding:
-    """A finding on one cell."""
-    return Finding(
-        file=table.file,
-        kind=kind,
-        severity=severity,
-        row=row.line,
-        column=column,
-        text=row.raw.get(column, ""),
-        message=message,
-        fix=fix,
-    )
-
-
 def _blanks(table: LabelTable) -> Iterator[Finding]:
     for row in table.rows:
         for column in (table.key, "label", "patient_id", "case_id", "split"):
@@ -69,65 +48,16 @@ def _blanks(table: LabelTable) -> Iterator[Finding]:
             if clean := visible(row[column]) if visible(row[column]) != row[column] else "":
                 hidden = next(c for c in row[column] if c not in clean)
                 message = f"{column} {row[column]!r} holds the invisible character U+{ord(hidden):04X}"
-                yield finding_of(table, row, column, "invisible", message, f"type it again: {clean}")
+                yield cell_finding(table, row, column, "invisible", message, f"type it again: {clean}")
             if text != text.strip() and _quoted_or_odd(text):
                 message = f"{column} {text!r} has a blank before or after it"
                 fix = f"write {row[column]}; sammil passes over it, other tools do not"
-                yield finding_of(table, row, column, "blanks", message, fix, "warning")
+                yield cell_finding(table, row, column, "blanks", message, fix, "warning")
 
 
 def _quoted_or_odd(text: str) -> bool:
     """A blank after a separator is a habit; one at the end, or another kind of blank, is a slip."""
     return text != text.rstrip() or not text.startswith(" ")
-
-
-def _label_slips(table: LabelTable) -> dict[str, tuple[str, bool]]:
-    """Label -> the commoner one that was meant, and whether only case, blanks or punctuation differ."""
-    tally = Counter(row["label"] for row in table.rows if row["label"])
-    slips = {}
-    for label, number in tally.items():
-        common = sorted((o for o in tally if (tally[o], o) > (number, label)), key=lambda o: -tally[o])
-        same = [o for o in common if _letters(o) == _letters(label)]
-        rare = [o for o in common if number <= max(_FEW, _RARE * tally[o]) and number < tally[o]]
-        near = [o for o in rare if _marks(o) == _marks(label) and _likeness(o, label) > _SIMILAR]
-        if same or near:
-            slips[label] = ((same or near)[0], bool(same))
-    return slips
-
-
-def _slip_findings(table: LabelTable, slips: Mapping[str, tuple[str, bool]], folds: int) -> Iterator[Finding]:
-    tally = Counter(row["label"] for row in table.rows)
-    for row in table.rows:
-        if (label := row["label"]) in slips:
-            right, same = slips[label]
-            how = f"{right!r} ({tally[right]})" + (
-                " only in case, blanks or punctuation" if same else " in a letter or two"
-            )
-            message = f"label {label!r} (rows: {tally[label]}) differs from {how}"
-            severity: Severity = "error" if same or tally[label] < folds else "warning"
-            yield finding_of(
-                table,
-                row,
-                "label",
-                "label-slip",
-                message,
-                f"write {right}" if same else f"if it is a slip, write {right}",
-                severity,
-            )
-
-
-def _letters(text: str) -> str:
-    """Without case, blanks and what joins words; a sign at the end, as of ER+ and ER-, stays."""
-    return re.sub(r"(?<=\w)[_.-]+(?=\w)", "", look_alike(text))
-
-
-def _marks(text: str) -> list[str]:
-    """Numbers, single letters and signs: what tells grades and types apart, and is not misspelt."""
-    return re.findall(r"\d+|(?<![^\W\d_])[^\W\d_](?![^\W\d_])|[+-]$", text.casefold())
-
-
-def _likeness(one: str, other: str) -> float:
-    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
 
 
 def _alike_ids(table: LabelTable, slides: Mapping[str, str]) -> Iterator[Finding]:
@@ -142,7 +72,7 @@ def _alike_ids(table: LabelTable, slides: Mapping[str, str]) -> Iterator[Finding
                 "letters that look alike"
             )
             fix = "if it is the same slide, delete one; else rename one, file and row"
-            yield finding_of(table, row, table.key, "look-alike", message, fix, "warning" if both else "error")
+            yield cell_finding(table, row, table.key, "look-alike", message, fix, "warning" if both else "error")
 
 
 def _slides_and_labels(table: LabelTable, slides: Mapping[str, str], suffixes: Collection[str]) -> Iterator[Finding]:
@@ -161,16 +91,16 @@ def _slides_and_labels(table: LabelTable, slides: Mapping[str, str], suffixes: C
             message = (
                 f"there is no slide {name!r}; {len(several)} begin so, such as {several[0]!r}: it may be a patient"
             )
-            yield finding_of(table, row, "slide_id", "patient-as-slide", message, "name the column patient_id")
+            yield cell_finding(table, row, "slide_id", "patient-as-slide", message, "name the column patient_id")
             taken |= set(several)
         elif near := open_slides.find(name):
             message = f"there is no slide {name!r}; {near.slide_id!r} differs in {near.difference}"
-            yield finding_of(table, row, "slide_id", "near-id", message, f"write {near.slide_id}")
+            yield cell_finding(table, row, "slide_id", "near-id", message, f"write {near.slide_id}")
             taken.add(near.slide_id)
         else:
             message = f"there is no slide {name!r}; the row is passed over"
             fix = "add the slide, or delete the row"
-            yield finding_of(table, row, "slide_id", "no-slide", message, fix, "warning")
+            yield cell_finding(table, row, "slide_id", "no-slide", message, fix, "warning")
     yield from _unlabelled(table, sorted(set(slides) - labelled - taken), slides, "slide_id")
 
 
@@ -195,7 +125,7 @@ def _slides_and_patients(table: LabelTable, slides: Mapping[str, str]) -> Iterat
         if row[table.key] and row[table.key] not in met and slides:
             message = f"no slide's id holds {row[table.key]!r}"
             fix = "add the patient's slides, or delete the row"
-            yield finding_of(table, row, table.key, "no-slide", message, fix, "warning")
+            yield cell_finding(table, row, table.key, "no-slide", message, fix, "warning")
     for slide, ids in of.items():
         longest = max(ids, key=len)
         if foreign := sorted(name for name in ids if name not in longest):
@@ -211,7 +141,7 @@ def _slides_and_patients(table: LabelTable, slides: Mapping[str, str]) -> Iterat
 
 def _nothing_fits(table: LabelTable, slides: Mapping[str, str]) -> Finding:
     row, slide = table.rows[0], min(slides)
-    return finding_of(
+    return cell_finding(
         table,
         row,
         table.key,
@@ -232,7 +162,7 @@ def _patients_with_two_labels(table: LabelTable) -> Iterator[Finding]:
                 f"patient {patient!r} has two labels: {other['label']!r} in row {other.line}, {row['label']!r} here"
             )
             fix = "nothing if slides differ within a patient (folds count the highest class); else mend one"
-            yield finding_of(table, row, column, "patient-labels", message, fix, "warning")
+            yield cell_finding(table, row, column, "patient-labels", message, fix, "warning")
 
 
 def _parts(table: LabelTable) -> Iterator[Finding]:
@@ -243,7 +173,7 @@ def _parts(table: LabelTable) -> Iterator[Finding]:
     for row in table.rows:
         if not row["split"]:
             message = "split is empty here and filled elsewhere"
-            yield finding_of(table, row, "split", "split-gap", message, f"write one of {', '.join(ROLES)}")
+            yield cell_finding(table, row, "split", "split-gap", message, f"write one of {', '.join(ROLES)}")
     used = {row["split"] for row in given}
     for role in ("train", "test"):
         if role not in used:
@@ -258,7 +188,7 @@ def _parts(table: LabelTable) -> Iterator[Finding]:
             message = (
                 f"patient {table.patient(row)!r} is in {row['split']} here and in {other['split']} in row {other.line}"
             )
-            yield finding_of(table, row, "split", "split-patient", message, "give a patient to one part")
+            yield cell_finding(table, row, "split", "split-patient", message, "give a patient to one part")
 
 
 def _class_sizes(table: LabelTable, order: Sequence[str], folds: int, slides: Mapping[str, str]) -> Iterator[Finding]:

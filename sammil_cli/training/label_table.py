@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sammil_cli.training.finding import Finding
+from sammil_cli.training.finding import Finding, Severity
 from sammil_cli.training.raw_table import RawRow, read_raw
 
 ROLES = ("train", "val", "test")
@@ -205,6 +205,22 @@ def _cuts(text: str, place: int) -> bool:
     return 0 < place < len(text) and text[place - 1].isdigit() and text[place].isdigit()
 
 
+def cell_finding(
+    table: LabelTable, row: LabelRow, column: str, kind: str, message: str, fix: str, severity: Severity = "error"
+) -> Finding:
+    """A finding on one cell, with its text as it stands there."""
+    return Finding(
+        file=table.file,
+        kind=kind,
+        severity=severity,
+        row=row.line,
+        column=column,
+        text=row.raw.get(column, ""),
+        message=message,
+        fix=fix,
+    )
+
+
 def cell_errors(table: LabelTable, classes: Sequence[str]) -> Iterator[Finding]:
     """Cells that cannot be, by row: empty, listed twice, no class, no part; then a table of fewer than two classes.
 
@@ -216,7 +232,7 @@ def cell_errors(table: LabelTable, classes: Sequence[str]) -> Iterator[Finding]:
         name, label, role = row[table.key], row["label"], row["split"]
         for column in (table.key, "label"):
             if not row[column]:
-                yield _cell(table, row, column, "empty", f"{column} is empty", "fill it in or delete the row")
+                yield cell_finding(table, row, column, "empty", f"{column} is empty", "fill it in or delete the row")
         if name in seen:
             yield _listed_twice(table, seen[name], row)
         if label and label not in classes:
@@ -224,10 +240,10 @@ def cell_errors(table: LabelTable, classes: Sequence[str]) -> Iterator[Finding]:
             meant = [c for c in classes if near and c.casefold() == near[0]]
             fix = f"write {meant[0]}, or" if meant else "mend it, or"
             message = f"label {label!r} is none of the classes {list(classes)}"
-            yield _cell(table, row, "label", "class", message, f"{fix} add it to classes in params.yaml")
+            yield cell_finding(table, row, "label", "class", message, f"{fix} add it to classes in params.yaml")
         if role and role not in ROLES:
             fix = f"use one of {', '.join(ROLES)} or leave it empty"
-            yield _cell(table, row, "split", "split-word", f"split {role!r}", fix)
+            yield cell_finding(table, row, "split", "split-word", f"split {role!r}", fix)
         if name:
             seen.setdefault(name, row)
     if len(table.found) < 2:
@@ -241,15 +257,10 @@ def cell_errors(table: LabelTable, classes: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _cell(table: LabelTable, row: LabelRow, column: str, kind: str, message: str, fix: str) -> Finding:
-    text = row.raw.get(column, "")
-    return Finding(file=table.file, kind=kind, row=row.line, column=column, text=text, message=message, fix=fix)
-
-
 def _listed_twice(table: LabelTable, first: LabelRow, row: LabelRow) -> Finding:
     what = "slide" if table.of_slides else "patient"
     message = f"{what} {row[table.key]!r} stands in row {first.line} already"
     if first["label"] == row["label"]:
-        return _cell(table, row, table.key, "duplicate", message, "delete this row")
+        return cell_finding(table, row, table.key, "duplicate", message, "delete this row")
     message += f", there with the label {first['label']!r}, here {row['label']!r}"
-    return _cell(table, row, table.key, "contradiction", message, "keep the row with the right label")
+    return cell_finding(table, row, table.key, "contradiction", message, "keep the row with the right label")

@@ -13,7 +13,8 @@ from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import read_csv, write_csv
-from sammil_cli.training.cohort import ROLES, Cohort, Member, Patient, patients_of
+from sammil_cli.training.cohort import Cohort, Member, Patient, patients_of
+from sammil_cli.training.label_table import ROLES
 
 _HEADER = ("repeat", "fold", "slide_id", "patient_id", "role")
 

@@ -10,6 +10,7 @@ import pytest
 from sammil_cli.config import STAGES
 from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.stages import convert_legacy, evaluate, extract, patch, sam, segment, train, visualize
+from sammil_cli.stages.legacy_plan import Wish
 from sammil_cli.stages.per_slide import Row
 from sammil_cli.stages.project import Project, RunOptions
 
@@ -275,18 +276,12 @@ def test_a_list_that_cannot_be_read_is_refused(
 
 
 def test_convert_legacy_passes_its_options_on(sammil: Sammil, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    found: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    calls: list[tuple[Any, ...]] = []
 
-    def find_layout(*arguments: Any, **named: Any) -> str:
-        found.append((arguments, named))
-        return "layout"
+    def run(*arguments: Any) -> tuple[list[Row], Path]:
+        calls.append(arguments)
+        return [GOOD], Path("new")
 
-    def run(*arguments: Any, **named: Any) -> list[Row]:
-        calls.append((arguments, named))
-        return [GOOD]
-
-    monkeypatch.setattr(convert_legacy, "find_layout", find_layout)
     monkeypatch.setattr(convert_legacy, "run", run)
     answer = sammil(
         "convert-legacy",
@@ -295,7 +290,5 @@ def test_convert_legacy_passes_its_options_on(sammil: Sammil, project: Path, mon
     )
     assert answer.code == 0
     assert json.loads(answer.out)["stage"] == "convert-legacy"
-    assert found == [((Path("old"), Path("f"), None, None, None), {"require_segments": False})]
-    assert calls[0][0][0] == "layout"
-    assert Path("new") in calls[0][0]
-    assert calls[0][1] == {"patch_px_level0": 512, "min_share": 0.5}
+    wish = Wish(features=Path("f"), with_segments=False, patch_px_level0=512, min_share=0.5)
+    assert calls == [(Path("old"), wish, Project(), RunOptions(workers=1), Path("new"))]

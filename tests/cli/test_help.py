@@ -13,19 +13,23 @@ from sammil_cli import __version__
 from sammil_cli.cli.app import app
 
 VERBS = [
+    "init",
+    "demo",
+    "check",
+    "inspect",
     "segment",
     "patch",
     "sam",
     "extract",
-    "convert-legacy",
     "train",
     "evaluate",
     "visualize",
     "ablate",
     "predict",
+    "convert-legacy",
     "export",
-    "init",
-    "demo",
+    "status",
+    "why",
 ]
 CALL = "import sys; sys.argv = ['sammil', *sys.argv[1:]]; from sammil_cli.cli.app import main; main()"
 HEAVY = ("torch", "numpy", "openslide", "pydantic", "h5py", "cv2", "rich")
@@ -52,8 +56,8 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert answer.stdout.strip() == "[]"
 
 
-def test_the_verbs_are_those_of_the_pipeline() -> None:
-    assert set(VERBS) <= set(get_command(app).commands)
+def test_the_verbs_are_listed_in_the_order_of_their_use() -> None:
+    assert list(get_command(app).commands) == VERBS
 
 
 @pytest.mark.parametrize("verb", sorted(get_command(app).commands))
@@ -75,6 +79,7 @@ def test_every_option_of_every_verb_has_a_help_text(verb: str) -> None:
 def test_help_names_every_verb(sammil: Callable[..., Any]) -> None:
     answer = sammil("--help")
     assert [verb for verb in VERBS if f" {verb} " not in answer.out] == []
+    assert "..." not in answer.out.partition("Commands:")[2]  # each says what it does in one whole line
 
 
 def test_without_a_verb_there_is_help_and_a_usage_error(sammil: Callable[..., Any]) -> None:

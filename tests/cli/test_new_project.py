@@ -31,7 +31,9 @@ def test_init_writes_a_project_and_says_what_comes_next(sammil: Sammil, here: Pa
     assert answer.code == 0
     assert files_in(here / "study") == {
         ".gitignore",
+        "data/edits/.gitkeep",
         "data/labels.csv",
+        "data/rois/.gitkeep",
         "data/slides.csv",
         "dvc.yaml",
         "params.yaml",

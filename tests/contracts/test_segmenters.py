@@ -1,23 +1,16 @@
 """What every tissue segmenter has to keep; a new file in `tissue/segmenters/` is tested at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slide_maker import blank
+from tissue_specs import BARE
 
 from sammil_cli import choices
-from sammil_cli.tissue.spec import TissueSpec
 
-SPEC = TissueSpec(
-    segmenter="any",
-    mpp=8.0,
-    threshold=8,
-    median_um=0.0,
-    close_um=0.0,
-    min_area_um2=0.0,
-    min_hole_um2=0.0,
-    max_holes=8,
-)
+SPEC = replace(BARE, segmenter="any")
 NAMES = choices.names(choices.SEGMENTERS)
 
 

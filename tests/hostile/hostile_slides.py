@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from slide_maker import GLASS, PINK, draw_asymmetric, write_pyramid
+from slide_maker import GLASS, PINK, draw_asymmetric, overwrite_tiles, write_pyramid
 
 Make = Callable[[Path], None]
 REAL = Path(os.environ.get("SAMMIL_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / "slides"
@@ -30,7 +30,7 @@ SMALL_REGION = "CMU-1-Small-Region.svs"
 class HostileSlide:
     """A file, how it is made, the code of its row in the process list, a piece of the message.
 
-    `mpp` is given in data/slides.csv. `wrong` says what is still to be mended: the row is expected to fail.
+    `mpp` is given in data/slides.csv.
     """
 
     name: str
@@ -38,7 +38,6 @@ class HostileSlide:
     code: str
     message: str = ""
     mpp: float | None = None
-    wrong: str = ""
 
     @property
     def slide_id(self) -> str:
@@ -66,14 +65,7 @@ def cut(share: float, path: Path) -> None:
 def with_bad_tiles(path: Path) -> None:
     """A real slide, a few tiles in the middle of which are overwritten."""
     copied(SMALL_REGION, path)
-    with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        assert isinstance(page, tifffile.TiffPage)
-        places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    with path.open("r+b") as stream:
-        for offset, count in places[len(places) // 2 :][:4]:
-            stream.seek(offset)
-            stream.write(bytes(range(256)) * (count // 256))
+    overwrite_tiles(path, 0, slice(65, 69))
 
 
 def drawn(path: Path, mpp: float | tuple[float, float] | None = 2.0) -> None:
@@ -90,6 +82,14 @@ def tiff(path: Path, *, kind: str = "uint8", shape: tuple[int, ...] = (256, 256,
     tifffile.imwrite(path, values, metadata=None, **options)  # type: ignore[arg-type]
 
 
+def overwrite(path: Path, tag: str, value: object) -> None:
+    """Changes one tag of a TIFF's first page."""
+    with tifffile.TiffFile(path, mode="r+b") as opened:
+        page = opened.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        page.tags[tag].overwrite(value)
+
+
 def palette(path: Path) -> None:
     colours = np.zeros((3, 256), np.uint16)
     tiff(path, shape=(256, 256), photometric="palette", colormap=colours)
@@ -98,20 +98,20 @@ def palette(path: Path) -> None:
 def patched(tag: str, value: int, path: Path) -> None:
     """A good TIFF one tag of which is overwritten."""
     drawn(path)
-    with tifffile.TiffFile(path, mode="r+b") as opened:
-        page = opened.pages[0]
-        assert isinstance(page, tifffile.TiffPage)
-        page.tags[tag].overwrite(value)
+    overwrite(path, tag, value)
+
+
+def wide_strips(path: Path) -> None:
+    """Strips stored as they are, in rows of a width for which the file has no bytes."""
+    tiff(path, shape=(300, 300, 3), rowsperstrip=16)
+    overwrite(path, "ImageWidth", 4_000_000)
 
 
 def no_length(path: Path) -> None:
     """Resolution tags of 1/0: infinitely many pixels."""
     drawn(path)
-    with tifffile.TiffFile(path, mode="r+b") as opened:
-        page = opened.pages[0]
-        assert isinstance(page, tifffile.TiffPage)
-        for tag in ("XResolution", "YResolution"):
-            page.tags[tag].overwrite((1, 0))
+    for tag in ("XResolution", "YResolution"):
+        overwrite(path, tag, (1, 0))
 
 
 def loop(path: Path) -> None:
@@ -177,7 +177,10 @@ SLIDES: tuple[HostileSlide, ...] = (
     HostileSlide("no-data.mrxs", partial(copied, "CMU-1-Saved-1_16.mrxs"), "E_OPEN", "data folder no-data/"),
     HostileSlide("refused.dcm", partial(copied, "small_dicom.dcm"), "E_OPEN", "image flavor"),
     HostileSlide("loop.tif", loop, "done"),
-    HostileSlide("more-rows-than-tiles.tif", partial(patched, "ImageLength", 90_000), "E_READ", "cannot be decoded"),
+    HostileSlide("more-rows-than-tiles.tif", partial(patched, "ImageLength", 90_000), "E_OPEN", "70 tiles or strips"),
+    HostileSlide("too-wide.tif", partial(patched, "ImageWidth", 2_000_000_000), "E_OPEN", "2000000000 x 448 pixels"),
+    HostileSlide("no-width.tif", partial(patched, "ImageWidth", 0), "E_OPEN", "0 x 448 pixels"),
+    HostileSlide("too-wide-for-its-strips.tif", wide_strips, "E_OPEN", "the file is cut"),
     HostileSlide("unknown-compression.tif", partial(patched, "Compression", 54_321), "E_OPEN"),
     HostileSlide("pictures/half.png", half_a_png, "E_READ", "cannot be decoded", mpp=2.0),
     HostileSlide("pictures/huge.png", huge_png, "E_FORMAT", "decoded whole", mpp=2.0),

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from slide_maker import write_pyramid
 
+from sammil_cli.errors import SlideError
 from sammil_cli.patches.grid import PatchGrid
 from sammil_cli.patches.images import batches, read_patch
 from sammil_cli.slides.files import open_slide
@@ -82,6 +83,36 @@ def test_an_error_in_one_patch_ends_the_reading_after_the_batches_before_it(slid
         next(reading)
     assert list(reading) == []
     assert threading.active_count() == before
+
+
+def test_patches_that_cannot_be_decoded_are_left_out_and_counted_where_that_is_wanted(slide: Slide) -> None:
+    damaged = (3, 4, 5, 14)  # a whole batch of three among them
+
+    def prepare(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        time.sleep(int(patch[0, 0, 0]) / 40_000)
+        if any(np.array_equal(patch, read_patch(slide, GRID, index)) for index in damaged):
+            raise SlideError("E_READ", "it cannot be decoded", remedy="copy it again")
+        return patch
+
+    unreadable: list[int] = []
+    found = list(batches(slide, GRID, prepare, batch_size=3, threads=3, unreadable=unreadable))
+    assert unreadable == list(damaged)
+    assert all(len(batch) for batch in found)
+    readable = [index for index in range(15) if index not in damaged]
+    np.testing.assert_array_equal(np.concatenate(found), [read_patch(slide, GRID, index) for index in readable])
+    with pytest.raises(SlideError, match="cannot be decoded"):
+        list(batches(slide, GRID, prepare, batch_size=3, threads=3))
+
+
+@pytest.mark.parametrize("error", [SlideError("E_COARSE", "too coarse", remedy="ask for less"), ValueError("a bug")])
+def test_only_damage_is_left_out_and_other_errors_end_the_reading(slide: Slide, error: Exception) -> None:
+    def prepare(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        raise error
+
+    unreadable: list[int] = []
+    with pytest.raises(type(error)):
+        list(batches(slide, GRID, prepare, batch_size=4, threads=2, unreadable=unreadable))
+    assert unreadable == []
 
 
 @pytest.mark.timeout(20)

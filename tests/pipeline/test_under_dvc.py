@@ -92,7 +92,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(under_dvc: StudyFolder) -> No
     rng = random.Random(5)
     under_dvc.change(tissue_threshold=30)
     finished = 0
-    for _ in range(3):
+    for _ in range(2):
         process = under_dvc.start("dvc", "repro", "patch")
         time.sleep(rng.uniform(1.5, 5.0))
         os.killpg(process.pid, signal.SIGKILL)
@@ -104,20 +104,19 @@ def test_a_run_that_is_killed_goes_on_where_it_was(under_dvc: StudyFolder) -> No
     content = under_dvc.content("segment", "patch")
     assert under_dvc.check_cache() > 0
     assert not list((under_dvc.root / ".dvc/cache/sammil").rglob(".work-*"))
-    store, aside = under_dvc.root / ".dvc/cache/sammil", under_dvc.root / ".dvc/cache/aside"
-    store.rename(aside)  # and now in one go
+    cache, aside = under_dvc.root / ".dvc/cache", under_dvc.root / ".dvc/aside"
+    cache.rename(aside)  # and now in one go: neither the store nor DVC's cache has anything to give
     shutil.rmtree(under_dvc.root / "artifacts")
     assert counts(under_dvc.call("sammil", "segment")) == {"segment": "4 done"}
     assert counts(under_dvc.call("sammil", "patch")) == {"patch": "4 done"}
     assert under_dvc.content("segment", "patch") == content
-    shutil.rmtree(store)
-    aside.rename(store)
+    shutil.rmtree(cache)
+    aside.rename(cache)
     under_dvc.call("git", "checkout", "--quiet", ".")
     under_dvc.call("dvc", "repro", "patch")
 
 
 def test_experiments_share_results_with_the_project_in_both_directions(under_dvc: StudyFolder) -> None:
-    under_dvc.call("dvc", "exp", "run", "--queue", "-S", "patch_px=90", "patch")
     assert counts(under_dvc.call("sammil", "patch", "-S", "patch_px=96")) == {"patch": "4 done"}
     temporary = under_dvc.call("dvc", "exp", "run", "--temp", "-S", "patch_px=96", "patch")
     assert counts(temporary) == {"patch": "4 reused"}
@@ -126,9 +125,6 @@ def test_experiments_share_results_with_the_project_in_both_directions(under_dvc
         "segment": "4 reused",
         "patch": "4 reused",
     }
-    queued = under_dvc.call("dvc", "exp", "run", "--run-all")
-    assert counts(queued) == {"patch": "4 done"}
-    assert counts(under_dvc.call("sammil", "patch", "-S", "patch_px=90")) == {"patch": "4 reused"}
     assert under_dvc.check_cache() > 0
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import openslide
 import pytest
 import shapely
+from tissue_specs import CLEANED
 
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
@@ -18,18 +19,7 @@ from sammil_cli.regions.propose import propose_regions
 from sammil_cli.slides.files import find_slides, open_slide
 from sammil_cli.stages.inspect import describe
 from sammil_cli.tissue.mask import TissueMask
-from sammil_cli.tissue.segment import TissueSpec, segment
-
-SPEC = TissueSpec(
-    segmenter="saturation",
-    mpp=8.0,
-    threshold=8,
-    median_um=60.0,
-    close_um=30.0,
-    min_area_um2=250_000.0,
-    min_hole_um2=60_000.0,
-    max_holes=8,
-)
+from sammil_cli.tissue.segment import segment
 
 # file: (level-0 size, µm per pixel) or the code it is set aside with
 OUTCOMES: dict[str, tuple[tuple[int, int], float] | str] = {
@@ -126,7 +116,7 @@ def test_inspect_knows_every_slide(slides: Path) -> None:
 
 def tissue_of(path: Path, mpp: float | None = None) -> TissueMask:
     with open_slide(path, mpp) as slide:
-        return segment(slide, SPEC)[0]
+        return segment(slide, CLEANED)[0]
 
 
 def test_the_whole_metastasis_slide_has_a_plausible_tissue_mask(slides: Path) -> None:

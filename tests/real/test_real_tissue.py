@@ -9,25 +9,17 @@ import numpy as np
 import pytest
 import shapely
 from slide_maker import array_slide
+from tissue_specs import CLEANED
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.tissue.edits import read_polygons
 from sammil_cli.tissue.file import read_tissue, write_tissue
 from sammil_cli.tissue.flags import is_flagged, qc_notes, same_share
-from sammil_cli.tissue.segment import Picture, TissueSpec, find_tissue, look
+from sammil_cli.tissue.segment import Picture, find_tissue, look
 from sammil_cli.tissue.spec import PRESETS
 
-SPEC = TissueSpec(
-    segmenter="od",
-    mpp=16.0,
-    threshold=8,
-    median_um=60.0,
-    close_um=30.0,
-    min_area_um2=250_000.0,
-    min_hole_um2=60_000.0,
-    max_holes=8,
-)
+SPEC = replace(CLEANED, segmenter="od", mpp=16.0)
 C16_MPP = 15.55  # the thumbnails are 1/64 of slides of 0.243 µm per pixel
 
 

@@ -124,7 +124,7 @@ def test_polygons_carry_what_qupath_and_people_need(tmp_path: Path) -> None:
     first, second = polygons(tmp_path / "a.geojson", map_of(painted((4, 2, 10, 6)), painted((20, 10, 7, 5))))
     assert first["properties"] == {
         "objectType": "annotation",
-        "classification": {"name": "Region"},
+        "classification": {"name": "Region", "color": [40, 90, 200]},
         "measurements": {"region": 0, "area_um2": 960.0, "predicted_iou": 1.0, "stability": 0.5},
     }
     assert second["properties"]["measurements"]["region"] == 1  # type: ignore[index]

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from slide_maker import blank, write_pyramid
+from openslide import OpenSlideError
+from slide_maker import blank, overwrite_tiles, write_pyramid
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides import tiff_layout
 from sammil_cli.slides.files import open_reader, open_slide
+from sammil_cli.slides.formats.openslide import OpenSlideReader
 from sammil_cli.slides.formats.tiff import TiffReader
 from sammil_cli.slides.formats.tiff import open_slide as open_tiff
 
 RGB = np.random.default_rng(3).integers(0, 256, (150, 210, 3), dtype=np.uint8)
 GREY = RGB[..., 0]
+APERIO = "Aperio Image Library v12\r\n512x512|AppMag = 20|MPP = 0.5"
 
 
 def write(path: Path, data: NDArray[Any], **options: Any) -> Path:
@@ -178,16 +181,6 @@ def test_threads_read_what_one_reads(tmp_path: Path) -> None:
     reader.close()
 
 
-def damage(path: Path, level: int) -> None:
-    """Overwrites the first tile of a level."""
-    with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[level]
-        offset, count = page.dataoffsets[0], page.databytecounts[0]
-    with path.open("r+b") as stream:
-        stream.seek(offset)
-        stream.write(b"\x55" * count)
-
-
 def write_jpeg_pyramid(path: Path, description: str | None = None) -> Path:
     """Smooth, so that a level tells little from a finer one."""
     ramp = np.linspace(40, 220, 512).astype(np.uint8)
@@ -200,29 +193,45 @@ def write_jpeg_pyramid(path: Path, description: str | None = None) -> Path:
     return path
 
 
-@pytest.mark.parametrize("description", [None, "Aperio Image Library v12\r\n512x512|AppMag = 20|MPP = 0.5"])
+@pytest.mark.parametrize("description", [None, APERIO])
 def test_a_damaged_level_is_replaced_by_the_next_finer_one(tmp_path: Path, description: str | None) -> None:
     path = write_jpeg_pyramid(tmp_path / "a.tif", description)
     with open_slide(path, 0.5) as slide:
         assert slide.reader.kind == ("tiff" if description is None else "aperio")
         whole = slide.read_at((0, 0), (512, 512), (128, 128))
         assert slide.remarks == []
-    damage(path, 2)
+    overwrite_tiles(path, 2, slice(1))
     with open_slide(path, 0.5) as slide:
         for _ in range(2):
             np.testing.assert_allclose(slide.read_at((0, 0), (512, 512), (128, 128)), whole, atol=6)
-        assert slide.remarks == ["level 2 is damaged in places; level 1 was read there instead"]
-    damage(path, 1)
+        assert slide.remarks == ["damaged: level 2 in places; level 1 was read there instead"]
+    overwrite_tiles(path, 1, slice(1))
     with open_slide(path, 0.5) as slide:
         np.testing.assert_allclose(slide.read_at((0, 0), (512, 512), (128, 128)), whole, atol=6)
         assert len(slide.remarks) == 2
         undamaged = slide.read_at((300, 300), (64, 64), (64, 64))
-    damage(path, 0)
+    overwrite_tiles(path, 0, slice(1))
     with open_slide(path, 0.5) as slide:
         with pytest.raises(SlideError, match="level 0 cannot be decoded") as caught:
             slide.read_at((0, 0), (512, 512), (128, 128))
         assert caught.value.code == "E_READ"
         np.testing.assert_array_equal(slide.read_at((300, 300), (64, 64), (64, 64)), undamaged)  # the reader goes on
+
+
+def test_a_read_that_meets_the_error_of_another_one_is_done_again(tmp_path: Path) -> None:
+    path = write_jpeg_pyramid(tmp_path / "a.tif", APERIO)
+    overwrite_tiles(path, 0, slice(1))
+    with open_slide(path, 0.5) as slide:
+        assert isinstance(slide.reader, OpenSlideReader)
+        expected = slide.reader.read((300, 300), 0, (64, 64))
+        handle = slide.reader._slide
+        for _ in range(2):  # OpenSlide's handle gives errors only, from the first one on
+            with pytest.raises(OpenSlideError):
+                handle.read_region((0, 0), 0, (64, 64))
+        with pytest.raises(OpenSlideError):
+            handle.read_region((300, 300), 0, (64, 64))
+        np.testing.assert_array_equal(slide.reader.read((300, 300), 0, (64, 64)), expected)
+        assert slide.reader._slide is not handle
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.95, 0.999])

@@ -97,10 +97,10 @@ def finished(started: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """A copy of `started` after all stages, and what each command said."""
     folder = tmp_path_factory.mktemp("finished") / "study"
     shutil.copytree(started, folder)
-    with inside(folder):
+    with inside(folder), training_inline():
         verbs = ("segment", "patch", "sam", "extract", "train", "evaluate", "visualize")
-        # One worker where it must import torch and has little to do; two where processes are to share the work.
-        workers = {"segment": 2, "patch": 1, "sam": 2, "extract": 1, "train": 2, "visualize": 1}
+        # Starting a worker costs more than its work here; `started` has let two of them share theirs.
+        workers = {"segment": 1, "patch": 1, "sam": 1, "extract": 1, "train": 1, "visualize": 1}
         answers = {verb: call(verb, *(["--workers", workers[verb]] if verb in workers else [])) for verb in verbs}
     return folder, answers
 
@@ -123,13 +123,20 @@ class InlinePool:
         return future
 
 
-@pytest.fixture
-def inline_training(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@contextlib.contextmanager
+def training_inline() -> Iterator[None]:
     """Trains folds in this process: importing torch in others takes longer than the training."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
+        yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def inline_training() -> Iterator[None]:
+    with training_inline():
+        yield
 
 
 def set_params(folder: Path, **values: object) -> None:

@@ -27,4 +27,4 @@ def work(folder: Path, record: dict[str, Any], slide: str, behaviour: str) -> li
     if folder.parents[1].joinpath("log").is_dir():  # beside the workspaces, for tests that count computations
         (folder.parents[1] / "log" / f"{slide}-{folder.name}").touch()
     (folder / f"{slide}.txt").write_text(f"{behaviour} {record['step']}", encoding="utf-8")
-    return ["touches the border"] if behaviour == "noted" else []
+    return ["touches the border", "damaged: level 1 in places"] if behaviour == "noted" else []

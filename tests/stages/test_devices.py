@@ -56,6 +56,17 @@ def test_a_named_gpu_is_the_only_one(three_gpus: None) -> None:
         choose_device("cuda:3")
 
 
+def test_a_gpu_of_another_machine_need_not_be_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:7", "cpu"):
+        assert choose_device(device, here=False) == device
+    assert choose_device("auto", here=False) == "cpu"
+    with pytest.raises(MissingError, match=r"sees 0 GPU\(s\)"):
+        choose_device("cuda")
+    with pytest.raises(InputError, match="unknown"):
+        choose_device("cuda:x", here=False)
+
+
 def test_what_is_asked_for_wins(three_gpus: None) -> None:
     assert choose_workers(5, "cuda") == 5
     assert devices("cpu") == ["cpu"]

@@ -251,15 +251,15 @@ def test_notes_are_listed_also_when_the_result_is_reused(capsys: pytest.CaptureF
     for found in ("done", "reused"):
         rows = run(a="noted", b="fine")
         assert {row.slide_id: (row.status, row.notes) for row in rows} == {
-            "a": (found, ("touches the border",)),
+            "a": (found, ("touches the border", "damaged: level 1 in places")),
             "b": (found, ()),
         }
-        assert listed()["a"]["notes"] == "touches the border"
+        assert listed()["a"]["notes"] == "touches the border; damaged: level 1 in places"
     summarise("test", rows, OUT, LISTING)
     said = capsys.readouterr().out
     assert said.splitlines()[:2] == [
         "1 slide(s) with remarks (column notes of lists/test.csv)",
-        "    a: touches the border",
+        "    a: damaged: level 1 in places",  # plain notes stand in the list only
     ]
 
 

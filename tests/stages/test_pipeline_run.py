@@ -47,7 +47,7 @@ def test_every_command_ends_well(finished: Finished) -> None:
 @pytest.mark.parametrize(
     ("folder", "suffixes"),
     [
-        ("artifacts/tissue", ("geojson", "jpg")),
+        ("artifacts/tissue", ("geojson", "h5", "jpg")),
         ("artifacts/patches", ("h5",)),
         ("artifacts/regions", ("geojson", "h5", "png")),
         ("artifacts/bags", ("h5",)),
@@ -86,7 +86,7 @@ def test_geojson_and_models_say_how_they_were_made(finished: Finished) -> None:
     regions = json.loads((folder / "artifacts/regions/slide_3.geojson").read_text(encoding="utf-8"))["sammil"]
     model = json.loads((folder / "runs/models/repeat_0_fold_1/model.json").read_text(encoding="utf-8"))
     assert [record["step"] for record in (tissue, regions, model["provenance"])] == ["segment", "sam", "train"]
-    assert tissue["mpp_source"] == "openslide.mpp-x"
+    assert tissue["mpp_source"] == "TIFF tags"
     assert tissue["recipe"]["settings"]["min_area_um2"] == 5000
     assert model["provenance"]["recipe"]["settings"]["epochs"] == 4
 

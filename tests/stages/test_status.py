@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from sammil_cli.config import Settings
+
 Sammil = Callable[..., Any]
 
 STAGES = ["segment", "patch", "sam", "extract"]
@@ -49,6 +51,8 @@ def test_a_finished_project_has_nothing_to_do_and_nothing_is_written(done: Path,
     assert said.count("up to date") == 4
     assert "segmenter saturation" in said
     assert "patch_px 128" in said
+    made_with = [line.partition("made with ")[2].split(", ") for line in said.splitlines() if "made with" in line]
+    assert {setting.split()[0] for settings in made_with for setting in settings} <= set(Settings.model_fields)
     assert snapshot(done) == before
 
 

@@ -12,8 +12,9 @@ import pytest
 import shapely
 
 from sammil_cli.config import SegmentSettings
+from sammil_cli.report.tissue_trials import Trial, rank
 from sammil_cli.stages.segment import spec_of
-from sammil_cli.stages.tune import MOST_SLIDES, Trial, advice, candidates, choose_slides, rank
+from sammil_cli.stages.tune import MOST_SLIDES, advice, candidates, choose_slides
 
 Sammil = Callable[..., Any]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 import shapely
 from shapely.geometry import mapping
 from slide_maker import array_slide, draw_asymmetric
+from tissue_specs import BARE
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.tissue.edits import find_drawings, read_drawing, read_polygons
 from sammil_cli.tissue.file import write_tissue
-from sammil_cli.tissue.segment import TissueSpec, segment
+from sammil_cli.tissue.segment import segment
 
 SIZE = (640, 448)
 WHOLE = (0, 0, *SIZE)
@@ -76,16 +78,7 @@ def test_coordinates_of_qupath_count_from_the_corner_of_the_scanned_area(draw: D
 
 def test_what_sammil_wrote_comes_back_the_same_on_a_slide_with_bounds(tmp_path: Path) -> None:
     bounds = (30, 12, 600, 420)
-    spec = TissueSpec(
-        segmenter="otsu",
-        mpp=4.0,
-        threshold=8,
-        median_um=0.0,
-        close_um=0.0,
-        min_area_um2=0.0,
-        min_hole_um2=0.0,
-        max_holes=8,
-    )
+    spec = replace(BARE, segmenter="otsu", mpp=4.0)
     mask, _ = segment(array_slide(draw_asymmetric(), mpp=2.0, bounds_px=bounds), spec)
     write_tissue(tmp_path / "a.geojson", mask, {})
     assert polygons(tmp_path / "a.geojson", bounds)[0].equals(mask.polygons)

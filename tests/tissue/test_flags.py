@@ -7,20 +7,11 @@ import pytest
 import shapely
 from shapely import MultiPolygon
 from slide_maker import array_slide, blank
+from tissue_specs import BARE
 
 from sammil_cli.tissue.flags import is_flagged, qc_notes, same_share
-from sammil_cli.tissue.segment import Picture, TissueSpec, look
+from sammil_cli.tissue.segment import Picture, look
 
-SPEC = TissueSpec(
-    segmenter="saturation",
-    mpp=8.0,
-    threshold=8,
-    median_um=0.0,
-    close_um=0.0,
-    min_area_um2=0.0,
-    min_hole_um2=0.0,
-    max_holes=8,
-)
 BOUNDS = (100, 50, 800, 500)  # 400,000 px²
 
 
@@ -74,7 +65,7 @@ def test_methods_that_disagree_flag(picture: Picture) -> None:
     picture = look(array_slide(rgb, mpp=4.0), 8.0)
     tissue = shapely.box(200, 100, 500, 300)
     for found, same in (((200, 100, 500, 300), None), ((200, 100, 500, 550), 4 / 9), ((700, 400, 900, 500), 0.0)):
-        notes = qc_notes(picture, picture.mask_of(MultiPolygon([shapely.box(*found)])), SPEC)
+        notes = qc_notes(picture, picture.mask_of(MultiPolygon([shapely.box(*found)])), BARE)
         if same is None:
             assert notes == []
             continue
@@ -84,7 +75,7 @@ def test_methods_that_disagree_flag(picture: Picture) -> None:
             pytest.approx(same, abs=0.02),
             ["of both masks is common to otsu"],
         )
-    notes = qc_notes(picture, picture.mask_of(MultiPolygon([tissue])), replace(SPEC, segmenter="otsu"))
+    notes = qc_notes(picture, picture.mask_of(MultiPolygon([tissue])), replace(BARE, segmenter="otsu"))
     assert notes == []
 
 

@@ -9,23 +9,15 @@ import numpy as np
 import pytest
 import shapely
 from slide_maker import array_slide, blank, draw_asymmetric, write_pyramid
+from tissue_specs import BARE
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.tissue.file import read_tissue, write_overlay, write_tissue
 from sammil_cli.tissue.mask import TissueMask
-from sammil_cli.tissue.segment import TissueSpec, segment
+from sammil_cli.tissue.segment import segment
 
-SPEC = TissueSpec(
-    segmenter="saturation",
-    mpp=8.0,
-    threshold=8,
-    median_um=0.0,
-    close_um=0.0,
-    min_area_um2=1000.0,
-    min_hole_um2=1000.0,
-    max_holes=8,
-)
+SPEC = replace(BARE, min_area_um2=1000.0, min_hole_um2=1000.0)
 SEGMENTERS = ["od", "otsu", "saturation"]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slide_maker import array_slide
+from tissue_specs import CLEANED
 
 from sammil_cli.errors import SlideError
 from sammil_cli.tissue.mask import TissueMask
@@ -21,16 +22,6 @@ SHAPE = (480, 760)  # rows, columns: 3.8 x 6.1 mm
 # The share of light of each colour that a stain takes, as optical density (Ruifrok and Johnston, 2001).
 HAEMATOXYLIN, EOSIN, DAB = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78)
 PENS = {"black": (25, 25, 30), "blue": (40, 60, 170), "green": (30, 130, 70), "red": (190, 40, 45)}
-DEFAULT = TissueSpec(
-    segmenter="saturation",
-    mpp=8.0,
-    threshold=8,
-    median_um=60.0,
-    close_um=30.0,
-    min_area_um2=250_000.0,
-    min_hole_um2=60_000.0,
-    max_holes=8,
-)
 
 
 def drawn() -> Mask:
@@ -79,21 +70,21 @@ def iou(one: Mask, other: Mask) -> float:
 @pytest.mark.parametrize("name", ["saturation", "otsu", "od"])
 def test_haematoxylin_and_eosin(name: str) -> None:
     tissue = drawn()
-    assert iou(found(h_and_e(tissue), replace(DEFAULT, segmenter=name)), tissue) > 0.93
+    assert iou(found(h_and_e(tissue), replace(CLEANED, segmenter=name)), tissue) > 0.93
 
 
 def test_a_stain_a_quarter_as_strong_has_a_preset_of_its_own() -> None:
     tissue = drawn()
     rgb = stained(tissue, (HAEMATOXYLIN, 0.05), (EOSIN, 0.01))
-    assert iou(found(rgb, replace(DEFAULT, **PRESETS["faint"])), tissue) > 0.9
+    assert iou(found(rgb, replace(CLEANED, **PRESETS["faint"])), tissue) > 0.9
     with pytest.raises(SlideError, match="no tissue found"):  # which the threshold for H&E misses
-        found(rgb, replace(DEFAULT, segmenter="od"))
+        found(rgb, replace(CLEANED, segmenter="od"))
 
 
 def test_brown_and_blue_of_immunohistochemistry() -> None:
     tissue = drawn()
     rgb = stained(tissue, (HAEMATOXYLIN, 0.07), (DAB, 0.06))
-    assert iou(found(rgb, replace(DEFAULT, **PRESETS["ihc"])), tissue) > 0.9
+    assert iou(found(rgb, replace(CLEANED, **PRESETS["ihc"])), tissue) > 0.9
 
 
 @pytest.mark.parametrize("name", ["saturation", "otsu", "od"])
@@ -107,11 +98,11 @@ def test_a_ring_drawn_around_the_tissue_is_no_tissue(name: str, pen: str) -> Non
     rgb[stroke > 0] = PENS[pen]
     rgb = jpeg(np.asarray(cv2.GaussianBlur(rgb, (0, 0), 0.7)))
     plain = tissue & (stroke == 0)
-    with_pen = found(rgb, replace(DEFAULT, segmenter=name))
+    with_pen = found(rgb, replace(CLEANED, segmenter=name))
     assert (with_pen & (stroke > 0) & ~tissue).sum() < 0.05 * ((stroke > 0) & ~tissue).sum()
-    lost = plain & found(h_and_e(tissue), replace(DEFAULT, segmenter=name)) & ~with_pen
+    lost = plain & found(h_and_e(tissue), replace(CLEANED, segmenter=name)) & ~with_pen
     assert lost.sum() < 0.02 * plain.sum()
-    kept = found(rgb, replace(DEFAULT, segmenter=name, without_pen=False))
+    kept = found(rgb, replace(CLEANED, segmenter=name, without_pen=False))
     if pen == "blue":  # strokes would be tissue but for the exclusion
         assert (kept & (stroke > 0)).sum() > 0.6 * stroke.sum()
 
@@ -122,7 +113,7 @@ def test_a_broad_black_border_is_no_tissue_and_moves_no_threshold(name: str) -> 
     rgb = h_and_e(tissue)
     rgb[:, :40] = (10, 4, 22)  # what scanners write for black has a colour
     rgb[430:, 500:] = (12, 12, 11)
-    spec = replace(DEFAULT, segmenter=name)
+    spec = replace(CLEANED, segmenter=name)
     mask = found(rgb, spec)
     assert not mask[:, :40].any()
     assert not mask[430:, 500:].any()
@@ -136,7 +127,7 @@ def test_grey_glass_with_the_edge_of_the_cover_slip_and_a_fold(name: str) -> Non
     rgb = stained(tissue, (HAEMATOXYLIN, 0.1), (EOSIN, 0.15), glass=(196, 196, 197))
     cv2.line(rgb, (20, 20), (740, 26), (150, 150, 151), 6)  # the cover slip
     cv2.line(rgb, (190, 110), (330, 250), (70, 55, 75), 12)  # a fold, dark and nearly without colour
-    mask = found(rgb, replace(DEFAULT, segmenter=name))
+    mask = found(rgb, replace(CLEANED, segmenter=name))
     assert iou(mask, tissue) > 0.9
     assert not mask[:35].any()
     assert mask[150, 230]
@@ -145,4 +136,4 @@ def test_grey_glass_with_the_edge_of_the_cover_slip_and_a_fold(name: str) -> Non
 def test_tissue_without_any_glass_is_found_whole() -> None:
     rgb = stained(np.ones(SHAPE, bool), (HAEMATOXYLIN, 0.15), (EOSIN, 0.2))
     for name in ("saturation", "od"):
-        assert found(rgb, replace(DEFAULT, segmenter=name)).mean() > 0.99
+        assert found(rgb, replace(CLEANED, segmenter=name)).mean() > 0.99

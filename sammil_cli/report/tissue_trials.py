@@ -1,0 +1,166 @@
+"""One slide's tissue under many settings: masks, how far they agree, and the settings ranked over slides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.errors import SlideError
+from sammil_cli.slides.slide import RGB
+from sammil_cli.tissue.file import draw_outlines
+from sammil_cli.tissue.flags import is_flagged, qc_notes, same_share, tissue_share
+from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.segment import Picture, find_tissue
+from sammil_cli.tissue.spec import TissueSpec
+
+_CELL_PX = 260  # longest side of a slide on the sheet
+_VEIL = (110, 130, 165)  # laid over what is no tissue
+_CANVAS_PX = 512  # longest side of the canvas on which the settings vote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One slide under one setting.
+
+    `agreement` is the intersection over union with what most settings call tissue; `edit_iou` that with the polygons
+    that a person drew, None where there are none.
+    """
+
+    slide_id: str
+    setting: str
+    picture: RGB  # (h, w, 3), outlined
+    tissue_share: float
+    pieces: int
+    area_um2: float
+    agreement: float
+    edit_iou: float | None
+    notes: tuple[str, ...]
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nothing was found, or the mask is flagged."""
+        return self.pieces == 0 or is_flagged(self.notes)
+
+
+def try_specs(
+    pictures: Mapping[float, Picture], specs: Mapping[str, TissueSpec], drawn: TissueMask | None
+) -> list[Trial]:
+    """Finds the tissue of one slide under each setting.
+
+    Args:
+        pictures: the slide's thumbnails by their µm per pixel, one for each `mpp` of the specs.
+        specs: by the setting's name.
+        drawn: what a person drew, to compare with.
+    """
+    masks: dict[str, TissueMask | None] = {}
+    for name, spec in specs.items():
+        try:
+            masks[name] = find_tissue(pictures[spec.mpp], spec)
+        except SlideError:
+            masks[name] = None
+    votes = _painted(masks)
+    most = np.mean(list(votes.values()), axis=0) > 0.5
+    return [
+        _trial(pictures[spec.mpp], name, masks[name], spec, drawn, _overlap(votes[name], most))
+        for name, spec in specs.items()
+    ]
+
+
+def _painted(masks: Mapping[str, TissueMask | None]) -> dict[str, NDArray[np.bool_]]:
+    known = next((mask for mask in masks.values() if mask is not None), None)
+    if known is None:
+        return {name: np.zeros((1, 1), np.bool_) for name in masks}
+    width, height = known.slide_size_px
+    downsample = max(1.0, max(width, height) / _CANVAS_PX)
+    shape = (max(1, round(height / downsample)), max(1, round(width / downsample)))
+    empty = np.zeros(shape, np.bool_)
+    return {name: empty if mask is None else mask.raster((0, 0), downsample, shape) for name, mask in masks.items()}
+
+
+def _overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
+
+
+def _trial(
+    picture: Picture, name: str, mask: TissueMask | None, spec: TissueSpec, drawn: TissueMask | None, agreement: float
+) -> Trial:
+    shown = _shown(picture, mask)
+    edit_iou = None if drawn is None else 0.0
+    if mask is None:
+        return Trial(
+            slide_id=picture.slide_id,
+            setting=name,
+            picture=shown,
+            tissue_share=0.0,
+            pieces=0,
+            area_um2=0.0,
+            agreement=agreement,
+            edit_iou=edit_iou,
+            notes=("no tissue",),
+        )
+    return Trial(
+        slide_id=picture.slide_id,
+        setting=name,
+        picture=shown,
+        tissue_share=tissue_share(mask),
+        pieces=len(mask.polygons.geoms),
+        area_um2=mask.area_um2,
+        agreement=agreement,
+        edit_iou=None if drawn is None else same_share(mask, drawn),
+        notes=tuple(qc_notes(picture, mask, spec)),
+    )
+
+
+def _shown(picture: Picture, mask: TissueMask | None) -> RGB:
+    """The scanned area, small, with the outline."""
+    x, y, width, height = picture.bounds_px
+    width_px = picture.slide_size_px[0]
+    scale = min(1.0, _CELL_PX / max(width, height))
+    whole = [max(1, round(side * scale)) for side in picture.slide_size_px]
+    small = np.asarray(cv2.resize(picture.thumbnail, whole, interpolation=cv2.INTER_AREA), np.uint8)
+    if mask is not None:
+        tissue = mask.raster((0, 0), width_px / small.shape[1], small.shape[:2])
+        veiled = small * 0.5 + np.array(_VEIL) * 0.5
+        small = draw_outlines(np.where(tissue[..., None], small, veiled).astype(np.uint8), mask, 1)
+    left, top = round(x * scale), round(y * scale)
+    return small[top : top + max(1, round(height * scale)), left : left + max(1, round(width * scale))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """A setting over all slides."""
+
+    setting: str
+    edit_iou: float | None  # mean over the slides with a drawing
+    doubtful: int  # slides where nothing was found or the mask is flagged
+    agreement: float  # mean
+    tissue_share: float  # mean
+    pieces: float  # median
+
+
+def rank(trials: Sequence[Trial]) -> list[Rank]:
+    """The settings, the best first: by the drawings where there are any, then by doubtful slides, then by agreement.
+
+    Agreement is what the settings have in common, no truth: look at the sheet.
+    """
+    by_setting: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_setting.setdefault(trial.setting, []).append(trial)
+    ranks = []
+    for setting, group in by_setting.items():
+        drawn = [trial.edit_iou for trial in group if trial.edit_iou is not None]
+        ranks.append(
+            Rank(
+                setting=setting,
+                edit_iou=mean(drawn) if drawn else None,
+                doubtful=sum(trial.doubtful for trial in group),
+                agreement=mean(trial.agreement for trial in group),
+                tissue_share=mean(trial.tissue_share for trial in group),
+                pieces=median(trial.pieces for trial in group),
+            )
+        )
+    return sorted(ranks, key=lambda one: (-(one.edit_iou or 0.0), one.doubtful, -one.agreement))

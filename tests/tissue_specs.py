@@ -1,0 +1,19 @@
+"""Settings of tissue finding that tests share; `dataclasses.replace` makes others of them."""
+
+from dataclasses import replace
+
+from sammil_cli.tissue.spec import TissueSpec
+
+# The mask as the segmenter gives it: nothing smoothed, closed or dropped.
+BARE = TissueSpec(
+    segmenter="saturation",
+    mpp=8.0,
+    threshold=8,
+    median_um=0.0,
+    close_um=0.0,
+    min_area_um2=0.0,
+    min_hole_um2=0.0,
+    max_holes=8,
+)
+# As on real slides.
+CLEANED = replace(BARE, median_um=60.0, close_um=30.0, min_area_um2=250_000.0, min_hole_um2=60_000.0)
