@@ -62,7 +62,7 @@ def measure(step: str, path: Path) -> dict[str, float]:
     from sammil_cli.config import SegmentSettings
     from sammil_cli.slides.files import open_slide
     from sammil_cli.stages.segment import spec_of
-    from sammil_cli.tissue.segment import segment
+    from sammil_cli.tissue.segment import find_tissue, look
 
     spec = spec_of(SegmentSettings())
     start = time.process_time()
@@ -72,7 +72,7 @@ def measure(step: str, path: Path) -> dict[str, float]:
         elif step == "thumbnail":
             slide.thumbnail(spec.mpp)
         else:
-            segment(slide, spec)
+            find_tissue(look(slide, spec.mpp), spec)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"peak_gib": peak, "cpu_s": time.process_time() - start}
 

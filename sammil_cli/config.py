@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from sammil_cli.errors import InputError
 
-Share = float
-
 
 class StageSettings(BaseModel):
     """Base of all settings: unknown keys are refused, values are checked and never change."""

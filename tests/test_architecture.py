@@ -154,11 +154,11 @@ def test_the_demo_stands_apart() -> None:
 
 
 def test_rich_is_in_the_console_only_and_typer_in_the_command_line_only() -> None:
+    others = {"yaml": {"stages"}, "h5py": {"legacy"}}
     for library, home in (("rich", "console"), ("typer", "cli"), ("yaml", "config"), ("h5py", "storage")):
         users = {part(path) for path in SOURCES if library in {name.split(".")[0] for name in imported(path)}}
-        allowed = {home, "stages"} if library == "yaml" else {home, "legacy"} if library == "h5py" else {home}
         assert home in users
-        assert users <= allowed, library
+        assert users <= {home} | others.get(library, set()), library
 
 
 def test_only_stages_and_the_command_line_know_settings_and_console() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.slide import RGB
 from sammil_cli.tissue.file import draw_outlines
-from sammil_cli.tissue.flags import is_flagged, qc_notes, same_share, tissue_share
+from sammil_cli.tissue.flags import iou, is_flagged, mask_iou, qc_notes, tissue_share
 from sammil_cli.tissue.mask import TissueMask
 from sammil_cli.tissue.segment import Picture, find_tissue
 from sammil_cli.tissue.spec import TissueSpec
@@ -64,7 +64,7 @@ def try_specs(
     votes = _painted(masks)
     most = np.mean(list(votes.values()), axis=0) > 0.5
     return [
-        _trial(pictures[spec.mpp], name, masks[name], spec, drawn, _overlap(votes[name], most))
+        _trial(pictures[spec.mpp], name, masks[name], spec, drawn, iou(votes[name], most))
         for name, spec in specs.items()
     ]
 
@@ -78,11 +78,6 @@ def _painted(masks: Mapping[str, TissueMask | None]) -> dict[str, NDArray[np.boo
     shape = (max(1, round(height / downsample)), max(1, round(width / downsample)))
     empty = np.zeros(shape, np.bool_)
     return {name: empty if mask is None else mask.raster((0, 0), downsample, shape) for name, mask in masks.items()}
-
-
-def _overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    union = (one | other).sum()
-    return float((one & other).sum() / union) if union else 1.0
 
 
 def _trial(
@@ -110,7 +105,7 @@ def _trial(
         pieces=len(mask.polygons.geoms),
         area_um2=mask.area_um2,
         agreement=agreement,
-        edit_iou=None if drawn is None else same_share(mask, drawn),
+        edit_iou=None if drawn is None else mask_iou(mask, drawn),
         notes=tuple(qc_notes(picture, mask, spec)),
     )
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from sammil_cli import console
 from sammil_cli.errors import InputError
 from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
-from sammil_cli.stages.executor import Limits
 from sammil_cli.stages.legacy_plan import Wish, plan_layout, plan_lists
 from sammil_cli.stages.legacy_slides import build_encoder
 from sammil_cli.stages.legacy_tables import read_tables, write_tables
@@ -53,7 +52,7 @@ def run(source: Path, wish: Wish, project: Project, options: RunOptions, out: Pa
         console.say(line)
     if lists:  # every process would read the whole pickle
         options = replace(options, workers=1)
-    rows = run_plan(_restricted(plan, options.only), _keeping(plan, options), Limits())
+    rows = run_plan(_restricted(plan, options.only), _keeping(plan, options), wish.limits)
     _say_notes(rows)
     write_tables(tables, project, slides)
     return rows, plan.out

@@ -53,7 +53,8 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
         f"{folder} is ready, preset {preset_name}. Next:\n"
         f"  1. put slides into {folder / 'data/slides'} (links will do)\n"
         f"  2. fill {folder / 'data/labels.csv'}: {LABELS.strip()}\n"
-        f"  3. cd {folder} && dvc repro"
+        f"  3. cd {folder} && sammil check\n"
+        f"  4. {'dvc repro' if dvc else 'sammil ' + ', '.join(stages)}"
     )
 
 

@@ -1,6 +1,6 @@
 """What is converted of an older run: a task for each slide, and the conversion of one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from sammil_cli.legacy.patch_lists import PatchList, read_patch_lists
 from sammil_cli.patches.file import write_patches
 from sammil_cli.slides.files import find_slides, identify
 from sammil_cli.slides.table import read_mpp_overrides
+from sammil_cli.stages.executor import Limits
 from sammil_cli.stages.legacy_slides import Build, check, check_bag, known_mpp, open_or_none
 from sammil_cli.stages.per_slide import Plan, Task
 from sammil_cli.stages.project import Project
@@ -45,7 +46,7 @@ class Wish:
     where the files do not say. `min_share`: see the setting membership_min_share. `encoder`: its name.
     `slides`: folder of the slides, None = no check against them. `check_patches`: how many are re-read of each slide.
     `check_features`: how many are encoded anew, by the encoder that `build` makes. `labels`, `splits`, `classes`: see
-    `legacy_tables.read_tables`.
+    `legacy_tables.read_tables`. `limits`: what one slide may take.
     """
 
     features: Path | None = None
@@ -66,6 +67,7 @@ class Wish:
     labels: Path | None = None
     splits: Path | None = None
     classes: str | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def checks(self) -> tuple[int, int, Build | None]:

@@ -18,9 +18,9 @@ from typing import Any
 from sammil_cli import console
 from sammil_cli.config import Tolerance
 from sammil_cli.errors import SlideError
+from sammil_cli.stages.adoption import adopt
 from sammil_cli.stages.executor import Answer, Call, Limits, open_executor
 from sammil_cli.stages.project import RunOptions
-from sammil_cli.storage.adoption import adopt
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.files import digest, provenance, read_csv, write_csv
 from sammil_cli.storage.store import Result, ResultStore, find_store, is_temporary, sweep
@@ -34,7 +34,7 @@ _REMARK = re.compile("[a-z-]+: ")
 _WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
 _POLL_SECONDS = 1.0  # between two looks at what another run is computing
 HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds", "notes")
-# How a slide's worker is called: where to write, what to record, and what the stage gave the task. It returns notes:
+# How a slide's worker is called: where to write, what to record, and what the stage gave the task. It returns notes
 # for the process list: `word: text` is a remark to look at, such as a QC flag, and anything else a fact.
 Work = Callable[..., Sequence[str]]
 

@@ -1,5 +1,6 @@
 """A project folder: where everything lies, and how a run is asked for."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,4 +73,6 @@ def check_only(only: frozenset[str] | None, known: set[str], where: str) -> None
         InputError: with the first unknown id.
     """
     if unknown := sorted((only or frozenset()) - known):
-        raise InputError(f"--only names the slide {unknown[0]!r}, which is not in {where}", remedy="check the id")
+        near = difflib.get_close_matches(unknown[0], known, 2, 0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "a slide's id is its file name without the suffix"
+        raise InputError(f"--only names the slide {unknown[0]!r}, which is not in {where}", remedy=hint)

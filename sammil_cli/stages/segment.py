@@ -57,7 +57,7 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
         recipe = {
             "slide": identify(path),
             "mpp": entry.mpp,
-            "settings": {**spec.__dict__, "artefact_mpp": own.artefact_mpp},
+            "settings": _that_matter(spec) | {"artefact_mpp": own.artefact_mpp},
             "edit": None if edit is None else sha256_file(edit),
             "code": code,
         }
@@ -81,6 +81,18 @@ def spec_of(settings: SegmentSettings) -> TissueSpec:
         min_hole_um2=settings.tissue_min_hole_um2,
         max_holes=settings.tissue_max_holes,
     )
+
+
+def _that_matter(spec: TissueSpec) -> dict[str, Any]:
+    """Without the thresholds of other segmenters: a change of those computes nothing anew."""
+    thresholds = {setting for name in choices.names(choices.SEGMENTERS) for setting in _settings_of(name)}
+    unused = thresholds - set(_settings_of(spec.segmenter))
+    return {name: value for name, value in spec.__dict__.items() if name not in unused}
+
+
+def _settings_of(segmenter: str) -> tuple[str, ...]:
+    settings: tuple[str, ...] = choices.load(choices.SEGMENTERS, segmenter).SETTINGS
+    return settings
 
 
 def own_settings(settings: SegmentSettings, slide_id: str, entry: SlideEntry, table: Path) -> SegmentSettings:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sammil_cli.slides.pyramid import plan_read
 from sammil_cli.slides.slide import RGB, Slide
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
-from sammil_cli.tissue.pen import pen_mask as pen_mask
+from sammil_cli.tissue.pen import pen_mask
 
 Mask = NDArray[np.bool_]  # (h, w)
 Map = NDArray[np.uint8]  # (rows, columns) of cells, 0-255 for 0-1

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely import MultiPolygon
 
 from sammil_cli.errors import SlideError
@@ -55,14 +57,18 @@ def tissue_share(mask: TissueMask) -> float:
     return float(mask.polygons.area) / max(1, mask.bounds_px[2] * mask.bounds_px[3])
 
 
-def same_share(one: TissueMask, other: TissueMask, side_px: int = _COMPARED_PX) -> float:
+def mask_iou(one: TissueMask, other: TissueMask, side_px: int = _COMPARED_PX) -> float:
     """Intersection over union of two masks of one slide, on a canvas of up to `side_px`; 1 where both are empty."""
     width, height = one.slide_size_px
     downsample = max(1.0, max(width, height) / side_px)
     shape = (max(1, round(height / downsample)), max(1, round(width / downsample)))
-    painted = [mask.raster((0, 0), downsample, shape) for mask in (one, other)]
-    union = (painted[0] | painted[1]).sum()
-    return float((painted[0] & painted[1]).sum() / union) if union else 1.0
+    return iou(one.raster((0, 0), downsample, shape), other.raster((0, 0), downsample, shape))
+
+
+def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks of one shape; 1 where both are empty."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
 
 
 def is_flagged(notes: Sequence[str]) -> bool:
@@ -85,5 +91,5 @@ def _disagreement(picture: Picture, mask: TissueMask, spec: TissueSpec) -> list[
         found = find_tissue(picture, replace(spec, segmenter=other))
     except SlideError:
         found = picture.mask_of(MultiPolygon())
-    same = same_share(mask, found, _SECOND_PX)
+    same = mask_iou(mask, found, _SECOND_PX)
     return [f"methods-disagree: {same:.2f} of both masks is common to {other}"] if same < SAME_SHARE else []

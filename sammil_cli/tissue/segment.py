@@ -11,9 +11,10 @@ from shapely import MultiPolygon
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.slide import RGB, Box, Slide
-from sammil_cli.tissue.artefacts import border_mask, pen_mask
+from sammil_cli.tissue.artefacts import border_mask
 from sammil_cli.tissue.mask import TissueMask, clean
-from sammil_cli.tissue.spec import TissueSpec as TissueSpec
+from sammil_cli.tissue.pen import pen_mask
+from sammil_cli.tissue.spec import TissueSpec
 
 _MOST_PX = 16_384  # side and
 _MOST_AREA_PX = 48_000_000  # area of the largest thumbnail: bounds memory where mpp is far below the spec's
@@ -90,16 +91,6 @@ def look(slide: Slide, mpp: float) -> Picture:
         slide_size_px=slide.size_px,
         bounds_px=slide.bounds_px,
     )
-
-
-def segment(slide: Slide, spec: TissueSpec) -> tuple[TissueMask, RGB]:
-    """Finds tissue on a thumbnail; returns the mask and the thumbnail (h, w, 3).
-
-    Raises:
-        SlideError: `E_NO_TISSUE`, nothing is left after the filters, or `E_READ`.
-    """
-    picture = look(slide, spec.mpp)
-    return find_tissue(picture, spec), picture.thumbnail
 
 
 def find_tissue(picture: Picture, spec: TissueSpec) -> TissueMask:

@@ -12,9 +12,9 @@ class TissueSpec:
     segmenter: str
     mpp: float  # resolution of the thumbnail that is segmented
     threshold: int  # saturation, 0-255
-    od_threshold: float = 0.06
-    without_pen: bool = True
-    without_borders: bool = True
+    od_threshold: float  # optical density
+    without_pen: bool
+    without_borders: bool
     median_um: float
     close_um: float
     min_area_um2: float

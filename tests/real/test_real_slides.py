@@ -7,7 +7,7 @@ import numpy as np
 import openslide
 import pytest
 import shapely
-from tissue_specs import CLEANED
+from tissue_specs import CLEANED, segment
 
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
@@ -19,7 +19,6 @@ from sammil_cli.regions.propose import propose_regions
 from sammil_cli.slides.files import find_slides, open_slide
 from sammil_cli.stages.inspect import describe
 from sammil_cli.tissue.mask import TissueMask
-from sammil_cli.tissue.segment import segment
 
 # file: (level-0 size, µm per pixel) or the code it is set aside with
 OUTCOMES: dict[str, tuple[tuple[int, int], float] | str] = {

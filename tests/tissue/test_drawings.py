@@ -10,12 +10,11 @@ import pytest
 import shapely
 from shapely.geometry import mapping
 from slide_maker import array_slide, draw_asymmetric
-from tissue_specs import BARE
+from tissue_specs import BARE, segment
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.tissue.edits import find_drawings, read_drawing, read_polygons
 from sammil_cli.tissue.file import write_tissue
-from sammil_cli.tissue.segment import segment
 
 SIZE = (640, 448)
 WHOLE = (0, 0, *SIZE)

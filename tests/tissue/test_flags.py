@@ -9,7 +9,7 @@ from shapely import MultiPolygon
 from slide_maker import array_slide, blank
 from tissue_specs import BARE
 
-from sammil_cli.tissue.flags import is_flagged, qc_notes, same_share
+from sammil_cli.tissue.flags import is_flagged, mask_iou, qc_notes
 from sammil_cli.tissue.segment import Picture, look
 
 BOUNDS = (100, 50, 800, 500)  # 400,000 px²
@@ -81,8 +81,8 @@ def test_methods_that_disagree_flag(picture: Picture) -> None:
 
 def test_intersection_over_union(picture: Picture) -> None:
     left, right = (picture.mask_of(MultiPolygon([shapely.box(x, 100, x + 200, 300)])) for x in (200, 300))
-    assert same_share(left, left) == 1
-    assert same_share(left, right) == pytest.approx(1 / 3)
+    assert mask_iou(left, left) == 1
+    assert mask_iou(left, right) == pytest.approx(1 / 3)
     empty = picture.mask_of(MultiPolygon())
-    assert same_share(left, empty) == 0
-    assert same_share(empty, empty) == 1
+    assert mask_iou(left, empty) == 0
+    assert mask_iou(empty, empty) == 1

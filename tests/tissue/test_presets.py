@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from sammil_cli.config import SegmentSettings, preset
-from sammil_cli.tissue.segment import TissueSpec
-from sammil_cli.tissue.spec import PRESETS, setting_key
+from sammil_cli.tissue.spec import PRESETS, TissueSpec, setting_key
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tissue.md"
 

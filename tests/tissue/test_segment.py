@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import shapely
 from slide_maker import array_slide, blank, draw_asymmetric, write_pyramid
-from tissue_specs import BARE
+from tissue_specs import BARE, segment
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.tissue.file import read_tissue, write_overlay, write_tissue
 from sammil_cli.tissue.mask import TissueMask
-from sammil_cli.tissue.segment import segment
 
 SPEC = replace(BARE, min_area_um2=1000.0, min_hole_um2=1000.0)
 SEGMENTERS = ["od", "otsu", "saturation"]

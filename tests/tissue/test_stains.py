@@ -11,8 +11,8 @@ from tissue_specs import CLEANED
 
 from sammil_cli.errors import SlideError
 from sammil_cli.tissue.mask import TissueMask
-from sammil_cli.tissue.segment import TissueSpec, find_tissue, look
-from sammil_cli.tissue.spec import PRESETS
+from sammil_cli.tissue.segment import find_tissue, look
+from sammil_cli.tissue.spec import PRESETS, TissueSpec
 
 Mask = NDArray[np.bool_]
 RGB = NDArray[np.uint8]

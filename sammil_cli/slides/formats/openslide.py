@@ -29,7 +29,6 @@ SUFFIXES = (
     ".dcm",
     ".czi",
 )
-LIBRARY_VERSION = openslide.__library_version__
 
 # Where the resolution stands when OpenSlide does not say it, in x and y.
 _VENDOR_TAGS = (

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sammil_cli.tissue.artefacts import glass_colour
 from sammil_cli.tissue.spec import TissueSpec
 
+SETTINGS = ("od_threshold",)
+
 _DENSE = 0.35  # from this mean density on a thing is no shadow, whatever its colour: folds, dense nuclei
 _UNEQUAL = (
     0.2  # of the mean density, by which a stain's densities differ at least: H, E and DAB by 0.7, H upon DAB by 0.3

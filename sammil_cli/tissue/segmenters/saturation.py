@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 from sammil_cli.tissue.spec import TissueSpec
 
+SETTINGS = ("threshold",)
+
 
 def foreground(
     rgb: NDArray[np.uint8], excluded: NDArray[np.bool_], spec: TissueSpec, *, median_px: int

@@ -1,6 +1,7 @@
 """Results that the store does not know, while DVC's cache holds them: those of a fresh clone after `dvc pull`."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ def adopt(
         wanted: slide id -> key, of results that the store does not know.
         key_of: slide id and recipe -> key.
     """
-    listed = _listing(lock, out, store)
+    by_slide: defaultdict[str, dict[str, Path]] = defaultdict(dict)
+    for name, path in _listing(lock, out, store).items():
+        by_slide[Path(name).stem][name] = path
     for slide_id, key in wanted.items():
-        files = {name: path for name, path in listed.items() if Path(name).stem == slide_id}
+        files = by_slide.get(slide_id, {})
         record = next((record for name in files if (record := read_record(files[name], Path(name).suffix))), None)
         if record is None or key_of(slide_id, record["recipe"]) != key:
             continue

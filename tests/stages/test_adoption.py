@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sammil_cli.storage.adoption import adopt
+from sammil_cli.stages.adoption import adopt
 from sammil_cli.storage.files import digest
 from sammil_cli.storage.store import ResultStore
 
