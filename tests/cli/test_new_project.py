@@ -40,7 +40,13 @@ def test_init_writes_a_project_and_says_what_comes_next(sammil: Sammil, here: Pa
         "steps.yaml",
     }
     assert (here / "study" / "data" / "slides").is_dir()
-    for part in ("tcga-nsclc", "study/data/slides", "study/data/labels.csv", "slide_id,label", "sammil segment, patch, sam"):
+    for part in (
+        "tcga-nsclc",
+        "study/data/slides",
+        "study/data/labels.csv",
+        "slide_id,label",
+        "sammil segment, patch, sam",
+    ):
         assert part in answer.out
     assert load_settings(here / "study" / "params.yaml") == check(preset("tcga-nsclc"), "preset")
 

@@ -76,6 +76,14 @@ def test_two_slides_of_the_same_content_are_two_slides(study: Path, sammil: Samm
     assert {"twin.geojson", "twin.jpg", "slide_3.geojson", "slide_3.jpg"} <= set(outputs())
 
 
+def test_the_threshold_of_another_segmenter_computes_nothing(study: Path, sammil: Sammil) -> None:
+    assert sammil("segment", "-S", "tissue_od_threshold=0.3").code == 0
+    assert by_status() == {"reused": ALL}
+    assert sammil("segment", "-S", "segmenter=od", "--only", "slide_1").code == 0
+    assert sammil("segment", "-S", "segmenter=od", "-S", "tissue_od_threshold=0.08", "--only", "slide_1").code == 0
+    assert rows()["slide_1"]["status"] == "done"
+
+
 def test_a_changed_parameter_computes_all_and_the_old_one_brings_all_back(study: Path, sammil: Sammil) -> None:
     before = outputs()
     assert sammil("segment", "-S", "tissue_close_um=10").code == 0
