@@ -101,7 +101,8 @@ def convert_legacy(
     from sammil_cli.stages import convert_legacy as stage
     from sammil_cli.stages import convert_weights
     from sammil_cli.stages.legacy_plan import Wish, encoder_of, slides_of
-    from sammil_cli.stages.per_slide import exit_code, limits_of
+    from sammil_cli.stages.per_slide import limits_of
+    from sammil_cli.stages.process_list import exit_code
     from sammil_cli.stages.project import Project
 
     console.set_up(verbose=verbose, quiet=as_json)

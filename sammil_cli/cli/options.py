@@ -93,8 +93,8 @@ def run_per_slide(
 ) -> None:
     """Runs a per-slide stage, prints its process list and exits with its code."""
     from sammil_cli import console
-    from sammil_cli.stages.per_slide import exit_code, summarise
     from sammil_cli.stages.pipeline import stage_module
+    from sammil_cli.stages.process_list import exit_code, summarise
 
     console.set_up(verbose=verbose, quiet=as_json)
     rows = stage_module(stage).run(project, settings, options)

@@ -11,7 +11,8 @@ from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
 from sammil_cli.stages.legacy_plan import Wish, plan_layout, plan_lists
 from sammil_cli.stages.legacy_slides import build_encoder
 from sammil_cli.stages.legacy_tables import read_tables, write_tables
-from sammil_cli.stages.per_slide import Plan, Row, run_plan, summarise
+from sammil_cli.stages.per_slide import Plan, run_plan
+from sammil_cli.stages.process_list import Row, summarise
 from sammil_cli.stages.project import Project, RunOptions, check_only
 from sammil_cli.storage.files import read_csv
 

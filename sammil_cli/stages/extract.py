@@ -19,7 +19,8 @@ from sammil_cli.patches.images import batches
 from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.membership import find_members, smallest_region
 from sammil_cli.slides.files import identify, open_slide
-from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, refusal, run_plan
+from sammil_cli.stages.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.process_list import Row, refusal
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version

@@ -8,7 +8,8 @@ from sammil_cli.config import PatchSettings
 from sammil_cli.errors import SlideError
 from sammil_cli.patches.file import write_patches
 from sammil_cli.patches.grid import describe, make_grid
-from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, refusal, run_plan
+from sammil_cli.stages.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.process_list import Row, refusal
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.segment import stray_drawings
 from sammil_cli.stages.upstream import files_of

@@ -10,7 +10,8 @@ from sammil_cli.console import download_progress
 from sammil_cli.regions.file import write_overlay, write_region_polygons, write_regions
 from sammil_cli.regions.propose import Proposer, propose_regions
 from sammil_cli.slides.files import identify, open_slide
-from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, run_plan
+from sammil_cli.stages.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.process_list import Row
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version

@@ -12,7 +12,8 @@ from sammil_cli.config import SegmentSettings, Tolerance, check
 from sammil_cli.errors import InputError
 from sammil_cli.slides.files import find_slides, identify, open_slide
 from sammil_cli.slides.table import SlideEntry, read_slides_table
-from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, run_plan
+from sammil_cli.stages.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.process_list import Row
 from sammil_cli.stages.project import Project, RunOptions, check_only
 from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import sha256_file

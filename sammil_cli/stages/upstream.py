@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.files import find_slides
-from sammil_cli.stages.per_slide import Row, refusal
+from sammil_cli.stages.process_list import Row, refusal
 from sammil_cli.stages.project import check_only
 
 

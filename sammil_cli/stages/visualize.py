@@ -21,7 +21,8 @@ from sammil_cli.report.heatmap import SlideView, draw
 from sammil_cli.report.page import document
 from sammil_cli.slides.files import identify, open_slide
 from sammil_cli.slides.slide import RGB, Slide
-from sammil_cli.stages.per_slide import Plan, Row, Task, limits_of, refusal, run_plan
+from sammil_cli.stages.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.process_list import Row, refusal
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
 from sammil_cli.storage.code import code_version
@@ -62,8 +63,8 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
         model = project.models / fold_of[bag.stem]
         lesions = project.lesions / f"{bag.stem}.geojson"
         inputs = [bag, project.patches / bag.name, project.regions / bag.name]
-        if lost := [path for path in inputs if not path.exists()]:
-            lack = SlideError("E_UPSTREAM", f"{lost[0]} is gone", remedy="run: sammil patch, sammil sam")
+        if lost := [path for path in (*inputs, model / FACTS_FILE) if not path.exists()]:
+            lack = SlideError("E_UPSTREAM", f"{lost[0]} is gone", remedy="run: sammil patch, sammil sam, sammil train")
             refused.append(refusal(bag.stem, lack))
             continue
         recipe = {

@@ -12,7 +12,7 @@ from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.stages import convert_legacy, evaluate, extract, patch, sam, segment, train, visualize
 from sammil_cli.stages.executor import Limits
 from sammil_cli.stages.legacy_plan import Wish
-from sammil_cli.stages.per_slide import Row
+from sammil_cli.stages.process_list import Row
 from sammil_cli.stages.project import Project, RunOptions
 
 Sammil = Callable[..., Any]

@@ -32,6 +32,7 @@ def test_the_first_run_computes_every_slide_in_every_stage(under_dvc: StudyFolde
 
 def test_one_slide_added_is_computed_once_per_stage_and_no_other_is(under_dvc: StudyFolder, drawn: Path) -> None:
     before = under_dvc.content()
+    shutil.rmtree(under_dvc.root / ".dvc/cache/sammil")  # as in a fresh clone: DVC's cache alone knows the results
     shutil.copy(drawn / "slides/slide_4.tif", under_dvc.slides)
     assert counts(under_dvc.call("dvc", "repro", "extract")) == dict.fromkeys(OUTS, "1 done, 4 reused")
     after = under_dvc.content()
@@ -117,6 +118,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(under_dvc: StudyFolder) -> No
 
 
 def test_experiments_share_results_with_the_project_in_both_directions(under_dvc: StudyFolder) -> None:
+    under_dvc.call("dvc", "exp", "run", "--queue", "-S", "patch_px=90", "patch")
     assert counts(under_dvc.call("sammil", "patch", "-S", "patch_px=96")) == {"patch": "4 done"}
     temporary = under_dvc.call("dvc", "exp", "run", "--temp", "-S", "patch_px=96", "patch")
     assert counts(temporary) == {"patch": "4 reused"}
@@ -125,6 +127,8 @@ def test_experiments_share_results_with_the_project_in_both_directions(under_dvc
         "segment": "4 reused",
         "patch": "4 reused",
     }
+    assert counts(under_dvc.call("dvc", "exp", "run", "--run-all")) == {"patch": "4 done"}
+    assert counts(under_dvc.call("sammil", "patch", "-S", "patch_px=90")) == {"patch": "4 reused"}
     assert under_dvc.check_cache() > 0
 
 

@@ -21,7 +21,8 @@ from sammil_cli.stages.executor import Call, Limits, open_executor
 from sammil_cli.stages.executors import dask as dask_executor
 from sammil_cli.stages.executors._dask_worker import Site
 from sammil_cli.stages.executors._jobqueue import job_options, open_cluster
-from sammil_cli.stages.per_slide import Plan, Row, Task, run_plan
+from sammil_cli.stages.per_slide import Plan, Task, run_plan
+from sammil_cli.stages.process_list import Row
 from sammil_cli.stages.project import RunOptions
 from sammil_cli.storage.code import code_version
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import slide_work
 
-from sammil_cli.stages import per_slide
+from sammil_cli.stages import per_slide, process_list
 from sammil_cli.stages.executor import Limits
-from sammil_cli.stages.per_slide import Plan, Row, Task, exit_code, run_plan, summarise
+from sammil_cli.stages.per_slide import Plan, Task, run_plan
+from sammil_cli.stages.process_list import Row, exit_code, summarise
 from sammil_cli.stages.project import RunOptions
 from sammil_cli.storage.claims import host_id
 
@@ -274,7 +275,7 @@ def test_the_process_list_is_written_while_the_run_goes_on(monkeypatch: pytest.M
     def progress(total: int, title: str) -> Iterator[Bar]:
         yield Bar()
 
-    monkeypatch.setattr(per_slide, "_WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(process_list, "_WRITE_SECONDS", 0.0)
     monkeypatch.setattr(per_slide.console, "progress", progress)
     run(a="fine", b="crash", c="fine")
     assert [len(state) for state in states] == [1, 2, 3]
