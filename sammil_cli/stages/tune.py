@@ -80,11 +80,11 @@ def choose_slides(slide_ids: Sequence[str], edited: set[str]) -> list[str]:
 def candidates(settings: SegmentSettings) -> dict[str, SegmentSettings]:
     """The settings to compare, by name: the current ones, half and twice the threshold, other segmenters, presets."""
     key = "tissue_od_threshold" if settings.segmenter == "od" else "tissue_threshold"
-    threshold = getattr(settings, key)
+    threshold, most = getattr(settings, key), 3.0 if key == "tissue_od_threshold" else 255
     named = {"current": settings}
     if settings.segmenter in ("saturation", "od"):
         for name, factor in (("half threshold", 0.5), ("twice threshold", 2)):
-            named[name] = settings.model_copy(update={key: type(threshold)(threshold * factor)})
+            named[name] = settings.model_copy(update={key: type(threshold)(min(threshold * factor, most))})
     for name in ("saturation", "otsu", "od"):
         named[name] = settings.model_copy(update={"segmenter": name})
     for name, values in PRESETS.items():
