@@ -156,7 +156,9 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
             patients=(),
         )
         write_folds(project.splits, folds, cohort)
-        console.say(f"splits: {len(folds)} of {len(named)} slides → {project.splits}{_doubts(folds, patient, slides)}")
+        console.say(
+            f"splits: {len(folds)}, of {len(named)} slides in all → {project.splits}{_doubts(folds, patient, slides)}"
+        )
     if tables.results:
         _write_results(tables, patient)
 
