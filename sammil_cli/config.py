@@ -97,8 +97,16 @@ class PatchSettings(Tolerance):
 class SamSettings(Tolerance):
     """Regions."""
 
-    proposer: str = _field("sam", "sam | superpixels (needs no weights)")
-    sam_canvas_px: int = _field(1024, "longest side of the picture that the proposer sees (1024, the paper)", ge=64)
+    proposer: str = _field("sam", "sam | superpixels (needs no weights) | geojson (your own, in data/annotations)")
+    sam_canvas_px: int = _field(1024, "longest side of a picture that the proposer sees (1024, the paper)", ge=64)
+    sam_mpp: float | None = _field(
+        None,
+        "µm per pixel of the pictures, which are overlapping tiles; null = one picture of all tissue, the paper",
+        gt=0,
+    )
+    sam_tile_overlap: float = _field(
+        0.25, "share of a tile's side that its neighbour sees, too (with sam_mpp only)", ge=0, le=0.5
+    )
     sam_model: Literal["vit_h", "vit_l", "vit_b"] = _field("vit_h", "vit_h (the paper) | vit_l | vit_b")
     sam_checkpoint: str | None = _field(None, "checkpoint file; null = found in SAMMIL_WEIGHTS or the cache")
     sam_checkpoint_sha256: str | None = _field(None, "pins a checkpoint of your own; null = the published one")
@@ -107,6 +115,14 @@ class SamSettings(Tolerance):
     sam_stability_thresh: float = _field(0.6, "less stable masks are dropped", ge=0, le=1)
     sam_crop_layers: int = _field(1, "0 = whole picture, 1 = four crops besides (the paper)", ge=0, le=3)
     sam_crop_points_downscale: int = _field(2, "prompts are thinned by this in crops", ge=1)
+    sam_points: Literal["tissue", "all"] = _field(
+        "tissue", "tissue (prompts on tissue only: less work) | all (as published)"
+    )
+    sam_precision: Literal["float32", "bfloat16", "float16"] = _field(
+        "float32", "float32 | bfloat16 | float16 (GPU only); the half ones are faster, and masks differ a little"
+    )
+    sam_compile: bool = _field(False, "compile the image encoder: slower start, faster slides (GPU)")
+    superpixel_method: Literal["slic", "felzenszwalb"] = _field("slic", "slic (compact) | felzenszwalb (follows edges)")
     superpixel_area_px: int = _field(1500, "mean area of a superpixel before merging, canvas pixels", ge=16)
     superpixel_merge: float = _field(6.0, "neighbours whose mean Lab colours differ less are merged", ge=0)
 
@@ -122,6 +138,9 @@ class ExtractSettings(Tolerance):
     feature_dtype: Literal["float16", "float32"] = _field("float32", "float16 halves the bags")
     membership_min_share: float = _field(
         0.0, "a patch belongs to a region that covers more than this share of it; 0 = any overlap", ge=0, lt=1
+    )
+    membership_rule: Literal["overlap", "released"] = _field(
+        "overlap", "overlap (eq. 3: any patch that a region covers) | released (the published code's corner-in-box)"
     )
     unreadable_share: float = _field(
         0.0,

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.legacy.segments import Document
-from sammil_cli.regions.region_map import Canvas, RegionMap, bounding_box, encode
+from sammil_cli.regions.region_map import Canvas, RegionMap
+from sammil_cli.regions.region_mask import RegionMask, bounding_box
 
 _LARGEST_PX = 1 << 24  # 4096 x 4096: a mask of 16 MiB, of which one at a time is unpacked
 
@@ -75,8 +76,9 @@ def build_regions(slide_id: str, documents: list[Document], canvas: Canvas) -> R
             # Only the part around the mask is unpacked: a canvas of several pieces of tissue is mostly empty.
             left, top, width, height = bounding_box(legacy.mask)
             part, dx, dy = _zoomed(legacy.mask[top : top + height, left : left + width], left, top, zoom)
-            runs.append(_encode_at(part, x + dx, y + dy, canvas.size_px))
-            boxes.append((x + dx, y + dy, part.shape[1], part.shape[0]))
+            moved = RegionMask.of(part, (x + dx, y + dy))
+            runs.append(moved.canvas_runs(canvas.size_px))
+            boxes.append(moved.box)
             areas.append(max(round(legacy.area_px * (document.downsample / canvas.downsample) ** 2), 1))
             scores.append((legacy.predicted_iou, legacy.stability))
     return RegionMap(
@@ -118,18 +120,3 @@ def _nearest(start: int, count: int, zoom: float) -> tuple[NDArray[np.int64], in
     source = np.floor((pixels + 0.5) / zoom).astype(np.int64)
     inside = (source >= start) & (source < start + count)
     return source[inside] - start, int(pixels[inside][0])
-
-
-def _encode_at(part: NDArray[np.bool_], x: int, y: int, size_px: tuple[int, int]) -> NDArray[np.uint32]:
-    """The run lengths of a canvas that holds `part` at `x`, `y` and nothing else, without drawing the canvas."""
-    width, height = size_px
-    strip = np.zeros((height, part.shape[1]), bool)
-    strip[y : y + part.shape[0]] = part
-    runs = encode(strip).astype(np.int64)
-    before, after = x * height, (width - x - part.shape[1]) * height
-    runs[0] += before  # the first run is background, 0 long where the strip begins with the mask
-    if len(runs) % 2:
-        runs[-1] += after
-    elif after:
-        runs = np.append(runs, after)
-    return runs.astype(np.uint32)

@@ -67,11 +67,13 @@ def write_region_polygons(
 def _outline(regions: RegionMap, region: int) -> shapely.Geometry:
     """The region's outline in level-0 pixels, along the centres of its border pixels, simplified to a pixel."""
     canvas = regions.canvas
-    mask = regions.mask(region).astype(np.uint8)
+    corner = regions.box[region][:2]
+    mask = regions.mask(region).array().astype(np.uint8)
     contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     pieces = [
         shapely.Polygon(
-            _points(contour), [_points(contours[c]) for c in _holes(tree[0], index) if len(contours[c]) > 2]
+            _points(contour, corner),
+            [_points(contours[c], corner) for c in _holes(tree[0], index) if len(contours[c]) > 2],
         )
         for index, contour in enumerate(contours)
         if tree[0][index][3] == -1 and len(contour) > 2
@@ -86,8 +88,8 @@ def _outline(regions: RegionMap, region: int) -> shapely.Geometry:
     return shapely.transform(whole, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1))
 
 
-def _points(contour: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(contour[:, 0, :] + 0.5, np.float64)
+def _points(contour: NDArray[Any], corner: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.asarray(contour[:, 0, :] + corner + 0.5, np.float64)
 
 
 def _holes(tree: NDArray[np.int32], index: int) -> list[int]:

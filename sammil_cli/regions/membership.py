@@ -48,8 +48,7 @@ def find_members(regions: RegionMap, xy: NDArray[np.int32], side_px0: int, min_s
     found: list[NDArray[np.int32]] = []
     for region, (bx, by, bw, bh) in enumerate(regions.box):
         near = np.flatnonzero((x0 < bx + bw) & (x1 > bx) & (y0 < by + bh) & (y1 > by))
-        crop = regions.mask(region)[by : by + bh, bx : bx + bw]
-        total = cv2.integral(crop.astype(np.uint8))
+        total = cv2.integral(regions.mask(region).array().astype(np.uint8))
         left, right = np.clip(x0[near] - bx, 0, bw), np.clip(x1[near] - bx, 0, bw)
         top, bottom = np.clip(y0[near] - by, 0, bh), np.clip(y1[near] - by, 0, bh)
         covered = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]

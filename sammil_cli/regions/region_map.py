@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.regions.region_mask import RegionMask
+
 PAPER_CANVAS_PX = 1024
 
 
@@ -52,9 +54,9 @@ def _shrinkage(side_px: float, canvas_px: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """One region as a proposer gives it: a mask (h, w) on the canvas and its scores (1 where there are none)."""
+    """One region as a proposer gives it, with its scores (1 where there are none)."""
 
-    mask: NDArray[np.bool_]
+    mask: RegionMask
     predicted_iou: float = 1.0
     stability: float = 1.0
 
@@ -93,10 +95,11 @@ class RegionMap:
         scaled = self.area_px * (self.canvas.downsample / self.canvas.paper_downsample) ** 2
         return np.asarray(np.maximum(np.rint(scaled), 1), np.int64)
 
-    def mask(self, region: int) -> NDArray[np.bool_]:
-        """The mask (h, w) of one region; decodes no other."""
-        width, height = self.canvas.size_px
-        return decode(self.runs[self.offsets[region] : self.offsets[region + 1]], (height, width))
+    def mask(self, region: int) -> RegionMask:
+        """The pixels of one region; decodes no other, and no canvas."""
+        x, y, width, height = (int(v) for v in self.box[region])
+        runs = self.runs[self.offsets[region] : self.offsets[region + 1]]
+        return RegionMask.of_canvas_runs(runs, (x, y, width, height), self.canvas.size_px[1])
 
     @cached_property
     def label_map(self) -> NDArray[np.int32]:
@@ -104,43 +107,21 @@ class RegionMap:
         width, height = self.canvas.size_px
         labels = np.full((height, width), -1, np.int32)
         for region in np.lexsort((-np.arange(len(self)), -self.area_px)):
-            labels[self.mask(int(region))] = region
+            x, y, wide, high = self.box[region]
+            labels[y : y + high, x : x + wide][self.mask(int(region)).array()] = region
         return labels
 
 
 def build(slide_id: str, canvas: Canvas, proposals: Sequence[Proposal]) -> RegionMap:
-    """Packs proposals in the order given; empty masks are left out."""
-    kept = [p for p in proposals if p.mask.any()]
-    encoded = [encode(p.mask) for p in kept]
+    """Packs proposals in the order given; their masks lie on the canvas."""
+    encoded = [p.mask.canvas_runs(canvas.size_px) for p in proposals]
     return RegionMap(
         slide_id=slide_id,
         canvas=canvas,
         runs=np.concatenate(encoded) if encoded else np.empty(0, np.uint32),
         offsets=np.cumsum([0, *(len(runs) for runs in encoded)], dtype=np.int64),
-        area_px=np.array([p.mask.sum() for p in kept], np.int64),
-        box=np.array([bounding_box(p.mask) for p in kept], np.int32).reshape(-1, 4),
-        predicted_iou=np.array([p.predicted_iou for p in kept], np.float32),
-        stability=np.array([p.stability for p in kept], np.float32),
+        area_px=np.array([p.mask.area_px for p in proposals], np.int64),
+        box=np.array([p.mask.box for p in proposals], np.int32).reshape(-1, 4),
+        predicted_iou=np.array([p.predicted_iou for p in proposals], np.float32),
+        stability=np.array([p.stability for p in proposals], np.float32),
     )
-
-
-def encode(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Mask (h, w) -> COCO run lengths: column by column, background first (0 when the first pixel is set)."""
-    flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    edges = np.concatenate([[0], changes, [mask.size]])
-    runs = np.diff(edges)
-    return np.asarray(runs if runs[-1] else runs[:-1], np.uint32)
-
-
-def decode(runs: NDArray[np.uint32], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """COCO run lengths -> mask of `shape` (rows, columns)."""
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(shape, order="F")
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """x, y, width, height of the True pixels of a non-empty mask."""
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    x, y = int(columns[0]), int(rows[0])
-    return (x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)

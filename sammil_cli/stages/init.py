@@ -43,7 +43,7 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
     for name, text in (("labels.csv", LABELS), ("slides.csv", SLIDES)):
         if not (folder / "data" / name).exists():
             write_text(folder / "data" / name, text)
-    for name in ("edits", "rois"):  # DVC watches them, so they exist from the start, in Git, too
+    for name in ("edits", "rois", "annotations"):  # DVC watches them, so they exist from the start, in Git, too
         write_text(folder / "data" / name / ".gitkeep", "")
     if not (folder / ".gitignore").exists():
         write_text(folder / ".gitignore", _IGNORED)

@@ -38,7 +38,10 @@ FILES: dict[str, StageFiles] = {
         command="patch", module="patch", deps=("artifacts/tissue", "data/rois"), outs=("artifacts/patches",)
     ),
     "sam": StageFiles(
-        command="sam", module="sam", deps=("data/slides", "artifacts/tissue"), outs=("artifacts/regions",)
+        command="sam",
+        module="sam",
+        deps=("data/slides", "artifacts/tissue", "data/annotations"),
+        outs=("artifacts/regions",),
     ),
     "extract": StageFiles(
         command="extract",

@@ -18,6 +18,7 @@ class Project:
     lesions: Path = Path("data/lesions")
     edits: Path = Path("data/edits")
     rois: Path = Path("data/rois")
+    annotations: Path = Path("data/annotations")
     tissue: Path = Path("artifacts/tissue")
     patches: Path = Path("artifacts/patches")
     regions: Path = Path("artifacts/regions")

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from sammil_cli.errors import MissingError
+from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
+from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import WeightFile, find_weights
 
@@ -88,16 +88,16 @@ class SamProposer:
             crop_n_points_downscale_factor=settings["sam_crop_points_downscale"],
         )
 
-    def propose(self, image: NDArray[np.uint8], tissue: NDArray[np.bool_]) -> list[Proposal]:
-        """Canvas image (h, w, 3) and tissue (h, w) -> SAM's masks in SAM's order; they may overlap."""
+    def propose(self, view: View) -> list[Proposal]:
+        """SAM's masks in SAM's order; they may overlap."""
         with torch.inference_mode():
-            records = self._generator.generate(image)
+            records = self._generator.generate(view.image)
         return [
             Proposal(
-                mask=record["segmentation"],
+                mask=RegionMask.of(record["segmentation"]),
                 predicted_iou=float(record["predicted_iou"]),
                 stability=float(record["stability_score"]),
             )
             for record in records
-            if (record["segmentation"] & tissue).any()
+            if (record["segmentation"] & view.tissue).any()
         ]
