@@ -1,16 +1,19 @@
-"""The Segment Anything Model's automatic masks, with the paper's parameters (METHODS §14)."""
+"""The Segment Anything Model's automatic masks, with the paper's parameters (METHODS §14): see `regions.sam_engine`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
+import numpy as np
+from numpy.typing import NDArray
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
 
 from sammil_cli.errors import MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.regions.sam_engine.generator import MaskEngine
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import WeightFile, find_weights
 
@@ -21,6 +24,9 @@ SETTINGS = (
     "sam_stability_thresh",
     "sam_crop_layers",
     "sam_crop_points_downscale",
+    "sam_points",
+    "sam_precision",
+    "sam_compile",
 )
 
 _BASE = "https://dl.fbaipublicfiles.com/segment_anything/"
@@ -75,29 +81,34 @@ def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
 
 
 class SamProposer:
-    """`segment_anything.SamAutomaticMaskGenerator` on the whole canvas; masks that miss the tissue are dropped."""
+    """Masks of the whole view and of its crops; they may overlap. Masks that miss the tissue are dropped."""
 
-    def __init__(self, model: torch.nn.Module, settings: Mapping[str, Any], sha256: str | None) -> None:
+    partition = False
+
+    def __init__(self, model: Sam, settings: Mapping[str, Any], sha256: str | None) -> None:
         self.weights_sha256 = sha256
-        self._generator = SamAutomaticMaskGenerator(
+        self._on_tissue = settings["sam_points"] == "tissue"
+        self._engine = MaskEngine(
             model,
             points_per_side=settings["sam_points_per_side"],
             pred_iou_thresh=settings["sam_pred_iou_thresh"],
-            stability_score_thresh=settings["sam_stability_thresh"],
-            crop_n_layers=settings["sam_crop_layers"],
-            crop_n_points_downscale_factor=settings["sam_crop_points_downscale"],
+            stability_thresh=settings["sam_stability_thresh"],
+            crop_layers=settings["sam_crop_layers"],
+            crop_points_downscale=settings["sam_crop_points_downscale"],
+            precision=settings["sam_precision"],
+            compiled=settings["sam_compile"],
         )
 
     def propose(self, view: View) -> list[Proposal]:
-        """SAM's masks in SAM's order; they may overlap."""
-        with torch.inference_mode():
-            records = self._generator.generate(view.image)
+        """SAM's masks in SAM's order."""
+        records = self._engine.generate(view.image, view.tissue if self._on_tissue else None)
         return [
-            Proposal(
-                mask=RegionMask.of(record["segmentation"]),
-                predicted_iou=float(record["predicted_iou"]),
-                stability=float(record["stability_score"]),
-            )
+            Proposal(mask=record.mask, predicted_iou=record.predicted_iou, stability=record.stability)
             for record in records
-            if (record["segmentation"] & view.tissue).any()
+            if _touches(record.mask, view.tissue)
         ]
+
+
+def _touches(mask: RegionMask, tissue: NDArray[np.bool_]) -> bool:
+    x, y, width, height = mask.box
+    return bool((mask.array() & tissue[y : y + height, x : x + width]).any())

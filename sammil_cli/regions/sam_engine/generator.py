@@ -1,0 +1,221 @@
+"""Automatic masks: what SAM sees when it is asked about a grid of points (METHODS §14).
+
+The records equal those of `segment_anything.SamAutomaticMaskGenerator` for the same parameters, up to ties that
+rounding decides; what is asked and what is kept is the same, how it is computed is not (see the modules beside).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything.modeling import Sam
+from segment_anything.utils.amg import is_box_near_crop_edge
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
+from torchvision.ops.boxes import batched_nms
+
+from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.regions.sam_engine.batching import Batches
+from sammil_cli.regions.sam_engine.crops import Crop, lay_crops
+from sammil_cli.regions.sam_engine.decoder import MaskDecoder
+from sammil_cli.regions.sam_engine.image_encoder import ImageEncoder, Precision, prepare
+from sammil_cli.regions.sam_engine.runs import encode_masks
+from sammil_cli.regions.sam_engine.upsample import Upsampler
+from sammil_cli.slides.slide import RGB
+
+_NMS_IOU = 0.7  # of boxes, within a crop and between crops, as published
+_OUTSIDE = -1e3  # a logit far below all thresholds
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRecord:
+    """A mask of the picture, SAM's rating of it, the prompt x, y and the crop x0, y0, x1, y1 that it came from."""
+
+    mask: RegionMask
+    predicted_iou: float
+    stability: float
+    point: tuple[float, float]
+    crop_box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidates:
+    """Masks of a crop before duplicates are dropped; `logits` only where they matter: `window` (x0, y0, x1, y1)."""
+
+    boxes: Tensor  # (k, 4) x0, y0, x1, y1 in the crop's pixels, the last pixels included
+    predicted_iou: Tensor  # (k,)
+    stability: Tensor  # (k,)
+    points: Tensor  # (k, 2) in the crop's pixels
+    logits: list[Tensor]
+    windows: list[tuple[int, int, int, int]]
+
+
+class MaskEngine:
+    """A SAM model with its parameters; `generate` may be called for one picture after the other.
+
+    Args:
+        model: of the official classes, on its device, in eval mode.
+        points_per_side, pred_iou_thresh, stability_thresh, crop_layers, crop_points_downscale: as the official
+            generator's points_per_side, pred_iou_thresh, stability_score_thresh, crop_n_layers and
+            crop_n_points_downscale_factor.
+        precision: of the products; half precision moves borders by a pixel here and there.
+        compiled: whether torch compiles the image encoder.
+        prompts_at_once: None = what suits the device; halved when memory runs out.
+    """
+
+    def __init__(
+        self,
+        model: Sam,
+        *,
+        points_per_side: int,
+        pred_iou_thresh: float,
+        stability_thresh: float,
+        crop_layers: int,
+        crop_points_downscale: int,
+        precision: Precision = "float32",
+        compiled: bool = False,
+        prompts_at_once: int | None = None,
+    ) -> None:
+        self._model = model
+        self._grid: dict[str, Any] = {
+            "points_per_side": points_per_side,
+            "layers": crop_layers,
+            "points_downscale": crop_points_downscale,
+        }
+        self._pred_iou_thresh, self._stability_thresh = pred_iou_thresh, stability_thresh
+        on_gpu = model.device.type != "cpu"
+        self.encoder = ImageEncoder(model.image_encoder, precision=precision, compiled=compiled)
+        self.decoder = MaskDecoder(model, precision)
+        # On a CPU two prompts stay in the cache; a GPU wants many.
+        self._prompts = Batches(prompts_at_once or (64 if on_gpu else 2), "prompt")
+        self._crops = Batches(8 if on_gpu else 1, "crop")
+        self._drawn = Batches(64 if on_gpu else 8, "mask")
+        self._resize = ResizeLongestSide(model.image_encoder.img_size)
+
+    def generate(self, image: RGB, tissue: NDArray[np.bool_] | None = None) -> list[MaskRecord]:
+        """The masks of a picture (h, w, 3), in the official order.
+
+        Args:
+            tissue: (h, w); where it is given, only points on tissue are asked about.
+
+        Raises:
+            SlideError: `E_MEMORY`, not even one prompt at a time fits.
+        """
+        shape = (image.shape[0], image.shape[1])
+        crops = lay_crops(shape, tissue=tissue, **self._grid)
+        with torch.inference_mode():
+            found = [
+                record for crop, embedding in self._embed(image, crops) for record in self._see(crop, embedding, shape)
+            ]
+        return _without_duplicates(found) if self._grid["layers"] else found
+
+    def _embed(self, image: RGB, crops: Sequence[Crop]) -> Iterator[tuple[Crop, Tensor]]:
+        def encode(batch: Sequence[Crop]) -> list[tuple[Crop, Tensor]]:
+            pictures = [image[y0:y1, x0:x1] for x0, y0, x1, y1 in (crop.box for crop in batch)]
+            embeddings = self.encoder(torch.cat([prepare(picture, self._model) for picture in pictures]))
+            return list(zip(batch, embeddings, strict=True))
+
+        for batch in self._crops.map(encode, crops):
+            yield from batch
+
+    def _see(self, crop: Crop, embedding: Tensor, shape: tuple[int, int]) -> list[MaskRecord]:
+        """The masks of one crop of a picture of `shape`, without duplicates, best first."""
+        picture = self.decoder.look(embedding)
+        side = self._model.image_encoder.img_size
+        upsampler = Upsampler(
+            logits_px=4 * self._model.prompt_encoder.image_embedding_size[0],
+            input_px=side,
+            shown_px=self._resize.get_preprocess_shape(*crop.shape, side),
+            out_px=crop.shape,
+            device=embedding.device,
+        )
+
+        def ask(points: Sequence[NDArray[np.float64]]) -> _Candidates:
+            return self._ask(crop, picture, np.asarray(points), upsampler, shape)
+
+        parts = list(self._prompts.map(ask, list(crop.points)))
+        boxes = torch.cat([part.boxes for part in parts]).float()
+        rated = torch.cat([part.predicted_iou for part in parts])
+        kept = batched_nms(boxes, rated, torch.zeros_like(rated), _NMS_IOU).tolist()
+        return self._records(crop, parts, kept, upsampler)
+
+    def _ask(
+        self,
+        crop: Crop,
+        picture: Any,
+        points: NDArray[np.float64],
+        upsampler: Upsampler,
+        shape: tuple[int, int],
+    ) -> _Candidates:
+        """The masks of some prompts of a crop that pass the thresholds."""
+        device = self._model.device
+        prompts = torch.as_tensor(self._resize.apply_coords(points, crop.shape), device=device)
+        decoded = self.decoder.decode(picture, prompts)
+        good = decoded.predicted_iou > self._pred_iou_thresh
+        if self._pred_iou_thresh <= 0:  # as published: 0 turns the filter off
+            good = torch.ones_like(good)
+        logits = self.decoder.draw(decoded, good)
+        masks = upsampler(logits)
+        boxes = masks.boxes()
+        height, width = shape
+        edge = is_box_near_crop_edge(boxes, list(crop.box), [0, 0, width, height])
+        passed = ~edge & masks.any()
+        if self._stability_thresh > 0:
+            passed &= masks.stability >= self._stability_thresh
+        boxes, logits = boxes[passed], logits[passed]
+        windows = upsampler.support(boxes)
+        asked = torch.as_tensor(points, device=device)[:, None].expand(-1, 3, -1)
+        return _Candidates(
+            boxes=boxes,
+            predicted_iou=decoded.predicted_iou[good][passed],
+            stability=masks.stability[passed],
+            points=asked[good][passed],
+            logits=[mask[y0:y1, x0:x1].clone() for mask, (x0, y0, x1, y1) in zip(logits, windows, strict=True)],
+            windows=windows,
+        )
+
+    def _records(
+        self, crop: Crop, parts: Sequence[_Candidates], kept: Sequence[int], upsampler: Upsampler
+    ) -> list[MaskRecord]:
+        logits = [mask for part in parts for mask in part.logits]
+        windows = [window for part in parts for window in part.windows]
+        side = 4 * self._model.prompt_encoder.image_embedding_size[0]
+
+        def draw(batch: Sequence[int]) -> list[RegionMask]:
+            full = torch.full((len(batch), side, side), _OUTSIDE, device=self._model.device)
+            for place, number in enumerate(batch):
+                x0, y0, x1, y1 = windows[number]
+                full[place, y0:y1, x0:x1] = logits[number]
+            masks = upsampler(full)
+            return encode_masks(masks.draw(), masks.boxes())
+
+        drawn = [mask for batch in self._drawn.map(draw, kept) for mask in batch]
+        x, y, *_ = crop.box
+        columns = [
+            torch.cat([getattr(part, name) for part in parts])[list(kept)].tolist()
+            for name in ("predicted_iou", "stability", "points")
+        ]
+        return [
+            MaskRecord(
+                mask=mask.moved(x, y),
+                predicted_iou=predicted_iou,
+                stability=stability,
+                point=(point[0] + x, point[1] + y),
+                crop_box=crop.box,
+            )
+            for mask, predicted_iou, stability, point in zip(drawn, *columns, strict=True)
+        ]
+
+
+def _without_duplicates(records: Sequence[MaskRecord]) -> list[MaskRecord]:
+    """Drops masks that another crop sees, too; those of smaller crops stay, and come first."""
+    if not records:
+        return []
+    boxes = torch.tensor([record.mask.box for record in records], dtype=torch.float32)
+    boxes[:, 2:] += boxes[:, :2] - 1  # the last pixels included
+    areas = torch.tensor([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (record.crop_box for record in records)])
+    kept = batched_nms(boxes, 1 / areas, torch.zeros(len(records)), _NMS_IOU)
+    return [records[number] for number in kept.tolist()]
