@@ -11,46 +11,76 @@ import numpy as np
 import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor
 
-from sammil_cli.regions.sam_engine.decoder import Decoded, MaskDecoder
+from sammil_cli.regions.sam_engine.decoder import Decoded
+from sammil_cli.regions.sam_engine.decoder import MaskDecoder as OurDecoder
 from sammil_cli.regions.sam_engine.generator import MaskEngine
 
 
-def randomise(model: Any, seed: int = 0) -> Any:
-    """Gives weight to what starts at zero, so that it counts: positions, biases, norms; in eval mode."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
+def small_sam(input_px: int = 256) -> Any:
+    """The official classes, shallow and for a small input, with random weights; in eval mode.
+
+    What starts at zero or one gets weight, so that it counts: positions, biases, norms.
+    """
+    generator = torch.Generator().manual_seed(0)
+    side = input_px // 16
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        model = Sam(
+            ImageEncoderViT(
+                img_size=input_px,
+                embed_dim=32,
+                depth=2,
+                num_heads=2,
+                out_chans=256,
+                use_rel_pos=True,
+                window_size=14,
+                global_attn_indexes=(1,),
+            ),
+            PromptEncoder(
+                embed_dim=256,
+                image_embedding_size=(side, side),
+                input_image_size=(input_px, input_px),
+                mask_in_chans=16,
+            ),
+            MaskDecoder(
+                num_multimask_outputs=3,
+                transformer=TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8),
+                transformer_dim=256,
+            ),
+        )
         for name, value in model.named_parameters():
             if value.ndim == 1 or "pos_embed" in name or "rel_pos" in name:
                 value += 0.1 * torch.randn(value.shape, generator=generator)
     return model.eval()
 
 
-def fields(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Points (p, 2) in the model's input -> logits (p, 3, 256, 256) and ratings (p, 3), which the points determine."""
+def fields(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Points (p, 2) in the model's input -> logits (p, 3, side, side) and ratings (p, 3): the points determine them."""
     logits, ratings = [], []
-    y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(float(side)), torch.arange(float(side)), indexing="ij")
     for px, py in (points / 4).tolist():
         generator = np.random.default_rng([int(16 * px), int(16 * py)])
         for scale in (1, 2, 4):
-            a, b = generator.uniform(3, 20, 2) * scale
+            a, b = generator.uniform(3, 20, 2) * scale * side / 256
             turn = generator.uniform(0, np.pi)
-            shift = generator.normal(0, 4, 2)
+            shift = generator.normal(0, side / 64, 2)
             u, v = x - px - shift[0], y - py - shift[1]
             along, across = u * np.cos(turn) + v * np.sin(turn), v * np.cos(turn) - u * np.sin(turn)
             steep = generator.uniform(0.3, 3)
             distance = ((along / a) ** 2 + (across / b) ** 2).sqrt()
             logits.append(((1 - distance) * min(a, b) * steep).clamp(-12, 12))
             ratings.append(generator.uniform(0.4, 1))
-    return torch.stack(logits).view(-1, 3, 256, 256), torch.tensor(ratings).view(-1, 3)
+    return torch.stack(logits).view(-1, 3, side, side), torch.tensor(ratings).view(-1, 3)
 
 
-class PairedDecoder(MaskDecoder):
+class PairedDecoder(OurDecoder):
     """Ours, with the fields added."""
 
     def decode(self, picture: Any, points: Tensor) -> Decoded:
-        self._logits, ratings = fields(points)
+        self._logits, ratings = fields(points, 4 * self._prompts.image_embedding_size[0])
         decoded = super().decode(picture, points)
         return replace(decoded, predicted_iou=decoded.predicted_iou + ratings)
 
@@ -69,7 +99,7 @@ def official(model: Any, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Sa
 
     def masks(**inputs: Any) -> tuple[Tensor, Tensor]:
         logits, ratings = decode(**inputs)
-        more_logits, more_ratings = fields(asked.pop())
+        more_logits, more_ratings = fields(asked.pop(), logits.shape[-1])
         return logits + more_logits, ratings + more_ratings
 
     monkeypatch.setattr(model.prompt_encoder, "forward", prompts)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 import torch
 
 from sammil_cli.errors import MissingError
+from sammil_cli.regions.propose import View
 from sammil_cli.regions.proposers import sam
+from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.regions.sam_engine.generator import MaskRecord
 
 
 @pytest.fixture(autouse=True)
@@ -27,48 +31,90 @@ def picture() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return image, tissue
 
 
+def view() -> View:
+    image, tissue = picture()
+    return View(slide_id="s", image=image, tissue=tissue, origin_px=(0, 0), downsample=1.0)
+
+
 def test_masks_become_proposals_with_their_scores(tiny_sam: dict[str, Any]) -> None:
     proposer = sam.make(tiny_sam, "cpu")
     assert proposer.weights_sha256 == tiny_sam["sam_checkpoint_sha256"]
-    image, tissue = picture()
-    found = proposer.propose(image, tissue)
+    found = proposer.propose(view())
     assert found
     for proposal in found:
-        assert proposal.mask.shape == (60, 90)
-        assert proposal.mask.dtype == bool
-        assert (proposal.mask & tissue).any()
+        x, y, width, height = proposal.mask.box
+        assert 0 <= x <= x + width <= 90
+        assert 0 <= y <= y + height <= 60
+        assert (proposal.mask.within((0, 0, 90, 60)) & view().tissue).any()
         assert np.isfinite([proposal.predicted_iou, proposal.stability]).all()
 
 
+@pytest.mark.parametrize("points", ["tissue", "all"])
 def test_records_keep_their_order_and_those_beside_the_tissue_are_dropped(
-    tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch, points: str
 ) -> None:
-    image, tissue = picture()
+    shown, asked = view(), []
     boxes = [((0, 5), (0, 90)), ((10, 20), (30, 40)), ((44, 60), (70, 90)), ((0, 60), (0, 90))]
     records = []
     for score, (rows, columns) in enumerate(boxes):
         mask = np.zeros((60, 90), bool)
         mask[slice(*rows), slice(*columns)] = True
-        records.append({"segmentation": mask, "predicted_iou": score / 10, "stability_score": 1 - score / 10})
-    proposer = sam.make(tiny_sam, "cpu")
-    monkeypatch.setattr(proposer._generator, "generate", lambda shown: records if shown is image else [])
-    found = proposer.propose(image, tissue)
+        records.append(
+            MaskRecord(
+                mask=RegionMask.of(mask),
+                predicted_iou=score / 10,
+                stability=1 - score / 10,
+                point=(0, 0),
+                crop_box=(0, 0, 90, 60),
+            )
+        )
+
+    def generate(image: Any, tissue: Any) -> list[MaskRecord]:
+        asked.append((image, tissue))
+        return records
+
+    proposer = sam.make(tiny_sam | {"sam_points": points}, "cpu")
+    monkeypatch.setattr(proposer._engine, "generate", generate)
+    found = proposer.propose(shown)
     assert [(p.predicted_iou, p.stability) for p in found] == [(0.1, 0.9), (0.2, 0.8), (0.3, 0.7)]
-    np.testing.assert_array_equal(found[0].mask, records[1]["segmentation"])
+    assert found[0].mask == records[1].mask
+    assert asked[0][0] is shown.image
+    assert asked[0][1] is (shown.tissue if points == "tissue" else None)
 
 
-def test_the_settings_reach_the_generator(tiny_sam: dict[str, Any]) -> None:
+def test_the_settings_reach_the_engine(tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(sam, "MaskEngine", lambda model, **parameters: given.update(parameters))
     settings = tiny_sam | {
         "sam_points_per_side": 6,
         "sam_pred_iou_thresh": 0.61,
         "sam_stability_thresh": 0.62,
         "sam_crop_layers": 1,
-        "sam_crop_points_downscale": 2,
+        "sam_crop_points_downscale": 3,
+        "sam_precision": "bfloat16",
+        "sam_compile": True,
     }
-    generator = sam.make(settings, "cpu")._generator
-    assert (generator.pred_iou_thresh, generator.stability_score_thresh) == (0.61, 0.62)
-    assert generator.crop_n_layers == 1
-    assert [len(points) for points in generator.point_grids] == [36, 9]
+    sam.make(settings, "cpu")
+    assert given == {
+        "points_per_side": 6,
+        "pred_iou_thresh": 0.61,
+        "stability_thresh": 0.62,
+        "crop_layers": 1,
+        "crop_points_downscale": 3,
+        "precision": "bfloat16",
+        "compiled": True,
+    }
+
+
+@pytest.mark.parametrize("wrap", [lambda s: {"model": s}, lambda s: {f"module.{k}": v for k, v in s.items()}])
+def test_checkpoints_of_fine_tuning_are_read_as_they_are_saved(
+    tmp_path: Path, tiny_sam: dict[str, Any], wrap: Callable[[Any], Any]
+) -> None:
+    state = torch.load(tiny_sam["sam_checkpoint"], weights_only=True)
+    torch.save(wrap(state), tmp_path / "medsam.pth")
+    loaded = sam.make(own(tiny_sam, tmp_path / "medsam.pth"), "cpu")._engine._model.state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
 
 
 def test_missing_weights_name_the_places_and_the_variable(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.regions.sam_engine.generator import MaskEngine
+from sammil_cli.regions.sam_engine.rates import count, measure
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import WeightFile, find_weights
 
@@ -70,8 +71,10 @@ def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
     """
     path, sha256 = find_checkpoint(settings)
     model = sam_model_registry[settings["sam_model"]](checkpoint=None)
+    # Fine-tuned ones, such as MedSAM's, may have been saved from within torch's wrapper for several GPUs.
+    state = {name.removeprefix("module."): value for name, value in load_state(path).items()}
     try:
-        model.load_state_dict(load_state(path))
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise MissingError(
             f"{path} does not fit {settings['sam_model']}: {str(error).splitlines()[0]}",
@@ -112,3 +115,13 @@ class SamProposer:
 def _touches(mask: RegionMask, tissue: NDArray[np.bool_]) -> bool:
     x, y, width, height = mask.box
     return bool((mask.array() & tissue[y : y + height, x : x + width]).any())
+
+
+def workload(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, float]:
+    """What a view with this tissue (h, w) asks for, in units of `rates`: crops and prompts."""
+    return count(settings, tissue)
+
+
+def rates(settings: Mapping[str, Any], device: str, view: View) -> dict[str, float]:
+    """Seconds per unit of `workload`, measured on a view, here and now; no weights are needed."""
+    return measure(settings, device, view.image)

@@ -129,10 +129,11 @@ class _Upscaling:
         """Tokens (p, n, d) on a square grid and hyper (p, m, c) -> mask logits (p, m, 4 √n, 4 √n)."""
         prompts, count, _ = tokens.shape
         side, masks = round(count**0.5), hyper.shape[1]
-        x = functional.linear(tokens, self._first, self._first_bias).view(prompts, count * 4, -1)
+        x = functional.linear(tokens, self._first, self._first_bias).view(prompts, count * 4, len(self._first) // 4)
         # LayerNorm2d is a layer norm over channels.
         x = functional.layer_norm(x, x.shape[-1:], self._norm.weight, self._norm.bias, self._norm.eps)
-        x = functional.linear(self._activation(x), self._second, self._second_bias).view(prompts, count * 16, -1)
+        x = functional.linear(self._activation(x), self._second, self._second_bias)
+        x = x.view(prompts, count * 16, len(self._second) // 4)
         x = torch.bmm(self._activation(x), hyper.transpose(1, 2))
         x = x.view(prompts, side, side, 2, 2, 2, 2, masks)  # p, y, x, dy, dx, ddy, ddx, m
         return x.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(prompts, masks, 4 * side, 4 * side)
