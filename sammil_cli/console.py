@@ -87,6 +87,12 @@ def say(message: str) -> None:
         sys.stdout.flush()
 
 
+def note(message: str) -> None:
+    """Says something about the run itself on stderr, where it is in no program's way."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
 def print_json(value: Any) -> None:
     """Prints JSON on one line for programs."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -71,3 +71,23 @@ def parent(slide: str) -> int:
 def has_module(name: str) -> bool:
     """Whether this process has imported a module."""
     return name in sys.modules
+
+
+def gpu_trouble(slide: str, message: str) -> None:
+    """What torch raises when a GPU is lost; the slide `fine` has none."""
+    if slide != "fine":
+        raise RuntimeError(message)
+
+
+def process(slide: str) -> int:
+    return os.getpid()
+
+
+def share(slide: str) -> tuple[int, int, int, int]:
+    """The threads of torch, of OpenCV, of the process, and its slot."""
+    import cv2
+    import torch
+
+    from sammil_cli.stages import worker
+
+    return torch.get_num_threads(), cv2.getNumThreads(), worker.threads(), worker._state["place"].slot

@@ -9,6 +9,7 @@ from sammil_cli.cli.options import (
     PARAMS,
     BagsOption,
     DeviceOption,
+    DownloadOption,
     FailOverOption,
     JsonOption,
     LabelsOption,
@@ -142,28 +143,56 @@ def visualize(
 def ablate(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
-    tables: Annotated[str, typer.Option(help="Of 2, 3, 4, 6 (the paper's) and protocol.")] = "2,3,4,6",
+    tables: Annotated[
+        str, typer.Option(help="Of 2, 3, 4, 6 (the paper's), protocol and regions (do SAM's help?).")
+    ] = "2,3,4,6",
+    proposers: Annotated[
+        str | None,
+        typer.Option(help="Whose regions the table regions compares. [default: that of params.yaml, and superpixels]"),
+    ] = None,
     bags: BagsOption = Path("artifacts/bags"),
     labels: LabelsOption = Path("data/labels.csv"),
+    slides: SlidesOption = Path("data/slides"),
+    tissue: Annotated[Path, typer.Option(help="Tissue masks, for the table regions.")] = Path("artifacts/tissue"),
+    annotations: Annotated[Path, typer.Option(help="Regions you drew, for the proposer geojson.")] = Path(
+        "data/annotations"
+    ),
     runs: Annotated[Path, typer.Option(help="Models and folds of each variant, written.")] = Path("runs/ablation"),
     out: Annotated[Path, typer.Option(help="Tables, written.")] = Path("report/ablation"),
     device: DeviceOption = "auto",
+    download: DownloadOption = False,
     workers: WorkersOption = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Take SAM-MIL apart as the paper does.
 
-    On your cohort: tables with intervals.
+    On your cohort: tables with intervals. With --tables regions: which regions help, SAM's, other ones, or none.
     """
-    settings, judged = read_settings(params, assignments, "train"), read_settings(params, assignments, "evaluate")
+    stages = ("train", "evaluate", "sam", "extract")
+    settings, judged, seen, encoded = (read_settings(params, assignments, stage) for stage in stages)
     from sammil_cli import console
     from sammil_cli.stages import ablate as stage
     from sammil_cli.stages.project import Project
+    from sammil_cli.stages.region_ablation import Contest, default_proposers
 
     console.set_up(verbose=verbose)
-    names = [name.strip() for name in tables.split(",") if name.strip()]
-    project = Project(bags=bags, labels=labels)
-    stage.run(project, settings, judged, run_options(device, workers, None), names, runs=runs, out=out)
+    asked = default_proposers(seen.proposer) if proposers is None else _words(proposers)
+    project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations)
+    stage.run(
+        project,
+        settings,
+        judged,
+        run_options(device, workers, None, download),
+        _words(tables),
+        contest=Contest(proposers=asked, sam=seen, extract=encoded),
+        runs=runs,
+        out=out,
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Words between commas, each once."""
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 @app.command()

@@ -13,9 +13,9 @@ SetOption = Annotated[
 OnlyOption = Annotated[
     str | None, typer.Option(help="Only these slides: ids separated by commas, or a process list (its failures).")
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs) or cuda:1.")]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes at once. [default: cores, or 1 on a GPU; train: one for each GPU]")
+    int | None, typer.Option(min=1, help="Processes at once. [default: cores; for each GPU 2 slides, or 1 fold]")
 ]
 FailOverOption = Annotated[
     str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")
@@ -81,6 +81,33 @@ def run_options(
     )
 
 
+def gpu_options(
+    choice: Any,
+    device: str,
+    workers: int | None,
+    only: str | None,
+    download: bool,
+    *,
+    executor: str,
+    scheduler: str | None,
+    cluster: str | None,
+) -> Any:
+    """`run_options` of a stage that may use GPUs: all of them, for a proposer or encoder that does use one."""
+    from sammil_cli.stages.run import device_for, slides_at_once
+
+    here = executor == "local"
+    chosen = device_for(choice, device, here=here)
+    return run_options(
+        chosen,
+        workers or (slides_at_once(chosen) if here else None),
+        only,
+        download,
+        executor=executor,
+        scheduler=scheduler,
+        cluster=cluster,
+    )
+
+
 def share(text: str | None) -> float | None:
     """`5%` or `0.05` -> 0.05; None stays None."""
     from sammil_cli.stages.run import read_share
@@ -89,14 +116,29 @@ def share(text: str | None) -> float | None:
 
 
 def run_per_slide(
-    stage: str, project: Any, settings: Any, options: Any, out: Path, *, as_json: bool, verbose: bool
+    stage: str,
+    project: Any,
+    settings: Any,
+    options: Any,
+    out: Path,
+    *,
+    as_json: bool,
+    verbose: bool,
+    choice: Any = None,
 ) -> None:
-    """Runs a per-slide stage, prints its process list and exits with its code."""
+    """Runs a per-slide stage, prints its process list and exits with its code.
+
+    Args:
+        choice: the proposer or encoder, where a device was chosen for it: which one is said before the work.
+    """
     from sammil_cli import console
     from sammil_cli.stages.pipeline import stage_module
     from sammil_cli.stages.process_list import exit_code, summarise
+    from sammil_cli.stages.run import describe_place
 
     console.set_up(verbose=verbose, quiet=as_json)
+    if choice is not None:
+        console.note(f"{stage}: {describe_place(choice, options)}")
     rows = stage_module(stage).run(project, settings, options)
     if as_json:
         console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})

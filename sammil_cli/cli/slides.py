@@ -21,6 +21,7 @@ from sammil_cli.cli.options import (
     SlidesTableOption,
     VerboseOption,
     WorkersOption,
+    gpu_options,
     read_settings,
     run_options,
     run_per_slide,
@@ -117,6 +118,9 @@ def sam(
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
     tissue: Annotated[Path, typer.Option(help="Tissue masks.")] = Path("artifacts/tissue"),
+    annotations: Annotated[
+        Path, typer.Option(help="Regions you drew in QuPath, <slide>.geojson: for the proposer geojson.")
+    ] = Path("data/annotations"),
     out: Annotated[Path, typer.Option(help="Regions, written.")] = Path("artifacts/regions"),
     only: OnlyOption = None,
     device: DeviceOption = "auto",
@@ -126,16 +130,42 @@ def sam(
     scheduler: SchedulerOption = None,
     cluster: ClusterOption = None,
     fail_over: FailOverOption = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Instead: say what is to do, and the minutes and gigabytes that it takes on this machine. "
+            "Measures for a moment; does no slide, and needs no weights.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Find regions with SAM (or superpixels)."""
+    """Find regions with SAM (or superpixels, or your own drawings).
+
+    With --estimate: how long it would take, and whether memory will do.
+    """
+    from sammil_cli import choices
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "sam", fail_over=share(fail_over))
-    project = Project(slides=slides, tissue=tissue, regions=out)
-    options = run_options(device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster)
-    run_per_slide("sam", project, settings, options, out, as_json=as_json, verbose=verbose)
+    project = Project(slides=slides, tissue=tissue, annotations=annotations, regions=out)
+    proposer = choices.load(choices.PROPOSERS, settings.proposer)
+    options = gpu_options(
+        proposer, device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster
+    )
+    if estimate:
+        from sammil_cli import console
+        from sammil_cli.stages import sam_estimate
+
+        console.set_up(verbose=verbose, quiet=as_json)
+        found = sam_estimate.run(project, settings, options)
+        if as_json:
+            console.print_json(sam_estimate.as_record(found))
+        else:
+            sam_estimate.report(found, settings)
+        return
+    run_per_slide("sam", project, settings, options, out, as_json=as_json, verbose=verbose, choice=proposer)
 
 
 @app.command()
@@ -158,9 +188,13 @@ def extract(
     verbose: VerboseOption = False,
 ) -> None:
     """Encode patches: feature bags with group features."""
+    from sammil_cli import choices
     from sammil_cli.stages.project import Project
 
     settings = read_settings(params, assignments, "extract", fail_over=share(fail_over))
     project = Project(slides=slides, patches=patches, regions=regions, bags=out)
-    options = run_options(device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster)
-    run_per_slide("extract", project, settings, options, out, as_json=as_json, verbose=verbose)
+    encoder = choices.load(choices.ENCODERS, settings.encoder)
+    options = gpu_options(
+        encoder, device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster
+    )
+    run_per_slide("extract", project, settings, options, out, as_json=as_json, verbose=verbose, choice=encoder)

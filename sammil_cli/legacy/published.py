@@ -1,21 +1,19 @@
 """SAM-MIL's published rule for group features, to prove that stored group rows are what they seem to be."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from sammil_cli.legacy.rows import Floats
 from sammil_cli.legacy.segments import Document
+from sammil_cli.regions.membership import released_members
+from sammil_cli.regions.region_mask import RegionMask
 
 _FLOAT16 = 2e-3  # of the features' largest value
 
 
 def published_groups(document: Document, features: Floats, xy: NDArray[np.int32], patch_px: int) -> Floats:
-    """The group features of one document by the published rule (METHODS §10.1, 4).
-
-    A patch belongs to a mask when its corner, rounded to the picture's pixels, lies in the mask's box, and the window
-    of patch_px // downsample pixels from there on touches the mask. Where that window is 0, nothing belongs to any.
+    """The group features of one document by the published rule (`regions.membership.released_members`).
 
     Returns:
         (g, d) float32: the mean of each mask with members, in the masks' order.
@@ -24,15 +22,9 @@ def published_groups(document: Document, features: Floats, xy: NDArray[np.int32]
     window = patch_px // document.downsample
     groups = []
     for legacy in document.masks:
-        x, y, width, height = legacy.box
-        inside = (corner >= (x, y)).all(axis=1) & (corner < (x + width, y + height)).all(axis=1)
-        total = cv2.integral(legacy.mask.astype(np.uint8))
-        rows, columns = legacy.mask.shape
-        near = np.flatnonzero(inside)
-        left, right = (np.clip(corner[near, 0] + shift, 0, columns) for shift in (0, window))
-        top, bottom = (np.clip(corner[near, 1] + shift, 0, rows) for shift in (0, window))
-        touched = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-        members = near[touched > 0]
+        if not legacy.mask.any():
+            continue
+        members = released_members(RegionMask.of(legacy.mask), legacy.box, corner, window)
         if len(members):
             groups.append(features[members].astype(np.float32).mean(axis=0))
     return np.array(groups, np.float32).reshape(-1, features.shape[1])

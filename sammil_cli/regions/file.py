@@ -9,34 +9,39 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from sammil_cli.regions.region_map import Canvas, RegionMap
+from sammil_cli.regions.region_map import OVERVIEW_PX, Canvas, RegionMap
+from sammil_cli.regions.region_mask import RegionMask, middles
 from sammil_cli.slides.slide import RGB
 from sammil_cli.storage.files import atomic_path
 from sammil_cli.storage.geojson import write_geojson
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 
+_LABEL_MAP_PX = 4096
+_OUTLINED_PX = 1 << 24
 _ARRAYS = ("runs", "offsets", "area_px", "box", "predicted_iou", "stability")
 _SHAPES = {"runs": "k", "area_px": "m", "box": "m 4", "predicted_iou": "m", "stability": "m"}
 
 
 def write_regions(path: Path, regions: RegionMap, provenance: Mapping[str, Any]) -> None:
-    """Writes the arrays of `RegionMap`, areas in µm², the label map and the canvas."""
+    """Writes the arrays of `RegionMap`, areas in µm², the canvas, and a label map with no side above 4096 px."""
     canvas = regions.canvas
+    step = canvas.step_to(_LABEL_MAP_PX)
     arrays = {name: getattr(regions, name) for name in _ARRAYS}
-    arrays |= {"area_um2": regions.area_um2, "label_map": regions.label_map}
+    arrays |= {"area_um2": regions.area_um2, "label_map": regions.labels(step=step)}
     facts = {
         "slide_id": regions.slide_id,
         "canvas_origin_px": canvas.origin_px,
         "canvas_downsample": canvas.downsample,
         "canvas_size_px": canvas.size_px,
         "canvas_mpp": canvas.mpp,
+        "label_map_step": step,
     }
     write_hdf5(path, "regions", arrays, facts, provenance, compressed=("runs", "label_map"))
 
 
 def read_regions(path: Path) -> RegionMap:
     """Reads what `write_regions` wrote; `InputError` where it is something else."""
-    arrays, facts = read_hdf5(path, "regions", shapes=_SHAPES)
+    arrays, facts = read_hdf5(path, "regions", arrays=_ARRAYS, shapes=_SHAPES)
     x, y = (int(v) for v in facts["canvas_origin_px"])
     width, height = (int(v) for v in facts["canvas_size_px"])
     canvas = Canvas(
@@ -51,45 +56,58 @@ def read_regions(path: Path) -> RegionMap:
 def write_region_polygons(
     path: Path, regions: RegionMap, offset_px: tuple[int, int], provenance: Mapping[str, Any]
 ) -> None:
-    """Writes one `Region` annotation per region, with id, areas and scores, in level-0 pixels."""
-    shapes = []
-    for region in range(len(regions)):
-        numbers = {
+    """Writes one `Region` annotation per region, with id, areas and scores, in level-0 pixels.
+
+    Outlines run along the centres of border pixels, to half a canvas pixel; a region whose box has more than 2²⁴
+    pixels is outlined on a grid as much coarser.
+    """
+    numbers = [
+        {
             "region": region,
             "area_um2": round(float(regions.area_um2[region]), 1),
             "predicted_iou": round(float(regions.predicted_iou[region]), 4),
             "stability": round(float(regions.stability[region]), 4),
         }
-        shapes.append((_outline(regions, region), numbers))
+        for region in range(len(regions))
+    ]
+    shapes = list(zip(_outlines(regions), numbers, strict=True))
     write_geojson(path, shapes, class_name="Region", offset_px=offset_px, provenance=provenance)
 
 
-def _outline(regions: RegionMap, region: int) -> shapely.Geometry:
-    """The region's outline in level-0 pixels, along the centres of its border pixels, simplified to a pixel."""
+def _outlines(regions: RegionMap) -> list[shapely.Geometry]:
+    """The regions' outlines in level-0 pixels."""
     canvas = regions.canvas
-    corner = regions.box[region][:2]
-    mask = regions.mask(region).array().astype(np.uint8)
-    contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    pieces = [
-        shapely.Polygon(
-            _points(contour, corner),
-            [_points(contours[c], corner) for c in _holes(tree[0], index) if len(contours[c]) > 2],
-        )
-        for index, contour in enumerate(contours)
-        if tree[0][index][3] == -1 and len(contour) > 2
-    ]
-    shape = shapely.make_valid(shapely.simplify(shapely.MultiPolygon(pieces), 0.7))
-    parts = [p for p in shapely.get_parts(shape) if isinstance(p, shapely.Polygon)]
-    nested = [q for p in shapely.get_parts(shape) if isinstance(p, shapely.MultiPolygon) for q in p.geoms]
-    whole = shapely.MultiPolygon([*parts, *nested])
-    if whole.is_empty:  # a thread of pixels has no inside: its box
-        x, y, width, height = (float(v) for v in regions.box[region])
-        whole = shapely.MultiPolygon([shapely.box(x, y, x + width, y + height)])
-    return shapely.transform(whole, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1))
+    sides = regions.box[:, 2:].astype(np.int64)
+    steps = np.ceil(np.sqrt(sides.prod(1) / _OUTLINED_PX)).astype(int)
+    drawn = np.array([_outline(regions.mask(region), int(step)) for region, step in enumerate(steps)], object)
+    simple = shapely.make_valid(shapely.simplify(drawn, steps / 2))
+    # What is made valid may be a collection with lines in it, and with multipolygons: polygons are two levels down.
+    parts, part_of = shapely.get_parts(simple, return_index=True)
+    pieces, piece_of = shapely.get_parts(parts, return_index=True)
+    kept = shapely.get_type_id(pieces) == shapely.GeometryType.POLYGON
+    starts = np.searchsorted(part_of[piece_of[kept]], np.arange(1, len(regions)))
+    found = [shapely.MultiPolygon(list(polygons)) for polygons in np.split(pieces[kept], starts)]
+    for region, shape in enumerate(found[: len(regions)]):
+        if shape.is_empty:  # a thread of pixels has no inside: its box
+            x, y, width, height = regions.box[region].tolist()
+            found[region] = shapely.MultiPolygon([shapely.box(x, y, x + width, y + height)])
+    place = np.array(found[: len(regions)], object)
+    return list(shapely.transform(place, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1)))
 
 
-def _points(contour: NDArray[Any], corner: NDArray[np.int32]) -> NDArray[np.float64]:
-    return np.asarray(contour[:, 0, :] + corner + 0.5, np.float64)
+def _outline(region: RegionMask, step: int) -> shapely.MultiPolygon:
+    """The region's outline in canvas pixels, corner by corner."""
+    x, y, width, height = region.box
+    mask = region.array() if step == 1 else region.at(middles(x, width, step), middles(y, height, step))
+    contours, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    rings = [(contour[:, 0, :] + 0.5) * step + (x, y) for contour in contours]
+    return shapely.MultiPolygon(
+        [
+            shapely.Polygon(ring, [rings[c] for c in _holes(tree[0], index) if len(rings[c]) > 2])
+            for index, ring in enumerate(rings)
+            if tree[0][index][3] == -1 and len(ring) > 2
+        ]
+    )
 
 
 def _holes(tree: NDArray[np.int32], index: int) -> list[int]:
@@ -101,8 +119,12 @@ def _holes(tree: NDArray[np.int32], index: int) -> list[int]:
 
 
 def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:
-    """Writes the canvas (h, w, 3) with each region tinted and outlined, as PNG. A region keeps its colour."""
-    picture = draw_regions(image, regions.label_map)
+    """Writes the canvas with each region tinted and outlined, as PNG. A region keeps its colour.
+
+    Args:
+        image: (h, w, 3) the canvas, shrunk by `Canvas.step_to(OVERVIEW_PX)`.
+    """
+    picture = draw_regions(image, regions.labels(step=regions.canvas.step_to(OVERVIEW_PX)))
     with atomic_path(path) as temporary:
         cv2.imwrite(str(temporary), np.ascontiguousarray(picture[..., ::-1]))
 

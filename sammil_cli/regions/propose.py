@@ -1,12 +1,19 @@
 """From a slide and its tissue to its regions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import MultiPolygon
 
-from sammil_cli.regions.region_map import Proposal, RegionMap, build, paper_canvas
+from sammil_cli.regions.annotations import read_annotations
+from sammil_cli.regions.merge import merge_tiles
+from sammil_cli.regions.overview import Overview
+from sammil_cli.regions.region_map import OVERVIEW_PX, Canvas, Proposal, RegionMap, build, canvas_at, paper_canvas
+from sammil_cli.regions.tiles import Tile, lay_tiles
 from sammil_cli.slides.slide import RGB, Slide
 from sammil_cli.tissue.mask import TissueMask
 
@@ -16,7 +23,8 @@ class View:
     """A picture of a part of a slide, as a proposer sees it.
 
     `image` (h, w, 3); `tissue` (h, w); `origin_px`: level-0 position x, y of the picture's top left corner;
-    `downsample`: level-0 pixels per pixel of the picture.
+    `downsample`: level-0 pixels per pixel of the picture; `drawn`: what a person drew on the slide, level-0 pixels,
+    for a proposer that has INPUTS.
     """
 
     slide_id: str
@@ -24,25 +32,94 @@ class View:
     tissue: NDArray[np.bool_]
     origin_px: tuple[float, float]
     downsample: float
+    drawn: tuple[MultiPolygon, ...] = ()
 
 
 class Proposer(Protocol):
-    """What a file in `regions/proposers/` gives, by `make(settings, device)`; it names its settings in SETTINGS."""
+    """What a file in `regions/proposers/` gives, by `make(settings, device)`; it names its settings in SETTINGS.
+
+    `partition`: whether its regions tile the tissue; they stay so where tiles of a large canvas meet.
+    """
 
     weights_sha256: str | None
+    partition: bool
 
     def propose(self, view: View) -> list[Proposal]:
         """The regions that it sees, in pixels of the view's picture."""
         ...
 
 
-def propose_regions(slide: Slide, tissue: TissueMask, proposer: Proposer, canvas_px: int) -> tuple[RegionMap, RGB]:
-    """Lays the paper's canvas over the tissue and lets the proposer see it; returns regions and canvas image."""
-    canvas = paper_canvas(tissue.box_px, slide.mpp, canvas_px)
-    width, height = canvas.size_px
+def propose_regions(
+    slide: Slide,
+    tissue: TissueMask,
+    proposer: Proposer,
+    *,
+    canvas_px: int,
+    mpp: float | None = None,
+    overlap: float = 0.25,
+    drawing: Path | None = None,
+) -> tuple[RegionMap, RGB]:
+    """Lays a canvas over the tissue and lets the proposer see it.
+
+    Args:
+        canvas_px: longest side of a picture that the proposer sees.
+        mpp: µm per canvas pixel. The canvas is seen in overlapping tiles, each read by itself, and the regions of the
+            tiles are merged (see `regions.merge`); tiles without tissue are neither read nor seen. None = the paper's
+            canvas, small enough to be seen at once.
+        overlap: share of a tile's side that its neighbour sees, too.
+        drawing: the slide's file of annotations, for a proposer that has INPUTS.
+
+    Returns:
+        Regions, in the proposer's order, or largest first where tiles were merged; and the canvas as a picture,
+        shrunk by `Canvas.step_to(OVERVIEW_PX)`, white where nothing was read.
+
+    Raises:
+        SlideError: `E_EDIT` or `E_ANNOTATION`, see `regions.annotations`; `E_COARSE`, the slide is coarser than `mpp`.
+    """
+    drawn, notices = read_annotations(drawing, tissue) if drawing else ((), [])
+    slide.remarks.extend(notices)
+    canvas, tiles = lay_views(tissue, slide.mpp, canvas_px=canvas_px, mpp=mpp, overlap=overlap)
+    overview = Overview(canvas.size_px, canvas.step_to(OVERVIEW_PX))
+    seen, found = [], []
+    for tile in tiles:
+        if view := _look(slide, tissue, canvas, tile, drawn):
+            x, y = tile.window[:2]
+            overview.add(tile, view.image)
+            seen.append(tile)
+            found.append([replace(p, mask=p.mask.moved(x, y)) for p in proposer.propose(view)])
+    if mpp is None:
+        regions = list(chain.from_iterable(found))
+    else:
+        regions = merge_tiles(seen, found, size_px=canvas.size_px, partition=proposer.partition)
+    return build(slide.slide_id, canvas, regions), overview.picture()
+
+
+def lay_views(
+    tissue: TissueMask, slide_mpp: float, *, canvas_px: int, mpp: float | None, overlap: float
+) -> tuple[Canvas, list[Tile]]:
+    """The canvas of a slide and the tiles in which it is seen, those without tissue, too; see `propose_regions`."""
+    if mpp is None:
+        canvas = paper_canvas(tissue.box_px, slide_mpp, canvas_px)
+        return canvas, lay_tiles(canvas.size_px, max(canvas.size_px), 0)
+    canvas = canvas_at(tissue.box_px, slide_mpp, mpp)
+    return canvas, lay_tiles(canvas.size_px, canvas_px, overlap)
+
+
+def _look(slide: Slide, tissue: TissueMask, canvas: Canvas, tile: Tile, drawn: tuple[MultiPolygon, ...]) -> View | None:
+    """What a tile shows; None where it holds no tissue."""
+    x, y, width, height = tile.window
+    place = (canvas.origin_px[0] + x * canvas.downsample, canvas.origin_px[1] + y * canvas.downsample)
+    inside = tissue.raster(place, canvas.downsample, (height, width))
+    if not inside.any():
+        return None
+    corner = (round(place[0]), round(place[1]))
     side = (round(width * canvas.downsample), round(height * canvas.downsample))
-    image = slide.read_at(canvas.origin_px, side, canvas.size_px)
-    inside = tissue.raster(canvas.origin_px, canvas.downsample, (height, width))
-    x, y = canvas.origin_px
-    view = View(slide_id=slide.slide_id, image=image, tissue=inside, origin_px=(x, y), downsample=canvas.downsample)
-    return build(slide.slide_id, canvas, proposer.propose(view)), image
+    image = slide.read_at(corner, side, (width, height))
+    return View(
+        slide_id=slide.slide_id,
+        image=image,
+        tissue=inside,
+        origin_px=place,
+        downsample=canvas.downsample,
+        drawn=drawn,
+    )

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.regions.region_mask import Box, RegionMask, middles
 
 PAPER_CANVAS_PX = 1024
+OVERVIEW_PX = 2048  # no side of a picture of a whole canvas is longer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,10 @@ class Canvas:
         """
         return _shrinkage(max(self.size_px) * self.downsample, PAPER_CANVAS_PX)
 
+    def step_to(self, most_px: int) -> int:
+        """Canvas pixels, in x and y, per pixel of a picture of the canvas with no side above `most_px`."""
+        return -(-max(self.size_px) // most_px)
+
 
 def paper_canvas(box_px: tuple[int, int, int, int], slide_mpp: float, canvas_px: int) -> Canvas:
     """The paper's canvas: the tissue's box, shrunk by a power of two until no side is longer than `canvas_px`.
@@ -47,6 +51,14 @@ def paper_canvas(box_px: tuple[int, int, int, int], slide_mpp: float, canvas_px:
     return Canvas(origin_px=(x, y), downsample=float(downsample), size_px=size, mpp=slide_mpp * downsample)
 
 
+def canvas_at(box_px: tuple[int, int, int, int], slide_mpp: float, mpp: float) -> Canvas:
+    """A canvas over a box with `mpp` µm per pixel exactly, whatever its size."""
+    x, y, width, height = box_px
+    downsample = mpp / slide_mpp
+    size = (math.ceil(width / downsample), math.ceil(height / downsample))
+    return Canvas(origin_px=(x, y), downsample=downsample, size_px=size, mpp=mpp)
+
+
 def _shrinkage(side_px: float, canvas_px: int) -> int:
     """The smallest power of two, 1 or more, by which a side of `side_px` shrinks to `canvas_px` at most."""
     return 1 << max(0, math.ceil(math.log2(side_px / canvas_px)))
@@ -54,11 +66,15 @@ def _shrinkage(side_px: float, canvas_px: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """One region as a proposer gives it, with its scores (1 where there are none)."""
+    """One region as a proposer gives it, with its scores (1 where there are none).
+
+    `key`: proposals of several tiles with one key are parts of one region; None = the tiles' merge finds out.
+    """
 
     mask: RegionMask
     predicted_iou: float = 1.0
     stability: float = 1.0
+    key: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +117,31 @@ class RegionMap:
         runs = self.runs[self.offsets[region] : self.offsets[region + 1]]
         return RegionMask.of_canvas_runs(runs, (x, y, width, height), self.canvas.size_px[1])
 
-    @cached_property
-    def label_map(self) -> NDArray[np.int32]:
-        """(h, w): the smallest region at each canvas pixel (of equals, the lower id), -1 where there is none."""
-        width, height = self.canvas.size_px
-        labels = np.full((height, width), -1, np.int32)
-        for region in np.lexsort((-np.arange(len(self)), -self.area_px)):
-            x, y, wide, high = self.box[region]
-            labels[y : y + high, x : x + wide][self.mask(int(region)).array()] = region
+    def labels(self, window: Box | None = None, step: int = 1) -> NDArray[np.int32]:
+        """The smallest region at each pixel of a window (of equals, the lower id), -1 where there is none.
+
+        Args:
+            window: x, y, width, height inside the canvas; None = all of it.
+            step: each `step` x `step` pixels give one, the label of the middle one; at the right and lower edge there
+                may be fewer.
+
+        Returns:
+            Labels (ceil(height / step), ceil(width / step)).
+        """
+        left, top, width, height = window or (0, 0, *self.canvas.size_px)
+        columns, rows = middles(left, width, step), middles(top, height, step)
+        labels = np.full((len(rows), len(columns)), -1, np.int32)
+        for region in np.lexsort((-np.arange(len(self)), -self.area_px)).tolist():
+            x, y, wide, high = self.box[region].tolist()
+            first, last = np.searchsorted(columns, (x, x + wide))
+            upper, lower = np.searchsorted(rows, (y, y + high))
+            if last > first and lower > upper:
+                mask = self.mask(region)
+                if step > 1:
+                    shown = mask.at(columns[first:last], rows[upper:lower])
+                else:
+                    shown = mask.within((left + int(first), top + int(upper), int(last - first), int(lower - upper)))
+                labels[upper:lower, first:last][shown] = region
         return labels
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sammil_cli.report.intervals import bootstrap, paired_difference
+from sammil_cli.report.intervals import Estimate, bootstrap, paired_difference
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
 from sammil_cli.report.tables import Table
 
@@ -91,31 +91,57 @@ def make_table(name: str, found: Mapping[str, Predictions], *, level: float, dra
         found: out-of-fold predictions by variant. level, draws: see `report.intervals.bootstrap`.
     """
     ablation = ABLATIONS[name]
-    last = found[ablation.rows[-1][0]]
-    rows = []
-    for variant, label in ablation.rows:
-        one = found[variant]
+    rows = [(label, found[variant]) for variant, label in ablation.rows]
+    gaps = differences(rows, len(rows) - 1, level=level, draws=draws)
+    return comparison(ablation.title, rows, gaps, "last row", level=level, draws=draws)
+
+
+def differences(
+    rows: Sequence[tuple[str, Predictions]], reference: int, *, level: float, draws: int
+) -> list[Estimate | None]:
+    """The AUC of each row minus that of the reference, on the same draws of patients; None for the reference itself."""
+    return [
+        None if place == reference else paired_difference(rows[reference][1], one, "auc", level=level, draws=draws)
+        for place, (_, one) in enumerate(rows)
+    ]
+
+
+def comparison(
+    title: str,
+    rows: Sequence[tuple[str, Predictions]],
+    gaps: Sequence[Estimate | None],
+    reference: str,
+    *,
+    level: float,
+    draws: int,
+) -> Table:
+    """A table of runs on the same folds.
+
+    Args:
+        rows: label and out-of-fold predictions. gaps: of each row, see `differences`. reference: what it is called.
+    """
+    cells = []
+    for (label, one), gap in zip(rows, gaps, strict=True):
         spread = over_folds([fold_metrics(p.labels, p.probabilities, p.predicted) for p in one.by_fold()])
-        pooled = bootstrap(one, level=level, draws=draws)
-        cells = []
+        means = []
         for metric in _SHOWN:
             mean, sd = spread[metric]["mean"], spread[metric]["sd"]
-            cells.append("–" if mean is None else f"{100 * mean:.1f} ± {100 * (sd or 0):.1f}")
-        area = pooled["auc"]
-        cells.append(f"{100 * area.value:.1f} [{100 * area.low:.1f}, {100 * area.high:.1f}]")
-        if variant == ablation.rows[-1][0]:
-            cells.append("–")
-        else:
-            gap = paired_difference(last, one, "auc", level=level, draws=draws)
-            cells.append(f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]")
-        rows.append((label, *cells))
+            means.append("–" if mean is None else f"{100 * mean:.1f} ± {100 * (sd or 0):.1f}")
+        area = bootstrap(one, level=level, draws=draws)["auc"]
+        pooled = f"{100 * area.value:.1f} [{100 * area.low:.1f}, {100 * area.high:.1f}]"
+        cells.append((label, *means, pooled, "–" if gap is None else in_points(gap)))
     return Table(
-        title=ablation.title,
-        header=("variant", *_SHOWN.values(), f"AUC pooled [{level:.0%}]", "AUC minus last row"),
-        rows=rows,
+        title=title,
+        header=("variant", *_SHOWN.values(), f"AUC pooled [{level:.0%}]", f"AUC minus {reference}"),
+        rows=cells,
         note="All × 100. ± is the sd over folds, their spread and no error. Intervals: patients drawn anew. "
         "Where the interval of a difference holds 0, this cohort does not tell the two apart.",
     )
+
+
+def in_points(gap: Estimate) -> str:
+    """A difference and its interval, × 100 and with signs."""
+    return f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
 
 
 def as_markdown(tables: Sequence[Table]) -> str:

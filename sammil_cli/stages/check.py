@@ -44,7 +44,7 @@ class CheckReport:
 
 
 def run(project: Project, settings: TrainSettings) -> CheckReport:
-    """Reads the label file, slides.csv, the names and samples of the slides, and the names of bags, edits and ROIs.
+    """Reads the label file, slides.csv, the names and samples of the slides, and the names of bags and drawings.
 
     Never raises for what it looks at: everything wrong is a finding.
     """
@@ -59,7 +59,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     findings += _identical(paths, table)
     findings += check_slides_table(project.slides_table, known, suffixes)
     findings += of_slides
-    for folder in (project.edits, project.rois):
+    for folder in (project.edits, project.rois, project.annotations):
         findings += _drawings(folder, known, suffixes)
     unusable = {finding.text for finding in findings if finding.kind in ("empty-slide", "unreadable")}
     found = ready(table, known) - unusable if table else set()

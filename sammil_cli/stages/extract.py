@@ -1,7 +1,5 @@
 """sammil extract: patches and regions -> feature bags."""
 
-import os
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,19 +10,22 @@ from sammil_cli import choices
 from sammil_cli.config import ExtractSettings, Tolerance
 from sammil_cli.console import download_progress
 from sammil_cli.errors import SlideError
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, mean_group_features, write_bag
+from sammil_cli.features.bag import EncoderFacts, check_finite, write_bag
 from sammil_cli.features.encoder import Encoder
+from sammil_cli.features.grouping import group_patches
+from sammil_cli.features.quality import flags, measure, quality_record
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import batches
 from sammil_cli.regions.file import read_regions
-from sammil_cli.regions.membership import find_members, smallest_region
 from sammil_cli.slides.files import identify, open_slide
+from sammil_cli.stages import quality_table
 from sammil_cli.stages.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.stages.process_list import Row, refusal
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.upstream import files_of, with_slides
+from sammil_cli.stages.worker import own_device, threads
 from sammil_cli.storage.code import code_version
-from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.files import sha256_file, write_json
 from sammil_cli.storage.weights import download
 
 CODE = ("storage", "slides", "patches", "regions", "features", "stages/extract.py")
@@ -33,7 +34,9 @@ _LOCAL = ("encoder_weights", "batch_size")  # do not change the features
 
 def run(project: Project, settings: ExtractSettings, options: RunOptions) -> list[Row]:
     """Encodes the patches of every slide with patches and regions; returns the process list; raises as `plan`."""
-    return run_plan(plan(project, settings, options), options, limits_of(settings))
+    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    quality_table.report("extract", project.bags, project.process_lists)
+    return rows
 
 
 def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Plan:
@@ -65,8 +68,8 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
         settings.batch_size,
         settings.feature_dtype,
         settings.membership_min_share,
+        settings.membership_rule,
         settings.unreadable_share,
-        max(1, (os.cpu_count() or 1) // options.workers),
     )
     tasks = [
         Task(
@@ -88,11 +91,10 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
 
 
 @lru_cache(maxsize=1)
-def _encoder(name: str, build: tuple[tuple[str, Any], ...], threads: int) -> Encoder:
-    """One encoder per worker process, whatever the number of its slides."""
-    encoder: Encoder = choices.load(choices.ENCODERS, name).build(**dict(build))
-    if torch := sys.modules.get("torch"):  # some encoders need none
-        torch.set_num_threads(threads)
+def _encoder(name: str, build: tuple[tuple[str, Any], ...]) -> Encoder:
+    """One encoder per worker process, whatever the number of its slides, on the GPU of this process."""
+    facts = dict(build)
+    encoder: Encoder = choices.load(choices.ENCODERS, name).build(**{**facts, "device": own_device(facts["device"])})
     return encoder
 
 
@@ -107,17 +109,17 @@ def work(
     batch_size: int,
     dtype: str,
     min_share: float,
+    rule: str,
     unreadable_share: float,
-    threads: int,
 ) -> list[str]:
-    """Writes one slide's bag into `folder`."""
+    """Writes one slide's bag and its quality into `folder`; returns remarks, and flags on the quality."""
     grid, regions = read_patches(patches), read_regions(regions_path)
-    encoder = _encoder(name, build, threads)
+    encoder = _encoder(name, build)
     with open_slide(path, grid.slide_mpp) as slide:
         # Readers wait for the disk and the decoder, so there are twice as many as cores.
         unreadable: list[int] = []
         reading = batches(
-            slide, grid, encoder.prepare, batch_size=batch_size, threads=2 * threads, unreadable=unreadable
+            slide, grid, encoder.prepare, batch_size=batch_size, threads=2 * threads(), unreadable=unreadable
         )
         encoded = [encoder.encode(batch) for batch in reading]
     if len(unreadable) > unreadable_share * len(grid.xy) or not encoded:
@@ -131,26 +133,16 @@ def work(
     xy = np.delete(grid.xy, unreadable, axis=0)
     features = np.concatenate(encoded)
     check_finite(features.astype(dtype))
-    members = find_members(regions, xy, grid.patch_px_level0, min_share)
-    group_features, group_region = mean_group_features(features, members)
-    bag = FeatureBag(
-        slide_id=grid.slide_id,
-        features=features.astype(dtype),
-        xy=xy,
-        region=smallest_region(members, regions.area_px, len(xy)),
-        region_area=regions.paper_area_px,
-        region_area_um2=regions.area_um2,
-        group_features=group_features.astype(dtype),
-        group_region=group_region,
-        members=members,
-        encoder=EncoderFacts(
-            name=encoder.name,
-            weights_sha256=encoder.weights_sha256,
-            dim=encoder.dim,
-            patch_px=grid.patch_px,
-            patch_mpp=grid.patch_mpp,
-            patch_px_level0=grid.patch_px_level0,
-        ),
+    facts = EncoderFacts(
+        name=encoder.name,
+        weights_sha256=encoder.weights_sha256,
+        dim=encoder.dim,
+        patch_px=grid.patch_px,
+        patch_mpp=grid.patch_mpp,
+        patch_px_level0=grid.patch_px_level0,
     )
+    bag = group_patches(grid.slide_id, regions, features, xy, facts, min_share=min_share, rule=rule, dtype=dtype)
     write_bag(folder / f"{grid.slide_id}.h5", bag, record)
-    return [*slide.remarks, *notes]
+    quality = measure(bag)
+    write_json(folder / f"{grid.slide_id}.json", quality_record(quality))
+    return [*slide.remarks, *notes, *flags(quality)]

@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from pebble import ProcessExpired, ProcessPool
 from sammil_cli.errors import SlideError
 from sammil_cli.stages.executor import Answer, Call, Limits
 from sammil_cli.stages.processes import bare_pool
-from sammil_cli.stages.worker import OUT_OF_MEMORY, attempt, start_up
+from sammil_cli.stages.worker import OUT_OF_MEMORY, Place, attempt, start_up
 
 _GIB = 2**30
 # A process that holds so much more than after its first slide is replaced: the next slide shall not pay for it.
 _MOST_GROWTH_BYTES = _GIB
+# After these a process is replaced: what a failed slide left on the GPU is in the way, or the GPU's context is broken.
+_LAST_WORDS = ("E_DEVICE", "E_MEMORY")
 
 
 class IsolatedProcesses:
@@ -26,10 +29,12 @@ class IsolatedProcesses:
     Args:
         limits: what one slide may take.
         folder: where the processes work; None = where this one does.
+        place: the first process's share of the machine. Further ones have the next slots, those that are started
+            anew the same ones; a new value holds for processes that start from then on.
     """
 
-    def __init__(self, limits: Limits, folder: Path | None = None) -> None:
-        self._limits, self._folder = limits, folder
+    def __init__(self, limits: Limits, folder: Path | None = None, *, place: Place) -> None:
+        self._limits, self._folder, self.place = limits, folder, place
         self._lock = threading.Lock()
         self._all: list[_IsolatedProcess] = []
         self._idle: list[_IsolatedProcess] = []
@@ -45,7 +50,8 @@ class IsolatedProcesses:
             if self._idle:
                 process = self._idle.pop()  # the latest one: its models are loaded
             else:
-                process = _IsolatedProcess(self._limits, self._folder, stopped=self._stopped)
+                place = replace(self.place, slot=self.place.slot + len(self._all))
+                process = _IsolatedProcess(self._limits, self._folder, place, stopped=self._stopped)
                 self._all.append(process)
         try:
             return process.run(call)
@@ -66,8 +72,8 @@ class IsolatedProcesses:
 class _IsolatedProcess:
     """One process, in a pool of its own: its death and its locks concern no other."""
 
-    def __init__(self, limits: Limits, folder: Path | None, *, stopped: bool) -> None:
-        self._limits, self._folder, self._stopped = limits, folder, stopped
+    def __init__(self, limits: Limits, folder: Path | None, place: Place, *, stopped: bool) -> None:
+        self._limits, self._start_up, self._stopped = limits, (folder, limits.memory_bytes, place), stopped
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
         self._future: Future[Any] = Future()
@@ -78,6 +84,8 @@ class _IsolatedProcess:
         try:
             value, seconds, resident = self._compute(call)
         except SlideError as error:
+            if error.code in _LAST_WORDS:
+                self._end()
             return Answer(slide_id=call.slide_id, error=error, seconds=time.monotonic() - start)
         self._first_bytes = self._first_bytes or resident
         if resident - self._first_bytes > _MOST_GROWTH_BYTES:
@@ -113,7 +121,7 @@ class _IsolatedProcess:
                 self._future.cancel()
                 return self._future
             if self._pool is None:
-                self._pool = bare_pool(start_up, (self._folder, self._limits.memory_bytes))
+                self._pool = bare_pool(start_up, self._start_up)
             task = [call.function, call.arguments]
             self._future = self._pool.schedule(attempt, args=task, timeout=self._limits.seconds)
             return self._future

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -159,7 +159,8 @@ def _compute(
             calls = _calls(plan, tasks, store, claims, folders, elsewhere)
             first = next(calls, None)
             if first is not None:
-                with open_executor(options, limits) as executor:
+                processes = min(options.workers, len(tasks))  # each one's share of the cores depends on it
+                with open_executor(replace(options, workers=processes), limits) as executor:
                     for answer in executor.answers(chain([first], calls)):
                         row = _keep(plan, by_id[answer.slide_id], answer, store)
                         claims.release(plan.key(by_id[answer.slide_id]))

@@ -18,7 +18,11 @@ _UPSTREAM = {
     "regions": "its regions",
 }
 # What a drawing is called, and the attribute of `Project` that is its folder.
-_DRAWINGS = {"edit": ("edited polygons", "edits"), "roi": ("region of interest", "rois")}
+_DRAWINGS = {
+    "edit": ("edited polygons", "edits"),
+    "roi": ("region of interest", "rois"),
+    "drawing": ("annotations", "annotations"),
+}
 
 
 @dataclass(frozen=True)

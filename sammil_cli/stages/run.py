@@ -1,8 +1,12 @@
 """Small decisions about a run: device, processes, tolerated share of failures."""
 
-import os
+from types import ModuleType
 
 from sammil_cli.errors import InputError, MissingError
+from sammil_cli.stages.machine import usable_cores
+from sammil_cli.stages.project import RunOptions
+
+_SLIDES_PER_GPU = 2  # at once: one is read and decoded while the other one is on the GPU
 
 
 def choose_device(text: str, *, here: bool = True) -> str:
@@ -31,8 +35,18 @@ def choose_device(text: str, *, here: bool = True) -> str:
     return text
 
 
+def device_for(choice: ModuleType, text: str, *, here: bool = True) -> str:
+    """The device for a proposer or encoder: see `choose_device`; one that says `USES_GPU = False` takes none.
+
+    Raises:
+        InputError, MissingError: see `choose_device`.
+    """
+    uses_gpu = getattr(choice, "USES_GPU", True)
+    return choose_device(text, here=here) if uses_gpu or text not in ("auto", "cuda") else "cpu"
+
+
 def devices(device: str) -> list[str]:
-    """The devices that folds are shared out among: `cuda` is every GPU, `cuda:1` that one."""
+    """The devices that slides or folds are shared out among: `cuda` is every GPU, `cuda:1` that one."""
     if device != "cuda":
         return [device]
     import torch
@@ -42,7 +56,30 @@ def devices(device: str) -> list[str]:
 
 def choose_workers(workers: int | None, device: str) -> int:
     """Processes: as many as asked for; else one on a GPU, all cores (16 at most) on a CPU."""
-    return workers or (1 if device.startswith("cuda") else min(16, os.cpu_count() or 1))
+    return workers or (1 if device.startswith("cuda") else min(16, usable_cores()))
+
+
+def slides_at_once(device: str) -> int | None:
+    """Processes on this machine's GPUs, two for each; None on a CPU, where `choose_workers` knows."""
+    return _SLIDES_PER_GPU * len(devices(device)) if device.startswith("cuda") else None
+
+
+def describe_place(choice: ModuleType, options: RunOptions) -> str:
+    """Where a run computes and why there, in one line: that a GPU is not used shall be seen."""
+    name = choice.__name__.rsplit(".", 1)[1].replace("_", "-")
+    if options.executor != "local":
+        return f"on {'GPUs' if options.device.startswith('cuda') else 'CPUs'} of the {options.executor} workers"
+    processes = f"{options.workers} process{'' if options.workers == 1 else 'es'}"
+    if options.device.startswith("cuda"):
+        found = devices(options.device)
+        return f"on {', '.join(found)} ({len(found)} GPU{'' if len(found) == 1 else 's'}), {processes}"
+    if not getattr(choice, "USES_GPU", True):
+        return f"on the CPU ({name} uses no GPU), {processes}"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    why = f"{count} GPU(s) are left alone, as --device says" if count else "no GPU is visible to torch"
+    return f"on the CPU ({why}), {processes}"
 
 
 def read_share(text: str) -> float:

@@ -17,6 +17,7 @@ from sammil_cli.features.bag import read_bag
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
 from sammil_cli.regions.file import draw_regions, read_regions
+from sammil_cli.regions.region_map import OVERVIEW_PX
 from sammil_cli.report.heatmap import SlideView, draw
 from sammil_cli.report.page import document
 from sammil_cli.slides.files import identify, open_slide
@@ -138,15 +139,16 @@ def work(
 def _regions_on(thumbnail: RGB, slide: Slide, regions: Any) -> RGB:
     """The thumbnail tinted by region."""
     canvas = regions.canvas
+    step = canvas.step_to(OVERVIEW_PX)
     factor = slide.size_px[0] / thumbnail.shape[1]  # level-0 pixels per thumbnail pixel
-    move = np.array(
-        [
-            [canvas.downsample / factor, 0, canvas.origin_px[0] / factor],
-            [0, canvas.downsample / factor, canvas.origin_px[1] / factor],
-        ]
-    )
+    scale = canvas.downsample * step / factor
+    move = np.array([[scale, 0, canvas.origin_px[0] / factor], [0, scale, canvas.origin_px[1] / factor]])
     labels = cv2.warpAffine(
-        regions.label_map.astype(np.float32), move, thumbnail.shape[1::-1], flags=cv2.INTER_NEAREST, borderValue=-1
+        regions.labels(step=step).astype(np.float32),
+        move,
+        thumbnail.shape[1::-1],
+        flags=cv2.INTER_NEAREST,
+        borderValue=-1,
     )
     return draw_regions(thumbnail, labels.astype(np.int32))
 

@@ -28,6 +28,19 @@ class Drawing:
     notices: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """One annotation: its valid polygons, level-0 pixels of the whole file, which may overlap."""
+
+    class_name: str
+    polygons: tuple[Polygon, ...]
+
+    @property
+    def excludes(self) -> bool:
+        """Whether its class begins with `Ignore`."""
+        return self.class_name.strip().casefold().startswith(_EXCLUDES)
+
+
 def find_drawings(folder: Path) -> dict[str, Path]:
     """The drawings of a folder by slide id: `<slide>.geojson` or `<slide>.geojson.gz`; empty without the folder.
 
@@ -60,22 +73,10 @@ def read_drawing(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box) 
     Raises:
         SlideError: `E_EDIT`, the file cannot be read, or nothing drawn lies on the slide.
     """
-    try:
-        shapes, _ = read_geojson(path, offset_px=bounds_px[:2])
-    except InputError as error:
-        raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
-    counts: Counter[str] = Counter()
+    drawn, counts = read_areas(path, bounds_px=bounds_px)
     parts: dict[bool, list[Polygon]] = {True: [], False: []}
-    for drawn in shapes:
-        excludes = drawn.class_name.strip().casefold().startswith(_EXCLUDES)
-        parts[excludes] += _polygons(drawn, counts)
-    if not parts[True] and not parts[False]:
-        passed = "; ".join(_told(counts))
-        raise SlideError(
-            "E_EDIT",
-            f"{path} has no area drawn on it" + (f" ({passed})" if passed else ""),
-            remedy="export annotations with an area from QuPath, or delete the file",
-        )
+    for area in drawn:
+        parts[area.excludes] += area.polygons
     frame = shapely.box(0, 0, *slide_size_px)
     areas: dict[bool, MultiPolygon] = {}
     outside = 0.0
@@ -84,7 +85,7 @@ def read_drawing(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box) 
         cut = shapely.intersection(whole, frame)
         outside += 0.0 if excludes else float(whole.area - cut.area)
         areas[excludes] = _without_slivers(cut, counts)
-    notices = _told(counts)
+    notices = told(counts)
     if outside >= _SLIVER_PX2:
         share = outside / (outside + areas[False].area)
         notices.append(f"edit: {share:.1%} of the drawn area lies outside of the slide, cut off")
@@ -95,6 +96,32 @@ def read_drawing(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box) 
             remedy="coordinates are level-0 pixels from the corner of the scanned area; is it this slide's file?",
         )
     return Drawing(include=areas[False] if parts[False] else None, exclude=areas[True], notices=tuple(notices))
+
+
+def read_areas(path: Path, *, bounds_px: Box) -> tuple[list[Area], Counter[str]]:
+    """The annotations of a file that have an area, in its order, and counts of what was repaired or passed over.
+
+    Args:
+        bounds_px: the scanned area, level-0 pixels.
+
+    Raises:
+        SlideError: `E_EDIT`, the file cannot be read, or no area is drawn in it.
+    """
+    try:
+        shapes, _ = read_geojson(path, offset_px=bounds_px[:2])
+    except InputError as error:
+        raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
+    counts: Counter[str] = Counter()
+    areas = [Area(class_name=drawn.class_name, polygons=tuple(_polygons(drawn, counts))) for drawn in shapes]
+    areas = [area for area in areas if area.polygons]
+    if not areas:
+        passed = "; ".join(told(counts))
+        raise SlideError(
+            "E_EDIT",
+            f"{path} has no area drawn on it" + (f" ({passed})" if passed else ""),
+            remedy="export annotations with an area from QuPath, or delete the file",
+        )
+    return areas, counts
 
 
 def read_polygons(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box) -> tuple[MultiPolygon, list[str]]:
@@ -123,6 +150,11 @@ def apply_drawing(drawing: Drawing, otherwise: MultiPolygon, path: Path) -> Mult
             "E_EDIT", f"the Ignore classes of {path} leave nothing of the slide", remedy="draw them smaller"
         )
     return left
+
+
+def told(counts: Counter[str]) -> list[str]:
+    """A notice for each count."""
+    return [f"edit: {what}: {count}" for what, count in counts.items() if count]
 
 
 def _polygons(drawn: Shape, counts: Counter[str]) -> list[Polygon]:
@@ -158,7 +190,3 @@ def _without_slivers(geometry: shapely.Geometry, counts: Counter[str]) -> MultiP
     if len(kept) < len(pieces):
         counts["slivers dropped"] += len(pieces) - len(kept)
     return MultiPolygon(sorted(kept, key=lambda piece: (-piece.area, piece.bounds)))
-
-
-def _told(counts: Counter[str]) -> list[str]:
-    return [f"edit: {what}: {count}" for what, count in counts.items() if count]

@@ -37,7 +37,7 @@ class TissueMask:
         bottom = min(self.slide_size_px[1], int(np.ceil(y1)))
         return (left, top, right - left, bottom - top)
 
-    def raster(self, origin_px: tuple[int, int], downsample: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    def raster(self, origin_px: tuple[float, float], downsample: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Paints the tissue on a canvas.
 
         Args:

@@ -148,7 +148,7 @@ def test_a_real_slide_goes_through_the_chain_to_a_bag(slides: Path, tmp_path: Pa
     encoder = choices.load(choices.ENCODERS, "texture").build(weights=None, device="cpu", backbone=None, input_px=224)
     with open_slide(path) as slide:
         made = proposer.make({"superpixel_area_px": 1500, "superpixel_merge": 6.0}, "cpu")
-        regions, image = propose_regions(slide, tissue, made, 1024)
+        regions, image = propose_regions(slide, tissue, made, canvas_px=1024)
         reading = batches(slide, grid, encoder.prepare, batch_size=16, threads=2)
         features = np.concatenate([encoder.encode(batch) for batch in reading])
     assert regions.canvas.downsample == 4

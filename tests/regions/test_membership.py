@@ -1,11 +1,15 @@
 """Which patches lie in which regions, by hand and against plain loops."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sammil_cli.regions.membership import Membership, find_members, smallest_region
+from sammil_cli.regions import membership
+from sammil_cli.regions.membership import Membership, find_members, released_members, smallest_region
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
+from sammil_cli.regions.region_mask import RegionMask
 
 SIZE = (10, 8)  # canvas width, height
 ORIGIN = (100, 40)
@@ -17,16 +21,20 @@ def regions_of(*boxes: tuple[int, int, int, int], downsample: float = 4.0) -> Re
     for x, y, width, height in boxes:
         mask = np.zeros(SIZE[::-1], bool)
         mask[y : y + height, x : x + width] = True
-        proposals.append(Proposal(mask=mask))
+        proposals.append(Proposal(mask=RegionMask.of(mask)))
     return build("s", Canvas(origin_px=ORIGIN, downsample=downsample, size_px=SIZE, mpp=1.0), proposals)
 
 
 def members(
-    regions: RegionMap, *corners: tuple[float, float], side: int = 8, min_share: float = 0.0
+    regions: RegionMap,
+    *corners: tuple[float, float],
+    side: int = 8,
+    min_share: float = 0.0,
+    rule: str = "overlap",
 ) -> list[list[int]]:
     """Patches of each region; corners are in canvas pixels, `side` in level-0 pixels."""
     xy = (np.array(corners) * regions.canvas.downsample + ORIGIN).astype(np.int32)
-    found = find_members(regions, xy, side, min_share)
+    found = find_members(regions, xy, side, min_share, rule)
     return [found.patch[a:b].tolist() for a, b in zip(found.start, found.start[1:], strict=False)]
 
 
@@ -99,27 +107,93 @@ def test_no_regions_and_no_patches_give_no_members() -> None:
     assert (empty.start.tolist(), empty.patch.tolist()) == ([0, 0], [])
 
 
+# By the published rule, `REGION` has the box that SAM records: columns 4 and 5, rows 2 and 3.
+@pytest.mark.parametrize(
+    ("corner", "released"),
+    [((4, 2), True), ((5, 3), True), ((3, 2), False), ((4, 1), False), ((6, 3), False), ((5, 4), False)],
+    ids=["its corner", "inside", "from the left", "from above", "in its last column", "in its last row"],
+)
+def test_the_published_rule_asks_for_the_corner_in_the_box(corner: tuple[int, int], released: bool) -> None:
+    assert members(regions_of(REGION), corner) == [[0]]
+    assert members(regions_of(REGION), corner, rule="released") == [[0] if released else []]
+
+
+def test_a_region_that_starts_inside_a_patch_is_lost_by_the_published_rule() -> None:
+    # The worked example of METHODS §10.1: a region of 3 x 3 pixels inside a patch of 8 has no patch.
+    regions = regions_of((5, 3, 3, 3))
+    assert members(regions, (1, 0), side=32) == [[0]]
+    assert members(regions, (1, 0), side=32, rule="released") == [[]]
+
+
+def test_the_published_rule_asks_for_a_pixel_in_the_patch_besides() -> None:
+    ring = np.zeros(SIZE[::-1], bool)
+    ring[1:7, 1:8] = True
+    ring[2:6, 2:7] = False
+    canvas = regions_of(REGION).canvas
+    regions = build("s", canvas, [Proposal(mask=RegionMask.of(ring))])
+    in_the_hole, on_the_ring, reaches_it = (3, 3), (1, 1), (5, 4)
+    assert members(regions, in_the_hole, on_the_ring, reaches_it, rule="released") == [[1]]
+    assert members(regions, in_the_hole, on_the_ring, reaches_it, side=12, rule="released") == [[1, 2]]
+
+
+def test_the_published_rule_rounds_corners_and_cuts_windows() -> None:
+    # 4.5 rounds to the even 4 and 5.5 to 6, which is outside; windows of 11 px at downsample 4 are 2 pixels wide.
+    assert members(regions_of(REGION), (4.5, 2), (5.5, 2), (3.75, 2), rule="released") == [[0, 2]]
+    dot = regions_of((6, 2, 1, 1), (4, 2, 3, 1))
+    assert members(dot, (4, 2), side=11, rule="released") == [[], []]
+    flat = RegionMask.of(np.eye(3, dtype=bool)[::-1], (4, 2))  # its first row is set in its last column only
+    corner = np.array([[4, 2]])
+    assert released_members(flat, (4, 2, 2, 2), corner, 1).tolist() == []
+    assert released_members(flat, (4, 2, 2, 2), corner, 2).tolist() == [0]
+
+
+def test_patches_smaller_than_a_canvas_pixel_are_in_no_region_by_the_published_rule() -> None:
+    regions = regions_of(REGION, downsample=16.0)
+    assert members(regions, (4, 2), side=15, rule="released") == [[]]
+    assert members(regions, (4, 2), side=16, rule="released") == [[0]]
+
+
+def test_the_share_is_no_part_of_the_published_rule() -> None:
+    assert members(regions_of(REGION), (5, 3), side=32, min_share=0.9) == [[]]
+    assert members(regions_of(REGION), (5, 3), side=32, min_share=0.9, rule="released") == [[0]]
+
+
 def brute_force(masks: NDArray[np.bool_], xy: NDArray[np.int32], side: int, d: float, share: float) -> list[set[int]]:
-    height, width = masks.shape[1:]
     found: list[set[int]] = [set() for _ in masks]
     for index, (x, y) in enumerate(xy - ORIGIN):
         columns = range(int(np.floor(x / d)), max(int(np.ceil((x + side) / d)), int(np.floor(x / d)) + 1))
         rows = range(int(np.floor(y / d)), max(int(np.ceil((y + side) / d)), int(np.floor(y / d)) + 1))
         for region, mask in enumerate(masks):
-            covered = sum(
-                bool(mask[row, column])
-                for row in rows
-                for column in columns
-                if 0 <= row < height and 0 <= column < width
-            )
-            if covered > share * len(rows) * len(columns):
+            if set_pixels(mask, columns, rows) > share * len(rows) * len(columns):
                 found[region].add(index)
     return found
 
 
+def brute_force_released(masks: NDArray[np.bool_], xy: NDArray[np.int32], side: int, d: float) -> list[set[int]]:
+    found: list[set[int]] = [set() for _ in masks]
+    for index, (x, y) in enumerate(xy - ORIGIN):
+        x, y = round(x / d), round(y / d)
+        for region, mask in enumerate(masks):
+            rows, columns = np.nonzero(mask)
+            in_box = columns.min() <= x < columns.max() and rows.min() <= y < rows.max()
+            window = int(side // d)
+            if in_box and set_pixels(mask, range(x, x + window), range(y, y + window)):
+                found[region].add(index)
+    return found
+
+
+def set_pixels(mask: NDArray[np.bool_], columns: range, rows: range) -> int:
+    height, width = mask.shape
+    return sum(bool(mask[y, x]) for y in rows for x in columns if 0 <= y < height and 0 <= x < width)
+
+
 @pytest.mark.parametrize(("downsample", "side"), [(4.0, 13), (8.0, 8), (16.0, 5), (2.0, 16)])
-@pytest.mark.parametrize("min_share", [0.0, 0.4])
-def test_random_regions_agree_with_plain_loops(downsample: float, side: int, min_share: float) -> None:
+@pytest.mark.parametrize(("rule", "min_share"), [("overlap", 0.0), ("overlap", 0.4), ("released", 0.4)])
+@pytest.mark.parametrize("strip_px", [1, 37, 1 << 22])
+def test_random_regions_agree_with_plain_loops(
+    downsample: float, side: int, rule: str, min_share: float, strip_px: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "_STRIP_PX", strip_px)
     rng = np.random.default_rng(int(downsample) + side)
     shape = (23, 31)
     masks = np.zeros((6, *shape), bool)
@@ -129,16 +203,34 @@ def test_random_regions_agree_with_plain_loops(downsample: float, side: int, min
         mask &= rng.random(shape) < 0.8
     masks = masks[masks.any(axis=(1, 2))]
     canvas = Canvas(origin_px=ORIGIN, downsample=downsample, size_px=shape[::-1], mpp=1.0)
-    regions = build("s", canvas, [Proposal(mask=mask) for mask in masks])
+    regions = build("s", canvas, [Proposal(mask=RegionMask.of(mask)) for mask in masks])
     extent = (np.array(shape[::-1]) * downsample).astype(int)
     xy = (rng.integers((-20, -20), extent + 20, (60, 2)) + ORIGIN).astype(np.int32)
-    found = find_members(regions, xy, side, min_share)
-    expected = brute_force(masks, xy, side, downsample, min_share)
+    found = find_members(regions, xy, side, min_share, rule)
+    if rule == "released":
+        expected = brute_force_released(masks, xy, side, downsample)
+    else:
+        expected = brute_force(masks, xy, side, downsample, min_share)
     parts = [found.patch[a:b] for a, b in zip(found.start, found.start[1:], strict=False)]
     assert [set(part.tolist()) for part in parts] == expected
     assert all((np.diff(part) > 0).all() for part in parts)
     assert found.size.tolist() == [len(part) for part in expected]
-    assert 0 < len(found.patch) < len(masks) * len(xy)
+    assert (0 if side < downsample and rule == "released" else 1) <= len(found.patch) < len(masks) * len(xy)
+
+
+def test_a_region_as_large_as_a_slide_takes_little_memory() -> None:
+    # 8000 x 8000 pixels at once would take 64 MB, and their sums 256 MB more.
+    side = 8000
+    whole = RegionMask(box=(0, 0, side, side), runs=np.array([0, side * side], np.uint32))
+    canvas = Canvas(origin_px=(0, 0), downsample=1.0, size_px=(side, side), mpp=1.0)
+    regions = build("s", canvas, [Proposal(mask=whole)])
+    xy = np.stack(np.meshgrid(np.arange(0, side, 128), np.arange(0, side, 128)), -1).reshape(-1, 2).astype(np.int32)
+    tracemalloc.start()
+    found = find_members(regions, xy, 128, 0.9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.patch) == 62 * 62  # the last row and column of patches are half outside
+    assert peak < 50e6
 
 
 def test_a_patch_stands_for_its_smallest_region_and_of_equals_for_the_lower_id() -> None:

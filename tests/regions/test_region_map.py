@@ -1,4 +1,4 @@
-"""Run lengths, the region map built from them, and the canvas that regions are drawn on."""
+"""The region map, its labels, and the canvas that regions are drawn on."""
 
 from dataclasses import replace
 
@@ -10,53 +10,17 @@ from sammil_cli.regions.region_map import (
     Canvas,
     Proposal,
     RegionMap,
-    bounding_box,
     build,
-    decode,
-    encode,
     paper_canvas,
 )
+from sammil_cli.regions.region_mask import RegionMask
 
 CANVAS = Canvas(origin_px=(100, 40), downsample=4.0, size_px=(6, 4), mpp=2.0)
+WHOLE = (0, 0, 6, 4)
 
 
 def drawn(*rows: str) -> NDArray[np.bool_]:
     return np.array([[cell == "#" for cell in row] for row in rows])
-
-
-@pytest.mark.parametrize(
-    ("rows", "runs"),
-    [
-        # Column by column: 001 110 011 000
-        ((".#..", ".##.", "#.#."), [2, 3, 2, 2, 3]),
-        # 101 000: the first pixel is set, so the first run, background, is empty
-        (("#.", "..", "#."), [0, 1, 1, 1, 3]),
-        (("...", "..."), [6]),
-        (("###", "###"), [0, 6]),
-        ((".", "#"), [1, 1]),
-        (("..#",), [2, 1]),
-    ],
-)
-def test_run_lengths_go_column_by_column_with_background_first(rows: tuple[str, ...], runs: list[int]) -> None:
-    mask = drawn(*rows)
-    encoded = encode(mask)
-    assert encoded.dtype == np.uint32
-    assert encoded.tolist() == runs
-    np.testing.assert_array_equal(decode(encoded, mask.shape), mask)
-
-
-def test_random_masks_come_back_from_their_run_lengths() -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(200):
-        mask = rng.random(rng.integers(1, 24, 2)) < rng.choice([0.02, 0.5, 0.98])
-        runs = encode(mask)
-        assert (runs[1:] > 0).all()
-        assert runs.sum() == mask.size
-        np.testing.assert_array_equal(decode(runs, mask.shape), mask)
-
-
-def test_the_box_of_a_mask_is_x_y_width_height() -> None:
-    assert bounding_box(drawn("......", "...#..", "..##..", ".....#")) == (2, 1, 4, 3)
 
 
 MASKS = [
@@ -69,14 +33,16 @@ MASKS = [
 @pytest.fixture
 def regions() -> RegionMap:
     scores = [(0.9, 0.8), (0.7, 0.6), (0.5, 0.4)]
-    proposals = [Proposal(mask=m, predicted_iou=p, stability=s) for m, (p, s) in zip(MASKS, scores, strict=True)]
+    proposals = [
+        Proposal(mask=RegionMask.of(m), predicted_iou=p, stability=s) for m, (p, s) in zip(MASKS, scores, strict=True)
+    ]
     return build("s", CANVAS, proposals)
 
 
 def test_a_map_holds_masks_areas_boxes_and_scores_in_the_given_order(regions: RegionMap) -> None:
     assert len(regions) == 3
     for region, mask in enumerate(MASKS):
-        np.testing.assert_array_equal(regions.mask(region), mask)
+        np.testing.assert_array_equal(regions.mask(region).within(WHOLE), mask)
     assert regions.area_px.tolist() == [12, 6, 6]
     assert regions.area_um2.tolist() == [48, 24, 24]  # 2 µm per canvas pixel
     assert regions.box.tolist() == [[0, 0, 4, 3], [1, 1, 5, 2], [3, 2, 3, 2]]
@@ -88,14 +54,13 @@ def test_a_mask_is_decoded_without_touching_the_others(regions: RegionMap) -> No
     runs = regions.runs.copy()
     runs[: regions.offsets[1]] = 0  # region 0 is ruined
     ruined = replace(regions, runs=runs)
-    np.testing.assert_array_equal(ruined.mask(1), MASKS[1])
-    np.testing.assert_array_equal(ruined.mask(2), MASKS[2])
-    with pytest.raises(ValueError, match="reshape"):
-        ruined.mask(0)
+    np.testing.assert_array_equal(ruined.mask(1).within(WHOLE), MASKS[1])
+    np.testing.assert_array_equal(ruined.mask(2).within(WHOLE), MASKS[2])
+    assert ruined.mask(0).area_px == 0
 
 
 def test_the_label_map_shows_the_smallest_region_and_of_equals_the_lower_id(regions: RegionMap) -> None:
-    assert regions.label_map.tolist() == [
+    assert regions.labels().tolist() == [
         [0, 0, 0, 0, -1, -1],
         [0, 1, 1, 0, -1, -1],
         [0, 1, 1, 2, 1, 1],
@@ -103,13 +68,48 @@ def test_the_label_map_shows_the_smallest_region_and_of_equals_the_lower_id(regi
     ]
 
 
-def test_empty_masks_are_left_out_and_a_map_may_be_empty() -> None:
-    nothing = np.zeros((4, 6), bool)
-    regions = build("s", CANVAS, [Proposal(mask=nothing), Proposal(mask=MASKS[1]), Proposal(mask=nothing)])
-    assert regions.area_px.tolist() == [6]
+def overlapping_regions() -> tuple[RegionMap, NDArray[np.int32]]:
+    """Random regions on a canvas of 37 x 23, and their labels drawn one by one."""
+    rng = np.random.default_rng(9)
+    proposals, masks = [], []
+    for _ in range(40):
+        mask = np.zeros((23, 37), bool)
+        x, y = rng.integers(0, (36, 22)).tolist()
+        mask[y : y + int(rng.integers(1, 14)), x : x + int(rng.integers(1, 20))] = True
+        mask &= rng.random(mask.shape) < rng.choice([0.5, 1.0])
+        mask[y, x] = True
+        masks.append(mask)
+        proposals.append(Proposal(mask=RegionMask.of(mask)))
+    labels = np.full((23, 37), -1, np.int32)
+    for row in range(23):
+        for column in range(37):
+            here = [(mask.sum(), region) for region, mask in enumerate(masks) if mask[row, column]]
+            labels[row, column] = min(here)[1] if here else -1
+    return build("s", replace(CANVAS, size_px=(37, 23)), proposals), labels
+
+
+def test_labels_of_a_window_or_of_every_few_pixels_are_those_of_the_whole() -> None:
+    regions, expected = overlapping_regions()
+    np.testing.assert_array_equal(regions.labels(), expected)
+    np.testing.assert_array_equal(regions.labels(window=(5, 3, 20, 11)), expected[3:14, 5:25])
+    # Every third pixel from the second on; the last column, the 37th, has a block of its own.
+    np.testing.assert_array_equal(regions.labels(step=3), expected[1::3][:, [*range(1, 37, 3), 36]])
+    np.testing.assert_array_equal(regions.labels(window=(5, 3, 20, 11), step=4), expected[[5, 9, 13]][:, 7:25:4])
+
+
+def test_a_picture_of_the_canvas_is_never_larger_than_asked_for() -> None:
+    for width, height in ((1, 1), (2048, 7), (2049, 3), (4096, 4096), (4097, 100), (90_001, 40_000)):
+        canvas = replace(CANVAS, size_px=(width, height))
+        step = canvas.step_to(2048)
+        assert -(-max(width, height) // step) <= 2048
+        assert step == 1 or -(-max(width, height) // (step - 1)) > 2048
+
+
+def test_a_map_may_be_empty() -> None:
     empty = build("s", CANVAS, [])
     assert (len(empty), empty.box.shape, empty.offsets.tolist()) == (0, (0, 4), [0])
-    assert (empty.label_map == -1).all()
+    assert (empty.labels() == -1).all()
+    assert empty.labels(step=4).shape == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_same_region_has_the_same_area_on_a_canvas_twice_as_fine() -> None:
     assert (coarse.size_px, fine.size_px) == ((800, 600), (1600, 1200))
     small = np.random.default_rng(2).random((600, 800)) < 0.3
     maps = [
-        build("s", canvas, [Proposal(mask=np.kron(small, np.ones((zoom, zoom), bool)))])
+        build("s", canvas, [Proposal(mask=RegionMask.of(np.kron(small, np.ones((zoom, zoom), bool))))])
         for canvas, zoom in ((coarse, 1), (fine, 2))
     ]
     assert maps[1].area_px[0] == 4 * maps[0].area_px[0]

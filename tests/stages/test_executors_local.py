@@ -15,6 +15,7 @@ from sammil_cli.stages import isolation, worker
 from sammil_cli.stages.executor import Call, Limits, open_executor
 from sammil_cli.stages.isolation import IsolatedProcesses
 from sammil_cli.stages.project import RunOptions
+from sammil_cli.stages.worker import Place
 
 MIB = 2**20
 
@@ -23,7 +24,7 @@ MIB = 2**20
 def processes() -> Iterator[IsolatedProcesses]:
     """Without limits; ended with the test, and none is left then."""
     before = set(descendants(os.getpid()))
-    started = IsolatedProcesses(Limits())
+    started = IsolatedProcesses(Limits(), place=Place())
     yield started
     started.stop()
     assert gone(set(descendants(os.getpid())) - before)
@@ -68,12 +69,14 @@ def test_memory_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch, tmp_pat
     now = worker.resident_bytes()
     del block
     monkeypatch.setattr(worker, "_STATM", tmp_path / "no-proc")
+    monkeypatch.setattr(worker, "_STATUS", tmp_path / "no-proc")
     assert worker.resident_bytes() > 0.9 * now  # the peak
 
 
 STARTED = """
 from sammil_cli.stages.executor import Call, Limits, open_executor
 from sammil_cli.stages.project import RunOptions
+from sammil_cli.stages.worker import Place
 with open_executor(RunOptions(workers=2), Limits()) as executor:
     for answer in executor.answers(
         Call(slide_id=s, function=("executor_work", "trouble"), arguments=(s,)) for s in ("fine", "hangs", "hangs")

@@ -11,6 +11,7 @@ import pytest
 
 from sammil_cli.regions.file import read_regions, write_regions
 from sammil_cli.regions.region_map import Proposal, RegionMap, build
+from sammil_cli.regions.region_mask import RegionMask
 
 Sammil = Callable[..., Any]
 SLIDE = "slide_2"  # 1200 x 900 px, its tissue is 1064 px wide, so the paper shrinks it by 2
@@ -44,11 +45,14 @@ def test_on_the_papers_canvas_the_area_is_the_regions_own(patched: Path, sammil:
 
 def test_the_same_regions_on_a_canvas_twice_as_fine_keep_their_area(patched: Path, sammil: Sammil) -> None:
     coarse, path = regions_of(patched, sammil, 1024), patched / f"artifacts/regions/{SLIDE}.h5"
-    masks = [np.kron(coarse.mask(region), np.ones((2, 2), bool)) for region in range(len(coarse))]
+    masks = [
+        np.kron(coarse.mask(region).within((0, 0, *coarse.canvas.size_px)), np.ones((2, 2), bool))
+        for region in range(len(coarse))
+    ]
     canvas = regions_of(patched, sammil, 2048).canvas
     width, height = canvas.size_px
     assert canvas.downsample == 1
-    fine = build(SLIDE, canvas, [Proposal(mask=mask[:height, :width]) for mask in masks])
+    fine = build(SLIDE, canvas, [Proposal(mask=RegionMask.of(mask[:height, :width])) for mask in masks])
     np.testing.assert_allclose(fine.area_px, 4 * coarse.area_px, rtol=0.01)  # a last odd column is cut
     write_regions(path, fine, {})
     np.testing.assert_allclose(areas_in_bag(patched, sammil), coarse.area_px, rtol=0.01)

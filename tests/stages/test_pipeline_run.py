@@ -49,8 +49,8 @@ def test_every_command_ends_well(finished: Finished) -> None:
     [
         ("artifacts/tissue", ("geojson", "h5", "jpg")),
         ("artifacts/patches", ("h5",)),
-        ("artifacts/regions", ("geojson", "h5", "png")),
-        ("artifacts/bags", ("h5",)),
+        ("artifacts/regions", ("geojson", "h5", "json", "png")),
+        ("artifacts/bags", ("h5", "json")),
     ],
 )
 def test_each_step_leaves_its_files_of_each_slide_and_nothing_else(

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+USES_GPU = False
+
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import socket
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from sammil_cli import __version__
 from sammil_cli.errors import MissingError
 from sammil_cli.stages.executor import Answer, Call, Limits
 from sammil_cli.stages.isolation import IsolatedProcesses
+from sammil_cli.stages.worker import Place
 from sammil_cli.storage.code import code_version
 
 
@@ -60,7 +62,8 @@ class SlideWorker(WorkerPlugin):
         """Called by Dask in each worker, also in one that joins later."""
         # Dask's nanny starts workers as daemons, which may not have processes; those here end with their parent anyway.
         multiprocessing.current_process().daemon = False
-        self.processes = IsolatedProcesses(self.limits, self.site.folder)
+        place = Place(processes=max(1, worker.state.nthreads))
+        self.processes = IsolatedProcesses(self.limits, self.site.folder, place=place)
 
     async def teardown(self, worker: Any) -> None:
         """Called by Dask when the run or the worker ends."""
@@ -72,14 +75,19 @@ def check(name: str, dask_worker: Any) -> None:
     _plugin(dask_worker, name).site.check()
 
 
-def compute(name: str, call: Call) -> Answer:
+def compute(name: str, call: Call, places: Mapping[str, Place]) -> Answer:
     """Runs in a thread of a Dask worker: one slide's answer.
+
+    Args:
+        places: the first process of each worker, by address, among all that work on its machine.
 
     Raises:
         MissingError: see `Site.check`. Reschedule: this worker is being closed; Dask gives the slide to another one.
     """
-    plugin = _plugin(get_worker(), name)
+    worker = get_worker()
+    plugin = _plugin(worker, name)
     plugin.site.check()
+    plugin.processes.place = places.get(worker.address, plugin.processes.place)
     try:
         return plugin.processes.run(call)
     except CancelledError:

@@ -5,7 +5,7 @@ import logging
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -15,6 +15,7 @@ from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError, SammilError, SlideError
 from sammil_cli.stages.executor import Answer, Call, Limits
 from sammil_cli.stages.project import RunOptions
+from sammil_cli.stages.worker import Place
 from sammil_cli.storage.code import code_version
 from sammil_cli.storage.store import find_store
 
@@ -33,6 +34,7 @@ class DaskExecutor:
         self._client, self._name, self._gpu, self._patience = client, name, gpu, patience
         self._address = client.scheduler.address
         self._slots, self._looked, self._seen = 0, 0.0, time.monotonic()
+        self._places: dict[str, Place] = {}
         self._told = False
 
     def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
@@ -52,7 +54,9 @@ class DaskExecutor:
                 room = max(1, _CALLS_PER_SLOT * self._slots) - len(running)
                 for call in islice(calls, max(0, room)):  # the cluster may have shrunk
                     key = f"{self._name}-{call.slide_id}-{uuid.uuid4().hex}"
-                    future = self._client.submit(compute, self._name, call, key=key, resources=resources, pure=False)
+                    future = self._client.submit(
+                        compute, self._name, call, self._places, key=key, resources=resources, pure=False
+                    )
                     running[future] = call
                     future.add_done_callback(ended.put)
                 if not running:
@@ -71,12 +75,14 @@ class DaskExecutor:
             return
         if self._client.status != "running":
             raise _lost(self._address)
-        workers = self._client.scheduler_info()["workers"].values()
+        workers = self._client.scheduler_info()["workers"]
         self._looked = now
-        if self._gpu:
-            self._slots = int(sum(worker["resources"].get("GPU", 0) for worker in workers))
-        else:
-            self._slots = sum(worker["nthreads"] for worker in workers)
+        slots = {
+            address: int(worker["resources"].get("GPU", 0)) if self._gpu else int(worker["nthreads"])
+            for address, worker in workers.items()
+        }
+        self._slots = sum(slots.values())
+        self._places = places({address: (worker["host"], slots[address]) for address, worker in workers.items()})
         if self._slots:
             self._seen = now
             return
@@ -120,6 +126,21 @@ class DaskExecutor:
                 set_aside=False,
             )
         return Answer(slide_id=call.slide_id, error=trouble)
+
+
+def places(workers: Mapping[str, tuple[str, int]]) -> dict[str, Place]:
+    """The place of each worker's first process, from its host and how many slides it does at once.
+
+    Workers on one host share its cores, and the GPUs that they see: each has slots of its own.
+    """
+    hosts: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for address, (host, slots) in sorted(workers.items()):
+        first[address] = hosts.get(host, 0)
+        hosts[host] = first[address] + slots
+    return {
+        address: Place(slot=first[address], processes=max(1, hosts[host])) for address, (host, _) in workers.items()
+    }
 
 
 def _lost(address: str) -> MissingError:

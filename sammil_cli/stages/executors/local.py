@@ -8,6 +8,7 @@ from itertools import islice
 from sammil_cli.stages.executor import Answer, Call, Limits
 from sammil_cli.stages.isolation import IsolatedProcesses
 from sammil_cli.stages.project import RunOptions
+from sammil_cli.stages.worker import Place
 
 
 class LocalExecutor:
@@ -35,7 +36,7 @@ class LocalExecutor:
 @contextlib.contextmanager
 def open_executor(options: RunOptions, limits: Limits) -> Iterator[LocalExecutor]:
     """`options.workers` processes, ended with the block."""
-    processes = IsolatedProcesses(limits)
+    processes = IsolatedProcesses(limits, place=Place(processes=options.workers))
     with ThreadPoolExecutor(options.workers) as threads:
         try:
             yield LocalExecutor(processes, threads, options.workers)

@@ -1,0 +1,45 @@
+"""A bag from patch features and regions: which patch lies where, and what each region looks like on average."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_features
+from sammil_cli.regions.membership import find_members, smallest_region
+from sammil_cli.regions.region_map import RegionMap
+
+
+def group_patches(
+    slide_id: str,
+    regions: RegionMap,
+    features: NDArray[np.floating[Any]],
+    xy: NDArray[np.int32],
+    encoder: EncoderFacts,
+    *,
+    min_share: float,
+    rule: str,
+    dtype: str,
+) -> FeatureBag:
+    """Groups patches by regions.
+
+    Args:
+        features: (n, d) as precise as there are: the group features are their means, in float32.
+        xy: (n, 2) level-0 corners of the patches, whose side is the encoder's `patch_px_level0`.
+        min_share, rule: see `regions.membership.find_members`.
+        dtype: of all features in the bag.
+    """
+    members = find_members(regions, xy, encoder.patch_px_level0, min_share, rule)
+    group_features, group_region = mean_group_features(features, members)
+    return FeatureBag(
+        slide_id=slide_id,
+        features=features.astype(dtype, copy=False),
+        xy=xy,
+        region=smallest_region(members, regions.area_px, len(xy)),
+        region_area=regions.paper_area_px,
+        region_area_um2=regions.area_um2,
+        group_features=group_features.astype(dtype),
+        group_region=group_region,
+        members=members,
+        encoder=encoder,
+    )

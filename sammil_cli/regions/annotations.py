@@ -1,0 +1,57 @@
+"""A pathologist's annotations that are to be regions."""
+
+from pathlib import Path
+
+import shapely
+from shapely import MultiPolygon, Polygon
+
+from sammil_cli.errors import SlideError
+from sammil_cli.tissue.edits import read_areas, told
+from sammil_cli.tissue.mask import TissueMask
+
+
+def read_annotations(path: Path, tissue: TissueMask) -> tuple[tuple[MultiPolygon, ...], list[str]]:
+    """Reads a file as QuPath exports it, by the rules of `tissue.edits`.
+
+    Each annotation is one area, with its holes, in the file's order; areas may overlap or lie in one another. What
+    annotations of a class that begins with `Ignore` cover is taken off the others. An area that holds no tissue is
+    passed over, one that leaves the tissue is kept whole.
+
+    Args:
+        path: the slide's file.
+        tissue: says where the scanned area begins, from which QuPath counts.
+
+    Returns:
+        The areas in level-0 pixels of the whole file, and what had to be repaired or passed over.
+
+    Raises:
+        SlideError: `E_EDIT`, the file cannot be read or holds no area; `E_ANNOTATION`, nothing in it
+            lies on the slide's tissue.
+    """
+    if not path.exists():
+        raise SlideError(
+            "E_ANNOTATION",
+            f"there are no annotations of this slide: {path} does not exist",
+            remedy="export them from QuPath as GeoJSON to that file",
+        )
+    drawn, counts = read_areas(path, bounds_px=tissue.bounds_px)
+    ignored = shapely.union_all([polygon for area in drawn if area.excludes for polygon in area.polygons])
+    shapely.prepare(tissue.polygons)
+    found = []
+    for area in drawn:
+        if area.excludes:
+            continue
+        pieces = shapely.get_parts(shapely.difference(shapely.union_all(area.polygons), ignored))
+        whole = MultiPolygon([piece for piece in pieces if isinstance(piece, Polygon)])
+        if shapely.intersects(tissue.polygons, whole):
+            found.append(whole)
+        else:
+            counts["annotations without tissue passed over"] += 1
+    if not found:
+        width, height = tissue.slide_size_px
+        raise SlideError(
+            "E_ANNOTATION",
+            f"nothing drawn in {path} lies on tissue; the slide is {width} x {height} px",
+            remedy="coordinates are level-0 pixels from the corner of the scanned area; is it this slide's file?",
+        )
+    return tuple(found), told(counts)

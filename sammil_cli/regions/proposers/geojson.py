@@ -1,0 +1,52 @@
+"""A pathologist's own annotations as regions: no model, and no weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import shapely
+from shapely import MultiPolygon
+
+from sammil_cli.regions.propose import View
+from sammil_cli.regions.region_map import Proposal
+from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.tissue.mask import paint_rings
+
+SETTINGS: tuple[str, ...] = ()
+INPUTS = "annotations"
+USES_GPU = False
+
+
+def make(settings: Mapping[str, Any], device: str) -> "Annotations":
+    """Builds the proposer; see `regions.propose`."""
+    del settings, device
+    return Annotations()
+
+
+class Annotations:
+    """Each annotation that `View.drawn` has in the picture is one region; `regions.annotations` says which there are.
+
+    A pixel is in it when its centre is, so that pictures of one grid agree where they overlap.
+    """
+
+    partition = False
+    weights_sha256: str | None = None
+
+    def propose(self, view: View) -> list[Proposal]:
+        """The annotations in the file's order; they may overlap, and are not cut to the tissue."""
+        found = (_paint(area, view) for area in view.drawn)
+        return [Proposal(mask=mask, key=key) for key, mask in enumerate(found) if mask is not None]
+
+
+def _paint(area: MultiPolygon, view: View) -> RegionMask | None:
+    """The area on the view's picture; None where no pixel's centre is in it."""
+    rings = [ring for polygon in area.geoms for ring in (polygon.exterior, *polygon.interiors)]
+    points = [(shapely.get_coordinates(ring) - view.origin_px) / view.downsample for ring in rings]
+    rows, columns = view.tissue.shape
+    around = np.concatenate(points)
+    left, top = np.clip(np.floor(around.min(0)), 0, (columns, rows)).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(around.max(0)), 0, (columns, rows)).astype(int).tolist()
+    if right <= left or bottom <= top:
+        return None
+    inside = paint_rings([ring - (left, top) for ring in points], (bottom - top, right - left))
+    return RegionMask.of(inside, (left, top)) if inside.any() else None

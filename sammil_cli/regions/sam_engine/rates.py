@@ -1,0 +1,70 @@
+"""What SAM costs, counted and measured; the time does not depend on the weights, so none are needed."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+
+from sammil_cli.regions.sam_engine.crops import count_work, lay_crops
+from sammil_cli.regions.sam_engine.generator import MaskEngine
+from sammil_cli.slides.slide import RGB
+
+_ALL = -1e9  # below any rating: on tissue SAM rates most of its masks higher than the threshold, so all are drawn
+# Points along a side: what the many take longer is due to the prompts. A GPU does 64 at once.
+_FEW_MANY = {"cpu": (2, 8), "cuda": (8, 24)}
+
+
+def count(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, float]:
+    """How many crops of a picture are encoded, and how many prompts decoded, from its tissue (h, w)."""
+    crops = lay_crops(
+        (tissue.shape[0], tissue.shape[1]),
+        points_per_side=settings["sam_points_per_side"],
+        layers=settings["sam_crop_layers"],
+        points_downscale=settings["sam_crop_points_downscale"],
+        tissue=tissue if settings["sam_points"] == "tissue" else None,
+    )
+    encoded, decoded = count_work(crops)
+    return {"crops": encoded, "prompts": decoded}
+
+
+def measure(settings: Mapping[str, Any], device: str, image: RGB) -> dict[str, float]:
+    """Seconds per crop and per prompt of the model that the settings name, on a device, for a picture (h, w, 3).
+
+    The weights are random ones.
+    """
+    with torch.device(device):
+        model = sam_model_registry[settings["sam_model"]](checkpoint=None).eval()
+    sides = _FEW_MANY[torch.device(device).type]
+    few, many = (_engine(model, settings, side) for side in sides)
+    if device != "cpu" or settings["sam_compile"]:
+        few.generate(image)  # the first pictures load and choose kernels
+        many.generate(image)
+    short, long = _seconds(few, image, device), _seconds(many, image, device)
+    prompt = max(0.0, long - short) / (sides[1] ** 2 - sides[0] ** 2)
+    return {"crops": max(0.0, short - sides[0] ** 2 * prompt), "prompts": prompt}
+
+
+def _engine(model: Sam, settings: Mapping[str, Any], points_per_side: int) -> MaskEngine:
+    return MaskEngine(
+        model,
+        points_per_side=points_per_side,
+        pred_iou_thresh=_ALL,
+        stability_thresh=settings["sam_stability_thresh"],
+        crop_layers=0,
+        crop_points_downscale=1,
+        precision=settings["sam_precision"],
+        compiled=settings["sam_compile"],
+    )
+
+
+def _seconds(engine: MaskEngine, image: RGB, device: str) -> float:
+    start = time.perf_counter()
+    engine.generate(image)
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start

@@ -1,0 +1,114 @@
+"""Do regions help, and whose? Region proposers beside each other: the AUC they lead to, and what they are like."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sammil_cli.report.ablation import comparison, differences
+from sammil_cli.report.intervals import Estimate
+from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.tables import Table
+
+NO_REGIONS = "no regions"
+_TITLE = "Whose regions?"
+_NOT_COVERED = (
+    "They do not cover chance in training and in drawing the folds, which repeats average out: "
+    "set repeats to 3 or more."
+)
+
+Quality = Mapping[str, Any]  # a slide's record, see `features.quality`
+
+
+def region_table(
+    baseline: Predictions, found: Mapping[str, Predictions], reference: str, *, level: float, draws: int
+) -> Table:
+    """No regions, then the regions of each proposer; below it in words what this cohort can tell.
+
+    Args:
+        baseline: AB-MIL core on patches only. found: the full objective by proposer; all on the same slides and folds.
+        reference: the proposer that the others are compared with.
+    """
+    rows = [(NO_REGIONS, baseline), *found.items()]
+    gaps = differences(rows, [label for label, _ in rows].index(reference), level=level, draws=draws)
+    slides, patients = len(set(baseline.slides)), len(set(baseline.patients))
+    title = f"{_TITLE} ({slides} slides of {patients} patients)"
+    table = comparison(title, rows, gaps, reference, level=level, draws=draws)
+    told = [verdict(label, gap, reference) for (label, _), gap in zip(rows, gaps, strict=True) if gap is not None]
+    # Lines of their own on the terminal; a page and Markdown run them together.
+    return replace(table, note="\n".join([*told, f"{table.note} {_NOT_COVERED}"]))
+
+
+def verdict(label: str, gap: Estimate, reference: str) -> str:
+    """What an interval of an AUC minus that of the reference tells, in a plain sentence."""
+    low, high = 100 * gap.low, 100 * gap.high
+    if low > 0:
+        return f"{_begun(label)} did better than {reference} here, by {low:.1f} to {high:.1f} points of AUC."
+    if high < 0:
+        return f"{_begun(label)} did worse than {reference} here, by {-high:.1f} to {-low:.1f} points of AUC."
+    if not low <= high:  # NaN
+        return f"{_begun(label)} or {reference}: this cohort gives no interval."
+    return f"{_begun(label)} or {reference}: this cohort cannot tell; {label} may be {_points(low)} to {_points(high)}."
+
+
+def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
+    """What the regions of each proposer are like: medians over slides, and in brackets the middle 90 % of slides.
+
+    Args:
+        found: the records of `features.quality` of all slides, by proposer.
+    """
+    return Table(
+        title="What the regions are like",
+        header=(
+            "proposer",
+            "regions",
+            "with patches",
+            "patches in a region",
+            "patches covered, %",
+            "contrast",
+            "of as many squares",
+        ),
+        rows=[
+            (
+                name,
+                _spread([one["regions"] for one in records], "{:.0f}"),
+                _spread([one["group_features"] for one in records], "{:.0f}"),
+                _spread([patches_per_region(one) for one in records], "{:.1f}"),
+                _spread([100 * (1 - one["no_region"]) for one in records], "{:.1f}"),
+                _spread([one["contrast"] for one in records], "{:.2f}"),
+                _spread([one["contrast_of_squares"] for one in records], "{:.2f}"),
+            )
+            for name, records in found.items()
+        ],
+        note="Per slide: the median over slides [5 %, 95 % of slides]. Patches in a region: mean of those that have "
+        "any. Covered: share of the patches in any region. Contrast: share of the variance of patch features that lies "
+        "between regions rather than within them, adjusted for their number: 0 = regions group nothing that belongs "
+        "together, 1 = all in a region is alike. Near patches are alike anyway: the last column is the contrast of as "
+        "many plain squares. None of this says whether regions help the diagnosis: the table above does.",
+    )
+
+
+def patches_per_region(record: Quality) -> float | None:
+    """Mean members of the regions that have any; a patch counts in each of its regions. None without such regions."""
+    held = record["patches"] * (1 - record["no_region"])
+    return record["regions_per_patch"] * held / record["group_features"] if record["group_features"] else None
+
+
+def _spread(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    low, middle, high = (form.format(value) for value in np.quantile(known, (0.05, 0.5, 0.95)))
+    return f"{middle} [{low}, {high}]"
+
+
+def _begun(label: str) -> str:
+    """A row's name at the beginning of a sentence; a proposer's stays as the user types it."""
+    return label.capitalize() if label == NO_REGIONS else label
+
+
+def _points(value: float) -> str:
+    if round(abs(value), 1) == 0:
+        return "equal"
+    return f"{abs(value):.1f} points {'better' if value > 0 else 'worse'}"

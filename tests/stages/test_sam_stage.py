@@ -1,0 +1,125 @@
+"""sammil sam on a project: what a changed setting costs, drawings as regions, the quality of regions."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+
+from sammil_cli.config import SamSettings
+from sammil_cli.regions.file import read_regions
+from sammil_cli.stages import sam
+from sammil_cli.stages.project import Project, RunOptions
+from sammil_cli.storage.geojson import write_geojson
+from sammil_cli.tissue.file import read_tissue
+
+Sammil = Callable[..., Any]
+SLIDES = [f"slide_{i}" for i in range(6)]
+GEOJSON = ("-S", "proposer=geojson")
+
+
+def rows() -> dict[str, dict[str, str]]:
+    with Path("artifacts/process_lists/sam.csv").open(encoding="utf-8", newline="") as stream:
+        return {row["slide_id"]: row for row in csv.DictReader(stream)}
+
+
+def recipes(**settings: Any) -> list[dict[str, Any]]:
+    given = SamSettings(**{"proposer": "superpixels", **settings})
+    return [task.recipe for task in sam.plan(Project(), given, RunOptions()).tasks]
+
+
+def draw(slide: str, *shapes: shapely.Polygon) -> None:
+    write_geojson(
+        Path(f"data/annotations/{slide}.geojson"),
+        [(shape, {}) for shape in shapes],
+        class_name="Tumour",
+        offset_px=(0, 0),
+        provenance={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        ({"sam_tile_overlap": 0.5}, True),  # there are no tiles
+        ({"sam_points_per_side": 16}, True),  # another proposer's
+        ({"slide_minutes": 5.0}, True),
+        ({"sam_canvas_px": 512}, False),
+        ({"sam_mpp": 4.0}, False),
+        ({"superpixel_area_px": 900}, False),
+    ],
+)
+def test_only_settings_that_matter_make_regions_anew(study: Path, settings: dict[str, Any], same: bool) -> None:
+    assert (recipes() == recipes(**settings)) is same
+
+
+def test_the_overlap_of_tiles_matters_where_there_are_tiles(study: Path) -> None:
+    assert recipes(sam_mpp=4.0) != recipes(sam_mpp=4.0, sam_tile_overlap=0.5)
+    assert recipes(sam_mpp=4.0)[0]["settings"]["sam_tile_overlap"] == 0.25
+    assert "sam_tile_overlap" not in recipes()[0]["settings"]
+
+
+def test_where_weights_lie_and_whether_the_model_is_compiled_change_no_region(
+    study: Path, tiny_sam: dict[str, Any], tmp_path: Path
+) -> None:
+    before = recipes(**tiny_sam)
+    moved = shutil.copy(tiny_sam["sam_checkpoint"], tmp_path / "moved.pth")
+    assert recipes(**{**tiny_sam, "sam_checkpoint": str(moved), "sam_compile": True}) == before
+    assert recipes(**{**tiny_sam, "sam_precision": "bfloat16"}) != before
+
+
+def test_tiles_and_quality_of_regions(study: Path, sammil: Sammil) -> None:
+    answer = sammil("sam", "--only", "slide_0", "--workers", 1, "-S", "sam_mpp=2", "-S", "sam_canvas_px=256")
+    assert answer.code == 0, answer
+    regions = read_regions(Path("artifacts/regions/slide_0.h5"))
+    assert regions.canvas.mpp == pytest.approx(2)
+    assert max(regions.canvas.size_px) > 256  # more than one tile
+    quality = json.loads(Path("artifacts/regions/slide_0.json").read_text())
+    assert quality["regions"] == len(regions)
+    assert quality["coverage"] == pytest.approx(1, abs=0.02)
+    assert all(flag in rows()["slide_0"]["notes"] for flag in quality["flags"])
+    assert Path("artifacts/process_lists/sam_quality.csv").exists()
+    assert "sam: on the CPU (superpixels uses no GPU), 1 process\n" in answer.err
+
+
+def test_drawings_are_regions_and_slides_without_one_are_told_before_any_work(study: Path, sammil: Sammil) -> None:
+    whole = read_tissue(Path("artifacts/tissue/slide_2.geojson")).polygons
+    x0, y0, x1, y1 = whole.bounds
+    draw("slide_2", shapely.box(x0, y0, (x0 + x1) / 2, y1), shapely.box((x0 + x1) / 2, y0, x1, y1))
+    draw("slide-4", whole.geoms[0])
+    answer = sammil("sam", *GEOJSON, "--workers", 1)
+    assert answer.code == 1
+    found = rows()
+    assert found["slide_2"]["status"] == "done"
+    assert len(read_regions(Path("artifacts/regions/slide_2.h5"))) == 2
+    others = [slide for slide in SLIDES if slide != "slide_2"]
+    assert {found[slide]["code"] for slide in others} == {"E_ANNOTATION"}
+    assert {found[slide]["status"] for slide in others} == {"set-aside"}
+    assert "data/annotations/slide_0.geojson does not exist" in found["slide_0"]["message"]
+    assert "rename slide-4.geojson" in found["slide_4"]["remedy"]
+    assert "there is no slide 'slide-4'; did you mean slide_4" in answer.out
+
+    why = sammil("why", "slide_2", *GEOJSON)
+    assert "up to date" in why.out
+    draw("slide_2", shapely.box(x0, y0, x1, (y0 + y1) / 2))
+    why = sammil("why", "slide_2", *GEOJSON)
+    assert "data/annotations/slide_2.geojson changed at" in why.out
+    assert "data/annotations" in sammil("check").out  # slide-4
+
+
+def test_drawings_of_another_folder(study: Path, sammil: Sammil) -> None:
+    draw("slide_1", read_tissue(Path("artifacts/tissue/slide_1.geojson")).polygons.geoms[0])
+    Path("data/annotations").rename("elsewhere")
+    answer = sammil("sam", *GEOJSON, "--annotations", "elsewhere", "--only", "slide_1", "--workers", 1)
+    assert answer.code == 0, answer
+    assert len(read_regions(Path("artifacts/regions/slide_1.h5"))) == 1
+
+
+def test_other_proposers_pass_drawings_over(study: Path) -> None:
+    before = recipes()
+    draw("slide_1", shapely.box(0, 0, 900, 900))
+    assert recipes() == before
