@@ -325,7 +325,14 @@ def test_a_stage_of_the_demo_depends_on_its_own_file_and_its_code(stage: str) ->
 
 
 def test_what_a_stage_reads_of_the_project_was_written_by_an_earlier_one() -> None:
-    given = {"data/slides", "data/slides.csv", "data/labels.csv", "data/edits", "data/rois"}  # the user's
+    given = {
+        "data/slides",
+        "data/slides.csv",
+        "data/labels.csv",
+        "data/edits",
+        "data/rois",
+        "data/annotations",
+    }  # the user's
     for files in FILES.values():
         assert set(files.deps) <= given
         given |= {*files.outs, *files.metrics}

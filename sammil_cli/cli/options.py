@@ -93,11 +93,13 @@ def gpu_options(
     cluster: str | None,
 ) -> Any:
     """`run_options` of a stage that may use GPUs: all of them, for a proposer or encoder that does use one."""
-    from sammil_cli.stages.run import device_for, slides_at_once
+    from dataclasses import replace
+
+    from sammil_cli.stages.run import describe_place, device_for, slides_at_once
 
     here = executor == "local"
     chosen = device_for(choice, device, here=here)
-    return run_options(
+    options = run_options(
         chosen,
         workers or (slides_at_once(chosen) if here else None),
         only,
@@ -106,6 +108,7 @@ def gpu_options(
         scheduler=scheduler,
         cluster=cluster,
     )
+    return replace(options, place=describe_place(choice, chosen, executor))
 
 
 def share(text: str | None) -> float | None:
@@ -116,29 +119,14 @@ def share(text: str | None) -> float | None:
 
 
 def run_per_slide(
-    stage: str,
-    project: Any,
-    settings: Any,
-    options: Any,
-    out: Path,
-    *,
-    as_json: bool,
-    verbose: bool,
-    choice: Any = None,
+    stage: str, project: Any, settings: Any, options: Any, out: Path, *, as_json: bool, verbose: bool
 ) -> None:
-    """Runs a per-slide stage, prints its process list and exits with its code.
-
-    Args:
-        choice: the proposer or encoder, where a device was chosen for it: which one is said before the work.
-    """
+    """Runs a per-slide stage, prints its process list and exits with its code."""
     from sammil_cli import console
     from sammil_cli.stages.pipeline import stage_module
     from sammil_cli.stages.process_list import exit_code, summarise
-    from sammil_cli.stages.run import describe_place
 
     console.set_up(verbose=verbose, quiet=as_json)
-    if choice is not None:
-        console.note(f"{stage}: {describe_place(choice, options)}")
     rows = stage_module(stage).run(project, settings, options)
     if as_json:
         console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})

@@ -141,7 +141,7 @@ def sam(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Find regions with SAM (or superpixels, or your own drawings).
+    """Find regions: by SAM, superpixels or drawings.
 
     With --estimate: how long it would take, and whether memory will do.
     """
@@ -165,7 +165,7 @@ def sam(
         else:
             sam_estimate.report(found, settings)
         return
-    run_per_slide("sam", project, settings, options, out, as_json=as_json, verbose=verbose, choice=proposer)
+    run_per_slide("sam", project, settings, options, out, as_json=as_json, verbose=verbose)
 
 
 @app.command()
@@ -197,4 +197,4 @@ def extract(
     options = gpu_options(
         encoder, device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster
     )
-    run_per_slide("extract", project, settings, options, out, as_json=as_json, verbose=verbose, choice=encoder)
+    run_per_slide("extract", project, settings, options, out, as_json=as_json, verbose=verbose)

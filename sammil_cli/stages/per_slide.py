@@ -159,8 +159,12 @@ def _compute(
             calls = _calls(plan, tasks, store, claims, folders, elsewhere)
             first = next(calls, None)
             if first is not None:
-                processes = min(options.workers, len(tasks))  # each one's share of the cores depends on it
-                with open_executor(replace(options, workers=processes), limits) as executor:
+                # Each process's share of the cores depends on how many there are.
+                options = replace(options, workers=min(options.workers, len(tasks)))
+                if options.place:
+                    console.note(f"{plan.step}: {options.place}, at most {options.workers} slide(s) at once")
+                    options = replace(options, place="")
+                with open_executor(options, limits) as executor:
                     for answer in executor.answers(chain([first], calls)):
                         row = _keep(plan, by_id[answer.slide_id], answer, store)
                         claims.release(plan.key(by_id[answer.slide_id]))

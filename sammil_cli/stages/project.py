@@ -1,7 +1,7 @@
 """A project folder: where everything lies, and how a run is asked for."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sammil_cli.errors import InputError
@@ -38,7 +38,8 @@ class Project:
 class RunOptions:
     """How to run: on which device, with how many processes, on which slides (None = all), where.
 
-    `executor` is a file of `stages/executors/`; `scheduler` (an address) and `cluster` (a kind) are for dask.
+    `executor` is a file of `stages/executors/`; `scheduler` (an address) and `cluster` (a kind) are for dask. `place`
+    says where a proposer or encoder runs, and why there; it is told when the work begins.
     """
 
     device: str = "cpu"
@@ -48,6 +49,7 @@ class RunOptions:
     executor: str = "local"
     scheduler: str | None = None
     cluster: str | None = None
+    place: str = field(default="", compare=False)
 
 
 def read_only(text: str | None) -> frozenset[str] | None:

@@ -4,7 +4,6 @@ from types import ModuleType
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.stages.machine import usable_cores
-from sammil_cli.stages.project import RunOptions
 
 _SLIDES_PER_GPU = 2  # at once: one is read and decoded while the other one is on the GPU
 
@@ -64,22 +63,19 @@ def slides_at_once(device: str) -> int | None:
     return _SLIDES_PER_GPU * len(devices(device)) if device.startswith("cuda") else None
 
 
-def describe_place(choice: ModuleType, options: RunOptions) -> str:
-    """Where a run computes and why there, in one line: that a GPU is not used shall be seen."""
-    name = choice.__name__.rsplit(".", 1)[1].replace("_", "-")
-    if options.executor != "local":
-        return f"on {'GPUs' if options.device.startswith('cuda') else 'CPUs'} of the {options.executor} workers"
-    processes = f"{options.workers} process{'' if options.workers == 1 else 'es'}"
-    if options.device.startswith("cuda"):
-        found = devices(options.device)
-        return f"on {', '.join(found)} ({len(found)} GPU{'' if len(found) == 1 else 's'}), {processes}"
+def describe_place(choice: ModuleType, device: str, executor: str = "local") -> str:
+    """Where a proposer or encoder runs and why there: that a GPU is not used shall be seen."""
+    if executor != "local":
+        return f"on {'GPUs' if device.startswith('cuda') else 'CPUs'} of the {executor} workers"
+    if device.startswith("cuda"):
+        found = devices(device)
+        return f"on {', '.join(found)} ({len(found)} GPU{'' if len(found) == 1 else 's'})"
     if not getattr(choice, "USES_GPU", True):
-        return f"on the CPU ({name} uses no GPU), {processes}"
+        return f"on the CPU ({choice.__name__.rsplit('.', 1)[1].replace('_', '-')} uses no GPU)"
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    why = f"{count} GPU(s) are left alone, as --device says" if count else "no GPU is visible to torch"
-    return f"on the CPU ({why}), {processes}"
+    return f"on the CPU ({f'{count} GPU(s) are left alone, as asked' if count else 'no GPU is visible to torch'})"
 
 
 def read_share(text: str) -> float:

@@ -80,10 +80,9 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> Estimat
             bar.advance(task.slide_id)
     processes = max(1, min(options.workers, len(todo)))
     per_gpu = math.ceil(processes / len(devices(options.device))) if options.device != "cpu" else 0
-    where = describe_place(proposer, RunOptions(device=options.device, workers=processes))
     known = partial(
         Estimate,
-        where=where,
+        where=options.place or describe_place(proposer, options.device),
         done=len(found.tasks) - len(todo),
         refused=len(found.refused),
         processes=processes,
@@ -244,7 +243,8 @@ def report(found: Estimate, settings: SamSettings) -> None:
             )
         )
     rows.append(("disk", f"about {_gb(found.result_bytes)} of results"))
-    console.print_table(f"sammil sam would run {found.where}", ("what", "how much"), rows)
+    title = f"sammil sam would run {found.where}, {found.processes} slide(s) at once"
+    console.print_table(title, ("what", "how much"), rows)
     if len(found.slides) > 1:
         slowest = found.slides[:_SLOWEST]
         console.print_table(

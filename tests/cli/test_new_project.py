@@ -34,6 +34,7 @@ def test_init_writes_a_project_and_says_what_comes_next(sammil: Sammil, here: Pa
         "data/edits/.gitkeep",
         "data/labels.csv",
         "data/rois/.gitkeep",
+        "data/annotations/.gitkeep",
         "data/slides.csv",
         "dvc.yaml",
         "params.yaml",

@@ -18,10 +18,11 @@ def test_each_row_is_compared_with_the_reference_wherever_it_stands() -> None:
     assert gaps[1] == "–"
     assert gaps[0].startswith("-50.0 [")
     assert gaps[0] == gaps[2]
-    said, _, explained = table.note.splitlines()
+    said, _, warning, explained = table.note.splitlines()
     assert said.startswith("No regions or superpixels: this cohort cannot tell; no regions may be ")
     assert said.endswith(" points worse to equal.")
-    assert "repeats" in explained
+    assert "set repeats to 3" in warning
+    assert "chance in training" in explained
     other = region_table(POOR, {"superpixels": PERFECT, "sam": POOR}, "sam", level=0.9, draws=200)
     assert [row[-1].split()[0] for row in other.rows] == ["+0.0", "+50.0", "–"]
 

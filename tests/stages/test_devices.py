@@ -15,7 +15,7 @@ from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.stages import run, train
 from sammil_cli.stages.project import Project, RunOptions
-from sammil_cli.stages.run import choose_device, choose_workers, describe_place, devices
+from sammil_cli.stages.run import choose_device, choose_workers, devices
 
 SAM, SUPERPIXELS = (choices.load(choices.PROPOSERS, name) for name in ("sam", "superpixels"))
 
@@ -90,10 +90,10 @@ def test_slides_go_to_every_gpu_two_at_once(three_gpus: None) -> None:
     for device in ("auto", "cuda"):
         options = options_of(SAM, device)
         assert (options.device, options.workers) == ("cuda", 6)
-        assert describe_place(SAM, options) == "on cuda:0, cuda:1, cuda:2 (3 GPUs), 6 processes"
+        assert options.place == "on cuda:0, cuda:1, cuda:2 (3 GPUs)"
     one = options_of(SAM, "cuda:1", 1)
     assert (one.device, one.workers) == ("cuda:1", 1)
-    assert describe_place(SAM, one) == "on cuda:1 (1 GPU), 1 process"
+    assert one.place == "on cuda:1 (1 GPU)"
     assert options_of(SAM, "cuda:1").workers == 2
 
 
@@ -101,20 +101,20 @@ def test_what_uses_no_gpu_takes_none(three_gpus: None, monkeypatch: pytest.Monke
     monkeypatch.setattr(run, "usable_cores", lambda: 5)
     options = options_of(SUPERPIXELS, "auto")
     assert (options.device, options.workers) == ("cpu", 5)
-    assert describe_place(SUPERPIXELS, options) == "on the CPU (superpixels uses no GPU), 5 processes"
+    assert options.place == "on the CPU (superpixels uses no GPU)"
     assert not getattr(choices.load(choices.ENCODERS, "texture"), "USES_GPU", True)
 
 
 def test_it_is_said_why_no_gpu_is_used(three_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = options_of(SAM, "cpu", 2)
-    assert describe_place(SAM, chosen) == "on the CPU (3 GPU(s) are left alone, as --device says), 2 processes"
+    assert chosen.place == "on the CPU (3 GPU(s) are left alone, as asked)"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     fallen_back = options_of(SAM, "auto", 2)
-    assert describe_place(SAM, fallen_back) == "on the CPU (no GPU is visible to torch), 2 processes"
+    assert fallen_back.place == "on the CPU (no GPU is visible to torch)"
 
 
 def test_the_gpus_of_a_cluster_are_not_looked_for_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     options = options_of(SAM, "cuda", executor="dask")
     assert (options.device, options.workers) == ("cuda", 1)
-    assert describe_place(SAM, options) == "on GPUs of the dask workers"
+    assert options.place == "on GPUs of the dask workers"

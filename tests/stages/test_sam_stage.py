@@ -83,7 +83,7 @@ def test_tiles_and_quality_of_regions(study: Path, sammil: Sammil) -> None:
     assert quality["coverage"] == pytest.approx(1, abs=0.02)
     assert all(flag in rows()["slide_0"]["notes"] for flag in quality["flags"])
     assert Path("artifacts/process_lists/sam_quality.csv").exists()
-    assert "sam: on the CPU (superpixels uses no GPU), 1 process\n" in answer.err
+    assert "sam: on the CPU (superpixels uses no GPU), at most 1 slide(s) at once\n" in answer.err
 
 
 def test_drawings_are_regions_and_slides_without_one_are_told_before_any_work(study: Path, sammil: Sammil) -> None:
