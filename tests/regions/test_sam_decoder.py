@@ -8,6 +8,7 @@ from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_
 from torch import Tensor
 from torch.nn import functional
 
+from sammil_cli.regions.sam_engine import upsample
 from sammil_cli.regions.sam_engine.decoder import MaskDecoder
 from sammil_cli.regions.sam_engine.runs import encode_masks
 from sammil_cli.regions.sam_engine.upsample import Upsampler
@@ -66,8 +67,12 @@ def hills(count: int) -> Tensor:
     return torch.tensor(np.array(drawn), dtype=torch.float32)
 
 
+@pytest.mark.parametrize("most_border", [0.0, 2.0])
 @pytest.mark.parametrize("out", SHAPES)
-def test_masks_boxes_and_stability_equal_the_official_two_interpolations(out: tuple[int, int]) -> None:
+def test_masks_boxes_and_stability_equal_the_official_two_interpolations(
+    monkeypatch: pytest.MonkeyPatch, out: tuple[int, int], most_border: float
+) -> None:
+    monkeypatch.setattr(upsample, "_MOST_BORDER", most_border)  # drawn pixel by pixel, or by cells
     logits = hills(12)
     scale = 256 / max(out)
     shown = (int(out[0] * scale + 0.5), int(out[1] * scale + 0.5))
@@ -76,6 +81,7 @@ def test_masks_boxes_and_stability_equal_the_official_two_interpolations(out: tu
     expected = functional.interpolate(cut, out, mode="bilinear", align_corners=False)[0]
     upsampler = Upsampler(logits_px=64, input_px=256, shown_px=shown, out_px=out, device=torch.device("cpu"))
     found = upsampler(logits)
+    assert isinstance(found, upsample.Upsampled if most_border else upsample.Drawn)
     mask, boxes = found.draw(), found.boxes()
     sure = expected.abs() > 1e-5  # rounding decides the others
     assert (~sure).sum() < 50

@@ -37,8 +37,12 @@ def measure(settings: Mapping[str, Any], device: str, image: RGB) -> dict[str, f
 
     The weights are random ones.
     """
-    with torch.device(device):
+    with torch.device(device), torch.no_grad():
         model = sam_model_registry[settings["sam_model"]](checkpoint=None).eval()
+        for head in model.mask_decoder.output_hypernetworks_mlps:
+            # Masks of random weights are all border, which takes long to draw; SAM's are nearly none.
+            head.layers[-1].weight.zero_()
+            head.layers[-1].bias.zero_()
     sides = _FEW_MANY[torch.device(device).type]
     few, many = (_engine(model, settings, side) for side in sides)
     if device != "cpu" or settings["sam_compile"]:
