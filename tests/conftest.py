@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,13 @@ import pytest
 from slide_maker import draw_asymmetric, write_pyramid
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """In models as small as those of the tests, more threads only wait for each other; `sammil train` uses one, too."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture

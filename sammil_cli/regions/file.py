@@ -15,9 +15,13 @@ from sammil_cli.slides.slide import RGB
 from sammil_cli.storage.files import atomic_path
 from sammil_cli.storage.geojson import write_geojson
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.tissue.mask import trace
 
 _LABEL_MAP_PX = 4096
 _OUTLINED_PX = 1 << 24
+# How far outlines are simplified, canvas pixels: of 1500 regions as SAM draws them, from 30 px on, each keeps an IoU of
+# 0.95 with its mask, on two thirds of the points.
+_MOST_OFF_PX = 0.6
 _ARRAYS = ("runs", "offsets", "area_px", "box", "predicted_iou", "stability")
 _SHAPES = {"runs": "k", "area_px": "m", "box": "m 4", "predicted_iou": "m", "stability": "m"}
 
@@ -58,7 +62,7 @@ def write_region_polygons(
 ) -> None:
     """Writes one `Region` annotation per region, with id, areas and scores, in level-0 pixels.
 
-    Outlines run along the centres of border pixels, to half a canvas pixel; a region whose box has more than 2²⁴
+    Outlines run along the outer edges of a region's pixels, to 0.6 canvas pixels; a region whose box has more than 2²⁴
     pixels is outlined on a grid as much coarser.
     """
     numbers = [
@@ -79,43 +83,31 @@ def _outlines(regions: RegionMap) -> list[shapely.Geometry]:
     canvas = regions.canvas
     sides = regions.box[:, 2:].astype(np.int64)
     steps = np.ceil(np.sqrt(sides.prod(1) / _OUTLINED_PX)).astype(int)
-    drawn = np.array([_outline(regions.mask(region), int(step)) for region, step in enumerate(steps)], object)
-    simple = shapely.make_valid(shapely.simplify(drawn, steps / 2))
-    # What is made valid may be a collection with lines in it, and with multipolygons: polygons are two levels down.
-    parts, part_of = shapely.get_parts(simple, return_index=True)
-    pieces, piece_of = shapely.get_parts(parts, return_index=True)
-    kept = shapely.get_type_id(pieces) == shapely.GeometryType.POLYGON
-    starts = np.searchsorted(part_of[piece_of[kept]], np.arange(1, len(regions)))
-    found = [shapely.MultiPolygon(list(polygons)) for polygons in np.split(pieces[kept], starts)]
-    for region, shape in enumerate(found[: len(regions)]):
-        if shape.is_empty:  # a thread of pixels has no inside: its box
-            x, y, width, height = regions.box[region].tolist()
-            found[region] = shapely.MultiPolygon([shapely.box(x, y, x + width, y + height)])
-    place = np.array(found[: len(regions)], object)
+    drawn = [_outline(regions.mask(region), int(step)) for region, step in enumerate(steps)]
+    simple = shapely.make_valid(shapely.simplify(np.array(drawn, object), _MOST_OFF_PX * steps))
+    place = np.array([_polygons(shape) for shape in simple], object)
     return list(shapely.transform(place, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1)))
 
 
 def _outline(region: RegionMask, step: int) -> shapely.MultiPolygon:
-    """The region's outline in canvas pixels, corner by corner."""
+    """The region's outline in canvas pixels, pixel by pixel of a grid of `step`."""
     x, y, width, height = region.box
     mask = region.array() if step == 1 else region.at(middles(x, width, step), middles(y, height, step))
-    contours, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [(contour[:, 0, :] + 0.5) * step + (x, y) for contour in contours]
+    if not mask.any():  # specks between the grid's points: their box
+        mask[:] = True
+
+    def place(ring: NDArray[np.int32]) -> NDArray[np.int64]:
+        return np.asarray(np.minimum(ring * step, (width, height)) + np.array([x, y]), np.int64)
+
     return shapely.MultiPolygon(
-        [
-            shapely.Polygon(ring, [rings[c] for c in _holes(tree[0], index) if len(rings[c]) > 2])
-            for index, ring in enumerate(rings)
-            if tree[0][index][3] == -1 and len(ring) > 2
-        ]
+        [shapely.Polygon(place(outer), list(map(place, holes))) for outer, holes in trace(mask)]
     )
 
 
-def _holes(tree: NDArray[np.int32], index: int) -> list[int]:
-    holes, child = [], int(tree[index][2])
-    while child != -1:
-        holes.append(child)
-        child = int(tree[child][0])
-    return holes
+def _polygons(shape: shapely.Geometry) -> shapely.MultiPolygon:
+    """Those of a shape, without lines."""
+    flat = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.MultiPolygon(flat[shapely.get_type_id(flat) == shapely.GeometryType.POLYGON].tolist())
 
 
 def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import MultiPolygon
 
+from sammil_cli.errors import SlideError
 from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.merge import merge_tiles
 from sammil_cli.regions.overview import Overview
@@ -74,7 +75,7 @@ def propose_regions(
         shrunk by `Canvas.step_to(OVERVIEW_PX)`, white where nothing was read.
 
     Raises:
-        SlideError: `E_EDIT` or `E_ANNOTATION`, see `regions.annotations`; `E_COARSE`, the slide is coarser than `mpp`.
+        SlideError: `E_EDIT` or `E_ANNOTATION`, see `regions.annotations`; `E_COARSE`, see `lay_views`.
     """
     drawn, notices = read_annotations(drawing, tissue) if drawing else ((), [])
     slide.remarks.extend(notices)
@@ -97,10 +98,20 @@ def propose_regions(
 def lay_views(
     tissue: TissueMask, slide_mpp: float, *, canvas_px: int, mpp: float | None, overlap: float
 ) -> tuple[Canvas, list[Tile]]:
-    """The canvas of a slide and the tiles in which it is seen, those without tissue, too; see `propose_regions`."""
+    """The canvas of a slide and the tiles in which it is seen, those without tissue, too; see `propose_regions`.
+
+    Raises:
+        SlideError: `E_COARSE`, the slide is coarser than `mpp` by more than 1 %: pixels are never made up.
+    """
     if mpp is None:
         canvas = paper_canvas(tissue.box_px, slide_mpp, canvas_px)
         return canvas, lay_tiles(canvas.size_px, max(canvas.size_px), 0)
+    if slide_mpp > mpp * 1.01:
+        raise SlideError(
+            "E_COARSE",
+            f"the slide has {slide_mpp:g} µm per pixel, coarser than sam_mpp {mpp:g}",
+            remedy="use a sam_mpp that all slides reach, or null for the paper's canvas",
+        )
     canvas = canvas_at(tissue.box_px, slide_mpp, mpp)
     return canvas, lay_tiles(canvas.size_px, canvas_px, overlap)
 

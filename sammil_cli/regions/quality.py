@@ -1,5 +1,6 @@
 """Are a slide's regions good? Numbers of one slide, and notes on what a person should look at."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,41 +73,34 @@ def measure(regions: RegionMap, picture: RGB, tissue: TissueMask) -> RegionQuali
     )
 
 
-def quality_record(quality: RegionQuality) -> dict[str, Any]:
+def quality_record(quality: RegionQuality, advice: Mapping[str, str]) -> dict[str, Any]:
     """The numbers and the flags, for a JSON file."""
-    return {**asdict(quality), "flags": flags(quality)}
+    return {**asdict(quality), "flags": flags(quality, advice)}
 
 
-def flags(quality: RegionQuality) -> list[str]:
-    """Notes on regions to look at, `word: what it is; what to do`, the word always the same."""
-    if not quality.regions:
-        return ["no-regions: nothing was proposed; lower sam_pred_iou_thresh and sam_stability_thresh"]
-    notes = []
+def flags(quality: RegionQuality, advice: Mapping[str, str]) -> list[str]:
+    """Notes on regions to look at, `word: what it is; what to do`, the word always the same.
+
+    Args:
+        advice: what to do by word, the proposer's ADVICE; without any: look at the overlay.
+    """
+    found = dict(_standing_out(quality)) if quality.regions else {"no-regions": "nothing was proposed"}
+    return [f"{word}: {what}; {advice.get(word, 'look at the overlay')}" for word, what in found.items()]
+
+
+def _standing_out(quality: RegionQuality) -> Iterator[tuple[str, str]]:
+    """The flags of a slide that has regions, as word and what it is."""
     if quality.coverage < 1 - UNCOVERED:
-        notes.append(
-            f"uncovered: {1 - quality.coverage:.0%} of the tissue lies in no region; lower sam_pred_iou_thresh and "
-            "sam_stability_thresh, or raise sam_points_per_side"
-        )
+        yield "uncovered", f"{1 - quality.coverage:.0%} of the tissue lies in no region"
     if quality.largest_share > ONE_REGION:
-        notes.append(
-            f"one-region: one region covers {quality.largest_share:.0%} of the tissue; raise sam_points_per_side, "
-            "set sam_mpp, or lower superpixel_merge"
-        )
+        yield "one-region", f"one region covers {quality.largest_share:.0%} of the tissue"
     if quality.regions < FEW_REGIONS:
-        notes.append(
-            f"few-regions: {quality.regions} only; raise sam_points_per_side, set sam_mpp, or lower superpixel_area_px"
-        )
+        yield "few-regions", f"{quality.regions} only"
     if quality.contrast is not None and quality.contrast < FLAT:
-        notes.append(
-            f"flat: colours vary within regions as much as between them (contrast {quality.contrast:.2f}, as many "
-            f"squares {quality.contrast_of_squares or 0:.2f}); look at the overlay, compare with proposer superpixels"
-        )
+        both = f"contrast {quality.contrast:.2f}, as many squares {quality.contrast_of_squares or 0:.2f}"
+        yield "flat", f"colours vary within regions as much as between them ({both})"
     if quality.area_um2_q50 is not None and quality.area_um2_q50 < FRAGMENT_UM2:
-        notes.append(
-            f"fragments: half of the regions are smaller than {quality.area_um2_q50:,.0f} µm²; raise sam_mpp, "
-            "sam_pred_iou_thresh or superpixel_area_px"
-        )
-    return notes
+        yield "fragments", f"half of the regions are smaller than {quality.area_um2_q50:,.0f} µm²"
 
 
 def _seen(

@@ -45,7 +45,8 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
     """Refuses what cannot be done, before any work.
 
     Raises:
-        InputError: an unknown proposer, or none. MissingError: what one of them needs is not here.
+        InputError: an unknown proposer, or none, or one that cannot run on the device.
+        MissingError: what one of them needs is not here.
     """
     if not contest.proposers:
         raise InputError("--proposers names none", remedy=f"one or more of: {', '.join(_known())}")
@@ -55,6 +56,7 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
     for name in contest.proposers:
         place, settings, how = _sam_call(project, contest, name, options, slides, Path())
         try:
+            sam.check(settings, how)
             plan = sam.plan(place, settings, how)
         except MissingError as error:
             raise MissingError(

@@ -34,7 +34,12 @@ _LOCAL = ("sam_checkpoint", "sam_compile")  # do not change the regions
 
 
 def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Row]:
-    """Proposes regions on every slide that has a tissue mask; returns the process list; raises what `plan` raises."""
+    """Proposes regions on every slide that has a tissue mask; returns the process list.
+
+    Raises:
+        InputError, MissingError: what `check` and `plan` raise; nothing has been done then.
+    """
+    check(settings, options)
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
     folder = drawings_folder(project, choices.load(choices.PROPOSERS, settings.proposer))
     if folder is not None:
@@ -42,6 +47,17 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Ro
             console.say(line)
     quality_table.report("sam", project.regions, project.process_lists)
     return rows
+
+
+def check(settings: SamSettings, options: RunOptions) -> None:
+    """Refuses what the proposer cannot do, on the device that is asked for, before any slide.
+
+    Raises:
+        InputError: a setting. MissingError: its weights.
+    """
+    proposer = choices.load(choices.PROPOSERS, settings.proposer)
+    if hasattr(proposer, "check"):
+        proposer.check(settings.model_dump(), options.device)
 
 
 def plan(project: Project, settings: SamSettings, options: RunOptions, *, weightless: bool = False) -> Plan:
@@ -135,7 +151,8 @@ def work(
 ) -> list[str]:
     """Writes one slide's regions, their polygons, overlay and quality into `folder`; returns remarks and flags."""
     proposer = _proposer(name, settings, device)
-    return write_proposed(folder, record, path, read_tissue(tissue_path), proposer, dict(views), drawing)
+    advice: Mapping[str, str] = getattr(choices.load(choices.PROPOSERS, name), "ADVICE", {})
+    return write_proposed(folder, record, path, read_tissue(tissue_path), proposer, dict(views), advice, drawing)
 
 
 def write_proposed(
@@ -145,6 +162,7 @@ def write_proposed(
     tissue: TissueMask,
     proposer: Proposer,
     views: Mapping[str, Any],
+    advice: Mapping[str, str],
     drawing: Path | None = None,
 ) -> list[str]:
     """What `work` does, with any proposer and tissue."""
@@ -162,5 +180,5 @@ def write_proposed(
     write_regions(folder / f"{tissue.slide_id}.h5", regions, record)
     write_region_polygons(folder / f"{tissue.slide_id}.geojson", regions, tissue.bounds_px[:2], record)
     write_overlay(folder / f"{tissue.slide_id}.png", picture, regions)
-    write_json(folder / f"{tissue.slide_id}.json", quality_record(quality))
-    return [*slide.remarks, *flags(quality)]
+    write_json(folder / f"{tissue.slide_id}.json", quality_record(quality, advice))
+    return [*slide.remarks, *flags(quality, advice)]

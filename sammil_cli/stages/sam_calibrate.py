@@ -72,10 +72,10 @@ def calibrate(
     squares = _Squares()
     with tempfile.TemporaryDirectory() as folder:
         starting, begin = age_seconds(), time.perf_counter()
-        write_proposed(Path(folder), {}, path, tissue, squares, views)  # what is imported and cached is so now
+        write_proposed(Path(folder), {}, path, tissue, squares, views, {})  # what is imported and cached is so now
         squares.views.clear()
         warm = time.perf_counter()
-        write_proposed(Path(folder), {}, path, tissue, squares, views)
+        write_proposed(Path(folder), {}, path, tissue, squares, views, {})
         seconds = time.perf_counter() - warm
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
     megapixels = sum(view.tissue.size for view in squares.views) / 1e6

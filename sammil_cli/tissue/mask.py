@@ -1,6 +1,6 @@
 """Tissue masks: polygons with holes, in level-0 pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
 from sammil_cli.slides.slide import Box
+
+_Ring = NDArray[np.int32]  # (k, 2) x, y
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,27 @@ def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) ->
     return np.asarray(inside[:, :columns], np.bool_)
 
 
+def trace(mask: NDArray[np.bool_]) -> Iterator[tuple[_Ring, list[_Ring]]]:
+    """The outlines of a mask (h, w), exactly along the outer edges of its pixels: `paint_rings` gives the mask back.
+
+    Yields:
+        of each piece (pixels that touch, be it at a corner) its outer ring and those of its holes: open, points (k, 2)
+        x, y in mask pixels, of which pixel i covers [i, i + 1]. Where pixels meet at a corner, a ring touches itself.
+    """
+    # At twice the size and with a border, pixel i lies on 2 i + 1 and 2 i + 2: halves are its edges, i and i + 1.
+    doubled = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    doubled = cv2.copyMakeBorder(doubled, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    for contour, (_, _, child, parent) in zip(contours, tree[0] if contours else (), strict=True):
+        if parent != -1:
+            continue  # a hole: reached through its piece
+        holes = []
+        while child != -1:
+            holes.append(np.asarray(contours[child][:, 0] // 2, np.int32))
+            child = tree[0][child][0]
+        yield np.asarray(contour[:, 0] // 2, np.int32), holes
+
+
 def clean(
     foreground: NDArray[np.bool_],
     *,
@@ -125,26 +148,14 @@ def _outline(
     mask: NDArray[Any], scale_px0: NDArray[np.float64], min_area_px2: float, min_hole_px2: float, max_holes: int
 ) -> MultiPolygon:
     """The outlines of a mask, filtered; areas in level-0 pixels²."""
-    # A mask pixel covers [i, i + 1): twice the size makes the contour run along the pixels' outer edges.
-    doubled = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    doubled = cv2.copyMakeBorder(doubled, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     kept: list[Polygon] = []
-    for index, contour in enumerate(contours):
-        if tree[0][index][3] != -1 or len(contour) < 3:
-            continue  # a hole: reached through its piece
-        _, _, wide, high = cv2.boundingRect(contour)  # on the doubled mask
-        if wide * high / 4 * scale_px0.prod() < min_area_px2:
+    for outer, rings in trace(mask):
+        _, _, wide, high = cv2.boundingRect(outer)  # of points: one more than pixels
+        if (wide - 1) * (high - 1) * scale_px0.prod() < min_area_px2:
             continue  # a speck: noisy slides have them by the hundred thousand
-        holes = []
-        child = tree[0][index][2]
-        while child != -1:
-            if len(contours[child]) >= 3:
-                holes.append(_to_level0(contours[child], scale_px0))
-            child = tree[0][child][0]
-        holes = [hole for hole in holes if Polygon(hole).area >= min_hole_px2]
+        holes = [hole for ring in rings if Polygon(hole := ring * scale_px0).area >= min_hole_px2]
         holes.sort(key=lambda hole: -Polygon(hole).area)
-        polygon = _valid(Polygon(_to_level0(contour, scale_px0), holes[:max_holes]))
+        polygon = _valid(Polygon(outer * scale_px0, holes[:max_holes]))
         kept += [p for p in _polygons(polygon) if p.area >= min_area_px2]
     smooth = [shapely.simplify(polygon, scale_px0.max() / 2, preserve_topology=True) for polygon in kept]
     pieces = [p for polygon in smooth for p in _polygons(_valid(polygon))]
@@ -155,12 +166,6 @@ def _outline(
 
 def _valid(polygon: shapely.Geometry) -> shapely.Geometry:
     return polygon if polygon.is_valid else shapely.make_valid(polygon)  # asking first costs a tenth
-
-
-def _to_level0(contour: NDArray[Any], scale_px0: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Contour (k, 1, 2) on the doubled, padded mask -> points (k, 2) in level-0 pixels."""
-    # With the padding, pixel i spans 2i + 1 .. 2i + 2: halves run exactly along the outer edges i and i + 1.
-    return np.asarray((contour[:, 0, :] // 2) * scale_px0, np.float64)
 
 
 def _polygons(geometry: shapely.Geometry) -> list[Polygon]:

@@ -1,7 +1,6 @@
 """What every MIL model keeps, whatever file of `mil/models/` it comes from."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,6 @@ MODELS = choices.names(choices.MODELS)
 PATCHES, GROUPS, DIM = 13, 4, 7
 
 every_model = pytest.mark.parametrize("name", MODELS)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On small bags more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_bag(patches: int = PATCHES, groups: int = GROUPS, seed: int = 1) -> Bag:

@@ -72,6 +72,15 @@ def test_what_needs_weights_can_say_which_and_where(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_its_advice_is_on_flags_that_there_are_and_names_its_own_settings(name: str) -> None:
+    proposer = choices.load(choices.PROPOSERS, name)
+    advice = getattr(proposer, "ADVICE", {})
+    assert set(advice) <= {"no-regions", "uncovered", "one-region", "few-regions", "flat", "fragments"}
+    named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", " ".join(advice.values())))
+    assert named <= {*proposer.SETTINGS, "sam_mpp"}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_it_reads_besides_the_slide_is_a_folder_of_the_project(name: str) -> None:
     inputs = getattr(choices.load(choices.PROPOSERS, name), "INPUTS", None)
     assert inputs is None or inputs in {field.name for field in fields(Project)}

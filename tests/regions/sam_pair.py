@@ -19,36 +19,39 @@ from sammil_cli.regions.sam_engine.decoder import MaskDecoder as OurDecoder
 from sammil_cli.regions.sam_engine.generator import MaskEngine
 
 
-def small_sam(input_px: int = 256) -> Any:
-    """The official classes, shallow and for a small input, with random weights; in eval mode.
+INPUT_PX = 256
+
+
+def small_sam(width: int = 64) -> Any:
+    """The official classes, shallow, narrow (SAM's width is 256) and for a small input; with random weights.
 
     What starts at zero or one gets weight, so that it counts: positions, biases, norms.
     """
     generator = torch.Generator().manual_seed(0)
-    side = input_px // 16
+    side = INPUT_PX // 16
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         model = Sam(
             ImageEncoderViT(
-                img_size=input_px,
+                img_size=INPUT_PX,
                 embed_dim=32,
                 depth=2,
                 num_heads=2,
-                out_chans=256,
+                out_chans=width,
                 use_rel_pos=True,
                 window_size=14,
                 global_attn_indexes=(1,),
             ),
             PromptEncoder(
-                embed_dim=256,
+                embed_dim=width,
                 image_embedding_size=(side, side),
-                input_image_size=(input_px, input_px),
+                input_image_size=(INPUT_PX, INPUT_PX),
                 mask_in_chans=16,
             ),
             MaskDecoder(
                 num_multimask_outputs=3,
-                transformer=TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8),
-                transformer_dim=256,
+                transformer=TwoWayTransformer(depth=2, embedding_dim=width, mlp_dim=4 * width, num_heads=8),
+                transformer_dim=width,
             ),
         )
         for name, value in model.named_parameters():

@@ -184,7 +184,7 @@ def test_any_resolution_is_exact_and_only_finer_than_level_0_is_refused() -> Non
         assert columns == pytest.approx(round(columns))
         assert rows == pytest.approx(round(rows))
     assert regions.area_px.tolist() == [1739 * 1305]  # the centres of the last column lie outside
-    with pytest.raises(SlideError, match="where 600 are asked for") as caught:
+    with pytest.raises(SlideError, match="coarser than sam_mpp 0.3") as caught:
         propose_regions(slide, tissue, Shades(), canvas_px=600, mpp=0.3, overlap=0.25)
     assert caught.value.code == "E_COARSE"
 

@@ -21,6 +21,7 @@ from sammil_cli.regions.file import (
 )
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.tissue.mask import paint_rings
 
 ORIGIN, DOWNSAMPLE = (100, 40), 8.0
 
@@ -125,20 +126,42 @@ def test_the_file_is_a_hundred_times_smaller_than_pickled_masks(tmp_path: Path) 
     assert (tmp_path / "a.h5").stat().st_size * 100 < 300 * 1024 * 1024  # a byte a pixel, before pickle's own
 
 
-def test_polygons_of_a_whole_slide_are_few_points_near_the_outlines(tmp_path: Path) -> None:
+def repainted(shape: shapely.Geometry, canvas: Canvas) -> NDArray[np.bool_]:
+    """The pixels of a canvas whose centres lie in a shape in level-0 pixels."""
+    rings = [ring for polygon in shape.geoms for ring in (polygon.exterior, *polygon.interiors)]
+    points = [(shapely.get_coordinates(ring) - canvas.origin_px) / canvas.downsample for ring in rings]
+    return paint_rings(points, canvas.size_px[::-1])
+
+
+def shapes_of(path: Path, regions: RegionMap) -> list[shapely.Geometry]:
+    return [shapely.geometry.shape(feature["geometry"]) for feature in polygons(path, regions)]
+
+
+def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+def test_polygons_of_a_whole_slide_are_few_points_that_give_the_masks_back(tmp_path: Path) -> None:
     canvas = Canvas(origin_px=ORIGIN, downsample=32.0, size_px=(1024, 1024), mpp=8.0)
     masks = wobbling(200, 1024)
-    shapes = [shapely.geometry.shape(f["geometry"]) for f in polygons(tmp_path / "a.geojson", map_on(canvas, masks))]
-    assert (tmp_path / "a.geojson").stat().st_size < 3000 * len(masks)
+    shapes = shapes_of(tmp_path / "a.geojson", map_on(canvas, masks))
+    assert (tmp_path / "a.geojson").stat().st_size < 4000 * len(masks)
     for mask, shape in zip(masks, shapes, strict=True):
-        # Outer and inner outlines through the border pixels' centres, unsimplified.
-        contours, _ = cv2.findContours(mask.array().astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        traced = np.concatenate([contour[:, 0, :] for contour in contours if len(contour) > 2])
-        points = shapely.points((traced + mask.box[:2] + 0.5) * 32 + ORIGIN)
-        off = shapely.distance(points, shape.boundary) / 32
-        # Half a canvas pixel; but for spurs one pixel broad, which have no inside and go when shapes are made valid.
-        assert off.max() < 2
-        assert (off > 0.501).mean() < 0.02
+        assert iou(repainted(shape, canvas), mask.within((0, 0, 1024, 1024))) > 0.95
+
+
+@pytest.mark.parametrize("round_", [False, True], ids=["box", "ellipse"])
+def test_a_small_region_comes_back_as_large_as_it_was(tmp_path: Path, round_: bool) -> None:
+    drawn = np.zeros((24, 40), np.uint8)
+    if round_:
+        cv2.ellipse(drawn, (17, 12), (7, 8), 0, 0, 360, 1, -1)
+    else:
+        drawn[4:21, 10:25] = 1
+    regions = map_of(drawn > 0)
+    assert regions.box[0].tolist() == [10, 4, 15, 17]
+    (shape,) = shapes_of(tmp_path / "a.geojson", regions)
+    assert iou(repainted(shape, regions.canvas), drawn > 0) > 0.95
+    assert shape.bounds == level0(10, 4, 25, 21)
 
 
 def test_nothing_as_large_as_a_large_canvas_is_drawn(tmp_path: Path) -> None:
@@ -183,13 +206,13 @@ def level0(x: float, y: float, right: float, bottom: float) -> tuple[float, ...]
     return tuple(v * DOWNSAMPLE + o for v, o in zip((x, y, right, bottom), ORIGIN * 2, strict=True))
 
 
-def test_polygons_lie_in_level_0_pixels_along_the_border_pixels(tmp_path: Path) -> None:
-    # Columns 4-13, rows 2-7; their centres run from 4.5 to 13.5 and from 2.5 to 7.5.
+def test_polygons_lie_in_level_0_pixels_along_the_outer_edges(tmp_path: Path) -> None:
+    # Columns 4-13, rows 2-7: from the left edge of the first to the right edge of the last.
     (feature,) = polygons(tmp_path / "a.geojson", map_of(painted((4, 2, 10, 6))))
-    assert shapely.geometry.shape(feature["geometry"]).bounds == level0(4.5, 2.5, 13.5, 7.5)
+    assert shapely.geometry.shape(feature["geometry"]).bounds == level0(4, 2, 14, 8)
     (shifted,) = polygons(tmp_path / "b.geojson", map_of(painted((4, 2, 10, 6))), offset=(90, 7))
     moved = shapely.transform(shapely.geometry.shape(shifted["geometry"]), lambda points: points + np.array([90, 7]))
-    assert moved.bounds == level0(4.5, 2.5, 13.5, 7.5)
+    assert moved.bounds == level0(4, 2, 14, 8)
 
 
 def test_polygons_carry_what_qupath_and_people_need(tmp_path: Path) -> None:
@@ -210,37 +233,43 @@ def test_holes_and_pieces_of_a_region_stay(tmp_path: Path) -> None:
     assert sorted(len(part.interiors) for part in shape.geoms) == [0, 1]
 
 
-def test_all_polygons_are_valid_and_cover_their_regions(tmp_path: Path) -> None:
+def test_all_polygons_are_valid_and_give_their_regions_back(tmp_path: Path) -> None:
     masks = ellipses(25, 120, 90)
     rng = np.random.default_rng(4)
     masks += [mask & (rng.random(mask.shape) < 0.9) for mask in masks[:5]]  # ragged ones
     regions = map_of(*masks)
-    ys, xs = np.mgrid[:90, :120] + 0.5
-    for region, feature in enumerate(polygons(tmp_path / "a.geojson", regions)):
-        shape = shapely.geometry.shape(feature["geometry"])
+    for region, shape in enumerate(shapes_of(tmp_path / "a.geojson", regions)):
         assert shape.is_valid
-        assert not shape.is_empty
-        centres = shapely.contains_xy(shape.buffer(0.51 * DOWNSAMPLE), xs * 8 + 100, ys * 8 + 40)
-        mask = regions.mask(region).within((0, 0, 120, 90))
-        assert (centres & mask).sum() > 0.97 * mask.sum()
+        assert iou(repainted(shape, regions.canvas), regions.mask(region).within((0, 0, 120, 90))) > 0.95
 
 
 @pytest.mark.parametrize(
     "boxes",
-    [[(5, 3, 1, 1)], [(5, 3, 2, 1)], [(5, 3, 9, 1)], [(5, 3, 1, 9)], [(5, 3, 6, 1), (5, 4, 1, 5)]],
-    ids=["pixel", "pair", "row", "column", "corner"],
+    [
+        [(5, 3, 1, 1)],
+        [(5, 3, 2, 1)],
+        [(5, 3, 9, 1)],
+        [(5, 3, 1, 9)],
+        [(5, 3, 6, 1), (5, 4, 1, 5)],
+        [(5, 3, 1, 1), (6, 4, 1, 1), (5, 5, 1, 1)],
+        [(5, 3, 3, 3), (6, 4, 1, 1)],
+    ],
+    ids=["pixel", "pair", "row", "column", "corner", "diagonal", "ring"],
 )
-def test_a_region_that_is_a_thread_of_pixels_has_a_polygon_too(
-    tmp_path: Path, boxes: list[tuple[int, int, int, int]]
-) -> None:
+def test_a_thread_of_pixels_is_outlined_exactly(tmp_path: Path, boxes: list[tuple[int, int, int, int]]) -> None:
     mask = painted(*boxes)
-    (feature,) = polygons(tmp_path / "a.geojson", map_of(mask))
-    shape = shapely.geometry.shape(feature["geometry"])
-    assert shape.area > 0
+    regions = map_of(mask)
+    (shape,) = shapes_of(tmp_path / "a.geojson", regions)
     assert shape.is_valid
-    x, y, right, bottom = shape.bounds
-    assert level0(5, 3, 5, 3)[0] <= x < right <= level0(0, 0, 14, 0)[2]
-    assert level0(5, 3, 5, 3)[1] <= y < bottom <= level0(0, 0, 0, 12)[3]
+    assert shape.area == mask.sum() * DOWNSAMPLE**2
+    np.testing.assert_array_equal(repainted(shape, regions.canvas), mask)
+
+
+def test_specks_too_far_apart_to_be_outlined_one_by_one_have_their_box(tmp_path: Path) -> None:
+    canvas = Canvas(origin_px=(0, 0), downsample=2.0, size_px=(9000, 9000), mpp=0.5)
+    specks = [RegionMask.of(np.ones((1, 1), bool), corner) for corner in ((0, 0), (8999, 8999))]
+    (shape,) = shapes_of(tmp_path / "a.geojson", map_on(canvas, [RegionMask.union(specks)]))
+    assert shape.bounds == (0, 0, 18_000, 18_000)
 
 
 def test_the_overlay_has_the_canvas_size_and_tints_regions_only(tmp_path: Path) -> None:

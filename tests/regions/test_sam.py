@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sammil_cli.errors import MissingError
+from sammil_cli.errors import InputError, MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.proposers import sam
 from sammil_cli.regions.region_mask import RegionMask
@@ -160,9 +160,17 @@ def own(tiny_sam: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def test_weights_of_another_model_are_refused(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
     torch.save({"image_encoder.pos_embed": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(MissingError, match="does not fit vit_b") as caught:
-        sam.make(own(tiny_sam, tmp_path / "other.pth"), "cpu")
-    assert "sam_model" in caught.value.remedy
+    for refuse in (sam.check, sam.make):
+        with pytest.raises(MissingError, match=r"does not fit vit_b: [MU]") as caught:
+            refuse(own(tiny_sam, tmp_path / "other.pth"), "cpu")
+        assert "sam_model" in caught.value.remedy
+
+
+def test_settings_that_work_pass_the_check(tiny_sam: dict[str, Any]) -> None:
+    sam.check(tiny_sam, "cpu")
+    sam.check(tiny_sam | {"sam_precision": "float16"}, "cuda:1")
+    with pytest.raises(InputError, match="float16 needs a CUDA GPU"):
+        sam.check(tiny_sam | {"sam_precision": "float16"}, "cpu")
 
 
 class Bomb:

@@ -18,7 +18,7 @@ SHAPES = [(1024, 1024), (60, 80), (687, 500), (200, 300), (100, 4)]
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ratings_and_logits_equal_the_official_decoder(seed: int) -> None:
-    model = small_sam()
+    model = small_sam(width=256)
     generator = torch.Generator().manual_seed(seed)
     embedding = torch.randn(1, 256, 16, 16, generator=generator)
     points = torch.rand(5, 2, generator=generator, dtype=torch.float64) * 256
@@ -42,7 +42,7 @@ def test_ratings_and_logits_equal_the_official_decoder(seed: int) -> None:
 
 
 def test_half_precision_is_near_and_leaves_the_model_as_it_was() -> None:
-    model = small_sam()
+    model = small_sam(width=256)
     embedding, points = torch.randn(256, 16, 16), torch.rand(4, 2, dtype=torch.float64) * 256
     found = []
     with torch.inference_mode():

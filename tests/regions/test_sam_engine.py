@@ -1,12 +1,10 @@
 """Our automatic masks against the official generator's: the same records, for the same parameters."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from sam_pair import official, ours, small_sam
 
@@ -18,15 +16,6 @@ PARAMETERS = {
     "crop_points_downscale": 2,
 }
 REAL = ("thumbnails/c16/normal_010.jpg", "thumbnails/c16/normal_002.jpg", "images/WSI-SAM/high.png")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tests run side by side: threads of torch that wait for each other cost more than they bring."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def real_image(real_data: Any, name: str, longest: int) -> NDArray[np.uint8]:

@@ -139,7 +139,7 @@ def test_half_precision_is_close_and_float32_is_what_comes_out() -> None:
 
 
 def test_float16_without_a_gpu_is_refused() -> None:
-    with pytest.raises(InputError, match="needs a CUDA GPU, and the model is on cpu") as caught:
+    with pytest.raises(InputError, match="needs a CUDA GPU, and SAM is to run on the cpu") as caught:
         ImageEncoder(encoder(), precision="float16")
     assert "set sam_precision to bfloat16" in caught.value.remedy
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from checked_cohort import fill
 from slide_maker import write_tiny_cohort
@@ -126,11 +125,9 @@ class InlinePool:
 @contextlib.contextmanager
 def training_inline() -> Iterator[None]:
     """Trains folds in this process: importing torch in others takes longer than the training."""
-    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

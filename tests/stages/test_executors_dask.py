@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask
@@ -53,9 +54,10 @@ def calls(function: str, slides: list[str], *arguments: object) -> Iterator[Call
         yield Call(slide_id=slide, function=("executor_work", function), arguments=(slide, *arguments))
 
 
-def run(options: RunOptions, out: Path) -> list[Row]:
-    """A step that takes 0.3 s for a slide, with the whole machinery around it."""
-    tasks = [Task(slide_id=slide, recipe={"slide": slide}, arguments=(slide, "slow")) for slide in SLIDES]
+def run(options: RunOptions, out: Path, waiting: Sequence[str] = ()) -> list[Row]:
+    """A step that takes 0.3 s for a slide, or waits until it is let go, with the whole machinery around it."""
+    ways = {slide: "waits" if slide in waiting else "slow" for slide in SLIDES}
+    tasks = [Task(slide_id=slide, recipe={"slide": slide}, arguments=(slide, way)) for slide, way in ways.items()]
     plan = Plan(step="test", tasks=tasks, work=slide_work.work, out=out, process_list=out.parent / "list.csv")
     return run_plan(plan, options, Limits(seconds=60))
 
@@ -64,71 +66,85 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def fetched(folder: Path) -> int:
+    """How many results are there while others are being brought."""
+    return len(list(folder.glob("s*.txt")))
+
+
 def begun(log: Path) -> Counter[str]:
     return Counter(path.name.split("-")[0] for path in log.iterdir())
 
 
 @contextlib.contextmanager
-def when(log: Path, slides: int, act: Callable[[], None]) -> Iterator[None]:
-    """Acts during the block, as soon as so many slides are done."""
+def when(met: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
+    """Acts during the block, as soon as something is so."""
     over = threading.Event()
 
     def watch() -> None:
-        while len(list(log.iterdir())) < slides and not over.wait(0.02):
-            pass
+        while not met():
+            if over.wait(0.02):
+                return
         act()
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watching.join()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield
+        finally:
+            over.set()
+            watching.result()  # what it raised, too
 
 
 def test_workers_that_are_killed_or_sent_away_cost_no_slide(
     tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = project / ".sammil/store/test/log"
+    store, out = project / ".sammil/store/test", project / "out"
+    log = store / "log"
     log.mkdir(parents=True)
+    finished = 3
     with dask_cluster(tmp_path / "cluster", workers=3) as cluster:
-        families: dict[int, list[int]] = {}
+        ended, kept = cluster.workers[:2], cluster.workers[2]
+
+        def all_are_at_work() -> bool:
+            """Three slides are finished and fetched, and each worker waits with another one."""
+            return fetched(out) == finished and len(begun(log)) == finished + 3
 
         def end_two() -> None:
-            for worker, number in zip(cluster.workers, (signal.SIGKILL, signal.SIGTERM), strict=False):
-                families[worker.pid] = descendants(worker.pid)
+            families = [descendants(worker.pid) for worker in ended]
+            for worker, number in zip(ended, (signal.SIGKILL, signal.SIGTERM), strict=True):
                 worker.send_signal(number)
+            alone = all(family and gone(family) for family in families)
+            (store / "go").touch()
+            assert alone
 
-        with when(log, 3, end_two):
-            rows = run(options(cluster), project / "out")
-        assert all(family and gone(family) for family in families.values())
-        assert all(worker.wait(20) is not None for worker in cluster.workers[:2])
-        assert cluster.workers[2].poll() is None
+        with when(all_are_at_work, end_two):
+            rows = run(options(cluster), out, waiting=SLIDES[finished:])
+        assert all(worker.wait(20) is not None for worker in ended)
+        assert kept.poll() is None
     assert [(row.slide_id, row.status) for row in rows] == [(slide, "done") for slide in SLIDES]
     assert set(begun(log)) == set(SLIDES)
-    assert sum(begun(log).values()) <= len(SLIDES) + 2  # at most what the two were just at is done again
-    assert [path.name for path in (project / ".sammil/store/test").iterdir() if path.name.startswith(".work")] == []
+    assert sum(begun(log).values()) == len(SLIDES) + 2  # what the two were just at, and nothing else, is done again
+    assert [path.name for path in store.iterdir() if path.name.startswith(".work")] == []
 
     elsewhere = tmp_path / "local"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    run(RunOptions(workers=2), elsewhere / "out")
-    assert contents(project / "out") == contents(elsewhere / "out")
-    assert len(contents(project / "out")) == len(SLIDES)
+    run(RunOptions(workers=2), elsewhere / "out", waiting=SLIDES[finished:])
+    assert contents(out) == contents(elsewhere / "out")
+    assert len(contents(out)) == len(SLIDES)
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_and_what_was_finished_is_kept(tmp_path: Path, project: Path) -> None:
-    log = project / ".sammil/store/test/log"
-    log.mkdir(parents=True)
+    out = project / "out"
     with dask_cluster(tmp_path / "cluster", workers=2) as cluster:
         refusal = pytest.raises(MissingError, match=r"connection to the Dask scheduler .* was lost")
-        with refusal as lost, when(log, 5, cluster.scheduler.kill):
-            run(options(cluster), project / "out")
+        some = when(lambda: fetched(out) >= 2, cluster.scheduler.kill)
+        with refusal as lost, some:
+            run(options(cluster), out)
     assert "what is finished is kept" in lost.value.remedy
-    kept = set(contents(project / "out"))
+    kept = set(contents(out))
     assert len(kept) >= 2
-    again = {row.slide_id: row.status for row in run(RunOptions(workers=2), project / "out")}
+    again = {row.slide_id: row.status for row in run(RunOptions(workers=2), out)}
     assert {f"{slide}.txt" for slide, status in again.items() if status == "reused"} == kept
 
 

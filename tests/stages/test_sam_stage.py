@@ -72,6 +72,14 @@ def test_where_weights_lie_and_whether_the_model_is_compiled_change_no_region(
     assert recipes(**{**tiny_sam, "sam_precision": "bfloat16"}) != before
 
 
+def test_what_cannot_work_is_refused_before_any_slide(study: Path, sammil: Sammil) -> None:
+    told = sammil("sam", "-S", "proposer=sam", "-S", "sam_precision=float16", "--device", "cpu")
+    assert told.code == 2
+    assert told.err.count("error:") == 1
+    assert "float16 needs a CUDA GPU" in told.err
+    assert not Path("artifacts/process_lists/sam.csv").exists()
+
+
 def test_tiles_and_quality_of_regions(study: Path, sammil: Sammil) -> None:
     answer = sammil("sam", "--only", "slide_0", "--workers", 1, "-S", "sam_mpp=2", "-S", "sam_canvas_px=256")
     assert answer.code == 0, answer

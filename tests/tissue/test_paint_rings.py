@@ -1,10 +1,11 @@
 """Polygons become pixels exactly: a pixel is inside when its centre is."""
 
 import numpy as np
+import pytest
 import shapely
 from numpy.typing import NDArray
 
-from sammil_cli.tissue.mask import paint_rings
+from sammil_cli.tissue.mask import paint_rings, trace
 
 
 def ring(*points: tuple[float, float]) -> NDArray[np.float64]:
@@ -97,3 +98,28 @@ def test_random_polygons_with_holes_agree_with_geometry() -> None:
         expected = shapely.contains_xy(polygon, xs, ys)
         painted = paint_rings([np.vstack([r, r[:1]]) for r in (star, hole)], shape)
         np.testing.assert_array_equal(painted, expected)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.7, 0.95, 1.0])
+def test_traced_outlines_painted_again_are_the_same_mask(share: float) -> None:
+    # Noise has it all: threads of one pixel, holes, islands in holes, pixels that meet at corners and at the border.
+    rng = np.random.default_rng(int(100 * share))
+    for shape in ((1, 1), (1, 9), (9, 1), (24, 31)):
+        for _ in range(10):
+            mask = rng.random(shape) < share
+            rings = [ring(*points.tolist()) for outer, holes in trace(mask) for points in (outer, *holes)]
+            np.testing.assert_array_equal(paint_rings(rings, shape), mask)
+
+
+def test_a_traced_outline_runs_along_the_outer_edges_with_its_holes() -> None:
+    mask = np.zeros((9, 12), bool)
+    mask[2:8, 3:10] = True
+    mask[4:6, 5:6] = False
+    ((outer, holes),) = trace(mask)
+    assert shapely.Polygon(outer).equals(shapely.box(3, 2, 10, 8))
+    assert [shapely.Polygon(hole).bounds for hole in holes] == [(5, 4, 6, 6)]
+
+
+def test_pixels_that_meet_at_a_corner_are_one_piece() -> None:
+    assert len(list(trace(np.eye(3, dtype=bool)))) == 1
+    assert list(trace(np.zeros((3, 4), bool))) == []

@@ -1,6 +1,6 @@
 """What the two protocols let a fold see, and what that does to labels drawn by lot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -22,15 +22,6 @@ BOTH_DRAWS = pytest.mark.parametrize("published", [False, True], ids=["own folds
 
 class Poisoned(Exception):
     """A slide was read that must not be."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As `sammil train` does; on small bags more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def noise_cohort(patients: int, seed: int, slides: int = 1) -> tuple[Cohort, dict[str, Bag]]:

@@ -15,6 +15,8 @@ from sammil_cli.tissue.mask import paint_rings
 SETTINGS: tuple[str, ...] = ()
 INPUTS = "annotations"
 USES_GPU = False
+_SPARSE = "fine if you drew only what matters"
+ADVICE = {"uncovered": _SPARSE, "few-regions": _SPARSE, "fragments": "fine if such small areas are meant"}
 
 
 def make(settings: Mapping[str, Any], device: str) -> "Annotations":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
@@ -14,6 +15,7 @@ from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.regions.sam_engine.generator import MaskEngine
+from sammil_cli.regions.sam_engine.image_encoder import check_precision
 from sammil_cli.regions.sam_engine.rates import count, measure
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import WeightFile, find_weights
@@ -29,6 +31,19 @@ SETTINGS = (
     "sam_precision",
     "sam_compile",
 )
+
+_MORE = "lower sam_pred_iou_thresh and sam_stability_thresh"
+_FINER = "raise sam_points_per_side or set sam_mpp"
+ADVICE = {
+    "no-regions": _MORE,
+    "uncovered": f"{_MORE}, or raise sam_points_per_side",
+    "one-region": _FINER,
+    "few-regions": _FINER,
+    "flat": "look at the overlay, compare with proposer superpixels",
+    "fragments": "raise sam_pred_iou_thresh, or sam_mpp where it is set",
+}
+
+_MOST_CHARACTERS = 160  # of torch's list of what does not fit
 
 _BASE = "https://dl.fbaipublicfiles.com/segment_anything/"
 WEIGHTS = {
@@ -63,6 +78,20 @@ def find_checkpoint(settings: Mapping[str, Any]) -> tuple[Path, str]:
     return find_weights(pinned, given), pinned.sha256
 
 
+def check(settings: Mapping[str, Any], device: str) -> None:
+    """Refuses settings that cannot work, before any slide.
+
+    Raises:
+        InputError: see `check_precision`. MissingError: a checkpoint of the user's own that does not fit the model.
+    """
+    check_precision(settings["sam_precision"], device)
+    if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
+        path, _ = find_checkpoint(settings)
+        with torch.device("meta"):
+            model = sam_model_registry[settings["sam_model"]](checkpoint=None)
+        _load(model, path, settings["sam_model"], assign=True)
+
+
 def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
     """Loads the model; see `regions.propose`.
 
@@ -71,16 +100,21 @@ def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
     """
     path, sha256 = find_checkpoint(settings)
     model = sam_model_registry[settings["sam_model"]](checkpoint=None)
+    _load(model, path, settings["sam_model"])
+    return SamProposer(model.to(device).eval(), settings, sha256)
+
+
+def _load(model: Sam, path: Path, name: str, *, assign: bool = False) -> None:
     # Fine-tuned ones, such as MedSAM's, may have been saved from within torch's wrapper for several GPUs.
-    state = {name.removeprefix("module."): value for name, value in load_state(path).items()}
+    state = {key.removeprefix("module."): value for key, value in load_state(path).items()}
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(state, assign=assign)
     except RuntimeError as error:
+        first, *_ = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         raise MissingError(
-            f"{path} does not fit {settings['sam_model']}: {str(error).splitlines()[0]}",
+            f"{path} does not fit {name}: {first[:_MOST_CHARACTERS]}",
             remedy="set sam_model to the model the checkpoint belongs to",
         ) from None
-    return SamProposer(model.to(device).eval(), settings, sha256)
 
 
 class SamProposer:

@@ -20,6 +20,12 @@ from sammil_cli.slides.slide import RGB
 
 SETTINGS = ("superpixel_method", "superpixel_area_px", "superpixel_merge")
 USES_GPU = False
+ADVICE = {
+    "one-region": "lower superpixel_merge",
+    "few-regions": "lower superpixel_merge or superpixel_area_px, or set sam_mpp",
+    "flat": "lower superpixel_merge, or try superpixel_method felzenszwalb",
+    "fragments": "raise superpixel_merge or superpixel_area_px",
+}
 
 Labels = NDArray[np.int64]  # (h, w): 0 on glass, pieces from 1
 Lab = NDArray[np.floating[Any]]  # (h, w, 3)

@@ -25,6 +25,19 @@ Linear = tuple[Tensor, Tensor | None]  # weight and bias
 _ROWS = 16  # rows of tokens of a global block at a time: enough for fast products, too few for large activations
 
 
+def check_precision(precision: Precision, device: str) -> None:
+    """Refuses a precision that a device cannot compute with.
+
+    Raises:
+        InputError: float16 without a CUDA device.
+    """
+    if precision == "float16" and not device.startswith("cuda"):
+        raise InputError(
+            f"sam_precision float16 needs a CUDA GPU, and SAM is to run on the {device}",
+            remedy="set sam_precision to bfloat16 or float32, or run with --device cuda",
+        )
+
+
 def prepare(image: RGB, model: Sam) -> Tensor:
     """A picture (h, w, 3) as the encoder wants it: (1, 3, s, s) float32 on the model's device.
 
@@ -69,11 +82,7 @@ class ImageEncoder:
 
     def __init__(self, module: ImageEncoderViT, *, precision: Precision = "float32", compiled: bool = False) -> None:
         device = next(module.parameters()).device
-        if precision == "float16" and device.type != "cuda":
-            raise InputError(
-                f"sam_precision float16 needs a CUDA GPU, and the model is on {device.type}",
-                remedy="set sam_precision to bfloat16 or float32, or run with --device cuda",
-            )
+        check_precision(precision, device.type)
         self._module = module
         self._dtype: torch.dtype = getattr(torch, precision)
         self._on_gpu = device.type == "cuda"
