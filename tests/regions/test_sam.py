@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from segment_anything import sam_model_registry
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.regions.propose import View
@@ -115,6 +116,15 @@ def test_checkpoints_of_fine_tuning_are_read_as_they_are_saved(
     loaded = sam.make(own(tiny_sam, tmp_path / "medsam.pth"), "cpu")._engine._model.state_dict()
     assert loaded.keys() == state.keys()
     assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+def test_the_model_is_the_one_that_the_official_builder_loads(tiny_sam: dict[str, Any]) -> None:
+    expected = sam_model_registry["vit_b"](checkpoint=tiny_sam["sam_checkpoint"])
+    model = sam.make(tiny_sam, "cpu")._engine._model
+    for kind in ("named_parameters", "named_buffers"):
+        pairs = zip(getattr(model, kind)(), getattr(expected, kind)(), strict=True)
+        assert all(name == other and torch.equal(value, loaded) for (name, value), (other, loaded) in pairs)
+    assert not model.training
 
 
 def test_missing_weights_name_the_places_and_the_variable(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ ADVICE = {
 
 _MOST_CHARACTERS = 160  # of torch's list of what does not fit
 
+_MEAN, _SD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # colours of ImageNet, as the official builder has them
 _BASE = "https://dl.fbaipublicfiles.com/segment_anything/"
 WEIGHTS = {
     name: WeightFile(file_name=file, url=_BASE + file, sha256=sha256, licence="Apache-2.0")
@@ -86,10 +87,7 @@ def check(settings: Mapping[str, Any], device: str) -> None:
     """
     check_precision(settings["sam_precision"], device)
     if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
-        path, _ = find_checkpoint(settings)
-        with torch.device("meta"):
-            model = sam_model_registry[settings["sam_model"]](checkpoint=None)
-        _load(model, path, settings["sam_model"], assign=True)
+        _load(find_checkpoint(settings)[0], settings["sam_model"])
 
 
 def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
@@ -99,22 +97,26 @@ def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
         MissingError: no weights, or they do not fit the model.
     """
     path, sha256 = find_checkpoint(settings)
-    model = sam_model_registry[settings["sam_model"]](checkpoint=None)
-    _load(model, path, settings["sam_model"])
-    return SamProposer(model.to(device).eval(), settings, sha256)
+    return SamProposer(_load(path, settings["sam_model"]).to(device), settings, sha256)
 
 
-def _load(model: Sam, path: Path, name: str, *, assign: bool = False) -> None:
+def _load(path: Path, name: str) -> Sam:
+    with torch.device("meta"):  # weights are neither drawn at random first nor held twice
+        model = sam_model_registry[name](checkpoint=None)
     # Fine-tuned ones, such as MedSAM's, may have been saved from within torch's wrapper for several GPUs.
-    state = {key.removeprefix("module."): value for key, value in load_state(path).items()}
+    state = {key.removeprefix("module."): value.float() for key, value in load_state(path).items()}
     try:
-        model.load_state_dict(state, assign=assign)
+        model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         first, *_ = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         raise MissingError(
             f"{path} does not fit {name}: {first[:_MOST_CHARACTERS]}",
             remedy="set sam_model to the model the checkpoint belongs to",
         ) from None
+    # No checkpoint holds these.
+    model.pixel_mean, model.pixel_std = (torch.tensor(colour).view(3, 1, 1) for colour in (_MEAN, _SD))
+    model.eval()
+    return model
 
 
 class SamProposer:
