@@ -92,6 +92,12 @@ def propose_regions(
         regions = list(chain.from_iterable(found))
     else:
         regions = merge_tiles(seen, found, size_px=canvas.size_px, partition=proposer.partition)
+    keys = {one.key for one in regions} - {None}
+    if keys and len(keys) < len(drawn):
+        slide.remarks.append(
+            f"annotations: {len(drawn) - len(keys)} of {len(drawn)} cover no pixel of {canvas.mpp:.3g} µm and are no "
+            "regions; set sam_mpp, or a smaller one"
+        )
     return build(slide.slide_id, canvas, regions), overview.picture()
 
 

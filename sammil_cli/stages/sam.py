@@ -11,7 +11,8 @@ from sammil_cli import choices, console
 from sammil_cli.config import SamSettings
 from sammil_cli.console import download_progress
 from sammil_cli.errors import MissingError, SlideError
-from sammil_cli.regions.file import write_overlay, write_region_polygons, write_regions
+from sammil_cli.regions.file import write_overlay, write_regions
+from sammil_cli.regions.polygons import write_region_polygons
 from sammil_cli.regions.propose import Proposer, propose_regions
 from sammil_cli.regions.quality import flags, measure, quality_record
 from sammil_cli.slides.files import identify, open_slide

@@ -1,5 +1,6 @@
 """sammil sam --estimate: minutes and gigabytes before anything is started; no slide is done, no weights are needed."""
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +13,11 @@ import numpy as np
 
 from sammil_cli import choices, console
 from sammil_cli.config import SamSettings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.regions.propose import lay_views
 from sammil_cli.stages.executor import Call, Limits, open_executor
 from sammil_cli.stages.machine import available_bytes
-from sammil_cli.stages.per_slide import Plan, Task, open_store
+from sammil_cli.stages.per_slide import Task, open_store
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.run import describe_place, devices
 from sammil_cli.stages.sam import plan, views_of
@@ -73,18 +74,21 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> Estimat
     store = open_store(found.step)
     todo = [task for task in found.tasks if not store.has_files(found.key(task))]
     chosen, views = settings.model_dump(), views_of(settings)
+    slides: dict[str, SlideWork] = {}
     with console.progress(len(todo), "counting") as bar:
-        slides = []
         for task in todo:
-            slides.append(count_work(task, proposer, chosen, views))
+            with contextlib.suppress(SlideError):  # too coarse, say: sammil sam sets it aside
+                slides[task.slide_id] = count_work(task, proposer, chosen, views)
             bar.advance(task.slide_id)
+    done, refused = len(found.tasks) - len(todo), len(found.refused) + len(todo) - len(slides)
+    todo = [task for task in todo if task.slide_id in slides]
     processes = max(1, min(options.workers, len(todo)))
     per_gpu = math.ceil(processes / len(devices(options.device))) if options.device != "cpu" else 0
     known = partial(
         Estimate,
         where=options.place or describe_place(proposer, options.device),
-        done=len(found.tasks) - len(todo),
-        refused=len(found.refused),
+        done=done,
+        refused=refused,
         processes=processes,
         per_gpu=per_gpu,
         timed=hasattr(proposer, "rates"),
@@ -92,21 +96,25 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> Estimat
     free = available_bytes()
     if not todo:
         return known(slides=[], seconds=0.0, costs=None, memory_free=free, result_bytes=0.0, warnings=())
-    costs, warnings = _costs(found, todo, slides, chosen, views, options.device, processes, per_gpu, free)
-    timed = [_timed(slide, costs) for slide in slides]
+    costs, warnings = _costs(todo, list(slides.values()), chosen, views, options.device, processes, per_gpu, free)
+    timed = [_timed(slide, costs) for slide in slides.values()]
     each = [slide.seconds for slide in timed]
     return known(
         slides=sorted(timed, key=lambda slide: -slide.seconds),
         seconds=costs.cold_seconds + max(sum(each) / processes, *each, 0.0),
         costs=costs,
         memory_free=free,
-        result_bytes=costs.result_bytes * sum(slide.megapixels for slide in slides),
+        result_bytes=costs.result_bytes * sum(slide.megapixels for slide in timed),
         warnings=warnings,
     )
 
 
 def count_work(task: Task, proposer: ModuleType, settings: Mapping[str, Any], views: Mapping[str, Any]) -> SlideWork:
-    """What a slide asks for, from its tissue alone."""
+    """What a slide asks for, from its tissue alone.
+
+    Raises:
+        SlideError: `E_COARSE`, see `regions.propose.lay_views`.
+    """
     tissue = read_tissue(task.arguments[1])
     canvas, tiles = lay_views(
         tissue,
@@ -138,7 +146,6 @@ def count_work(task: Task, proposer: ModuleType, settings: Mapping[str, Any], vi
 
 
 def _costs(
-    found: Plan,
     todo: Sequence[Task],
     slides: Sequence[SlideWork],
     settings: Mapping[str, Any],
@@ -161,6 +168,8 @@ def _costs(
 
 def _measure(tasks: Sequence[Task], settings: Mapping[str, Any], views: Mapping[str, Any], device: str) -> Costs:
     """The mean of processes that measure at once, each on its slide; of memory the most."""
+    count = "one process" if len(tasks) == 1 else f"{len(tasks)} processes at once"
+    console.note(f"sam: measuring {count}")
     function = ("sammil_cli.stages.sam_calibrate", "calibrate")
     calls = [
         Call(

@@ -147,7 +147,8 @@ def test_a_real_slide_goes_through_the_chain_to_a_bag(slides: Path, tmp_path: Pa
     proposer = choices.load(choices.PROPOSERS, "superpixels")
     encoder = choices.load(choices.ENCODERS, "texture").build(weights=None, device="cpu", backbone=None, input_px=224)
     with open_slide(path) as slide:
-        made = proposer.make({"superpixel_area_px": 1500, "superpixel_merge": 6.0}, "cpu")
+        settings = {"superpixel_method": "slic", "superpixel_area_px": 1500, "superpixel_merge": 6.0}
+        made = proposer.make(settings, "cpu")
         regions, image = propose_regions(slide, tissue, made, canvas_px=1024)
         reading = batches(slide, grid, encoder.prepare, batch_size=16, threads=2)
         features = np.concatenate([encoder.encode(batch) for batch in reading])

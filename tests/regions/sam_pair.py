@@ -18,7 +18,6 @@ from sammil_cli.regions.sam_engine.decoder import Decoded
 from sammil_cli.regions.sam_engine.decoder import MaskDecoder as OurDecoder
 from sammil_cli.regions.sam_engine.generator import MaskEngine
 
-
 INPUT_PX = 256
 
 

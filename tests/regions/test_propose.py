@@ -91,7 +91,7 @@ def worst(masks: tuple[RegionMask, ...], others: tuple[RegionMask, ...]) -> floa
     return min(max(iou(mask, other) for other in others) for mask in masks)
 
 
-@pytest.mark.parametrize("side_px", [512, 768, 1024])
+@pytest.mark.parametrize("side_px", [512, 1024])
 def test_tiles_show_the_regions_that_are_there(side_px: int) -> None:
     found = masks_of(tiled(side_px))
     assert len(found) == len(truth()) > 180
@@ -184,7 +184,7 @@ def test_any_resolution_is_exact_and_only_finer_than_level_0_is_refused() -> Non
         assert columns == pytest.approx(round(columns))
         assert rows == pytest.approx(round(rows))
     assert regions.area_px.tolist() == [1739 * 1305]  # the centres of the last column lie outside
-    with pytest.raises(SlideError, match="coarser than sam_mpp 0.3") as caught:
+    with pytest.raises(SlideError, match=r"coarser than sam_mpp 0\.3") as caught:
         propose_regions(slide, tissue, Shades(), canvas_px=600, mpp=0.3, overlap=0.25)
     assert caught.value.code == "E_COARSE"
 

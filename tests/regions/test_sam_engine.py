@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sam_pair import official, ours, small_sam
 
 PARAMETERS = {
-    "points_per_side": 8,
+    "points_per_side": 6,
     "pred_iou_thresh": 0.6,
     "stability_thresh": 0.6,
     "crop_layers": 1,
@@ -55,11 +55,11 @@ def test_the_same_masks_in_the_same_order_on_real_images(
     real_data: Any, monkeypatch: pytest.MonkeyPatch, name: str, layers: int
 ) -> None:
     expected = compare(real_image(real_data, name, 300), monkeypatch, crop_layers=layers)
-    assert len(expected) > 30
+    assert len(expected) > 20
     assert len({tuple(record["crop_box"]) for record in expected}) == (5 if layers else 1)
 
 
-@pytest.mark.parametrize("shape", [(60, 90), (256, 256), (257, 100), (40, 400)])
+@pytest.mark.parametrize("shape", [(256, 256), (257, 100), (40, 400)])
 def test_the_same_masks_on_pictures_of_any_shape(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
     assert compare(drawn_image(shape), monkeypatch)
 
@@ -82,7 +82,7 @@ def test_where_nothing_passes_there_are_no_masks() -> None:
 def test_points_on_tissue_give_the_masks_that_these_points_give_among_all() -> None:
     image, tissue = drawn_image((240, 240)), np.zeros((240, 240), bool)
     tissue[20:110, 30:140] = True
-    engine = ours(small_sam(), **(PARAMETERS | {"crop_layers": 0, "stability_thresh": 0.0}))
+    engine = ours(small_sam(), **(PARAMETERS | {"points_per_side": 8, "crop_layers": 0, "stability_thresh": 0.0}))
     engine_asked: list[int] = []
     decode = engine.decoder.decode
     engine.decoder.decode = lambda picture, points: (engine_asked.append(len(points)), decode(picture, points))[1]  # type: ignore[method-assign]

@@ -1,6 +1,5 @@
 """sammil convert-legacy and export as a user calls them, on a finished project of tiny slides."""
 
-import csv
 import json
 import os
 import pickle
@@ -11,15 +10,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from csv_rows import rows_of
 
 from sammil_cli.features.bag import read_bag
 from sammil_cli.patches.file import read_patches
 
 Sammil = Callable[..., Any]
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.fixture
@@ -46,11 +42,11 @@ def test_a_project_comes_back_whole(exported: Path, done: Path, sammil: Sammil) 
     assert "(the same encoder)" in answer.out
     assert f"labels: {len(slides)} slides" in answer.out
     theirs, ours = (
-        [{key: value for key, value in row.items() if key != "patient_id"} for row in rows(root / "runs/splits.csv")]
+        [{key: value for key, value in row.items() if key != "patient_id"} for row in rows_of(root / "runs/splits.csv")]
         for root in (Path(), done)
     )
     assert theirs == ours  # SAM-MIL's label files name no patients
-    listed = rows(Path("artifacts/process_lists/convert-legacy.csv"))
+    listed = rows_of(Path("artifacts/process_lists/convert-legacy.csv"))
     assert {row["status"] for row in listed} == {"done"}
     assert all("bare glass" in row["notes"] for row in listed)
 
@@ -113,7 +109,7 @@ def test_tables_alone_and_results(real_data: Path, sammil: Sammil, tmp_path: Pat
     answer = sammil("convert-legacy", real_data / "legacy" / "clam_run" / "results", "--classes", "normal,tumour")
     assert answer.code == 0, answer.err
     assert "predictions: 62 of the old run, 58 right" in answer.out
-    table = rows(Path("runs/legacy_predictions.csv"))
+    table = rows_of(Path("runs/legacy_predictions.csv"))
     assert (len(table), table[0]["label"], table[0]["probability_tumour"]) == (62, "tumour", "0.988891")
     assert len({(row["fold"], row["slide_id"]) for row in table}) == 62
 

@@ -1,6 +1,5 @@
 """Polygons drawn in QuPath and settings of single slides: they win, and redo that slide only, from there on."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 import shapely
+from csv_rows import by_slide
 from shapely.geometry import mapping
 
 from sammil_cli.patches.file import read_patches
@@ -19,8 +19,7 @@ OTHERS = [slide for slide in ALL if slide != "slide_2"]
 
 
 def rows(verb: str = "segment") -> dict[str, dict[str, str]]:
-    with Path(f"artifacts/process_lists/{verb}.csv").open(encoding="utf-8", newline="") as stream:
-        return {row["slide_id"]: row for row in csv.DictReader(stream)}
+    return by_slide(Path(f"artifacts/process_lists/{verb}.csv"))
 
 
 def statuses(verb: str = "segment") -> dict[str, str]:

@@ -1,6 +1,5 @@
 """`sammil inspect`: one line for each slide, what is odd, and what to do about slides that cannot be used."""
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import tifffile
+from csv_rows import by_slide
 from slide_maker import ArrayReader, draw_asymmetric, write_pyramid
 
 from sammil_cli import console
@@ -100,8 +100,7 @@ def test_a_cohort_is_inspected_from_the_command_line(
     assert answer.code == 1
     said = json.loads(answer.out)
     assert said["files"] == {"slides": 7, "unsupported": {".vsi": 1}, "sidecars": {}}
-    with Path("table.csv").open(encoding="utf-8", newline="") as stream:
-        rows = {row["slide_id"]: row for row in csv.DictReader(stream)}
+    rows = by_slide(Path("table.csv"))
     assert [record["slide_id"] for record in said["slides"]] == list(rows) == sorted(rows)
     assert {name: row["code"] for name, row in rows.items() if row["code"]} == {"text": "E_OPEN"}
     assert {name: row["flags"] for name, row in rows.items() if row["flags"]} == {

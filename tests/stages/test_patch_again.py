@@ -1,6 +1,5 @@
 """sammil patch on a project: what a changed threshold costs, regions of interest, and what an empty grid says."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from csv_rows import by_slide
 
 from sammil_cli.patches.file import read_patches
 from sammil_cli.storage.geojson import write_geojson
@@ -20,8 +20,7 @@ SLIDES = [f"slide_{i}" for i in range(6)]
 
 
 def rows() -> dict[str, dict[str, str]]:
-    with Path("artifacts/process_lists/patch.csv").open(encoding="utf-8", newline="") as stream:
-        return {row["slide_id"]: row for row in csv.DictReader(stream)}
+    return by_slide(Path("artifacts/process_lists/patch.csv"))
 
 
 def statuses() -> dict[str, str]:

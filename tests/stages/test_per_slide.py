@@ -1,7 +1,6 @@
 """The machinery of per-slide stages: whatever happens to one slide, the others are done and nothing is lost."""
 
 import contextlib
-import csv
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import slide_work
+from csv_rows import by_slide
 
 from sammil_cli.stages import per_slide, process_list
 from sammil_cli.stages.executor import Limits
@@ -52,8 +52,7 @@ def outputs() -> set[str]:
 
 
 def listed() -> dict[str, dict[str, str]]:
-    with LISTING.open(encoding="utf-8", newline="") as stream:
-        return {row["slide_id"]: row for row in csv.DictReader(stream)}
+    return by_slide(LISTING)
 
 
 def test_every_kind_of_trouble_costs_its_own_slide_only() -> None:

@@ -1,6 +1,5 @@
 """The whole pipeline on six tiny slides, through the command line."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from csv_rows import rows_of
 
 Sammil = Callable[..., Any]
 Finished = tuple[Path, dict[str, Any]]
@@ -17,11 +17,6 @@ Finished = tuple[Path, dict[str, Any]]
 SLIDES = [f"slide_{i}" for i in range(6)]
 TUMOUR = {"slide_1", "slide_3", "slide_5"}
 FOLDS = [f"repeat_0_fold_{fold}" for fold in range(3)]
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def files_in(folder: Path) -> set[str]:
@@ -64,7 +59,7 @@ def test_each_step_leaves_its_files_of_each_slide_and_nothing_else(
 
 @pytest.mark.parametrize("verb", ["segment", "patch", "sam", "extract", "visualize"])
 def test_each_step_leaves_a_process_list(finished: Finished, verb: str) -> None:
-    rows = table(finished[0] / "artifacts" / "process_lists" / f"{verb}.csv")
+    rows = rows_of(finished[0] / "artifacts" / "process_lists" / f"{verb}.csv")
     assert [row["slide_id"] for row in rows] == SLIDES
     assert {row["status"] for row in rows} == {"reused" if verb == "segment" else "done"}
 
@@ -116,13 +111,13 @@ def test_each_fold_leaves_a_model_and_a_learning_curve(finished: Finished) -> No
     assert files_in(runs / "learning_curves") == {f"{fold}.csv" for fold in FOLDS}
     for fold in FOLDS:
         assert files_in(runs / "models" / fold) == {"model.json", "model.safetensors"}
-        rows = table(runs / "learning_curves" / f"{fold}.csv")
+        rows = rows_of(runs / "learning_curves" / f"{fold}.csv")
         assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
         assert {"loss_bag", "loss_pseudo_bags", "loss_consistency", "loss_total", "val_auc", "val_loss"} <= set(rows[0])
 
 
 def test_no_model_was_trained_on_a_patient_that_it_is_tested_on(finished: Finished) -> None:
-    rows = table(finished[0] / "runs" / "splits.csv")
+    rows = rows_of(finished[0] / "runs" / "splits.csv")
     for fold in "012":
         patients = {
             role: {r["patient_id"] for r in rows if (r["fold"], r["role"]) == (fold, role)}
@@ -134,8 +129,8 @@ def test_no_model_was_trained_on_a_patient_that_it_is_tested_on(finished: Finish
 
 
 def test_every_slide_is_predicted_once_by_the_model_that_did_not_see_it(finished: Finished) -> None:
-    rows = table(finished[0] / "runs" / "predictions.csv")
-    splits = {r["slide_id"]: r["fold"] for r in table(finished[0] / "runs" / "splits.csv") if r["role"] == "test"}
+    rows = rows_of(finished[0] / "runs" / "predictions.csv")
+    splits = {r["slide_id"]: r["fold"] for r in rows_of(finished[0] / "runs" / "splits.csv") if r["role"] == "test"}
     assert sorted(row["slide_id"] for row in rows) == SLIDES
     for row in rows:
         assert row["fold"] == splits[row["slide_id"]]
@@ -152,7 +147,7 @@ def test_every_slide_is_predicted_once_by_the_model_that_did_not_see_it(finished
 
 def test_metrics_follow_from_the_predictions(finished: Finished) -> None:
     metrics = json.loads((finished[0] / "report" / "metrics.json").read_text(encoding="utf-8"))
-    rows = table(finished[0] / "runs" / "predictions.csv")
+    rows = rows_of(finished[0] / "runs" / "predictions.csv")
     assert (metrics["model"], metrics["slides"], metrics["patients"]) == ("sam-mil", 6, 6)
     assert metrics["protocol"].startswith("honest")
     accuracies, areas = [], []
@@ -173,8 +168,8 @@ def test_metrics_follow_from_the_predictions(finished: Finished) -> None:
 def test_curves_and_page_are_written(finished: Finished) -> None:
     report = finished[0] / "report"
     assert files_in(report / "curves") == {"roc.csv", "pr.csv", "confusion.csv"}
-    assert len(table(report / "curves" / "roc.csv")) == 101
-    assert len(table(report / "curves" / "confusion.csv")) == 6
+    assert len(rows_of(report / "curves" / "roc.csv")) == 101
+    assert len(rows_of(report / "curves" / "confusion.csv")) == 6
     text = (report / "index.html").read_text(encoding="utf-8")
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     assert f"{metrics['auc']['mean']:.3f} ± {metrics['auc']['sd']:.3f}" in text
@@ -246,7 +241,7 @@ def test_an_edited_tissue_polygon_makes_that_slide_new_and_no_other(done: Path, 
     before = sha256(done / "artifacts/patches/slide_2.h5")
     answer = sammil("patch", "--workers", 1)
     assert "patch: 1 done, 5 reused" in answer.out
-    rows = {row["slide_id"]: row["status"] for row in table(done / "artifacts/process_lists/patch.csv")}
+    rows = {row["slide_id"]: row["status"] for row in rows_of(done / "artifacts/process_lists/patch.csv")}
     assert [slide for slide, status in rows.items() if status == "done"] == ["slide_2"]
     assert sha256(done / "artifacts/patches/slide_2.h5") != before
 

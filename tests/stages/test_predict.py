@@ -1,6 +1,5 @@
 """Verdicts of an ensemble, by numbers worked out by hand: each model says one probability whatever the slide."""
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from csv_rows import rows_of
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
@@ -72,11 +72,6 @@ def write_bags(folder: Path, *slides: str, encoder: EncoderFacts = ENCODER) -> N
             encoder=encoder,
         )
         write_bag(folder / f"{slide}.h5", bag, {})
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 @pytest.fixture

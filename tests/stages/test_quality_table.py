@@ -1,12 +1,12 @@
 """The quality of a cohort: one row per slide, what is printed, and what stands out."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from csv_rows import by_slide
 
 from sammil_cli import console
 from sammil_cli.stages.quality_table import report
@@ -30,15 +30,10 @@ def fill(folder: Path, **changes: dict[str, Any]) -> Path:
     return folder
 
 
-def rows_of(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return {row["slide_id"]: row for row in csv.DictReader(stream)}
-
-
 def test_a_row_per_slide_with_numbers_and_flags(tmp_path: Path) -> None:
     flags = ["uncovered: 38% of the tissue; do this", "flat: as much; do that"]
     report("sam", fill(tmp_path / "regions", b={"flags": flags, "contrast": None}), tmp_path / "lists")
-    rows = rows_of(tmp_path / "lists/sam_quality.csv")
+    rows = by_slide(tmp_path / "lists/sam_quality.csv")
     assert list(rows) == list("abcdefghij")
     assert rows["a"] == {
         "slide_id": "a",
@@ -108,7 +103,7 @@ def test_extract_writes_and_shows_the_quality_of_its_bags(done: Path, sammil: Sa
     assert answer.code == 0
     assert "extract: 6 reused" in answer.out
     assert "extract: quality of 6 slide(s)" in answer.out
-    rows = rows_of(done / "artifacts/process_lists/extract_quality.csv")
+    rows = by_slide(done / "artifacts/process_lists/extract_quality.csv")
     records = {path.stem: json.loads(path.read_text()) for path in (done / "artifacts/bags").glob("*.json")}
     assert set(rows) == set(records) == {f"slide_{index}" for index in range(6)}
     assert [int(rows[slide]["patches"]) for slide in rows] == [records[slide]["patches"] for slide in rows]

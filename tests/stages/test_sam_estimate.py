@@ -144,6 +144,11 @@ def test_an_estimate_does_nothing_and_knows_what_is_done(study: Path, sammil: Sa
     assert 5e7 < found["costs"]["peak_bytes"] < 1e9
 
 
+def test_slides_that_are_too_coarse_are_not_measured(study: Path) -> None:
+    found = sam_estimate.run(Project(), SamSettings(proposer="superpixels", sam_mpp=0.25), RunOptions())
+    assert (found.slides, found.refused, found.costs) == ([], 6, None)
+
+
 def test_where_all_is_done_nothing_is_measured(done: Path, sammil: Sammil) -> None:
     assert "sam: nothing to do: 0 to do, 6 done already" in sammil("sam", "--estimate").out
 

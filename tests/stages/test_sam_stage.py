@@ -1,6 +1,5 @@
 """sammil sam on a project: what a changed setting costs, drawings as regions, the quality of regions."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import shapely
+from csv_rows import by_slide
 
 from sammil_cli.config import SamSettings
 from sammil_cli.regions.file import read_regions
@@ -23,8 +23,7 @@ GEOJSON = ("-S", "proposer=geojson")
 
 
 def rows() -> dict[str, dict[str, str]]:
-    with Path("artifacts/process_lists/sam.csv").open(encoding="utf-8", newline="") as stream:
-        return {row["slide_id"]: row for row in csv.DictReader(stream)}
+    return by_slide(Path("artifacts/process_lists/sam.csv"))
 
 
 def recipes(**settings: Any) -> list[dict[str, Any]]:

@@ -1,20 +1,19 @@
 """What a second run does: nothing that was done before, and nothing stale survives."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tifffile
+from csv_rows import by_slide
 from slide_maker import blank, draw_tissue, write_pyramid
 
 Sammil = Callable[..., Any]
 
 
 def rows(verb: str = "segment") -> dict[str, dict[str, str]]:
-    with Path(f"artifacts/process_lists/{verb}.csv").open(encoding="utf-8", newline="") as stream:
-        return {row["slide_id"]: row for row in csv.DictReader(stream)}
+    return by_slide(Path(f"artifacts/process_lists/{verb}.csv"))
 
 
 def by_status() -> dict[str, list[str]]:

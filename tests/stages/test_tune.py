@@ -1,6 +1,5 @@
 """sammil segment --tune: a sheet, numbers, and lines to copy; the tissue folder stays as it is."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+from csv_rows import rows_of
 
 from sammil_cli.config import SegmentSettings
 from sammil_cli.report.tissue_trials import Trial, rank
@@ -24,8 +24,7 @@ def tissue_folder() -> dict[str, tuple[bytes, int]]:
 
 
 def table() -> list[dict[str, str]]:
-    with Path("artifacts/tune/tissue.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    return rows_of(Path("artifacts/tune/tissue.csv"))
 
 
 def test_the_sheet_has_a_row_for_each_slide_and_a_column_for_each_setting(study: Path, sammil: Sammil) -> None:

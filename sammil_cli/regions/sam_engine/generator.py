@@ -4,7 +4,7 @@ The records equal those of `segment_anything.SamAutomaticMaskGenerator` for the 
 rounding decides; what is asked and what is kept is the same, how it is computed is not (see the modules beside).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,9 @@ class MaskEngine:
         }
         self._pred_iou_thresh, self._stability_thresh = pred_iou_thresh, stability_thresh
         on_gpu = model.device.type != "cpu"
-        self.encoder = ImageEncoder(model.image_encoder, precision=precision, compiled=compiled)
+        self.encoder: Callable[[Tensor], Tensor] = ImageEncoder(
+            model.image_encoder, precision=precision, compiled=compiled
+        )
         self.decoder = MaskDecoder(model, precision)
         # On a CPU two prompts stay in the cache; a GPU wants many.
         self._prompts = Batches(prompts_at_once or (64 if on_gpu else 2), "prompt")

@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
+from torch import Tensor
 
 from sammil_cli.regions.sam_engine.crops import count_work, lay_crops
 from sammil_cli.regions.sam_engine.generator import MaskEngine
 from sammil_cli.slides.slide import RGB
 
 _ALL = -1e9  # below any rating: on tissue SAM rates most of its masks higher than the threshold, so all are drawn
-# Points along a side: what the many take longer is due to the prompts. A GPU does 64 at once.
-_FEW_MANY = {"cpu": (2, 8), "cuda": (8, 24)}
+_POINTS = {"cpu": 6, "cuda": 24}  # along a side; a GPU does 64 at once
 
 
 def count(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, float]:
@@ -43,14 +43,24 @@ def measure(settings: Mapping[str, Any], device: str, image: RGB) -> dict[str, f
             # Masks of random weights are all border, which takes long to draw; SAM's are nearly none.
             head.layers[-1].weight.zero_()
             head.layers[-1].bias.zero_()
-    sides = _FEW_MANY[torch.device(device).type]
-    few, many = (_engine(model, settings, side) for side in sides)
-    if device != "cpu" or settings["sam_compile"]:
-        few.generate(image)  # the first pictures load and choose kernels
-        many.generate(image)
-    short, long = _seconds(few, image, device), _seconds(many, image, device)
-    prompt = max(0.0, long - short) / (sides[1] ** 2 - sides[0] ** 2)
-    return {"crops": max(0.0, short - sides[0] ** 2 * prompt), "prompts": prompt}
+    kind = torch.device(device).type
+    engine = _engine(model, settings, _POINTS[kind])
+    if kind != "cpu" or settings["sam_compile"]:
+        engine.generate(image)  # the first picture loads and chooses kernels
+    encode, encoding = engine.encoder, 0.0
+
+    def timed(pixels: Tensor) -> Tensor:
+        nonlocal encoding
+        begin = _now(device)
+        embedding = encode(pixels)
+        encoding += _now(device) - begin
+        return embedding
+
+    engine.encoder = timed
+    begin = _now(device)
+    engine.generate(image)
+    whole = _now(device) - begin
+    return {"crops": encoding, "prompts": (whole - encoding) / _POINTS[kind] ** 2}
 
 
 def _engine(model: Sam, settings: Mapping[str, Any], points_per_side: int) -> MaskEngine:
@@ -66,9 +76,8 @@ def _engine(model: Sam, settings: Mapping[str, Any], points_per_side: int) -> Ma
     )
 
 
-def _seconds(engine: MaskEngine, image: RGB, device: str) -> float:
-    start = time.perf_counter()
-    engine.generate(image)
+def _now(device: str) -> float:
+    """Seconds of a clock, once the device has done what it was given."""
     if device != "cpu":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return time.perf_counter()
