@@ -183,13 +183,12 @@ def test_prompts_and_crops_are_those_of_the_engine(tiny_sam: dict[str, Any]) -> 
 def test_sam_and_superpixels_are_measured_on_a_real_view(
     study: Path, tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rates, "_FEW_MANY", {"cpu": (1, 3)})
+    monkeypatch.setattr(rates, "_POINTS", {"cpu": 2})
     slide, tissue = Path("data/slides/slide_0.tif"), Path("artifacts/tissue/slide_0.geojson")
     views = {"sam_canvas_px": 160, "sam_mpp": 4.0, "sam_tile_overlap": 0.25}
     found = calibrate(slide, tissue, "sam", tiny_sam, views, "cpu")
     assert set(found.seconds) == set(rates.count(tiny_sam, np.ones((64, 64), bool)))
-    assert all(seconds >= 0 for seconds in found.seconds.values())
-    assert sum(found.seconds.values()) > 0
+    assert all(seconds > 0 for seconds in found.seconds.values())
     assert found.gpu_bytes == 0
     settings = SamSettings(proposer="superpixels").model_dump()
     plain = calibrate(slide, tissue, "superpixels", settings, {"sam_canvas_px": 320, "sam_mpp": None}, "cpu")
