@@ -28,12 +28,6 @@ def read_annotations(path: Path, tissue: TissueMask) -> tuple[tuple[MultiPolygon
         SlideError: `E_EDIT`, the file cannot be read or holds no area; `E_ANNOTATION`, nothing in it
             lies on the slide's tissue.
     """
-    if not path.exists():
-        raise SlideError(
-            "E_ANNOTATION",
-            f"there are no annotations of this slide: {path} does not exist",
-            remedy="export them from QuPath as GeoJSON to that file",
-        )
     drawn, counts = read_areas(path, bounds_px=tissue.bounds_px)
     ignored = shapely.union_all([polygon for area in drawn if area.excludes for polygon in area.polygons])
     shapely.prepare(tissue.polygons)

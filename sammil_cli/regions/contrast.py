@@ -50,8 +50,8 @@ def squares(x: NDArray[Any], y: NDArray[Any], count: int) -> NDArray[np.int64]:
     What regions are to be compared with: squares know nothing of the picture, and gain contrast all the same, since
     near points are alike.
     """
-    if not len(x):
-        return np.empty(0, np.int64)
+    if count < 2 or not len(x):
+        return np.zeros(len(x), np.int64)
     x, y = x - x.min(), y - y.min()
     side = max(1.0, np.sqrt((x.max() + 1.0) * (y.max() + 1.0) / count))
     tried = []

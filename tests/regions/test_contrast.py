@@ -75,5 +75,12 @@ def test_squares_are_as_many_as_asked_for_and_square(count: int) -> None:
     assert abs(int(np.ptp(x[fullest])) - int(np.ptp(y[fullest]))) <= (1 if count > 1 else 0)
 
 
+def test_one_region_is_compared_with_one_square_which_has_no_contrast() -> None:
+    y, x = np.mgrid[:20, :30].reshape(2, -1)
+    square = squares(x, y, 1)
+    assert square.tolist() == [0] * 600
+    assert contrast(x[:, None].astype(float), square) is None
+
+
 def test_squares_of_nothing_are_none() -> None:
     assert squares(np.empty(0, int), np.empty(0, int), 3).tolist() == []
