@@ -98,7 +98,9 @@ class SamSettings(Tolerance):
     """Regions."""
 
     proposer: str = _field("sam", "sam | superpixels (needs no weights) | geojson (your own, in data/annotations)")
-    sam_canvas_px: int = _field(1024, "longest side of a picture that the proposer sees (1024, the paper)", ge=64)
+    sam_canvas_px: int = _field(
+        1024, "longest side of a picture that the proposer sees (1024, the paper); with sam_mpp, of a tile", ge=64
+    )
     sam_mpp: float | None = _field(
         None,
         "µm per pixel of the pictures, which are overlapping tiles; null = one picture of all tissue, the paper",
