@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: demo test lint bench clean project-files
+.PHONY: demo test lint bench image image-check clean project-files
 
 demo: .venv/ready
 	dvc repro
@@ -23,13 +23,20 @@ lint: .venv/ready
 bench: .venv/ready
 	for script in benchmarks/bench_*.py; do python $$script; done
 
+image:
+	docker build -t sammil --build-arg REVISION=$$(git rev-parse HEAD) .
+
+# Without a container engine: builds the image on a stand-in base and uses it as its users do; as root.
+image-check: .venv/ready
+	.ci/image-check
+
 # uv lives in the environment itself; the lock's hashes are checked for every package.
 .venv/ready: requirements.lock requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sammil needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock -r requirements-dev.lock
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --build-constraint requirements-dev.lock --editable .
 	touch $@
 
 clean:

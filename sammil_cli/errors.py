@@ -1,5 +1,8 @@
 """Everything that can go wrong, each with a stable code and the fix. docs/errors.md lists the codes."""
 
+import errno
+import os
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -56,3 +59,50 @@ class SlideError(SammilError):
 
 def _slide_error(code: str, message: str, remedy: str, set_aside: bool) -> SlideError:
     return SlideError(code, message, remedy=remedy, set_aside=set_aside)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+ROOT_ALLOWED = "SAMMIL_ALLOW_ROOT"
+
+
+def refused_by_system(error: OSError) -> MissingError | None:
+    """What the system refused, in words: a place that may not be written, or a full disk; None for anything else."""
+    if error.errno in _FULL:
+        return MissingError(f"the disk is full: {error}", remedy="free some space, then run the same command to go on")
+    if error.errno in _DENIED and error.filename:
+        path, message = Path(os.fsdecode(error.filename)).absolute(), error.strerror or "denied"
+    elif not os.access(Path(), os.W_OK):  # libraries that want a cache or a temporary folder
+        path, message = Path().absolute(), f"nothing can be written here ({error})"
+    else:
+        return None
+    there = next(place for place in (path, *path.parents) if place.exists())
+    owner, user = there.stat().st_uid, os.geteuid()
+    if error.errno == errno.EROFS:
+        remedy = "mount it writable (docker run -v without :ro), or give the command another folder"
+    elif owner == user:
+        remedy = f"chmod u+rwX {there}"
+    else:
+        remedy = (
+            f"you are user {user}, {there} belongs to user {owner}. In a container: docker run --user "
+            f'{owner}:{there.stat().st_gid} (yours: --user "$(id -u):$(id -g)"); elsewhere: chown -R {user} {there}'
+        )
+    return MissingError(f"{message}: {path}", remedy=remedy)
+
+
+def check_root(folder: Path) -> None:
+    """Refuses to be root in a container on somebody's folder: what is written there could not be deleted by its owner.
+
+    Raises:
+        InputError: with the user to run as. Nothing is refused outside of containers (`SAMMIL_IMAGE` is not set there).
+    """
+    if "SAMMIL_IMAGE" not in os.environ or os.geteuid() != 0 or os.environ.get(ROOT_ALLOWED):
+        return
+    facts = folder.stat()
+    if facts.st_uid != 0:
+        raise InputError(
+            f"this container runs as root, but {folder.absolute()} belongs to user {facts.st_uid}, who could not "
+            "delete what root writes",
+            remedy=f'docker run --user {facts.st_uid}:{facts.st_gid} (yours: --user "$(id -u):$(id -g)"), '
+            f"or -e {ROOT_ALLOWED}=1 to go on",
+        )

@@ -7,7 +7,7 @@ DANGLING = "dangling link"  # stands for a suffix
 
 # suffix that nothing here reads -> what to do
 UNSUPPORTED = {
-    DANGLING: "copy the file here",
+    DANGLING: "copy the file here; in a container mount the folder that it is in, too",
     ".vsi": "convert with bfconvert or QuPath, to OME-TIFF",
     ".ets": "part of a .vsi slide: convert with bfconvert or QuPath, to OME-TIFF",
     ".isyntax": "convert with Philips' Pathology SDK or isyntax2raw and raw2ometiff --rgb, to OME-TIFF",

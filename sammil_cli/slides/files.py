@@ -65,6 +65,12 @@ def find_slides(folder: Path) -> SlideFiles:
         InputError: no folder, no slides in it, or two slides with one id.
     """
     if not folder.is_dir():
+        if folder.is_symlink():
+            target = folder.readlink()
+            raise InputError(
+                f"the slide folder {folder} is a link to {target}, which is not here",
+                remedy=f"mend the link; in a container mount its target, too: docker run -v {target}:{target}:ro",
+            )
         raise InputError(
             f"the slide folder {folder} does not exist", remedy="put the slides there or give --slides DIR"
         )

@@ -63,7 +63,7 @@ def _set_up(folder: Path) -> None:
         _call(["git", "init", "--quiet"], folder)
     if not (folder / ".dvc").exists():
         nested = not (folder / ".git").exists()
-        _call([sys.executable, "-m", "dvc", "init", "--quiet", *(["--subdir"] if nested else [])], folder)
+        _call([sys.executable, "-m", "dvc", "init", *(["--subdir"] if nested else [])], folder)
 
 
 def _call(command: list[str], folder: Path) -> None:

@@ -59,7 +59,8 @@ def test_each_file_is_counted_by_what_it_is(tmp_path: Path) -> None:
     assert found.inventory() == (
         "15 files: 3 slides (5 files), 5 unsupported (.isyntax 1: convert with Philips' Pathology SDK or isyntax2raw "
         "and raw2ometiff --rgb, to OME-TIFF; .vsi 2: convert with bfconvert or QuPath, to OME-TIFF; .zip 1: unpack it; "
-        "dangling link 1: copy the file here), 5 sidecars (.jpg 1, .png 1, .txt 1, .xml 1, README 1)"
+        "dangling link 1: copy the file here; in a container mount the folder that it is in, too), "
+        "5 sidecars (.jpg 1, .png 1, .txt 1, .xml 1, README 1)"
     )
 
 
@@ -148,3 +149,10 @@ def test_a_mirax_slide_without_its_data_names_the_folder(tmp_path: Path) -> None
         open_reader(tmp_path / "case_3.mrxs")
     assert caught.value.code == "E_OPEN"
     assert str(tmp_path) in caught.value.remedy
+
+
+def test_a_slide_folder_that_links_to_nowhere_says_where_to(tmp_path: Path) -> None:
+    (tmp_path / "slides").symlink_to("/archive/cohort")
+    with pytest.raises(InputError, match="a link to /archive/cohort, which is not here") as refused:
+        find_slides(tmp_path / "slides")
+    assert "-v /archive/cohort:/archive/cohort:ro" in refused.value.remedy
