@@ -132,7 +132,7 @@ class SamSettings(Tolerance):
 class ExtractSettings(Tolerance):
     """Features."""
 
-    encoder: str = _field("resnet50", "resnet50 (the paper) | texture (needs no weights) | torchvision")
+    encoder: str = _field("resnet50", "resnet50 (the paper) | plip | texture (needs no weights) | torchvision")
     encoder_backbone: str | None = _field(None, "torchvision only: the model's name, such as squeezenet1_1")
     encoder_weights: str | None = _field(None, "weights file; null = the published one, found like SAM's")
     encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)

@@ -7,25 +7,41 @@ from numpy.typing import NDArray
 
 from sammil_cli.slides.slide import RGB
 
+Colours = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of red, green, blue
+
+IMAGENET: Colours = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
 
 class TorchEncoder:
     """An encoder around a torch module that maps images (b, 3, h, w) to (b, dim) or (b, dim, h', w')."""
 
     def __init__(
-        self, module: torch.nn.Module, *, name: str, dim: int, input_px: int, device: str, sha256: str
+        self,
+        module: torch.nn.Module,
+        *,
+        name: str,
+        dim: int,
+        input_px: int,
+        device: str,
+        sha256: str,
+        colours: Colours = IMAGENET,
     ) -> None:
         self.name, self.dim, self.weights_sha256 = name, dim, sha256
         self._module = module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._input_px, self._device = input_px, device
+        self._mean, self._sd = (np.array(values, np.float32) for values in colours)
 
     def prepare(self, patch: RGB) -> NDArray[np.float32]:
-        """Resizes to the input side (bicubic, as the published commands do) and normalises as ImageNet: (3, s, s)."""
+        """Resizes to the input side and normalises: (3, s, s)."""
         if patch.shape[:2] != (self._input_px, self._input_px):
-            shrinking = patch.shape[0] > self._input_px
-            method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-            patch = np.asarray(cv2.resize(patch, (self._input_px, self._input_px), interpolation=method), np.uint8)
-        image = (patch.astype(np.float32) / 255 - _MEAN) / _SD
+            patch = self.resized(patch)
+        image = (patch.astype(np.float32) / 255 - self._mean) / self._sd
         return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+    def resized(self, patch: RGB) -> RGB:
+        """The patch at the input side: averaged over areas where it is larger, bicubic where it is smaller."""
+        method = cv2.INTER_AREA if patch.shape[0] > self._input_px else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(patch, (self._input_px, self._input_px), interpolation=method), np.uint8)
 
     def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Encoder.encode`; feature maps are averaged over their positions."""
@@ -35,7 +51,3 @@ class TorchEncoder:
             if output.ndim == 4:
                 output = output.mean((2, 3))
             return np.asarray(output.float().cpu().numpy())
-
-
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_SD = np.array([0.229, 0.224, 0.225], np.float32)

@@ -61,7 +61,7 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
         except MissingError as error:
             raise MissingError(
                 f"the proposer {name} cannot run: {error.message}",
-                remedy=f"{error.remedy}; or leave it out: {_without(name, contest.proposers)}",
+                remedy=f"{error.remedy}\n  or leave it out: {_without(name, contest.proposers)}",
             ) from None
         if not plan.tasks:
             first = plan.refused[0] if plan.refused else None

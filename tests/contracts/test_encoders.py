@@ -22,7 +22,17 @@ def _random_weights(name: str, folder: Path) -> Path | None:
     import torch
     from torchvision.models import resnet50, squeezenet1_1
 
-    models: dict[str, Any] = {"resnet50": resnet50, "torchvision": squeezenet1_1}
+    from sammil_cli.features.clip import ImageTower
+
+    def shared_layers(**_: object) -> Any:
+        """Weights of CLIP's depth and width; its layers are alike, which keeps the file small."""
+        tower = ImageTower()
+        first, *others = tower.vision_model.encoder.layers
+        for layer in others:
+            layer.load_state_dict(first.state_dict(), assign=True)
+        return tower
+
+    models: dict[str, Any] = {"resnet50": resnet50, "torchvision": squeezenet1_1, "plip": shared_layers}
     if name not in models:
         return None
     with torch.random.fork_rng():
@@ -36,7 +46,8 @@ def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     weights = _random_weights(request.param, tmp_path_factory.mktemp("weights"))
     module = choices.load(choices.ENCODERS, request.param)
     try:
-        built: Encoder = module.build(weights=weights, device="cpu", backbone=BACKBONE, input_px=64)
+        input_px = getattr(module, "INPUT_PX", 64)  # of those that see one size only
+        built: Encoder = module.build(weights=weights, device="cpu", backbone=BACKBONE, input_px=input_px)
     except MissingError as error:
         if weights is not None or request.param == "texture":  # it has all that it needs
             raise

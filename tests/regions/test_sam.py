@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.proposers import sam
 from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.regions.sam_engine import generator
 from sammil_cli.regions.sam_engine.generator import MaskRecord
 
 
@@ -85,7 +87,7 @@ def test_records_keep_their_order_and_those_beside_the_tissue_are_dropped(
 
 def test_the_settings_reach_the_engine(tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(sam, "MaskEngine", lambda model, **parameters: given.update(parameters))
+    monkeypatch.setattr(generator, "MaskEngine", lambda model, **parameters: given.update(parameters))
     settings = tiny_sam | {
         "sam_points_per_side": 6,
         "sam_pred_iou_thresh": 0.61,
@@ -137,9 +139,9 @@ def test_missing_weights_name_the_places_and_the_variable(tmp_path: Path, tiny_s
 
 
 def test_a_checkpoint_that_is_not_the_pinned_one_is_refused(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
-    with pytest.raises(MissingError, match="is not the published file") as caught:
+    with pytest.raises(MissingError, match="is not the pinned file") as caught:
         sam.make(tiny_sam | {"sam_checkpoint_sha256": "0" * 64}, "cpu")
-    assert "fetch it again" in caught.value.remedy
+    assert f"set sam_checkpoint_sha256: {tiny_sam['sam_checkpoint_sha256']}" in caught.value.remedy
     with pytest.raises(MissingError, match=sam.WEIGHTS["vit_b"].sha256):
         sam.make(tiny_sam | {"sam_checkpoint_sha256": None}, "cpu")  # then it has to be the published one
 
@@ -151,13 +153,7 @@ def test_a_checkpoint_is_found_in_the_named_folder(
     (tmp_path / "named").mkdir()
     (tmp_path / "named" / "sam_vit_b_01ec64.pth").write_bytes(content)
     pinned = sam.WEIGHTS["vit_b"]
-    monkeypatch.setitem(
-        sam.WEIGHTS,
-        "vit_b",
-        type(pinned)(
-            file_name=pinned.file_name, url=pinned.url, sha256=hashlib.sha256(content).hexdigest(), licence="x"
-        ),
-    )
+    monkeypatch.setitem(sam.WEIGHTS, "vit_b", replace(pinned, sha256=hashlib.sha256(content).hexdigest()))
     settings = tiny_sam | {"sam_checkpoint": None, "sam_checkpoint_sha256": None}
     assert sam.find_checkpoint(settings)[0] == tmp_path / "named" / "sam_vit_b_01ec64.pth"
     assert sam.make(settings, "cpu").weights_sha256 == hashlib.sha256(content).hexdigest()

@@ -1,67 +1,24 @@
 """Weights are found, verified, and fetched with resume; a server on the loopback stands in for the publisher."""
 
+import fcntl
 import hashlib
-import threading
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from weight_publisher import CONTENT, Publisher, serving
 
 from sammil_cli.errors import MissingError
-from sammil_cli.storage.weights import WeightFile, download, find_weights, weight_folders
-
-CONTENT = bytes(range(256)) * 20_000  # 5 MB: several blocks
-
-
-@dataclass
-class Publisher:
-    """What the server sends and what it was asked."""
-
-    content: bytes = CONTENT
-    knows_ranges: bool = True
-    status: int = 200
-    cut_after: int | None = None  # closes the connection after so many bytes
-    url: str = ""
-    asked: list[str | None] = field(default_factory=list)
-
-    def pinned(self) -> WeightFile:
-        sha256 = hashlib.sha256(CONTENT).hexdigest()
-        return WeightFile(file_name="w.pth", url=self.url, sha256=sha256, licence="Apache-2.0")
+from sammil_cli.storage.weights import download, find_weights, own_weights, weight_folders
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    facts = Publisher()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            facts.asked.append(asked)
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and facts.knows_ranges else 0
-            if facts.status != 200 or (start and start >= len(facts.content)):
-                self.send_response(facts.status if facts.status != 200 else 416)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            body = facts.content[start:]
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: facts.cut_after])
-            self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        facts.url = f"http://127.0.0.1:{server.server_address[1]}/w.pth"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as facts:
         yield facts
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -80,32 +37,99 @@ def test_weights_in_the_cache_are_found_where_the_named_folder_has_none(weights:
     cached = tmp_path / "cache" / "sammil" / "weights" / "w.pth"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(CONTENT)
-    assert find_weights(Publisher().pinned(), None) == cached
+    assert find_weights(Publisher().pinned()) == cached
 
 
-def test_missing_weights_name_the_places_the_address_the_variable_and_the_licence(weights: Path) -> None:
+def test_missing_weights_are_described_with_every_way_to_get_them(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError) as caught:
-        find_weights(Publisher(url="https://example.org/w.pth").pinned(), None)
+        find_weights(Publisher(url="https://example.org/w.pth").pinned())
     assert caught.value.exit_code == 3
-    assert str(weights / "w.pth") in caught.value.message
-    for part in ("SAMMIL_WEIGHTS", "https://example.org/w.pth", "--download", "Apache-2.0"):
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    places = (f"{weights / 'w.pth'} (SAMMIL_WEIGHTS)", f"{tmp_path / 'cache/sammil/weights/w.pth'} (the cache)")
+    for part in (*places, "sam_model: vit_x", "5.1 MB", sha256, "Apache-2.0", "https://example.org/about"):
+        assert part in caught.value.message
+    ways = ("sammil weights fetch vit_x", "--download", "https://example.org/w.pth", "export vit_x weights.tar")
+    for part in (*ways, "fetch --from weights.tar", "docker run -v /my/weights:/weights -e SAMMIL_WEIGHTS=/weights"):
         assert part in caught.value.remedy
+    assert len((caught.value.message + caught.value.remedy).splitlines()) < 20  # one screen
 
 
-def test_a_file_that_was_named_is_not_replaced_by_one_that_happens_to_be_there(weights: Path, tmp_path: Path) -> None:
-    weights.mkdir()
-    (weights / "w.pth").write_bytes(CONTENT)
-    with pytest.raises(MissingError, match=r"mine\.pth"):
-        find_weights(Publisher().pinned(), tmp_path / "mine.pth")
+def test_several_folders_may_be_named_and_the_first_right_file_is_taken(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    monkeypatch.setenv("SAMMIL_WEIGHTS", f"{weights}{os.pathsep}{other}")
+    assert weight_folders() == [weights, other, tmp_path / "cache" / "sammil" / "weights"]
+    for folder, content in ((weights, b"cut off"), (other, CONTENT)):
+        folder.mkdir()
+        (folder / "w.pth").write_bytes(content)
+    assert find_weights(Publisher().pinned()) == other / "w.pth"
 
 
 def test_a_file_of_other_content_is_refused_with_both_digests(weights: Path) -> None:
     weights.mkdir()
     (weights / "w.pth").write_bytes(b"cut off")
     with pytest.raises(MissingError, match=hashlib.sha256(b"cut off").hexdigest()) as caught:
-        find_weights(Publisher().pinned(), None)
+        find_weights(Publisher().pinned())
     assert hashlib.sha256(CONTENT).hexdigest() in caught.value.message
-    assert "fetch it again" in caught.value.remedy
+    assert "0.0 of 5.1 MB" in caught.value.message
+    assert caught.value.remedy == "fetch it again: sammil weights fetch vit_x"
+
+
+def test_a_damaged_file_is_replaced_by_a_fetch(weights: Path, publisher: Publisher) -> None:
+    weights.mkdir()
+    (weights / "w.pth").write_bytes(b"cut off")
+    assert download(publisher.pinned()) == weights / "w.pth"
+    assert find_weights(publisher.pinned()) == weights / "w.pth"
+
+
+def test_a_file_of_ones_own_is_taken_when_it_is_the_pinned_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    with pytest.raises(MissingError, match=r"mine\.pth does not exist"):
+        own_weights(path, "0" * 64, "sam_checkpoint")
+    path.write_bytes(b"mine")
+    sha256 = hashlib.sha256(b"mine").hexdigest()
+    assert own_weights(path, sha256, "sam_checkpoint") == path
+    with pytest.raises(MissingError, match="is not the pinned file") as caught:
+        own_weights(path, "0" * 64, "sam_checkpoint")
+    assert f"set sam_checkpoint_sha256: {sha256}" in caught.value.remedy
+
+
+def test_what_cannot_be_written_is_left_alone_and_the_cache_is_used(
+    weights: Path, tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights.mkdir()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != weights and real(path, mode))  # a :ro mount
+    assert download(publisher.pinned()) == tmp_path / "cache" / "sammil" / "weights" / "w.pth"
+    assert list(weights.iterdir()) == []
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert download(publisher.pinned()).parent.name == "weights"  # it is here: nothing has to be written
+    (tmp_path / "cache" / "sammil" / "weights" / "w.pth").unlink()
+    with pytest.raises(MissingError, match="no folder for weights can be written") as caught:
+        download(publisher.pinned())
+    assert caught.value.remedy == "set SAMMIL_WEIGHTS to one that can"
+
+
+def test_a_file_where_the_folder_should_be_is_passed_over(weights: Path, tmp_path: Path, publisher: Publisher) -> None:
+    weights.write_text("a file")
+    assert download(publisher.pinned()) == tmp_path / "cache" / "sammil" / "weights" / "w.pth"
+
+
+def test_a_disk_that_is_full_is_told_before_anything_is_fetched(weights: Path, publisher: Publisher) -> None:
+    with pytest.raises(MissingError, match=r"has room for .* 1,000,000,000,000 MB are to come"):
+        download(replace(publisher.pinned(), megabytes=1e12))
+    assert publisher.asked == []
+
+
+def test_two_processes_do_not_fetch_into_one_file(weights: Path, publisher: Publisher) -> None:
+    weights.mkdir()
+    with (weights / "w.pth.part").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(MissingError, match="another process is fetching"):
+            download(publisher.pinned())
+    assert publisher.asked == []
+    assert download(publisher.pinned()).read_bytes() == CONTENT
 
 
 def test_a_download_is_whole_verified_and_tells_its_progress(weights: Path, publisher: Publisher) -> None:
@@ -153,7 +177,7 @@ def test_a_cut_connection_keeps_what_came_and_the_next_attempt_goes_on(weights: 
     publisher.cut_after = 2_000_000
     with pytest.raises(MissingError) as caught:
         download(publisher.pinned())
-    assert "run again to go on from 2000000 bytes" in caught.value.remedy
+    assert "run it again to go on from 2000000 bytes" in caught.value.remedy
     assert (weights / "w.pth.part").stat().st_size == 2_000_000
     publisher.cut_after = None
     assert download(publisher.pinned()).read_bytes() == CONTENT
@@ -171,13 +195,16 @@ def test_an_error_of_the_server_is_told(weights: Path, publisher: Publisher) -> 
     publisher.status = 404
     with pytest.raises(MissingError, match="404"):
         download(publisher.pinned())
+    assert list(weights.iterdir()) == []
 
 
 def test_a_server_that_does_not_answer_is_told(weights: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         url = f"http://127.0.0.1:{server.server_address[1]}/w.pth"
-    with pytest.raises(MissingError, match="cannot be fetched"):
+    with pytest.raises(MissingError, match=r"cannot be fetched: .*refused") as caught:
         download(Publisher(url=url).pinned())
+    assert "sammil weights fetch --from weights.tar" in caught.value.remedy
+    assert list(weights.iterdir()) == []
 
 
 @pytest.mark.parametrize(

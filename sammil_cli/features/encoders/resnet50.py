@@ -1,26 +1,31 @@
 """ResNet-50 up to layer3, then global average: 1024 features, the paper's encoder (METHODS §13)."""
 
 from pathlib import Path
-
-import torch
-from torchvision.models import resnet50
+from typing import TYPE_CHECKING
 
 from sammil_cli.errors import MissingError
-from sammil_cli.features.torch_encoder import TorchEncoder
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import WeightFile, find_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from sammil_cli.features.torch_encoder import TorchEncoder
 
 DIM = 1024
 WEIGHTS = WeightFile(
+    word="resnet50",
+    used_by="encoder: resnet50",
     file_name="resnet50-0676ba61.pth",
     url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
     sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
-    licence="BSD-3-Clause",
+    megabytes=102.5,
+    licence="BSD-3-Clause (torchvision's)",
+    page="https://pytorch.org/vision/stable/models/generated/torchvision.models.resnet50.html",
 )
 
 
-def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> TorchEncoder:
+def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> "TorchEncoder":
     """Loads the encoder.
 
     `weights`: any ResNet-50 state dict in torchvision's or timm's key names; None = the published ImageNet file.
@@ -29,9 +34,12 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
         MissingError: no weights, or they are not a ResNet-50's.
     """
     del backbone
-    path = weights or find_weights(WEIGHTS, None)
+    path = weights or find_weights(WEIGHTS)
     if not path.is_file():
         raise MissingError(f"{path} does not exist", remedy="give encoder_weights a ResNet-50 state dict")
+    from sammil_cli.features.torch_encoder import TorchEncoder  # torch takes seconds to load
+    from sammil_cli.storage.state_dict import load_state
+
     return TorchEncoder(
         truncated(load_state(path), path),
         name="resnet50",
@@ -42,8 +50,11 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
     )
 
 
-def truncated(state: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
+def truncated(state: "dict[str, torch.Tensor]", path: Path) -> "torch.nn.Module":
     """conv1 … layer3 with the given weights; layer4 and the classifier are not used."""
+    import torch
+    from torchvision.models import resnet50
+
     model = resnet50(weights=None)
     missing, _ = model.load_state_dict(state, strict=False)
     needed = [key for key in missing if not key.startswith(("layer4", "fc"))]

@@ -1,24 +1,23 @@
-"""The Segment Anything Model's automatic masks, with the paper's parameters (METHODS §14): see `regions.sam_engine`."""
+"""The Segment Anything Model's automatic masks, with the paper's parameters (METHODS §14): see `regions.sam_engine`.
+
+Torch takes seconds to load and comes in where it is used: settings and weights are looked at without.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from segment_anything import sam_model_registry
-from segment_anything.modeling import Sam
 
 from sammil_cli.errors import MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
-from sammil_cli.regions.sam_engine.generator import MaskEngine
-from sammil_cli.regions.sam_engine.image_encoder import check_precision
-from sammil_cli.regions.sam_engine.rates import count, measure
-from sammil_cli.storage.state_dict import load_state
-from sammil_cli.storage.weights import WeightFile, find_weights
+from sammil_cli.storage.weights import WeightFile, find_weights, own_weights
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
 
 SETTINGS = (
     "sam_model",
@@ -48,11 +47,20 @@ _MOST_CHARACTERS = 160  # of torch's list of what does not fit
 _MEAN, _SD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # colours of ImageNet, as the official builder has them
 _BASE = "https://dl.fbaipublicfiles.com/segment_anything/"
 WEIGHTS = {
-    name: WeightFile(file_name=file, url=_BASE + file, sha256=sha256, licence="Apache-2.0")
-    for name, file, sha256 in (
-        ("vit_h", "sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
-        ("vit_l", "sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
-        ("vit_b", "sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
+    name: WeightFile(
+        word=name,
+        used_by=f"proposer: sam, sam_model: {name}",
+        file_name=file,
+        url=_BASE + file,
+        sha256=sha256,
+        megabytes=megabytes,
+        licence="Apache-2.0",
+        page="https://github.com/facebookresearch/segment-anything",
+    )
+    for name, file, megabytes, sha256 in (
+        ("vit_h", "sam_vit_h_4b8939.pth", 2564.6, "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
+        ("vit_l", "sam_vit_l_0b3195.pth", 1249.5, "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
+        ("vit_b", "sam_vit_b_01ec64.pth", 375.0, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
     )
 }
 
@@ -73,10 +81,10 @@ def find_checkpoint(settings: Mapping[str, Any]) -> tuple[Path, str]:
     """
     given = Path(settings["sam_checkpoint"]) if settings["sam_checkpoint"] else None
     pinned = pinned_weights(settings)
-    own = settings["sam_checkpoint_sha256"]
-    if given and own:
-        pinned = WeightFile(file_name=given.name, url=str(given), sha256=own, licence="your own")
-    return find_weights(pinned, given), pinned.sha256
+    if given is None:
+        return find_weights(pinned), pinned.sha256
+    sha256 = settings["sam_checkpoint_sha256"] or pinned.sha256
+    return own_weights(given, sha256, "sam_checkpoint"), sha256
 
 
 def check(settings: Mapping[str, Any], device: str) -> None:
@@ -85,6 +93,8 @@ def check(settings: Mapping[str, Any], device: str) -> None:
     Raises:
         InputError: see `check_precision`. MissingError: a checkpoint of the user's own that does not fit the model.
     """
+    from sammil_cli.regions.sam_engine.image_encoder import check_precision
+
     check_precision(settings["sam_precision"], device)
     if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
         _load(find_checkpoint(settings)[0], settings["sam_model"])
@@ -100,7 +110,12 @@ def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
     return SamProposer(_load(path, settings["sam_model"]).to(device), settings, sha256)
 
 
-def _load(path: Path, name: str) -> Sam:
+def _load(path: Path, name: str) -> "Sam":
+    import torch
+    from segment_anything import sam_model_registry
+
+    from sammil_cli.storage.state_dict import load_state
+
     with torch.device("meta"):  # weights are neither drawn at random first nor held twice
         model = sam_model_registry[name](checkpoint=None)
     # Fine-tuned ones, such as MedSAM's, may have been saved from within torch's wrapper for several GPUs.
@@ -124,7 +139,9 @@ class SamProposer:
 
     partition = False
 
-    def __init__(self, model: Sam, settings: Mapping[str, Any], sha256: str | None) -> None:
+    def __init__(self, model: "Sam", settings: Mapping[str, Any], sha256: str | None) -> None:
+        from sammil_cli.regions.sam_engine.generator import MaskEngine
+
         self.weights_sha256 = sha256
         self._on_tissue = settings["sam_points"] == "tissue"
         self._engine = MaskEngine(
@@ -155,9 +172,13 @@ def _touches(mask: RegionMask, tissue: NDArray[np.bool_]) -> bool:
 
 def workload(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, float]:
     """What a view with this tissue (h, w) asks for, in units of `rates`: crops and prompts."""
+    from sammil_cli.regions.sam_engine.rates import count
+
     return count(settings, tissue)
 
 
 def rates(settings: Mapping[str, Any], device: str, view: View) -> dict[str, float]:
     """Seconds per unit of `workload`, measured on a view, here and now; no weights are needed."""
+    from sammil_cli.regions.sam_engine.rates import measure
+
     return measure(settings, device, view.image)

@@ -1,0 +1,109 @@
+"""Published weights: which there are, and how they come here."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption
+
+app = typer.Typer(
+    name="weights",
+    help="List, fetch, verify and carry over weights.\n\n"
+    "The published weight files that SAM and the encoders read: pinned by sha256, never fetched unasked.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+WordsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="WORD", help="Such as vit_h, resnet50: see sammil weights list.")
+]
+
+
+@app.command("list")
+def list_(words: WordsArgument = None, as_json: JsonOption = False) -> None:
+    """Say which weights there are, and which are here.
+
+    Of the WORDs every fact: file, sha256, licence, source. Reads no file: `sammil weights verify` does.
+    """
+    from sammil_cli import console
+    from sammil_cli.stages import weights as stage
+
+    console.set_up(quiet=as_json)
+    found = stage.look(words or (), verify=False)
+    if as_json:
+        console.print_json([stage.as_record(held) for held in found])
+    else:
+        stage.report(found, details=bool(words))
+
+
+@app.command()
+def fetch(
+    words: WordsArgument = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Instead of the network: a tar file of sammil weights export, a folder, a file."),
+    ] = None,
+    params: ParamsOption = PARAMS,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch weights from their publishers, or with --from.
+
+    Without a WORD: those that params.yaml needs; with --from all that there are. Goes on where it was interrupted.
+    """
+    from sammil_cli import console
+    from sammil_cli.stages import weights as stage
+
+    console.set_up(quiet=as_json)
+    found = stage.fetch(words or (), params) if source is None else stage.fetch_from(source, words or ())
+    if as_json:
+        console.print_json([stage.as_record(held) for held in found])
+    else:
+        _say(found)
+
+
+@app.command()
+def verify(words: WordsArgument = None, as_json: JsonOption = False) -> None:
+    """Compare the sha256 of all that is here.
+
+    Exit code 3 if a file is damaged, or one that is named is absent.
+    """
+    from sammil_cli import console
+    from sammil_cli.stages import weights as stage
+
+    console.set_up(quiet=as_json)
+    found = stage.verify(words or ())
+    if as_json:
+        console.print_json([stage.as_record(held) for held in found])
+    else:
+        _say(found)
+    if error := stage.fault(found, all_needed=bool(words)):
+        raise error
+
+
+@app.command()
+def export(
+    words: WordsArgument = None,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE.tar", help="Written.")],
+    params: ParamsOption = PARAMS,
+) -> None:
+    """Write weights into one tar file.
+
+    For machines without a network: there `sammil weights fetch --from FILE.tar`, or tar -xf and sha256sum -c
+    SHA256SUMS. Without a WORD: those that params.yaml needs.
+    """
+    from sammil_cli import console
+    from sammil_cli.stages import weights as stage
+
+    console.set_up()
+    pinned = stage.export(words or (), file, params)
+    console.say(f"{file}: {', '.join(one.file_name for one in pinned)}, and their SHA256SUMS")
+    console.say(f"there: sammil weights fetch --from {file.name}")
+
+
+def _say(found: Any) -> None:
+    from sammil_cli import console
+
+    for held in found:
+        console.say(f"{held.word}: {held.state}{f': {held.path}' if held.path else ''}")

@@ -1,0 +1,119 @@
+"""Weights on the way to a machine without a network: a tar file out, and a tar file, a folder or a file in."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from sammil_cli.errors import InputError, MissingError
+from sammil_cli.storage.files import atomic_path
+from sammil_cli.storage.weights import WeightFile, check_space, find_weights, folder_to_write, verified_copy
+
+_SUMS = "SHA256SUMS"
+_BLOCK = 1 << 20
+
+
+def write_bundle(path: Path, pinned: Sequence[WeightFile]) -> None:
+    """Writes the verified local files, and their SHA256SUMS, as a tar file; the same files give the same bytes.
+
+    Raises:
+        MissingError: one of them is not here, or damaged; or there is no room.
+    """
+    files = {found.file_name: find_weights(found) for found in sorted(pinned, key=lambda one: one.word)}
+    check_space(path.absolute().parent, sum(file.stat().st_size for file in files.values()) / 1e6)
+    sums = "".join(f"{one.sha256}  {one.file_name}\n" for one in sorted(pinned, key=lambda one: one.word)).encode()
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(_entry(_SUMS, len(sums)), io.BytesIO(sums))
+        for name, file in files.items():
+            with file.open("rb") as stream:
+                tar.addfile(_entry(name, file.stat().st_size), stream)
+
+
+def _entry(name: str, size: int) -> tarfile.TarInfo:
+    """Owner, date and mode are the same on every machine."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o644
+    return entry
+
+
+def take(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
+    """Copies those of `pinned` that `source` has into the weights' folder, verified.
+
+    Args:
+        source: a tar file of `write_bundle`, a folder, or one weight file under any name.
+
+    Returns:
+        Word -> where it is now. Files that are not asked for are passed over.
+
+    Raises:
+        InputError: there is no such source. MissingError: a file in it is damaged, or there is no room.
+    """
+    if source.is_dir():
+        return _from_folder(source, pinned)
+    if not source.is_file():
+        raise InputError(f"{source} does not exist", remedy="give a tar file of sammil weights export, or a folder")
+    if tarfile.is_tarfile(source):
+        return _from_tar(source, pinned)
+    with source.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    one = next((one for one in pinned if one.sha256 == sha256), None)
+    if one is None:
+        raise MissingError(
+            f"{source} is none of {', '.join(known.file_name for known in pinned)}: sha256 {sha256}",
+            remedy="copy it again; sammil weights list --json has the sha256 of each",
+        )
+    with source.open("rb") as stream:
+        return {one.word: _copy(stream, one, source.stat().st_size, str(source))}
+
+
+def _from_folder(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
+    taken = {}
+    for one in pinned:
+        names = (one.file_name, one.url.rpartition("/")[2])  # as sammil, or as the publisher names it
+        path = next((source / name for name in names if (source / name).is_file()), None)
+        if path is not None:
+            with path.open("rb") as stream:
+                taken[one.word] = _copy(stream, one, path.stat().st_size, str(path))
+    return taken
+
+
+def _from_tar(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
+    """Members are read by name and never unpacked, so that none can be written elsewhere."""
+    taken = {}
+    with _readable(source) as tar:
+        for member in tar:
+            one = next((one for one in pinned if member.name.removeprefix("./") == one.file_name), None)
+            if one is not None and member.isreg() and (stream := tar.extractfile(member)) is not None:
+                taken[one.word] = _copy(stream, one, member.size, f"{one.file_name} in {source}")
+    return taken
+
+
+@contextmanager
+def _readable(source: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(source, "r:") as tar:
+            yield tar
+    except (tarfile.TarError, EOFError) as error:
+        raise MissingError(f"{source} is cut or damaged: {error}", remedy="copy it again") from None
+
+
+def _copy(stream: IO[bytes], one: WeightFile, size: int, whence: str) -> Path:
+    if (there := verified_copy(one)) is not None:
+        return there
+    target = folder_to_write() / one.file_name
+    check_space(target.parent, size / 1e6)
+    seen = hashlib.sha256()
+    with atomic_path(target) as temporary:
+        with temporary.open("wb") as copy:
+            while block := stream.read(_BLOCK):
+                seen.update(block)
+                copy.write(block)
+        if seen.hexdigest() != one.sha256:
+            raise MissingError(
+                f"{whence} is not the published file: sha256 {seen.hexdigest()}, expected {one.sha256} ({one.size})",
+                remedy="copy it again from where it is right: sammil weights verify says so there",
+            )
+    return target
