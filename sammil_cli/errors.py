@@ -76,7 +76,7 @@ def refused_by_system(error: OSError) -> MissingError | None:
         path, message = Path().absolute(), f"nothing can be written here ({error})"
     else:
         return None
-    there = next(place for place in (path, *path.parents) if place.exists())
+    there = next(place for place in (path, *path.parents) if _is_seen(place))
     owner, user = there.stat().st_uid, os.geteuid()
     if error.errno == errno.EROFS:
         remedy = "mount it writable (docker run -v without :ro), or give the command another folder"
@@ -88,6 +88,14 @@ def refused_by_system(error: OSError) -> MissingError | None:
             f'{owner}:{there.stat().st_gid} (yours: --user "$(id -u):$(id -g)"); elsewhere: chown -R {user} {there}'
         )
     return MissingError(f"{message}: {path}", remedy=remedy)
+
+
+def _is_seen(path: Path) -> bool:
+    """Whether it exists and may be looked at: below a folder that may not be searched nothing is seen."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def check_root(folder: Path) -> None:

@@ -26,10 +26,13 @@ VERBS = [
     "visualize",
     "ablate",
     "predict",
+    "reproduce",
     "convert-legacy",
     "export",
     "status",
     "why",
+    "doctor",
+    "weights",
 ]
 CALL = "import sys; sys.argv = ['sammil', *sys.argv[1:]]; from sammil_cli.cli.app import main; main()"
 HEAVY = ("torch", "numpy", "openslide", "pydantic", "h5py", "cv2", "rich")

@@ -30,6 +30,22 @@ def test_a_folder_of_somebody_else_is_told_with_the_user_to_run_as(
     assert f"you are user {owner.st_uid + 7}, {theirs} belongs to user {owner.st_uid}" in refused.remedy
 
 
+def test_below_a_folder_that_may_not_be_searched_that_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.exists
+
+    def exists(path: Path, **words: bool) -> bool:
+        if path.name == "runs":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, **words)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    refused = refused_by_system(PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "runs")))
+    assert refused is not None
+    assert refused.remedy == f"chmod u+rwX {tmp_path}"
+
+
 def test_ones_own_folder_without_the_right_to_write_is_told_otherwise(tmp_path: Path) -> None:
     refused = refused_by_system(PermissionError(errno.EACCES, "Permission denied", str(tmp_path)))
     assert refused is not None
