@@ -20,6 +20,17 @@ def set_up(*, verbose: bool = False, quiet: bool = False) -> None:
     logging.getLogger("sammil_cli").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Within the block nothing is printed on stdout; progress, warnings and notes are."""
+    before = _state["quiet"]
+    _state["quiet"] = True
+    try:
+        yield
+    finally:
+        _state["quiet"] = before
+
+
 class Bar:
     """A progress bar with the time left."""
 

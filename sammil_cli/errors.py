@@ -82,6 +82,8 @@ def refused_by_system(error: OSError) -> MissingError | None:
         remedy = "mount it writable (docker run -v without :ro), or give the command another folder"
     elif owner == user:
         remedy = f"chmod u+rwX {there}"
+    elif owner == 0:  # Docker makes mounted folders that are missing, as root
+        remedy = f'{there} belongs to root; make it yours: sudo chown -R "$(id -u):$(id -g)" its folder on the host'
     else:
         remedy = (
             f"you are user {user}, {there} belongs to user {owner}. In a container: docker run --user "

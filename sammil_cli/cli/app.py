@@ -3,14 +3,17 @@
 Heavy modules are imported inside the commands, so that `sammil --help` answers at once.
 """
 
+import signal
 import sys
-from typing import Annotated
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
 from sammil_cli import __version__
-from sammil_cli.cli import check, inspect, legacy, models, projects, slides, status
-from sammil_cli.errors import SammilError
+from sammil_cli.cli import check, doctor, inspect, legacy, models, projects, reproduce, slides, status, weights
+from sammil_cli.errors import SammilError, check_root, refused_by_system
 
 app = typer.Typer(
     name="sammil",
@@ -22,27 +25,43 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (projects, check, inspect, slides, models, legacy, status):  # as --help lists them
+for part in (projects, check, inspect, slides, models, reproduce, legacy, status, doctor):  # as --help lists them
     app.registered_commands += part.app.registered_commands
+app.add_typer(weights.app)
 
 INTERRUPTED = 130
 
 
 def main() -> None:
     """Entry point of the `sammil` command."""
+    signal.signal(signal.SIGTERM, _stop)
     try:
         app(standalone_mode=True)
     except SammilError as error:
-        from sammil_cli.console import print_error
-
-        print_error(error.message, error.remedy)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        refused = refused_by_system(error)
+        if refused is None:
+            raise
+        _end(refused)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
             from sammil_cli.console import print_error
 
             print_error("interrupted; everything that was finished is kept", "run the same command to go on")
         raise
+
+
+def _end(error: SammilError) -> NoReturn:
+    from sammil_cli.console import print_error
+
+    print_error(error.message, error.remedy)
+    sys.exit(error.exit_code)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Makes `docker stop`, SLURM's time limit and `kill` end a command as Ctrl-C does; process 1 would ignore them."""
+    raise KeyboardInterrupt
 
 
 def _version(asked: bool) -> None:
@@ -53,8 +72,10 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand != "doctor":
+        check_root(Path())

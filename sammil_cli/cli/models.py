@@ -34,7 +34,9 @@ def train(
     assignments: SetOption = None,
     bags: BagsOption = Path("artifacts/bags"),
     labels: LabelsOption = Path("data/labels.csv"),
-    out: Annotated[Path, typer.Option(help="Folder for models, folds and learning curves.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder for models, folds, learning curves and the run record.")] = Path(
+        "runs"
+    ),
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     as_json: JsonOption = False,
@@ -44,8 +46,10 @@ def train(
 
     Epoch and threshold are chosen on validation.
     """
-    settings = read_settings(params, assignments, "train")
     from sammil_cli import console
+    from sammil_cli.config import load_settings
+
+    settings = load_settings(params, assignments or ())
     from sammil_cli.stages import train as stage
     from sammil_cli.stages.project import Project
 
@@ -56,8 +60,10 @@ def train(
         models=out / "models",
         splits=out / "splits.csv",
         learning_curves=out / "learning_curves",
+        record=out / "record.json",
     )
-    facts = stage.run(project, settings, run_options(device, workers, None))
+    options = run_options(device, workers, None)
+    facts = stage.run(project, settings.stage("train"), options, whole=settings)
     if as_json:
         shown = ("repeat", "fold", "epoch", "val_auc", "threshold")
         console.print_json([{name: getattr(fact, name) for name in shown} for fact in facts])

@@ -61,13 +61,18 @@ def device_facts(device: str) -> dict[str, str]:
     return facts
 
 
+def describe(device: str) -> dict[str, dict[str, str]]:
+    """What a result is computed with, for its provenance: `libraries` and `device`, of GPUs without their number."""
+    return {"libraries": library_versions(), "device": {**device_facts(device), "device": device.split(":")[0]}}
+
+
 def git_state(folder: Path) -> GitState | None:
     """The Git state of a project; None without Git, without a commit, or outside of a repository."""
     revision = _git(folder, "rev-parse", "HEAD")
-    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    status = _git(folder, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no")
     if revision is None or status is None:
         return None
-    return GitState(revision=revision.strip(), changed=tuple(line[3:] for line in status.splitlines()))
+    return GitState(revision=revision.strip(), changed=tuple(entry[3:] for entry in status.split("\0") if entry))
 
 
 def image_name() -> str | None:

@@ -85,7 +85,7 @@ def run_plan(plan: Plan, options: RunOptions, limits: Limits) -> list[Row]:
     Raises:
         KeyboardInterrupt: after everything finished was kept and listed.
     """
-    store = open_store(plan.step)
+    store = open_store(plan.step, options.store)
     store.tidy()
     if unknown := {task.slide_id: key for task in plan.tasks if store.look(key := plan.key(task)) is None}:
         adopt(store, Path("dvc.lock"), plan.out, unknown, plan.key_of)
@@ -117,9 +117,9 @@ def run_plan(plan: Plan, options: RunOptions, limits: Limits) -> list[Row]:
     return [listing.rows[slide_id] for slide_id in sorted(listing.rows)]
 
 
-def open_store(step: str) -> ResultStore:
-    """The results of a step that serve the project in the working directory."""
-    return ResultStore(find_store(Path.cwd()) / step)
+def open_store(step: str, root: Path | None = None) -> ResultStore:
+    """The results of a step in the store `root`; None = the one that serves the project in the working directory."""
+    return ResultStore((root or find_store(Path.cwd())) / step)
 
 
 def _reused(task: Task, result: Result) -> Row:

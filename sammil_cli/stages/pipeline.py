@@ -53,7 +53,7 @@ FILES: dict[str, StageFiles] = {
         command="train",
         module="train",
         deps=("artifacts/bags", "data/labels.csv"),
-        outs=("runs/models", "runs/splits.csv", "runs/learning_curves"),
+        outs=("runs/models", "runs/splits.csv", "runs/learning_curves", "runs/record.json"),
     ),
     "evaluate": StageFiles(
         command="evaluate",

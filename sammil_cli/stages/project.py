@@ -27,6 +27,7 @@ class Project:
     models: Path = Path("runs/models")
     splits: Path = Path("runs/splits.csv")
     learning_curves: Path = Path("runs/learning_curves")
+    record: Path = Path("runs/record.json")
     predictions: Path = Path("runs/predictions.csv")
     metrics: Path = Path("report/metrics.json")
     curves: Path = Path("report/curves")
@@ -39,7 +40,8 @@ class RunOptions:
     """How to run: on which device, with how many processes, on which slides (None = all), where.
 
     `executor` is a file of `stages/executors/`; `scheduler` (an address) and `cluster` (a kind) are for dask. `place`
-    says where a proposer or encoder runs, and why there; it is told when the work begins.
+    says where a proposer or encoder runs, and why there; it is told when the work begins. `store`: where finished
+    results are kept and looked for (None = where those of the project in the working directory are).
     """
 
     device: str = "cpu"
@@ -50,6 +52,7 @@ class RunOptions:
     scheduler: str | None = None
     cluster: str | None = None
     place: str = field(default="", compare=False)
+    store: Path | None = None
 
 
 def read_only(text: str | None) -> frozenset[str] | None:

@@ -2,9 +2,9 @@
 
 import logging
 import math
-import os
 import shutil
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from sammil_cli import console
-from sammil_cli.config import TrainSettings
+from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.report.metrics import validation_threshold, youden_threshold
+from sammil_cli.stages import environment
 from sammil_cli.stages.processes import process_pool
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.run import devices
+from sammil_cli.stages.run_record import hash_bags, write_record
 from sammil_cli.storage.code import code_version
-from sammil_cli.storage.files import digest, provenance, sha256_file
+from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.store import ResultStore, find_store
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, build_model, read_facts, write_bundle
@@ -65,11 +67,16 @@ class FoldJob:
     record: dict[str, Any]
 
 
-def run(project: Project, settings: TrainSettings, options: RunOptions) -> list[BundleFacts]:
+def run(
+    project: Project, settings: TrainSettings, options: RunOptions, *, whole: Settings | None = None
+) -> list[BundleFacts]:
     """Trains every fold; in the honest protocol the test part is not read.
 
     A fold that was trained before with the same bags, labels, settings and code is taken from the store; one that was
     interrupted goes on after its last epoch. Both end with the same weights as an undisturbed run.
+
+    Args:
+        whole: all settings, for the run record; None = no record is written.
     """
     bags = BagFolder(project.bags, "cpu")
     cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
@@ -91,17 +98,22 @@ def run(project: Project, settings: TrainSettings, options: RunOptions) -> list[
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     for folder in (project.models, project.learning_curves):
         shutil.rmtree(folder, ignore_errors=True)
+    if whole is not None:
+        project.record.unlink(missing_ok=True)  # it is of the models that were there
     write_folds(project.splits, folds, cohort)
-    store = ResultStore(find_store(Path.cwd()) / "train")
-    jobs = _jobs(project, cohort, folds, spec, encoder, settings, options, bags, store)
+    store = ResultStore((options.store or find_store(Path.cwd())) / "train")
+    bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
+    jobs = _jobs(project, cohort, folds, spec, encoder, settings, options, bag_sha256, store)
     open_jobs = [job for job in jobs if not _collect(store, job, project)]
     if len(open_jobs) < len(jobs):
         console.say(f"train: {len(jobs) - len(open_jobs)} of {len(jobs)} folds trained before with the same input")
     if open_jobs:
         _train_all(open_jobs, options, settings.epochs, store, project)
-    facts = [read_facts(project.models / job.fold.name) for job in jobs]
-    _print(facts)
-    return facts
+    facts = {job.fold.name: read_facts(project.models / job.fold.name) for job in jobs}
+    if whole is not None:
+        write_record(project, whole, cohort, bag_sha256, encoder, facts, options.device)
+    _print(list(facts.values()))
+    return list(facts.values())
 
 
 def _jobs(
@@ -112,12 +124,10 @@ def _jobs(
     encoder: EncoderFacts,
     settings: TrainSettings,
     options: RunOptions,
-    bags: BagFolder,
+    bag_sha256: Mapping[str, str],
     store: ResultStore,
 ) -> list[FoldJob]:
     labels = {member.slide_id: member.label for member in cohort.members}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bag_sha256 = dict(zip(labels, pool.map(lambda slide: sha256_file(bags.paths[slide]), labels), strict=True))
     places = devices(options.device)
     chosen = settings.model_dump(exclude=set(_OF_FOLDS))
     code = code_version(*CODE)
@@ -249,7 +259,7 @@ def train_one(job: FoldJob) -> None:
         seed=seed,
         epoch=trained.epoch,
         val_auc=None if math.isnan(trained.val_auc) else trained.val_auc,
-        provenance=job.record,
+        provenance={**job.record, "environment": environment.describe(job.device)},
     )
     write_bundle(job.folder, trained.state, facts)
     shutil.copyfile(job.curve, job.folder / _CURVE_FILE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sammil_cli.config import STAGES
+from sammil_cli.config import STAGES, Settings
 from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.stages import convert_legacy, evaluate, extract, patch, sam, segment, train, visualize
 from sammil_cli.stages.executor import Limits
@@ -210,10 +210,11 @@ def test_json_holds_the_process_list_and_nothing_else(sammil: Sammil, project: P
 def test_json_of_train_and_evaluate_is_nothing_but_json(
     sammil: Sammil, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls, whole = [], []
 
-    def run(*arguments: Any) -> Any:
+    def run(*arguments: Any, **more: Any) -> Any:
         calls.append(arguments)
+        whole.append(more)
         return [] if len(calls) == 1 else {"model": "abmil", "auc": {"mean": 0.5}}
 
     monkeypatch.setattr(train, "run", run)
@@ -232,6 +233,8 @@ def test_json_of_train_and_evaluate_is_nothing_but_json(
         Path("o/curves"),
     )
     assert judged.predictions == Path("else/predictions.csv")
+    assert trained.record == Path("else/record.json")
+    assert whole == [{"whole": Settings(seed=3)}, {}]  # for the record
 
 
 # ---------------------------------------------------------------------------------------------- --only

@@ -15,19 +15,30 @@ import pytest
 from sammil_cli.errors import ROOT_ALLOWED, InputError, check_root, refused_by_system
 
 
+def test_a_folder_of_root_is_to_be_made_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = os.stat_result((0o40755, 1, 1, 2, 0, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: facts)
+    refused = refused_by_system(PermissionError(errno.EACCES, "Permission denied", str(tmp_path)))
+    assert refused is not None
+    assert "sudo chown" in refused.remedy
+    assert "--user" not in refused.remedy  # to work as root is no remedy
+
+
 def test_a_folder_of_somebody_else_is_told_with_the_user_to_run_as(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    owner = theirs.stat()
-    monkeypatch.setattr(os, "geteuid", lambda: owner.st_uid + 7)
+    facts = os.stat_result((0o40755, 1, 1, 2, 1234, 1235, 0, 0, 0, 0))
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: facts)
+    monkeypatch.setattr(os, "geteuid", lambda: 1241)
     refused = refused_by_system(PermissionError(errno.EACCES, "Permission denied", str(theirs / "runs" / "splits.csv")))
     assert refused is not None
     assert refused.exit_code == 3
     assert str(theirs / "runs" / "splits.csv") in refused.message
-    assert f"--user {owner.st_uid}:{owner.st_gid}" in refused.remedy
-    assert f"you are user {owner.st_uid + 7}, {theirs} belongs to user {owner.st_uid}" in refused.remedy
+    assert "--user 1234:1235" in refused.remedy
+    assert "you are user 1241, " in refused.remedy
 
 
 def test_below_a_folder_that_may_not_be_searched_that_folder_is_named(

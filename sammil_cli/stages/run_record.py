@@ -1,0 +1,244 @@
+"""The run record: everything that a result depends on, in one file that `sammil reproduce` starts from.
+
+`sammil train` writes it. No time stamps: the same run on the same machine gives the same bytes.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sammil_cli import __version__
+from sammil_cli.config import STAGES, Settings
+from sammil_cli.errors import InputError
+from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.stages import environment
+from sammil_cli.stages.pipeline import FILES, stage_module
+from sammil_cli.stages.project import Project
+from sammil_cli.storage.code import code_version
+from sammil_cli.storage.files import SCHEMA_VERSION, digest, sha256_file, write_json
+from sammil_cli.storage.origin import read_record as read_provenance
+from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts
+from sammil_cli.training.cohort import Cohort
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class GitEntry(_Part):
+    """Where the project stood: the commit, and the paths that differed from it."""
+
+    revision: str
+    changed: list[str]
+
+
+class Environment(_Part):
+    """What computed: versions of Python, sammil and the libraries; processor, GPU, system."""
+
+    libraries: dict[str, str]
+    device: dict[str, str]
+
+
+class EncoderEntry(_Part):
+    """The encoder of the bags; an encoder without weights has no sha256."""
+
+    name: str
+    sha256: str | None
+
+
+class RegionsEntry(_Part):
+    """Whose regions `slides` bags have; `proposer` is None where the regions are not here, or are others by now."""
+
+    proposer: str | None
+    sam_model: str | None
+    sam_checkpoint_sha256: str | None
+    slides: int
+
+
+class SlideEntry(_Part):
+    """One slide of the run. `made_by`: the step that wrote its bag; `slide`: what identifies its file, if known."""
+
+    slide_id: str
+    label: str
+    patient_id: str
+    bag_sha256: str
+    made_by: str | None
+    slide: str | None
+
+
+class DataEntry(_Part):
+    """All that was learned from. `sha256` is of the label table's digest and all slides together."""
+
+    labels_sha256: str
+    splits_sha256: str
+    sha256: str
+    slides: list[SlideEntry]
+
+
+class FoldEntry(_Part):
+    """One trained fold. `epoch` counts from 0, as in model.json.
+
+    `other_environment`: what trained it, where that was not this run: a fold may have been trained before, elsewhere.
+    """
+
+    name: str
+    repeat: int
+    fold: int
+    seed: int
+    epoch: int
+    threshold: float | None
+    weights_sha256: str
+    other_environment: Environment | None
+
+
+class RunRecord(_Part):
+    """What `runs/record.json` holds; docs/formats.md describes it."""
+
+    format: int = Field(alias="schema")
+    kind: Literal["run"] = "run"
+    tool: str
+    git: GitEntry | None
+    image: str | None
+    environment: Environment
+    params: dict[str, Any]
+    code: dict[str, str]
+    encoder: EncoderEntry
+    regions: list[RegionsEntry]
+    seed: int
+    data: DataEntry
+    folds: list[FoldEntry]
+
+
+def write_record(
+    project: Project,
+    settings: Settings,
+    cohort: Cohort,
+    bag_sha256: Mapping[str, str],
+    encoder: EncoderFacts,
+    folds: Mapping[str, BundleFacts],
+    device: str,
+) -> RunRecord:
+    """Writes `project.record` of a run whose folds and splits are written.
+
+    Args:
+        settings: all settings, also those of the stages before and after.
+        bag_sha256: of each member of the cohort.
+        folds: what was trained, by the folder's name in `project.models`.
+    """
+    made = {slide: read_provenance(project.bags / f"{slide}.h5", ".h5") or {} for slide in bag_sha256}
+    recipes = {slide: record.get("recipe", {}) for slide, record in made.items()}
+    slides = [
+        SlideEntry(
+            slide_id=member.slide_id,
+            label=cohort.classes[member.label],
+            patient_id=member.patient_id,
+            bag_sha256=bag_sha256[member.slide_id],
+            made_by=made[member.slide_id].get("step"),
+            slide=recipes[member.slide_id].get("slide"),
+        )
+        for member in cohort.members
+    ]
+    labels = sha256_file(project.labels)
+    here = Environment(**environment.describe(device))
+    git = environment.git_state(Path.cwd())
+    record = RunRecord(
+        schema=SCHEMA_VERSION,
+        tool=f"sammil {__version__}",
+        git=None if git is None else GitEntry(revision=git.revision, changed=list(git.changed)),
+        image=environment.image_name(),
+        environment=here,
+        params={key: getattr(settings, key) for stage in STAGES.values() for key in stage.model_fields},
+        code=code_versions(FILES),
+        encoder=EncoderEntry(name=encoder.name, sha256=encoder.weights_sha256),
+        regions=_regions(project.regions, {slide: recipe.get("regions") for slide, recipe in recipes.items()}),
+        seed=settings.seed,
+        data=DataEntry(
+            labels_sha256=labels,
+            splits_sha256=sha256_file(project.splits),
+            sha256=digest([labels, *(slide.model_dump() for slide in slides)]),
+            slides=slides,
+        ),
+        folds=[_fold(project.models, name, facts, here) for name, facts in folds.items()],
+    )
+    write_json(project.record, record.model_dump(by_alias=True))
+    return record
+
+
+def read_record(path: Path) -> RunRecord:
+    """Reads what `write_record` wrote.
+
+    Raises:
+        InputError: there is none, it is damaged, or another schema's.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no run record {path}",
+            remedy="run: sammil train (imported models have none: only what was trained here can be trained again)",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no run record: {error}", remedy=_AGAIN) from None
+    if not isinstance(content, dict) or content.get("kind") != "run":
+        raise InputError(f"{path} is no run record", remedy="give the record.json that sammil train wrote")
+    if content.get("schema") != SCHEMA_VERSION:
+        raise InputError(
+            f"{path} has the schema {content.get('schema')!r}, this sammil reads {SCHEMA_VERSION}",
+            remedy=f"install the version that wrote it: {content.get('tool', 'unknown')}",
+        )
+    try:
+        return RunRecord(**content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path} is damaged: {where}: {first['msg'].lower()}", remedy=_AGAIN) from None
+
+
+_AGAIN = "bring it back with: dvc checkout runs/record.json, or run: sammil train"
+
+
+def hash_bags(paths: Mapping[str, Path], slides: Iterable[str]) -> dict[str, str]:
+    """The sha256 of each slide's bag, in the order of `slides`."""
+    wanted = list(slides)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(wanted, pool.map(lambda slide: sha256_file(paths[slide]), wanted), strict=True))
+
+
+def code_versions(stages: Iterable[str]) -> dict[str, str]:
+    """The version of the installed code of each stage."""
+    return {stage: code_version(*stage_module(stage).CODE) for stage in stages}
+
+
+def _regions(folder: Path, wanted: Mapping[str, str | None]) -> list[RegionsEntry]:
+    """Whose regions the bags have: of the files in `folder` that are still those that the bags were made from."""
+    tally = Counter[tuple[str | None, str | None, str | None]]()
+    for slide, sha256 in wanted.items():
+        path = folder / f"{slide}.h5"
+        same = sha256 is not None and path.is_file() and sha256_file(path) == sha256
+        record = (read_provenance(path, ".h5") if same else None) or {}
+        chosen = record.get("recipe", {}).get("settings", {})
+        tally[(chosen.get("proposer"), chosen.get("sam_model"), chosen.get("sam_checkpoint_sha256"))] += 1
+    return [
+        RegionsEntry(proposer=proposer, sam_model=model, sam_checkpoint_sha256=sha256, slides=slides)
+        for (proposer, model, sha256), slides in tally.items()
+    ]
+
+
+def _fold(models: Path, name: str, facts: BundleFacts, here: Environment) -> FoldEntry:
+    trained = Environment(**facts.provenance["environment"])
+    return FoldEntry(
+        name=name,
+        repeat=facts.repeat,
+        fold=facts.fold,
+        seed=facts.seed,
+        epoch=facts.epoch,
+        threshold=facts.threshold,
+        weights_sha256=sha256_file(models / name / WEIGHTS_FILE),
+        other_environment=None if trained == here else trained,
+    )
