@@ -13,7 +13,8 @@ from sammil_cli.storage.files import write_text
 LABELS = "slide_id,label,patient_id\n"
 SLIDES = "slide_id,mpp\n"
 # Slides are too large for Git; a link named data/slides is no folder, and Git keeps it.
-_IGNORED = "/.sammil/\n/artifacts/process_lists/\n/artifacts/tune/\n/data/slides/\n"
+# What stages write is DVC's, from the start: what an experiment makes first would else be Git's once it is applied.
+_IGNORED = ("/.sammil/", "/data/slides/", "/artifacts/", "/runs/", "/report/*", "!/report/metrics.json")
 
 
 def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
@@ -45,8 +46,7 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
             write_text(folder / "data" / name, text)
     for name in ("edits", "rois", "annotations"):  # DVC watches them, so they exist from the start, in Git, too
         write_text(folder / "data" / name / ".gitkeep", "")
-    if not (folder / ".gitignore").exists():
-        write_text(folder / ".gitignore", _IGNORED)
+    _ignore(folder / ".gitignore")
     if dvc:
         _set_up(folder)
     console.say(
@@ -56,6 +56,14 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
         f"  3. cd {folder} && sammil check\n"
         f"  4. {'dvc repro' if dvc else 'sammil ' + ', '.join(stages)}"
     )
+
+
+def _ignore(path: Path) -> None:
+    """Adds what is missing to a .gitignore: DVC commits slides that Git does not ignore with the first experiment."""
+    there = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    missing = [line for line in _IGNORED if line not in there]
+    if missing:
+        write_text(path, "\n".join([*there, *missing]) + "\n")
 
 
 def _set_up(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """The per-slide result store: what was computed once is not computed again.
 
 DVC empties a stage's outs before it runs the stage. So results live here, keyed by everything that determines
-them, and are copied into the outs. The store lies in DVC's cache directory (`.dvc/cache` or what `cache.dir` says),
-which temporary and queued experiments share; without DVC it lies in `.sammil/store`.
+them, and are copied into the outs. The store lies in DVC's cache directory (`.dvc/cache` or what `cache.dir` says at
+any of DVC's levels), which temporary and queued experiments share; without DVC it lies in `.sammil/store`.
 
 An entry is a folder of files with a manifest. Files that DVC's cache holds as well are dropped from the entry and
 read from there: they are copied, never linked, so that nothing done to an out can reach DVC's cache.
@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import platformdirs
+
 from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
 
 _MANIFEST = "manifest.json"
@@ -36,14 +38,25 @@ def find_store(project: Path) -> Path:
 
 
 def _dvc_cache(dvc: Path) -> Path:
+    """The cache directory that DVC uses, found without importing DVC, which is slow."""
     cache = dvc / "cache"
-    for name in ("config", "config.local"):
-        config = configparser.ConfigParser(interpolation=None)
-        config.read(dvc / name, encoding="utf-8")
-        value = config.get("cache", "dir", fallback=None)
+    for file in _dvc_configs(dvc):
+        config = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            config.read(file, encoding="utf-8")
+        except (OSError, ValueError, configparser.Error):
+            continue  # DVC itself says what is wrong with it
+        value = config.get("cache", "dir", fallback="").strip("'\"")
         if value:
-            cache = dvc / value.strip("'\"")  # relative paths are relative to the config file; absolute ones win
+            cache = file.parent / Path(value).expanduser()  # relative to the config file; absolute ones win
     return cache.resolve()
+
+
+def _dvc_configs(dvc: Path) -> list[Path]:
+    """The config files of DVC, each overruling the ones before: the system's, the user's, the project's, local."""
+    system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
+    user = os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
+    return [Path(system, "config"), Path(user, "config"), dvc / "config", dvc / "config.local"]
 
 
 @dataclass(frozen=True)

@@ -167,3 +167,14 @@ def test_a_smaller_demo_cohort_leaves_no_slide_of_a_larger_one_and_no_file_of_th
     names = {path.name for path in slides.iterdir()}
     assert "demo_099.tif" not in names
     assert {"demo_001.tif", "demo_mine.tif"} <= names
+
+
+def test_what_git_ignores_already_stays_and_what_is_missing_is_added(sammil: Sammil, here: Path) -> None:
+    (here / "study").mkdir()
+    (here / "study" / ".gitignore").write_text("notes/\n/runs/", encoding="utf-8")
+    sammil("init", "study", "--no-dvc")
+    lines = (here / "study" / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ["notes/", "/runs/"]
+    assert lines.count("/runs/") == 1
+    # DVC commits what stages read and Git does not ignore: slides of a gigabyte.
+    assert {"/data/slides/", "/artifacts/", "!/report/metrics.json"} <= set(lines)

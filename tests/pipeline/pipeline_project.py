@@ -25,6 +25,8 @@ OUTS = {"segment": "tissue", "patch": "patches", "sam": "regions", "extract": "b
 # One thread each: tests measure nothing, and machines that run them are small.
 _ENVIRONMENT = {
     **os.environ,
+    "DVC_GLOBAL_CONFIG_DIR": "/no-such-folder",  # whoever runs these tests may have a cache directory of their own
+    "DVC_SYSTEM_CONFIG_DIR": "/no-such-folder",
     "DVC_NO_ANALYTICS": "true",
     "OMP_NUM_THREADS": "1",
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

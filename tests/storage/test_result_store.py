@@ -17,6 +17,13 @@ KEY = "ab" + "0" * 62
 OTHER = "cd" + "0" * 62
 
 
+@pytest.fixture(autouse=True)
+def no_dvc_config_but_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs these tests may have a cache directory of their own."""
+    for variable in ("DVC_SYSTEM_CONFIG_DIR", "DVC_GLOBAL_CONFIG_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / "no-such-folder"))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ResultStore:
     """Of a step, below a cache directory as DVC's."""
@@ -279,6 +286,51 @@ def test_the_store_follows_the_cache_directory_and_the_local_config_wins(tmp_pat
     assert find_store(dvc.parent) == tmp_path / "shared" / "sammil"
     (dvc / "config.local").write_text(f"[cache]\n    dir = '{tmp_path}/local'\n")
     assert find_store(dvc.parent) == tmp_path / "local" / "sammil"
+
+
+def test_dvcs_configs_overrule_each_other_as_dvc_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dvc = tmp_path / "project" / ".dvc"
+    levels = {"system": tmp_path / "etc", "user": tmp_path / "home", "repo": dvc, "local": dvc}
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(levels["system"]))
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(levels["user"]))
+    dvc.mkdir(parents=True)
+    assert find_store(dvc.parent) == dvc / "cache" / "sammil"
+    for level, folder in levels.items():  # DVC's order, from the one that yields to the one that wins
+        folder.mkdir(exist_ok=True)
+        text = f"[cache]\n    dir = cache-of-{level}\n"
+        (folder / ("config.local" if level == "local" else "config")).write_text(text)
+        assert find_store(dvc.parent) == folder / f"cache-of-{level}" / "sammil"
+        command = [sys.executable, "-c", "from dvc.repo import Repo; print(Repo().cache.local.path)"]
+        if level in ("system", "local"):  # DVC itself says the same; asked twice only, for it takes its time
+            subprocess.run(["git", "init", "--quiet"], cwd=dvc.parent, check=True)
+            said = subprocess.run(command, cwd=dvc.parent, check=True, capture_output=True, text=True).stdout
+            assert Path(said.strip()) == folder / f"cache-of-{level}" / "files" / "md5"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folders of this system")
+def test_the_users_and_the_systems_config_are_found_where_dvc_puts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("DVC_SYSTEM_CONFIG_DIR", "DVC_GLOBAL_CONFIG_DIR"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "xdg"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / ".dvc").mkdir()
+    for folder, told, found in (
+        ("xdg/dvc", str(tmp_path / "of-all"), tmp_path / "of-all"),
+        ("home/.config/dvc", "~/scratch", tmp_path / "home" / "scratch"),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config").write_text(f"[cache]\n    dir = {told}\n")
+        assert find_store(tmp_path) == found / "sammil"
+
+
+@pytest.mark.parametrize("text", ["no section\n", "[cache\n", b"\xff\xfe", "[cache]\n    dir =\n"])
+def test_a_config_that_cannot_be_read_is_dvcs_to_complain_of(tmp_path: Path, text: str | bytes) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert find_store(tmp_path) == tmp_path / ".dvc" / "cache" / "sammil"
 
 
 def test_a_percent_sign_in_the_cache_directory_is_a_character_like_any_other(tmp_path: Path) -> None:

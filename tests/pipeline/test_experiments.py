@@ -1,0 +1,121 @@
+"""Experiments: a sweep in the queue, shared through remotes, found again byte by byte. The tests go on in order."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from pipeline_project import StudyFolder, counts
+from slide_maker import write_tiny_cohort
+
+pytestmark = pytest.mark.slow
+
+RATIOS = ("0.2", "0.8")
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for both remotes, Git's (`study.git`) and DVC's (`data`)."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+@pytest.fixture(scope="module")
+def study(under_dvc: StudyFolder, shelf: Path) -> StudyFolder:
+    """Six slides with labels, their bags made; nothing is trained yet. DVC's remote is known from the start.
+
+    DVC pushes an experiment's files where the experiment's own commit says.
+    """
+    under_dvc.call("dvc", "remote", "add", "--default", "shelf", shelf / "data")
+    write_tiny_cohort(under_dvc.slides.parent, 6)
+    shutil.copy(under_dvc.slides.parent / "labels.csv", under_dvc.root / "data" / "labels.csv")
+    under_dvc.change(folds=3, epochs=3)
+    pipeline = yaml.safe_load((under_dvc.root / "dvc.yaml").read_text())
+    del pipeline["stages"]["visualize"]  # its pictures take a while; and DVC applies no half-done pipeline
+    pipeline["stages"]["train"]["cmd"] += " --workers 1"  # each worker of its own would import torch anew
+    (under_dvc.root / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    under_dvc.call("dvc", "repro", "extract")
+    under_dvc.commit()
+    return under_dvc
+
+
+@pytest.fixture(scope="module")
+def sweep(study: StudyFolder) -> dict[str, str]:
+    """Mask ratio -> name of its experiment; the queue has done both, two at a time."""
+    said = study.call("dvc", "exp", "run", "--queue", "-S", f"mask_ratio={','.join(RATIOS)}")
+    study.call("dvc", "exp", "run", "--run-all", "--jobs", 2)
+    return dict(zip(RATIOS, re.findall(r"Queued experiment '(\S+)'", said), strict=True))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(
+    study: StudyFolder, sweep: dict[str, str], shelf: Path, tmp_path_factory: pytest.TempPathFactory
+) -> StudyFolder:
+    """A colleague's clone: the first experiment was applied and committed, the other pushed; nothing is pulled yet."""
+    study.call("git", "init", "--quiet", "--bare", shelf / "study.git")
+    study.call("git", "remote", "add", "origin", shelf / "study.git")
+    study.call("dvc", "exp", "push", "origin", sweep["0.8"])
+    study.call("dvc", "exp", "apply", sweep["0.2"])
+    study.commit()
+    study.call("dvc", "push")
+    study.call("git", "push", "--quiet", "origin", "HEAD:refs/heads/result")
+    clone = StudyFolder(tmp_path_factory.mktemp("elsewhere") / "study")
+    study.call("git", "clone", "--quiet", "--branch", "result", shelf / "study.git", clone.root)
+    return clone
+
+
+def experiments(study: StudyFolder) -> dict[str, tuple[float, float]]:
+    """Name -> mask ratio and pooled Brier score of each experiment that Git knows."""
+    refs = study.call("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    found = {}
+    for ref in (ref for ref in refs if re.match(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/", ref)):
+        settings = yaml.safe_load(study.call("git", "show", f"{ref}:params.yaml"))
+        judged = json.loads(study.call("git", "show", f"{ref}:report/metrics.json"))
+        found[ref.rpartition("/")[2]] = (settings["mask_ratio"], judged["brier"]["pooled"])
+    return found
+
+
+def results(study: StudyFolder) -> dict[str, bytes]:
+    return {name: (study.root / name).read_bytes() for name in ("report/metrics.json", "runs/predictions.csv")}
+
+
+def test_a_sweep_with_two_workers_trains_each_and_makes_no_bag_anew(study: StudyFolder, sweep: dict[str, str]) -> None:
+    found = experiments(study)
+    assert {name: ratio for name, (ratio, _) in found.items()} == {name: float(key) for key, name in sweep.items()}
+    assert len({score for _, score in found.values()}) == 2
+    said = study.call("dvc", "queue", "logs", sweep["0.8"])
+    assert counts(said) == {}
+    assert "Stage 'extract' didn't change, skipping" in said
+    assert re.findall(r"^Running stage '(\w+)'", said, re.MULTILINE) == ["train", "evaluate"]
+
+
+def test_a_fresh_clone_pulls_the_same_numbers_and_has_nothing_to_do(study: StudyFolder, elsewhere: StudyFolder) -> None:
+    elsewhere.call("dvc", "pull")
+    assert results(elsewhere) == results(study)
+    said = elsewhere.call("dvc", "repro")
+    assert "Data and pipelines are up to date." in said
+    assert "Running stage" not in said
+    assert elsewhere.call("git", "status", "--porcelain") == ""
+    assert elsewhere.check_cache() > 0
+
+
+def test_trained_again_elsewhere_every_byte_is_the_same(study: StudyFolder, elsewhere: StudyFolder) -> None:
+    before = results(elsewhere)
+    assert not (elsewhere.root / ".dvc/cache/sammil").exists()  # so nothing can come from the result store
+    for name in before:
+        (elsewhere.root / name).unlink()
+    said = elsewhere.call("dvc", "repro", "--force", "--single-item", "train", "evaluate")
+    assert re.findall(r"^Running stage '(\w+)'", said, re.MULTILINE) == ["train", "evaluate"]
+    assert results(elsewhere) == before == results(study)
+
+
+def test_an_experiment_that_was_pushed_is_found_elsewhere_with_its_files(
+    study: StudyFolder, elsewhere: StudyFolder, sweep: dict[str, str]
+) -> None:
+    shutil.rmtree(elsewhere.root / ".dvc/cache")  # so that its files can come from the remote alone
+    elsewhere.call("dvc", "exp", "pull", "origin", sweep["0.8"])
+    assert experiments(elsewhere) == {sweep["0.8"]: experiments(study)[sweep["0.8"]]}
+    before = results(elsewhere)
+    elsewhere.call("dvc", "exp", "apply", sweep["0.8"])
+    assert all(content != before[name] for name, content in results(elsewhere).items())
