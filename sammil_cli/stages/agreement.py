@@ -87,9 +87,9 @@ def compare_predictions(
 
 
 def equal_folds(then: Sequence[FoldEntry], now: Sequence[FoldEntry]) -> int:
-    """How many folds have the same weights, bit by bit."""
-    after = {fold.name: fold.weights_sha256 for fold in now}
-    return sum(after.get(fold.name) == fold.weights_sha256 for fold in then)
+    """How many folds have the same weights, bit by bit, and the same threshold."""
+    after = {fold.name: (fold.weights_sha256, fold.threshold) for fold in now}
+    return sum(after.get(fold.name) == (fold.weights_sha256, fold.threshold) for fold in then)
 
 
 def feature_difference(then: Path, now: Path) -> float:
@@ -117,7 +117,7 @@ def judge(differences: Sequence[Difference], tolerance: float, *, all_equal: boo
     """The verdict on the differences of metrics and predictions.
 
     Args:
-        all_equal: weights, and bags where they were made anew, are the same bit by bit.
+        all_equal: folds, and bags where they were made anew, are the same bit by bit.
     """
     if any(one.size is None or one.size > tolerance for one in differences):
         return "different"

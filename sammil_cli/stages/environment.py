@@ -26,7 +26,6 @@ LIBRARIES = (
     "segment-anything",
     "safetensors",
     "scikit-learn",
-    "dvc",
 )
 IMAGE_VARIABLE = "SAMMIL_IMAGE"  # set in the image: what it was built from
 _GIT_SECONDS = 20

@@ -82,14 +82,31 @@ def run(
         InputError: no record, no metrics, or other data than those of the run. MissingError: a GPU or weights.
         InterruptedRunError: Ctrl-C.
     """
+    try:
+        outcome = _run(project, source, device, workers, tolerance, keep)
+    except KeyboardInterrupt:
+        raise InterruptedRunError("interrupted; the new run was removed, and the project is as it was") from None
+    _report(outcome)
+    return outcome
+
+
+def _run(
+    project: Project,
+    source: Source,
+    device: str | None,
+    workers: int | None,
+    tolerance: float | None,
+    keep: Path | None,
+) -> Outcome:
     if keep is not None and keep.exists() and not (keep.is_dir() and not any(keep.iterdir())):
         raise InputError(f"{keep} exists", remedy="give a new folder to --keep")
     record = read_record(project.record)
-    settings = check(record.params, str(project.record))
+    settings = _settings(project, record)
     then = _read_judged(project)
+    to_evaluate = _evaluate_settings(project, record, then.metrics)
     _check_models(record, then, project)
     check_data(project, record, settings, source)
-    chosen = choose_device(device or record.environment.device["device"])
+    chosen = choose_device(device or record.environment.device.get("device", "cpu"))
     options = RunOptions(device=chosen, workers=choose_workers(workers, chosen))
     stages = (*(_PER_SLIDE if source == "slides" else ()), "train", "evaluate")
     changes = changes_since(record, chosen, stages)
@@ -97,26 +114,33 @@ def run(
     if tolerance is None:
         wide = chosen.startswith("cuda") or any(change.counts for change in changes)
         tolerance = OTHER_TOLERANCE if wide else SAME_TOLERANCE
+    with _folder_to_keep(keep), _own_folder() as folder:
+        made = folder / "run"
+        place = _place(project, made, source)
+        console.say(f"running again on {chosen}: {', '.join(stages)}")
+        options = replace(options, store=folder / "store")
+        with console.hushed():
+            if source == "slides":
+                _run_slides(place, settings, options, record)
+            train.run(place, settings.stage("train"), options, whole=settings)
+            evaluate.run(place, to_evaluate, options)
+        agreement = _compare(project, place, record, then, tolerance, source)
+        if keep is not None:
+            shutil.copytree(made, keep, dirs_exist_ok=True)
+    return Outcome(changes=changes, agreement=agreement, kept=keep)
+
+
+@contextlib.contextmanager
+def _folder_to_keep(keep: Path | None) -> Iterator[None]:
+    """Makes the folder at once, since it may not be allowed; it goes if the block fails."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
     try:
-        with _own_folder() as folder:
-            place = _place(project, folder, source)
-            console.say(f"running again on {chosen}: {', '.join(stages)}")
-            options = replace(options, store=folder / "store")
-            with console.hushed():
-                if source == "slides":
-                    _run_slides(place, settings, options, record)
-                train.run(place, settings.stage("train"), options, whole=settings)
-                evaluate.run(place, _evaluate_settings(settings, then.metrics), options)
-            agreement = _compare(project, place, record, then, tolerance, source)
-            if keep is not None:
-                shutil.rmtree(folder / "store", ignore_errors=True)
-                keep.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(folder, keep, dirs_exist_ok=True)
-    except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; the new run was removed, and the project is as it was") from None
-    outcome = Outcome(changes=changes, agreement=agreement, kept=keep)
-    _report(outcome)
-    return outcome
+        yield
+    except BaseException:
+        if keep is not None:
+            shutil.rmtree(keep, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -165,10 +189,25 @@ def _run_slides(place: Project, settings: Settings, options: RunOptions, record:
                 raise InputError(f"{stage} cannot do {row.slide_id} now: {row.message}", remedy=row.remedy)
 
 
-def _evaluate_settings(settings: Settings, metrics: Mapping[str, Any]) -> Any:
+def _settings(project: Project, record: RunRecord) -> Settings:
+    """The settings of the run.
+
+    Raises:
+        InputError: this sammil does not know one of them.
+    """
+    try:
+        return check(record.params, str(project.record))
+    except InputError as error:
+        raise InputError(
+            error.message, remedy=f"install the sammil that wrote it, {record.tool}; this one has other settings"
+        ) from None
+
+
+def _evaluate_settings(project: Project, record: RunRecord, metrics: Mapping[str, Any]) -> Any:
     """The settings of evaluate: metrics.json's own, since it may have been computed after the record was written."""
     names = ("interval", "bootstrap_draws")
-    return settings.stage("evaluate").model_copy(update={name: metrics[name] for name in names if name in metrics})
+    own = {name: metrics[name] for name in names if name in metrics}
+    return check({**record.params, **own}, str(project.metrics)).stage("evaluate")
 
 
 def _read_judged(project: Project) -> _Judged:
@@ -280,7 +319,7 @@ def _report(outcome: Outcome) -> None:
     ):
         rows.append((name, count, len(differences), _size(differences[0].size) if differences else "0"))
     rows.append(("decisions", found.predictions, found.decisions, ""))
-    rows.append(("weights of folds", found.folds, found.folds - found.equal_folds, ""))
+    rows.append(("folds: weights, threshold", found.folds, found.folds - found.equal_folds, ""))
     if found.bags is not None and found.equal_bags is not None:
         rows.append(("bags", found.bags, found.bags - found.equal_bags, _size(found.largest_feature_difference)))
     console.print_table("Then against now", ("", "compared", "differ", "largest difference"), rows)
@@ -301,7 +340,7 @@ _SAID = {
 
 
 def _size(size: float | None) -> str:
-    return "no number" if size is None else f"{size:.6f}".rstrip("0").rstrip(".")
+    return "no number" if size is None else f"{size:.2g}"
 
 
 def _cell(value: str | float | None) -> str:

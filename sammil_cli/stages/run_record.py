@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,63 +116,81 @@ class RunRecord(_Part):
     folds: list[FoldEntry]
 
 
-def write_record(
-    project: Project,
-    settings: Settings,
-    cohort: Cohort,
-    bag_sha256: Mapping[str, str],
-    encoder: EncoderFacts,
-    folds: Mapping[str, BundleFacts],
-    device: str,
-) -> RunRecord:
-    """Writes `project.record` of a run whose folds and splits are written.
+@dataclass(frozen=True, kw_only=True)
+class RunStart:
+    """What a run began with: commit, labels and code may be others by the time that it ends."""
+
+    project: Project
+    settings: Settings
+    git: environment.GitState | None
+    environment: Environment
+    code: Mapping[str, str]
+    labels_sha256: str
+
+    def write(
+        self, cohort: Cohort, bag_sha256: Mapping[str, str], encoder: EncoderFacts, folds: Mapping[str, BundleFacts]
+    ) -> RunRecord:
+        """Writes `project.record` of a run whose folds and splits are written.
+
+        Args:
+            bag_sha256: of each member of the cohort.
+            folds: what was trained, by the folder's name in `project.models`.
+        """
+        project, settings = self.project, self.settings
+        made = {slide: read_provenance(project.bags / f"{slide}.h5", ".h5") or {} for slide in bag_sha256}
+        recipes = {slide: record.get("recipe", {}) for slide, record in made.items()}
+        slides = [
+            SlideEntry(
+                slide_id=member.slide_id,
+                label=cohort.classes[member.label],
+                patient_id=member.patient_id,
+                bag_sha256=bag_sha256[member.slide_id],
+                made_by=made[member.slide_id].get("step"),
+                slide=recipes[member.slide_id].get("slide"),
+            )
+            for member in cohort.members
+        ]
+        record = RunRecord(
+            schema=SCHEMA_VERSION,
+            tool=f"sammil {__version__}",
+            git=None if self.git is None else GitEntry(revision=self.git.revision, changed=list(self.git.changed)),
+            image=environment.image_name(),
+            environment=self.environment,
+            params={key: getattr(settings, key) for stage in STAGES.values() for key in stage.model_fields},
+            code=dict(self.code),
+            encoder=EncoderEntry(name=encoder.name, sha256=encoder.weights_sha256),
+            regions=_regions(project.regions, {slide: recipe.get("regions") for slide, recipe in recipes.items()}),
+            seed=settings.seed,
+            data=DataEntry(
+                labels_sha256=self.labels_sha256,
+                splits_sha256=sha256_file(project.splits),
+                sha256=digest([self.labels_sha256, *(slide.model_dump() for slide in slides)]),
+                slides=slides,
+            ),
+            folds=[_fold(project.models, name, facts, self.environment) for name, facts in folds.items()],
+        )
+        write_json(project.record, record.model_dump(by_alias=True))
+        return record
+
+
+def start_run(project: Project, settings: Settings, device: str) -> RunStart:
+    """Looks at what a run is made of, when its labels have been read.
 
     Args:
         settings: all settings, also those of the stages before and after.
-        bag_sha256: of each member of the cohort.
-        folds: what was trained, by the folder's name in `project.models`.
     """
-    made = {slide: read_provenance(project.bags / f"{slide}.h5", ".h5") or {} for slide in bag_sha256}
-    recipes = {slide: record.get("recipe", {}) for slide, record in made.items()}
-    slides = [
-        SlideEntry(
-            slide_id=member.slide_id,
-            label=cohort.classes[member.label],
-            patient_id=member.patient_id,
-            bag_sha256=bag_sha256[member.slide_id],
-            made_by=made[member.slide_id].get("step"),
-            slide=recipes[member.slide_id].get("slide"),
-        )
-        for member in cohort.members
-    ]
-    labels = sha256_file(project.labels)
-    here = Environment(**environment.describe(device))
-    git = environment.git_state(Path.cwd())
-    record = RunRecord(
-        schema=SCHEMA_VERSION,
-        tool=f"sammil {__version__}",
-        git=None if git is None else GitEntry(revision=git.revision, changed=list(git.changed)),
-        image=environment.image_name(),
-        environment=here,
-        params={key: getattr(settings, key) for stage in STAGES.values() for key in stage.model_fields},
+    return RunStart(
+        project=project,
+        settings=settings,
+        git=environment.git_state(Path.cwd()),
+        environment=Environment(**environment.describe(device)),
         code=code_versions(FILES),
-        encoder=EncoderEntry(name=encoder.name, sha256=encoder.weights_sha256),
-        regions=_regions(project.regions, {slide: recipe.get("regions") for slide, recipe in recipes.items()}),
-        seed=settings.seed,
-        data=DataEntry(
-            labels_sha256=labels,
-            splits_sha256=sha256_file(project.splits),
-            sha256=digest([labels, *(slide.model_dump() for slide in slides)]),
-            slides=slides,
-        ),
-        folds=[_fold(project.models, name, facts, here) for name, facts in folds.items()],
+        labels_sha256=sha256_file(project.labels),
     )
-    write_json(project.record, record.model_dump(by_alias=True))
-    return record
 
 
 def read_record(path: Path) -> RunRecord:
-    """Reads what `write_record` wrote.
+    """Reads what `RunStart.write` wrote.
 
     Raises:
         InputError: there is none, it is damaged, or another schema's.

@@ -40,8 +40,8 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
         _check_slides(project, record, _bring_back(record, project.slides))
         known = {slide.slide_id for slide in record.data.slides}
     else:
-        known = _check_bags(project, record, _bring_back(record, project.bags))
-    remedy = _bring_back(record, project.labels, also=f"; git checkout {project.labels}, if Git keeps it")
+        known = _check_bags(project, record, _bring_back(record, project.bags, made=True))
+    remedy = _bring_back(record, project.labels)
     if not project.labels.is_file():
         raise InputError(f"{project.labels} does not exist", remedy=remedy)
     if sha256_file(project.labels) == record.data.labels_sha256:
@@ -52,7 +52,7 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
         if added:
             raise InputError(
                 f"slide {added[0]!r} has a bag in {project.bags} by now, and the run did not know it",
-                remedy=_bring_back(record, project.bags),
+                remedy=_bring_back(record, project.bags, made=True),
             )
         return
     now = read_labels(project.labels, settings.classes, known)
@@ -67,8 +67,8 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
                 remedy=remedy,
             )
     raise InputError(
-        f"{project.labels} is not that of the run; its labels of the run's slides are the same, but rows, their order "
-        "or the parts differ, and the folds follow from them",
+        f"{project.labels} is not that of the run: the labels of the run's slides are the same, but the file is not "
+        "(rows, their order, columns or line ends), and folds may follow from that",
         remedy=remedy,
     )
 
@@ -109,14 +109,13 @@ def _check_slides(project: Project, record: RunRecord, remedy: str) -> None:
             raise InputError(f"{paths[slide.slide_id]} is not the file that the run read", remedy=remedy)
 
 
-def _bring_back(record: RunRecord, path: Path, *, also: str = "") -> str:
-    """What to do about a file or folder that is not that of the run; `also`: one more way."""
-    if record.git is None:
-        return f"put {path} of that run back, or train anew: sammil train"
-    return (
-        f"run: dvc checkout {path} (or dvc pull {path}, from a remote{also}); for the run of another commit check that "
-        f"out first: this one was made on {record.git.revision[:12]}"
-    )
+def _bring_back(record: RunRecord, path: Path, *, made: bool = False) -> str:
+    """What to do about a file or folder that is not that of the run; `made`: sammil wrote it, it was not given."""
+    if made:
+        way = f"run: dvc checkout {path} (or dvc pull {path}, from a remote), or train anew: sammil train"
+    else:
+        way = f"bring {path} back from where you keep it: git checkout, dvc checkout or a copy"
+    return way + (f"; the run was made on commit {record.git.revision[:12]}" if record.git else "")
 
 
 def changes_since(record: RunRecord, device: str, stages: Sequence[str]) -> tuple[Change, ...]:

@@ -24,7 +24,7 @@ from sammil_cli.stages import environment
 from sammil_cli.stages.processes import process_pool
 from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.stages.run import devices
-from sammil_cli.stages.run_record import hash_bags, write_record
+from sammil_cli.stages.run_record import hash_bags, start_run
 from sammil_cli.storage.code import code_version
 from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.store import ResultStore, find_store
@@ -80,6 +80,7 @@ def run(
     """
     bags = BagFolder(project.bags, "cpu")
     cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
+    start = None if whole is None else start_run(project, whole, options.device)
     folds = draw_folds(
         cohort,
         folds=settings.folds,
@@ -98,7 +99,7 @@ def run(
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     for folder in (project.models, project.learning_curves):
         shutil.rmtree(folder, ignore_errors=True)
-    if whole is not None:
+    if start is not None:
         project.record.unlink(missing_ok=True)  # it is of the models that were there
     write_folds(project.splits, folds, cohort)
     store = ResultStore((options.store or find_store(Path.cwd())) / "train")
@@ -110,8 +111,8 @@ def run(
     if open_jobs:
         _train_all(open_jobs, options, settings.epochs, store, project)
     facts = {job.fold.name: read_facts(project.models / job.fold.name) for job in jobs}
-    if whole is not None:
-        write_record(project, whole, cohort, bag_sha256, encoder, facts, options.device)
+    if start is not None:
+        start.write(cohort, bag_sha256, encoder, facts)
     _print(list(facts.values()))
     return list(facts.values())
 

@@ -2,13 +2,22 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from judged_study import make_bag
 
 from sammil_cli.features.bag import write_bag
-from sammil_cli.stages.agreement import Difference, compare_metrics, compare_predictions, feature_difference, judge
+from sammil_cli.stages.agreement import (
+    Difference,
+    compare_metrics,
+    compare_predictions,
+    equal_folds,
+    feature_difference,
+    judge,
+)
+from sammil_cli.stages.run_record import FoldEntry
 
 
 def test_every_number_of_the_metrics_is_compared_by_its_path() -> None:
@@ -49,6 +58,16 @@ def test_predictions_are_compared_slide_by_slide() -> None:
         ("c, fold 0.0", 0.125),
     }
     assert compare_predictions(then, then[::-1]) == (4, (), 0)
+
+
+def test_folds_are_equal_with_the_same_weights_and_threshold() -> None:
+    common: dict[str, Any] = {"repeat": 0, "seed": 1, "epoch": 2, "other_environment": None}
+    then, weights, threshold, renamed = (
+        [FoldEntry(name=name, fold=0, threshold=number, weights_sha256=sha256, **common), last]
+        for last in [FoldEntry(name="last", fold=1, threshold=None, weights_sha256="b", **common)]
+        for name, number, sha256 in [("first", 0.5, "a"), ("first", 0.5, "c"), ("first", 0.25, "a"), ("new", 0.5, "a")]
+    )
+    assert [equal_folds(then, now) for now in (then, weights, threshold, renamed, [])] == [2, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(

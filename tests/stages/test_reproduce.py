@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -104,15 +105,6 @@ def test_the_same_again_is_identical_and_nothing_of_the_project_is_touched_or_ta
     assert names == ["repeat_0_fold_0", "repeat_0_fold_1"]  # although the store has both
     assert content(project) == before
     assert not Path(".sammil/reproduce").exists()
-
-
-def test_json_says_the_same_for_programs(project: Path, sammil: Sammil) -> None:
-    answer = sammil("reproduce", "--json")
-    found = json.loads(answer.out)
-    assert answer.code == 0
-    assert (found["verdict"], found["changes"], found["kept"], found["bags"]) == ("identical", [], None, None)
-    assert (found["folds"], found["equal_folds"], found["predictions"], found["decisions"]) == (2, 2, 12, 0)
-    assert found["metrics"] > 50
 
 
 def test_the_published_protocol_is_reproduced_too(
@@ -215,6 +207,8 @@ def relabel(old: str, new: str) -> None:
         (lambda: shutil.rmtree("artifacts"), "12 of 12 bags of the run are not in artifacts/bags"),
         (lambda: PREDICTIONS.unlink(), "there is no runs/predictions.csv to compare with"),
         (lambda: edit_json(RECORD, "folds", 1, "threshold", value=0.123), "was not made with the models that"),
+        (lambda: edit_json(METRICS, "interval", value=None), "report/metrics.json: interval: None"),
+        (lambda: edit_json(RECORD, "params", "old_key", value=1), "runs/record.json: unknown key 'old_key'"),
         (lambda: METRICS.unlink(), "there is no report/metrics.json to compare with"),
         (lambda: RECORD.unlink(), "there is no run record"),
     ],
@@ -259,25 +253,34 @@ def test_the_new_run_can_be_kept(project: Path, sammil: Sammil) -> None:
     assert "again exists" in answer.err
 
 
-def test_ctrl_c_leaves_nothing_and_says_so(project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(job: train.FoldJob) -> None:
-        assert list(Path(".sammil/reproduce").iterdir()) != []
+@pytest.mark.parametrize(("module", "name"), [(reproduce, "check_data"), (train, "train_one")])
+def test_ctrl_c_leaves_nothing_and_says_so(
+    project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        assert name == "check_data" or list(Path(".sammil/reproduce").iterdir()) != []
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "train_one", interrupted)
+    monkeypatch.setattr(module, name, interrupted)
     before = content(project)
-    answer = sammil("reproduce")
+    answer = sammil("reproduce", "--keep", "again")
     assert answer.code == 130
     assert "the new run was removed" in answer.err
     assert content(project) == before
     assert not Path(".sammil/reproduce").exists()
+    assert not Path("again").exists()
 
 
-def test_what_a_killed_run_left_goes_with_the_next_one(project: Path, sammil: Sammil) -> None:
+def test_json_says_the_same_for_programs_and_what_a_killed_run_left_goes(project: Path, sammil: Sammil) -> None:
     dead = Path(f".sammil/reproduce/.work-{host_id()}-{2**22 + 1}-x")  # no process has such a number
     dead.mkdir(parents=True)
-    assert sammil("reproduce").code == 0
+    answer = sammil("reproduce", "--json")
+    found = json.loads(answer.out)
+    assert answer.code == 0
     assert not dead.exists()
+    assert (found["verdict"], found["changes"], found["kept"], found["bags"]) == ("identical", [], None, None)
+    assert (found["folds"], found["equal_folds"], found["predictions"], found["decisions"]) == (2, 2, 12, 0)
+    assert found["metrics"] > 50
 
 
 # From slides, computed in this process: starting others takes longer.
