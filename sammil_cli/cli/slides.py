@@ -1,7 +1,7 @@
 """Commands that work slide by slide."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -151,6 +151,8 @@ def sam(
     settings = read_settings(params, assignments, "sam", fail_over=share(fail_over))
     project = Project(slides=slides, tissue=tissue, annotations=annotations, regions=out)
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
+    if not (download or estimate):
+        _expect_weights(proposer, settings, device)
     options = gpu_options(
         proposer, device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster
     )
@@ -194,7 +196,18 @@ def extract(
     settings = read_settings(params, assignments, "extract", fail_over=share(fail_over))
     project = Project(slides=slides, patches=patches, regions=regions, bags=out)
     encoder = choices.load(choices.ENCODERS, settings.encoder)
+    if not download:
+        _expect_weights(encoder, settings, device)
     options = gpu_options(
         encoder, device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster
     )
     run_per_slide("extract", project, settings, options, out, as_json=as_json, verbose=verbose)
+
+
+def _expect_weights(choice: Any, settings: Any, device: str) -> None:
+    """Refuses at once what the stage would refuse after it has loaded torch, which takes seconds."""
+    from sammil_cli.stages.run import check_device_word
+    from sammil_cli.stages.weights import expect
+
+    check_device_word(device)
+    expect(choice, settings)

@@ -17,10 +17,9 @@ def choose_device(text: str, *, here: bool = True) -> str:
     Raises:
         InputError: another word. MissingError: the GPU is not there.
     """
+    check_device_word(text)
     if text == "cpu":
         return "cpu"
-    if text != "auto" and not (text == "cuda" or (text.startswith("cuda:") and text[5:].isdigit())):
-        raise InputError(f"--device {text!r} is unknown", remedy="use auto, cpu, cuda or cuda:1")
     if text != "auto" and not here:
         return text
     import torch
@@ -32,6 +31,16 @@ def choose_device(text: str, *, here: bool = True) -> str:
     if index >= count:
         raise MissingError(f"--device {text}: torch sees {count} GPU(s)", remedy="use --device cpu")
     return text
+
+
+def check_device_word(text: str) -> None:
+    """Refuses what names no device, without torch, which takes seconds to load.
+
+    Raises:
+        InputError: it is neither `auto` nor what torch would know.
+    """
+    if text not in ("auto", "cpu", "cuda") and not (text.startswith("cuda:") and text[5:].isdigit()):
+        raise InputError(f"--device {text!r} is unknown", remedy="use auto, cpu, cuda or cuda:1")
 
 
 def device_for(choice: ModuleType, text: str, *, here: bool = True) -> str:

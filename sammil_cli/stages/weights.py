@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from sammil_cli import choices, console
-from sammil_cli.config import Settings, load_settings
+from sammil_cli.config import Settings, StageSettings, load_settings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.weight_bundle import take, write_bundle
 from sammil_cli.storage.weights import (
@@ -73,15 +74,30 @@ def pick(words: Sequence[str]) -> list[WeightFile]:
 
 def needed(settings: Settings) -> dict[str, str]:
     """The words of the published files that a run with these settings reads, and the settings that ask for them."""
-    found = {}
-    proposer = choices.load(choices.PROPOSERS, settings.proposer)
-    if hasattr(proposer, "pinned_weights") and not settings.sam_checkpoint:
-        pinned: WeightFile = proposer.pinned_weights(settings.model_dump())
-        found[pinned.word] = pinned.used_by
-    weights = getattr(choices.load(choices.ENCODERS, settings.encoder), "WEIGHTS", None)
-    if isinstance(weights, WeightFile) and not settings.encoder_weights:
-        found[weights.word] = weights.used_by
-    return found
+    chosen = ((choices.PROPOSERS, settings.proposer), (choices.ENCODERS, settings.encoder))
+    pinned = [_read_by(choices.load(folder, name), settings) for folder, name in chosen]
+    return {one.word: one.used_by for one in pinned if one is not None}
+
+
+def _read_by(choice: ModuleType, settings: StageSettings) -> WeightFile | None:
+    """The published file that a proposer or encoder reads; None for one without, and where the user has one."""
+    given = settings.model_dump()
+    if hasattr(choice, "pinned_weights"):
+        pinned: WeightFile = choice.pinned_weights(given)
+        return None if given["sam_checkpoint"] else pinned
+    weights = getattr(choice, "WEIGHTS", None)
+    return weights if isinstance(weights, WeightFile) and not given.get("encoder_weights") else None
+
+
+def expect(choice: ModuleType, settings: StageSettings) -> None:
+    """Refuses a proposer or encoder whose published file is not here, at once: torch takes seconds to load.
+
+    Raises:
+        MissingError: there is no such file. What is in it is looked at when it is read.
+    """
+    pinned = _read_by(choice, settings)
+    if pinned is not None and not copies(pinned):
+        raise missing(pinned)
 
 
 def asked_for(words: Sequence[str], params: Path) -> list[WeightFile]:
@@ -219,12 +235,16 @@ def report(found: Sequence[Held], *, details: bool) -> None:
     """Prints what is here as a table, or with `details` every fact of each file, and where weights are looked for."""
     if details:
         for held in found:
-            console.say("\n".join(f"{name:10}{value}" for name, value in as_record(held).items()) + "\n")
+            facts = {name: value for name, value in as_record(held).items() if value is not None}
+            console.say("\n".join(f"{name:10}{value}" for name, value in facts.items()) + "\n")
     else:
-        header = ("weights", "for", "MB", "licence", "here")
+        header = ("weights", "for", "MB", "licence", "state")
         rows = [(one.word, one.pinned.used_by, one.pinned.megabytes, one.pinned.licence, one.state) for one in found]
         console.print_table("Published weights", header, rows)
-        console.say("file, sha256 and source of one: sammil weights list WORD; of all: --json. Looked for in")
+        if any(one.state == "unchecked" for one in found):
+            console.say("unchecked: here, of the right size; sammil weights verify compares the content")
+        console.say("file, sha256 and source of one: sammil weights list WORD; of all: --json\n")
+    console.say("looked for in")
     for folder in weight_folders():
         here = [one.path.name for one in found if one.path is not None and one.path.parent == folder]
         console.say(f"    {folder}: {', '.join(here) or 'none'}")

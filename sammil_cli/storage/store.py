@@ -40,7 +40,7 @@ def find_store(project: Path) -> Path:
 def _dvc_cache(dvc: Path) -> Path:
     """The cache directory that DVC uses, found without importing DVC, which is slow."""
     cache = dvc / "cache"
-    for file in _dvc_configs(dvc):
+    for file in dvc_configs(dvc):
         config = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             config.read(file, encoding="utf-8")
@@ -52,7 +52,7 @@ def _dvc_cache(dvc: Path) -> Path:
     return cache.resolve()
 
 
-def _dvc_configs(dvc: Path) -> list[Path]:
+def dvc_configs(dvc: Path) -> list[Path]:
     """The config files of DVC, each overruling the ones before: the system's, the user's, the project's, local."""
     system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
     user = os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")

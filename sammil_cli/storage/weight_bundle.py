@@ -3,14 +3,22 @@
 import hashlib
 import io
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.files import atomic_path
-from sammil_cli.storage.weights import WeightFile, check_space, find_weights, folder_to_write, verified_copy
+from sammil_cli.storage.weights import (
+    WeightFile,
+    check_space,
+    find_weights,
+    folder_to_write,
+    sha256_of,
+    verified_copy,
+)
 
 _SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
@@ -23,7 +31,8 @@ def write_bundle(path: Path, pinned: Sequence[WeightFile]) -> None:
         MissingError: one of them is not here, or damaged; or there is no room.
     """
     files = {found.file_name: find_weights(found) for found in sorted(pinned, key=lambda one: one.word)}
-    check_space(path.absolute().parent, sum(file.stat().st_size for file in files.values()) / 1e6)
+    size = sum(file.stat().st_size for file in files.values())
+    check_space(path.absolute().parent, size / 1e6, "write the tar file elsewhere")
     sums = "".join(f"{one.sha256}  {one.file_name}\n" for one in sorted(pinned, key=lambda one: one.word)).encode()
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar:
         tar.addfile(_entry(_SUMS, len(sums)), io.BytesIO(sums))
@@ -43,7 +52,7 @@ def take(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
     """Copies those of `pinned` that `source` has into the weights' folder, verified.
 
     Args:
-        source: a tar file of `write_bundle`, a folder, or one weight file under any name.
+        source: a tar file (of `write_bundle`, or of anybody), a folder, or one weight file under any name.
 
     Returns:
         Word -> where it is now. Files that are not asked for are passed over.
@@ -74,18 +83,19 @@ def _from_folder(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
     for one in pinned:
         names = (one.file_name, one.url.rpartition("/")[2])  # as sammil, or as the publisher names it
         path = next((source / name for name in names if (source / name).is_file()), None)
-        if path is not None:
+        # Publishers' names are not theirs alone: many models are called pytorch_model.bin.
+        if path is not None and (path.name == one.file_name or sha256_of(path) == one.sha256):
             with path.open("rb") as stream:
                 taken[one.word] = _copy(stream, one, path.stat().st_size, str(path))
     return taken
 
 
 def _from_tar(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
-    """Members are read by name and never unpacked, so that none can be written elsewhere."""
+    """Members are known by their last name and never unpacked, so that none can be written elsewhere."""
     taken = {}
     with _readable(source) as tar:
         for member in tar:
-            one = next((one for one in pinned if member.name.removeprefix("./") == one.file_name), None)
+            one = next((one for one in pinned if PurePosixPath(member.name).name == one.file_name), None)
             if one is not None and member.isreg() and (stream := tar.extractfile(member)) is not None:
                 taken[one.word] = _copy(stream, one, member.size, f"{one.file_name} in {source}")
     return taken
@@ -94,9 +104,9 @@ def _from_tar(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
 @contextmanager
 def _readable(source: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with tarfile.open(source, "r:") as tar:
+        with tarfile.open(source) as tar:  # compressed ones, too: somebody may have made it
             yield tar
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise MissingError(f"{source} is cut or damaged: {error}", remedy="copy it again") from None
 
 

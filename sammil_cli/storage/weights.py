@@ -141,27 +141,25 @@ def missing(pinned: WeightFile) -> MissingError:
         f"  by hand: fetch {pinned.url}\n"
         f"           as {pinned.file_name} into one of the folders above, or set {FOLDER_VARIABLE} to its folder\n"
         f"{_carried_over(word)}\n"
-        f"  container: docker run -v /my/weights:/weights -e {FOLDER_VARIABLE}=/weights …",
+        "  container: docker run -v /my/weights:/weights …",
     )
 
 
-def check_space(folder: Path, megabytes: float) -> None:
+def check_space(folder: Path, megabytes: float, elsewhere: str = f"set {FOLDER_VARIABLE} to another folder") -> None:
     """Makes the folder.
 
     Raises:
-        MissingError: so much does not fit into it.
+        MissingError: so much does not fit into it; the remedy ends with `elsewhere`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MissingError(
-            f"{folder} cannot be made: {error.strerror}", remedy=f"set {FOLDER_VARIABLE} to another folder"
-        ) from None
+        raise MissingError(f"{folder} cannot be made: {error.strerror}", remedy=elsewhere) from None
     free = shutil.disk_usage(folder).free / 1e6
     if free < megabytes:
         raise MissingError(
             f"{folder} has room for {free:,.0f} MB, {megabytes:,.0f} MB are to come",
-            remedy=f"make room, or set {FOLDER_VARIABLE} to a folder on another disk",
+            remedy=f"make room, or {elsewhere}",
         )
 
 
@@ -182,6 +180,7 @@ def download(pinned: WeightFile, progress: Progress | None = None) -> Path:
     with _alone(part, target) as stream:
         _receive(pinned, stream, target, progress)
         stream.flush()
+        os.fsync(stream.fileno())
         if sha256_file(part) != pinned.sha256:
             part.unlink()
             raise MissingError(f"what {pinned.url} sent is not the published file", remedy="try again")
@@ -195,17 +194,27 @@ def _alone(part: Path, target: Path) -> Iterator[BinaryIO]:
     with part.open("ab") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
         except BlockingIOError:
+            alone = False
+        except OSError:
+            alone = True  # some network disks know no locks
+        if not alone or not _lies_at(stream, part):  # a process that ended just now has renamed or removed what we hold
             raise MissingError(
                 f"another process is fetching {target}", remedy="wait until it is done, then run this again"
-            ) from None
-        except OSError:
-            pass  # some network disks know no locks
+            )
         try:
             yield stream
         finally:
             if part.exists() and part.stat().st_size == 0:
                 part.unlink()
+
+
+def _lies_at(stream: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _receive(pinned: WeightFile, stream: BinaryIO, target: Path, progress: Progress | None) -> None:

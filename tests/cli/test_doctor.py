@@ -36,15 +36,13 @@ def test_people_get_groups_and_what_to_do(
     assert [path.name for path in project.iterdir()] == ["params.yaml"]  # it leaves nothing behind
 
 
-def test_programs_get_json_alone(sammil: Callable[..., Any], project: Path) -> None:
+def test_programs_get_json_alone_and_a_module_of_the_working_folder_is_in_no_way(
+    sammil: Callable[..., Any], project: Path
+) -> None:
+    (project / "json.py").write_text("raise RuntimeError")
     answer = sammil("doctor", "--json")
     record = json.loads(answer.out)
     assert (answer.code, record["exit_code"]) == (0, 0)
     assert record["counts"] == {"ok": 4, "note": 0, "wrong": 0}
     weights = next(finding for finding in record["findings"] if finding["group"] == "Weights")
     assert weights["facts"]["folders"][0] == str(project.parent / "weights")
-
-
-def test_a_module_of_the_working_folder_is_in_no_way(sammil: Callable[..., Any], project: Path) -> None:
-    (project / "json.py").write_text("raise RuntimeError")
-    assert sammil("doctor").code == 0

@@ -54,6 +54,19 @@ def test_what_is_named_and_absent_fails_the_verification(sammil: Sammil, project
 
 
 @pytest.mark.parametrize(
+    ("words", "word"),
+    [(("sam", "-S", "proposer=sam", "-S", "sam_model=vit_l"), "vit_l"), (("extract", "-S", "encoder=plip"), "plip")],
+)
+def test_absent_weights_are_told_before_torch_is_loaded(
+    sammil: Sammil, project: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], word: str
+) -> None:
+    monkeypatch.setattr("sammil_cli.stages.run.choose_device", lambda *_, **__: pytest.fail("torch came first"))
+    answer = sammil(*words)
+    assert answer.code == 3
+    assert f"sammil weights fetch {word}" in answer.err
+
+
+@pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (("fetch", "vit_hh"), 2, "did you mean vit_h"),

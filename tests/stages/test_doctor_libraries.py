@@ -86,11 +86,12 @@ def test_torchvision_of_another_torch_is_wrong(monkeypatch: pytest.MonkeyPatch) 
     assert "computes wrong: nms gave [0, 0, 8]" in only(python_packages.torchvision).found
 
 
-def test_the_setting_of_hdf5s_locks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hdf5s_locks_are_noted_where_they_overrule_sammil(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
-    finding = only(python_packages.hdf5)
-    assert finding.state == "ok"
-    assert "HDF5_USE_FILE_LOCKING=FALSE" in finding.found
+    assert only(python_packages.hdf5).state == "ok"
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "TRUE")
+    fine, note = python_packages.hdf5(ASKED)
+    assert (fine.state, note.state, note.remedy) == ("ok", "note", "unset HDF5_USE_FILE_LOCKING")
 
 
 def test_hdf5_is_not_blamed_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,19 +192,12 @@ def test_only_the_systems_libopenslide_is_wrong(maps: Path, monkeypatch: pytest.
     assert "'openslide-bin>=" in finding.remedy
 
 
-def test_a_libopenslide_that_lies_in_wait_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "libopenslide.so.0").touch()
-    monkeypatch.setenv("LD_LIBRARY_PATH", f"/nowhere:{tmp_path}:")
-    fine, note = libopenslide.library(ASKED)
-    assert fine.state == "ok"
-    assert note.state == "note"
-    assert note.remedy == f"take {tmp_path} out of LD_LIBRARY_PATH"
-
-
 def test_without_proc_nothing_is_said_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libopenslide, "_MAPS", tmp_path / "none")
     assert libopenslide.mapped() is None
     assert only(libopenslide.library).state == "ok"
+    assert "only" not in only(libopenslide.library).found
+    assert list(libopenslide.beside_torch(ASKED)) == []
 
 
 def test_an_openslide_that_cannot_be_loaded_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

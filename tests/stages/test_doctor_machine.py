@@ -88,6 +88,14 @@ def test_a_home_that_cannot_be_written_is_noted(monkeypatch: pytest.MonkeyPatch,
     assert "export HOME=" in finding.remedy
 
 
+def test_a_user_without_a_home_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", dict[int, object]().__getitem__)  # a number that no account has
+    finding = look(machine_limits.home)["home"]
+    assert finding.state == "note"
+    assert "HOME is not set" in finding.found
+
+
 # ---------------------------------------------------------------------------------------------- folders
 
 
@@ -149,6 +157,9 @@ def test_root_in_the_image_on_somebodys_folder_is_wrong(monkeypatch: pytest.Monk
 
 def test_what_an_earlier_run_left_as_root_is_wrong(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     monkeypatch.setattr(folders.os, "access", lambda path, _: path.name != "tissue")
+    finding = look(folders.writing)["artifacts"]
+    assert (finding.state, finding.remedy) == ("wrong", f"chmod -R u+rwX {project / 'artifacts'}")  # one's own
+    monkeypatch.setattr(folders.os, "geteuid", lambda: 12345)
     finding = look(folders.writing)["artifacts"]
     assert finding.state == "wrong"
     assert f"{project / 'artifacts' / 'tissue'} belongs to user {os.getuid()}" in finding.found

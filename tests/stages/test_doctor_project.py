@@ -66,11 +66,25 @@ def test_git_before_and_after_the_first_commit(project: Path) -> None:
 def test_a_repository_of_another_owner_is_wrong_with_the_line_that_trusts_it(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(project.rename(project.with_name("my study")))
     call_git("init", "--quiet")
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # Git's own switch for its tests
     finding = look(git.repository)["Git"]
     assert finding.state == "wrong"
-    assert finding.remedy == f"git config --global --add safe.directory {project}"
+    assert finding.remedy == f"git config --global --add safe.directory '{project.with_name('my study')}'"
+
+
+def test_slides_that_dvc_would_commit_are_told(project: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], check=True, timeout=60)
+    assert "slides" not in look(git.repository)  # sammil init ignores them
+    Path(".gitignore").write_text("/runs/\n", encoding="utf-8")
+    assert "slides" not in look(git.repository)  # without DVC nobody commits them
+    Path(".dvc").mkdir()
+    told = look(git.repository)["slides"]
+    assert told.state == "wrong"
+    assert told.remedy.startswith("echo '/data/slides/' >> .gitignore")
+    Path("data/slides.dvc").touch()
+    assert "slides" not in look(git.repository)
 
 
 def test_a_git_without_an_author_is_noted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,12 +141,11 @@ def test_locks_of_dvc_are_told(project: Path) -> None:
     assert "DVC lock" not in look(dvc.project)
     ended = subprocess.Popen(["true"])
     ended.wait()
-    for pid, words in ((os.getpid(), "is at work here"), (ended.pid, f"rm {rwlock}")):
-        rwlock.write_text(json.dumps({"read": {"/x": [{"pid": pid, "cmd": "dvc repro"}]}}))
-        finding = look(dvc.project)["DVC lock"]
-        assert finding.state == "note"
-        assert f"dvc repro (process {pid})" in finding.found
-        assert words in finding.found + finding.remedy
+    readers = [{"pid": os.getpid(), "cmd": "dvc repro"}, {"pid": ended.pid, "cmd": "dvc pull"}]
+    rwlock.write_text(json.dumps({"read": {"/x": readers}}))
+    (finding,) = (finding for finding in dvc.project(ASKED) if finding.name == "DVC lock")
+    assert finding.state == "note"
+    assert f"dvc repro (process {os.getpid()}) is at work here" in finding.found
     rwlock.write_text("{")
     assert look(dvc.project)["DVC lock"].state == "wrong"
 
@@ -226,7 +239,7 @@ def test_weights_are_verified(project: Path, monkeypatch: pytest.MonkeyPatch) ->
     needs = ("proposer=sam", "sam_model=vit_b")
     damaged = look(weight_files.files, *needs)["vit_b"]
     assert damaged.state == "wrong"
-    assert damaged.remedy == f"rm '{path}' && sammil weights fetch vit_b"
+    assert damaged.remedy == "sammil weights fetch vit_b"
     assert look(weight_files.files)["vit_b"].state == "note"  # nothing asks for it
     right = hashlib.sha256(b"cut").hexdigest()
     monkeypatch.setitem(vars(sam.WEIGHTS["vit_b"]), "sha256", right)

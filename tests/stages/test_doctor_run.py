@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sammil_cli import console
+from sammil_cli.errors import InputError
 from sammil_cli.stages.doctor import run as doctor
-from sammil_cli.stages.doctor.checks import CHECKS, load
-from sammil_cli.stages.doctor.examine import MARK
+from sammil_cli.stages.doctor.examine import CHECKS, MARK, load
 from sammil_cli.stages.doctor.finding import Asked, Finding, note, ok, wrong
 
 ASKED = Asked(params=Path("params.yaml"))
@@ -18,7 +19,7 @@ SCRIPT = """
 import json, os, signal, sys, time
 for name in json.loads(sys.argv[1])["checks"]:
     if name == "bad":
-        print("a library's own words")
+        print("a library's own words", flush=True)
         {deed}
     print("noise without an end {mark}" + json.dumps({{"found": {good}}}))
     print({mark!r} + json.dumps({{"done": name}}), flush=True)
@@ -32,6 +33,7 @@ def examiner(deed: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def _three_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "CHECKS", ("first", "bad", "last"))
+    monkeypatch.setitem(console._state, "quiet", False)  # whatever --json an earlier test gave
 
 
 def test_every_check_can_be_loaded() -> None:
@@ -52,7 +54,7 @@ def test_nothing_is_wrong_where_every_check_is_done() -> None:
     [
         ("raise RuntimeError('no such thing')", "RuntimeError: no such thing"),
         ("os.kill(os.getpid(), signal.SIGILL)", "killed by SIGILL"),
-        ("os._exit(0)", "ended with 0"),
+        ("sys.stdout.write('\\x1e' + '{cut'); sys.stdout.flush(); os._exit(0)", "ended with 0"),
     ],
 )
 def test_a_check_that_does_not_end_is_a_finding_and_the_others_are_made(deed: str, words: str) -> None:
@@ -61,7 +63,7 @@ def test_a_check_that_does_not_end_is_a_finding_and_the_others_are_made(deed: st
     assert (death.state, death.name) == ("wrong", "bad")
     assert words in death.found
     assert death.remedy
-    assert "a library's own words" in death.facts["words"] or "_exit" in deed
+    assert "a library's own words" in death.facts["words"]
 
 
 def test_a_check_that_hangs_is_ended() -> None:
@@ -76,6 +78,14 @@ def test_a_python_that_cannot_be_started_is_told_and_not_tried_for_ever(monkeypa
     assert len(found) == doctor._MOST_DEATHS + 1
     assert "/no/such/python cannot be started" in found[0].found
     assert found[-1].found == "not looked at: check 6, check 7, check 8"
+
+
+def test_a_folder_that_is_gone_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InputError, match="was deleted while you were in it"):
+        doctor.run(ASKED, examiner=["/no/such/python"])
 
 
 FOUND = [
@@ -95,6 +105,21 @@ def test_the_report_goes_by_group_and_ends_with_what_to_do(capsys: pytest.Captur
     assert "  ok    torch           2.0\n" in head
     assert "-> install one" in head
     assert todo == "  1. cv2, numpy: is broken\n     mend it\n  2. vit_h: is absent\n     fetch it\n"
+
+
+def test_in_a_terminal_lines_are_folded_but_commands_and_paths_are_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, command = "/a" * 40, "run " * 40
+    found = [ok("Python", "torch", f"2.0, built for CUDA 13.0, which is new, {path}"), wrong("G", "x", "no", command)]
+    doctor.report(found)
+    assert f"  ok    torch           2.0, built for CUDA 13.0, which is new, {path}\n" in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    doctor.report(found)
+    out = capsys.readouterr().out
+    assert f"  ok    torch           2.0, built for CUDA 13.0, which is\n{' ' * 24}new,\n{' ' * 24}{path}\n" in out
+    assert f"     {command}\n" in out
 
 
 def test_notes_are_not_wrong(capsys: pytest.CaptureFixture[str]) -> None:

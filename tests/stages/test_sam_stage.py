@@ -72,7 +72,8 @@ def test_where_weights_lie_and_whether_the_model_is_compiled_change_no_region(
 
 
 def test_what_cannot_work_is_refused_before_any_slide(study: Path, sammil: Sammil) -> None:
-    told = sammil("sam", "-S", "proposer=sam", "-S", "sam_precision=float16", "--device", "cpu")
+    mine = "sam_checkpoint=mine.pth"  # absent published weights are told first, without torch
+    told = sammil("sam", "-S", "proposer=sam", "-S", mine, "-S", "sam_precision=float16", "--device", "cpu")
     assert told.code == 2
     assert told.err.count("error:") == 1
     assert "float16 needs a CUDA GPU" in told.err

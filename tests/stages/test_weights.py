@@ -1,5 +1,6 @@
 """sammil weights: what is published, what is here, and how it is carried to a machine without a network."""
 
+import gzip
 import hashlib
 import io
 import re
@@ -9,11 +10,12 @@ import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from weight_publisher import CONTENT, Publisher, serving
 
-from sammil_cli import choices
+from sammil_cli import choices, console
 from sammil_cli.config import Settings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.stages import weights as stage
@@ -43,7 +45,8 @@ def pins(monkeypatch: pytest.MonkeyPatch) -> dict[str, WeightFile]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of weights, empty."""
+    """The folder of weights, empty; what is said is said, whatever --json an earlier test gave."""
+    monkeypatch.setitem(console._state, "quiet", False)
     folder = tmp_path / "weights"
     folder.mkdir()
     monkeypatch.setenv("SAMMIL_WEIGHTS", str(folder))
@@ -70,6 +73,17 @@ def test_every_published_file_is_described() -> None:
         assert pinned.licence
         assert pinned.megabytes > 1
         assert re.fullmatch(r"[\w.-]+", pinned.file_name)
+
+
+def test_weights_that_are_absent_are_refused_where_they_are_needed(here: Path) -> None:
+    sam, texture = choices.load(choices.PROPOSERS, "sam"), choices.load(choices.ENCODERS, "texture")
+    settings = Settings(sam_model="vit_b")
+    with pytest.raises(MissingError, match=r"sam_vit_b_01ec64\.pth are not here"):
+        stage.expect(sam, settings)
+    stage.expect(texture, settings)
+    stage.expect(sam, Settings(sam_checkpoint="my.pth"))
+    (here / "sam_vit_b_01ec64.pth").touch()
+    stage.expect(sam, settings)  # what is in it is seen when it is read
 
 
 def test_every_pin_of_a_choice_is_found_though_choices_without_are_not_imported() -> None:
@@ -161,7 +175,9 @@ def test_what_params_yaml_needs_is_fetched_and_said(
     assert "downloading: 5 of 5 MB" in said.err
 
 
-def test_without_words_and_settings_nothing_is_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_words_and_settings_nothing_is_fetched(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match="no weights are named, and there is no") as caught:
         stage.fetch((), tmp_path / "params.yaml")
     assert "vit_h" in caught.value.remedy
@@ -249,15 +265,37 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["../../w.pth", "/etc/w.pth", "sub/../../w.pth"])
-def test_a_member_with_a_path_is_never_written(
+@pytest.mark.parametrize("name", ["../../w.pth", "/etc/w.pth", "sub/../../w.pth", "./weights/w.pth"])
+def test_a_member_is_never_written_to_the_path_that_it_names(
     pins: dict[str, WeightFile], here: Path, tmp_path: Path, name: str
 ) -> None:
     before = set(tmp_path.rglob("*"))
-    source = write_tar(tmp_path / "evil.tar", {name: CONTENT, "unasked.bin": b"x"})
-    with pytest.raises(MissingError, match=r"has none of: w\.pth, net-1\.bin"):
-        stage.fetch_from(source, ())
-    assert set(tmp_path.rglob("*")) - before == {source}
+    source = write_tar(tmp_path / "evil.tar", {name: CONTENT, "../unasked.bin": b"x"})
+    stage.fetch_from(source, ())
+    assert set(tmp_path.rglob("*")) - before == {source, here / "w.pth"}
+
+
+def test_a_tar_file_may_be_compressed_and_is_told_when_it_is_cut(
+    pins: dict[str, WeightFile], here: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "made-by-hand.tar.gz"
+    source.write_bytes(gzip.compress(write_tar(tmp_path / "plain.tar", {"w.pth": CONTENT}).read_bytes(), 1))
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(source.read_bytes()[:-9000])
+    with pytest.raises(MissingError, match="is cut or damaged"):
+        stage.fetch_from(cut, ())
+    assert list(here.iterdir()) == []
+    assert [held.path for held in stage.fetch_from(source, ())] == [here / "w.pth"]
+
+
+def test_an_export_without_room_says_where_to_write_it(
+    pins: dict[str, WeightFile], here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "w.pth").write_bytes(CONTENT)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(MissingError, match=r"has room for 1 MB, 5 MB are to come") as caught:
+        stage.export(["vit_x"], tmp_path / "a.tar", Path("none"))
+    assert caught.value.remedy == "make room, or write the tar file elsewhere"
 
 
 def test_a_link_in_a_tar_file_is_not_followed(pins: dict[str, WeightFile], here: Path, tmp_path: Path) -> None:
@@ -289,6 +327,13 @@ def test_a_folder_may_have_the_files_under_their_publishers_names(
     (tmp_path / "usb").mkdir()
     (tmp_path / "usb" / "model.bin").write_bytes(SECOND)
     assert [held.path for held in stage.fetch_from(tmp_path / "usb", ())] == [here / "net-1.bin"]
+    (here / "net-1.bin").unlink()
+    (tmp_path / "usb" / "model.bin").write_bytes(b"another publisher's, of the same name")
+    (tmp_path / "usb" / "w.pth").write_bytes(CONTENT)
+    assert [held.path for held in stage.fetch_from(tmp_path / "usb", ())] == [here / "w.pth"]
+    shutil.rmtree(here)
+    (tmp_path / "usb" / "model.bin").write_bytes(SECOND)
+    (tmp_path / "usb" / "w.pth").unlink()
     with pytest.raises(MissingError, match=r"has none of: w\.pth") as caught:
         stage.fetch_from(tmp_path / "usb", ["net", "vit_x"])
     assert "sammil weights export vit_x weights.tar" in caught.value.remedy

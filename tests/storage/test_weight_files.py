@@ -49,7 +49,7 @@ def test_missing_weights_are_described_with_every_way_to_get_them(weights: Path,
     for part in (*places, "sam_model: vit_x", "5.1 MB", sha256, "Apache-2.0", "https://example.org/about"):
         assert part in caught.value.message
     ways = ("sammil weights fetch vit_x", "--download", "https://example.org/w.pth", "export vit_x weights.tar")
-    for part in (*ways, "fetch --from weights.tar", "docker run -v /my/weights:/weights -e SAMMIL_WEIGHTS=/weights"):
+    for part in (*ways, "fetch --from weights.tar", "docker run -v /my/weights:/weights …"):
         assert part in caught.value.remedy
     assert len((caught.value.message + caught.value.remedy).splitlines()) < 20  # one screen
 
@@ -130,6 +130,25 @@ def test_two_processes_do_not_fetch_into_one_file(weights: Path, publisher: Publ
             download(publisher.pinned())
     assert publisher.asked == []
     assert download(publisher.pinned()).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("deed", ["named", "removed"])
+def test_a_part_that_another_process_ended_in_the_meantime_is_left_alone(
+    weights: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    weights.mkdir()
+    part, target = weights / "w.pth.part", weights / "w.pth"
+    part.write_bytes(CONTENT)
+
+    def end(*_: object) -> None:  # between our opening of the part file and our lock on it
+        part.replace(target) if deed == "named" else part.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", end)
+    publisher.knows_ranges = False  # it would send everything again, into what is by now the other one's file
+    with pytest.raises(MissingError, match="another process is fetching"):
+        download(publisher.pinned())
+    assert publisher.asked == []
+    assert deed == "removed" or target.read_bytes() == CONTENT
 
 
 def test_a_download_is_whole_verified_and_tells_its_progress(weights: Path, publisher: Publisher) -> None:

@@ -16,6 +16,7 @@ from sammil_cli.stages.doctor.causes import install, one_line
 from sammil_cli.stages.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.stages.doctor.git import GROUP
 from sammil_cli.stages.pipeline import FILES, VERSIONS_FILE, render_dvc, render_versions
+from sammil_cli.storage.store import dvc_configs
 
 _PIPELINE = "dvc.yaml"
 
@@ -55,9 +56,9 @@ def _beside_python() -> str | None:
 
 def _remote(dvc: Path) -> Finding:
     """Where results can be pushed to."""
-    config = configparser.ConfigParser(interpolation=None)
+    config = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        config.read([dvc / "config", dvc / "config.local"], encoding="utf-8")
+        config.read(dvc_configs(dvc), encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
         return wrong(GROUP, "DVC settings", f"cannot be read: {one_line(error)}", f"mend {dvc / 'config'}")
     remotes = [name.strip("'").removeprefix("remote").strip(' "') for name in config.sections() if "remote " in name]
@@ -85,23 +86,18 @@ def _locks(folder: Path) -> Iterator[Finding]:
         yield wrong(GROUP, "DVC lock", f"{path} is damaged; DVC refuses to work", f"rm {path}")
         return
     for pid, command in pids.items():
-        alive = Path(f"/proc/{pid}").exists() if Path("/proc/self").exists() else _lives(pid)
-        if alive:
-            yield note(
-                GROUP, "DVC lock", f"{command} (process {pid}) is at work here; other dvc commands wait or refuse"
-            )
-        else:
-            found = f"{command} (process {pid}) has ended and left its lock"
-            yield note(
-                GROUP, "DVC lock", found, f"rm {path}    # unless DVC runs here on another host or in a container"
-            )
+        if _lives(pid):  # what others left, DVC itself clears away
+            found = f"{command} (process {pid}) is at work here; other dvc commands wait or refuse"
+            yield note(GROUP, "DVC lock", found)
 
 
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except PermissionError:  # another user's
+        return True
     return True
 
 

@@ -4,13 +4,14 @@ import errno
 import fcntl
 import itertools
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.errors import SammilError, check_root, refused_by_system
+from sammil_cli.errors import InputError, SammilError, check_root, refused_by_system
 from sammil_cli.stages.doctor.causes import one_line
 from sammil_cli.stages.doctor.container import in_container, is_apptainer
 from sammil_cli.stages.doctor.finding import Asked, Finding, note, ok, wrong
@@ -22,20 +23,7 @@ from sammil_cli.storage.store import find_store
 GROUP = "Folders"
 _MOUNTS = Path("/proc/mounts")
 _PARTS = ("artifacts", "runs", "report")
-_NETWORK = {
-    "nfs",
-    "nfs4",
-    "lustre",
-    "cifs",
-    "smb3",
-    "beegfs",
-    "gpfs",
-    "ceph",
-    "9p",
-    "fuse.sshfs",
-    "fuse.glusterfs",
-    "afs",
-}
+_NETWORK = ("nfs", "nfs4", "lustre", "cifs", "smb3", "beegfs", "gpfs", "ceph", "9p", "fuse.sshfs", "afs")
 _LITTLE_SPACE_GIB = 5.0
 _LOOKED_AT = 2000  # files of a folder whose owner is asked for
 
@@ -109,8 +97,11 @@ def _fault(name: str, folder: Path) -> Finding | None:
     foreign = None if name == "project" else next(_foreign(folder), None)
     if foreign is None:
         return None
-    found = f"{foreign} belongs to user {foreign.stat().st_uid}, and you are user {os.geteuid()}: it cannot be replaced"
-    return wrong(GROUP, name, found, f'sudo chown -R "$(id -u):$(id -g)" {folder}', **known)
+    owner, place = foreign.stat().st_uid, shlex.quote(str(folder))
+    if owner == os.geteuid():
+        return wrong(GROUP, name, f"{foreign} may not be written", f"chmod -R u+rwX {place}", **known)
+    found = f"{foreign} belongs to user {owner}, and you are user {os.geteuid()}: it cannot be replaced"
+    return wrong(GROUP, name, found, f'sudo chown -R "$(id -u):$(id -g)" {place}', **known)
 
 
 def _foreign(folder: Path) -> Iterator[Path]:
@@ -148,6 +139,18 @@ def _locking(folder: Path) -> Finding:
         found = f"this file system has none, which DVC needs: {one_line(error)}"
         return wrong(GROUP, "locks", found, "dvc config --local core.hardlink_lock true")
     return ok(GROUP, "locks", "DVC's file lock works")
+
+
+def check_here() -> None:
+    """Refuses a working folder that is gone: libraries fail in it with words that lead elsewhere.
+
+    Raises:
+        InputError: it is gone.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError("this folder was deleted while you were in it", remedy='cd "$PWD"') from None
 
 
 def file_system(path: Path) -> tuple[str, str]:

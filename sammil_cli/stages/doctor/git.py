@@ -1,6 +1,8 @@
 """Git: there, trusting the folder, with a commit and a name, as DVC's experiments need it."""
 
 import os
+import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from sammil_cli.stages.environment import git_state
 
 GROUP = "Git and DVC"
 _SECONDS = 20
+_SLIDES = Path("data/slides")
 
 
 def repository(asked: Asked) -> Iterator[Finding]:
@@ -39,6 +42,9 @@ def repository(asked: Asked) -> Iterator[Finding]:
         changed = f", {len(state.changed)} changed file(s)" if state.changed else ""
         facts = {"version": number, "revision": state.revision, "changed": list(state.changed)}
         yield ok(GROUP, "Git", f"{number}, commit {state.revision[:7]}{changed}", **facts)
+    if uses_dvc and _would_commit(_SLIDES):
+        found = f"Git does not ignore {_SLIDES}: with its first experiment DVC would commit the slides"
+        yield wrong(GROUP, "slides", found, f"echo '/{_SLIDES}/' >> .gitignore    # or: dvc add {_SLIDES}")
     identity = _ask("var", "GIT_COMMITTER_IDENT")
     if identity is None or identity.returncode:
         remedy = 'git config --global user.name "Your Name" && git config --global user.email you@example.org'
@@ -47,11 +53,21 @@ def repository(asked: Asked) -> Iterator[Finding]:
         )
 
 
+def _would_commit(folder: Path) -> bool:
+    """Whether Git and DVC pass over files of a folder; a link to an archive is kept as a link."""
+    if not folder.is_dir() or folder.is_symlink() or folder.with_name(f"{folder.name}.dvc").exists():
+        return False
+    ignored = _ask("check-ignore", "--quiet", f"{folder}/slide.svs")
+    return ignored is not None and ignored.returncode == 1
+
+
 def _no_repository(number: str, words: str, uses_dvc: bool) -> Finding:
     if "dubious ownership" in words:
-        folder = next((w.strip("'") for w in words.split() if w.startswith("'/")), str(Path.cwd()))
-        found = f"{number} does not trust {folder}: it belongs to another user than you (uid {os.getuid()})"
-        return wrong(GROUP, "Git", found, f"git config --global --add safe.directory {folder}", version=number)
+        named = re.search("repository at '(.+)'", words)
+        folder = named[1] if named else str(Path.cwd())
+        found = f"{number} does not trust {folder}: it belongs to another user than you (uid {os.geteuid()})"
+        remedy = f"git config --global --add safe.directory {shlex.quote(folder)}"
+        return wrong(GROUP, "Git", found, remedy, version=number)
     if "not a git repository" in words:
         found, remedy = f"{number}; this project is in no repository", "git init && dvc init"
         return (wrong if uses_dvc else note)(GROUP, "Git", found, remedy, version=number)

@@ -137,7 +137,7 @@ def _device(index: int) -> Finding:
         numbers = torch.arange(4096, dtype=torch.float32, device=place).view(64, 64)
         same = torch.equal((numbers @ torch.eye(64, device=place)).cpu(), numbers.cpu())
     except RuntimeError as error:
-        remedy = f"look at nvidia-smi: is it taken (exclusive mode), or lost? else use --device cpu or cuda:{index + 1}"
+        remedy = "look at nvidia-smi: is it taken (exclusive mode), or lost? else --device cpu, or another one"
         return wrong(GROUP, name, f"a first computation failed: {one_line(error)}", remedy)
     gib = free / 2**30
     known |= {"free_bytes": free, "total_bytes": total}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sammil_cli.stages.doctor.causes import install, one_line, why_not_loaded
-from sammil_cli.stages.doctor.finding import Asked, Finding, note, ok, wrong
+from sammil_cli.stages.doctor.finding import Asked, Finding, ok, wrong
 from sammil_cli.stages.doctor.python_packages import BROKEN
 
 GROUP = "OpenSlide"
@@ -38,11 +38,7 @@ def library(asked: Asked) -> Iterator[Finding]:
         remedy = why_not_loaded(words, "openslide-python", "openslide-bin")
         yield wrong(GROUP, "libopenslide", f"cannot be loaded: {words}", remedy)
         return
-    number, files = str(openslide.__library_version__), mapped()
-    yield _judge("libopenslide", number, files, "loaded before torch")
-    for path in _in_wait(files or []):
-        found = f"another one lies in {path}; sammil does not use it, other programs may"
-        yield note(GROUP, "second libopenslide", found, f"take {path.parent} out of LD_LIBRARY_PATH", path=str(path))
+    yield _judge("libopenslide", str(openslide.__library_version__), mapped(), "loaded before torch")
 
 
 def beside_torch(asked: Asked) -> Iterator[Finding]:
@@ -54,7 +50,9 @@ def beside_torch(asked: Asked) -> Iterator[Finding]:
     except BROKEN:
         return  # said where it belongs
     files = mapped()
-    if files is not None and len(files) > 1:
+    if files is None:
+        return
+    if len(files) > 1:
         yield _judge("beside torch", "", files, "")
     else:
         yield ok(GROUP, "beside torch", "still the only one after torch and torchvision are loaded", files=files)
@@ -77,7 +75,8 @@ def _judge(name: str, number: str, files: list[str] | None, when: str) -> Findin
         return wrong(GROUP, name, found, _get_rid(others), **facts)
     if files == []:
         return wrong(GROUP, name, f"{own} was not loaded", install("openslide-bin", "openslide-python"), **facts)
-    return ok(GROUP, name, f"{number}, the only one, {when}, {own}", path=str(own), **facts)
+    only = "" if files is None else "the only one, "
+    return ok(GROUP, name, f"{number}, {only}{when}, {own}", path=str(own), **facts)
 
 
 def _get_rid(others: list[str]) -> str:
@@ -94,12 +93,3 @@ def _own() -> Path | None:
     except BROKEN:
         return None
     return next(iter(sorted(Path(str(package.__file__)).parent.glob("libopenslide*"))), None)
-
-
-def _in_wait(files: list[str]) -> Iterator[Path]:
-    """Other libopenslide files in the folders that LD_LIBRARY_PATH names."""
-    known = {Path(file).resolve() for file in files}
-    for folder in filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")):
-        found = sorted(Path(folder).glob("libopenslide*.so*")) if Path(folder).is_dir() else []
-        if found and found[0].resolve() not in known:
-            yield found[0]

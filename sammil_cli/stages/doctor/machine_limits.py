@@ -52,15 +52,11 @@ def shared_memory(asked: Asked) -> Iterator[Finding]:
         with multiprocessing.get_context("spawn").Semaphore():
             pass
     except (OSError, ImportError) as error:
-        remedy = (
-            "docker run --shm-size 64m …, without --read-only on /dev/shm"
-            if in_container()
-            else "sudo mount -t tmpfs -o mode=1777 tmpfs /dev/shm"
-        )
+        remedy = "docker run --shm-size 64m …" if in_container() else "sudo mount -t tmpfs -o mode=1777 tmpfs /dev/shm"
         yield wrong(GROUP, "shared memory", f"worker processes cannot start: {one_line(error)}", remedy)
         return
-    told = "" if size is None else f"{size / 2**20:,.0f} MiB, "
-    yield ok(GROUP, "shared memory", f"{_SHARED}, {told}semaphores work; sammil needs no more", bytes=size)
+    told = "" if size is None else f"{_SHARED}, {size / 2**20:,.0f} MiB, "
+    yield ok(GROUP, "shared memory", f"{told}semaphores work; sammil needs no more", bytes=size)
 
 
 def temporary_folder(asked: Asked) -> Iterator[Finding]:
@@ -85,7 +81,12 @@ def temporary_folder(asked: Asked) -> Iterator[Finding]:
 def home(asked: Asked) -> Iterator[Finding]:
     """HOME and the caches: weights that are fetched, and what Git, DVC, torch and Matplotlib keep."""
     del asked
-    places = {"HOME": Path.home(), "cache": user_cache_path("sammil")}
+    try:
+        places = {"HOME": Path.home(), "cache": user_cache_path("sammil")}
+    except RuntimeError:
+        found = f"HOME is not set, and user {os.geteuid()} has none: caches would lie in a folder named ~"
+        yield note(GROUP, "home", found, "export HOME=/a/folder/that/you/may/write")
+        return
     if given := os.environ.get("MPLCONFIGDIR"):
         places["MPLCONFIGDIR"] = Path(given)
     shut = [f"{name} ({path})" for name, path in places.items() if not os.access(existing(path), os.W_OK)]

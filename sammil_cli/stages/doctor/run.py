@@ -3,8 +3,10 @@
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,9 +16,9 @@ from typing import IO, Any
 
 from sammil_cli import console
 from sammil_cli.stages.doctor.causes import REPORT, one_line, why_it_died
-from sammil_cli.stages.doctor.checks import CHECKS
-from sammil_cli.stages.doctor.examine import MARK
+from sammil_cli.stages.doctor.examine import CHECKS, MARK
 from sammil_cli.stages.doctor.finding import Asked, Finding, State, wrong
+from sammil_cli.stages.doctor.folders import check_here
 
 EXAMINER = (sys.executable, "-P", "-m", "sammil_cli.stages.doctor.examine")  # -P: no module of the working folder
 PATIENCE_SECONDS = 180.0  # without a word; reading gigabytes of weights from a slow disk is no hang
@@ -34,7 +36,11 @@ def run(asked: Asked, *, examiner: Sequence[str] = EXAMINER, patience: float = P
     Args:
         examiner: the command that makes the checks; what is asked is added to it as JSON.
         patience: seconds without a word after which it is taken to hang.
+
+    Raises:
+        InputError: the working folder is gone.
     """
+    check_here()
     found: list[Finding] = []
     left, deaths = list(CHECKS), 0
     with console.progress(len(CHECKS), "looking") as bar:
@@ -55,6 +61,9 @@ def run(asked: Asked, *, examiner: Sequence[str] = EXAMINER, patience: float = P
                 found.append(wrong("Doctor", "given up", f"not looked at: {', '.join(left)}", REPORT))
                 break
     return found
+
+
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 
 
 class _Visit:
@@ -82,7 +91,7 @@ class _Visit:
                 words, mark, text = line.decode(errors="replace").partition(MARK)
                 if words.strip():
                     self._words.append(words.strip())
-                if mark:
+                if mark and text.endswith("\n"):  # else it died while it told
                     yield json.loads(text)
             self._code = process.wait(_ENDING_SECONDS)
         except (Empty, subprocess.TimeoutExpired):
@@ -99,8 +108,9 @@ class _Visit:
                 f"said nothing for {self._patience:.0f} s: a disk or a driver that hangs",
                 "dmesg | tail; df -h",
             )
-        elif self._code > 0 and self._words:  # an exception: its last line says which
-            found, remedy = one_line(self._words[-1]), REPORT
+        elif self._code > 0 and self._words:  # an exception: a line says which; a library may have the last word
+            named = [word for word in self._words if _EXCEPTION.match(word)]
+            found, remedy = one_line((named or self._words)[-1]), REPORT
         else:
             found, remedy = why_it_died(self._code)
             places = (re.search(r'File "(.+?)", line \d+', word) for word in self._words)
@@ -128,11 +138,11 @@ def exit_code(found: Sequence[Finding]) -> int:
 
 
 def report(found: Sequence[Finding]) -> None:
-    """Prints the findings by group, then what to do."""
+    """Prints the findings by group, then what to do; in a terminal folded to its width, but for commands."""
     for group in dict.fromkeys(finding.group for finding in found):
         console.say(group)
         for finding in (finding for finding in found if finding.group == group):
-            console.say(f"  {_mark(finding.state)} {finding.name:<{_WIDTH}} {finding.found}")
+            _say(f"  {_mark(finding.state)} {finding.name:<{_WIDTH}} {finding.found}", _WIDTH + 9)
             if finding.state == "note" and finding.remedy:
                 console.say(f"        {'':<{_WIDTH}} -> {finding.remedy}")
     faults = [finding for finding in found if finding.state == "wrong"]
@@ -145,7 +155,18 @@ def report(found: Sequence[Finding]) -> None:
     for number, remedy in enumerate(dict.fromkeys(finding.remedy for finding in faults), 1):
         same = [finding for finding in faults if finding.remedy == remedy]
         names = ", ".join(dict.fromkeys(finding.name for finding in same))
-        console.say(f"  {number}. {names}: {same[0].found}\n     {remedy}")
+        _say(f"  {number}. {names}: {same[0].found}", 5)
+        console.say(f"     {remedy}")
+
+
+def _say(line: str, indent: int) -> None:
+    """Says a line; paths stay in one piece, so that they can be copied."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(line)
+    console.say(
+        textwrap.fill(
+            line, max(width, 2 * indent), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+    )
 
 
 def _mark(state: State) -> str:

@@ -56,12 +56,11 @@ def files(asked: Asked) -> Iterator[Finding]:
         elif state == "absent" and not key:
             absent.append(word)
         elif state == "absent":
-            found = f"{held.pinned.file_name} is not here; params.yaml asks for it ({key})"
+            found = f"{held.pinned.file_name} is not here; the settings need it ({key})"
             yield wrong(GROUP, word, found, f"sammil weights fetch {word}", **facts)
         else:
             found = f"{held.path} is not the published file (sha256 differs)"
-            remedy = f"rm '{held.path}' && sammil weights fetch {word}"
-            yield (wrong if key else note)(GROUP, word, found, remedy, **facts)
+            yield (wrong if key else note)(GROUP, word, found, f"sammil weights fetch {word}", **facts)
     if absent:
         yield note(
             GROUP, "not here", f"{', '.join(absent)}; nothing here asks for {'them' if len(absent) > 1 else 'it'}"
