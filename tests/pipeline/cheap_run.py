@@ -3,15 +3,17 @@
 The slides are computed in the process itself, so that it spends its time where files are moved about.
 """
 
-import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # it is run as a script, too
+
+from inline_executor import open_inline
+
 from sammil_cli.stages import per_slide
-from sammil_cli.stages.executor import Answer, Call, Limits
+from sammil_cli.stages.executor import Limits
 from sammil_cli.stages.per_slide import Plan, Task, run_plan
 from sammil_cli.stages.project import RunOptions
 from sammil_cli.storage.files import write_text
@@ -32,19 +34,6 @@ def work(folder: Path, record: dict[str, Any], slide: str) -> list[str]:
     for suffix in ("bin", "dat"):
         (folder / f"{slide}.{suffix}").write_bytes(content(slide, suffix))
     return []
-
-
-class Inline:
-    """Computes in this process."""
-
-    def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
-        for call in calls:
-            yield Answer(slide_id=call.slide_id, value=getattr(per_slide, call.function[1])(*call.arguments))
-
-
-@contextlib.contextmanager
-def open_inline(options: RunOptions, limits: Limits) -> Iterator[Inline]:
-    yield Inline()
 
 
 def main() -> None:

@@ -4,18 +4,18 @@ import contextlib
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from encoded_project import make_project, write_random_bag
+from inline_executor import open_inline
 
 from sammil_cli.errors import InputError
 from sammil_cli.stages import per_slide, reproduce, train
-from sammil_cli.stages.executor import Answer, Call, Limits
-from sammil_cli.stages.project import Project, RunOptions
+from sammil_cli.stages.project import Project
 from sammil_cli.storage import files
 from sammil_cli.storage.claims import host_id
 
@@ -284,17 +284,6 @@ def test_json_says_the_same_for_programs_and_what_a_killed_run_left_goes(project
 
 
 # From slides, computed in this process: starting others takes longer.
-
-
-class Inline:
-    def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
-        for call in calls:
-            yield Answer(slide_id=call.slide_id, value=getattr(per_slide, call.function[1])(*call.arguments))
-
-
-@contextlib.contextmanager
-def open_inline(options: RunOptions, limits: Limits) -> Iterator[Inline]:
-    yield Inline()
 
 
 def test_from_slides_every_stage_is_run_again_and_bags_are_compared_by_what_they_hold(
