@@ -53,7 +53,7 @@ ENV PATH=/opt/sammil/app/bin:/opt/sammil/venv/bin:$PATH \
 RUN git config --system --add safe.directory /project \
  && git config --system user.name sammil && git config --system user.email sammil@localhost \
  && mkdir -p /project /weights && chmod 1777 /project /weights
-ARG VERSION=unknown
+ARG VERSION=0.1.0
 ARG REVISION=unknown
 ENV SAMMIL_IMAGE="sammil ${VERSION}, revision ${REVISION}"
 LABEL org.opencontainers.image.title="sammil" \

@@ -1,6 +1,7 @@
 """params.yaml: one flat key = one typed field = one `-S` key. Settings are checked before any work is done."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import IMAGE_VARIABLE, InputError
 
 
 class StageSettings(BaseModel):
@@ -292,8 +293,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        mounted = 'mount your project: docker run -v "$PWD":/project …; or ' if IMAGE_VARIABLE in os.environ else ""
         raise InputError(
-            f"{path} does not exist", remedy="run sammil init DIR and work in DIR, or give --params FILE"
+            f"{path} does not exist", remedy=f"{mounted}run sammil init DIR and work in DIR, or give --params FILE"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}", remedy="mend that line") from None

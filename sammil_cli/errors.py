@@ -64,6 +64,7 @@ def _slide_error(code: str, message: str, remedy: str, set_aside: bool) -> Slide
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 ROOT_ALLOWED = "SAMMIL_ALLOW_ROOT"
+IMAGE_VARIABLE = "SAMMIL_IMAGE"  # set in the image: what it was built from
 
 
 def refused_by_system(error: OSError) -> MissingError | None:
@@ -104,9 +105,9 @@ def check_root(folder: Path) -> None:
     """Refuses to be root in a container on somebody's folder: what is written there could not be deleted by its owner.
 
     Raises:
-        InputError: with the user to run as. Nothing is refused outside of containers (`SAMMIL_IMAGE` is not set there).
+        InputError: with the user to run as; never outside of containers, where `IMAGE_VARIABLE` is not set.
     """
-    if "SAMMIL_IMAGE" not in os.environ or os.geteuid() != 0 or os.environ.get(ROOT_ALLOWED):
+    if IMAGE_VARIABLE not in os.environ or os.geteuid() != 0 or os.environ.get(ROOT_ALLOWED):
         return
     facts = folder.stat()
     if facts.st_uid != 0:

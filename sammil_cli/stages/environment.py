@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sammil_cli import __version__
+from sammil_cli.errors import IMAGE_VARIABLE
 
 # Those whose version can change a number, in the order of the pipeline.
 LIBRARIES = (
@@ -27,7 +28,6 @@ LIBRARIES = (
     "safetensors",
     "scikit-learn",
 )
-IMAGE_VARIABLE = "SAMMIL_IMAGE"  # set in the image: what it was built from
 _GIT_SECONDS = 20
 
 

@@ -155,3 +155,15 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(tmp_path: Path) -> None:
     assert time.monotonic() - start < 10
     assert "everything that was finished is kept" in said
     assert "Traceback" not in said
+
+
+def test_without_a_project_a_container_says_how_to_mount_it(
+    sammil: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(ROOT_ALLOWED, "1")
+    assert "docker" not in sammil("train").err
+    monkeypatch.setenv("SAMMIL_IMAGE", "sammil 1")
+    answer = sammil("train")
+    assert answer.code == 2
+    assert '-v "$PWD":/project' in answer.err

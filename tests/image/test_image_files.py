@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sammil_cli import __version__
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
@@ -42,6 +44,10 @@ def test_what_is_said_of_torch_is_what_the_lock_brings() -> None:
     (toolkit,) = re.findall(r"^cuda-toolkit==(\d+\.\d+)", lock, re.MULTILINE)
     assert f"torch {torch}'s wheels bring CUDA {toolkit}" in DOCKERFILE
     assert f"torch {torch}" in (ROOT / "docs/containers.md").read_text(encoding="utf-8")
+
+
+def test_the_version_of_the_image_is_that_of_the_package() -> None:
+    assert argument("VERSION") == __version__
 
 
 def test_neither_lock_names_a_host_and_each_package_has_hashes() -> None:

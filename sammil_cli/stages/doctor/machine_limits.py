@@ -92,7 +92,9 @@ def home(asked: Asked) -> Iterator[Finding]:
     shut = [f"{name} ({path})" for name, path in places.items() if not os.access(existing(path), os.W_OK)]
     facts = {name: str(path) for name, path in places.items()}
     if shut:
-        remedy = "docker run -e HOME=/tmp …" if in_container() else "export HOME=/a/folder/that/you/may/write"
+        remedy = (
+            "docker run --tmpfs /tmp -e HOME=/tmp …" if in_container() else "export HOME=/a/folder/that/you/may/write"
+        )
         yield note(GROUP, "home", f"cannot be written: {', '.join(shut)}", remedy, **facts)
     else:
         yield ok(GROUP, "home", f"{places['HOME']}, caches in {places['cache'].parent}", **facts)
