@@ -5,8 +5,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -44,17 +42,11 @@ def published() -> dict[str, WeightFile]:
     """Every published file that a proposer or an encoder names in its WEIGHTS, by its word."""
     found = {}
     for folder in (choices.PROPOSERS, choices.ENCODERS):
-        for name in filter(partial(_has_weights, folder), choices.names(folder)):
-            weights = choices.load(folder, name).WEIGHTS
+        for name in choices.names(folder):
+            weights = getattr(choices.load(folder, name), "WEIGHTS", {})
             for pinned in weights.values() if isinstance(weights, Mapping) else (weights,):
                 found[pinned.word] = pinned
     return found
-
-
-def _has_weights(folder: str, name: str) -> bool:
-    """Whether a choice has published weights, seen without its import: others load torch, which takes seconds."""
-    spec = find_spec(f"{folder}.{name.replace('-', '_')}")
-    return spec is not None and spec.origin is not None and "\nWEIGHTS = " in Path(spec.origin).read_text("utf-8")
 
 
 def pick(words: Sequence[str]) -> list[WeightFile]:

@@ -1,19 +1,18 @@
 """Any torchvision backbone by name, with a weights file: the classifier is cut off, positions are averaged."""
 
 from pathlib import Path
-
-import torch
-from torchvision.models import get_model, list_models
+from typing import TYPE_CHECKING
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.features.torch_encoder import TorchEncoder
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.storage.state_dict import load_state
+
+if TYPE_CHECKING:
+    from sammil_cli.features.torch_encoder import TorchEncoder
 
 _HEADS = ("fc", "classifier", "heads", "head")
 
 
-def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> TorchEncoder:
+def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> "TorchEncoder":
     """Loads the encoder.
 
     `backbone`: a name of torchvision's classification models, such as `squeezenet1_1`.
@@ -22,14 +21,20 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
     Raises:
         InputError: no such backbone. MissingError: no weights, or they are another model's.
     """
-    if backbone not in list_models(module=__import__("torchvision").models):
+    import torch  # takes seconds to load
+    from torchvision import models
+
+    from sammil_cli.features.torch_encoder import TorchEncoder
+    from sammil_cli.storage.state_dict import load_state
+
+    if backbone not in models.list_models(module=models):
         raise InputError(f"encoder_backbone {backbone!r} is no torchvision model", remedy="for example resnet18")
     if weights is None or not weights.is_file():
         raise MissingError(
             f"the encoder torchvision needs a weights file, {weights} is none",
             remedy=f"set encoder_weights to a state dict of {backbone}",
         )
-    model = get_model(backbone, weights=None)
+    model = models.get_model(backbone, weights=None)
     missing, unexpected = model.load_state_dict(load_state(weights), strict=False)
     lost = [key for key in missing if not key.startswith(_HEADS)]
     if lost or unexpected:
