@@ -47,7 +47,7 @@ def project(asked: Asked) -> Iterator[Finding]:
         remedy = 'docker run -v "$PWD":/project …'
         yield note(GROUP, "disk", f"{here} is part of the container and goes with it", remedy, **facts)
     elif free < _LITTLE_SPACE_GIB * 2**30:
-        remedy = "free some: dvc gc --workspace --all-commits; or move DVC's cache: dvc cache dir /larger/disk"
+        remedy = "free some: dvc gc --all-commits --all-experiments; or move DVC's cache: dvc cache dir /larger/disk"
         yield note(GROUP, "disk", found, remedy, **facts)
     else:
         yield ok(GROUP, "disk", found, **facts)
