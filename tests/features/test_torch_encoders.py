@@ -138,7 +138,7 @@ def test_a_backbone_with_channels_last_gives_channels_not_positions(
     def tiny_swin(*_: object, **__: object) -> SwinTransformer:
         return SwinTransformer([4, 4], embed_dim=16, depths=[1, 1], num_heads=[1, 2], window_size=[4, 4])
 
-    monkeypatch.setattr(torchvision_encoder, "get_model", tiny_swin)
+    monkeypatch.setattr("torchvision.models.get_model", tiny_swin)
     save_file(tiny_swin().state_dict(), tmp_path / "swin.safetensors")
     encoder = torchvision_encoder.build(
         weights=tmp_path / "swin.safetensors", device="cpu", backbone="swin_t", input_px=64
