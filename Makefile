@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: demo test lint bench image image-check clean project-files
+.PHONY: demo test lint fix bench image image-check clean project-files
 
 demo: .venv/ready
 	dvc repro
@@ -19,6 +19,11 @@ lint: .venv/ready
 	ruff check .
 	ruff format --check .
 	mypy
+
+# What ruff can mend by itself.
+fix: .venv/ready
+	ruff check --fix .
+	ruff format .
 
 bench: .venv/ready
 	for script in benchmarks/bench_*.py; do python $$script; done
@@ -45,5 +50,5 @@ clean:
 
 # params.yaml and dvc.yaml of the demo project are written from the package; a test holds them to it.
 project-files: .venv/ready
-	python -c "from sammil_cli.config import render_params as p; from sammil_cli.stages.pipeline import FILES, render_dvc as d; \
+	python -c "from sammil_cli.config import render_params as p; from sammil_cli.project.pipeline import FILES, render_dvc as d; \
 	open('params.yaml', 'w').write(p('demo', stages=list(FILES))); open('dvc.yaml', 'w').write(d(demo=True))"

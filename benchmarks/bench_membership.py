@@ -1,8 +1,8 @@
 """Membership of patches in regions against the published loop over masks and patches, in the same run.
 
 Prints CPU seconds and their ratio. The baseline asks, for each mask and each patch, whether the patch's corner lies in
-the mask's box and any pixel of the mask in the patch's window, as the published script does (METHODS §10.1, 4); our
-rule `released` must find the same pairs. Masks are taken from their run lengths, not from arrays decoded before.
+the mask's box and any pixel of the mask in the patch's window, as the published script does (docs/methods.md §10.1, 4);
+our rule `released` must find the same pairs. Masks are taken from their run lengths, not from arrays decoded before.
 """
 
 import time
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.regions.membership import find_members
+from sammil_cli.regions.members import find_members
 from sammil_cli.regions.region_map import Canvas, Proposal, build
 from sammil_cli.regions.region_mask import RegionMask
 

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from sammil_cli.config import PatchSettings, SegmentSettings
 from sammil_cli.patches.grid import make_grid
+from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.slides.files import open_slide
 from sammil_cli.stages import patch, segment
-from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.tissue.file import read_tissue
 from sammil_cli.tissue.mask import TissueMask
 

@@ -28,7 +28,7 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 from segment_anything.build_sam import _build_sam
 
 from sammil_cli.regions.region_mask import RegionMask
-from sammil_cli.regions.sam_engine.generator import MaskEngine
+from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
 
 CANVAS_PX, TISSUE_SHARE = 1024, 0.45
 THRESHOLD = 0.6  # of predicted IoU and of stability, as SAM-MIL
@@ -148,8 +148,7 @@ def make_official(model: Any, fields: Fields, asked: argparse.Namespace) -> Run:
 
 def make_ours(model: Any, fields: Fields, asked: argparse.Namespace, variant: Ours) -> Run:
     """Our engine with the same parameters."""
-    engine = MaskEngine(
-        model,
+    settings = MaskSettings(
         points_per_side=asked.points,
         pred_iou_thresh=THRESHOLD,
         stability_thresh=THRESHOLD,
@@ -157,6 +156,7 @@ def make_ours(model: Any, fields: Fields, asked: argparse.Namespace, variant: Ou
         crop_points_downscale=1,
         precision=variant.precision,
     )
+    engine = MaskEngine(model, settings)
     engine.decoder = StandInDecoder(engine.decoder, fields)
     return lambda image, tissue: engine.generate(image, tissue if variant.tissue_only else None)
 

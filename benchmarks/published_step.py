@@ -1,8 +1,8 @@
 """The published training step of SAM-MIL, as a baseline: its passes, loops and copies, written from its description.
 
-It costs what the published one costs (METHODS §10, baseline `attn`, paper settings): a frozen teacher sees the bag and
-every pseudo-bag, the student's logits of the masked bag are overwritten, the mask is chosen area by area in Python,
-and the consistency term compares every pair of instances of an area. It is not meant for training.
+It costs what the published one costs (docs/methods.md §10, baseline `attn`, paper settings): a frozen teacher sees the
+bag and every pseudo-bag, the student's logits of the masked bag are overwritten, the mask is chosen area by area in
+Python, and the consistency term compares every pair of instances of an area. It is not meant for training.
 """
 
 import math

@@ -1,37 +1,180 @@
-"""A folder of choices: the file's name is the word the user types, so a new choice is one new file."""
+"""The kinds of things that can be chosen by a word: each choice is one file, here, in a plug-in or in the project.
 
+A file's name is the word that the user types (`_` is typed `-`). Files are found in a folder of the package, by the
+entry points of installed packages (`sammil.models`, …: the name is the word, the value its module), and in the
+folder `plugins/` of the project, where what a file defines says of which kind it is.
+"""
+
+import ast
 import difflib
 import importlib
 import pkgutil
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sammil_cli.errors import InputError
 
-SEGMENTERS = "sammil_cli.tissue.segmenters"
-PROPOSERS = "sammil_cli.regions.proposers"
-ENCODERS = "sammil_cli.features.encoders"
-MODELS = "sammil_cli.mil.models"
-FORMATS = "sammil_cli.slides.formats"
-EXECUTORS = "sammil_cli.stages.executors"
+Named = Mapping[str, Any]  # settings of a stage by their names, as a choice is given them
+PROJECT_FOLDER = "plugins"
+_PROJECT_PACKAGE = "sammil_plugins"  # the name under which the project's own files are imported
 
 
-def names(folder: str) -> list[str]:
-    """The choices of a folder, as the user types them; imports none of them."""
-    package = importlib.import_module(folder)
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+@dataclass(frozen=True)
+class Kind:
+    """A kind of choice.
+
+    `folder`: the package that holds our own. `offers`: the name that a file of this kind defines.
+    `group`: of entry points; None = there are no plug-ins of this kind. `setting`: the key of params.yaml that picks
+    one; None = all that there are take part.
+    """
+
+    noun: str
+    folder: str
+    offers: str
+    group: str | None = None
+    setting: str | None = None
 
 
-def load(folder: str, name: str) -> ModuleType:
+SEGMENTERS = Kind("segmenter", "sammil_cli.tissue.segmenters", "foreground", "sammil.segmenters", "segmenter")
+PROPOSERS = Kind("proposer", "sammil_cli.regions.proposers", "make", "sammil.proposers", "proposer")
+ENCODERS = Kind("encoder", "sammil_cli.features.encoders", "build", "sammil.encoders", "encoder")
+MODELS = Kind("model", "sammil_cli.mil.models", "Model", "sammil.models", "model")
+FORMATS = Kind("slide format", "sammil_cli.slides.formats", "open_slide", "sammil.slide_formats")
+EXECUTORS = Kind("executor", "sammil_cli.runner.executors", "open_executor")
+
+
+PICKED = (SEGMENTERS, PROPOSERS, ENCODERS, MODELS)  # those that a setting picks one of
+
+
+def names(kind: Kind) -> list[str]:
+    """The choices of a kind, as the user types them; imports none of them."""
+    return sorted(_modules(kind))
+
+
+def module_name(kind: Kind, name: str) -> str:
+    """The module of a choice, which is not imported.
+
+    Raises:
+        InputError: there is no such choice, or there are two; the message lists those there are.
+    """
+    known = _modules(kind)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        own = Path(PROJECT_FOLDER, f"{name.replace('-', '_')}.py")
+        if kind.group and own.is_file():
+            hint = f"{own} defines no {kind.offers}, which makes a {kind.noun}; "
+        raise InputError(f"unknown {kind.noun} {name!r}", remedy=f"{hint}one of: {', '.join(sorted(known))}")
+    found = known[name]
+    if len(found) > 1:
+        raise InputError(f"there are two of the {kind.noun} {name!r}: {' and '.join(found)}", remedy="rename one")
+    return found[0]
+
+
+def load(kind: Kind, name: str) -> ModuleType:
     """Imports one choice.
 
     Raises:
-        InputError: there is no such choice; the message lists those there are.
+        InputError: see `module_name`; or a plug-in cannot be imported, or lacks what makes it one.
     """
-    known = names(folder)
-    if name not in known:
-        kind = folder.rsplit(".", 1)[1].rstrip("s")
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown {kind} {name!r}", remedy=f"{hint}one of: {', '.join(known)}")
-    return importlib.import_module(f"{folder}.{name.replace('-', '_')}")
+    module = module_name(kind, name)
+    if module.startswith(f"{_PROJECT_PACKAGE}."):
+        _open_project_package()
+    if module.startswith("sammil_cli."):
+        return importlib.import_module(module)
+    try:
+        loaded = importlib.import_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise InputError(
+            f"the {kind.noun} {name!r} ({module}) cannot be imported: {error}",
+            remedy="mend that file, or install what it needs",
+        ) from error
+    if not hasattr(loaded, kind.offers):
+        raise InputError(
+            f"the {kind.noun} {name!r} ({module}) has no {kind.offers}",
+            remedy="docs/add-your-own.md says what it needs",
+        )
+    return loaded
+
+
+def hints(kind: Kind) -> dict[str, str]:
+    """What each of our own choices says of itself in a word or two, in its constant HINT; imports none of them."""
+    return {name: _hint(found[0]) for name, found in sorted(_modules(kind).items())}
+
+
+def source_of(module: str) -> Path | None:
+    """The source file of a choice's module, or of one that it imports; imports nothing but the packages around it."""
+    if module.partition(".")[0] == _PROJECT_PACKAGE:
+        _open_project_package()
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _modules(kind: Kind) -> Mapping[str, list[str]]:
+    """Word -> the modules that have it: more than one is a clash."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name in _own(kind.folder):
+        found[name.replace("_", "-")].append(f"{kind.folder}.{name}")
+    if kind.group:
+        for name, module in _installed(kind.group):
+            found[name.replace("_", "-")].append(module)
+        for path in sorted(Path(PROJECT_FOLDER).glob("*.py")):
+            if kind.offers in _defined(path.resolve(), path.stat().st_mtime_ns):
+                found[path.stem.replace("_", "-")].append(f"{_PROJECT_PACKAGE}.{path.stem}")
+    return found
+
+
+@cache
+def _own(folder: str) -> tuple[str, ...]:
+    package = importlib.import_module(folder)
+    return tuple(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+
+
+@cache
+def _installed(group: str) -> tuple[tuple[str, str], ...]:
+    from importlib.metadata import entry_points  # for those who need it: it takes a tenth of a second
+
+    return tuple((entry.name, entry.module) for entry in entry_points(group=group))
+
+
+@cache
+def _defined(path: Path, changed: int) -> frozenset[str]:
+    """The names that a file defines at its top; none where it is no Python."""
+    del changed  # a part of the cache's key
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (SyntaxError, ValueError, OSError):
+        return frozenset()
+    return frozenset(node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+
+
+@cache
+def _hint(module: str) -> str:
+    path = source_of(module)
+    for node in ast.parse(path.read_bytes()).body if path else ():
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "HINT":
+            return str(ast.literal_eval(node.value))
+    return ""
+
+
+def _open_project_package() -> None:
+    """Makes the project's plug-ins importable, in workers, too; those of another project are forgotten."""
+    place = [str(Path(PROJECT_FOLDER).resolve())]
+    package = sys.modules.get(_PROJECT_PACKAGE)
+    if package is None or package.__path__ != place:
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PROJECT_PACKAGE]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        package = ModuleType(_PROJECT_PACKAGE)
+        package.__path__ = place
+        sys.modules[_PROJECT_PACKAGE] = package

@@ -5,11 +5,12 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError
 
 
@@ -31,8 +32,12 @@ def _field(default: Any, text: str, **limits: Any) -> Any:
     return Field(default, description=text, **limits)
 
 
+def _strict_versions() -> Any:
+    return _field(False, "results that other versions of libraries computed are computed anew; false = they are kept")
+
+
 class Tolerance(StageSettings):
-    """What every per-slide stage knows; none of it changes a result."""
+    """What every per-slide stage knows; none of it changes how a result is computed."""
 
     fail_over: float = _field(0.0, "exit with 1 when a larger share of slides than this could not be done", ge=0, le=1)
     slide_minutes: float | None = _field(
@@ -41,9 +46,13 @@ class Tolerance(StageSettings):
     slide_memory_gib: float | None = _field(
         None, "a slide whose process grows larger is stopped and reported; null = no limit", gt=0
     )
+    strict_versions: bool = _strict_versions()
 
 
-class CohortSettings(StageSettings):
+S = TypeVar("S", bound=StageSettings)
+
+
+class DemoSettings(StageSettings):
     """The demo cohort."""
 
     demo_slides: int = _field(24, "slides to draw", ge=4, le=500)
@@ -58,9 +67,7 @@ class CohortSettings(StageSettings):
 class SegmentSettings(Tolerance):
     """Where tissue is."""
 
-    segmenter: str = _field(
-        "saturation", "saturation (fixed threshold) | otsu (per slide) | od (optical density: faint and IHC stains)"
-    )
+    segmenter: str = _field("saturation", "how tissue is told from glass")
     tissue_mpp: float = _field(8.0, "µm per pixel of the thumbnail that is segmented", gt=0)
     tissue_threshold: int = _field(
         8, "saturation 0-255 from which on a pixel is tissue (saturation only)", ge=0, le=255
@@ -98,7 +105,7 @@ class PatchSettings(Tolerance):
 class SamSettings(Tolerance):
     """Regions."""
 
-    proposer: str = _field("sam", "sam | superpixels (needs no weights) | geojson (your own, in data/annotations)")
+    proposer: str = _field("sam", "whose regions")
     sam_canvas_px: int = _field(
         1024, "longest side of a picture that the proposer sees (1024, the paper); with sam_mpp, of a tile", ge=64
     )
@@ -133,7 +140,7 @@ class SamSettings(Tolerance):
 class ExtractSettings(Tolerance):
     """Features."""
 
-    encoder: str = _field("resnet50", "resnet50 (the paper) | plip | texture (needs no weights) | torchvision")
+    encoder: str = _field("resnet50", "what makes features of patches")
     encoder_backbone: str | None = _field(None, "torchvision only: the model's name, such as squeezenet1_1")
     encoder_weights: str | None = _field(None, "weights file; null = the published one, found like SAM's")
     encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)
@@ -156,7 +163,7 @@ class ExtractSettings(Tolerance):
 class TrainSettings(StageSettings):
     """Model and training."""
 
-    model: str = _field("sam-mil", "mean | max | abmil | sam-mil")
+    model: str = _field("sam-mil", "what is trained")
     model_options: dict[str, Any] = _field({}, "settings of one model only, such as {gated: true} for abmil")
     sammil_mode: Literal["paper", "released"] = _field(
         "paper", "paper (eq. 13) | released (what the published code trains: pseudo-bags only); sam-mil only"
@@ -203,6 +210,7 @@ class TrainSettings(StageSettings):
         "float32", "float32 | bfloat16 (products in training; prediction is always in float32)"
     )
     seed: int = _field(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
+    strict_versions: bool = _strict_versions()
 
 
 class EvaluateSettings(StageSettings):
@@ -220,7 +228,7 @@ class VisualizeSettings(Tolerance):
 
 
 STAGES: dict[str, type[StageSettings]] = {
-    "cohort": CohortSettings,
+    "demo": DemoSettings,
     "segment": SegmentSettings,
     "patch": PatchSettings,
     "sam": SamSettings,
@@ -232,7 +240,7 @@ STAGES: dict[str, type[StageSettings]] = {
 
 
 class Settings(
-    CohortSettings,
+    DemoSettings,
     SegmentSettings,
     PatchSettings,
     SamSettings,
@@ -243,10 +251,9 @@ class Settings(
 ):
     """All keys of params.yaml."""
 
-    def stage(self, name: str) -> Any:
+    def stage(self, kind: type[S]) -> S:
         """The settings of one stage only, as its own type."""
-        cls = STAGES[name]
-        return cls(**{key: getattr(self, key) for key in cls.model_fields})
+        return kind(**{key: getattr(self, key) for key in kind.model_fields})
 
 
 def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Settings:
@@ -283,10 +290,19 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
             near = difflib.get_close_matches(key, Settings.model_fields, 1)
             remedy = f"did you mean {near[0]}?" if near else "params.yaml of sammil init lists all keys"
             raise InputError(f"{where}: unknown key {key!r}", remedy=remedy) from None
-        text = Settings.model_fields[key].description
         raise InputError(
-            f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=f"{key} is: {text}"
+            f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=f"{key} is: {describe(key)}"
         ) from None
+
+
+def describe(key: str) -> str:
+    """What a setting is; of one that picks a choice, all the words, with what each choice says of itself."""
+    text = str(Settings.model_fields[key].description)
+    kind = next((kind for kind in choices.PICKED if kind.setting == key), None)
+    if kind is None:
+        return text
+    words = (f"{word} ({hint})" if hint else word for word, hint in choices.hints(kind).items())
+    return f"{text}: {' | '.join(words)}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -335,8 +351,8 @@ def render_params(name: str, *, stages: Sequence[str]) -> str:
         fields = {k: f for k, f in STAGES[stage].model_fields.items() if k not in listed}
         if fields:
             lines += ["", f"# {stage}"]
-        for key, info in fields.items():
+        for key in fields:
             value = yaml.safe_dump({key: getattr(settings, key)}, default_flow_style=True, width=10_000)
-            lines.append(f"{value.strip()[1:-1]:<36} # {info.description}")
+            lines.append(f"{value.strip()[1:-1]:<36} # {describe(key)}")
         listed |= set(fields)
     return "\n".join(lines) + "\n"

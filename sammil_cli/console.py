@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -91,6 +91,11 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
     Console().print(table)
 
 
+def three_digits(value: float | None) -> str:
+    """A number as tables show it; a dash where it is not defined."""
+    return "–" if value is None else f"{value:.3f}"
+
+
 def say(message: str) -> None:
     """Prints a message for the user, as it is."""
     if not _state["quiet"]:
@@ -104,7 +109,7 @@ def note(message: str) -> None:
     sys.stderr.flush()
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Prints JSON on one line for programs."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from slide_maker import draw_asymmetric, write_pyramid
 
+pytest_plugins = ["study_fixtures"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -88,6 +88,6 @@ def share(slide: str) -> tuple[int, int, int, int]:
     import cv2
     import torch
 
-    from sammil_cli.stages import worker
+    from sammil_cli.runner import worker
 
     return torch.get_num_threads(), cv2.getNumThreads(), worker.threads(), worker._state["place"].slot

@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-from sammil_cli.stages import per_slide
-from sammil_cli.stages.executor import Answer, Call, Limits
-from sammil_cli.stages.project import RunOptions
+from sammil_cli.project.project import RunOptions
+from sammil_cli.runner import per_slide
+from sammil_cli.runner.executor import Answer, Call, Limits
 
 
 class Inline:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
 
 def view_of(image: RGB, tissue: NDArray[np.bool_], **changes: Any) -> View:

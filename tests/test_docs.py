@@ -31,3 +31,36 @@ def test_the_links_of_the_docs_lead_somewhere() -> None:
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())]
     assert len(links) > 8
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+def headings(page: str) -> set[str]:
+    """The numbers of a page's sections: `0`, `10.1`, …"""
+    return set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", (ROOT / page).read_text(), re.MULTILINE))
+
+
+def test_every_citation_of_a_section_leads_to_it() -> None:
+    files = [
+        path for root in ("sammil_cli", "tests", "benchmarks") for path in (ROOT / root).rglob("*") if path.is_file()
+    ]
+    cited = []
+    for path in (path for path in files if path.suffix in (".py", ".yaml", ".md") and path != Path(__file__)):
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            sections = re.findall(r"§ ?(\d+(?:\.\d+)?)", line)
+            pages = re.findall(r"(docs/[a-z-]+\.md) §", line)
+            assert not sections or len(set(pages)) == 1, f"{path}:{number} names sections of no page, or of several"
+            cited += [(f"{path.relative_to(ROOT)}:{number}", pages[0], section) for section in sections]
+    assert len(cited) > 40
+    assert [one for one in cited if one[2] not in headings(one[1])] == []
+
+
+def test_no_document_is_named_that_is_not_here() -> None:
+    named = re.compile(r"\b(METHODS|ARCHITECTURE|BASELINES|NEEDS|STYLE|ROOMS|ENCODERS)(\.md| §| \d)")
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*")]
+    sources = [path for root in ("sammil_cli", "tests") for path in (ROOT / root).rglob("*.py")]
+    read = [path for path in (*pages, *sources) if path.is_file() and path != Path(__file__)]
+    assert [str(path) for path in read if named.search(path.read_text())] == []
+    links = re.compile(r"\bdocs/[a-z-]+\.md")
+    lost = [
+        (path.name, link) for path in read for link in links.findall(path.read_text()) if not (ROOT / link).is_file()
+    ]
+    assert lost == []

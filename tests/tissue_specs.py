@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from sammil_cli.slides.slide import RGB, Slide
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.slide import Slide
 from sammil_cli.tissue.mask import TissueMask
 from sammil_cli.tissue.segment import find_tissue, look
 from sammil_cli.tissue.spec import TissueSpec

@@ -35,12 +35,13 @@ def check(
     data/edits, data/rois and data/annotations are looked at, too.
     """
     from sammil_cli import console
-    from sammil_cli.stages.check import as_record, exit_code, report, run
-    from sammil_cli.stages.project import Project
+    from sammil_cli.config import TrainSettings
+    from sammil_cli.preflight.check import as_record, exit_code, report, run
+    from sammil_cli.project.project import Project
 
     console.set_up(quiet=as_json)
     given = params if params != PARAMS or params.exists() else None  # a cohort can be checked before sammil init
-    settings = read_settings(given, assignments, "train")
+    settings = read_settings(given, assignments, TrainSettings)
     found = run(Project(slides=slides, labels=labels, slides_table=slides_table, bags=bags), settings)
     if as_json:
         console.print_json(as_record(found))

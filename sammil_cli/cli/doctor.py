@@ -15,8 +15,8 @@ def doctor(params: ParamsOption = PARAMS, assignments: SetOption = None, as_json
     too. Exit code 3 when something is wrong; a note is nothing wrong.
     """
     from sammil_cli import console
-    from sammil_cli.stages.doctor.finding import Asked
-    from sammil_cli.stages.doctor.run import as_record, exit_code, report, run
+    from sammil_cli.doctor.finding import Asked
+    from sammil_cli.doctor.run import as_record, exit_code, report, run
 
     console.set_up(quiet=as_json)
     found = run(Asked(params=params, assignments=tuple(assignments or ())))

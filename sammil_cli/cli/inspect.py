@@ -8,6 +8,7 @@ import typer
 from sammil_cli.cli.options import (
     JsonOption,
     OnlyOption,
+    RunAsked,
     SlidesOption,
     SlidesTableOption,
     VerboseOption,
@@ -33,11 +34,11 @@ def inspect(
     Format, levels, µm per pixel and its source, what is odd, and the fix for what cannot be used.
     """
     from sammil_cli import console
-    from sammil_cli.stages.inspect import as_record, report, run, write_table
-    from sammil_cli.stages.project import Project
+    from sammil_cli.preflight.inspect import as_record, report, run, write_table
+    from sammil_cli.project.project import Project
 
     console.set_up(verbose=verbose, quiet=as_json)
-    options = run_options("cpu", workers, only)
+    options = run_options("cpu", RunAsked(workers=workers, only=only))
     facts, found = run(Project(slides=slides, slides_table=slides_table), options)
     if out is not None:
         write_table(out, facts)

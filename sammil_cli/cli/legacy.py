@@ -9,13 +9,13 @@ from sammil_cli.cli.options import (
     FailOverOption,
     JsonOption,
     OnlyOption,
+    RunAsked,
     SetOption,
     SlidesTableOption,
     VerboseOption,
     WorkersOption,
     read_settings,
     run_options,
-    share,
 )
 
 app = typer.Typer()
@@ -98,12 +98,14 @@ def convert_legacy(
     refused, and nothing in them is run.
     """
     from sammil_cli import console
-    from sammil_cli.stages import convert_legacy as stage
-    from sammil_cli.stages import convert_weights
-    from sammil_cli.stages.legacy_plan import Wish, encoder_of, slides_of
-    from sammil_cli.stages.per_slide import limits_of
-    from sammil_cli.stages.process_list import exit_code
-    from sammil_cli.stages.project import Project
+    from sammil_cli.config import ExtractSettings
+    from sammil_cli.exchange import convert_legacy as stage
+    from sammil_cli.exchange import convert_weights
+    from sammil_cli.exchange.plan import Request, encoder_to_check, slides_of
+    from sammil_cli.jobs.slide_checks import SlideChecks
+    from sammil_cli.project.process_list import exit_code
+    from sammil_cli.project.project import Project
+    from sammil_cli.runner.per_slide import limits_of
 
     console.set_up(verbose=verbose, quiet=as_json)
     if convert_weights.is_weight_file(source):
@@ -113,9 +115,9 @@ def convert_legacy(
         if as_json:
             console.print_json({"stage": "convert-legacy", "model": facts.model, "classes": list(facts.classes)})
         return
-    settings = read_settings(params, assignments, "extract", fail_over=share(fail_over))
+    settings = read_settings(params, assignments, ExtractSettings, fail_over=fail_over)
     project = Project()
-    wish = Wish(
+    request = Request(
         features=features,
         segments=segments,
         coords=coords,
@@ -128,15 +130,17 @@ def convert_legacy(
         encoder=encoder_name,
         slides=None if no_slides else slides or slides_of(project),
         slides_table=slides_table,
-        check_patches=check_patches,
-        check_features=check_features,
-        build=encoder_of(settings, encoder_name) if check_features else None,
+        checks=SlideChecks(
+            patches=check_patches,
+            features=check_features,
+            encoder=encoder_to_check(settings, encoder_name) if check_features else None,
+        ),
         labels=labels,
         splits=splits,
         classes=classes,
         limits=limits_of(settings),
     )
-    rows, written = stage.run(source, wish, project, run_options("cpu", workers, only), out)
+    rows, written = stage.run(source, request, project, run_options("cpu", RunAsked(workers=workers, only=only)), out)
     if as_json:
         console.print_json({"stage": "convert-legacy", "slides": [row.__dict__ for row in rows]})
     elif rows:
@@ -160,11 +164,12 @@ def export(
     A trained model's weights under the published names, or with --to a project's bags in another tool's layout.
     """
     from sammil_cli import console
-    from sammil_cli.stages import export as weights
-    from sammil_cli.stages import export_layout
+    from sammil_cli.exchange import export as weights
+    from sammil_cli.exchange import export_layout
+    from sammil_cli.storage.paths import BundlePath
 
     console.set_up()
     if to is None:
-        weights.run(source, out)
+        weights.run(BundlePath(source), out)
     else:
         export_layout.run(source, to, out)

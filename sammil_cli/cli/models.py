@@ -10,11 +10,11 @@ from sammil_cli.cli.options import (
     BagsOption,
     DeviceOption,
     DownloadOption,
-    FailOverOption,
     JsonOption,
     LabelsOption,
     OnlyOption,
     ParamsOption,
+    RunAsked,
     SetOption,
     SlidesOption,
     VerboseOption,
@@ -22,7 +22,7 @@ from sammil_cli.cli.options import (
     read_settings,
     run_options,
     run_per_slide,
-    share,
+    shares_run_options,
 )
 
 app = typer.Typer()
@@ -47,11 +47,11 @@ def train(
     Epoch and threshold are chosen on validation.
     """
     from sammil_cli import console
-    from sammil_cli.config import load_settings
+    from sammil_cli.config import TrainSettings, load_settings
 
     settings = load_settings(params, assignments or ())
+    from sammil_cli.project.project import Project
     from sammil_cli.stages import train as stage
-    from sammil_cli.stages.project import Project
 
     console.set_up(verbose=verbose, quiet=as_json)
     project = Project(
@@ -62,8 +62,8 @@ def train(
         learning_curves=out / "learning_curves",
         record=out / "record.json",
     )
-    options = run_options(device, workers, None)
-    facts = stage.run(project, settings.stage("train"), options, whole=settings)
+    options = run_options(device, RunAsked(workers=workers))
+    facts = stage.run(project, settings.stage(TrainSettings), options, whole=settings)
     if as_json:
         shown = ("repeat", "fold", "epoch", "val_auc", "threshold")
         console.print_json([{name: getattr(fact, name) for name in shown} for fact in facts])
@@ -85,10 +85,12 @@ def evaluate(
 
     Writes predictions, metrics, curves and a report page.
     """
-    settings = read_settings(params, assignments, "evaluate")
+    from sammil_cli.config import EvaluateSettings
+
+    settings = read_settings(params, assignments, EvaluateSettings)
     from sammil_cli import console
+    from sammil_cli.project.project import Project
     from sammil_cli.stages import evaluate as stage
-    from sammil_cli.stages.project import Project
 
     console.set_up(verbose=verbose, quiet=as_json)
     project = Project(
@@ -101,13 +103,15 @@ def evaluate(
         curves=out / "curves",
         page=out / "index.html",
     )
-    summary = stage.run(project, settings, run_options(device, None, None))
+    summary = stage.run(project, settings, run_options(device))
     if as_json:
         console.print_json(summary)
 
 
 @app.command()
+@shares_run_options
 def visualize(
+    *,
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
@@ -118,19 +122,18 @@ def visualize(
     splits: Annotated[Path, typer.Option(help="The folds.")] = Path("runs/splits.csv"),
     lesions: Annotated[Path, typer.Option(help="Known lesions, drawn where there are any.")] = Path("data/lesions"),
     out: Annotated[Path, typer.Option(help="Pictures, written.")] = Path("report/slides"),
-    only: OnlyOption = None,
-    workers: WorkersOption = None,
-    fail_over: FailOverOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    asked: RunAsked,
 ) -> None:
     """Draw attention and evidence of every slide.
 
     Each slide is drawn by the model that did not see its patient.
     """
-    from sammil_cli.stages.project import Project
+    from sammil_cli.config import VisualizeSettings
+    from sammil_cli.project.project import Project
 
-    settings = read_settings(params, assignments, "visualize", fail_over=share(fail_over))
+    settings = read_settings(params, assignments, VisualizeSettings, asked.fail_over)
+    from sammil_cli.stages import visualize as stage
+
     project = Project(
         slides=slides,
         patches=patches,
@@ -141,8 +144,8 @@ def visualize(
         lesions=lesions,
         pictures=out,
     )
-    options = run_options("cpu", workers, only)
-    run_per_slide("visualize", project, settings, options, out, as_json=as_json, verbose=verbose)
+    options = run_options("cpu", asked)
+    run_per_slide("visualize", stage.run, project, settings, options, out, asked)
 
 
 @app.command()
@@ -174,23 +177,24 @@ def ablate(
 
     On your cohort: tables with intervals. With --tables regions: which regions help, SAM's, other ones, or none.
     """
-    stages = ("train", "evaluate", "sam", "extract")
-    settings, judged, seen, encoded = (read_settings(params, assignments, stage) for stage in stages)
+    from sammil_cli.config import EvaluateSettings, ExtractSettings, SamSettings, TrainSettings, load_settings
+
+    whole = load_settings(params, assignments or ())
     from sammil_cli import console
-    from sammil_cli.stages import ablate as stage
-    from sammil_cli.stages.project import Project
-    from sammil_cli.stages.region_ablation import Contest, default_proposers
+    from sammil_cli.project.project import Project
+    from sammil_cli.studies import ablate as stage
+    from sammil_cli.studies.region_ablation import Contest, default_proposers
 
     console.set_up(verbose=verbose)
-    asked = default_proposers(seen.proposer) if proposers is None else _words(proposers)
+    asked = default_proposers(whole.proposer) if proposers is None else _words(proposers)
     project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations)
     stage.run(
         project,
-        settings,
-        judged,
-        run_options(device, workers, None, download),
+        whole.stage(TrainSettings),
+        whole.stage(EvaluateSettings),
+        run_options(device, RunAsked(workers=workers), download=download),
         _words(tables),
-        contest=Contest(proposers=asked, sam=seen, extract=encoded),
+        contest=Contest(proposers=asked, sam=whole.stage(SamSettings), extract=whole.stage(ExtractSettings)),
         runs=runs,
         out=out,
     )
@@ -221,6 +225,6 @@ def predict(
     from sammil_cli.stages import predict as stage
 
     console.set_up(verbose=verbose, quiet=as_json)
-    verdicts = stage.run(models, bags, out, run_options(device, None, only))
+    verdicts = stage.run(models, bags, out, run_options(device, RunAsked(only=only)))
     if as_json:
         console.print_json([asdict(verdict) for verdict in verdicts])

@@ -1,9 +1,22 @@
 """What several commands share: options, settings with their overrides, the run of a per-slide stage."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+if TYPE_CHECKING:  # the command line starts without what commands import
+    from sammil_cli.config import StageSettings, Tolerance
+    from sammil_cli.project.process_list import Row
+    from sammil_cli.project.project import Project, RunOptions
+
+S = TypeVar("S", bound="StageSettings")
+P = TypeVar("P", bound="Tolerance")
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The settings file.")]
 SetOption = Annotated[
@@ -46,89 +59,100 @@ DownloadOption = Annotated[bool, typer.Option("--download", help="Fetch missing 
 PARAMS = Path("params.yaml")
 
 
-def read_settings(params: Path | None, assignments: list[str] | None, stage: str, **options: Any) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class RunAsked:
+    """The options that all commands have that work slide by slide."""
+
+    only: OnlyOption = None
+    workers: WorkersOption = None
+    executor: ExecutorOption = "local"
+    scheduler: SchedulerOption = None
+    cluster: ClusterOption = None
+    fail_over: FailOverOption = None
+    as_json: JsonOption = False
+    verbose: VerboseOption = False
+
+
+def shares_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `RunAsked` in the place of its parameter `asked`, which it is called with."""
+    own = inspect.signature(command).parameters
+    shared = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+        for field in fields(RunAsked)
+    ]
+    given = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.items() if name != "asked"
+    ]
+
+    @functools.wraps(command)
+    def called(**words: Any) -> None:  # Typer has checked them
+        asked = RunAsked(**{field.name: words.pop(field.name) for field in fields(RunAsked)})
+        command(**words, asked=asked)
+
+    called.__signature__ = inspect.Signature([*given, *shared])  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in (*given, *shared)}
+    return called
+
+
+def read_settings(
+    params: Path | None, assignments: list[str] | None, stage: "type[S]", fail_over: str | None = None
+) -> "S":
     """Settings of a stage: option > -S > params.yaml > default."""
     from sammil_cli.config import load_settings
 
     settings = load_settings(params, assignments or ()).stage(stage)
-    given = {key: value for key, value in options.items() if value is not None}
-    return settings.model_copy(update=given) if given else settings
+    if fail_over is None:
+        return settings
+    from sammil_cli.runner.devices import read_share
+
+    return settings.model_copy(update={"fail_over": read_share(fail_over)})
 
 
-def run_options(
-    device: str,
-    workers: int | None,
-    only: str | None,
-    download: bool = False,
-    *,
-    executor: str = "local",
-    scheduler: str | None = None,
-    cluster: str | None = None,
-) -> Any:
-    """How to run, from what was asked for: see `stages.project.RunOptions`."""
-    from sammil_cli.stages.project import RunOptions, read_only
-    from sammil_cli.stages.run import choose_device, choose_workers
+def run_options(device: str, asked: RunAsked | None = None, *, download: bool = False) -> "RunOptions":
+    """How to run, from what was asked for: see `project.project.RunOptions`."""
+    from sammil_cli.project.project import RunOptions, read_only
+    from sammil_cli.runner.devices import choose_device, choose_workers
 
-    chosen = choose_device(device, here=executor == "local")
+    asked = asked or RunAsked()
+    chosen = choose_device(device, here=asked.executor == "local")
     return RunOptions(
         device=chosen,
-        workers=choose_workers(workers, chosen),
-        only=read_only(only),
+        workers=choose_workers(asked.workers, chosen),
+        only=read_only(asked.only),
         download=download,
-        executor=executor,
-        scheduler=scheduler,
-        cluster=cluster,
+        executor=asked.executor,
+        scheduler=asked.scheduler,
+        cluster=asked.cluster,
     )
 
 
-def gpu_options(
-    choice: Any,
-    device: str,
-    workers: int | None,
-    only: str | None,
-    download: bool,
-    *,
-    executor: str,
-    scheduler: str | None,
-    cluster: str | None,
-) -> Any:
+def gpu_options(choice: ModuleType, device: str, asked: RunAsked, *, download: bool) -> "RunOptions":
     """`run_options` of a stage that may use GPUs: all of them, for a proposer or encoder that does use one."""
-    from dataclasses import replace
+    from sammil_cli.runner.devices import describe_place, device_for, slides_at_once
 
-    from sammil_cli.stages.run import describe_place, device_for, slides_at_once
-
-    here = executor == "local"
+    here = asked.executor == "local"
     chosen = device_for(choice, device, here=here)
-    options = run_options(
-        chosen,
-        workers or (slides_at_once(chosen) if here else None),
-        only,
-        download,
-        executor=executor,
-        scheduler=scheduler,
-        cluster=cluster,
-    )
-    return replace(options, place=describe_place(choice, chosen, executor))
-
-
-def share(text: str | None) -> float | None:
-    """`5%` or `0.05` -> 0.05; None stays None."""
-    from sammil_cli.stages.run import read_share
-
-    return None if text is None else read_share(text)
+    workers = asked.workers or (slides_at_once(chosen) if here else None)
+    options = run_options(chosen, replace(asked, workers=workers), download=download)
+    return replace(options, place=describe_place(choice, chosen, asked.executor))
 
 
 def run_per_slide(
-    stage: str, project: Any, settings: Any, options: Any, out: Path, *, as_json: bool, verbose: bool
+    stage: str,
+    run: "Callable[[Project, P, RunOptions], list[Row]]",
+    project: "Project",
+    settings: "P",
+    options: "RunOptions",
+    out: Path,
+    asked: RunAsked,
 ) -> None:
     """Runs a per-slide stage, prints its process list and exits with its code."""
     from sammil_cli import console
-    from sammil_cli.stages.pipeline import stage_module
-    from sammil_cli.stages.process_list import exit_code, summarise
+    from sammil_cli.project.process_list import exit_code, summarise
 
-    console.set_up(verbose=verbose, quiet=as_json)
-    rows = stage_module(stage).run(project, settings, options)
-    if as_json:
+    console.set_up(verbose=asked.verbose, quiet=asked.as_json)
+    rows = run(project, settings, options)
+    if asked.as_json:
         console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})
     else:
         summarise(stage, rows, out, project.process_lists / f"{stage}.csv")

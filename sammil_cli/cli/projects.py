@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sammil_cli.cli.options import PARAMS, ParamsOption, SetOption, WorkersOption, read_settings, run_options
+from sammil_cli.cli.options import PARAMS, ParamsOption, RunAsked, SetOption, WorkersOption, read_settings, run_options
 
 app = typer.Typer()
 
@@ -21,7 +21,7 @@ def init(
 ) -> None:
     """Start a project for your own slides."""
     from sammil_cli import console
-    from sammil_cli.stages import init as stage
+    from sammil_cli.project import init as stage
 
     console.set_up()
     stage.run(folder, preset, update=update, dvc=dvc)
@@ -38,11 +38,13 @@ def demo(
 
     The lesions are what a heatmap should find.
     """
-    settings = read_settings(params, assignments, "cohort")
+    from sammil_cli.config import DemoSettings
+
+    settings = read_settings(params, assignments, DemoSettings)
     from sammil_cli import console
-    from sammil_cli.stages import cohort as stage
-    from sammil_cli.stages.project import Project
+    from sammil_cli.project.project import Project
+    from sammil_cli.stages import demo as stage
 
     console.set_up()
     project = Project(slides=out / "slides", labels=out / "labels.csv", lesions=out / "lesions")
-    stage.run(project, settings, run_options("cpu", workers, None))
+    stage.run(project, settings, run_options("cpu", RunAsked(workers=workers)))

@@ -50,8 +50,8 @@ def reproduce(
     Everything is computed anew, in a folder of its own. Exit code 0: the same numbers; 1: others.
     """
     from sammil_cli import console
-    from sammil_cli.stages import reproduce as stage
-    from sammil_cli.stages.project import Project
+    from sammil_cli.project.project import Project
+    from sammil_cli.studies import reproduce as stage
 
     console.set_up(verbose=verbose, quiet=as_json)
     project = Project(

@@ -1,38 +1,37 @@
 """Commands that work slide by slide."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sammil_cli.cli.options import (
     PARAMS,
-    ClusterOption,
     DeviceOption,
     DownloadOption,
-    ExecutorOption,
-    FailOverOption,
-    JsonOption,
-    OnlyOption,
     ParamsOption,
-    SchedulerOption,
+    RunAsked,
     SetOption,
     SlidesOption,
     SlidesTableOption,
-    VerboseOption,
-    WorkersOption,
     gpu_options,
     read_settings,
     run_options,
     run_per_slide,
-    share,
+    shares_run_options,
 )
+
+if TYPE_CHECKING:
+    from sammil_cli.config import StageSettings
 
 app = typer.Typer()
 
 
 @app.command()
+@shares_run_options
 def segment(
+    *,
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
@@ -50,40 +49,38 @@ def segment(
             "and print the lines for params.yaml and data/slides.csv. Writes tune/ beside OUT, no tissue masks.",
         ),
     ] = False,
-    only: OnlyOption = None,
-    workers: WorkersOption = None,
-    executor: ExecutorOption = "local",
-    scheduler: SchedulerOption = None,
-    cluster: ClusterOption = None,
-    fail_over: FailOverOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    asked: RunAsked,
 ) -> None:
     """Find tissue: polygons (GeoJSON for QuPath) and overlays.
 
     With --tune: which settings of this step suit your slides.
     """
-    from sammil_cli.stages.project import Project
+    from sammil_cli.config import SegmentSettings
+    from sammil_cli.project.project import Project
 
-    settings = read_settings(params, assignments, "segment", fail_over=share(fail_over))
+    settings = read_settings(params, assignments, SegmentSettings, asked.fail_over)
     project = Project(slides=slides, slides_table=slides_table, edits=edits, tissue=out)
-    options = run_options("cpu", workers, only, executor=executor, scheduler=scheduler, cluster=cluster)
+    options = run_options("cpu", asked)
     if tune:
         from sammil_cli import console
-        from sammil_cli.stages import tune as stage
+        from sammil_cli.preflight import tune as stage
 
-        console.set_up(verbose=verbose, quiet=as_json)
+        console.set_up(verbose=asked.verbose, quiet=asked.as_json)
         trials, sheet = stage.run(project, settings, options)
-        if as_json:
+        if asked.as_json:
             console.print_json(stage.as_record(trials, settings, sheet))
         else:
             stage.report(trials, settings, sheet)
         return
-    run_per_slide("segment", project, settings, options, out, as_json=as_json, verbose=verbose)
+    from sammil_cli.stages import segment as segment_stage
+
+    run_per_slide("segment", segment_stage.run, project, settings, options, out, asked)
 
 
 @app.command()
+@shares_run_options
 def patch(
+    *,
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     tissue: Annotated[Path, typer.Option(help="Tissue masks and artefact maps.")] = Path("artifacts/tissue"),
@@ -91,29 +88,27 @@ def patch(
         Path, typer.Option(help="Regions of interest, <slide>.geojson: patches of that slide lie inside only.")
     ] = Path("data/rois"),
     out: Annotated[Path, typer.Option(help="Patch grids, written.")] = Path("artifacts/patches"),
-    only: OnlyOption = None,
-    workers: WorkersOption = None,
-    executor: ExecutorOption = "local",
-    scheduler: SchedulerOption = None,
-    cluster: ClusterOption = None,
-    fail_over: FailOverOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    asked: RunAsked,
 ) -> None:
     """Lay the grid of patches over the tissue.
 
     Scores each patch for artefacts; reads no slide.
     """
-    from sammil_cli.stages.project import Project
+    from sammil_cli.config import PatchSettings
+    from sammil_cli.project.project import Project
 
-    settings = read_settings(params, assignments, "patch", fail_over=share(fail_over))
+    settings = read_settings(params, assignments, PatchSettings, asked.fail_over)
     project = Project(tissue=tissue, rois=rois, patches=out)
-    options = run_options("cpu", workers, only, executor=executor, scheduler=scheduler, cluster=cluster)
-    run_per_slide("patch", project, settings, options, out, as_json=as_json, verbose=verbose)
+    options = run_options("cpu", asked)
+    from sammil_cli.stages import patch as stage
+
+    run_per_slide("patch", stage.run, project, settings, options, out, asked)
 
 
 @app.command()
+@shares_run_options
 def sam(
+    *,
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
@@ -122,14 +117,8 @@ def sam(
         Path, typer.Option(help="Regions you drew in QuPath, <slide>.geojson: for the proposer geojson.")
     ] = Path("data/annotations"),
     out: Annotated[Path, typer.Option(help="Regions, written.")] = Path("artifacts/regions"),
-    only: OnlyOption = None,
     device: DeviceOption = "auto",
     download: DownloadOption = False,
-    workers: WorkersOption = None,
-    executor: ExecutorOption = "local",
-    scheduler: SchedulerOption = None,
-    cluster: ClusterOption = None,
-    fail_over: FailOverOption = None,
     estimate: Annotated[
         bool,
         typer.Option(
@@ -138,76 +127,72 @@ def sam(
             "Measures for a moment; does no slide, and needs no weights.",
         ),
     ] = False,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    asked: RunAsked,
 ) -> None:
     """Find regions: by SAM, superpixels or drawings.
 
     With --estimate: how long it would take, and whether memory will do.
     """
     from sammil_cli import choices
-    from sammil_cli.stages.project import Project
+    from sammil_cli.config import SamSettings
+    from sammil_cli.project.project import Project
 
-    settings = read_settings(params, assignments, "sam", fail_over=share(fail_over))
+    settings = read_settings(params, assignments, SamSettings, asked.fail_over)
     project = Project(slides=slides, tissue=tissue, annotations=annotations, regions=out)
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     if not (download or estimate):
         _expect_weights(proposer, settings, device)
-    options = gpu_options(
-        proposer, device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster
-    )
+    options = gpu_options(proposer, device, asked, download=download)
     if estimate:
         from sammil_cli import console
-        from sammil_cli.stages import sam_estimate
+        from sammil_cli.preflight import sam_estimate
 
-        console.set_up(verbose=verbose, quiet=as_json)
+        console.set_up(verbose=asked.verbose, quiet=asked.as_json)
         found = sam_estimate.run(project, settings, options)
-        if as_json:
+        if asked.as_json:
             console.print_json(sam_estimate.as_record(found))
         else:
             sam_estimate.report(found, settings)
         return
-    run_per_slide("sam", project, settings, options, out, as_json=as_json, verbose=verbose)
+    from sammil_cli.stages import sam as stage
+
+    run_per_slide("sam", stage.run, project, settings, options, out, asked)
 
 
 @app.command()
+@shares_run_options
 def extract(
+    *,
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
     patches: Annotated[Path, typer.Option(help="Patch grids.")] = Path("artifacts/patches"),
     regions: Annotated[Path, typer.Option(help="Regions.")] = Path("artifacts/regions"),
     out: Annotated[Path, typer.Option(help="Feature bags, written.")] = Path("artifacts/bags"),
-    only: OnlyOption = None,
     device: DeviceOption = "auto",
     download: DownloadOption = False,
-    workers: WorkersOption = None,
-    executor: ExecutorOption = "local",
-    scheduler: SchedulerOption = None,
-    cluster: ClusterOption = None,
-    fail_over: FailOverOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    asked: RunAsked,
 ) -> None:
     """Encode patches: feature bags with group features."""
     from sammil_cli import choices
-    from sammil_cli.stages.project import Project
+    from sammil_cli.config import ExtractSettings
+    from sammil_cli.project.project import Project
 
-    settings = read_settings(params, assignments, "extract", fail_over=share(fail_over))
+    settings = read_settings(params, assignments, ExtractSettings, asked.fail_over)
     project = Project(slides=slides, patches=patches, regions=regions, bags=out)
     encoder = choices.load(choices.ENCODERS, settings.encoder)
     if not download:
         _expect_weights(encoder, settings, device)
-    options = gpu_options(
-        encoder, device, workers, only, download, executor=executor, scheduler=scheduler, cluster=cluster
-    )
-    run_per_slide("extract", project, settings, options, out, as_json=as_json, verbose=verbose)
+    options = gpu_options(encoder, device, asked, download=download)
+    from sammil_cli.stages import extract as stage
+
+    run_per_slide("extract", stage.run, project, settings, options, out, asked)
 
 
-def _expect_weights(choice: Any, settings: Any, device: str) -> None:
+def _expect_weights(choice: ModuleType, settings: "StageSettings", device: str) -> None:
     """Refuses at once what the stage would refuse after it has loaded torch, which takes seconds."""
-    from sammil_cli.stages.run import check_device_word
-    from sammil_cli.stages.weights import expect
+    from sammil_cli.project.weights import expect
+    from sammil_cli.runner.devices import check_device_word
 
     check_device_word(device)
     expect(choice, settings)

@@ -23,8 +23,8 @@ def status(
     """
     from sammil_cli import console
     from sammil_cli.config import load_settings
-    from sammil_cli.stages import status as stage
-    from sammil_cli.stages.project import Project
+    from sammil_cli.preflight import status as stage
+    from sammil_cli.project.project import Project
 
     console.set_up(quiet=as_json)
     found = stage.run(Project(slides=slides), load_settings(params, assignments or ()))
@@ -48,8 +48,8 @@ def why(
     """
     from sammil_cli import console
     from sammil_cli.config import load_settings
-    from sammil_cli.stages import status as stage
-    from sammil_cli.stages.project import Project
+    from sammil_cli.preflight import status as stage
+    from sammil_cli.project.project import Project
 
     console.set_up(quiet=as_json)
     project = Project(slides=slides)
@@ -59,3 +59,16 @@ def why(
         console.print_json(stage.as_records(found))
     else:
         stage.explain(slide, found)
+
+
+@app.command()
+def code(params: ParamsOption = PARAMS, assignments: SetOption = None) -> None:
+    """Write which code the results depend on, for DVC.
+
+    One file for each stage, artifacts/code/STAGE.txt: it changes where the stage's results may change.
+    """
+    from sammil_cli.config import load_settings
+    from sammil_cli.project.code_in_use import write_code_files
+    from sammil_cli.project.project import Project
+
+    write_code_files(Project(), load_settings(params, assignments or ()))

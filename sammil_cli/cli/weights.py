@@ -1,11 +1,14 @@
 """Published weights: which there are, and how they come here."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption
+
+if TYPE_CHECKING:
+    from sammil_cli.project.weights import Held
 
 app = typer.Typer(
     name="weights",
@@ -27,7 +30,7 @@ def list_(words: WordsArgument = None, as_json: JsonOption = False) -> None:
     Of the WORDs every fact: file, sha256, licence, source. Reads no file: `sammil weights verify` does.
     """
     from sammil_cli import console
-    from sammil_cli.stages import weights as stage
+    from sammil_cli.project import weights as stage
 
     console.set_up(quiet=as_json)
     found = stage.look(words or (), verify=False)
@@ -52,7 +55,7 @@ def fetch(
     Without a WORD: those that params.yaml needs; with --from all that there are. Goes on where it was interrupted.
     """
     from sammil_cli import console
-    from sammil_cli.stages import weights as stage
+    from sammil_cli.project import weights as stage
 
     console.set_up(quiet=as_json)
     found = stage.fetch(words or (), params) if source is None else stage.fetch_from(source, words or ())
@@ -69,7 +72,7 @@ def verify(words: WordsArgument = None, as_json: JsonOption = False) -> None:
     Exit code 3 if a file is damaged, or one that is named is absent.
     """
     from sammil_cli import console
-    from sammil_cli.stages import weights as stage
+    from sammil_cli.project import weights as stage
 
     console.set_up(quiet=as_json)
     found = stage.verify(words or ())
@@ -94,7 +97,7 @@ def export(
     SHA256SUMS. Without a WORD: those that params.yaml needs.
     """
     from sammil_cli import console
-    from sammil_cli.stages import weights as stage
+    from sammil_cli.project import weights as stage
 
     console.set_up()
     pinned = stage.export(words or (), file, params)
@@ -102,7 +105,7 @@ def export(
     console.say(f"there: sammil weights fetch --from {file.name}")
 
 
-def _say(found: Any) -> None:
+def _say(found: "list[Held]") -> None:
     from sammil_cli import console
 
     for held in found:

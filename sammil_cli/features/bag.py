@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ from scipy.sparse import csr_matrix
 
 from sammil_cli.errors import SlideError
 from sammil_cli.regions.membership import Membership
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.storage.paths import BagPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ _SHAPES = {
 _ENCODER: tuple[str, ...] = ("name", "weights_sha256", "dim", "patch_px", "patch_mpp", "patch_px_level0")
 
 
-def write_bag(path: Path, bag: FeatureBag, provenance: Mapping[str, Any]) -> None:
+def write_bag(path: BagPath, bag: FeatureBag, provenance: Record) -> None:
     """Writes the bag; arrays are contiguous, so that they load at the disk's speed."""
     arrays = {name: getattr(bag, name) for name in _SHAPES}
     arrays |= {"member_start": bag.members.start, "member_patch": bag.members.patch}
@@ -102,7 +103,7 @@ def write_bag(path: Path, bag: FeatureBag, provenance: Mapping[str, Any]) -> Non
     write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance)
 
 
-def read_bag(path: Path) -> FeatureBag:
+def read_bag(path: BagPath) -> FeatureBag:
     """Reads what `write_bag` wrote; `InputError` where it is something else.
 
     The arrays are mapped from the file (see `storage.hdf5.read_hdf5`): they are read where and when they are used.
@@ -116,14 +117,14 @@ def read_bag(path: Path) -> FeatureBag:
     )
 
 
-def read_instances(path: Path) -> Instances:
+def read_instances(path: BagPath) -> Instances:
     """What a model sees of a bag, mapped as `read_bag` does it, without what it does not see: half the time."""
     names = tuple(field.name for field in fields(Instances))
     arrays, _ = read_hdf5(path, "bag", arrays=names, attributes=False, mapped=True, shapes=_SHAPES)
     return Instances(**arrays)
 
 
-def read_encoder(path: Path) -> EncoderFacts:
+def read_encoder(path: BagPath) -> EncoderFacts:
     """What made a bag's features; reads no features. `InputError` where it is no bag."""
     return _encoder_facts(read_hdf5(path, "bag", arrays=False)[1])
 

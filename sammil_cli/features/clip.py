@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sammil_cli.errors import MissingError
 from sammil_cli.features.torch_encoder import TorchEncoder
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 from sammil_cli.storage.state_dict import load_state
 
 COLOURS = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
 
 class Encoder(Protocol):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_features
-from sammil_cli.regions.membership import find_members, smallest_region
+from sammil_cli.regions.members import find_members, smallest_region
 from sammil_cli.regions.region_map import RegionMap
 
 

@@ -1,7 +1,6 @@
-"""Is a bag good? How its patches and regions meet, in numbers of one slide, and notes on what to look at."""
+"""Is a bag good? How its patches and regions meet, in numbers of one slide, and flags: what to look at."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -54,28 +53,28 @@ def measure(bag: FeatureBag) -> BagQuality:
     )
 
 
-def quality_record(quality: BagQuality) -> dict[str, Any]:
+def quality_record(quality: BagQuality) -> dict[str, object]:
     """The numbers and the flags, for a JSON file."""
     return {**asdict(quality), "flags": flags(quality)}
 
 
 def flags(quality: BagQuality) -> list[str]:
     """Notes on bags to look at, `word: what it is; what to do`, the word always the same."""
-    notes = []
+    found = []
     if quality.no_region > NO_REGION:
-        notes.append(
+        found.append(
             f"no-region: {quality.no_region:.0%} of the patches lie in no region; see what sammil sam says of this "
             "slide, or set membership_rule: overlap and membership_min_share: 0"
         )
     if quality.regions_without_patch > EMPTY_REGIONS * quality.regions:
-        notes.append(
+        found.append(
             f"empty-regions: {quality.regions_without_patch} of {quality.regions} regions have no patch and so no "
             "group feature; lower membership_min_share or patch_px, or see which tissue sammil patch leaves out"
         )
     enough = quality.patches * (1 - quality.no_region) >= ENOUGH_PATCHES
     if enough and quality.contrast is not None and quality.contrast < FLAT:
-        notes.append(
+        found.append(
             f"flat-features: patches differ within regions as much as between them (contrast {quality.contrast:.2f}, "
             f"as many squares {quality.contrast_of_squares or 0:.2f}); try another proposer or encoder"
         )
-    return notes
+    return found

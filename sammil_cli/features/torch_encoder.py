@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
 Colours = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of red, green, blue
 

@@ -14,7 +14,7 @@ from sammil_cli.legacy.patch_file import PatchFile, read_patch_file
 from sammil_cli.legacy.patch_lists import PatchList
 from sammil_cli.legacy.rows import Floats, Rows, mismatch, read_bare_features, read_feature_h5, read_h5, split
 from sammil_cli.legacy.sam_info import grouping_of, read_sam_info
-from sammil_cli.legacy.sam_mil import compare_sam_info, compare_seg_file, grouping, read_documents
+from sammil_cli.legacy.sam_mil import PatchScale, compare_sam_info, compare_seg_file, grouping, read_documents
 from sammil_cli.legacy.segments import Document
 from sammil_cli.regions.membership import Membership
 from sammil_cli.regions.region_map import RegionMap
@@ -26,7 +26,7 @@ class Converted:
 
     bag: FeatureBag
     regions: RegionMap | None
-    notes: list[str]
+    remarks: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +73,21 @@ def convert_slide(
     check_finite(rows.features)
     documents = None if source.segments is None else read_documents(source.segments)
     info = None if source.sam_info is None else read_sam_info(source.sam_info)
-    notes: list[str] = []
-    xy = level0_corners(rows.xy, patches, slide_mpp, source.slide_id, notes)
-    side = patch_side(xy, patches, documents, patch_px_level0, slide_mpp, notes)
+    remarks: list[str] = []
+    xy = level0_corners(rows.xy, patches, slide_mpp, source.slide_id, remarks)
+    side = patch_side(xy, patches, documents, patch_px_level0, slide_mpp, remarks)
     groups: Grouping | None = None
     if len(rows.groups):
-        notes.append(f"{len(rows.groups)} group rows were taken off the {len(rows.features)} patches")
+        remarks.append(f"{len(rows.groups)} group rows were taken off the {len(rows.features)} patches")
     if documents is not None:
-        groups = grouping(source.slide_id, rows, xy, by_count, documents, side.level0_px, slide_mpp, min_share, notes)
+        scale = PatchScale(side_px0=side.level0_px, slide_mpp=slide_mpp, min_share=min_share)
+        groups = grouping(source.slide_id, rows, xy, by_count, documents, scale, remarks)
         if groups is not None and info is not None:
-            compare_sam_info(info, rows, groups, notes)
+            compare_sam_info(info, rows, groups, remarks)
         if groups is not None and source.seg_file is not None:
-            compare_seg_file(source.seg_file, xy, groups, notes)
+            compare_seg_file(source.seg_file, xy, groups, remarks)
     elif info is not None:
-        groups = grouping_of(info, rows, slide_mpp, source.slide_id, notes)
+        groups = grouping_of(info, rows, slide_mpp, source.slide_id, remarks)
     elif by_count:
         raise SlideError(
             "E_LEGACY_MISMATCH",
@@ -95,10 +96,10 @@ def convert_slide(
             remedy="give the folder of its SAM segments with --segments, or bring the files of one run together",
         )
     else:
-        notes.append("no segments: a bag without regions")
+        remarks.append("no segments: a bag without regions")
     name = encoder or (patches.encoder if patches else None) or source.encoder or "legacy"
     bag = _bag(source.slide_id, rows.features, xy, groups, side, slide_mpp, name)
-    return Converted(bag=bag, regions=None if groups is None else groups.regions, notes=notes)
+    return Converted(bag=bag, regions=None if groups is None else groups.regions, remarks=remarks)
 
 
 def without_coords(slide_id: str, features: Floats, encoder: str | None) -> Converted:
@@ -107,7 +108,7 @@ def without_coords(slide_id: str, features: Floats, encoder: str | None) -> Conv
     xy = np.full((len(features), 2), -1, np.int32)
     bag = _bag(slide_id, features, xy, None, Side(patch_px=0, level0_px=0), None, encoder or "legacy")
     note = "no coordinates: (-1, -1) for every patch, so no heatmap; group rows, if any, count as patches"
-    return Converted(bag=bag, regions=None, notes=[note])
+    return Converted(bag=bag, regions=None, remarks=[note])
 
 
 def from_patch_list(
@@ -122,20 +123,20 @@ def from_patch_list(
     if patches.xy is None or not with_coords:
         return without_coords(slide_id, patches.features, encoder)
     check_finite(patches.features)
-    notes = ["coordinates come from the patches' file names"]
-    side = patch_side(patches.xy, None, None, patch_px_level0 or patches.side_px0, slide_mpp, notes)
+    remarks = ["coordinates come from the patches' file names"]
+    side = patch_side(patches.xy, None, None, patch_px_level0 or patches.side_px0, slide_mpp, remarks)
     bag = _bag(slide_id, patches.features, patches.xy, None, side, slide_mpp, encoder or "legacy")
-    return Converted(bag=bag, regions=None, notes=notes)
+    return Converted(bag=bag, regions=None, remarks=remarks)
 
 
 def level0_corners(
-    coords: NDArray[np.float64], patches: PatchFile | None, slide_mpp: float | None, slide_id: str, notes: list[str]
+    coords: NDArray[np.float64], patches: PatchFile | None, slide_mpp: float | None, slide_id: str, remarks: list[str]
 ) -> NDArray[np.int32]:
     """Patch corners in level-0 pixels (n, 2); STAMP's µm need the slide's resolution."""
     if patches is not None and patches.overlap_px:
-        notes.append(f"patches overlap by {patches.overlap_px} of {patches.patch_px} px")
+        remarks.append(f"patches overlap by {patches.overlap_px} of {patches.patch_px} px")
     if patches is not None and patches.magnification:
-        notes.append(f"cut at {patches.magnification:g}x as its file says; that is a name, no resolution")
+        remarks.append(f"cut at {patches.magnification:g}x as its file says; that is a name, no resolution")
     if patches is None or not patches.unit_um:
         return np.asarray(coords, np.int32)
     if slide_mpp is None:
@@ -144,7 +145,7 @@ def level0_corners(
             "its coordinates are in µm, and the slide's resolution is not known",
             remedy=f"add to data/slides.csv (first line slide_id,mpp): {slide_id},<µm per pixel of level 0>",
         )
-    notes.append(f"coordinates in µm were divided by {slide_mpp:g} µm per pixel and rounded")
+    remarks.append(f"coordinates in µm were divided by {slide_mpp:g} µm per pixel and rounded")
     return np.asarray(np.rint(coords / slide_mpp), np.int32)
 
 
@@ -154,17 +155,17 @@ def patch_side(
     documents: Sequence[Document] | None,
     given: int | None,
     slide_mpp: float | None,
-    notes: list[str],
+    remarks: list[str],
 ) -> Side:
     """The patches' side: as given, else from the coordinate file, the segments, or the coordinates' smallest step."""
     stated = patches.patch_px_level0 if patches else None
     if patches and patches.side_um and slide_mpp:
         stated = round(patches.side_um / slide_mpp)
     if patches and patches.level > 0:
-        notes.append(f"patches were cut at pyramid level {patches.level}")
+        remarks.append(f"patches were cut at pyramid level {patches.level}")
     if given is not None:
         if stated not in (None, given):
-            notes.append(f"patches are {given} level-0 pixels wide as given; their file says {stated}")
+            remarks.append(f"patches are {given} level-0 pixels wide as given; their file says {stated}")
         return Side(patch_px=(patches and patches.patch_px) or given, level0_px=given)
     if patches and stated:
         return Side(patch_px=patches.patch_px or stated, level0_px=stated)
@@ -172,7 +173,7 @@ def patch_side(
     step = _smallest_step(xy)
     if named:
         doubt = f"; the smallest step between patches is {step}" if step not in (None, named) else ""
-        notes.append(f"patches are taken as {named} level-0 pixels wide, from the segments file{doubt}")
+        remarks.append(f"patches are taken as {named} level-0 pixels wide, from the segments file{doubt}")
         return Side(patch_px=named, level0_px=named)
     if step is None:
         raise SlideError(
@@ -180,7 +181,7 @@ def patch_side(
             "nothing says how large the patches are",
             remedy="give the patch side with --patch-px-level0, or the folder of the coordinate files with --coords",
         )
-    notes.append(f"patches are taken as {step} level-0 pixels wide, the smallest step between them")
+    remarks.append(f"patches are taken as {step} level-0 pixels wide, the smallest step between them")
     return Side(patch_px=step, level0_px=step)
 
 

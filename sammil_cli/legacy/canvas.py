@@ -22,23 +22,23 @@ def common_canvas(documents: list[Document], slide_mpp: float | None) -> tuple[C
     low = (int(corners[:, 0].min()), int(corners[:, 1].min()))
     while math.prod(_size_px(documents, low, downsample)) > _LARGEST_PX:
         downsample *= 2
-    notes = []
+    remarks = []
     if len({document.downsample for document in documents}) > 1:
-        notes.append(
+        remarks.append(
             f"the {len(documents)} documents have different downsamples; masks are brought to one canvas at "
             f"{downsample} by nearest neighbour; eq. 7 keeps the areas of SAM's records"
         )
     if downsample > finest:
-        notes.append(f"a canvas for all documents at downsample {finest}, the finest, would be too large")
+        remarks.append(f"a canvas for all documents at downsample {finest}, the finest, would be too large")
     if ((corners - low) % downsample).any():
-        notes.append("documents that start between canvas pixels are moved, by half a canvas pixel at most")
+        remarks.append("documents that start between canvas pixels are moved, by half a canvas pixel at most")
     canvas = Canvas(
         origin_px=low,
         downsample=float(downsample),
         size_px=_size_px(documents, low, downsample),
         mpp=float("nan") if slide_mpp is None else slide_mpp * downsample,
     )
-    return canvas, notes
+    return canvas, remarks
 
 
 def _size_px(documents: list[Document], low: tuple[int, int], downsample: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Weights of published MIL models: which of their parameters are which of ours, both ways (METHODS §2, §3, §10.8)."""
+"""Weights of published MIL models: which parameters are which of ours, both ways (docs/methods.md §2, §3, §10.8)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from sammil_cli.legacy.bags import level0_corners, patch_side
 from sammil_cli.legacy.layout import Source
 from sammil_cli.legacy.patch_file import read_patch_file
 from sammil_cli.patches.patch_grid import PatchGrid
-from sammil_cli.slides.slide import Box
+from sammil_cli.slides.pixels import Box
 
 
 def convert_grid(
@@ -46,17 +46,17 @@ def convert_grid(
             f"{source.coords} does not say the slide's size",
             remedy="give the folder of the slides with --slides",
         )
-    notes: list[str] = []
+    remarks: list[str] = []
     rows = file.coords[(file.coords != -1).any(axis=1)]
     if not len(rows):
         raise SlideError(
             "E_LEGACY_MISMATCH", f"{source.coords} has no patches", remedy="look at this slide's tissue in the old run"
         )
-    xy = level0_corners(rows, file, slide_mpp, source.slide_id, notes)
-    side = patch_side(xy, file, None, patch_px_level0, slide_mpp, notes)
+    xy = level0_corners(rows, file, slide_mpp, source.slide_id, remarks)
+    side = patch_side(xy, file, None, patch_px_level0, slide_mpp, remarks)
     unique = np.unique(xy[:, ::-1], axis=0)[:, ::-1]  # by row, then column
     if len(unique) < len(xy):
-        notes.append(f"{len(xy) - len(unique)} patches stood there twice and were left out")
+        remarks.append(f"{len(xy) - len(unique)} patches stood there twice and were left out")
     if slide_size_px and file.slide_size_px not in (None, slide_size_px):
         raise SlideError(
             "E_LEGACY_MISMATCH",
@@ -73,4 +73,4 @@ def convert_grid(
         slide_size_px=size,
         bounds_px=bounds_px or (0, 0, *size),
     )
-    return grid, notes
+    return grid, remarks

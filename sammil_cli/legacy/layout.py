@@ -41,7 +41,7 @@ class Layout:
     sources: tuple[Source, ...]
     left_out: dict[str, str]
     settings: dict[str, str]
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
     inventory: Inventory
 
     def source(self, slide_id: str) -> Source:
@@ -80,8 +80,8 @@ def find_layout(
     _check_folders({"--features": features, "--segments": segments, "--coords": coords})
     where = root if root.is_dir() else root.parent
     feature_folder, feature_files = (None, {}) if grids else _features(found, features)
-    notes: list[str] = []
-    coord_files = _coords(found, coords, feature_files, notes)
+    remarks: list[str] = []
+    coord_files = _coords(found, coords, feature_files, remarks)
     if not feature_files and not coord_files:
         raise InputError(
             f"there is nothing to convert in {root}, neither features nor coordinates; it holds\n{found.listing()}",
@@ -102,7 +102,7 @@ def find_layout(
             f"there is no segments/ in {root}, though its features are of a SAM-MIL run",
             remedy="name the folder of the SAM segments with --segments, or convert without regions with --no-segments",
         )
-    selection = _select(found, process_list, set(held), {*feature_files, *coord_files, *segment_files}, notes)
+    selection = _select(found, process_list, set(held), {*feature_files, *coord_files, *segment_files}, remarks)
     encoder = _encoder(feature_folder)
     sources = tuple(
         Source(
@@ -123,7 +123,7 @@ def find_layout(
         sources=sources,
         left_out=selection.left_out,
         settings=selection.settings,
-        notes=tuple(notes),
+        remarks=tuple(remarks),
         inventory=found,
     )
 
@@ -172,7 +172,7 @@ def _features(found: Inventory, given: Path | None) -> tuple[Path | None, Files]
     return None, {}
 
 
-def _coords(found: Inventory, given: Path | None, features: Files, notes: list[str]) -> Files:
+def _coords(found: Inventory, given: Path | None, features: Files, remarks: list[str]) -> Files:
     kinds = (Kind.COORDS, Kind.IMAGES)
     if given is not None:
         # Feature files hold coordinates, too.
@@ -186,7 +186,7 @@ def _coords(found: Inventory, given: Path | None, features: Files, notes: list[s
     if features:
         fitting = {folder: files for folder, files in collections.items() if set(files) & set(features)}
         for folder in collections.keys() - fitting.keys():
-            notes.append(
+            remarks.append(
                 f"{len(collections[folder])} coordinate file(s) in {folder.name}/ are of other slides than the "
                 f"features; to take them: --grids --coords {folder}"
             )
@@ -252,14 +252,14 @@ def _tool(features: Files, coords: Files, sam_mil: bool, encoder: str | None) ->
     return "CLAM"
 
 
-def _select(found: Inventory, given: Path | None, held: set[str], near: set[str], notes: list[str]) -> Selection:
+def _select(found: Inventory, given: Path | None, held: set[str], near: set[str], remarks: list[str]) -> Selection:
     """What the process lists say of the slides at hand; a list that names none `near` them is another run's."""
     if given is not None:
         return read_process_list(given, held)
     selections = {path: read_process_list(path, held) for path in found.of(Kind.PROCESS_LIST)}
     fitting = {path: choice for path, choice in selections.items() if choice.names(near)}
     for path in selections.keys() - fitting.keys():
-        notes.append(f"{path.name} in {path.parent.name}/ names none of these slides and was passed over")
+        remarks.append(f"{path.name} in {path.parent.name}/ names none of these slides and was passed over")
     choices = {(choice.slide_ids, tuple(choice.left_out)) for choice in fitting.values()}
     if len(choices) > 1:
         raise InputError(
@@ -268,5 +268,5 @@ def _select(found: Inventory, given: Path | None, held: set[str], near: set[str]
         )
     if fitting:
         return next(iter(fitting.values()))
-    notes.append("no process list: every feature or coordinate file is taken")
+    remarks.append("no process list: every feature or coordinate file is taken")
     return Selection(slide_ids=tuple(sorted(held)), left_out={}, settings={})

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from sammil_cli.legacy.rows import Floats
 from sammil_cli.legacy.segments import Document
-from sammil_cli.regions.membership import released_members
+from sammil_cli.regions.members import released_members
 from sammil_cli.regions.region_mask import RegionMask
 
 _FLOAT16 = 2e-3  # of the features' largest value

@@ -1,8 +1,8 @@
 """SAM-MIL's `sam_info/<slide>.h5` and `seg_files/<slide>.h5`: areas and members without the masks.
 
 `sam_info`: `coords`, `is_group_feat` (1 for appended rows) and `relative_area` of every row: 0 for group rows, 1 for
-patches in no segment, else the area of the smallest segment in pixels of SAM's picture (METHODS §10.1, 6). Equal areas
-are one region there. `sammil export` adds data sets of its own, which the published loaders do not read.
+patches in no segment, else the area of the smallest segment in pixels of SAM's picture (docs/methods.md §10.1, 6).
+Equal areas are one region there. `sammil export` adds data sets of its own, which the published loaders do not read.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from sammil_cli.errors import SlideError
 from sammil_cli.legacy.grouping import Grouping
 from sammil_cli.legacy.published import rounding
 from sammil_cli.legacy.rows import Rows, damaged, mismatch, read_h5
-from sammil_cli.regions.membership import Membership, smallest_region
+from sammil_cli.regions.members import smallest_region
+from sammil_cli.regions.membership import Membership
 
 OWN = "sammil_"  # before the names of the data sets that only sammil writes
 OWN_ARRAYS = ("region", "region_area", "region_area_um2", "group_region", "member_start", "member_patch")
@@ -68,7 +69,7 @@ def read_seg_file(path: Path) -> dict[int, NDArray[np.int64]]:
     return {int(number): np.asarray(arrays[name], np.int64) for name, number in numbers.items()}
 
 
-def grouping_of(info: SamInfo, rows: Rows, slide_mpp: float | None, slide_id: str, notes: list[str]) -> Grouping:
+def grouping_of(info: SamInfo, rows: Rows, slide_mpp: float | None, slide_id: str, remarks: list[str]) -> Grouping:
     """Regions from sam_info alone: those that sammil wrote into it, else one for each area; group rows are kept.
 
     Raises:
@@ -80,7 +81,7 @@ def grouping_of(info: SamInfo, rows: Rows, slide_mpp: float | None, slide_id: st
             f"{int((~info.is_group).sum())} and {int(info.is_group.sum())}"
         )
     if set(info.own) == set(OWN_ARRAYS):
-        return _own(info, rows, slide_id, notes)
+        return _own(info, rows, slide_id, remarks)
     area = info.relative_area[~info.is_group]
     areas = np.unique(area[area > 1])
     index = np.searchsorted(areas, area)
@@ -93,7 +94,7 @@ def grouping_of(info: SamInfo, rows: Rows, slide_mpp: float | None, slide_id: st
         [rows.features[region == number].astype(np.float32).mean(axis=0) for number in range(len(areas))], np.float32
     ).reshape(-1, rows.features.shape[1])
     group_region = _nearest(rows.groups.astype(np.float32), means)
-    notes.append(
+    remarks.append(
         f"no segments: {len(areas)} regions from the areas in sam_info, equal areas being one; the {len(rows.groups)} "
         f"stored group rows are kept, {int((group_region >= 0).sum())} of them are the mean of such a region"
     )
@@ -108,7 +109,7 @@ def grouping_of(info: SamInfo, rows: Rows, slide_mpp: float | None, slide_id: st
     )
 
 
-def _own(info: SamInfo, rows: Rows, slide_id: str, notes: list[str]) -> Grouping:
+def _own(info: SamInfo, rows: Rows, slide_id: str, remarks: list[str]) -> Grouping:
     own = info.own
     members = Membership(start=own["member_start"], patch=own["member_patch"])
     sound = (
@@ -127,7 +128,7 @@ def _own(info: SamInfo, rows: Rows, slide_id: str, notes: list[str]) -> Grouping
             f"the regions in the sam_info of {slide_id} do not fit its rows",
             remedy="export this slide again: sammil export --to sam-mil",
         )
-    notes.append(f"{len(own['region_area'])} regions as sammil exported them; masks are not in these files")
+    remarks.append(f"{len(own['region_area'])} regions as sammil exported them; masks are not in these files")
     return Grouping(
         region=own["region"].astype(np.int32),
         area=own["region_area"].astype(np.int64),

@@ -1,5 +1,6 @@
 """SAM-MIL's segments as the regions of a bag, and its group rows, sam_info and seg_files compared with them."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sammil_cli.legacy.rows import Rows, mismatch
 from sammil_cli.legacy.sam_info import SamInfo, read_seg_file
 from sammil_cli.legacy.segments import Document, read_segments
 from sammil_cli.legacy.unpickler import UnsafePickleError
-from sammil_cli.regions.membership import find_members, smallest_region
+from sammil_cli.regions.members import find_members, smallest_region
 from sammil_cli.regions.region_map import RegionMap
 
 
@@ -40,29 +41,36 @@ def read_documents(path: Path) -> list[Document]:
         raise SlideError("E_LEGACY_DAMAGED", error.message, remedy=error.remedy) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class PatchScale:
+    """The patches' side, the slide's mpp if known, and the share of a patch that a region must cover."""
+
+    side_px0: int
+    slide_mpp: float | None
+    min_share: float
+
+
 def grouping(
     slide_id: str,
     rows: Rows,
     xy: NDArray[np.int32],
     by_count: bool,
     documents: list[Document],
-    side_px0: int,
-    slide_mpp: float | None,
-    min_share: float,
-    notes: list[str],
+    scale: PatchScale,
+    remarks: list[str],
 ) -> Grouping | None:
     """Regions of all documents, their members and group features; None where the segments hold no mask.
 
     Raises:
         SlideError: `E_LEGACY_MISMATCH`, the segments or the group rows are another slide's.
     """
-    notes += [note for document in documents for note in document.notes]
-    _check_groups(slide_id, rows, xy, by_count, documents, side_px0, notes)
-    regions = _regions(slide_id, documents, slide_mpp, notes)
+    remarks += [note for document in documents for note in document.remarks]
+    _check_groups(slide_id, rows, xy, by_count, documents, scale.side_px0, remarks)
+    regions = _regions(slide_id, documents, scale.slide_mpp, remarks)
     if regions is None:
         return None
-    _check_place(slide_id, regions, xy, side_px0)
-    members = find_members(regions, xy, side_px0, min_share)
+    _check_place(slide_id, regions, xy, scale.side_px0)
+    members = find_members(regions, xy, scale.side_px0, scale.min_share)
     features, group_region = mean_group_features(rows.features, members)
     return Grouping(
         region=smallest_region(members, regions.area_px, len(xy)),
@@ -75,24 +83,24 @@ def grouping(
     )
 
 
-def compare_sam_info(info: SamInfo, rows: Rows, groups: Grouping, notes: list[str]) -> None:
+def compare_sam_info(info: SamInfo, rows: Rows, groups: Grouping, remarks: list[str]) -> None:
     """Says how many patches have, in sam_info, the area of the region that sammil finds for them."""
     stored = info.relative_area[~info.is_group]
     if len(stored) != len(rows.features):
-        notes.append(f"sam_info is of {len(stored)} patches, the features of {len(rows.features)}: it was not used")
+        remarks.append(f"sam_info is of {len(stored)} patches, the features of {len(rows.features)}: it was not used")
         return
     ours = np.append(groups.area, 1)[groups.region]  # region -1 is the last, the area of no region
-    notes.append(f"sam_info gives {int((stored == ours).sum())} of {len(ours)} patches the area that sammil does")
+    remarks.append(f"sam_info gives {int((stored == ours).sum())} of {len(ours)} patches the area that sammil does")
 
 
-def compare_seg_file(path: Path, xy: NDArray[np.int32], groups: Grouping, notes: list[str]) -> None:
+def compare_seg_file(path: Path, xy: NDArray[np.int32], groups: Grouping, remarks: list[str]) -> None:
     """Says how many of the published member lists are, patch for patch, those of a region here."""
     place = {(int(x), int(y)): number for number, (x, y) in enumerate(xy)}
     start, patch = groups.members.start, groups.members.patch
     ours = {frozenset(patch[low:high].tolist()) for low, high in pairwise(start)}
     lists = [frozenset(place.get((int(x), int(y)), -1) for x, y in coords) for coords in read_seg_file(path).values()]
     equal = sum(members in ours for members in lists)
-    notes.append(f"seg_files has {len(lists)} member lists; {equal} are those of a region by sammil's overlap rule")
+    remarks.append(f"seg_files has {len(lists)} member lists; {equal} are those of a region by sammil's overlap rule")
 
 
 def _check_groups(
@@ -102,14 +110,14 @@ def _check_groups(
     by_count: bool,
     documents: list[Document],
     side_px0: int,
-    notes: list[str],
+    remarks: list[str],
 ) -> None:
     """Compares stored group rows with the published rule, which read the first document only."""
     masks = sum(len(document.masks) for document in documents)
     first = documents[0] if documents and documents[0].number == 0 else None
     ignored = masks - (len(first.masks) if first else 0)
     if ignored:
-        notes.append(
+        remarks.append(
             f"the segments hold {documents[-1].number + 1} documents; the published steps read the first only and "
             f"would have ignored {ignored} of {masks} masks"
         )
@@ -119,7 +127,7 @@ def _check_groups(
     if first:
         expected = published_groups(first, rows.features, xy, first.patch_px or side_px0)
     equal = count_equal(rows.groups, expected)
-    notes.append(
+    remarks.append(
         f"{equal} of {len(rows.groups)} stored group rows are what the published rule gives ({len(expected)} rows); "
         "group features were computed anew"
     )
@@ -130,19 +138,19 @@ def _check_groups(
         )
 
 
-def _regions(slide_id: str, documents: list[Document], slide_mpp: float | None, notes: list[str]) -> RegionMap | None:
+def _regions(slide_id: str, documents: list[Document], slide_mpp: float | None, remarks: list[str]) -> RegionMap | None:
     if not documents:
-        notes.append("the segments hold no masks: a bag without regions")
+        remarks.append("the segments hold no masks: a bag without regions")
         return None
-    canvas, canvas_notes = common_canvas(documents, slide_mpp)
+    canvas, canvas_remarks = common_canvas(documents, slide_mpp)
     regions = build_regions(slide_id, documents, canvas)
-    notes += canvas_notes
+    remarks += canvas_remarks
     empty = sum(len(document.masks) for document in documents) - len(regions)
     if empty:
-        notes.append(f"{empty} empty masks were left out")
+        remarks.append(f"{empty} empty masks were left out")
     merged = len(regions) - len(np.unique(_areas(documents)))
     if merged:
-        notes.append(
+        remarks.append(
             f"{len(regions)} regions have {len(regions) - merged} different areas; the published code, which groups by "
             "area, takes those of equal area for one"
         )

@@ -42,7 +42,7 @@ class Document:
     merged: int
     patch_px: int | None
     masks: list[LegacyMask]
-    notes: list[str]
+    remarks: list[str]
 
 
 def read_segments(path: Path) -> list[Document]:
@@ -80,22 +80,22 @@ def _document(number: int, info: Mapping[str, Any], records: list[dict[str, Any]
     if not all(0 <= mask.area_px <= width * height * merged**2 for mask in masks):
         raise ValueError("a mask's area is larger than the picture")
     level = _level_downsample(vis_level, ratio, start, stop, (width, height), merged)
-    notes = []
+    remarks = []
     if vis_level > 0:
-        notes.append(
+        remarks.append(
             f"the segments name pyramid level {vis_level} without its downsample; {level} fits the masks' size"
         )
         if level & (level - 1):
-            notes.append(
+            remarks.append(
                 f"a level downsample of {level} is unusual: the script cuts 3.99 down to 3, which shifts its masks; "
                 "compare a heatmap of this slide with the slide"
             )
     if merged > 1:
-        notes.append(f"an older script stored its masks {merged} times smaller; areas are those before that")
+        remarks.append(f"an older script stored its masks {merged} times smaller; areas are those before that")
     else:
         differ = sum(mask.area_px != mask.mask.sum() for mask in masks)
         if differ:
-            notes.append(f"{differ} masks have another area than their record says; the record's is kept")
+            remarks.append(f"{differ} masks have another area than their record says; the record's is kept")
     patch_px = info.get("patch_size")
     return Document(
         number=number,
@@ -104,7 +104,7 @@ def _document(number: int, info: Mapping[str, Any], records: list[dict[str, Any]
         merged=merged,
         patch_px=None if patch_px is None else int(patch_px),
         masks=masks,
-        notes=notes,
+        remarks=remarks,
     )
 
 

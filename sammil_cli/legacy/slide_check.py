@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sammil_cli.errors import SlideError
 from sammil_cli.legacy.patch_file import read_images
 from sammil_cli.legacy.rows import Floats
-from sammil_cli.slides.slide import RGB, Slide
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.slide import Slide
 
 _GLASS = 220  # a pixel as bright as this in its darkest channel is bare glass
 _BLANK_SHARE = 0.95  # of a blank patch's pixels are glass

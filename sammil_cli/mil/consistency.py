@@ -1,7 +1,7 @@
 """Consistency of attention with the regions (eq. 12, Appendix F): three readings, each linear or n log n in cost.
 
-The paper gives two definitions that differ and the released code a third (METHODS §10.5); each is a choice here.
-All act on the attention of the model that is trained, so that they have a gradient; the released code does not.
+The paper gives two definitions that differ and the released code a third (docs/methods.md §10.5); each is a choice
+here. All act on the attention of the model that is trained, so that they have a gradient; the released code does not.
 """
 
 from collections.abc import Callable

@@ -105,7 +105,7 @@ class MILModel(nn.Module):
         return {"bag": nn.functional.cross_entropy(self(bag).logits[None], label[None])}
 
     def initialise(self) -> None:
-        """Xavier-normal weights and zero biases in every linear layer (METHODS §0)."""
+        """Xavier-normal weights and zero biases in every linear layer (docs/methods.md §0)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight)
@@ -114,5 +114,5 @@ class MILModel(nn.Module):
 
 
 def attention_evidence(attention: Tensor, embedded: Tensor, head: nn.Linear) -> Tensor:
-    """softmax_c(W (a_n e_n)) without bias (METHODS §10.9): (N,), (N, h) -> (N, C)."""
+    """softmax_c(W (a_n e_n)) without bias (docs/methods.md §10.9): (N,), (N, h) -> (N, C)."""
     return torch.softmax((attention[:, None] * embedded) @ head.weight.T, dim=1)

@@ -24,7 +24,7 @@ class Groups:
 
 
 def make_groups(region: Tensor, group_region: Tensor, region_area: Tensor, grouping: str) -> Groups:
-    """Groups by region id, or by equal area, as the released code has them (METHODS §10.1, 6).
+    """Groups by region id, or by equal area, as the released code has them (docs/methods.md §10.1, 6).
 
     Args:
         region: (n,) region of each patch, -1 = none. group_region: (g,) region of each group feature.

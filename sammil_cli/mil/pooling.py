@@ -19,7 +19,7 @@ _BYTE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionWeights:
-    """The attention core (METHODS §3): e = relu(W0 x + b0), score = w2 · relu(W1 e)."""
+    """The attention core (docs/methods.md §3): e = relu(W0 x + b0), score = w2 · relu(W1 e)."""
 
     embed: Tensor  # W0 (h, d)
     embed_bias: Tensor  # b0 (h,)
@@ -43,7 +43,7 @@ def pool(
         (k, h) the pooled bags and (N,) the scores, both of the weights' type.
     """
     pooled, scores = _Pool.apply(  # type: ignore[no-untyped-call]
-        tuple(blocks), members, dropout, generator, weights.embed, weights.embed_bias, weights.hidden, weights.score
+        tuple(blocks), members, (dropout, generator), weights.embed, weights.embed_bias, weights.hidden, weights.score
     )
     return pooled, scores
 
@@ -56,14 +56,13 @@ class _Pool(torch.autograd.Function):
         ctx: Any,
         blocks: tuple[Tensor, ...],
         members: Tensor,
-        dropout: float,
-        generator: torch.Generator,
+        drawing: tuple[float, torch.Generator],
         embed: Tensor,
         embed_bias: Tensor,
         hidden: Tensor,
         score: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        kind = _product_type(embed)
+        (dropout, generator), kind = drawing, _product_type(embed)
         count, device = members.shape[1], embed.device
         drop = min(round(dropout * _BYTE), _BYTE - 1)  # something is always left
         scale = _BYTE / (_BYTE - drop)
@@ -106,7 +105,7 @@ class _Pool(torch.autograd.Function):
             d_score = _plus(d_score, torch.mv(t.T.to(exact), d_scores))
         if d_embed is None or d_embed_bias is None or d_hidden is None or d_score is None:
             raise ValueError("a bag without instances has no gradient")
-        return (None, None, None, None, d_embed * ctx.scale, d_embed_bias * ctx.scale, d_hidden, d_score[None])
+        return (None, None, None, d_embed * ctx.scale, d_embed_bias * ctx.scale, d_hidden, d_score[None])
 
 
 def _rows(blocks: Sequence[Tensor], kind: torch.dtype) -> Iterator[tuple[slice, Tensor]]:

@@ -1,12 +1,11 @@
 """The patch grid on disk."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from sammil_cli.patches.patch_grid import SCORES, PatchGrid
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.storage.paths import PatchesPath
 
 _FACTS = (
     "slide_id",
@@ -21,13 +20,13 @@ _FACTS = (
 _SHAPES = {"xy": "n 2", **dict.fromkeys(SCORES, "n")}
 
 
-def write_patches(path: Path, grid: PatchGrid, provenance: Mapping[str, Any]) -> None:
+def write_patches(path: PatchesPath, grid: PatchGrid, provenance: Record) -> None:
     """Writes `xy`, the scores and the attributes of docs/formats.md."""
     facts = {name: getattr(grid, name) for name in _FACTS} | {"waterfall": json.dumps(dict(grid.waterfall))}
     write_hdf5(path, "patches", {"xy": grid.xy, **grid.scores}, facts, provenance)
 
 
-def read_patches(path: Path) -> PatchGrid:
+def read_patches(path: PatchesPath) -> PatchGrid:
     """Reads what `write_patches` wrote; `InputError` where it is something else."""
     arrays, facts = read_hdf5(path, "patches", shapes=_SHAPES)
     width, height = (int(v) for v in facts["slide_size_px"])

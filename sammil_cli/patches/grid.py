@@ -12,7 +12,7 @@ from sammil_cli.errors import SlideError
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.patches.places import Outlines, Places, side_of, strips
 from sammil_cli.patches.shares import Integral
-from sammil_cli.tissue.artefacts import NAMES, ArtefactMaps
+from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps
 from sammil_cli.tissue.mask import TissueMask
 
 Scores = dict[str, NDArray[np.float64]]
@@ -32,7 +32,7 @@ def make_grid(
     """A grid aligned to the corner of the scanned area; patches with enough tissue and few artefacts are kept.
 
     A patch counts by its share of tissue, measured along sixteen lines across it. This stands in for the four-point
-    test of the published protocol (METHODS §10.1), which looks at four points of the patch.
+    test of the published protocol (docs/methods.md §10.1), which looks at four points of the patch.
 
     Args:
         patch_px: patch side in pixels at `patch_mpp`.

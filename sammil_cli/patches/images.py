@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.patches.patch_grid import PatchGrid
-from sammil_cli.slides.slide import RGB, Slide
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.slide import Slide
 
 Prepare = Callable[[RGB], NDArray[Any]]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.slide import Box
+from sammil_cli.slides.pixels import Box
 
 SCORES = ("tissue", "blank", "pen", "dark", "blur")
 

@@ -1,16 +1,15 @@
 """A pathologist's annotations that are to be regions."""
 
-from pathlib import Path
-
 import shapely
 from shapely import MultiPolygon, Polygon
 
 from sammil_cli.errors import SlideError
+from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.tissue.edits import read_areas, told
 from sammil_cli.tissue.mask import TissueMask
 
 
-def read_annotations(path: Path, tissue: TissueMask) -> tuple[tuple[MultiPolygon, ...], list[str]]:
+def read_annotations(path: DrawingPath, tissue: TissueMask) -> tuple[tuple[MultiPolygon, ...], list[str]]:
     """Reads a file as QuPath exports it, by the rules of `tissue.edits`.
 
     Each annotation is one area, with its holes, in the file's order; areas may overlap or lie in one another. What

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.regions.tiles import Tile
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
 _GLASS = 255
 

@@ -1,8 +1,6 @@
 """Regions as GeoJSON for QuPath."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -10,6 +8,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.regions.region_mask import RegionMask, middles
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.geojson import write_geojson
 from sammil_cli.tissue.mask import trace
 
@@ -19,9 +18,7 @@ _OUTLINED_PX = 1 << 24
 _MOST_OFF_PX = 0.6
 
 
-def write_region_polygons(
-    path: Path, regions: RegionMap, offset_px: tuple[int, int], provenance: Mapping[str, Any]
-) -> None:
+def write_region_polygons(path: Path, regions: RegionMap, offset_px: tuple[int, int], provenance: Record) -> None:
     """Writes one `Region` annotation per region, with id, areas and scores, in level-0 pixels.
 
     Outlines run along the outer edges of a region's pixels, to 0.6 canvas pixels; a region whose box has more than 2²⁴

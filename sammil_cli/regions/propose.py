@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +14,9 @@ from sammil_cli.regions.merge import merge_tiles
 from sammil_cli.regions.overview import Overview
 from sammil_cli.regions.region_map import OVERVIEW_PX, Canvas, Proposal, RegionMap, build, canvas_at, paper_canvas
 from sammil_cli.regions.tiles import Tile, lay_tiles
-from sammil_cli.slides.slide import RGB, Slide
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.slide import Slide
+from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.tissue.mask import TissueMask
 
 
@@ -58,7 +59,7 @@ def propose_regions(
     canvas_px: int,
     mpp: float | None = None,
     overlap: float = 0.25,
-    drawing: Path | None = None,
+    drawing: DrawingPath | None = None,
 ) -> tuple[RegionMap, RGB]:
     """Lays a canvas over the tissue and lets the proposer see it.
 

@@ -1,8 +1,7 @@
-"""Are a slide's regions good? Numbers of one slide, and notes on what a person should look at."""
+"""Are a slide's regions good? Numbers of one slide, and flags: what a person should look at."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from sammil_cli.regions.contrast import contrast, squares
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.regions.region_mask import middles
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 from sammil_cli.tissue.mask import TissueMask
 
 # More than a quarter of the tissue in no region: its patches have no group feature, and eq. 7 takes them for small.
@@ -73,7 +72,7 @@ def measure(regions: RegionMap, picture: RGB, tissue: TissueMask) -> RegionQuali
     )
 
 
-def quality_record(quality: RegionQuality, advice: Mapping[str, str]) -> dict[str, Any]:
+def quality_record(quality: RegionQuality, advice: Mapping[str, str]) -> dict[str, object]:
     """The numbers and the flags, for a JSON file."""
     return {**asdict(quality), "flags": flags(quality, advice)}
 

@@ -43,7 +43,7 @@ class Canvas:
 def paper_canvas(box_px: tuple[int, int, int, int], slide_mpp: float, canvas_px: int) -> Canvas:
     """The paper's canvas: the tissue's box, shrunk by a power of two until no side is longer than `canvas_px`.
 
-    Source: METHODS §10.1, r = 2 ** ceil(max(log2(w / 1024), log2(h / 1024), 0)).
+    Source: docs/methods.md §10.1, r = 2 ** ceil(max(log2(w / 1024), log2(h / 1024), 0)).
     """
     x, y, width, height = box_px
     downsample = _shrinkage(max(width, height), canvas_px)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 from sammil_cli.storage.files import atomic_path
 
 _GAP, _LINE, _LEAST_PX = 10, 18, 150

@@ -1,14 +1,13 @@
 """Figures as PNG bytes. Drawn with matplotlib's object interface: no global state, no display."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sammil_cli.report.metrics import CONFIDENCE_BINS
+from sammil_cli.report.png import to_png
 
 Points = Sequence[tuple[str, float, float]]  # curve, x, y
 _LEGEND_LIMIT = 10
@@ -64,10 +63,3 @@ def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> bytes
     if bins:
         upper.legend(fontsize=8, frameon=False)
     return to_png(figure)
-
-
-def to_png(figure: Figure) -> bytes:
-    """A figure as PNG; the same figure gives the same bytes."""
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from sammil_cli.report.figures import to_png
-from sammil_cli.slides.slide import RGB
+from sammil_cli.report.png import to_png
+from sammil_cli.slides.pixels import RGB
 
 Values = NDArray[np.float64]
 
-# Fig. 11 of the paper (METHODS §10.9).
+# Fig. 11 of the paper (docs/methods.md §10.9).
 EVIDENCE_ABOVE = 0.5001
 ATTENTION_FROM = 0.4
 _CYAN, _WHITE = (0, 255, 255), (255, 255, 255)

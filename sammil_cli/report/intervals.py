@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from sammil_cli.errors import InputError
-from sammil_cli.report.metrics import Labels, Predictions, Values, weighted_metrics
+from sammil_cli.report.metrics import Predictions, weighted_metrics
+from sammil_cli.training.thresholds import Labels, Values
 
 _SEED = 20_240_229  # fixed: the same predictions give the same interval
 _CELLS = 4_000_000  # weights held at once

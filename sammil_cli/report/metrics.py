@@ -1,4 +1,4 @@
-"""Predictions and what is said of them: metrics (of weighted slides, too), thresholds, calibration, curves."""
+"""Predictions and what is said of them: metrics (of weighted slides, too), calibration, curves."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
-Values = NDArray[np.float64]
+from sammil_cli.training.thresholds import Labels, Probabilities, Values
+
 Flags = NDArray[np.bool_]
 
 SELECTED_ON_TEST = "selected on test - not an estimate of generalisation"
@@ -64,39 +63,6 @@ class Predictions:
             predicted=(self.predicted == index).astype(np.int64),
             probabilities=np.stack([1 - score, score], axis=1),
         )
-
-
-def youden_threshold(labels: Labels, scores: Values) -> float:
-    """The score from which on a slide is called positive: the largest sensitivity + specificity - 1.
-
-    METHODS §1: the minimum of FPR - TPR on the ROC curve, the first of equals; predict 1 iff score >= threshold.
-
-    Args:
-        labels: (v,) 0 or 1. scores: (v,) probability of class 1.
-    """
-    if len(np.unique(labels)) < 2:
-        return 0.5
-    fpr, tpr, thresholds = roc_curve(labels, scores)
-    best = thresholds[int(np.argmin(fpr - tpr))]
-    return float(best) if np.isfinite(best) else 1.0  # scikit-learn's first threshold is infinite: nobody is positive
-
-
-def validation_threshold(labels: Labels, scores: Values) -> float:
-    """Youden's threshold for use on other slides: midway between its score and the next lower one.
-
-    Any value of that gap decides alike on the validation part. Its upper end, the published choice, is the lowest
-    score of a caught positive slide, so that a new one a hair below would be missed.
-    """
-    upper = youden_threshold(labels, scores)
-    lower = scores[scores < upper]
-    return float((upper + lower.max()) / 2) if len(lower) else upper
-
-
-def decide(probabilities: Probabilities, threshold: float | None) -> Labels:
-    """Predicted classes (s,) of probabilities (s, C): by the threshold on class 1, or the largest one."""
-    if threshold is None:
-        return np.asarray(probabilities.argmax(axis=1), np.int64)
-    return np.asarray(probabilities[:, 1] >= threshold, np.int64)
 
 
 def metric_names(classes: int) -> tuple[str, ...]:
@@ -176,7 +142,7 @@ def fold_metrics(labels: Labels, probabilities: Probabilities, predicted: Labels
 
 
 def over_folds(folds: Sequence[dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Mean and spread of each metric: sd is that of the folds themselves (ddof 0, METHODS §1), no error of the mean.
+    """Mean and spread of each metric: sd of the folds themselves (ddof 0, docs/methods.md §1), no error of the mean.
 
     Folds where a metric is not defined are left out of it. None where no fold defines it.
     """

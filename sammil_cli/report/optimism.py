@@ -6,15 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from sammil_cli.report.metrics import (
-    Labels,
-    Probabilities,
-    Values,
-    decide,
-    fold_metrics,
-    over_folds,
-    youden_threshold,
-)
+from sammil_cli.report.metrics import fold_metrics, over_folds
+from sammil_cli.training.thresholds import Labels, Probabilities, Values, decide, youden_threshold
 
 SHUFFLES = 200
 NAMES = ("auc", "accuracy", "f1")

@@ -6,17 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sammil_cli.report.document import document
 from sammil_cli.report.tables import Table, report_tables, stamp
 from sammil_cli.storage.files import write_text
-
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .9rem;border-bottom:1px solid #d5dae0;text-align:right}
-th:first-child,td:first-child{text-align:left}figure{display:inline-block;margin:.5%;width:32%;min-width:18rem}figcaption{text-align:center}
-.note{color:#57606a}.warning{background:#fff4d6;border-left:4px solid #d4a100;padding:.4rem .8rem}
-td{white-space:nowrap}
-.stamped td:last-child{white-space:normal;text-align:left;font-size:.75rem;line-height:1.2}img{max-width:100%}
-"""
 
 
 def write_page(
@@ -58,14 +50,6 @@ def write_tables(path: Path, title: str, tables: Sequence[Table]) -> None:
     """Writes a page of tables and nothing else."""
     body = f"<h1>{html.escape(title)}</h1>\n" + "\n".join(_table(table, None) for table in tables)
     write_text(path, document(title, body))
-
-
-def document(title: str, body: str) -> str:
-    """A whole HTML document; `body` is HTML."""
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body>{body}</body></html>\n"
-    )
 
 
 def _table(table: Table, mark: str | None) -> str:

@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 
 from sammil_cli.report.intervals import Estimate, bootstrap, delong
-from sammil_cli.report.metrics import (
-    Predictions,
-    Probabilities,
-    calibration_error,
-    decide,
-    fold_metrics,
-    metric_names,
-    over_folds,
-    youden_threshold,
-)
+from sammil_cli.report.metrics import Predictions, calibration_error, fold_metrics, metric_names, over_folds
+from sammil_cli.training.thresholds import Probabilities, decide, youden_threshold
 
 WIDE = 0.2  # an AUC interval wider than this says little
 _BESIDE_BASELINES = ("auc", "accuracy", "f1")

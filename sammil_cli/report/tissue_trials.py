@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.slide import RGB
-from sammil_cli.tissue.file import draw_outlines
-from sammil_cli.tissue.flags import iou, is_flagged, mask_iou, qc_notes, tissue_share
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.tissue.flags import flags, iou, is_flagged, mask_iou, tissue_share
 from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.overlay import draw_outlines
 from sammil_cli.tissue.segment import Picture, find_tissue
 from sammil_cli.tissue.spec import TissueSpec
 
@@ -37,12 +37,12 @@ class Trial:
     area_um2: float
     agreement: float
     edit_iou: float | None
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def doubtful(self) -> bool:
         """Whether nothing was found, or the mask is flagged."""
-        return self.pieces == 0 or is_flagged(self.notes)
+        return self.pieces == 0 or is_flagged(self.remarks)
 
 
 def try_specs(
@@ -95,7 +95,7 @@ def _trial(
             area_um2=0.0,
             agreement=agreement,
             edit_iou=edit_iou,
-            notes=("no tissue",),
+            remarks=("no tissue",),
         )
     return Trial(
         slide_id=picture.slide_id,
@@ -106,7 +106,7 @@ def _trial(
         area_um2=mask.area_um2,
         agreement=agreement,
         edit_iou=None if drawn is None else mask_iou(mask, drawn),
-        notes=tuple(qc_notes(picture, mask, spec)),
+        remarks=tuple(flags(picture, mask, spec)),
     )
 
 

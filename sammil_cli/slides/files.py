@@ -15,6 +15,7 @@ from sammil_cli.slides.parts import other_files
 from sammil_cli.slides.resolution import resolve_mpp
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
 from sammil_cli.storage.files import digest
+from sammil_cli.storage.paths import SlidePath
 
 _SAMPLE = 1 << 20  # bytes read at the start, middle and end of a file to identify it
 _PICTURES = (".png", ".jpg", ".jpeg")  # beside slides of other formats they are pictures of them
@@ -28,7 +29,7 @@ class SlideFiles:
     `total` counts all files, also those inside of the slides (data of MIRAX, levels of DICOM): `inner`.
     """
 
-    paths: dict[str, Path]
+    paths: dict[str, SlidePath]
     unsupported: dict[str, int] = field(default_factory=dict)
     sidecars: dict[str, int] = field(default_factory=dict)
     inner: int = 0
@@ -156,15 +157,20 @@ def _shows_a_slide(picture: Path, slides: list[Path]) -> bool:
     )
 
 
-def _by_id(slides: list[Path], folder: Path) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
+def _by_id(slides: list[Path], folder: Path) -> dict[str, SlidePath]:
+    paths: dict[str, SlidePath] = {}
     for path in slides:
         slide_id = slide_id_of(path)
         if slide_id in paths:
             one, other = paths[slide_id].relative_to(folder), path.relative_to(folder)
             raise InputError(f"two slides have the id {slide_id!r}: {one} and {other}", remedy="rename one")
-        paths[slide_id] = path
+        paths[slide_id] = SlidePath(path)
     return paths
+
+
+def formats_of(path: Path) -> list[str]:
+    """The modules that may read a file, by its suffix, in the order in which they are asked."""
+    return [module.__name__ for module in _formats().get(path.suffix.lower(), ())]
 
 
 def _formats() -> dict[str, list[ModuleType]]:
@@ -177,7 +183,7 @@ def _formats() -> dict[str, list[ModuleType]]:
     return readers
 
 
-def open_reader(path: Path) -> Reader:
+def open_reader(path: SlidePath) -> Reader:
     """Opens a slide file, whatever its resolution: by the first format that takes it.
 
     Raises:
@@ -204,7 +210,7 @@ def open_reader(path: Path) -> Reader:
     )
 
 
-def open_slide(path: Path, mpp: float | None = None) -> Slide:
+def open_slide(path: SlidePath, mpp: float | None = None) -> Slide:
     """Opens a slide and settles its resolution; `mpp` overrides what the file says.
 
     Raises:
@@ -220,7 +226,7 @@ def open_slide(path: Path, mpp: float | None = None) -> Slide:
     return Slide(slide_id=slide_id, path=path, reader=reader, mpp=resolution, mpp_source=source)
 
 
-def identify(path: Path) -> str:
+def identify(path: SlidePath) -> str:
     """A digest of a slide's files by sizes and samples of their bytes: the same wherever the slide lies.
 
     Whole gigabyte files are not read; samples of 1 MiB at the start, the middle and the end are. Of slides in many

@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.pyramid import plan_read
 from sammil_cli.slides.shrink import shrink_blockwise
-
-RGB = NDArray[np.uint8]  # (height, width, 3)
-Box = tuple[int, int, int, int]  # x, y, width, height
 
 _BACKGROUND = 255  # glass: what lies outside the scanned area is painted white
 _TOLERANCE = 0.01  # as of the pyramid's levels
@@ -77,7 +75,7 @@ class Slide:
     """An open slide. Coordinates are level-0 pixels of the whole file, origin top left, x before y.
 
     `mpp` is µm per level-0 pixel and `mpp_source` says where that number came from. `remarks` grows with what was
-    found while reading: short sentences for the slide's notes.
+    found while reading: short sentences for the slide's row of the process list.
     """
 
     slide_id: str

@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from sammil_cli import console
+from sammil_cli.cohort.cohort import Member, read_labels
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
+from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report import figures, metrics
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, remarks, summarise
 from sammil_cli.report.tables import report_tables, stamp
-from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.storage.files import write_csv, write_json
+from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_facts
-from sammil_cli.training.cohort import Member, read_labels
 from sammil_cli.training.encoder_check import check_encoder
+from sammil_cli.training.fold import Fold, read_folds
 from sammil_cli.training.loop import predict
-from sammil_cli.training.splits import Fold, read_folds
-
-CODE = ("storage", "regions", "features", "mil", "training", "report", "stages/evaluate.py")
+from sammil_cli.training.thresholds import decide, validation_threshold
 
 Known = Mapping[str, Member]
 
@@ -95,13 +95,13 @@ def out_of_fold(project: Project, device: str) -> Predictions:
 def _judge(project: Project, device: str) -> Judged:
     folds = read_folds(project.splits)
     bags = BagFolder(project.bags, device)
-    classes = read_facts(project.models / folds[0].name).classes
+    classes = read_facts(BundlePath(project.models / folds[0].name)).classes
     known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
     _check_there(folds, bags, known)
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
-            model, fact = read_bundle(project.models / fold.name, device)
+            model, fact = read_bundle(BundlePath(project.models / fold.name), device)
             check_encoder(bags.encoder(list(fold.test)), fact.encoder, remedy="run: sammil train")
             facts.append(fact)
             results.append(_result(fold, known, predict(model, bags.load, fold.test), fact.threshold))
@@ -124,7 +124,7 @@ def _result(fold: Fold, known: Known, probabilities: NDArray[np.float64], thresh
         fold=fold,
         members=[known[slide] for slide in fold.test],
         probabilities=probabilities,
-        predicted=metrics.decide(probabilities, threshold),
+        predicted=decide(probabilities, threshold),
     )
 
 
@@ -142,7 +142,7 @@ def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
             role: np.stack([means[slide] for slide in getattr(fold, role)]) for role in ("train", "val", "test")
         }
         judge = baselines.fit_mean_pool(features["train"], train, features["val"], val, count)
-        threshold = metrics.validation_threshold(val, judge(features["val"])[:, 1]) if count == 2 else None
+        threshold = validation_threshold(val, judge(features["val"])[:, 1]) if count == 2 else None
         found[baselines.MEAN_POOL].append(_result(fold, known, judge(features["test"]), threshold))
         commonest = int(baselines.class_shares(train, count).argmax())
         # Shares differ a little between folds: as scores they would rank slides by their fold. Nothing is ranked here.

@@ -5,24 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, MILModel
-from sammil_cli.report.metrics import decide
-from sammil_cli.stages.project import RunOptions, check_only
+from sammil_cli.project.project import RunOptions, check_only
 from sammil_cli.storage.files import write_csv
+from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import calibration
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
 from sammil_cli.training.encoder_check import check_encoder
+from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
-from sammil_cli.training.splits import read_folds
+from sammil_cli.training.thresholds import Probabilities, decide, mean_threshold
 
 _SHOWN = 20  # slides in the table on the screen
-
-Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +95,7 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)} if splits.is_file() else {}
     folds = []
     for path in folders:
-        model, facts = read_bundle(path, device)
+        model, facts = read_bundle(BundlePath(path), device)
         folds.append(TrainedFold(model=model, facts=facts, seen=known.get(path.resolve().name, frozenset())))
         if facts.classes != folds[0].facts.classes:
             raise InputError(
@@ -135,12 +133,6 @@ def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
         models=len(used),
         in_sample=not blind,
     )
-
-
-def mean_threshold(thresholds: Sequence[float | None]) -> float | None:
-    """The mean of the models' thresholds; None, where one has none: then the largest class wins."""
-    known = [threshold for threshold in thresholds if threshold is not None]
-    return float(np.mean(known)) if len(known) == len(thresholds) else None
 
 
 def _write(path: Path, verdicts: list[Verdict], classes: tuple[str, ...]) -> None:

@@ -1,22 +1,193 @@
-"""The version of a step's code: results made by other code are stale."""
+"""The code that a result depends on, found from the sources: what a module imports, and what that imports, and so on.
 
+Each file counts by what it means: comments, docstrings and formatting do not, nor do statements that only speak to the
+user. The digests are the same on every supported Python. Files that cannot change a number (`SILENT`) do not count.
+"""
+
+import ast
 import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from sammil_cli.choices import source_of
+
 PACKAGE = Path(__file__).resolve().parents[1]
+# They say how, where and when work is done and what is said of it, never what comes out; settings are in every key.
+SILENT = (
+    "errors",
+    "choices",
+    "config",
+    "console",
+    "project",
+    "runner",
+    "storage.claims",
+    "storage.code",
+    "storage.store",
+    "storage.weight_download",
+)
+_SPEAKERS = ("console", "log")
+# What computes, by the name that is imported, and the packages that it comes in.
+_COMPUTING: dict[str, tuple[str, ...]] = {
+    "cv2": ("opencv-python-headless",),
+    "imagecodecs": ("imagecodecs",),
+    "numpy": ("numpy",),
+    "open_clip": ("open-clip-torch",),
+    "openslide": ("openslide-python", "openslide-bin"),
+    "PIL": ("pillow",),
+    "scipy": ("scipy",),
+    "segment_anything": ("segment-anything",),
+    "shapely": ("shapely",),
+    "skimage": ("scikit-image",),
+    "sklearn": ("scikit-learn",),
+    "tifffile": ("tifffile",),
+    "timm": ("timm",),
+    "torch": ("torch",),
+    "torchvision": ("torchvision",),
+}
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code behind a result: `files`, module -> digest of its meaning; `libraries` that compute, and versions."""
+
+    files: Mapping[str, str]
+    libraries: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """One digest of all files, in hex, 16 digits."""
+        return _digest(repr(sorted(self.files.items())))
+
+    def as_key(self, *, strict: bool) -> dict[str, object]:
+        """What a result's key holds of it: the version, and where the user is strict, the libraries."""
+        return {"code": self.version} | ({"libraries": dict(self.libraries)} if strict else {})
 
 
 @cache
-def code_version(*places: str) -> str:
-    """Digest of the Python sources in some places of the package (`tissue`, `stages/sam.py`, …), in hex, 16 digits.
+def code_of(*modules: str) -> Code:
+    """The code that these modules run, whatever they choose by a word: such a choice is given as a module of its own.
 
-    Line ends are normalised, so that it is the same on every platform.
+    Raises:
+        FileNotFoundError: a module has no source.
     """
-    total = hashlib.sha256()
-    for place in sorted(places):
-        path = PACKAGE / place
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            total.update(file.relative_to(PACKAGE).as_posix().encode())
-            total.update(file.read_bytes().replace(b"\r\n", b"\n"))
-    return total.hexdigest()[:16]
+    todo = [part for name in modules for part in _with_packages(name) if part in modules or _source(part)]
+    files, foreign = dict[str, str](), set[str]()
+    own = {"sammil_cli", *(name.partition(".")[0] for name in modules)}
+    while todo:
+        name = todo.pop()
+        if name in files or _is_silent(name):
+            continue
+        path = _source(name) or (source_of(name) if name in modules else None)
+        if path is None:
+            raise FileNotFoundError(f"the module {name} has no source file")
+        text = path.read_bytes()
+        files[name], imported = _read(text, name, path.name == "__init__.py")
+        for other in imported:
+            if other.partition(".")[0] not in own:
+                foreign.add(other.partition(".")[0])
+                continue
+            todo += [found for found in _with_packages(other) if _source(found)]  # the last may be no module: a name
+    packages = [package for name in sorted(foreign) for package in _COMPUTING.get(name, ())]
+    return Code(dict(sorted(files.items())), {package: _version_of(package) for package in packages})
+
+
+def installed_code() -> str:
+    """A digest of all of the package's sources, in hex, 16 digits: machines that share a run must agree on it."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    return _digest(repr([(file.relative_to(PACKAGE).as_posix(), file.read_bytes().split()) for file in files]))
+
+
+def _with_packages(name: str) -> list[str]:
+    """A module and the packages around it, which are run before it."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _is_silent(name: str) -> bool:
+    rest = name.removeprefix("sammil_cli.")
+    return name == "sammil_cli" or (rest != name and any(f"{rest}.".startswith(f"{silent}.") for silent in SILENT))
+
+
+def _source(name: str) -> Path | None:
+    """The file of a module; None for what is no module. Nothing of the package is imported to find it."""
+    top, *rest = name.split(".")
+    if top != "sammil_cli":
+        return source_of(name)
+    path = PACKAGE.joinpath(*rest)
+    candidates = (path.with_suffix(".py"), path / "__init__.py") if rest else (path / "__init__.py",)
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+@cache
+def _read(text: bytes, name: str, is_package: bool) -> tuple[str, tuple[str, ...]]:
+    """The digest of what a source means, and the full names that it imports."""
+    tree = ast.parse(text)
+    package = name if is_package else name.rpartition(".")[0]
+    return _digest("\n".join(_meaning(tree))), tuple(dict.fromkeys(_imported(tree, package)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _meaning(node: ast.AST) -> Iterator[str]:
+    """A tree as lines, without what means nothing; fields that a Python does not have are empty in the others."""
+    yield type(node).__name__
+    for field, value in ast.iter_fields(node):
+        if field in ("kind", "type_comment", "type_ignores") or value is None or value == []:
+            continue
+        yield field
+        if isinstance(value, list):
+            yield "["
+            for part in value:
+                if isinstance(part, ast.AST):
+                    empty = isinstance(node, ast.JoinedStr) and ast.unparse(part) == "''"  # Python 3.12 adds such parts
+                    yield from () if empty or _means_nothing(part) else _meaning(part)
+                else:
+                    yield repr(part)
+            yield "]"
+        elif isinstance(value, ast.AST):
+            yield from _meaning(value)
+        else:
+            yield repr(value)
+
+
+def _means_nothing(node: ast.AST) -> bool:
+    """Docstrings, what is there for type checkers only, and what only speaks to the user."""
+    if isinstance(node, ast.If):
+        return _is_for_types(node)
+    if not isinstance(node, ast.Expr):
+        return False
+    if isinstance(node.value, ast.Constant):
+        return True
+    call = node.value.func if isinstance(node.value, ast.Call) else None
+    speaks = isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name) and call.value.id in _SPEAKERS
+    return speaks and not any(isinstance(part, ast.NamedExpr | ast.Await | ast.Yield) for part in ast.walk(node))
+
+
+def _is_for_types(node: ast.If) -> bool:
+    return not node.orelse and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def _imported(node: ast.AST, package: str) -> Iterator[str]:
+    """The full names that are imported anywhere, at the top or in a function: `torch.nn`, `sammil_cli.mil.groups`, …"""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        parts = package.split(".")
+        around = parts[: len(parts) - node.level + 1] if node.level else []
+        module = ".".join([*around, *([node.module] if node.module else [])])
+        yield from (f"{module}.{alias.name}" for alias in node.names)
+    elif not (isinstance(node, ast.If) and _is_for_types(node)):
+        for child in ast.iter_child_nodes(node):
+            yield from _imported(child, package)

@@ -14,6 +14,8 @@ from sammil_cli import __version__
 from sammil_cli.errors import InputError
 
 SCHEMA_VERSION = 1
+Record = Mapping[str, object]  # how a file was made, see `provenance`
+Key = Mapping[str, object]  # what a result is made with: inputs by their digests, settings, code
 
 
 @contextlib.contextmanager
@@ -108,6 +110,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def provenance(step: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(stage: str, key: Key, libraries: Mapping[str, str]) -> Record:
     """How a file was made, stored in it. No time stamp: the same input gives the same bytes."""
-    return {"tool": f"sammil {__version__}", "schema": SCHEMA_VERSION, "step": step, "recipe": dict(recipe)}
+    made = {"stage": stage, "key": dict(key), "libraries": dict(libraries)}
+    return {"tool": f"sammil {__version__}", "schema": SCHEMA_VERSION, **made}

@@ -13,7 +13,7 @@ import shapely
 from shapely.geometry import mapping, shape
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import write_text
+from sammil_cli.storage.files import Record, write_text
 
 RGBColour = tuple[int, int, int]
 
@@ -38,7 +38,7 @@ def write_geojson(
     *,
     class_name: str,
     offset_px: tuple[int, int],
-    provenance: Mapping[str, Any],
+    provenance: Record,
 ) -> None:
     """Writes one annotation per shape.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import SCHEMA_VERSION, atomic_path
+from sammil_cli.storage.files import SCHEMA_VERSION, Record, atomic_path
 
 Arrays = dict[str, NDArray[Any]]
 _STAGES = {"artefacts": "segment", "patches": "patch", "regions": "sam", "bag": "extract"}  # kind -> who writes it
@@ -36,7 +36,7 @@ def write_hdf5(
     kind: str,
     arrays: Mapping[str, NDArray[Any]],
     attributes: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    provenance: Record,
     *,
     compressed: tuple[str, ...] = (),
 ) -> None:

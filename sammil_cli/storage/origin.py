@@ -7,15 +7,17 @@ from typing import Any
 
 import h5py
 
+from sammil_cli.storage.files import Key
 
-def read_recipe(path: Path) -> dict[str, Any] | None:
-    """The recipe in a file's provenance; None where there is none to read."""
+
+def read_key(path: Path) -> dict[str, Any] | None:
+    """The key in a file's provenance; None where there is none to read."""
     record = read_record(path, path.suffix)
-    return None if record is None else dict(record["recipe"])
+    return None if record is None else dict(record["key"])
 
 
 def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
-    """A file's provenance (see `storage.files.provenance`), with a `recipe`; None where there is none to read.
+    """A file's provenance (see `storage.files.provenance`), with a `key`; None where there is none to read.
 
     Args:
         suffix: what kind of file it is, whatever it is called.
@@ -28,13 +30,13 @@ def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
             record = json.loads(path.read_text(encoding="utf-8"))["sammil"]
         else:
             return None
-        known = isinstance(record["recipe"], Mapping)
+        known = isinstance(record["key"], Mapping)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # h5py's ways to say that a file is damaged, too
         return None
     return dict(record) if known else None
 
 
-def as_stored(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as it reads back from a file: what JSON makes of its values."""
-    stored: dict[str, Any] = json.loads(json.dumps(recipe, default=str))
+def as_stored(key: Key) -> dict[str, Any]:
+    """A key as it reads back from a file: what JSON makes of its values."""
+    stored: dict[str, Any] = json.loads(json.dumps(key, default=str))
     return stored

@@ -17,13 +17,14 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import platformdirs
 
 from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
+from sammil_cli.storage.files import Key
 
 _MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
@@ -68,14 +69,18 @@ class FileFacts:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """What the store knows of one finished result."""
+    """What the store knows of one finished result.
 
-    files: Mapping[str, FileFacts]
-    notes: Sequence[str] = ()
+    `remarks`: what a person should know of the slide; `key`: what it was made with; `libraries`: that computed it.
+    """
+
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
     slide_id: str = ""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    key: Key = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
 
 class _DamagedError(Exception):
@@ -84,103 +89,74 @@ class _DamagedError(Exception):
 
 @dataclass(frozen=True)
 class ResultStore:
-    """Finished per-slide results of one step: a folder of files for each key."""
+    """Finished results of one stage: a folder of files for each, named by the digest of its key."""
 
     root: Path
 
-    def look(self, key: str) -> Result | None:
+    def look(self, name: str) -> Result | None:
         """What is known of a result; None when there is none. Its files are not looked at."""
         try:
-            manifest = json.loads((self._entry(key) / _MANIFEST).read_text(encoding="utf-8"))
-            files = {str(name): FileFacts(**facts) for name, facts in manifest["files"].items()}
-            return Result(files, tuple(manifest["notes"]), manifest["slide_id"], manifest["recipe"])
+            manifest = json.loads((self._entry(name) / _MANIFEST).read_text(encoding="utf-8"))
+            files = {str(file): FileFacts(**facts) for file, facts in manifest["files"].items()}
+            known = {field: manifest[field] for field in ("slide_id", "key", "libraries")}
+            return Result(files=files, remarks=tuple(manifest["remarks"]), **known)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def fetch(self, key: str, out: Path) -> Result | None:
+    def fetch(self, name: str, out: Path) -> Result | None:
         """Brings the files of a result into `out`; None when there is none or it is damaged.
 
         What `out` holds already stays as it is. Everything else is checked after it was copied, and replaces what
         there was in one go. A damaged result is forgotten, to be made anew.
         """
-        result = self.look(key)
+        result = self.look(name)
         if result is None:
             return None
         out.mkdir(parents=True, exist_ok=True)
         try:
-            for name, facts in result.files.items():
-                if not is_content(out / name, facts):
-                    self._deliver(key, name, facts, out)
+            for file, facts in result.files.items():
+                if not is_content(out / file, facts):
+                    self._deliver(name, file, facts, out)
         except _DamagedError:
-            self._forget(key)
+            self._forget(name)
             return None
         return result
 
-    def has_files(self, key: str) -> bool:
+    def has_files(self, name: str) -> bool:
         """Whether the files of a result are there in full length; their content is checked on fetching only."""
-        result = self.look(key)
+        result = self.look(name)
         return result is not None and all(
-            any(_size(place) == facts.bytes for place in self._places(key, name, facts))
-            for name, facts in result.files.items()
+            any(_size(place) == facts.bytes for place in self._places(name, file, facts))
+            for file, facts in result.files.items()
         )
 
-    def put(
-        self,
-        key: str,
-        folder: Path,
-        notes: Sequence[str] = (),
-        *,
-        slide_id: str = "",
-        recipe: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Moves the files of `folder` into the store under `key`, all or nothing.
+    def put(self, name: str, folder: Path, result: Result | None = None) -> None:
+        """Moves the files of `folder` into the store under `name`, all or nothing.
 
         Args:
             folder: lies in a `workspace` of this store.
-            notes: short remarks on the slide.
-            slide_id, recipe: what `key` was made from, for `sammil why`.
+            result: what is known of it; its `files` are measured here.
         """
         files = {file.name: measure(file) for file in sorted(folder.iterdir())}
-        self._enter(key, folder, files, notes, slide_id, recipe or {})
+        self._enter(name, folder, replace(result or Result(), files=files))
 
-    def enter(
-        self,
-        key: str,
-        files: Mapping[str, FileFacts],
-        *,
-        notes: Sequence[str] = (),
-        slide_id: str,
-        recipe: Mapping[str, Any],
-    ) -> None:
-        """Notes a result under `key` whose files DVC's cache holds."""
-        self._enter(key, self.workspace(), files, notes, slide_id, recipe)
+    def enter(self, name: str, result: Result) -> None:
+        """Notes a result under `name` whose files DVC's cache holds."""
+        self._enter(name, self.workspace(), result)
 
-    def _enter(
-        self,
-        key: str,
-        folder: Path,
-        files: Mapping[str, FileFacts],
-        notes: Sequence[str],
-        slide_id: str,
-        recipe: Mapping[str, Any],
-    ) -> None:
-        manifest = {
-            "slide_id": slide_id,
-            "recipe": dict(recipe),
-            "files": {name: facts.__dict__ for name, facts in files.items()},
-            "notes": list(notes),
-        }
+    def _enter(self, name: str, folder: Path, result: Result) -> None:
+        manifest = {**asdict(result), "remarks": list(result.remarks)}
         (folder / _MANIFEST).write_text(json.dumps(manifest, default=str), encoding="utf-8")
-        entry = self._entry(key)
+        entry = self._entry(name)
         entry.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
             try:
                 folder.rename(entry)
                 return
             except OSError:  # there is one: of another process with the same result, or a damaged one
-                if self.has_files(key):
+                if self.has_files(name):
                     break
-                self._forget(key)
+                self._forget(name)
         shutil.rmtree(folder)
 
     def workspace(self) -> Path:
@@ -208,14 +184,14 @@ class ResultStore:
             with contextlib.suppress(OSError):  # another process is at it, too
                 stored = [file.name for file in os.scandir(entry) if file.name != _MANIFEST]
                 result = self.look(entry.name) if stored else None
-                for name, facts in result.files.items() if result else ():
-                    if name in stored and _size(self.in_dvc(facts)) == facts.bytes:
-                        (entry / name).unlink()
+                for file, facts in result.files.items() if result else ():
+                    if file in stored and _size(self.in_dvc(facts)) == facts.bytes:
+                        (entry / file).unlink()
 
-    def _deliver(self, key: str, name: str, facts: FileFacts, out: Path) -> None:
-        temporary = out / f"{TEMPORARY}{owner_tag()}-{secrets.token_hex(4)}-{name}"
+    def _deliver(self, name: str, file: str, facts: FileFacts, out: Path) -> None:
+        temporary = out / f"{TEMPORARY}{owner_tag()}-{secrets.token_hex(4)}-{file}"
         try:
-            for place in self._places(key, name, facts):
+            for place in self._places(name, file, facts):
                 try:
                     reading = place.open("rb")
                 except OSError:
@@ -223,15 +199,15 @@ class ResultStore:
                 with reading:
                     _copy(reading, temporary)
                 if is_content(temporary, facts):
-                    temporary.replace(out / name)
+                    temporary.replace(out / file)
                     return
         finally:
             temporary.unlink(missing_ok=True)
         raise _DamagedError
 
-    def _places(self, key: str, name: str, facts: FileFacts) -> tuple[Path, Path]:
+    def _places(self, name: str, file: str, facts: FileFacts) -> tuple[Path, Path]:
         """Where a file may lie: in the entry, or in DVC's cache."""
-        return self._entry(key) / name, self.in_dvc(facts)
+        return self._entry(name) / file, self.in_dvc(facts)
 
     def in_dvc(self, facts: FileFacts) -> Path:
         """Where DVC's cache holds a file, if it does."""
@@ -242,14 +218,14 @@ class ResultStore:
         """The files of DVC's cache (version 3 on), which a store that `find_store` found under DVC lies in."""
         return self.root.parent.parent / "files" / "md5"
 
-    def _entry(self, key: str) -> Path:
-        return self.root / key[:2] / key
+    def _entry(self, name: str) -> Path:
+        return self.root / name[:2] / name
 
-    def _forget(self, key: str) -> None:
+    def _forget(self, name: str) -> None:
         """Removes an entry: out of sight in one go, then piece by piece, so that half of one is never seen."""
         grave = self.workspace()
         with contextlib.suppress(OSError):
-            self._entry(key).rename(grave / "entry")
+            self._entry(name).rename(grave / "entry")
         shutil.rmtree(grave, ignore_errors=True)
 
 

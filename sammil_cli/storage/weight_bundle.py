@@ -11,14 +11,8 @@ from typing import IO
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.files import atomic_path
-from sammil_cli.storage.weights import (
-    WeightFile,
-    check_space,
-    find_weights,
-    folder_to_write,
-    sha256_of,
-    verified_copy,
-)
+from sammil_cli.storage.weight_download import check_space, folder_to_write
+from sammil_cli.storage.weights import WeightFile, find_weights, sha256_of, verified_copy
 
 _SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20

@@ -1,24 +1,20 @@
 """What on a picture of a slide is nothing to learn from: glass, pen, black, blur. Colour rules and sums, no model."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.slides.pixels import RGB
 from sammil_cli.slides.pyramid import plan_read
-from sammil_cli.slides.slide import RGB, Slide
-from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.slides.slide import Slide
+from sammil_cli.tissue.artefact_maps import ArtefactMaps, Map
 from sammil_cli.tissue.pen import pen_mask
 
 Mask = NDArray[np.bool_]  # (h, w)
-Map = NDArray[np.uint8]  # (rows, columns) of cells, 0-255 for 0-1
 Cells = tuple[NDArray[Any], ...]  # blank, dark: Map; gradients and smoothed gradients: uint16 of the same shape
 
-NAMES = ("blank", "pen", "dark", "blur")
 _CELL_UM = 32.0  # side of a cell of the maps
 _DARK = 80  # all channels of black lie below it; dense nuclei and double layers of tissue keep a brighter blue
 _BORDER = 60
@@ -29,22 +25,6 @@ _BLOCK_PX = 2048  # side of the largest block that is read at once
 _HALO_PX = 2  # what the gradients of a block need around it
 _FLAT = 0.5  # mean gradient, grey values per pixel, below which there is nothing that could be sharp
 _BLUR_CELLS = 3  # sharpness is judged over so many cells, since a cell alone holds a few pixels only
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArtefactMaps:
-    """Artefacts in cells of about 32 µm over the whole slide, the first cell's corner at level-0 (0, 0).
-
-    `blank` (glass), `pen` and `dark` (black: dirt, folds that let no light through, black ink) are shares of a cell's
-    area. `blur` is 0 where a picture is as sharp as it can be, 1 where it is flat, of what is not blank.
-    """
-
-    blank: Map
-    pen: Map
-    dark: Map
-    blur: Map
-    cell_px0: tuple[float, float]  # level-0 pixels per cell in x and y
-    mpp: float  # µm per pixel of the picture that was measured
 
 
 def border_mask(rgb: RGB) -> Mask:
@@ -193,17 +173,3 @@ def _blur(sharp: NDArray[np.uint16], smooth: NDArray[np.uint16], blank: Map) -> 
     share = (left / np.maximum(total, 1e-6) - _NOISE) / (1 - _NOISE)
     share[total < 18 * _FLAT * visible] = 1
     return np.asarray(np.round(np.clip(share, 0, 1) * 255), np.uint8)
-
-
-def write_artefacts(path: Path, maps: ArtefactMaps, provenance: Mapping[str, Any]) -> None:
-    """Writes the four maps, compressed, and where their cells lie."""
-    arrays = {name: getattr(maps, name) for name in NAMES}
-    facts = {"cell_px0": maps.cell_px0, "mpp": maps.mpp}
-    write_hdf5(path, "artefacts", arrays, facts, provenance, compressed=NAMES)
-
-
-def read_artefacts(path: Path) -> ArtefactMaps:
-    """Reads what `write_artefacts` wrote; `InputError` where it is something else."""
-    arrays, facts = read_hdf5(path, "artefacts")
-    x, y = (float(v) for v in facts["cell_px0"])
-    return ArtefactMaps(**{name: arrays[name] for name in NAMES}, cell_px0=(x, y), mpp=float(facts["mpp"]))

@@ -8,8 +8,9 @@ import shapely
 from shapely import MultiPolygon, Polygon
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.slides.slide import Box
+from sammil_cli.slides.pixels import Box
 from sammil_cli.storage.geojson import Shape, read_geojson
+from sammil_cli.storage.paths import DrawingPath
 
 SUFFIXES = (".geojson", ".geojson.gz")
 _EXCLUDES = "ignore"  # classes that begin so; QuPath's own is named Ignore*
@@ -41,13 +42,13 @@ class Area:
         return self.class_name.strip().casefold().startswith(_EXCLUDES)
 
 
-def find_drawings(folder: Path) -> dict[str, Path]:
+def find_drawings(folder: Path) -> dict[str, DrawingPath]:
     """The drawings of a folder by slide id: `<slide>.geojson` or `<slide>.geojson.gz`; empty without the folder.
 
     Raises:
         InputError: two files for one slide.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, DrawingPath] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
         if suffix is None or path.name.startswith(".") or not path.is_file():
@@ -55,11 +56,11 @@ def find_drawings(folder: Path) -> dict[str, Path]:
         slide_id = path.name[: -len(suffix)]
         if slide_id in found:
             raise InputError(f"{found[slide_id]} and {path.name} are for one slide", remedy="keep one of them")
-        found[slide_id] = path
+        found[slide_id] = DrawingPath(path)
     return found
 
 
-def read_drawing(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box) -> Drawing:
+def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px: Box) -> Drawing:
     """Reads a file of QuPath or of sammil.
 
     Annotations of a class that begins with `Ignore` exclude, all others include; points, lines and detections are
@@ -98,7 +99,7 @@ def read_drawing(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box) 
     return Drawing(include=areas[False] if parts[False] else None, exclude=areas[True], notices=tuple(notices))
 
 
-def read_areas(path: Path, *, bounds_px: Box) -> tuple[list[Area], Counter[str]]:
+def read_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Counter[str]]:
     """The annotations of a file that have an area, in its order, and counts of what was repaired or passed over.
 
     Args:
@@ -124,7 +125,9 @@ def read_areas(path: Path, *, bounds_px: Box) -> tuple[list[Area], Counter[str]]
     return areas, counts
 
 
-def read_polygons(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box) -> tuple[MultiPolygon, list[str]]:
+def read_polygons(
+    path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px: Box
+) -> tuple[MultiPolygon, list[str]]:
     """What a drawing leaves: its included areas without the excluded ones, and the notices; see `read_drawing`.
 
     Where only `Ignore*` was drawn, the whole slide is included.
@@ -137,7 +140,7 @@ def read_polygons(path: Path, *, slide_size_px: tuple[int, int], bounds_px: Box)
     return apply_drawing(drawing, whole, path), list(drawing.notices)
 
 
-def apply_drawing(drawing: Drawing, otherwise: MultiPolygon, path: Path) -> MultiPolygon:
+def apply_drawing(drawing: Drawing, otherwise: MultiPolygon, path: DrawingPath) -> MultiPolygon:
     """The included areas (`otherwise` where none were drawn) without the excluded ones; valid, largest first.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What on a tissue mask a person should look at: short notes that begin with a word that stays the same."""
+"""What on a tissue mask a person should look at: flags, remarks that begin with a word that stays the same."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from shapely import MultiPolygon
 from sammil_cli.errors import SlideError
 from sammil_cli.tissue.mask import TissueMask
 from sammil_cli.tissue.segment import Picture, find_tissue
-from sammil_cli.tissue.spec import TissueSpec
+from sammil_cli.tissue.spec import TissueSpec, second_method
 
 LITTLE = 0.01  # of the scanned area: less is glass with dirt on it more often than a small biopsy
 MUCH = 0.9  # of the scanned area: glass lies around every real section, so glass was taken for tissue
@@ -25,31 +25,31 @@ _COMPARED_PX = 1024  # longest side of the canvas on which masks are compared
 _SECOND_PX = 512  # about the longest side of the thumbnail that the second method sees: it only gives a hint
 
 
-def qc_notes(picture: Picture, mask: TissueMask, spec: TissueSpec | None) -> list[str]:
-    """The notes on a mask: `little-tissue`, `much-tissue`, `fragmented`, `touches-border`, `pen`, `black-border` and
+def flags(picture: Picture, mask: TissueMask, spec: TissueSpec | None) -> list[str]:
+    """The flags of a mask: `little-tissue`, `much-tissue`, `fragmented`, `touches-border`, `pen`, `black-border` and
     `methods-disagree`, each with its number.
 
     Args:
         spec: what found the mask, to be compared with another segmenter; None = a person drew it.
     """
-    notes = []
+    found = []
     share = tissue_share(mask)
     if share < LITTLE:
-        notes.append(f"little-tissue: {share:.2%} of the scanned area")
+        found.append(f"little-tissue: {share:.2%} of the scanned area")
     if share > MUCH:
-        notes.append(f"much-tissue: {share:.0%} of the scanned area")
+        found.append(f"much-tissue: {share:.0%} of the scanned area")
     areas_um2 = shapely.area(mask.polygons.geoms) * mask.slide_mpp**2
     small = areas_um2[areas_um2 < SMALL_UM2]
     if len(small) > MANY_PIECES and small.sum() > SMALL_SHARE * areas_um2.sum():
-        notes.append(f"fragmented: {small.sum() / areas_um2.sum():.0%} of it in {len(small)} pieces below 0.25 mm²")
+        found.append(f"fragmented: {small.sum() / areas_um2.sum():.0%} of it in {len(small)} pieces below 0.25 mm²")
     if (touching := _edge_share(picture, mask)) > EDGE_SHARE:
-        notes.append(f"touches-border: {touching:.0%} of the scanned area's outline")
+        found.append(f"touches-border: {touching:.0%} of the scanned area's outline")
     for name, where in (("pen", picture.pen), ("black-border", picture.borders)):
         if (seen := float(where.mean())) > SEEN_SHARE:
-            notes.append(f"{name}: {seen:.1%} of the slide")
+            found.append(f"{name}: {seen:.1%} of the slide")
     if spec is not None:
-        notes += _disagreement(picture, mask, spec)
-    return notes
+        found += _disagreement(picture, mask, spec)
+    return found
 
 
 def tissue_share(mask: TissueMask) -> float:
@@ -71,9 +71,9 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return np.count_nonzero(one & other) / union if union else 1.0
 
 
-def is_flagged(notes: Sequence[str]) -> bool:
-    """Whether the notes doubt the mask; pen and borders are only reported."""
-    return any(not note.startswith(("pen:", "black-border:", "edit:", "edited:")) for note in notes)
+def is_flagged(remarks: Sequence[str]) -> bool:
+    """Whether the remarks doubt the mask; pen and borders are only reported."""
+    return any(not flag.startswith(("pen:", "black-border:", "edit:", "edited:")) for flag in remarks)
 
 
 def _edge_share(picture: Picture, mask: TissueMask) -> float:
@@ -85,11 +85,11 @@ def _edge_share(picture: Picture, mask: TissueMask) -> float:
 
 
 def _disagreement(picture: Picture, mask: TissueMask, spec: TissueSpec) -> list[str]:
-    other = "od" if spec.segmenter == "otsu" else "otsu"
+    other = second_method(spec.segmenter)
     picture = picture.shrunk(_SECOND_PX)
     try:
-        found = find_tissue(picture, replace(spec, segmenter=other))
+        second = find_tissue(picture, replace(spec, segmenter=other))
     except SlideError:
-        found = picture.mask_of(MultiPolygon())
-    same = mask_iou(mask, found, _SECOND_PX)
+        second = picture.mask_of(MultiPolygon())
+    same = mask_iou(mask, second, _SECOND_PX)
     return [f"methods-disagree: {same:.2f} of both masks is common to {other}"] if same < SAME_SHARE else []

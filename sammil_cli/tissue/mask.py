@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
-from sammil_cli.slides.slide import Box
+from sammil_cli.slides.pixels import Box
 
 _Ring = NDArray[np.int32]  # (k, 2) x, y
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
 Mask = NDArray[np.bool_]  # (h, w)
 

@@ -10,7 +10,8 @@ from shapely import MultiPolygon
 
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.slide import RGB, Box, Slide
+from sammil_cli.slides.pixels import RGB, Box
+from sammil_cli.slides.slide import Slide
 from sammil_cli.tissue.artefacts import border_mask
 from sammil_cli.tissue.mask import TissueMask, clean
 from sammil_cli.tissue.pen import pen_mask

@@ -22,8 +22,8 @@ class TissueSpec:
     max_holes: int
 
 
-# CLAM's presets (METHODS §10.1) give pixels at 1/64 of a 40x slide and multiples of a patch of 512² px: converted at
-# 0.243 µm per pixel for the biopsies (CAMELYON16) and 0.25 for the others. faint and ihc are our own.
+# CLAM's presets (docs/methods.md §10.1) give pixels at 1/64 of a 40x slide and multiples of a patch of 512² px:
+# converted at 0.243 µm per pixel for the biopsies (CAMELYON16) and 0.25 for the others. faint and ihc are our own.
 PRESETS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
     {
         "bwh-biopsy": {
@@ -65,3 +65,8 @@ PRESETS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
 def setting_key(field: str) -> str:
     """The key of params.yaml that a field of `TissueSpec` comes from."""
     return field if field == "segmenter" else f"tissue_{field}"
+
+
+def second_method(segmenter: str) -> str:
+    """The segmenter that a mask is compared with."""
+    return "od" if segmenter == "otsu" else "otsu"

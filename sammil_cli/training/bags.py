@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, Instances, read_bag, read_encoder, read_instances
 from sammil_cli.mil.contract import Bag
+from sammil_cli.storage.paths import BagPath
 
 _SHARE_OF_MEMORY = 0.4  # of a GPU's; the rest is for the training step
 _SHARE_OF_FILES = 0.5  # of those that a process may hold open; a mapped bag is one
@@ -32,7 +33,7 @@ class BagFolder:
     """
 
     def __init__(self, folder: Path, device: str) -> None:
-        self.paths = {path.stem: path for path in sorted(folder.glob("*.h5"))}
+        self.paths = {path.stem: BagPath(path) for path in sorted(folder.glob("*.h5"))}
         if not self.paths:
             raise InputError(f"there are no bags in {folder}", remedy="run: sammil extract")
         self._device = device
@@ -98,7 +99,7 @@ def _move(tensor: torch.Tensor, device: str) -> torch.Tensor:
     return tensor.to(device)
 
 
-def _most_kept(paths: list[Path], device: str) -> int:
+def _most_kept(paths: list[BagPath], device: str) -> int:
     """How many bags a process holds at once."""
     if device == "cpu":
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

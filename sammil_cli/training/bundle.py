@@ -15,7 +15,8 @@ from sammil_cli import choices
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import MILModel, ModelSpec
-from sammil_cli.storage.files import atomic_path, sha256_file, write_json
+from sammil_cli.storage.files import Record, atomic_path, sha256_file, write_json
+from sammil_cli.storage.paths import BundlePath
 
 WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
 EPOCHS_FILE = "epochs.safetensors"  # paper protocol only: probabilities (E, s, C) of the test slides, each epoch
@@ -43,7 +44,7 @@ class BundleFacts:
     seed: int
     epoch: int
     val_auc: float | None
-    provenance: dict[str, Any]
+    provenance: Record
 
 
 def build_model(name: str, spec: ModelSpec, options: dict[str, Any]) -> MILModel:
@@ -65,7 +66,7 @@ def build_model(name: str, spec: ModelSpec, options: dict[str, Any]) -> MILModel
     return cls(spec, checked)
 
 
-def write_bundle(folder: Path, state: dict[str, torch.Tensor], facts: BundleFacts) -> None:
+def write_bundle(folder: BundlePath, state: dict[str, torch.Tensor], facts: BundleFacts) -> None:
     """Writes weights, then facts: a folder with facts is whole."""
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
@@ -75,7 +76,7 @@ def write_bundle(folder: Path, state: dict[str, torch.Tensor], facts: BundleFact
     write_json(folder / FACTS_FILE, {**record, "weights_sha256": sha256_file(folder / WEIGHTS_FILE)})
 
 
-def read_bundle(folder: Path, device: str) -> tuple[MILModel, BundleFacts]:
+def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]:
     """Loads a trained fold, ready to predict.
 
     Raises:
@@ -90,7 +91,7 @@ def read_bundle(folder: Path, device: str) -> tuple[MILModel, BundleFacts]:
     return model.eval().to(device), facts
 
 
-def read_facts(folder: Path) -> BundleFacts:
+def read_facts(folder: BundlePath) -> BundleFacts:
     """What goes with the weights of a trained fold, without the weights. `InputError` where there is none."""
     return _read_facts(folder / FACTS_FILE)[0]
 

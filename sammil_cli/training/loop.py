@@ -1,4 +1,4 @@
-"""Training one fold: Adam, cosine schedule, one bag per step, early stopping on the validation part (METHODS §0)."""
+"""Training one fold: Adam, cosine schedule, one bag per step, early stopping on validation (docs/methods.md §0)."""
 
 import math
 from collections.abc import Callable, Sequence

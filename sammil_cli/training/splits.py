@@ -1,22 +1,19 @@
-"""Folds by patient: drawn once from the seed, saved as a table."""
+"""Folds by patient, drawn once from the seed."""
 
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
+from sammil_cli.cohort.cohort import Cohort, Member, Patient, patients_of
+from sammil_cli.cohort.roles import ROLES
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import read_csv, write_csv
-from sammil_cli.training.cohort import Cohort, Member, Patient, patients_of
-from sammil_cli.training.label_table import ROLES
-
-_HEADER = ("repeat", "fold", "slide_id", "patient_id", "role")
+from sammil_cli.training.fold import Fold
 
 _Positions = NDArray[np.int64]  # into the patients of one repeat
 
@@ -29,22 +26,6 @@ class _Draw:
     labels: NDArray[np.int64]
     members: tuple[Member, ...]  # in the order in which a part lists its slides
     outer: list[tuple[_Positions, _Positions]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fold:
-    """One outer fold of one repeat: slide ids by role. Honest folds leave the test part to `evaluate` alone."""
-
-    repeat: int
-    fold: int
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Folder name of the fold's model."""
-        return f"repeat_{self.repeat}_fold_{self.fold}"
 
 
 def draw_folds(
@@ -65,9 +46,9 @@ def draw_folds(
         val_fraction: share of a fold's training patients that are its validation part; `honest` only.
         seed: of the first repeat; each next repeat has the next one.
         protocol: `honest` takes validation from the training patients; in `paper` it is the test part itself, as in
-            the published code, and all other patients train (METHODS §1).
-        published: draw the test parts as the published code does (METHODS §1): from all patients of the label file,
-            in its order. Slides then stand in the order drawn, else in that of the file.
+            the published code, and all other patients train (docs/methods.md §1).
+        published: draw the test parts as the published code does (docs/methods.md §1): from all patients of the label
+            file, in its order. Slides then stand in the order drawn, else in that of the file.
 
     Raises:
         InputError: too few patients of a class.
@@ -174,32 +155,3 @@ def _given_parts(cohort: Cohort) -> dict[str, set[str]] | None:
 
 def _positions(patients: NDArray[np.str_], chosen: set[str]) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(patients, sorted(chosen)))
-
-
-def write_folds(path: Path, folds: list[Fold], cohort: Cohort) -> None:
-    """Writes the table `repeat,fold,slide_id,patient_id,role`."""
-    patient = {m.slide_id: m.patient_id for m in cohort.members}
-    rows = [
-        (fold.repeat, fold.fold, slide, patient[slide], role)
-        for fold in folds
-        for role in ROLES
-        for slide in getattr(fold, role)
-    ]
-    write_csv(path, _HEADER, rows)
-
-
-def read_folds(path: Path) -> list[Fold]:
-    """Reads what `write_folds` wrote; `InputError` where it is something else."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist: nothing is trained yet", remedy="run: sammil train")
-    parts: dict[tuple[int, int], dict[str, list[str]]] = {}
-    for line, row in enumerate(read_csv(path, _HEADER), start=2):
-        try:
-            fold = parts.setdefault((int(row["repeat"]), int(row["fold"])), {role: [] for role in ROLES})
-            fold[row["role"]].append(row["slide_id"])
-        except (ValueError, KeyError) as error:
-            raise InputError(f"{path}, line {line} is no row of a fold: {error}", remedy="run: sammil train") from None
-    return [
-        Fold(repeat=repeat, fold=fold, **{role: tuple(ids) for role, ids in roles.items()})
-        for (repeat, fold), roles in parts.items()
-    ]

@@ -9,11 +9,12 @@ import pytest
 
 from sammil_cli.config import STAGES, Settings
 from sammil_cli.errors import InputError, MissingError, SammilError
-from sammil_cli.stages import convert_legacy, evaluate, extract, patch, sam, segment, train, visualize
-from sammil_cli.stages.executor import Limits
-from sammil_cli.stages.legacy_plan import Wish
-from sammil_cli.stages.process_list import Row
-from sammil_cli.stages.project import Project, RunOptions
+from sammil_cli.exchange import convert_legacy
+from sammil_cli.exchange.plan import Request
+from sammil_cli.project.process_list import Row
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner.executor import Limits
+from sammil_cli.stages import evaluate, extract, patch, sam, segment, train, visualize
 
 Sammil = Callable[..., Any]
 
@@ -302,5 +303,5 @@ def test_convert_legacy_passes_its_options_on(sammil: Sammil, project: Path, mon
     assert answer.code == 0
     assert json.loads(answer.out)["stage"] == "convert-legacy"
     limits = Limits(seconds=7200.0)
-    wish = Wish(features=Path("f"), with_segments=False, patch_px_level0=512, min_share=0.5, limits=limits)
-    assert calls == [(Path("old"), wish, Project(), RunOptions(workers=1), Path("new"))]
+    request = Request(features=Path("f"), with_segments=False, patch_px_level0=512, min_share=0.5, limits=limits)
+    assert calls == [(Path("old"), request, Project(), RunOptions(workers=1), Path("new"))]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sammil_cli.stages.doctor import run as doctor
+from sammil_cli.doctor import run as doctor
 
 LIGHT = ("python_packages.sammil", "folders.writing", "weight_files.folders")
 

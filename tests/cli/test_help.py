@@ -31,6 +31,7 @@ VERBS = [
     "export",
     "status",
     "why",
+    "code",
     "doctor",
     "weights",
 ]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sammil_cli.config import check, load_settings, preset
-from sammil_cli.stages.pipeline import render_dvc
+from sammil_cli.project.pipeline import render_dvc
 
 Sammil = Callable[..., Any]
 
@@ -38,7 +38,6 @@ def test_init_writes_a_project_and_says_what_comes_next(sammil: Sammil, here: Pa
         "data/slides.csv",
         "dvc.yaml",
         "params.yaml",
-        "steps.yaml",
     }
     assert (here / "study" / "data" / "slides").is_dir()
     for part in (
@@ -52,17 +51,17 @@ def test_init_writes_a_project_and_says_what_comes_next(sammil: Sammil, here: Pa
     assert load_settings(here / "study" / "params.yaml") == check(preset("tcga-nsclc"), "preset")
 
 
-def test_a_users_pipeline_has_no_demo_and_no_code_but_the_versions_of_the_steps(sammil: Sammil, here: Path) -> None:
+def test_a_users_pipeline_has_no_demo_and_no_code_but_the_digests_of_its_stages(sammil: Sammil, here: Path) -> None:
     sammil("init", "study", "--no-dvc")
     stages = yaml.safe_load((here / "study" / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    versions = yaml.safe_load((here / "study" / "steps.yaml").read_text(encoding="utf-8"))
-    assert list(stages) == list(versions)
-    assert "cohort" not in stages
+    code = stages.pop("code")
+    assert (code["cmd"], code["always_changed"], code.get("deps")) == ("sammil code", True, None)
+    assert "demo" not in stages
     assert not [dep for stage in stages.values() for dep in stage["deps"] if "sammil_cli" in dep]
-    assert all({"steps.yaml": [name]} in stage["params"] for name, stage in stages.items())
+    assert all(f"artifacts/code/{name}.txt" in stage["deps"] for name, stage in stages.items())
+    assert sorted(code["outs"]) == sorted(f"artifacts/code/{name}.txt" for name in stages)
     params = yaml.safe_load((here / "study" / "params.yaml").read_text(encoding="utf-8"))
-    named = {key for stage in stages.values() for key in stage["params"] if isinstance(key, str)}
-    assert named == set(params)
+    assert {key for stage in stages.values() for key in stage["params"]} == set(params)
 
 
 def test_init_does_not_touch_a_project_that_is_there(sammil: Sammil, here: Path) -> None:
@@ -83,7 +82,7 @@ def test_update_renews_the_pipeline_and_nothing_of_the_users(sammil: Sammil, her
         (study / name).write_text(text, encoding="utf-8")
     assert sammil("init", "study", "--update").code == 0
     assert (study / "dvc.yaml").read_text(encoding="utf-8") == render_dvc(demo=False)
-    assert "segment" in yaml.safe_load((study / "steps.yaml").read_text(encoding="utf-8"))
+    assert not (study / "steps.yaml").exists()  # the stage `code` stands in for it
     assert {name: (study / name).read_text(encoding="utf-8") for name in mine} == mine
 
 
@@ -171,10 +170,10 @@ def test_a_smaller_demo_cohort_leaves_no_slide_of_a_larger_one_and_no_file_of_th
 
 def test_what_git_ignores_already_stays_and_what_is_missing_is_added(sammil: Sammil, here: Path) -> None:
     (here / "study").mkdir()
-    (here / "study" / ".gitignore").write_text("notes/\n/runs/", encoding="utf-8")
+    (here / "study" / ".gitignore").write_text("remarks/\n/runs/", encoding="utf-8")
     sammil("init", "study", "--no-dvc")
     lines = (here / "study" / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert lines[:2] == ["notes/", "/runs/"]
+    assert lines[:2] == ["remarks/", "/runs/"]
     assert lines.count("/runs/") == 1
     # DVC commits what stages read and Git does not ignore: slides of a gigabyte.
     assert {"/data/slides/", "/artifacts/", "!/report/metrics.json"} <= set(lines)

@@ -115,7 +115,7 @@ def test_a_missing_slide_folder_is_refused(sammil: Sammil, project: Path) -> Non
 
 def test_a_slide_folder_without_slides_is_refused(sammil: Sammil, project: Path) -> None:
     (project / "scans").mkdir()
-    (project / "scans" / "notes.txt").write_text("no slide")
+    (project / "scans" / "remarks.txt").write_text("no slide")
     answer = sammil("segment", "--slides", "scans")
     assert answer.code == 2
     assert "no slides in scans" in answer.err

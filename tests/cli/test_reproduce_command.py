@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sammil_cli.stages import reproduce
-from sammil_cli.stages.agreement import Agreement, Difference, Verdict
-from sammil_cli.stages.project import Project
-from sammil_cli.stages.reproduce import Outcome
+from sammil_cli.project.project import Project
+from sammil_cli.studies import reproduce
+from sammil_cli.studies.agreement import Agreement, Difference, Verdict
+from sammil_cli.studies.reproduce import Outcome
 
 Sammil = Callable[..., Any]
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from sammil_cli import choices
-from sammil_cli.config import STAGES, Settings, check, load_settings, preset, preset_names, render_params
+from sammil_cli.choices import Kind
+from sammil_cli.config import STAGES, Settings, check, describe, load_settings, preset, preset_names, render_params
 from sammil_cli.errors import InputError
 
 every_preset = pytest.mark.parametrize("name", preset_names())
@@ -93,7 +94,7 @@ def test_a_wrong_type_is_refused_with_what_the_key_is(text: str) -> None:
     key = text.partition("=")[0]
     with pytest.raises(InputError, match=f"settings: {key}: ") as caught:
         load_settings(None, [text])
-    assert caught.value.remedy == f"{key} is: {Settings.model_fields[key].description}"
+    assert caught.value.remedy == f"{key} is: {describe(key)}"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_settings_never_change() -> None:
 
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_a_stage_gets_its_own_settings_and_no_others(stage: str) -> None:
-    found = check({"folds": 3, "fail_over": 0.5, "patch_px": 64}, "test").stage(stage)
+    found = check({"folds": 3, "fail_over": 0.5, "patch_px": 64}, "test").stage(STAGES[stage])
     assert type(found) is STAGES[stage]
     given = {"folds": 3, "fail_over": 0.5, "patch_px": 64}
     for key, value in found.model_dump().items():
@@ -197,7 +198,7 @@ def test_every_setting_has_a_description_of_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "folder"),
+    ("key", "kind"),
     [
         ("segmenter", choices.SEGMENTERS),
         ("proposer", choices.PROPOSERS),
@@ -205,11 +206,11 @@ def test_every_setting_has_a_description_of_one_line() -> None:
         ("model", choices.MODELS),
     ],
 )
-def test_the_description_of_a_choice_names_every_choice_and_the_default_is_one(key: str, folder: str) -> None:
-    field = Settings.model_fields[key]
-    assert field.default in choices.names(folder)
-    assert field.description
-    assert [name for name in choices.names(folder) if name not in field.description] == []
+def test_the_description_of_a_choice_names_every_choice_and_the_default_is_one(key: str, kind: Kind) -> None:
+    assert Settings.model_fields[key].default in choices.names(kind)
+    words = describe(key).split(": ", 1)[1].split(" | ")
+    assert [word.split(" (")[0] for word in words] == choices.names(kind)
+    assert sum("(" in word for word in words) >= (0 if key == "model" else 2)  # what each says of itself
 
 
 def test_the_presets_of_the_paper_and_the_demo_are_there() -> None:
@@ -233,7 +234,7 @@ def test_every_preset_names_choices_that_are_there(name: str) -> None:
 
 def test_the_presets_of_the_paper_hold_its_numbers() -> None:
     c16, tcga = check(preset("camelyon16"), "c16"), check(preset("tcga-nsclc"), "tcga")
-    assert (c16.folds, c16.repeats, c16.min_epochs, c16.patience) == (3, 3, 132, 30)  # METHODS §0 and §1
+    assert (c16.folds, c16.repeats, c16.min_epochs, c16.patience) == (3, 3, 132, 30)  # docs/methods.md §0 and §1
     assert (tcga.folds, tcga.repeats, tcga.min_epochs, tcga.patience) == (5, 1, 72, 20)
     for settings in (c16, tcga):
         assert (settings.patch_px, settings.patch_mpp, settings.sam_canvas_px) == (512, None, 1024)
@@ -252,10 +253,10 @@ def test_a_written_params_yaml_gives_the_settings_of_its_preset_again(name: str,
 @every_preset
 def test_a_written_params_yaml_lists_every_key_once_with_its_meaning(name: str) -> None:
     lines = render_params(name, stages=list(STAGES)).splitlines()
-    for key, field in Settings.model_fields.items():
+    for key in Settings.model_fields:
         found = [line for line in lines if line.startswith(f"{key}:")]
         assert len(found) == 1, key
-        assert found[0].endswith(f"# {field.description}")
+        assert found[0].endswith(f"# {describe(key)}")
 
 
 def test_a_written_params_yaml_holds_the_keys_of_its_stages_only() -> None:

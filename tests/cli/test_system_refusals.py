@@ -127,7 +127,7 @@ def test_a_folder_that_may_not_be_written_costs_no_traceback(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "params.yaml"))
 
-    monkeypatch.setattr("sammil_cli.stages.init.run", refuse)
+    monkeypatch.setattr("sammil_cli.project.init.run", refuse)
     answer = sammil("init", ".")
     assert answer.code == 3
     assert "Permission denied" in answer.err
@@ -137,7 +137,7 @@ def test_a_folder_that_may_not_be_written_costs_no_traceback(
 
 def test_sigterm_ends_a_command_as_ctrl_c_does(tmp_path: Path) -> None:
     code = (
-        "import time, sammil_cli.stages.init as stage\n"
+        "import time, sammil_cli.project.init as stage\n"
         "def run(*_, **__): print('working', flush=True); time.sleep(60)\n"
         "stage.run = run\n"
         "import sys; sys.argv = ['sammil', 'init', 'x']\n"

@@ -107,9 +107,14 @@ def test_lesions_cover_one_to_ten_percent_of_the_tissue(index: int) -> None:
     assert all(layout.tissue[int(y / CELL_PX), int(x / CELL_PX)] for nest in layout.lesions for x, y in nest)
 
 
-def test_difficulty_0_is_the_plain_cohort(cohort: Path, tmp_path: Path) -> None:
+def test_difficulty_0_is_the_plain_cohort_and_another_is_not(cohort: Path, tmp_path: Path) -> None:
     draw_cohort(tmp_path, slides=4, seed=7, size_px=SIZE_PX, difficulty=0.0, workers=1)
     assert content(tmp_path) == content(cohort)
+    draw_cohort(tmp_path, slides=4, seed=7, size_px=SIZE_PX, difficulty=0.5, workers=1)
+    changed = {name for name, data in content(tmp_path).items() if data != content(cohort)[name]}
+    tumours = {f"lesions/{slide}.geojson" for slide, label in labels(cohort).items() if label == "tumour"}
+    assert {name for name in changed if not name.startswith("slides/")} == tumours
+    assert {Path(name).stem for name in tumours} <= {Path(name).stem for name in changed if name.startswith("slides/")}
 
 
 def test_harder_tumours_are_smaller_and_all_else_stays_where_it_was() -> None:
@@ -123,6 +128,8 @@ def test_harder_tumours_are_smaller_and_all_else_stays_where_it_was() -> None:
         )
         assert np.array_equal(plain.depth_px, hard.depth_px)
         assert np.array_equal(plain.fat, hard.fat)
+        beside = (plain.lesion <= 0.4) & (hard.lesion <= 0.4)  # a lesion takes the place of what lies there
+        assert np.array_equal(plain.aggregates[beside], hard.aggregates[beside])
         shares.append((area_share(plain), area_share(hard)))
     plain_area, hard_area = np.mean(shares, axis=0)
     assert hard_area / plain_area == pytest.approx(1 - LESION_LOSS, abs=0.12)
@@ -135,7 +142,7 @@ def test_difficulty_draws_tumour_and_its_look_alikes_together_by_hand() -> None:
     assert half.grade == pytest.approx(0.9 * (1 - GRADE_LOSS / 2))
     assert half.infiltration == pytest.approx(0.4 + 0.6 * INFILTRATION_GAIN / 2)
     assert half.giant_cells_per_mm2 == pytest.approx(5 * (1 + GIANT_GAIN / 2))
-    assert 0 <= habit.harder(1).infiltration <= 1
+    assert habit.harder(1).infiltration == pytest.approx(0.4 + 0.6 * INFILTRATION_GAIN)
 
 
 @pytest.mark.parametrize("difficulty", [0.0, 0.7])
@@ -147,7 +154,12 @@ def test_the_label_changes_nothing_but_the_lesion(difficulty: float) -> None:
     assert pair[0].habit == pair[1].habit
     assert np.array_equal(pair[0].depth_px, pair[1].depth_px)
     assert np.array_equal(pair[0].fat, pair[1].fat)
-    assert len(pair[0].glands) >= len(pair[1].glands)
+    normal, tumour = pair
+    assert (normal.lesions, bool(normal.lesion.any()), len(tumour.lesions) > 0) == ([], False, True)
+    beside = tumour.lesion <= 0.4  # a lesion takes the place of what lies there
+    assert np.array_equal(normal.aggregates[beside], tumour.aggregates[beside])
+    assert {gland.centre for gland in tumour.glands} < {gland.centre for gland in normal.glands}
+    assert {tuple(vessel) for vessel in tumour.vessels} <= {tuple(vessel) for vessel in normal.vessels}
 
 
 def test_the_whole_cohort_has_twenty_patients_four_with_two_slides_of_one_label() -> None:
@@ -168,9 +180,10 @@ def test_two_processes_write_the_same_bytes_as_one_and_report_each_slide(cohort:
 
 
 def test_another_seed_draws_other_slides(cohort: Path, tmp_path: Path) -> None:
-    draw_cohort(tmp_path, slides=2, seed=8, size_px=SIZE_PX, workers=1)
-    ours, theirs = (folder / "slides" / "demo_001.tif" for folder in (cohort, tmp_path))
-    assert ours.read_bytes() != theirs.read_bytes()
+    draw_cohort(tmp_path, slides=4, seed=8, size_px=SIZE_PX, workers=1)
+    ours, theirs = content(cohort), content(tmp_path)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if name.endswith(".tif") and ours[name] == theirs[name]] == []
 
 
 @pytest.mark.parametrize(("slides", "size_px"), [(1, (704, 1104)), (4, (100, 900)), (4, (900, 900))])

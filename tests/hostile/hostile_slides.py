@@ -28,7 +28,7 @@ SMALL_REGION = "CMU-1-Small-Region.svs"
 
 @dataclass(frozen=True)
 class HostileSlide:
-    """A file, how it is made, the code of its row in the process list, a piece of the message.
+    """A file, how it is made, the code of its row in the process list, a piece of the message (of `done`: none).
 
     `mpp` is given in data/slides.csv.
     """
@@ -160,11 +160,14 @@ SLIDES: tuple[HostileSlide, ...] = (
     HostileSlide("text.svs", partial(content, b"slide_id,label\n"), "E_OPEN", "no format"),
     HostileSlide("web-page.ndpi", partial(content, HTML), "E_OPEN", "no format"),
     HostileSlide("noise.tif", partial(content, NOISE), "E_OPEN", "no format"),
-    HostileSlide("noise-head.tif", partial(content, b"II*\0" + NOISE), "E_OPEN"),
+    HostileSlide("noise-head.tif", partial(content, b"II*\0" + NOISE), "E_OPEN", "the file is cut or damaged"),
     HostileSlide("zip.scn", partial(content, b"PK\x03\x04" + NOISE), "E_OPEN", "no format"),
     HostileSlide("jpeg-inside.svs", jpeg, "E_OPEN", "no format"),
     HostileSlide(
-        "list-of-nothing.vms", partial(content, b"[Virtual Microscope Specimen]\nImageFile=a.jpg\n"), "E_OPEN"
+        "list-of-nothing.vms",
+        partial(content, b"[Virtual Microscope Specimen]\nImageFile=a.jpg\n"),
+        "E_OPEN",
+        "no format",
     ),
     # cut and damaged
     HostileSlide("cut-early.svs", partial(cut, 0.001), "E_OPEN", "the file is cut"),
@@ -181,7 +184,7 @@ SLIDES: tuple[HostileSlide, ...] = (
     HostileSlide("too-wide.tif", partial(patched, "ImageWidth", 2_000_000_000), "E_OPEN", "2000000000 x 448 pixels"),
     HostileSlide("no-width.tif", partial(patched, "ImageWidth", 0), "E_OPEN", "0 x 448 pixels"),
     HostileSlide("too-wide-for-its-strips.tif", wide_strips, "E_OPEN", "the file is cut"),
-    HostileSlide("unknown-compression.tif", partial(patched, "Compression", 54_321), "E_OPEN"),
+    HostileSlide("unknown-compression.tif", partial(patched, "Compression", 54_321), "E_OPEN", "54321 is unknown"),
     HostileSlide("pictures/half.png", half_a_png, "E_READ", "cannot be decoded", mpp=2.0),
     HostileSlide("pictures/huge.png", huge_png, "E_FORMAT", "decoded whole", mpp=2.0),
     # of another kind
@@ -203,7 +206,9 @@ SLIDES: tuple[HostileSlide, ...] = (
     HostileSlide("infinite-mpp.tif", no_length, "E_MPP", "does not say"),
     HostileSlide("72-dpi.tif", partial(tiff, resolution=(72, 72), resolutionunit="INCH"), "E_MPP", "does not say"),
     # nothing on it
-    HostileSlide("one-pixel.tif", partial(plain, PINK, 1), "E_NO_TISSUE"),
-    HostileSlide("white.tif", partial(plain, GLASS, 512), "E_NO_TISSUE"),
-    HostileSlide("black.tif", partial(plain, (0, 0, 0), 512), "E_NO_TISSUE"),
+    HostileSlide(
+        "one-pixel.tif", partial(plain, PINK, 1), "E_NO_TISSUE", "no piece is as large as 1000 µm² (the largest has 4)"
+    ),
+    HostileSlide("white.tif", partial(plain, GLASS, 512), "E_NO_TISSUE", "0.0% of the slide passes"),
+    HostileSlide("black.tif", partial(plain, (0, 0, 0), 512), "E_NO_TISSUE", "100.0% is pen or black border"),
 )

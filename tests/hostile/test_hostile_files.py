@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import load_settings
 from sammil_cli.errors import SammilError, SlideError
 from sammil_cli.features.bag import read_bag
@@ -27,15 +28,14 @@ from sammil_cli.legacy.rows import read_feature_h5, read_feature_pt
 from sammil_cli.legacy.segments import read_segments
 from sammil_cli.patches.file import read_patches, write_patches
 from sammil_cli.patches.patch_grid import PatchGrid
+from sammil_cli.project.project import read_only
 from sammil_cli.regions.file import read_regions
 from sammil_cli.slides.table import read_slides_table
-from sammil_cli.stages.project import read_only
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.tissue.edits import read_drawing
 from sammil_cli.tissue.file import read_tissue
 from sammil_cli.training.bundle import read_facts
-from sammil_cli.training.cohort import read_labels
-from sammil_cli.training.splits import read_folds
+from sammil_cli.training.fold import read_folds
 
 Content = str | bytes | Callable[[Path], None]
 Read = Callable[[Path], object]
@@ -276,7 +276,7 @@ GROUPS: tuple[Group, ...] = (
         (
             ("no content", b"", "it is empty"),
             ("half a pickle", SEGMENTS[: len(SEGMENTS) // 2], "cannot be read as a pickle"),
-            ("a text", "no pickle at all", ""),
+            ("a text", "no pickle at all", "cannot be read as a pickle"),
             ("another pickle", pickle.dumps({"a": 1}), "no list of an info record and masks"),
             ("an array without content", ABSURD, "cannot be read as a pickle"),
         ),
@@ -307,7 +307,7 @@ GROUPS: tuple[Group, ...] = (
         "E_LEGACY_DAMAGED",
         (
             ("half a file", half, "cannot be read"),
-            ("a vector", partial(features, shape=(4,)), ""),
+            ("a vector", partial(features, shape=(4,)), "its features have the shape (4,)"),
         ),
     ),
     Group(
@@ -368,6 +368,7 @@ def test_a_hostile_file_is_told_with_a_remedy(
         group.read(path)
     error = caught.value
     assert (error.code if isinstance(error, SlideError) else type(error).__name__) == group.error
+    assert message, "a row without a piece of its message"
     assert message in error.message
     assert error.remedy
     assert not (tmp_path / "was-run").exists()

@@ -1,17 +1,19 @@
 """What a folder of slides may hold besides slides: each is passed over, or refused with one message, one fix."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from slide_maker import draw_asymmetric, write_pyramid
 
 from sammil_cli.config import SegmentSettings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner.worker import attempt
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages import segment
-from sammil_cli.stages.project import Project, RunOptions
 
 
 @pytest.fixture
@@ -65,15 +67,41 @@ def test_a_named_pipe_does_not_hang_the_run(slides: Path) -> None:
     assert set(find_slides(slides).paths) == {"good"}
 
 
+@contextlib.contextmanager
+def without_the_rights_of_root() -> Iterator[None]:
+    """Root may read everything; whoever is not root stays who he is."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65_534)  # nobody
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def tried(slides: Path, rights: contextlib.AbstractContextManager[None] | None = None) -> SlideError:
+    """What is said of the slide `x` by `segment`, to which `good` beside it is as good as alone."""
+    plan = segment.plan(Project(slides=slides), SegmentSettings(tissue_min_area_um2=1000.0), RunOptions())
+    assert plan.refused == ()
+    jobs = {task.slide_id: task.job for task in plan.tasks}
+    assert set(jobs) == {"good", "x"}
+    work, out = (plan.work.__module__, plan.work.__name__), slides.parent / "out"
+    out.mkdir()
+    attempt(work, (out, {}, jobs["good"]))
+    with pytest.raises(SlideError) as caught, rights or contextlib.nullcontext():
+        attempt(work, (out, {}, jobs["x"]))
+    assert {path.stem for path in out.iterdir()} == {"good"}
+    return caught.value
+
+
 def test_a_file_that_the_disk_cannot_read_costs_itself_only(slides: Path) -> None:
     (slides / "x.svs").symlink_to("/proc/self/mem")  # reading its first byte is an input/output error
-    plan = segment.plan(Project(slides=slides), SegmentSettings(), RunOptions())
-    assert {task.slide_id for task in plan.tasks} | {row.slide_id for row in plan.refused} == {"good", "x"}
+    error = tried(slides)
+    assert (error.code, error.set_aside) == ("E_EMPTY", True)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_slide_without_the_right_to_read_costs_itself_only(slides: Path) -> None:
-    (slides / "x.svs").write_bytes(b"II")
+    (slides / "x.svs").write_bytes((slides / "good.tif").read_bytes())
     (slides / "x.svs").chmod(0)
-    plan = segment.plan(Project(slides=slides), SegmentSettings(), RunOptions())
-    assert {task.slide_id for task in plan.tasks} | {row.slide_id for row in plan.refused} == {"good", "x"}
+    assert "Permission denied" in tried(slides, without_the_rights_of_root()).message

@@ -1,6 +1,6 @@
 """All hostile slides in one folder through `sammil segment`, with readers that crash, hang, flood or give nonsense.
 
-NEEDS 3: the run ends, good slides are done, each bad one has its code, message and remedy, no process is left.
+The run ends, good slides are done, each bad one has its code, message and remedy, no process is left.
 """
 
 import csv
@@ -21,7 +21,7 @@ HOSTILE_READERS = {  # file name -> code, a piece of the message
     "a-sleeper.hang": ("E_TIMEOUT", "was stopped after 0.2 minutes"),  # first, so that the others go on meanwhile
     "segfaults.crash": ("E_CRASH", "SIGSEGV"),
     "eats.flood": ("E_MEMORY", "grew over 1.5 GiB"),
-    "gives-nan.nan": ("E_NO_TISSUE", ""),
+    "gives-nan.nan": ("E_NO_TISSUE", "100.0% is pen or black border"),
     "raises.raise": ("E_BUG", "the library gave up (hostile.py:"),
 }
 
@@ -86,11 +86,16 @@ def test_a_folder_of_hostile_slides_is_done_and_listed(tmp_path: Path) -> None:
         name: code for name, (code, _) in expected.items()
     }
     for name, (code, message) in expected.items():
-        assert message in listed[name]["message"], name
-        assert (code == "done") == (not listed[name]["remedy"]), name
+        if code == "done":
+            assert (listed[name]["message"], listed[name]["remedy"]) == ("", ""), name
+        else:
+            assert message, name
+            assert message in listed[name]["message"], name
+            assert listed[name]["remedy"], name
+    assert HANG_SECONDS <= float(listed["a-sleeper"]["seconds"]) < 2 * HANG_SECONDS
     done = {name for name, (code, _) in expected.items() if code == "done"}
     assert {path.stem for path in (tmp_path / "artifacts" / "tissue").iterdir()} == done
     assert "Traceback" not in out
     tally = f"segment: {len(done)} done"
     assert tally in out
-    assert time.monotonic() - start < 20 * HANG_SECONDS
+    assert time.monotonic() - start < 10 * HANG_SECONDS

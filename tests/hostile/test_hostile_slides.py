@@ -7,10 +7,10 @@ from hostile_slides import SLIDES, HostileSlide, drawn
 
 from sammil_cli.config import SegmentSettings
 from sammil_cli.errors import SlideError
+from sammil_cli.preflight.inspect import describe
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner.worker import attempt
 from sammil_cli.stages import segment
-from sammil_cli.stages.inspect import describe
-from sammil_cli.stages.project import Project, RunOptions
-from sammil_cli.stages.worker import attempt
 
 MIN_AREA_UM2 = 1000.0
 
@@ -33,7 +33,7 @@ def test_a_hostile_slide_gets_its_code_and_a_remedy(slide: HostileSlide, tmp_pat
     assert task.slide_id == slide.slide_id
     out = tmp_path / "out"
     out.mkdir()
-    call = ((plan.work.__module__, plan.work.__name__), (out, {}, *task.arguments))
+    call = ((plan.work.__module__, plan.work.__name__), (out, {}, task.job))
     if slide.code == "done":
         attempt(*call)
         assert list(out.iterdir())
@@ -42,6 +42,7 @@ def test_a_hostile_slide_gets_its_code_and_a_remedy(slide: HostileSlide, tmp_pat
         attempt(*call)
     error = caught.value
     assert error.code == slide.code
+    assert slide.message, "a row without a piece of its message"
     assert slide.message in error.message
     assert error.remedy
     assert error.set_aside, "a fault of the slide, not of the computation"

@@ -43,7 +43,7 @@ def test_sam_mil_has_the_names_and_the_size_that_its_authors_gave_it() -> None:
         "predictor.weight",
         "predictor.bias",
     }
-    assert sum(tensor.numel() for tensor in drawn(SAM_MIL, 1024, 2).values()) == 591_490  # METHODS §16
+    assert sum(tensor.numel() for tensor in drawn(SAM_MIL, 1024, 2).values()) == 591_490  # docs/methods.md §16
 
 
 @every_architecture
@@ -189,9 +189,23 @@ def test_a_model_that_was_never_published_is_not_exported() -> None:
         to_published("abmil", gated.state_dict())
 
 
+class WritesAFile:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.path, "code was run")
+
+
 def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"model": WritesAFile(tmp_path / "run")})
     with pytest.raises(MissingError, match="more than tensors"):
-        read_published(saved(tmp_path, {"model": torch.nn.Linear(2, 2)}))
+        read_published(path)
+    assert not (tmp_path / "run").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "run").exists()  # so the file does hold code
 
 
 # ------------------------------------------------------------------------------------------- the files of the authors

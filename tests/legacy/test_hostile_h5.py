@@ -64,17 +64,18 @@ def null_space(file: h5py.File) -> None:
     file["coords"] = np.zeros((4, 2), np.int64)
 
 
-HOSTILE = [
-    huge,
-    objects,
-    external_link,
-    external_storage,
-    soft_link_in_a_circle,
-    group_in_place_of_data,
-    complex_coords,
-    no_axis,
-    null_space,
-]
+NO_FEATURES = "it has no data set 'features'"
+HOSTILE: dict[Callable[[h5py.File], None], str] = {
+    huge: "its features of shape (1099511627776, 64) would be 268435456 MiB",
+    objects: "its features are of no fixed size",
+    external_link: NO_FEATURES,
+    external_storage: NO_FEATURES,
+    soft_link_in_a_circle: NO_FEATURES,
+    group_in_place_of_data: NO_FEATURES,
+    complex_coords: "its coords have the shape (4, 2) and type complex64",
+    no_axis: "its features have the shape ()",
+    null_space: NO_FEATURES,
+}
 
 
 @pytest.mark.parametrize("spoil", HOSTILE, ids=lambda spoil: spoil.__name__)
@@ -85,23 +86,24 @@ def test_hostile_feature_files_are_damaged(tmp_path: Path, spoil: Callable[[h5py
     with pytest.raises(SlideError) as caught:
         read_feature_h5(tmp_path / "s.h5")
     assert (caught.value.code, bool(caught.value.remedy)) == ("E_LEGACY_DAMAGED", True)
+    assert f"s.h5 cannot be read: {HOSTILE[spoil]}" in caught.value.message
 
 
 @pytest.mark.parametrize(
-    "facts",
+    ("facts", "said"),
     [
-        {"patch_size": -5},
-        {"patch_size": 10**30},
-        {"patch_size": 256, "patch_level": 10_000},
-        {"patch_size": 256, "downsample": np.nan},
-        {"patch_size": 256, "patch_size_level0": 0},
-        {"patch_size": np.zeros((2, 2))},
-        {"level_dim": np.array([1, 2, 3]), "patch_level": 0},
-        {"unit": "um", "tile_size_um": -3.0},
+        ({"patch_size": -5}, "a side of -5 x 1.0 level-0 pixels"),
+        ({"patch_size": 10**30}, f"a side of {10**30} pixels"),
+        ({"patch_size": 256, "patch_level": 10_000}, "its attributes are no numbers: int too large"),
+        ({"patch_size": 256, "downsample": np.nan}, "a side of 256 x nan level-0 pixels"),
+        ({"patch_size": 256, "patch_size_level0": 0}, "a side of 256 pixels"),
+        ({"patch_size": np.zeros((2, 2))}, "its attributes are no numbers: only 0-dimensional"),
+        ({"level_dim": np.array([1, 2, 3]), "patch_level": 0}, "its attributes are no numbers: too many values"),
+        ({"unit": "um", "tile_size_um": -3.0}, "its patches have a side of"),
     ],
     ids=str,
 )
-def test_attributes_that_make_no_sense_are_damage(tmp_path: Path, facts: dict[str, object]) -> None:
+def test_attributes_that_make_no_sense_are_damage(tmp_path: Path, facts: dict[str, object], said: str) -> None:
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["coords"] = np.zeros((4, 2), np.int64)
         for name, value in facts.items():
@@ -109,6 +111,7 @@ def test_attributes_that_make_no_sense_are_damage(tmp_path: Path, facts: dict[st
     with pytest.raises(SlideError) as caught:
         read_patch_file(tmp_path / "s.h5")
     assert caught.value.code == "E_LEGACY_DAMAGED"
+    assert said in caught.value.message
 
 
 def test_sam_info_and_seg_files_of_another_form_are_damage(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_documented_files_are_found(run: Run) -> None:
         coords=run.root / "patches" / "case.7.h5",
         segments=run.root / "segments" / "case.7.pkl",
     )
-    assert (slides(layout), layout.left_out, layout.notes) == (("case.7",), {}, ())
+    assert (slides(layout), layout.left_out, layout.remarks) == (("case.7",), {}, ())
 
 
 def test_h5_goes_before_pt_unless_pt_is_named(run: Run) -> None:
@@ -134,10 +134,10 @@ def test_a_process_list_of_other_slides_is_passed_over(run: Run) -> None:
     run.write_process_list("elsewhere.svs,0,processed,1")
     layout = find_layout(run.root)
     assert slides(layout) == ("case.7",)
-    assert "names none of these slides" in layout.notes[0]
+    assert "names none of these slides" in layout.remarks[0]
 
 
-def test_tissue_settings_are_kept_for_the_notes(run: Run) -> None:
+def test_tissue_settings_are_kept_for_the_remarks(run: Run) -> None:
     run.write("h5")
     (run.root / "process_list_autogen.csv").write_text(
         "slide_id,process,status,sthresh,use_otsu\ncase.7.svs,0,processed,8,False\n"
@@ -181,7 +181,7 @@ def test_without_a_process_list_all_features_are_taken_and_it_is_said(run: Run) 
     (run.root / "process_list_autogen.csv").unlink()
     layout = find_layout(run.root)
     assert slides(layout) == ("case.7",)
-    assert "every feature or coordinate file" in layout.notes[0]
+    assert "every feature or coordinate file" in layout.remarks[0]
     with pytest.raises(InputError, match=r"other\.csv"):
         find_layout(run.root, process_list=run.root / "other.csv")
 

@@ -60,7 +60,7 @@ def test_h5_and_pt_of_a_real_clam_slide_give_the_same_bag(tmp_path: Path) -> Non
             tmp_path, tmp_path / f"{kind}_files", None, tmp_path / "h5_files", None, require_segments=False
         )
         converted = convert_slide(layout.source(folder.name), slide_mpp=0.5, patch_px_level0=None, min_share=0.0)
-        assert "256 level-0 pixels wide, the smallest step" in " ".join(converted.notes)
+        assert "256 level-0 pixels wide, the smallest step" in " ".join(converted.remarks)
         bags.append(converted.bag)
     assert bags[0].features.shape == (294, 1024)
     np.testing.assert_array_equal(bags[0].features, bags[1].features)
@@ -126,7 +126,9 @@ def test_a_folder_with_features_in_both_forms_gives_those_with_coordinates() -> 
 
 def test_real_patch_files_and_process_lists(tmp_path: Path) -> None:
     folder = real("legacy/clam_run")
-    for path in (folder / "patches").glob("*.h5"):
+    paths = sorted((folder / "patches").glob("*.h5"))
+    assert len(paths) == 2
+    for path in paths:
         patches = read_patch_file(path)
         assert (patches.patch_px, patches.patch_px_level0, patches.level) == (256, 256, 0)
     for name in ("process_list_autogen.csv", "process_list_autogen_EDITED.csv"):
@@ -156,7 +158,7 @@ def test_stamp_with_coordinates_comes_in_and_without_them_only_when_asked() -> N
     assert caught.value.code == "E_LEGACY_MISSING"
     bag = convert_slide(bare, with_coords=False, **settings).bag
     assert bag.features.shape == (180, 512)
-    assert (bag.xy == -1).all()
+    assert bag.xy.tolist() == [[-1, -1]] * 180
     assert bag.encoder.patch_px == 0
 
 
@@ -176,6 +178,6 @@ def test_real_fast_pipeline_coordinates_become_a_grid() -> None:
 
 
 def test_a_real_checkpoint_is_no_feature_file() -> None:
-    with pytest.raises(SlideError) as caught:
+    with pytest.raises(SlideError, match=r"s_0_checkpoint\.pt cannot be read: it holds a OrderedDict") as caught:
         read_feature_pt(real("legacy/clam_run/results/s_0_checkpoint.pt"))
-    assert caught.value.code in ("E_LEGACY_DAMAGED", "E_LEGACY_UNSAFE")
+    assert caught.value.code == "E_LEGACY_DAMAGED"

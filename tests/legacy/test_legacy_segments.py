@@ -32,7 +32,7 @@ def test_scale_and_place_of_each_document(tmp_path: Path) -> None:
     assert first.masks[1].box == (300, 10, 399, 9)
     assert first.masks[1].area_px == 4000
     assert first.patch_px == 512
-    assert first.notes == []
+    assert first.remarks == []
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_the_levels_downsample_follows_from_the_masks_size(tmp_path: Path, level
     document = [info(0, 0, width, height, vis_level=2, ratio=ratio), record(*size, 0, 0, 9, 5)]
     [read] = read_segments(write_pickles(tmp_path / "a.pkl", document))
     assert read.downsample == level * ratio
-    assert f"; {level} fits" in read.notes[0]
-    assert ("unusual" in " ".join(read.notes)) is (level in (3, 5))
+    assert f"; {level} fits" in read.remarks[0]
+    assert ("unusual" in " ".join(read.remarks)) is (level in (3, 5))
 
 
 def test_masks_shrunk_by_an_older_script_keep_their_areas(tmp_path: Path) -> None:
@@ -67,10 +67,10 @@ def test_masks_shrunk_by_an_older_script_keep_their_areas(tmp_path: Path) -> Non
 
 def test_masks_of_all_documents_lie_on_one_canvas(tmp_path: Path) -> None:
     documents = read_segments(write_pickles(tmp_path / "a.pkl", first_document(), second_document()))
-    canvas, notes = common_canvas(documents, 0.5)
+    canvas, remarks = common_canvas(documents, 0.5)
     # From (1000, 500) to (3512, 2268) at downsample 1.
     assert (canvas.origin_px, canvas.downsample, canvas.size_px, canvas.mpp) == ((1000, 500), 1.0, (2512, 1768), 0.5)
-    assert "nearest neighbour" in notes[0]
+    assert "nearest neighbour" in remarks[0]
     regions = build_regions("a", documents, canvas)
     # Masks of document 0 become twice as large; document 1 lies 2000 to the right and 1000 below.
     boxes = [[0, 0, 512, 512], [600, 20, 800, 20], [0, 512, 1536, 512], [2100, 1600, 100, 100]]
@@ -90,9 +90,9 @@ def test_ragged_masks_keep_every_pixel(tmp_path: Path) -> None:
     records = [record(50, 30, 0, 0, 1, 1) | {"segmentation": mask, "area": int(mask.sum())} for mask in masks]
     other = [info(60, 40, 20, 10), record(20, 10, 5, 5, 1, 1)]
     documents = read_segments(write_pickles(tmp_path / "a.pkl", [info(0, 0, 50, 30), *records], other))
-    canvas, notes = common_canvas(documents, None)
+    canvas, remarks = common_canvas(documents, None)
     assert canvas.size_px == (80, 50)
-    assert notes == []
+    assert remarks == []
     regions = build_regions("a", documents, canvas)
     for region, mask in enumerate(masks):
         np.testing.assert_array_equal(shown(regions, region), np.pad(mask, ((0, 20), (0, 30))))
@@ -104,16 +104,16 @@ def test_ragged_masks_keep_every_pixel(tmp_path: Path) -> None:
 def test_tissue_far_apart_gets_a_coarser_canvas_and_loses_no_mask(tmp_path: Path) -> None:
     far = [info(90_000, 41, 100, 60), record(100, 60, 33, 17, 1, 1)]
     documents = read_segments(write_pickles(tmp_path / "a.pkl", [info(0, 0, 64, 32), record(64, 32, 3, 5, 1, 1)], far))
-    canvas, notes = common_canvas(documents, None)
+    canvas, remarks = common_canvas(documents, None)
     # 90100 x 101 px fit into 2 ** 24 at once; a second piece far below does not.
     assert canvas.downsample == 1
     below = [info(0, 80_000, 64, 32), record(64, 32, 63, 31, 1, 1)]
     documents += read_segments(write_pickles(tmp_path / "b.pkl", below))
-    canvas, notes = common_canvas(documents, None)
+    canvas, remarks = common_canvas(documents, None)
     # 90100 x 80032 / 4 ** k <= 2 ** 24 from k = 5 on, 2816 x 2501.
     assert canvas.downsample == 32
-    assert "too large" in notes[0]
-    assert "half a canvas pixel" in notes[1]
+    assert "too large" in remarks[0]
+    assert "half a canvas pixel" in remarks[1]
     regions = build_regions("a", documents, canvas)
     # (90000 + 33) / 32 = 2813.5, (41 + 17) / 32 = 1.8; documents move to 2812 (or 2813) and 1 first.
     assert [regions.mask(region).area_px for region in range(3)] == [1, 1, 1]
@@ -149,7 +149,7 @@ def test_documents_without_masks_are_left_out(tmp_path: Path) -> None:
 
 def test_another_area_than_recorded_is_said(tmp_path: Path) -> None:
     path = write_pickles(tmp_path / "a.pkl", [info(0, 0, 9, 7), record(9, 7, 1, 1, 2, 2) | {"area": 5}])
-    assert read_segments(path)[0].notes[0].startswith("1 masks have another area")
+    assert read_segments(path)[0].remarks[0].startswith("1 masks have another area")
 
 
 def edited(**changes: Any) -> list[Any]:

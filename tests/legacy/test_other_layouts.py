@@ -59,7 +59,7 @@ def test_a_trident_job_is_recognised(trident: Path) -> None:
     facts = converted.bag.encoder
     assert (facts.name, facts.patch_px, facts.patch_px_level0, facts.patch_mpp) == ("uni_v1", 256, 512, 0.5)
     np.testing.assert_array_equal(converted.bag.features, FEATURES)
-    assert "20x" in " ".join(converted.notes)
+    assert "20x" in " ".join(converted.remarks)
 
 
 def test_trident_features_alone_say_enough(trident: Path) -> None:
@@ -79,11 +79,11 @@ def test_overlap_and_doubled_patches_of_a_grid_are_said(trident: Path) -> None:
     path = trident / "20x_256px_0px_overlap" / "patches" / "s_patches.h5"
     write_h5(path, {"coords": XY[[2, 0, 1, 1]]}, {**TRIDENT, "overlap": 128})
     source = find_layout(trident, grids=True).source("s")
-    grid, notes = convert_grid(source, slide_mpp=0.25, slide_size_px=None, bounds_px=None, patch_px_level0=None)
+    grid, remarks = convert_grid(source, slide_mpp=0.25, slide_size_px=None, bounds_px=None, patch_px_level0=None)
     assert grid.xy.tolist() == [[0, 0], [512, 0], [0, 512]]
     assert (grid.patch_px, grid.patch_mpp, grid.slide_size_px) == (256, 0.5, (5000, 4000))
-    assert "overlap by 128 of 256 px" in " ".join(notes)
-    assert "1 patches stood there twice" in " ".join(notes)
+    assert "overlap by 128 of 256 px" in " ".join(remarks)
+    assert "1 patches stood there twice" in " ".join(remarks)
 
 
 def test_a_leading_axis_of_one_is_taken_off(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_names_without_places_give_no_places(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"s": patches(names)}))
     found = read_patch_lists(tmp_path / "a.pkl")["s"]
     assert found.xy is None
-    assert (from_patch_list("s", found, 0.25, None, None, False).bag.xy == -1).all()
+    assert from_patch_list("s", found, 0.25, None, None, False).bag.xy.tolist() == [[-1, -1]] * 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Masking: golden numbers from METHODS §10.3 and by hand."""
+"""Masking: golden numbers from docs/methods.md §10.3 and by hand."""
 
 from collections.abc import Callable
 

@@ -140,7 +140,8 @@ def test_the_whole_loss_and_its_gradient_are_those_of_equation_13(bag: Bag, grou
 def test_the_masked_bag_is_classified_from_the_kept_instances_only(bag: Bag, strategy: str, function: str) -> None:
     model = build(mask_strategy=strategy, mask_ratio_function=function)
     keep = kept(bag, model.spec, seeded())
-    assert 0 < int(keep.sum()) < len(keep) or strategy == "none"
+    assert (int(keep.sum()) == len(keep)) == (strategy == "none")
+    assert keep.any()
     instances = torch.cat([bag.features, bag.group_features])[keep]
     found = model.losses(bag, LABEL, seeded())["bag"]
     assert found.item() == pytest.approx(cross_entropy(by_hand(model, instances)).item(), rel=1e-5)
@@ -312,7 +313,7 @@ def test_bfloat16_products_change_losses_and_gradients_little(mode: str) -> None
 
 
 def test_released_mode_trains_the_last_pseudo_bag_and_the_mean_of_all(bag: Bag) -> None:
-    # METHODS §10.6, α = 0.5, 4 parts: weights .125, .125, .125, 1.125 of the parts' cross-entropies.
+    # docs/methods.md §10.6, α = 0.5, 4 parts: weights .125, .125, .125, 1.125 of the parts' cross-entropies.
     model = build(sammil_mode="released", pseudo_bag_weight=0.5)
     instances = torch.cat([bag.features, bag.group_features])
     parts = parts_of(len(instances), 4, seeded(), remainder_last=True)
@@ -345,6 +346,7 @@ def test_released_mode_trains_the_last_pseudo_bag_and_the_mean_of_all(bag: Bag) 
     ids=str,
 )
 def test_in_released_mode_masks_and_consistency_change_nothing(bag: Bag, change: dict[str, object]) -> None:
+    bag = dataclasses.replace(bag, region_area=torch.tensor([9000.0, 300.0, 9000.0]))  # regions 0 and 2 merge by area
     found = []
     for changes in ({}, change):
         model = build(sammil_mode="released", dropout=0.25, **changes)
@@ -354,7 +356,7 @@ def test_in_released_mode_masks_and_consistency_change_nothing(bag: Bag, change:
     assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
     # the same change does matter in paper mode
     paper = [values(build(dropout=0.25, **changes).losses(bag, LABEL, seeded())) for changes in ({}, change)]
-    assert paper[0] != paper[1] or change == {"grouping": "area"}  # no two areas of this bag are equal
+    assert paper[0] != paper[1]
 
 
 @pytest.mark.parametrize("change", [{"pseudo_bags": 2}, {"pseudo_bag_weight": 0.1}], ids=str)
@@ -376,6 +378,9 @@ def test_fewer_instances_than_pseudo_bags_can_be_learned_from(mode: str, patches
     model = build(sammil_mode=mode, pseudo_bags=9)
     found = gradient(model, total(model.losses(bag, LABEL, seeded())))
     assert all(torch.isfinite(grad).all() for grad in found.values())
+    # a softmax over one instance is 1 whatever its score, and the released loss is of bags of one
+    flat = set(ATTENTION) if patches == 1 or mode == "released" else set()
+    assert {name for name, grad in found.items() if grad.abs().max() < 1e-6} == flat
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -396,5 +401,5 @@ def test_a_step_has_as_many_operations_for_a_thousand_regions_as_for_one(strateg
 
 def test_the_model_is_the_published_core(bag: Bag) -> None:
     model = Model(ModelSpec(dim=1024, classes=2, group_features=True), Options())
-    assert sum(p.numel() for p in model.parameters()) == 591_490  # METHODS §16
+    assert sum(p.numel() for p in model.parameters()) == 591_490  # docs/methods.md §16
     assert [m.bias is None for m in model.attention if isinstance(m, nn.Linear)] == [True, True]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import SlideError
 from sammil_cli.patches import places as places_module
 from sammil_cli.patches.grid import PatchGrid, describe, make_grid
-from sammil_cli.tissue.artefacts import ArtefactMaps
+from sammil_cli.tissue.artefact_maps import ArtefactMaps
 from sammil_cli.tissue.mask import TissueMask
 
 SLIDE_PX = (400, 300)

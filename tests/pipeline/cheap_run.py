@@ -6,17 +6,16 @@ The slides are computed in the process itself, so that it spends its time where 
 import hashlib
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it is run as a script, too
 
 from inline_executor import open_inline
 
-from sammil_cli.stages import per_slide
-from sammil_cli.stages.executor import Limits
-from sammil_cli.stages.per_slide import Plan, Task, run_plan
-from sammil_cli.stages.project import RunOptions
-from sammil_cli.storage.files import write_text
+from sammil_cli.project.project import RunOptions
+from sammil_cli.runner import per_slide
+from sammil_cli.runner.executor import Limits
+from sammil_cli.runner.per_slide import Plan, Task, run_plan
+from sammil_cli.storage.files import Record, write_text
 
 SLIDES = [f"slide_{number}" for number in range(24)]
 OUT, LISTING, LOG = Path("out"), Path("lists/cheap.csv"), Path("log")
@@ -27,7 +26,7 @@ def content(slide: str, suffix: str) -> bytes:
     return hashlib.sha256(f"{slide}.{suffix}".encode()).digest() * (1 << 16)
 
 
-def work(folder: Path, record: dict[str, Any], slide: str) -> list[str]:
+def work(folder: Path, record: Record, slide: str) -> list[str]:
     """Writes two files, and logs that it did."""
     LOG.mkdir(exist_ok=True)
     (LOG / f"{slide}-{folder.parent.name}").touch()
@@ -40,8 +39,8 @@ def main() -> None:
     per_slide.open_executor = open_inline
     sys.modules["cheap_run"] = sys.modules["__main__"]
     work.__module__ = "cheap_run"
-    tasks = [Task(slide_id=slide, recipe={"slide": slide}, arguments=(slide,)) for slide in SLIDES]
-    rows = run_plan(Plan(step="cheap", tasks=tasks, work=work, out=OUT, process_list=LISTING), RunOptions(), Limits())
+    tasks = [Task(slide_id=slide, key={"slide": slide}, libraries={}, job=slide) for slide in SLIDES]
+    rows = run_plan(Plan(stage="cheap", tasks=tasks, work=work, out=OUT, process_list=LISTING), RunOptions(), Limits())
     write_text(Path("ended"), " ".join(row.status for row in rows))
 
 

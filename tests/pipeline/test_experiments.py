@@ -76,6 +76,11 @@ def experiments(study: StudyFolder) -> dict[str, tuple[float, float]]:
     return found
 
 
+def ran(said: str) -> list[str]:
+    """The stages that DVC ran."""
+    return re.findall(r"^Running stage '(\w+)'", said, re.MULTILINE)
+
+
 def results(study: StudyFolder) -> dict[str, bytes]:
     return {name: (study.root / name).read_bytes() for name in ("report/metrics.json", "runs/predictions.csv")}
 
@@ -87,15 +92,14 @@ def test_a_sweep_with_two_workers_trains_each_and_makes_no_bag_anew(study: Study
     said = study.call("dvc", "queue", "logs", sweep["0.8"])
     assert counts(said) == {}
     assert "Stage 'extract' didn't change, skipping" in said
-    assert re.findall(r"^Running stage '(\w+)'", said, re.MULTILINE) == ["train", "evaluate"]
+    assert ran(said) == ["code", "train", "evaluate"]
 
 
 def test_a_fresh_clone_pulls_the_same_numbers_and_has_nothing_to_do(study: StudyFolder, elsewhere: StudyFolder) -> None:
     elsewhere.call("dvc", "pull")
     assert results(elsewhere) == results(study)
     said = elsewhere.call("dvc", "repro")
-    assert "Data and pipelines are up to date." in said
-    assert "Running stage" not in said
+    assert ran(said) == ["code"]
     assert elsewhere.call("git", "status", "--porcelain") == ""
     assert elsewhere.check_cache() > 0
 
@@ -106,7 +110,7 @@ def test_trained_again_elsewhere_every_byte_is_the_same(study: StudyFolder, else
     for name in before:
         (elsewhere.root / name).unlink()
     said = elsewhere.call("dvc", "repro", "--force", "--single-item", "train", "evaluate")
-    assert re.findall(r"^Running stage '(\w+)'", said, re.MULTILINE) == ["train", "evaluate"]
+    assert ran(said) == ["train", "evaluate"]
     assert results(elsewhere) == before == results(study)
 
 
@@ -119,3 +123,42 @@ def test_an_experiment_that_was_pushed_is_found_elsewhere_with_its_files(
     before = results(elsewhere)
     elsewhere.call("dvc", "exp", "apply", sweep["0.8"])
     assert all(content != before[name] for name, content in results(elsewhere).items())
+
+
+COLOURS = '''"""Mean and spread of the colours."""
+
+import numpy as np
+
+
+class Colours:
+    name, dim, weights_sha256 = "colours", 6, None
+
+    def prepare(self, patch):
+        return patch.reshape(-1, 3).astype(np.float32) / 255
+
+    def encode(self, batch):
+        return np.concatenate([batch.mean(1), batch.std(1)], 1).astype(np.float32)
+
+
+def build(*, weights, device, backbone, input_px):
+    return Colours()
+'''
+
+
+def test_another_encoder_brings_its_code_with_it_and_only_what_it_means_counts(study: StudyFolder) -> None:
+    plug_in = study.root / "plugins" / "colours.py"
+    plug_in.parent.mkdir()
+    plug_in.write_text(COLOURS)
+    study.commit()
+    assert ran(study.call("dvc", "repro")) == ["code"]  # nobody uses it yet
+    assert ran(study.call("dvc", "exp", "run", "--temp", "-S", "encoder=colours")) == [
+        *("code", "extract", "train", "evaluate")
+    ]
+    study.change(encoder="colours")
+    study.call("dvc", "repro", "extract")
+    plug_in.write_text("# A comment.\n" + COLOURS)
+    assert ran(study.call("dvc", "repro", "extract")) == ["code"]
+    plug_in.write_text(COLOURS.replace("255", "256"))
+    said = study.call("dvc", "repro", "extract")
+    assert ran(said) == ["code", "extract"]
+    assert counts(said)["extract"] == "6 done"

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from sammil_cli.exchange import convert_weights
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
 from sammil_cli.legacy.checkpoints import ARCHITECTURES, Architecture
 from sammil_cli.mil.contract import Bag, ModelSpec, Output
+from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.membership import Membership
-from sammil_cli.stages import convert_weights, predict
-from sammil_cli.stages.project import RunOptions
+from sammil_cli.stages import predict
 from sammil_cli.training.bundle import build_model
 
 DIM = 1024

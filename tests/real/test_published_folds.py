@@ -1,12 +1,13 @@
-"""The folds of the published code, on its own label files. The expected values are those of METHODS §1."""
+"""The folds of the published code, on its own label files. The expected values are those of docs/methods.md §1."""
 
 from pathlib import Path
 
 import pytest
 
+from sammil_cli.cohort.cohort import Cohort, read_labels
 from sammil_cli.config import check, preset
-from sammil_cli.training.cohort import Cohort, read_labels
-from sammil_cli.training.splits import Fold, draw_folds
+from sammil_cli.training.fold import Fold
+from sammil_cli.training.splits import draw_folds
 
 
 def draw(cohort: Cohort, name: str, protocol: str) -> list[Fold]:

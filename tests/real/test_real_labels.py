@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sammil_cli.training.cohort import Cohort, counts, read_labels
-from sammil_cli.training.splits import draw_folds, read_folds, write_folds
+from sammil_cli.cohort.cohort import Cohort, counts, read_labels
+from sammil_cli.training.fold import read_folds, write_folds
+from sammil_cli.training.splits import draw_folds
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def tally(cohort: Cohort) -> dict[str, int]:
 def test_the_camelyon16_labels_of_sam_mil_are_read_without_a_header(published_labels: Path) -> None:
     cohort = read_labels(published_labels / "label_c16.csv")
     assert cohort.classes == ("0", "1")
-    assert tally(cohort) == {"0": 239, "1": 159}  # METHODS §1
+    assert tally(cohort) == {"0": 239, "1": 159}  # docs/methods.md §1
     assert [(m.slide_id, m.label) for m in cohort.members[:3]] == [
         ("tumor_020", 1),
         ("normal_052", 0),
@@ -34,7 +35,7 @@ def test_the_camelyon16_labels_of_sam_mil_are_read_without_a_header(published_la
 
 def test_the_tcga_labels_of_sam_mil_are_read_without_a_header(published_labels: Path) -> None:
     cohort = read_labels(published_labels / "label_tcga_nsclc.csv", ["LUAD", "LUSC"])
-    assert tally(cohort) == {"LUAD": 478, "LUSC": 478}  # METHODS §1
+    assert tally(cohort) == {"LUAD": 478, "LUSC": 478}  # docs/methods.md §1
     assert cohort.classes == ("LUAD", "LUSC")
     assert cohort.members[0].slide_id == "TCGA-62-A46R"
 

@@ -14,10 +14,10 @@ from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_features, read_bag, write_bag
 from sammil_cli.patches.grid import make_grid
 from sammil_cli.patches.images import batches
-from sammil_cli.regions.membership import find_members, smallest_region
+from sammil_cli.preflight.inspect import describe
+from sammil_cli.regions.members import find_members, smallest_region
 from sammil_cli.regions.propose import propose_regions
 from sammil_cli.slides.files import find_slides, open_slide
-from sammil_cli.stages.inspect import describe
 from sammil_cli.tissue.mask import TissueMask
 
 # file: (level-0 size, µm per pixel) or the code it is set aside with
@@ -66,7 +66,10 @@ def test_a_good_slide_opens_and_can_be_read(slides: Path, name: str) -> None:
         assert slide.mpp_source == ("DICOM PixelSpacing" if name.endswith(".dcm") else "openslide.mpp-x")
         image = slide.read_at((size[0] // 2, size[1] // 2), (8, 6), (8, 6))
     assert image.shape == (6, 8, 3)
-    assert 0 < image.mean() < 255
+    with openslide.OpenSlide(slides / name) as official:
+        expected = official.read_region((size[0] // 2, size[1] // 2), 0, (8, 6)).convert("RGB")
+    np.testing.assert_array_equal(image, np.asarray(expected))
+    assert image.std() > 0
 
 
 @pytest.mark.parametrize("name", [name for name, outcome in OUTCOMES.items() if isinstance(outcome, str)])

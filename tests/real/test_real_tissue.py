@@ -15,7 +15,7 @@ from sammil_cli.errors import SlideError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.tissue.edits import read_polygons
 from sammil_cli.tissue.file import read_tissue, write_tissue
-from sammil_cli.tissue.flags import is_flagged, mask_iou, qc_notes
+from sammil_cli.tissue.flags import flags, is_flagged, mask_iou
 from sammil_cli.tissue.segment import Picture, find_tissue, look
 from sammil_cli.tissue.spec import PRESETS
 
@@ -37,7 +37,7 @@ def test_optical_density_and_otsu_agree_on_lymph_nodes_of_two_scanners(real_data
     density = find_tissue(seen, SPEC)
     assert mask_iou(density, find_tissue(seen, replace(SPEC, segmenter="otsu"))) > 0.7
     assert density.polygons.is_valid
-    assert not is_flagged(qc_notes(seen, density, SPEC))
+    assert not is_flagged(flags(seen, density, SPEC))
     # Nothing along the edges of the glass, where cover slip and holder are.
     x0, y0, x1, y1 = density.polygons.bounds
     width, height = seen.slide_size_px
@@ -48,16 +48,16 @@ def test_optical_density_and_otsu_agree_on_lymph_nodes_of_two_scanners(real_data
 def test_a_threshold_too_low_for_pink_glass_is_flagged(real_data: Path) -> None:
     seen = picture(real_data / "thumbnails" / "c16" / "normal_123.jpg", C16_MPP)
     spec = replace(SPEC, **PRESETS["tcga"])
-    notes = " ".join(qc_notes(seen, find_tissue(seen, spec), spec))
-    assert "methods-disagree" in notes
-    assert "touches-border" in notes
+    remarks = " ".join(flags(seen, find_tissue(seen, spec), spec))
+    assert "methods-disagree" in remarks
+    assert "touches-border" in remarks
 
 
 def test_a_tiny_piece_is_found_and_flagged(real_data: Path) -> None:
     seen = picture(real_data / "thumbnails" / "c16" / "normal_042.jpg", C16_MPP)
     mask = find_tissue(seen, SPEC)
     assert len(mask.polygons.geoms) <= 3
-    assert qc_notes(seen, mask, None)[0].startswith("little-tissue: 0.")
+    assert flags(seen, mask, None)[0].startswith("little-tissue: 0.")
 
 
 def test_tissue_with_ink_of_three_colours_upon_it_is_found_without_the_ink(real_data: Path) -> None:
@@ -72,7 +72,7 @@ def test_tissue_with_ink_of_three_colours_upon_it_is_found_without_the_ink(real_
     pink = (red - green > 25) & (red - green < 60) & (red > 150) & ~seen.pen  # the stain between the strokes
     assert pink.mean() > 0.15
     assert (painted & pink).sum() > 0.9 * pink.sum()
-    assert any(note.startswith("pen: ") for note in qc_notes(seen, mask, SPEC))
+    assert any(note.startswith("pen: ") for note in flags(seen, mask, SPEC))
 
 
 @pytest.mark.parametrize("name", ["no-tissue.png", "no-tissue2.png", "almost-white-1.png", "almost-white-2.png"])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
-from sammil_cli.slides.slide import RGB, Slide
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.slide import Slide
 from sammil_cli.tissue.mask import TissueMask
 
 SIDE_PX = 20_000

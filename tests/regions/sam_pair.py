@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sammil_cli.regions.sam_engine.decoder import Decoded
 from sammil_cli.regions.sam_engine.decoder import MaskDecoder as OurDecoder
-from sammil_cli.regions.sam_engine.generator import MaskEngine
+from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
 
 INPUT_PX = 256
 
@@ -119,6 +119,6 @@ def official(model: Any, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Sa
 
 def ours(model: Any, **settings: Any) -> MaskEngine:
     """Our engine, with the fields added."""
-    engine = MaskEngine(model, **settings)
+    engine = MaskEngine(model, MaskSettings(**settings))
     engine.decoder = PairedDecoder(model, settings.get("precision", "float32"))
     return engine

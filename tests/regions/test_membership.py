@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sammil_cli.regions import membership
-from sammil_cli.regions.membership import Membership, find_members, released_members, smallest_region
+import sammil_cli.regions.members as finding
+from sammil_cli.regions.members import find_members, released_members, smallest_region
+from sammil_cli.regions.membership import Membership
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask
 
@@ -119,7 +120,7 @@ def test_the_published_rule_asks_for_the_corner_in_the_box(corner: tuple[int, in
 
 
 def test_a_region_that_starts_inside_a_patch_is_lost_by_the_published_rule() -> None:
-    # The worked example of METHODS §10.1: a region of 3 x 3 pixels inside a patch of 8 has no patch.
+    # The worked example of docs/methods.md §10.1: a region of 3 x 3 pixels inside a patch of 8 has no patch.
     regions = regions_of((5, 3, 3, 3))
     assert members(regions, (1, 0), side=32) == [[0]]
     assert members(regions, (1, 0), side=32, rule="released") == [[]]
@@ -193,7 +194,7 @@ def set_pixels(mask: NDArray[np.bool_], columns: range, rows: range) -> int:
 def test_random_regions_agree_with_plain_loops(
     downsample: float, side: int, rule: str, min_share: float, strip_px: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "_STRIP_PX", strip_px)
+    monkeypatch.setattr(finding, "_STRIP_PX", strip_px)
     rng = np.random.default_rng(int(downsample) + side)
     shape = (23, 31)
     masks = np.zeros((6, *shape), bool)

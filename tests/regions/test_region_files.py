@@ -12,12 +12,8 @@ import shapely
 from region_shapes import DOWNSAMPLE, ORIGIN, ellipses, map_of, map_on, painted, wobbling
 
 from sammil_cli.errors import InputError
-from sammil_cli.regions.file import (
-    draw_regions,
-    read_regions,
-    write_overlay,
-    write_regions,
-)
+from sammil_cli.regions.file import read_regions, write_regions
+from sammil_cli.regions.overlay import draw_regions, write_overlay
 from sammil_cli.regions.polygons import write_region_polygons
 from sammil_cli.regions.region_map import Canvas, build
 from sammil_cli.regions.region_mask import RegionMask

@@ -87,7 +87,7 @@ def test_records_keep_their_order_and_those_beside_the_tissue_are_dropped(
 
 def test_the_settings_reach_the_engine(tiny_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(generator, "MaskEngine", lambda model, **parameters: given.update(parameters))
+    monkeypatch.setattr(generator, "MaskEngine", lambda model, settings: given.update(vars(settings)))
     settings = tiny_sam | {
         "sam_points_per_side": 6,
         "sam_pred_iou_thresh": 0.61,
@@ -106,6 +106,7 @@ def test_the_settings_reach_the_engine(tiny_sam: dict[str, Any], monkeypatch: py
         "crop_points_downscale": 3,
         "precision": "bfloat16",
         "compiled": True,
+        "prompts_at_once": None,
     }
 
 
@@ -155,7 +156,7 @@ def test_a_checkpoint_is_found_in_the_named_folder(
     pinned = sam.WEIGHTS["vit_b"]
     monkeypatch.setitem(sam.WEIGHTS, "vit_b", replace(pinned, sha256=hashlib.sha256(content).hexdigest()))
     settings = tiny_sam | {"sam_checkpoint": None, "sam_checkpoint_sha256": None}
-    assert sam.find_checkpoint(settings)[0] == tmp_path / "named" / "sam_vit_b_01ec64.pth"
+    assert sam.wanted_weights(settings).find()[0] == tmp_path / "named" / "sam_vit_b_01ec64.pth"
     assert sam.make(settings, "cpu").weights_sha256 == hashlib.sha256(content).hexdigest()
 
 
@@ -191,7 +192,7 @@ class Bomb:
 
 def test_a_checkpoint_that_carries_code_is_refused_and_nothing_is_run(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
     torch.save({"model": Bomb(tmp_path / "executed")}, tmp_path / "bomb.pth")
-    with pytest.raises(MissingError):
+    with pytest.raises(MissingError, match=r"bomb\.pth holds more than tensors"):
         sam.make(own(tiny_sam, tmp_path / "bomb.pth"), "cpu")
     assert not (tmp_path / "executed").exists()
 
@@ -199,7 +200,7 @@ def test_a_checkpoint_that_carries_code_is_refused_and_nothing_is_run(tmp_path: 
 @pytest.mark.parametrize("content", [b"", b"<html>please log in</html>", b"PK\x03\x04cut off"])
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, tiny_sam: dict[str, Any], content: bytes) -> None:
     (tmp_path / "bad.pth").write_bytes(content)
-    with pytest.raises(MissingError):
+    with pytest.raises(MissingError, match=r"bad\.pth (is no weight file|holds more than tensors)"):
         sam.make(own(tiny_sam, tmp_path / "bad.pth"), "cpu")
 
 

@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from sammil_cli.report import figures
 from sammil_cli.report.figures import confusion, curves, reliability
 
 ROC = [
@@ -40,9 +42,16 @@ def test_no_curve_at_all_still_gives_axes() -> None:
     assert colours(curves([], "x", "y", diagonal=False)) > 1
 
 
-def test_many_curves_are_drawn_without_a_legend_over_them() -> None:
-    many = [(f"fold {i}", x, min(1.0, x + i / 30)) for i in range(15) for x in (0.0, 1.0)]
-    assert colours(curves(many, "x", "y", diagonal=False)) > 10
+@pytest.mark.parametrize(("count", "legend"), [(1, True), (10, True), (11, False), (15, False)])
+def test_many_curves_are_drawn_without_a_legend_over_them(
+    monkeypatch: pytest.MonkeyPatch, count: int, legend: bool
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "to_png", drawn.append)
+    curves([(f"fold {i}", x, min(1.0, x + i / 30)) for i in range(count) for x in (0.0, 1.0)], "x", "y", diagonal=False)
+    (axes,) = drawn[0].axes
+    assert len(axes.get_lines()) == count
+    assert (axes.get_legend() is not None) == legend
 
 
 def test_the_confusion_table_is_darker_where_more_slides_are() -> None:

@@ -1,4 +1,4 @@
-"""Metrics, thresholds and curves by hand; the check values of METHODS §1."""
+"""Metrics and curves by hand; the check values of docs/methods.md §1."""
 
 import math
 from itertools import pairwise
@@ -11,18 +11,16 @@ from sammil_cli.report.metrics import (
     Predictions,
     calibration_error,
     confusion,
-    decide,
     fold_metrics,
     mean_curve,
     over_folds,
     pr_points,
     reliability,
     roc_points,
-    validation_threshold,
     weighted_metrics,
-    youden_threshold,
 )
 from sammil_cli.training.loop import area_under_curve
+from sammil_cli.training.thresholds import decide, youden_threshold
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 0, 1])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8, 0.3, 0.9, 0.6, 0.55])
@@ -31,11 +29,6 @@ SCORES = np.array([0.1, 0.4, 0.35, 0.8, 0.3, 0.9, 0.6, 0.55])
 def two(scores: np.ndarray) -> np.ndarray:
     """Probabilities of both classes from those of class 1."""
     return np.stack([1 - scores, scores], axis=1)
-
-
-def test_the_threshold_is_the_first_of_the_best() -> None:
-    # TPR - FPR is 2/4 - 0 at 0.8 and 3/4 - 1/4 at 0.55: the first one counts.
-    assert youden_threshold(LABELS, SCORES) == 0.8
 
 
 def test_the_check_values_of_the_published_protocol() -> None:
@@ -52,38 +45,6 @@ def test_the_check_values_of_the_published_protocol() -> None:
             "specificity": 1.0,
         }
     )
-
-
-def test_the_threshold_for_other_slides_is_midway_to_the_next_lower_score() -> None:
-    assert validation_threshold(LABELS, SCORES) == pytest.approx(0.7)
-    assert decide(two(SCORES), 0.7).tolist() == decide(two(SCORES), 0.8).tolist()
-
-
-def test_the_lowest_score_as_threshold_has_no_lower_neighbour() -> None:
-    labels, scores = np.array([1, 1, 0]), np.array([0.7, 0.7, 0.7])
-    assert youden_threshold(labels, scores) == 1.0  # no score separates: nobody is positive
-    assert 0.7 < validation_threshold(labels, scores) <= 1.0
-
-
-@pytest.mark.parametrize("labels", [[1, 1, 1], [0, 0, 0]])
-def test_one_class_gives_a_threshold_of_one_half(labels: list[int]) -> None:
-    scores = np.array([0.1, 0.2, 0.97])
-    assert youden_threshold(np.array(labels), scores) == 0.5
-
-
-def test_scores_that_are_upside_down_call_nobody_positive() -> None:
-    labels, scores = np.array([1, 0, 0]), np.array([0.1, 0.9, 0.8])
-    assert decide(two(scores), youden_threshold(labels, scores)).tolist() == [0, 0, 0]
-    assert decide(two(scores), validation_threshold(labels, scores)).tolist() == [0, 0, 0]
-
-
-def test_a_score_at_the_threshold_is_positive() -> None:
-    assert decide(two(np.array([0.29, 0.3, 0.31])), 0.3).tolist() == [0, 1, 1]
-
-
-def test_without_a_threshold_the_largest_probability_wins() -> None:
-    probabilities = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.3, 0.3, 0.4]])
-    assert decide(probabilities, None).tolist() == [1, 0, 2]
 
 
 def test_metrics_of_three_classes_are_macro_means() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from sammil_cli.report.document import document
 from sammil_cli.report.metrics import SELECTED_ON_TEST
-from sammil_cli.report.page import document, write_page, write_tables
+from sammil_cli.report.page import write_page, write_tables
 from sammil_cli.report.tables import Table
 
 NAMES = ("auc", "accuracy", "f1")

@@ -76,12 +76,12 @@ def test_half_of_the_tissue_drawn_halves_the_patches_of_that_slide_and_no_other_
 def test_an_edit_is_noted_in_the_process_list_and_in_the_file(study: Path, sammil: Sammil) -> None:
     draw((shapely.Polygon([(100, 100), (500, 500), (500, 100), (100, 500)]), "Tissue"), (shapely.Point(1, 1), ""))
     assert sammil("segment").code == 0
-    notes = rows()["slide_2"]["notes"]
-    assert notes.startswith("edited: taken from slide_2.geojson; edit: ")
-    assert "self-crossing outlines repaired: 1" in notes
-    assert "points or lines passed over: 1" in notes
+    remarks = rows()["slide_2"]["remarks"]
+    assert remarks.startswith("edited: taken from slide_2.geojson; edit: ")
+    assert "self-crossing outlines repaired: 1" in remarks
+    assert "points or lines passed over: 1" in remarks
     facts = json.loads(Path("artifacts/tissue/slide_2.geojson").read_text())["sammil"]
-    assert "; ".join(facts["notes"]) == notes
+    assert "; ".join(facts["remarks"]) == remarks
     assert facts["pieces"] == 2
     assert facts["tissue_share"] == pytest.approx(2 * 40_000 / (1200 * 900))
 
@@ -91,7 +91,7 @@ def test_what_is_only_ignored_is_taken_from_the_segmenters_tissue(study: Path, s
     draw((shapely.box(0, 0, 1200, 500), "Ignore*"))
     assert sammil("segment").code == 0
     assert tissue().equals(automatic.difference(shapely.box(0, 0, 1200, 500)))
-    assert rows()["slide_2"]["notes"].startswith("edited: Ignore areas taken from slide_2.geojson")
+    assert rows()["slide_2"]["remarks"].startswith("edited: Ignore areas taken from slide_2.geojson")
 
 
 def test_without_the_edit_all_is_as_before(study: Path, sammil: Sammil) -> None:
@@ -142,9 +142,9 @@ def test_settings_of_a_single_slide_win_and_redo_that_slide_only(study: Path, sa
     assert statuses() == only_slide_2_was("done")
     assert len(before.geoms) == 2
     assert len(tissue().geoms) == 1
-    recipe = json.loads(Path("artifacts/tissue/slide_2.geojson").read_text())["sammil"]["recipe"]
-    assert recipe["settings"]["segmenter"] == "otsu"
-    assert recipe["settings"]["min_area_um2"] == 1e5
+    key = json.loads(Path("artifacts/tissue/slide_2.geojson").read_text())["sammil"]["key"]
+    assert key["settings"]["segmenter"] == "otsu"
+    assert key["settings"]["min_area_um2"] == 1e5
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import read_bag
 from sammil_cli.patches.file import read_patches
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner.worker import attempt
 from sammil_cli.stages import extract
-from sammil_cli.stages.project import Project, RunOptions
-from sammil_cli.stages.worker import attempt
 
 SLIDE, TILE_PX = "slide_0", 128
 CALL = """
@@ -44,12 +44,12 @@ def damaged(done: Path) -> list[int]:
 
 
 def encode(folder: Path, settings: ExtractSettings) -> list[str]:
-    """The notes on the slide, encoded into a folder by a worker's function in this process."""
+    """The remarks on the slide, encoded into a folder by a worker's function in this process."""
     folder.mkdir()
     plan = extract.plan(Project(), settings, RunOptions(device="cpu", only=frozenset({SLIDE})))
     (task,) = plan.tasks
-    notes, _, _ = attempt((plan.work.__module__, plan.work.__name__), (folder, {}, *task.arguments))
-    return list(notes)
+    remarks, _, _ = attempt((plan.work.__module__, plan.work.__name__), (folder, {}, task.job))
+    return list(remarks)
 
 
 def test_a_slide_that_is_damaged_in_places_is_refused_with_the_share(damaged: list[int], tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_a_slide_that_is_damaged_in_places_is_refused_with_the_share(damaged: li
 def test_patches_that_cannot_be_decoded_may_be_left_out(damaged: list[int], tmp_path: Path) -> None:
     grid = read_patches(Path(f"artifacts/patches/{SLIDE}.h5"))
     assert 0 < len(damaged) <= 0.2 * len(grid.xy)
-    notes = encode(tmp_path / "out", ExtractSettings(encoder="texture", unreadable_share=0.2))
-    assert notes == [f"unreadable: {len(damaged)} of {len(grid.xy)} patches are left out"]
+    remarks = encode(tmp_path / "out", ExtractSettings(encoder="texture", unreadable_share=0.2))
+    assert remarks == [f"unreadable: {len(damaged)} of {len(grid.xy)} patches are left out"]
     bag = read_bag(tmp_path / f"out/{SLIDE}.h5")
     np.testing.assert_array_equal(bag.xy, np.delete(grid.xy, damaged, axis=0))
     assert len(bag.features) == len(bag.region) == len(bag.xy)

@@ -42,7 +42,7 @@ def test_scores_and_waterfall_stand_in_the_file_and_the_process_list(study: Path
     assert not grid.scores["dark"].any()
     assert list(grid.waterfall) == ["grid", "tissue", "kept"]
     assert (grid.waterfall["grid"], grid.waterfall["kept"]) == (9 * 7, len(grid.xy))
-    assert rows()["slide_0"]["notes"].startswith(f"grid 63 → tissue {len(grid.xy)} → kept {len(grid.xy)}")
+    assert rows()["slide_0"]["remarks"].startswith(f"grid 63 → tissue {len(grid.xy)} → kept {len(grid.xy)}")
 
 
 def test_a_changed_threshold_needs_no_slide(study: Path, sammil: Sammil) -> None:
@@ -87,7 +87,7 @@ def test_a_region_of_interest_restricts_its_slide_and_redoes_no_other(study: Pat
     after = read_patches(Path("artifacts/patches/slide_2.h5"))
     inside = ((before.xy >= 128) & (before.xy + 128 <= 512)).all(axis=1)
     np.testing.assert_array_equal(after.xy, before.xy[inside])
-    assert "→ roi 9 →" in rows()["slide_2"]["notes"]
+    assert "→ roi 9 →" in rows()["slide_2"]["remarks"]
     Path("data/rois/slide_2.geojson").unlink()
     assert sammil("patch").code == 0
     assert set(statuses().values()) == {"reused"}

@@ -71,11 +71,11 @@ def test_each_step_leaves_a_process_list(finished: Finished, verb: str) -> None:
 def test_each_hdf5_file_says_how_it_was_made(finished: Finished, step: str, path: str) -> None:
     with h5py.File(finished[0] / path / "slide_3.h5") as file:
         record = json.loads(file.attrs["provenance"])
-    assert record["step"] == step
+    assert record["stage"] == step
     assert record["tool"].startswith("sammil ")
     assert record["schema"] == 1
-    assert record["recipe"]["settings"]
-    assert len(record["recipe"]["code"]) == 16
+    assert record["key"]["settings"]
+    assert len(record["key"]["code"]) == 16
 
 
 def test_geojson_and_models_say_how_they_were_made(finished: Finished) -> None:
@@ -83,10 +83,10 @@ def test_geojson_and_models_say_how_they_were_made(finished: Finished) -> None:
     tissue = json.loads((folder / "artifacts/tissue/slide_3.geojson").read_text(encoding="utf-8"))["sammil"]
     regions = json.loads((folder / "artifacts/regions/slide_3.geojson").read_text(encoding="utf-8"))["sammil"]
     model = json.loads((folder / "runs/models/repeat_0_fold_1/model.json").read_text(encoding="utf-8"))
-    assert [record["step"] for record in (tissue, regions, model["provenance"])] == ["segment", "sam", "train"]
+    assert [record["stage"] for record in (tissue, regions, model["provenance"])] == ["segment", "sam", "train"]
     assert tissue["mpp_source"] == "TIFF tags"
-    assert tissue["recipe"]["settings"]["min_area_um2"] == 5000
-    assert model["provenance"]["recipe"]["settings"]["epochs"] == 4
+    assert tissue["key"]["settings"]["min_area_um2"] == 5000
+    assert model["provenance"]["key"]["settings"]["epochs"] == 4
 
 
 def test_bags_hold_what_the_steps_before_found(finished: Finished) -> None:

@@ -14,9 +14,9 @@ from csv_rows import rows_of
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
 from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
-from sammil_cli.stages.project import RunOptions
 from sammil_cli.training.bundle import BundleFacts, build_model, write_bundle
 
 DIM = 3

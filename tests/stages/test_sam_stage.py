@@ -11,9 +11,9 @@ import shapely
 from csv_rows import by_slide
 
 from sammil_cli.config import SamSettings
+from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.file import read_regions
 from sammil_cli.stages import sam
-from sammil_cli.stages.project import Project, RunOptions
 from sammil_cli.storage.geojson import write_geojson
 from sammil_cli.tissue.file import read_tissue
 
@@ -28,7 +28,7 @@ def rows() -> dict[str, dict[str, str]]:
 
 def recipes(**settings: Any) -> list[dict[str, Any]]:
     given = SamSettings(**{"proposer": "superpixels", **settings})
-    return [task.recipe for task in sam.plan(Project(), given, RunOptions()).tasks]
+    return [task.key for task in sam.plan(Project(), given, RunOptions()).tasks]
 
 
 def draw(slide: str, *shapes: shapely.Polygon) -> None:
@@ -89,7 +89,7 @@ def test_tiles_and_quality_of_regions(study: Path, sammil: Sammil) -> None:
     quality = json.loads(Path("artifacts/regions/slide_0.json").read_text())
     assert quality["regions"] == len(regions)
     assert quality["coverage"] == pytest.approx(1, abs=0.02)
-    assert all(flag in rows()["slide_0"]["notes"] for flag in quality["flags"])
+    assert all(flag in rows()["slide_0"]["remarks"] for flag in quality["flags"])
     assert Path("artifacts/process_lists/sam_quality.csv").exists()
     assert "sam: on the CPU (superpixels uses no GPU), at most 1 slide(s) at once\n" in answer.err
 

@@ -124,7 +124,7 @@ def hostile(study: Path) -> Path:
     write_pyramid(slides / "glass.tif", blank(640, 448))
     write_pyramid(slides / "silent.tif", draw_tissue(seed=9, tumour=False), mpp=None, downsamples=(1, 4))
     write_pyramid(slides / "oblong.tif", draw_tissue(seed=9, tumour=False), mpp=(1.0, 1.5), downsamples=(1, 4))
-    (slides / "notes.txt").write_text("no slide either", encoding="utf-8")
+    (slides / "remarks.txt").write_text("no slide either", encoding="utf-8")
     with tifffile.TiffFile(slides / "silent.tif") as tiff:
         assert tiff.pages[0].resolutionunit == tifffile.RESUNIT.NONE
     return study

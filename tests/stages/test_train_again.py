@@ -17,6 +17,7 @@ import pytest
 import torch
 from encoded_project import make_project, write_random_bag, write_settings
 
+from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import train
 from sammil_cli.training import loop
 from sammil_cli.training.checkpoint import read_checkpoint
@@ -56,13 +57,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folds that were trained, and not taken from the store; for a test to look at and to empty."""
     names: list[str] = []
-    work = train.train_one
+    work = train.work
 
-    def spying(job: train.FoldJob) -> None:
+    def spying(job: TrainJob) -> None:
         names.append(job.fold.name)
         work(job)
 
-    monkeypatch.setattr(train, "train_one", spying)
+    monkeypatch.setattr(train, "work", spying)
     return names
 
 
@@ -261,7 +262,7 @@ def undisturbed(kept: dict[str, bytes], tmp_path: Path, sammil: Sammil, inline: 
 
 IN_WORKERS = "from sammil_cli.cli.app import main; main()"
 # Folds in the process itself: a worker would import torch once more, and dies with it in any case.
-IN_ONE_PROCESS = "import conftest\nwith conftest.training_inline(): " + IN_WORKERS
+IN_ONE_PROCESS = "import study_fixtures\nwith study_fixtures.training_inline(): " + IN_WORKERS
 
 
 def start_training(folder: Path, code: str) -> subprocess.Popen[str]:

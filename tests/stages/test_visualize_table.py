@@ -10,7 +10,7 @@ import torch
 from sammil_cli.features.bag import read_bag
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import read_bundle
-from sammil_cli.training.splits import read_folds
+from sammil_cli.training.fold import read_folds
 
 
 def test_a_slides_table_holds_what_the_model_that_did_not_see_it_says_of_each_patch(

@@ -11,7 +11,7 @@ import pytest
 
 from sammil_cli.storage import store as module
 from sammil_cli.storage.claims import host_id, owner_tag
-from sammil_cli.storage.store import ResultStore, find_store, is_temporary, sweep
+from sammil_cli.storage.store import Result, ResultStore, find_store, is_temporary, sweep
 
 KEY = "ab" + "0" * 62
 OTHER = "cd" + "0" * 62
@@ -34,7 +34,8 @@ def fill(store: ResultStore, key: str = KEY, **files: str) -> None:
     folder = store.workspace()
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text)
-    store.put(key, folder, ["touches the border"], slide_id="s1", recipe={"settings": {"px": 256}})
+    known = {"remarks": ["touches the border"], "slide_id": "s1", "key": {"settings": {"px": 256}}}
+    store.put(key, folder, Result(**known, libraries={"numpy": "2.0"}))
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -63,11 +64,11 @@ def test_a_result_comes_back_under_its_key_only(store: ResultStore, tmp_path: Pa
     assert not (tmp_path / "other").exists()
 
 
-def test_a_result_tells_its_slide_its_recipe_and_its_notes(store: ResultStore, tmp_path: Path) -> None:
+def test_a_result_tells_its_slide_its_key_and_its_remarks(store: ResultStore, tmp_path: Path) -> None:
     fill(store, s1_h5="grid")
     for result in (store.look(KEY), store.fetch(KEY, tmp_path / "out")):
         assert result is not None
-        assert (result.slide_id, result.recipe, list(result.notes)) == (
+        assert (result.slide_id, result.key, list(result.remarks)) == (
             "s1",
             {"settings": {"px": 256}},
             ["touches the border"],
@@ -79,7 +80,7 @@ def test_a_result_tells_its_slide_its_recipe_and_its_notes(store: ResultStore, t
     assert store.look(OTHER) is None
 
 
-def test_a_result_without_notes_is_a_result(store: ResultStore, tmp_path: Path) -> None:
+def test_a_result_without_remarks_is_a_result(store: ResultStore, tmp_path: Path) -> None:
     folder = store.workspace()
     (folder / "model.json").write_text("{}")
     store.put(KEY, folder)

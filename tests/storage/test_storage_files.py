@@ -133,7 +133,8 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
 
 
 def test_provenance_says_how_and_never_when() -> None:
-    first, second = (provenance("patch", {"patch_px": 256}) for _ in range(2))
+    first, second = (provenance("patch", {"patch_px": 256}, {"numpy": "2.0"}) for _ in range(2))
     assert first == second
     assert first["tool"].startswith("sammil ")
-    assert (first["schema"], first["step"], first["recipe"]) == (1, "patch", {"patch_px": 256})
+    assert (first["schema"], first["stage"], first["key"]) == (1, "patch", {"patch_px": 256})
+    assert first["libraries"] == {"numpy": "2.0"}

@@ -17,7 +17,7 @@ XY = np.array([[3, 1], [4, 1], [5, 9]], np.int32)
 def write(path: Path, kind: str = "patches") -> None:
     arrays = {"xy": XY, "runs": np.arange(7, dtype=np.uint32), "none": np.empty((0, 4), np.float32)}
     facts = {"slide_id": "s-ü", "mpp": 0.25, "size_px": (640, 448), "weights": None}
-    write_hdf5(path, kind, arrays, facts, {"step": "patch", "recipe": {"a": 1}}, compressed=("runs", "none"))
+    write_hdf5(path, kind, arrays, facts, {"stage": "patch", "key": {"a": 1}}, compressed=("runs", "none"))
 
 
 def test_arrays_and_attributes_come_back_with_their_types(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_arrays_and_attributes_come_back_with_their_types(tmp_path: Path) -> Non
     np.testing.assert_array_equal(arrays["xy"], XY)
     assert (facts["slide_id"], facts["mpp"], tuple(facts["size_px"])) == ("s-ü", 0.25, (640, 448))
     assert "weights" not in facts
-    assert facts["provenance"] == {"step": "patch", "recipe": {"a": 1}}
+    assert facts["provenance"] == {"stage": "patch", "key": {"a": 1}}
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:

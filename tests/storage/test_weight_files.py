@@ -12,7 +12,8 @@ import pytest
 from weight_publisher import CONTENT, Publisher, serving
 
 from sammil_cli.errors import MissingError
-from sammil_cli.storage.weights import download, find_weights, own_weights, weight_folders
+from sammil_cli.storage.weight_download import download
+from sammil_cli.storage.weights import WantedWeights, find_weights, weight_folders
 
 
 @pytest.fixture
@@ -83,15 +84,19 @@ def test_a_damaged_file_is_replaced_by_a_fetch(weights: Path, publisher: Publish
     assert find_weights(publisher.pinned()) == weights / "w.pth"
 
 
+def own(path: Path, sha256: str) -> tuple[Path, str]:
+    return WantedWeights(published=None, key="sam_checkpoint", own=path, own_sha256=sha256).find()
+
+
 def test_a_file_of_ones_own_is_taken_when_it_is_the_pinned_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.pth"
     with pytest.raises(MissingError, match=r"mine\.pth does not exist"):
-        own_weights(path, "0" * 64, "sam_checkpoint")
+        own(path, "0" * 64)
     path.write_bytes(b"mine")
     sha256 = hashlib.sha256(b"mine").hexdigest()
-    assert own_weights(path, sha256, "sam_checkpoint") == path
+    assert own(path, sha256) == (path, sha256)
     with pytest.raises(MissingError, match="is not the pinned file") as caught:
-        own_weights(path, "0" * 64, "sam_checkpoint")
+        own(path, "0" * 64)
     assert f"set sam_checkpoint_sha256: {sha256}" in caught.value.remedy
 
 

@@ -11,15 +11,8 @@ from slide_maker import PINK, array_slide, blank, draw_tissue
 from sammil_cli.errors import InputError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.tissue import artefacts
-from sammil_cli.tissue.artefacts import (
-    ArtefactMaps,
-    border_mask,
-    dark_mask,
-    glass_colour,
-    measure_artefacts,
-    read_artefacts,
-    write_artefacts,
-)
+from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps, read_artefacts, write_artefacts
+from sammil_cli.tissue.artefacts import border_mask, dark_mask, glass_colour, measure_artefacts
 
 
 def measured(rgb: NDArray[np.uint8], mpp: float = 8.0) -> ArtefactMaps:
@@ -136,7 +129,7 @@ def test_maps_come_back_from_their_file_and_the_same_maps_are_the_same_bytes(tmp
     for name in ("a.h5", "b.h5"):
         write_artefacts(tmp_path / name, maps, {"step": "segment"})
     back = read_artefacts(tmp_path / "a.h5")
-    for name in artefacts.NAMES:
+    for name in NAMES:
         np.testing.assert_array_equal(getattr(back, name), getattr(maps, name))
     assert (back.cell_px0, back.mpp) == (maps.cell_px0, maps.mpp)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()

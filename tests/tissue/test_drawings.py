@@ -151,7 +151,7 @@ def test_a_drawing_of_nothing_costs_its_slide_with_a_reason(draw: Draw, shapes: 
 
 
 def test_drawings_are_found_by_the_id_of_their_slide(tmp_path: Path) -> None:
-    for name in ("case.1.geojson", "b.geojson.gz", ".gitkeep", "notes.txt", ".c.geojson"):
+    for name in ("case.1.geojson", "b.geojson.gz", ".gitkeep", "remarks.txt", ".c.geojson"):
         (tmp_path / name).touch()
     assert {slide: path.name for slide, path in find_drawings(tmp_path).items()} == {
         "case.1": "case.1.geojson",

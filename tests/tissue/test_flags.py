@@ -9,7 +9,7 @@ from shapely import MultiPolygon
 from slide_maker import array_slide, blank
 from tissue_specs import BARE
 
-from sammil_cli.tissue.flags import is_flagged, mask_iou, qc_notes
+from sammil_cli.tissue.flags import flags, is_flagged, mask_iou
 from sammil_cli.tissue.segment import Picture, look
 
 BOUNDS = (100, 50, 800, 500)  # 400,000 px²
@@ -23,10 +23,10 @@ def picture() -> Picture:
 
 def words(picture: Picture, *boxes: tuple[float, float, float, float]) -> list[str]:
     polygons = MultiPolygon([shapely.box(*box) for box in boxes])
-    return [note.split(":")[0] for note in qc_notes(picture, picture.mask_of(polygons), None)]
+    return [note.split(":")[0] for note in flags(picture, picture.mask_of(polygons), None)]
 
 
-def test_a_plain_mask_has_no_notes(picture: Picture) -> None:
+def test_a_plain_mask_has_no_remarks(picture: Picture) -> None:
     assert words(picture, (200, 100, 500, 400)) == []
 
 
@@ -53,10 +53,10 @@ def test_pen_and_borders_are_reported_with_their_share_and_do_not_flag(picture: 
     seen = np.zeros(picture.thumbnail.shape[:2], bool)
     seen[:15] = True
     marked = replace(picture, pen=seen, borders=seen[::-1])
-    notes = qc_notes(marked, marked.mask_of(MultiPolygon([shapely.box(200, 100, 500, 400)])), None)
-    assert notes == ["pen: 5.0% of the slide", "black-border: 5.0% of the slide"]
-    assert not is_flagged(notes)
-    assert is_flagged([*notes, "little-tissue: 0.3% of the scanned area"])
+    remarks = flags(marked, marked.mask_of(MultiPolygon([shapely.box(200, 100, 500, 400)])), None)
+    assert remarks == ["pen: 5.0% of the slide", "black-border: 5.0% of the slide"]
+    assert not is_flagged(remarks)
+    assert is_flagged([*remarks, "little-tissue: 0.3% of the scanned area"])
 
 
 def test_methods_that_disagree_flag(picture: Picture) -> None:
@@ -65,18 +65,18 @@ def test_methods_that_disagree_flag(picture: Picture) -> None:
     picture = look(array_slide(rgb, mpp=4.0), 8.0)
     tissue = shapely.box(200, 100, 500, 300)
     for found, same in (((200, 100, 500, 300), None), ((200, 100, 500, 550), 4 / 9), ((700, 400, 900, 500), 0.0)):
-        notes = qc_notes(picture, picture.mask_of(MultiPolygon([shapely.box(*found)])), BARE)
+        remarks = flags(picture, picture.mask_of(MultiPolygon([shapely.box(*found)])), BARE)
         if same is None:
-            assert notes == []
+            assert remarks == []
             continue
-        name, share, *rest = notes[0].split(maxsplit=2)
+        name, share, *rest = remarks[0].split(maxsplit=2)
         assert (name, float(share), rest) == (
             "methods-disagree:",
             pytest.approx(same, abs=0.02),
             ["of both masks is common to otsu"],
         )
-    notes = qc_notes(picture, picture.mask_of(MultiPolygon([tissue])), replace(BARE, segmenter="otsu"))
-    assert notes == []
+    remarks = flags(picture, picture.mask_of(MultiPolygon([tissue])), replace(BARE, segmenter="otsu"))
+    assert remarks == []
 
 
 def test_intersection_over_union(picture: Picture) -> None:

@@ -205,7 +205,7 @@ def test_prediction_keeps_the_order_of_the_slides() -> None:
 
 
 def test_the_area_under_the_curve_by_hand() -> None:
-    # METHODS §1: 12 of the 16 pairs are in the right order.
+    # docs/methods.md §1: 12 of the 16 pairs are in the right order.
     labels = np.array([0, 0, 0, 1, 1, 1, 0, 1])
     scores = np.array([0.1, 0.4, 0.35, 0.8, 0.3, 0.9, 0.6, 0.55])
     assert area_under_curve(labels, np.stack([1 - scores, scores], 1)) == pytest.approx(0.75)

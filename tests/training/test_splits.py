@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sammil_cli.cohort.cohort import Cohort, Member, Patient, patients_of
 from sammil_cli.errors import InputError
-from sammil_cli.training.cohort import Cohort, Member, Patient, patients_of
-from sammil_cli.training.splits import Fold, draw_folds, read_folds, write_folds
+from sammil_cli.training.fold import Fold, read_folds, write_folds
+from sammil_cli.training.splits import draw_folds
 
 ROLES = ("train", "val", "test")
 

@@ -1,13 +1,16 @@
-"""PLIP, CLIP's ViT-B/32 trained on captioned pathology: 512 features, as SAM-MIL offers them (METHODS §13)."""
+"""PLIP, CLIP's ViT-B/32 trained on captioned pathology: 512 features, as SAM-MIL offers them (docs/methods.md §13)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sammil_cli.choices import Named
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.storage.weights import WeightFile, find_weights
+from sammil_cli.storage.weights import WantedWeights, WeightFile, find_weights
 
 if TYPE_CHECKING:
+    import torch
+
     from sammil_cli.features.torch_encoder import TorchEncoder
 
 DIM = 512
@@ -23,6 +26,20 @@ WEIGHTS = WeightFile(
     licence="none stated by its authors",
     page="https://huggingface.co/vinid/plip",
 )
+
+
+def wanted_weights(settings: Named) -> WantedWeights:
+    """The published file, or `encoder_weights`."""
+    own = Path(settings["encoder_weights"]) if settings["encoder_weights"] else None
+    return WantedWeights(published=WEIGHTS, key="encoder_weights", own=own)
+
+
+def random_weights(settings: Named) -> "dict[str, torch.Tensor]":
+    """Random values under the names of the published file, of its image tower: for tests."""
+    from sammil_cli.features.clip import ImageTower
+
+    del settings
+    return ImageTower().state_dict()
 
 
 def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> "TorchEncoder":

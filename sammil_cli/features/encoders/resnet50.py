@@ -1,17 +1,19 @@
-"""ResNet-50 up to layer3, then global average: 1024 features, the paper's encoder (METHODS §13)."""
+"""ResNet-50 up to layer3, then global average: 1024 features, the paper's encoder (docs/methods.md §13)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sammil_cli.choices import Named
 from sammil_cli.errors import MissingError
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.storage.weights import WeightFile, find_weights
+from sammil_cli.storage.weights import WantedWeights, WeightFile, find_weights
 
 if TYPE_CHECKING:
     import torch
 
     from sammil_cli.features.torch_encoder import TorchEncoder
 
+HINT = "the paper"
 DIM = 1024
 WEIGHTS = WeightFile(
     word="resnet50",
@@ -23,6 +25,21 @@ WEIGHTS = WeightFile(
     licence="BSD-3-Clause (torchvision's)",
     page="https://pytorch.org/vision/stable/models/generated/torchvision.models.resnet50.html",
 )
+
+
+def wanted_weights(settings: Named) -> WantedWeights:
+    """The published file, or `encoder_weights`."""
+    own = Path(settings["encoder_weights"]) if settings["encoder_weights"] else None
+    return WantedWeights(published=WEIGHTS, key="encoder_weights", own=own)
+
+
+def random_weights(settings: Named) -> "dict[str, torch.Tensor]":
+    """Random values under the names of the published file: for tests."""
+    from torchvision.models import resnet50
+
+    del settings
+    state: dict[str, torch.Tensor] = resnet50(weights=None).state_dict()
+    return state
 
 
 def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> "TorchEncoder":

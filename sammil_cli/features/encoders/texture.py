@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+HINT = "needs no weights"
 USES_GPU = False
 
 Plane = NDArray[np.float32]

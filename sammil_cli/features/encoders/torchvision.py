@@ -3,13 +3,31 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sammil_cli.choices import Named
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.weights import WantedWeights
 
 if TYPE_CHECKING:
+    import torch
+
     from sammil_cli.features.torch_encoder import TorchEncoder
 
 _HEADS = ("fc", "classifier", "heads", "head")
+
+
+def wanted_weights(settings: Named) -> WantedWeights:
+    """`encoder_weights`: none are published for all backbones."""
+    own = Path(settings["encoder_weights"]) if settings["encoder_weights"] else None
+    return WantedWeights(published=None, key="encoder_weights", own=own)
+
+
+def random_weights(settings: Named) -> "dict[str, torch.Tensor]":
+    """Random values under the names of a file of `encoder_backbone`: for tests."""
+    from torchvision import models
+
+    state: dict[str, torch.Tensor] = models.get_model(settings["encoder_backbone"], weights=None).state_dict()
+    return state
 
 
 def build(*, weights: Path | None, device: str, backbone: str | None, input_px: int) -> "TorchEncoder":

@@ -1,4 +1,4 @@
-"""Attention-based MIL (Ilse et al. 2018; METHODS §3), plain or gated."""
+"""Attention-based MIL (Ilse et al. 2018; docs/methods.md §3), plain or gated."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Max pooling of instance logits (METHODS §2)."""
+"""Max pooling of instance logits (docs/methods.md §2)."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Mean pooling of instance logits (METHODS §2): the baseline that local lesions defeat."""
+"""Mean pooling of instance logits (docs/methods.md §2): the baseline that local lesions defeat."""
 
 import torch
 from torch import Tensor, nn

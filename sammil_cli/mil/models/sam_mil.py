@@ -1,7 +1,7 @@
-"""SAM-MIL (the paper's eq. 3-13; METHODS §10): the published equations, not the released training loop.
+"""SAM-MIL (the paper's eq. 3-13; docs/methods.md §10): the published equations, not the released training loop.
 
-The forward pass is the attention core of METHODS §3 (ReLU, no biases in the attention). Training adds the masked bag,
-the pseudo-bags and the consistency term, all on the live model: L = L_cls + α L_cls^p + β L_con (eq. 13).
+The forward pass is the attention core of docs/methods.md §3 (ReLU, no biases in the attention). Training adds the
+masked bag, the pseudo-bags and the consistency term, all on the live model: L = L_cls + α L_cls^p + β L_con (eq. 13).
 `sammil_mode: released` trains what the released code trains; docs/paper-versus-code.md lists the differences.
 """
 
@@ -70,7 +70,7 @@ class Model(MILModel):
         return terms
 
     def _released_losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What the released loop minimises (METHODS §10.6): CE(last pseudo-bag) + α mean CE(all pseudo-bags).
+        """What the released loop minimises (docs/methods.md §10.6): CE(last pseudo-bag) + α mean CE(all pseudo-bags).
 
         Its masked bag never enters the loss and its consistency term has no gradient, so neither is computed.
         """

@@ -1,17 +1,16 @@
 """A pathologist's own annotations as regions: no model, and no weights."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import shapely
 from shapely import MultiPolygon
 
+from sammil_cli.choices import Named
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.tissue.mask import paint_rings
 
+HINT = "your own, in data/annotations"
 SETTINGS: tuple[str, ...] = ()
 INPUTS = "annotations"
 USES_GPU = False
@@ -19,7 +18,7 @@ _SPARSE = "fine if you drew only what matters"
 ADVICE = {"uncovered": _SPARSE, "few-regions": _SPARSE, "fragments": "fine if such small areas are meant"}
 
 
-def make(settings: Mapping[str, Any], device: str) -> "Annotations":
+def make(settings: Named, device: str) -> "Annotations":
     """Builds the proposer; see `regions.propose`."""
     del settings, device
     return Annotations()

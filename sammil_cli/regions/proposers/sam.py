@@ -1,26 +1,30 @@
-"""The Segment Anything Model's automatic masks, with the paper's parameters (METHODS §14): see `regions.sam_engine`.
+"""The Segment Anything Model's automatic masks, with the paper's parameters (docs/methods.md §14).
 
-Torch takes seconds to load and comes in where it is used: settings and weights are looked at without.
+See `regions.sam_engine`. Torch takes seconds to load and comes in where it is used: settings and weights are looked
+at without.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.choices import Named
 from sammil_cli.errors import MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
-from sammil_cli.storage.weights import WeightFile, find_weights, own_weights
+from sammil_cli.storage.weights import WantedWeights, WeightFile
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
+HINT = "the paper"
 SETTINGS = (
     "sam_model",
+    "sam_checkpoint",
+    "sam_checkpoint_sha256",
     "sam_points_per_side",
     "sam_pred_iou_thresh",
     "sam_stability_thresh",
@@ -30,6 +34,7 @@ SETTINGS = (
     "sam_precision",
     "sam_compile",
 )
+LOCAL = ("sam_checkpoint", "sam_checkpoint_sha256", "sam_compile")  # do not change the regions: the weights count
 
 _MORE = "lower sam_pred_iou_thresh and sam_stability_thresh"
 _FINER = "raise sam_points_per_side or set sam_mpp"
@@ -65,29 +70,19 @@ WEIGHTS = {
 }
 
 
-def pinned_weights(settings: Mapping[str, Any]) -> WeightFile:
-    """The published checkpoint of the model that the settings name."""
-    return WEIGHTS[settings["sam_model"]]
-
-
-def find_checkpoint(settings: Mapping[str, Any]) -> tuple[Path, str]:
-    """The checkpoint file and its sha256.
+def wanted_weights(settings: Named) -> WantedWeights:
+    """The checkpoint that the settings ask for.
 
     The published one is looked for and verified; a file of the user's own (`sam_checkpoint`, say MedSAM's) is
     taken as it is when `sam_checkpoint_sha256` pins it.
-
-    Raises:
-        MissingError: no file, or its content is not what is pinned.
     """
-    given = Path(settings["sam_checkpoint"]) if settings["sam_checkpoint"] else None
-    pinned = pinned_weights(settings)
-    if given is None:
-        return find_weights(pinned), pinned.sha256
-    sha256 = settings["sam_checkpoint_sha256"] or pinned.sha256
-    return own_weights(given, sha256, "sam_checkpoint"), sha256
+    published = WEIGHTS[settings["sam_model"]]
+    own = Path(settings["sam_checkpoint"]) if settings["sam_checkpoint"] else None
+    sha256 = settings["sam_checkpoint_sha256"] or published.sha256
+    return WantedWeights(published=published, key="sam_checkpoint", own=own, own_sha256=sha256)
 
 
-def check(settings: Mapping[str, Any], device: str) -> None:
+def check(settings: Named, device: str) -> None:
     """Refuses settings that cannot work, before any slide.
 
     Raises:
@@ -97,16 +92,16 @@ def check(settings: Mapping[str, Any], device: str) -> None:
 
     check_precision(settings["sam_precision"], device)
     if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
-        _load(find_checkpoint(settings)[0], settings["sam_model"])
+        _load(wanted_weights(settings).find()[0], settings["sam_model"])
 
 
-def make(settings: Mapping[str, Any], device: str) -> "SamProposer":
+def make(settings: Named, device: str) -> "SamProposer":
     """Loads the model; see `regions.propose`.
 
     Raises:
         MissingError: no weights, or they do not fit the model.
     """
-    path, sha256 = find_checkpoint(settings)
+    path, sha256 = wanted_weights(settings).find()
     return SamProposer(_load(path, settings["sam_model"]).to(device), settings, sha256)
 
 
@@ -139,13 +134,12 @@ class SamProposer:
 
     partition = False
 
-    def __init__(self, model: "Sam", settings: Mapping[str, Any], sha256: str | None) -> None:
-        from sammil_cli.regions.sam_engine.generator import MaskEngine
+    def __init__(self, model: "Sam", settings: Named, sha256: str | None) -> None:
+        from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
 
         self.weights_sha256 = sha256
         self._on_tissue = settings["sam_points"] == "tissue"
-        self._engine = MaskEngine(
-            model,
+        asked = MaskSettings(
             points_per_side=settings["sam_points_per_side"],
             pred_iou_thresh=settings["sam_pred_iou_thresh"],
             stability_thresh=settings["sam_stability_thresh"],
@@ -154,6 +148,7 @@ class SamProposer:
             precision=settings["sam_precision"],
             compiled=settings["sam_compile"],
         )
+        self._engine = MaskEngine(model, asked)
 
     def propose(self, view: View) -> list[Proposal]:
         """SAM's masks in SAM's order."""
@@ -170,14 +165,14 @@ def _touches(mask: RegionMask, tissue: NDArray[np.bool_]) -> bool:
     return bool((mask.array() & tissue[y : y + height, x : x + width]).any())
 
 
-def workload(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, float]:
+def workload(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
     """What a view with this tissue (h, w) asks for, in units of `rates`: crops and prompts."""
     from sammil_cli.regions.sam_engine.rates import count
 
     return count(settings, tissue)
 
 
-def rates(settings: Mapping[str, Any], device: str, view: View) -> dict[str, float]:
+def rates(settings: Named, device: str, view: View) -> dict[str, float]:
     """Seconds per unit of `workload`, measured on a view, here and now; no weights are needed."""
     from sammil_cli.regions.sam_engine.rates import measure
 

@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,13 @@ from scipy.sparse.csgraph import connected_components
 from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb, slic
 
+from sammil_cli.choices import Named
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
+HINT = "needs no weights"
 SETTINGS = ("superpixel_method", "superpixel_area_px", "superpixel_merge")
 USES_GPU = False
 ADVICE = {
@@ -40,7 +41,7 @@ _SKIMAGE_SCALE = 255  # scikit-image divides k by it, for colours up to 1
 _EIGHT = np.ones((3, 3), bool)
 
 
-def make(settings: Mapping[str, Any], device: str) -> "Superpixels":
+def make(settings: Named, device: str) -> "Superpixels":
     """Builds the proposer; see `regions.propose`."""
     del device
     return Superpixels(
@@ -152,13 +153,13 @@ def _numbered(labels: Labels) -> Labels:
     return new[labels]
 
 
-def workload(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, float]:
+def workload(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
     """What a view with this tissue (h, w) asks for, in units of `rates`."""
     del settings
     return {"megapixels": tissue.size / 1e6}
 
 
-def rates(settings: Mapping[str, Any], device: str, view: View) -> dict[str, float]:
+def rates(settings: Named, device: str, view: View) -> dict[str, float]:
     """Seconds per unit of `workload`, measured on a view, here and now."""
     proposer = make(settings, device)
     start = time.perf_counter()

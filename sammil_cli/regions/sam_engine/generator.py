@@ -1,4 +1,4 @@
-"""Automatic masks: what SAM sees when it is asked about a grid of points (METHODS §14).
+"""Automatic masks: what SAM sees when it is asked about a grid of points (docs/methods.md §14).
 
 The records equal those of `segment_anything.SamAutomaticMaskGenerator` for the same parameters, up to ties that
 rounding decides; what is asked and what is kept is the same, how it is computed is not (see the modules beside).
@@ -24,7 +24,7 @@ from sammil_cli.regions.sam_engine.decoder import MaskDecoder
 from sammil_cli.regions.sam_engine.image_encoder import ImageEncoder, Precision, prepare
 from sammil_cli.regions.sam_engine.runs import encode_masks
 from sammil_cli.regions.sam_engine.upsample import Upsampler
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
 _NMS_IOU = 0.7  # of boxes, within a crop and between crops, as published
 _OUTSIDE = -1e3  # a logit far below all thresholds
@@ -53,46 +53,41 @@ class _Candidates:
     windows: list[tuple[int, int, int, int]]
 
 
-class MaskEngine:
-    """A SAM model with its parameters; `generate` may be called for one picture after the other.
+@dataclass(frozen=True, kw_only=True)
+class MaskSettings:
+    """How a model is asked.
+
+    The first five are the official generator's points_per_side, pred_iou_thresh, stability_score_thresh, crop_n_layers
+    and crop_n_points_downscale_factor.
 
     Args:
-        model: of the official classes, on its device, in eval mode.
-        points_per_side, pred_iou_thresh, stability_thresh, crop_layers, crop_points_downscale: as the official
-            generator's points_per_side, pred_iou_thresh, stability_score_thresh, crop_n_layers and
-            crop_n_points_downscale_factor.
         precision: of the products; half precision moves borders by a pixel here and there.
         compiled: whether torch compiles the image encoder.
         prompts_at_once: None = what suits the device; halved when memory runs out.
     """
 
-    def __init__(
-        self,
-        model: Sam,
-        *,
-        points_per_side: int,
-        pred_iou_thresh: float,
-        stability_thresh: float,
-        crop_layers: int,
-        crop_points_downscale: int,
-        precision: Precision = "float32",
-        compiled: bool = False,
-        prompts_at_once: int | None = None,
-    ) -> None:
-        self._model = model
-        self._grid: dict[str, Any] = {
-            "points_per_side": points_per_side,
-            "layers": crop_layers,
-            "points_downscale": crop_points_downscale,
-        }
-        self._pred_iou_thresh, self._stability_thresh = pred_iou_thresh, stability_thresh
+    points_per_side: int
+    pred_iou_thresh: float
+    stability_thresh: float
+    crop_layers: int
+    crop_points_downscale: int
+    precision: Precision = "float32"
+    compiled: bool = False
+    prompts_at_once: int | None = None
+
+
+class MaskEngine:
+    """A SAM model of the official classes, on its device, in eval mode; `generate` may be called again and again."""
+
+    def __init__(self, model: Sam, settings: MaskSettings) -> None:
+        self._model, self._settings = model, settings
         on_gpu = model.device.type != "cpu"
         self.encoder: Callable[[Tensor], Tensor] = ImageEncoder(
-            model.image_encoder, precision=precision, compiled=compiled
+            model.image_encoder, precision=settings.precision, compiled=settings.compiled
         )
-        self.decoder = MaskDecoder(model, precision)
+        self.decoder = MaskDecoder(model, settings.precision)
         # On a CPU two prompts stay in the cache; a GPU wants many.
-        self._prompts = Batches(prompts_at_once or (64 if on_gpu else 2), "prompt")
+        self._prompts = Batches(settings.prompts_at_once or (64 if on_gpu else 2), "prompt")
         self._crops = Batches(8 if on_gpu else 1, "crop")
         self._drawn = Batches(64 if on_gpu else 8, "mask")
         self._resize = ResizeLongestSide(model.image_encoder.img_size)
@@ -107,12 +102,18 @@ class MaskEngine:
             SlideError: `E_MEMORY`, not even one prompt at a time fits.
         """
         shape = (image.shape[0], image.shape[1])
-        crops = lay_crops(shape, tissue=tissue, **self._grid)
+        crops = lay_crops(
+            shape,
+            tissue=tissue,
+            points_per_side=self._settings.points_per_side,
+            layers=self._settings.crop_layers,
+            points_downscale=self._settings.crop_points_downscale,
+        )
         with torch.inference_mode():
             found = [
                 record for crop, embedding in self._embed(image, crops) for record in self._see(crop, embedding, shape)
             ]
-        return _without_duplicates(found) if self._grid["layers"] else found
+        return _without_duplicates(found) if self._settings.crop_layers else found
 
     def _embed(self, image: RGB, crops: Sequence[Crop]) -> Iterator[tuple[Crop, Tensor]]:
         def encode(batch: Sequence[Crop]) -> list[tuple[Crop, Tensor]]:
@@ -156,8 +157,8 @@ class MaskEngine:
         device = self._model.device
         prompts = torch.as_tensor(self._resize.apply_coords(points, crop.shape), device=device)
         decoded = self.decoder.decode(picture, prompts)
-        good = decoded.predicted_iou > self._pred_iou_thresh
-        if self._pred_iou_thresh <= 0:  # as published: 0 turns the filter off
+        good = decoded.predicted_iou > self._settings.pred_iou_thresh
+        if self._settings.pred_iou_thresh <= 0:  # as published: 0 turns the filter off
             good = torch.ones_like(good)
         logits = self.decoder.draw(decoded, good)
         masks = upsampler(logits)
@@ -165,8 +166,8 @@ class MaskEngine:
         height, width = shape
         edge = is_box_near_crop_edge(boxes, list(crop.box), [0, 0, width, height])
         passed = ~edge & masks.any()
-        if self._stability_thresh > 0:
-            passed &= masks.stability >= self._stability_thresh
+        if self._settings.stability_thresh > 0:
+            passed &= masks.stability >= self._settings.stability_thresh
         boxes, logits = boxes[passed], logits[passed]
         windows = upsampler.support(boxes)
         asked = torch.as_tensor(points, device=device)[:, None].expand(-1, 3, -1)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from sammil_cli.errors import InputError
 from sammil_cli.regions.sam_engine.relative_attention import Positions, attend_folded, attend_in_strips, positions_of
-from sammil_cli.slides.slide import RGB
+from sammil_cli.slides.pixels import RGB
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Linear = tuple[Tensor, Tensor | None]  # weight and bias

@@ -1,8 +1,6 @@
 """What SAM costs, counted and measured; the time does not depend on the weights, so none are needed."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +9,16 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from sammil_cli.choices import Named
 from sammil_cli.regions.sam_engine.crops import count_work, lay_crops
-from sammil_cli.regions.sam_engine.generator import MaskEngine
-from sammil_cli.slides.slide import RGB
+from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
+from sammil_cli.slides.pixels import RGB
 
 _ALL = -1e9  # below any rating: on tissue SAM rates most of its masks higher than the threshold, so all are drawn
 _POINTS = {"cpu": 6, "cuda": 24}  # along a side; a GPU does 64 at once
 
 
-def count(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, float]:
+def count(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
     """How many crops of a picture are encoded, and how many prompts decoded, from its tissue (h, w)."""
     crops = lay_crops(
         (tissue.shape[0], tissue.shape[1]),
@@ -32,7 +31,7 @@ def count(settings: Mapping[str, Any], tissue: NDArray[np.bool_]) -> dict[str, f
     return {"crops": encoded, "prompts": decoded}
 
 
-def measure(settings: Mapping[str, Any], device: str, image: RGB) -> dict[str, float]:
+def measure(settings: Named, device: str, image: RGB) -> dict[str, float]:
     """Seconds per crop and per prompt of the model that the settings name, on a device, for a picture (h, w, 3).
 
     The weights are random ones.
@@ -63,9 +62,8 @@ def measure(settings: Mapping[str, Any], device: str, image: RGB) -> dict[str, f
     return {"crops": encoding, "prompts": (whole - encoding) / _POINTS[kind] ** 2}
 
 
-def _engine(model: Sam, settings: Mapping[str, Any], points_per_side: int) -> MaskEngine:
-    return MaskEngine(
-        model,
+def _engine(model: Sam, settings: Named, points_per_side: int) -> MaskEngine:
+    asked = MaskSettings(
         points_per_side=points_per_side,
         pred_iou_thresh=_ALL,
         stability_thresh=settings["sam_stability_thresh"],
@@ -74,6 +72,7 @@ def _engine(model: Sam, settings: Mapping[str, Any], points_per_side: int) -> Ma
         precision=settings["sam_precision"],
         compiled=settings["sam_compile"],
     )
+    return MaskEngine(model, asked)
 
 
 def _now(device: str) -> float:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.conversion import pyramid_command
-from sammil_cli.slides.slide import RGB, paint_background
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.slide import paint_background
 
 PRIORITY = 2
 SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -11,8 +11,9 @@ import numpy as np
 import openslide
 
 from sammil_cli.errors import SlideError
+from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
-from sammil_cli.slides.slide import RGB, Box, UnknownContentError, check_size, paint_background
+from sammil_cli.slides.slide import UnknownContentError, check_size, paint_background
 
 PRIORITY = 0
 SUFFIXES = (

@@ -13,7 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.slide import RGB, UnknownContentError, paint_background
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.slide import UnknownContentError, paint_background
 from sammil_cli.slides.tiff_layout import DAMAGE, TiffLayout, is_raw, piece_px, read_layout
 
 PRIORITY = 1

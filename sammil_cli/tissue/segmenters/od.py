@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sammil_cli.tissue.artefacts import glass_colour
 from sammil_cli.tissue.spec import TissueSpec
 
+HINT = "optical density: faint and IHC stains"
 SETTINGS = ("od_threshold",)
 
 _DENSE = 0.35  # from this mean density on a thing is no shadow, whatever its colour: folds, dense nuclei

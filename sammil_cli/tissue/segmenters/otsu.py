@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sammil_cli.tissue.segmenters.saturation import saturation_of
 from sammil_cli.tissue.spec import TissueSpec
 
+HINT = "a threshold for each slide"
 SETTINGS = ("od_threshold",)  # of the second method that its mask is checked by
 
 _LEAST = 5  # saturation of glass noise: on a blank slide Otsu would split the noise

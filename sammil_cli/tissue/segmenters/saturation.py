@@ -1,4 +1,4 @@
-"""Fixed threshold on saturation: glass is grey, tissue is coloured (CLAM's protocol, METHODS §10.1)."""
+"""Fixed threshold on saturation: glass is grey, tissue is coloured (CLAM's protocol, docs/methods.md §10.1)."""
 
 import cv2
 import numpy as np
@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.tissue.spec import TissueSpec
 
+HINT = "fixed threshold"
 SETTINGS = ("threshold",)
 
 

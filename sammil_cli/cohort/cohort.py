@@ -1,0 +1,135 @@
+"""The cohort: which slides carry which label and belong to which patient."""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sammil_cli.cohort.finding import refuse_first
+from sammil_cli.cohort.label_table import FIRST_LINE, LabelRow, cell_errors, contained, read_table
+from sammil_cli.errors import InputError
+
+_BY_SLIDE = "label slides, one row each, first line: slide_id,label,patient_id"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One labelled slide. `role` is the part it is given to beforehand (column `split`), or None."""
+
+    slide_id: str
+    label: int  # index into Cohort.classes
+    patient_id: str
+    role: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patient:
+    """One patient; the label is the highest class of its slides."""
+
+    patient_id: str
+    label: int  # index into Cohort.classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Labelled slides in file order. Of two classes the last one is the positive one.
+
+    `patients` are all patients of the label file, in its order, also those without a slide here: the published folds
+    are drawn from them.
+    """
+
+    classes: tuple[str, ...]
+    members: tuple[Member, ...]
+    patients: tuple[Patient, ...]
+
+    def only(self, slide_ids: set[str]) -> "Cohort":
+        """The cohort without the slides that are not in `slide_ids`; the classes and the file's patients stay."""
+        return replace(self, members=tuple(m for m in self.members if m.slide_id in slide_ids))
+
+
+def patients_of(members: Iterable[Member]) -> tuple[Patient, ...]:
+    """The patients of some slides, in the order of their first slide."""
+    label_of: dict[str, int] = {}
+    for member in members:
+        label_of[member.patient_id] = max(member.label, label_of.get(member.patient_id, 0))
+    return tuple(Patient(patient_id=name, label=label) for name, label in label_of.items())
+
+
+def read_labels(path: Path, classes: Sequence[str] | None = None, slides: Collection[str] | None = None) -> Cohort:
+    """Reads labels.csv: `slide_id,label[,patient_id][,split]` or `patient_id,label[,split]`, or the published columns.
+
+    A table of patients labels every slide whose id contains the patient's (docs/methods.md §1). The published files
+    have no header: their first column names slides or, where it holds no slide's id but parts of such, patients.
+
+    Args:
+        classes: the order of the classes, the positive one last; None = sorted by name.
+        slides: ids of the slides that there are; a table of patients cannot be read without them.
+
+    Raises:
+        InputError: the table is wrong; the message names the line.
+    """
+    table, findings = read_table(path, slides)
+    refuse_first(findings)
+    for finding in findings:
+        log.warning("%s: %s (%s)", finding.place, finding.message, finding.fix)
+    if table is None:
+        raise InputError(f"{path} is no table of labels", remedy=f"begin: {FIRST_LINE}")
+    order = tuple(classes) if classes else tuple(table.found)
+    refuse_first(list(cell_errors(table, order)))
+    if table.of_slides:
+        members = tuple(_member(row, row[table.key], table.patient(row), order) for row in table.rows)
+        return Cohort(classes=order, members=members, patients=patients_of(members))
+    names = [row[table.key] for row in table.rows]
+    own = slides_by_patient(path, names, slides)
+    return Cohort(
+        classes=order,
+        members=tuple(
+            _member(row, slide, name, order)
+            for row, name in zip(table.rows, names, strict=True)
+            for slide in own.get(name, ())
+        ),
+        patients=tuple(Patient(patient_id=row[table.key], label=order.index(row["label"])) for row in table.rows),
+    )
+
+
+def slides_by_patient(path: Path, patients: Sequence[str], slides: Collection[str] | None) -> dict[str, list[str]]:
+    """The slides whose id contains a patient's, by patient and sorted; a slide without a patient is left out.
+
+    Of two patients in one slide's id the longer one counts if it contains the shorter one.
+
+    Raises:
+        InputError: a slide has two patients, or no slide has one.
+    """
+    if not slides:
+        raise InputError(f"{path} labels patients, and no slides are known that could be theirs", remedy=_BY_SLIDE)
+    own: dict[str, list[str]] = {}
+    for slide, ids in contained(patients, slides).items():
+        longest, *others = sorted(ids, key=lambda name: (-len(name), name))
+        if foreign := [name for name in others if name not in longest]:
+            raise InputError(
+                f"{path}: slide {slide!r} holds the ids of two patients, {longest!r} and {foreign[0]!r}",
+                remedy=_BY_SLIDE,
+            )
+        own.setdefault(longest, []).append(slide)
+    if not own:
+        raise InputError(
+            f"{path}: no patient's id is part of a slide's; labels name {patients[0]!r}, slides {min(slides)!r}",
+            remedy="write the patients as in the names of the slides, or " + _BY_SLIDE,
+        )
+    return own
+
+
+def _member(row: LabelRow, slide_id: str, patient_id: str, classes: tuple[str, ...]) -> Member:
+    label = classes.index(row["label"])
+    return Member(slide_id=slide_id, label=label, patient_id=patient_id, role=row["split"] or None)
+
+
+def counts(cohort: Cohort) -> str:
+    """`12 normal, 11 tumour slides of 20 patients`, for people."""
+    tally = Counter(member.label for member in cohort.members)
+    parts = ", ".join(f"{tally[i]} {name}" for i, name in enumerate(cohort.classes))
+    patients = len({member.patient_id for member in cohort.members})
+    return f"{parts} slides of {patients} patients"

@@ -1,0 +1,239 @@
+"""What is wrong with a cohort besides the form of its table: ids, labels, patients, parts. Nothing is read here."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from sammil_cli.cohort.finding import Finding
+from sammil_cli.cohort.label_slips import find_slips, slip_findings
+from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_finding, contained
+from sammil_cli.cohort.near_ids import NearIds, look_alike, visible
+from sammil_cli.cohort.roles import ROLES
+
+
+def check_cohort(
+    table: LabelTable,
+    *,
+    classes: Sequence[str] | None,
+    folds: int,
+    slides: Mapping[str, str],
+    suffixes: Collection[str],
+) -> Iterator[Finding]:
+    """Findings on the whole cohort, file order within each kind.
+
+    Args:
+        classes: as params.yaml gives them; None = those of the table.
+        folds: outer folds, each of which needs a patient of every class.
+        slides: id -> where it lies, for messages; empty = nothing is known of slides.
+        suffixes: of slide files.
+    """
+    yield from _blanks(table)
+    slips = find_slips(table)
+    yield from slip_findings(table, slips, folds)
+    yield from _alike_ids(table, slides)
+    if table.of_slides:
+        yield from _slides_and_labels(table, slides, suffixes)
+        yield from _patients_with_two_labels(table)
+        yield from _parts(table)
+    else:
+        yield from _slides_and_patients(table, slides)
+    if not slides or ready(table, slides):
+        yield from _class_sizes(table, classes or [name for name in table.found if name not in slips], folds, slides)
+    elif table.rows:
+        yield _nothing_fits(table, slides)
+
+
+def _blanks(table: LabelTable) -> Iterator[Finding]:
+    for row in table.rows:
+        for column in (table.key, "label", "patient_id", "case_id", "split"):
+            text = row.raw.get(column, "")
+            if clean := visible(row[column]) if visible(row[column]) != row[column] else "":
+                hidden = next(c for c in row[column] if c not in clean)
+                message = f"{column} {row[column]!r} holds the invisible character U+{ord(hidden):04X}"
+                yield cell_finding(table, row, column, "invisible", message, f"type it again: {clean}")
+            if text != text.strip() and _quoted_or_odd(text):
+                message = f"{column} {text!r} has a blank before or after it"
+                fix = f"write {row[column]}; sammil passes over it, other tools do not"
+                yield cell_finding(table, row, column, "blanks", message, fix, "warning")
+
+
+def _quoted_or_odd(text: str) -> bool:
+    """A blank after a separator is a habit; one at the end, or another kind of blank, is a slip."""
+    return text != text.rstrip() or not text.startswith(" ")
+
+
+def _alike_ids(table: LabelTable, slides: Mapping[str, str]) -> Iterator[Finding]:
+    first: dict[str, LabelRow] = {}
+    for row in table.rows:
+        name = row[table.key]
+        other = first.setdefault(look_alike(name), row)
+        if name and other[table.key] != name:
+            both = name in slides and other[table.key] in slides
+            message = (
+                f"{table.key} {name!r} differs from {other[table.key]!r} of row {other.line} only in case, blanks or "
+                "letters that look alike"
+            )
+            fix = "if it is the same slide, delete one; else rename one, file and row"
+            yield cell_finding(table, row, table.key, "look-alike", message, fix, "warning" if both else "error")
+
+
+def _slides_and_labels(table: LabelTable, slides: Mapping[str, str], suffixes: Collection[str]) -> Iterator[Finding]:
+    """Rows without a slide and slides without a row."""
+    if not slides:
+        return
+    labelled = {row["slide_id"] for row in table.rows}
+    open_slides = NearIds(set(slides) - labelled, suffixes)
+    taken = set()
+    for row in table.rows:
+        name = row["slide_id"]
+        if not name or visible(name) in slides:
+            continue
+        several = open_slides.beginning_with(name)
+        if len(several) > 1:
+            message = (
+                f"there is no slide {name!r}; {len(several)} begin so, such as {several[0]!r}: it may be a patient"
+            )
+            yield cell_finding(table, row, "slide_id", "patient-as-slide", message, "name the column patient_id")
+            taken |= set(several)
+        elif near := open_slides.find(name):
+            message = f"there is no slide {name!r}; {near.slide_id!r} differs in {near.difference}"
+            yield cell_finding(table, row, "slide_id", "near-id", message, f"write {near.slide_id}")
+            taken.add(near.slide_id)
+        else:
+            message = f"there is no slide {name!r}; the row is passed over"
+            fix = "add the slide, or delete the row"
+            yield cell_finding(table, row, "slide_id", "no-slide", message, fix, "warning")
+    yield from _unlabelled(table, sorted(set(slides) - labelled - taken), slides, "slide_id")
+
+
+def _unlabelled(table: LabelTable, ids: Sequence[str], slides: Mapping[str, str], column: str) -> Iterator[Finding]:
+    for name in ids:
+        yield Finding(
+            file=slides[name],
+            kind="no-label",
+            severity="warning",
+            text=name,
+            message=f"the slide {name!r} has no row in {table.file}: it is processed, but not trained on",
+            fix=f"add the row {name},<label>" if column == "slide_id" else f"add its patient to {table.file}",
+        )
+
+
+def _slides_and_patients(table: LabelTable, slides: Mapping[str, str]) -> Iterator[Finding]:
+    """As above, for a table of patients: a slide is its patient's whose id stands in its own."""
+    patients = [row[table.key] for row in table.rows if row[table.key]]
+    of = contained(patients, slides)
+    met = {name for ids in of.values() for name in ids}
+    for row in table.rows:
+        if row[table.key] and row[table.key] not in met and slides:
+            message = f"no slide's id holds {row[table.key]!r}"
+            fix = "add the patient's slides, or delete the row"
+            yield cell_finding(table, row, table.key, "no-slide", message, fix, "warning")
+    for slide, ids in of.items():
+        longest = max(ids, key=len)
+        if foreign := sorted(name for name in ids if name not in longest):
+            yield Finding(
+                file=slides[slide],
+                kind="two-patients",
+                text=slide,
+                message=f"slide {slide!r} holds the ids of two patients, {longest!r} and {foreign[0]!r}",
+                fix="label slides, one row each, first line: slide_id,label,patient_id",
+            )
+    yield from _unlabelled(table, sorted(set(slides) - set(of)), slides, table.key)
+
+
+def _nothing_fits(table: LabelTable, slides: Mapping[str, str]) -> Finding:
+    row, slide = table.rows[0], min(slides)
+    return cell_finding(
+        table,
+        row,
+        table.key,
+        "nothing-fits",
+        f"not one row fits a slide: rows name {row[table.key]!r}, slides {slide!r}",
+        "write slide_id as the slide's file name without its suffix, or label patients: patient_id,label",
+    )
+
+
+def _patients_with_two_labels(table: LabelTable) -> Iterator[Finding]:
+    first: dict[str, LabelRow] = {}
+    for row in table.rows:
+        patient = table.patient(row)
+        other = first.setdefault(patient, row)
+        if row["label"] and other["label"] and other["label"] != row["label"] and row["slide_id"] != other["slide_id"]:
+            column = "patient_id" if row["patient_id"] else "case_id"
+            message = (
+                f"patient {patient!r} has two labels: {other['label']!r} in row {other.line}, {row['label']!r} here"
+            )
+            fix = "nothing if slides differ within a patient (folds count the highest class); else mend one"
+            yield cell_finding(table, row, column, "patient-labels", message, fix, "warning")
+
+
+def _parts(table: LabelTable) -> Iterator[Finding]:
+    """The column `split`: filled for all or for none, a patient in one part."""
+    given = [row for row in table.rows if row["split"]]
+    if not given:
+        return
+    for row in table.rows:
+        if not row["split"]:
+            message = "split is empty here and filled elsewhere"
+            yield cell_finding(table, row, "split", "split-gap", message, f"write one of {', '.join(ROLES)}")
+    used = {row["split"] for row in given}
+    for role in ("train", "test"):
+        if role not in used:
+            message = f"no slide is in the part {role}"
+            yield Finding(
+                file=table.file, kind="split-gap", column="split", text=role, message=message, fix="give it some"
+            )
+    first: dict[str, LabelRow] = {}
+    for row in given:
+        other = first.setdefault(table.patient(row), row)
+        if other["split"] != row["split"]:
+            message = (
+                f"patient {table.patient(row)!r} is in {row['split']} here and in {other['split']} in row {other.line}"
+            )
+            yield cell_finding(table, row, "split", "split-patient", message, "give a patient to one part")
+
+
+def _class_sizes(table: LabelTable, order: Sequence[str], folds: int, slides: Mapping[str, str]) -> Iterator[Finding]:
+    """Classes that are too small to be divided, counted by patients with slides; a patient has its highest class."""
+    here = _is_here(table, slides)
+    of_patient: dict[str, int] = {}
+    rows_of: dict[str, list[LabelRow]] = defaultdict(list)
+    for row in table.rows:
+        if row["label"] in order and here(row):
+            name = table.patient(row)
+            of_patient[name] = max(order.index(row["label"]), of_patient.get(name, 0))
+            rows_of[row["label"]].append(row)
+    tally = Counter(order[label] for label in of_patient.values())
+    given = any(row["split"] for row in table.rows)
+    needed = 2 if given else folds
+    why = "train and test need one each" if given else f"{folds} folds need {folds}"
+    for name in order:
+        number = tally[name]
+        if number >= needed:
+            continue
+        patients = f"{number or 'no'} patient" + ("" if number == 1 else "s") + (" with slides" if slides else "")
+        fewer = f", or set folds to {number} in params.yaml" if 2 <= number < folds else ""
+        yield Finding(
+            file=table.file,
+            kind="small-class",
+            row=rows_of[name][0].line if number == 1 and rows_of[name] else None,
+            column="label",
+            text=name,
+            message=f"class {name!r} has {patients}; {why}",
+            fix=f"add patients{fewer}, or drop the class",
+        )
+
+
+def _is_here(table: LabelTable, slides: Mapping[str, str]) -> Callable[[LabelRow], bool]:
+    if not slides:
+        return lambda row: bool(row[table.key])
+    if table.of_slides:
+        return lambda row: row["slide_id"] in slides
+    met = {name for ids in contained([row[table.key] for row in table.rows], slides).values() for name in ids}
+    return lambda row: row[table.key] in met
+
+
+def ready(table: LabelTable, slides: Mapping[str, str]) -> set[str]:
+    """The slides that are there and labelled."""
+    if table.of_slides:
+        return {row["slide_id"] for row in table.rows} & set(slides)
+    return set(contained([row[table.key] for row in table.rows if row[table.key]], slides))

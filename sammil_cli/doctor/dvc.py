@@ -1,0 +1,130 @@
+"""DVC: there, set up, its pipeline that of the installed sammil, nobody else at work."""
+
+import configparser
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sammil_cli.doctor.causes import install, one_line
+from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
+from sammil_cli.doctor.git import GROUP
+from sammil_cli.project.pipeline import render_dvc
+from sammil_cli.storage.store import dvc_configs
+
+_PIPELINE = "dvc.yaml"
+
+
+def project(asked: Asked) -> Iterator[Finding]:
+    """DVC, its project, its remote and its locks."""
+    try:
+        number = version("dvc")
+    except PackageNotFoundError:
+        yield wrong(GROUP, "DVC", "is not installed", install("dvc"))
+        return
+    program = shutil.which("dvc") or _beside_python()
+    where = f"{number}, {program}" if program else number
+    if program is None:
+        remedy = f'export PATH="{Path(sys.executable).parent}:$PATH"'
+        yield note(GROUP, "DVC", f"{number} is installed, but the command dvc is not found", remedy, version=number)
+    if not asked.in_project:
+        if program:
+            yield ok(GROUP, "DVC", where, version=number, path=program)
+        return
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
+    if root is None:
+        remedy = "git init && dvc init"
+        yield note(GROUP, "DVC", f"{where}; not set up here: sammil works, dvc repro does not", remedy, version=number)
+        return
+    if program:
+        yield ok(GROUP, "DVC", where, version=number, path=program, root=str(root))
+    yield _remote(root / ".dvc")
+    yield from _locks(root / ".dvc" / "tmp")
+
+
+def _beside_python() -> str | None:
+    path = Path(sys.executable).parent / "dvc"
+    return str(path) if path.exists() else None
+
+
+def _remote(dvc: Path) -> Finding:
+    """Where results can be pushed to."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        config.read(dvc_configs(dvc), encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        return wrong(GROUP, "DVC settings", f"cannot be read: {one_line(error)}", f"mend {dvc / 'config'}")
+    remotes = [name.strip("'").removeprefix("remote").strip(' "') for name in config.sections() if "remote " in name]
+    if not remotes:
+        remedy = "dvc remote add --default NAME FOLDER-OR-URL && dvc push"
+        return note(GROUP, "DVC remote", "none: results lie on this disk only, and nobody else can pull them", remedy)
+    default = config.get("core", "remote", fallback=None)
+    if default is None:
+        return note(
+            GROUP, "DVC remote", f"{', '.join(remotes)}; none is the default", f"dvc remote default {remotes[0]}"
+        )
+    return ok(GROUP, "DVC remote", ", ".join(remotes), default=default)
+
+
+def _locks(folder: Path) -> Iterator[Finding]:
+    """Who is at work in the project by DVC's own notes."""
+    path = folder / "rwlock"
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        holders = [*held.get("write", {}).values(), *(one for some in held.get("read", {}).values() for one in some)]
+        pids = {int(one["pid"]): str(one["cmd"]) for one in holders}
+    except OSError:
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):
+        yield wrong(GROUP, "DVC lock", f"{path} is damaged; DVC refuses to work", f"rm {path}")
+        return
+    for pid, command in pids.items():
+        if _lives(pid):  # what others left, DVC itself clears away
+            found = f"{command} (process {pid}) is at work here; other dvc commands wait or refuse"
+            yield note(GROUP, "DVC lock", found)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def pipeline(asked: Asked) -> Iterator[Finding]:
+    """Whether dvc.yaml is that of the installed sammil."""
+    if not asked.in_project or not Path(_PIPELINE).exists():
+        if asked.in_project:
+            yield note(GROUP, _PIPELINE, "is not here; sammil works, dvc repro does not", "sammil init . --update")
+        return
+    try:
+        stages = _table(Path(_PIPELINE))["stages"]
+        demo = any(str(dep).startswith("sammil_cli/") for entry in stages.values() for dep in entry.get("deps", ()))
+        wanted = yaml.safe_load(render_dvc(demo=demo))["stages"]
+        other = [name for name in wanted if stages.get(name) != wanted[name]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        yield wrong(GROUP, _PIPELINE, f"cannot be read: {one_line(error)}", "sammil init . --update")
+        return
+    remedy = "make project-files" if demo else "sammil init . --update && git diff    # then: dvc repro"
+    if other:
+        found = f"differs from the installed sammil's in {', '.join(other)}: yours, or an older version's"
+        yield note(GROUP, _PIPELINE, found, remedy, stages=other)
+    else:
+        yield ok(GROUP, _PIPELINE, f"{len(wanted)} stages, those of the installed sammil")
+
+
+def _table(path: Path) -> dict[str, Any]:
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise TypeError(f"{path} is no table")
+    return loaded

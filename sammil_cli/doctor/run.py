@@ -1,0 +1,173 @@
+"""sammil doctor: all checks, each of them apart, so that what is broken ends a check and not the doctor."""
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from queue import Empty, Queue
+from typing import IO, Any
+
+from sammil_cli import console
+from sammil_cli.doctor.causes import REPORT, one_line, why_it_died
+from sammil_cli.doctor.examine import CHECKS, MARK
+from sammil_cli.doctor.finding import Asked, Finding, State, wrong
+from sammil_cli.doctor.folders import check_here
+
+EXAMINER = (sys.executable, "-P", "-m", "sammil_cli.doctor.examine")  # -P: no module of the working folder
+PATIENCE_SECONDS = 180.0  # without a word; reading gigabytes of weights from a slow disk is no hang
+_MOST_DEATHS = 6  # of the examining process; then what is left is not looked at
+_LAST_WORDS = 60  # lines of it that are kept
+_ENDING_SECONDS = 5.0  # one that hangs in the kernel, on a dead disk, cannot be killed: it is left alone
+_WIDTH = 15  # of the column of names
+
+
+def run(asked: Asked, *, examiner: Sequence[str] = EXAMINER, patience: float = PATIENCE_SECONDS) -> list[Finding]:
+    """Makes all checks in a process of its own; one that raises, crashes or hangs becomes a finding.
+
+    The process is started again for the checks that are left then.
+
+    Args:
+        examiner: the command that makes the checks; what is asked is added to it as JSON.
+        patience: seconds without a word after which it is taken to hang.
+
+    Raises:
+        InputError: the working folder is gone.
+    """
+    check_here()
+    found: list[Finding] = []
+    left, deaths = list(CHECKS), 0
+    with console.progress(len(CHECKS), "looking") as bar:
+        bar.at(0, left[0])
+        while left:
+            words = {"params": str(asked.params), "assignments": asked.assignments, "checks": left}
+            visit = _Visit([*examiner, json.dumps(words)], patience)
+            for record in visit.records():
+                if "found" in record:
+                    found.append(Finding(**record["found"]))
+                else:
+                    left.remove(record["done"])
+                    bar.at(len(CHECKS) - len(left), left[0] if left else "")
+            if left:
+                found.append(visit.death(left.pop(0)))
+                deaths += 1
+            if left and deaths >= _MOST_DEATHS:
+                found.append(wrong("Doctor", "given up", f"not looked at: {', '.join(left)}", REPORT))
+                break
+    return found
+
+
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
+
+
+class _Visit:
+    """One life of the examining process."""
+
+    def __init__(self, command: Sequence[str], patience: float) -> None:
+        self._command, self._patience = command, patience
+        self._code: int | None = None  # None: it hung
+        self._words: deque[str] = deque(maxlen=_LAST_WORDS)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """What the process tells, as it tells it; ends with the process."""
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own command
+                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            self._words.append(f"{self._command[0]} cannot be started: {error}")
+            self._code = 1
+            return
+        lines: Queue[bytes | None] = Queue()
+        threading.Thread(target=_listen, args=(process.stdout, lines), daemon=True).start()
+        try:
+            while (line := lines.get(timeout=self._patience)) is not None:
+                words, mark, text = line.decode(errors="replace").partition(MARK)
+                if words.strip():
+                    self._words.append(words.strip())
+                if mark and text.endswith("\n"):  # else it died while it told
+                    yield json.loads(text)
+            self._code = process.wait(_ENDING_SECONDS)
+        except (Empty, subprocess.TimeoutExpired):
+            self._code = None
+        finally:
+            process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ENDING_SECONDS)
+
+    def death(self, check: str) -> Finding:
+        """What ended it before this check was done."""
+        if self._code is None:
+            found, remedy = (
+                f"said nothing for {self._patience:.0f} s: a disk or a driver that hangs",
+                "dmesg | tail; df -h",
+            )
+        elif self._code > 0 and self._words:  # an exception: a line says which; a library may have the last word
+            named = [word for word in self._words if _EXCEPTION.match(word)]
+            found, remedy = one_line((named or self._words)[-1]), REPORT
+        else:
+            found, remedy = why_it_died(self._code)
+            places = (re.search(r'File "(.+?)", line \d+', word) for word in self._words)
+            found += next((f" in {place[1]}" for place in places if place), "")  # innermost first: faulthandler's way
+        return wrong("Doctor", check, f"the check did not end: {found}", remedy, words=list(self._words))
+
+
+def _listen(stream: IO[bytes], lines: "Queue[bytes | None]") -> None:
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def as_record(found: Sequence[Finding]) -> dict[str, object]:
+    """Everything for programs."""
+    states: tuple[State, ...] = ("ok", "note", "wrong")
+    counts = {state: sum(finding.state == state for finding in found) for state in states}
+    return {"exit_code": exit_code(found), "counts": counts, "findings": [asdict(finding) for finding in found]}
+
+
+def exit_code(found: Sequence[Finding]) -> int:
+    """3, something needed is missing, where anything is wrong; else 0."""
+    return 3 if any(finding.state == "wrong" for finding in found) else 0
+
+
+def report(found: Sequence[Finding]) -> None:
+    """Prints the findings by group, then what to do; in a terminal folded to its width, but for commands."""
+    for group in dict.fromkeys(finding.group for finding in found):
+        console.say(group)
+        for finding in (finding for finding in found if finding.group == group):
+            _say(f"  {_mark(finding.state)} {finding.name:<{_WIDTH}} {finding.found}", _WIDTH + 9)
+            if finding.state == "note" and finding.remedy:
+                console.say(f"        {'':<{_WIDTH}} -> {finding.remedy}")
+    faults = [finding for finding in found if finding.state == "wrong"]
+    notes = sum(finding.state == "note" for finding in found)
+    more = f"; {notes} note{'s' if notes > 1 else ''} above" if notes else ""
+    if not faults:
+        console.say(f"\nAll is well{more}.")
+        return
+    console.say(f"\nWhat to do ({len(faults)} wrong{more}):")
+    for number, remedy in enumerate(dict.fromkeys(finding.remedy for finding in faults), 1):
+        same = [finding for finding in faults if finding.remedy == remedy]
+        names = ", ".join(dict.fromkeys(finding.name for finding in same))
+        _say(f"  {number}. {names}: {same[0].found}", 5)
+        console.say(f"     {remedy}")
+
+
+def _say(line: str, indent: int) -> None:
+    """Says a line; paths stay in one piece, so that they can be copied."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(line)
+    console.say(
+        textwrap.fill(
+            line, max(width, 2 * indent), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+    )
+
+
+def _mark(state: State) -> str:
+    return "WRONG" if state == "wrong" else f"{state:<5}"

@@ -1,0 +1,87 @@
+"""Weights: which are here, verified by sha256, and whether those that params.yaml asks for are among them."""
+
+from collections.abc import Iterator
+
+from sammil_cli import choices
+from sammil_cli.config import Settings
+from sammil_cli.doctor.causes import one_line
+from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
+from sammil_cli.doctor.python_packages import BROKEN
+from sammil_cli.doctor.settings import read
+from sammil_cli.errors import SammilError
+from sammil_cli.storage.weights import FOLDER_VARIABLE, weight_folders
+
+GROUP = "Weights"
+
+
+def folders(asked: Asked) -> Iterator[Finding]:
+    """Where weights are looked for; a folder that the user names and that is not there is mostly a slip."""
+    del asked
+    *named, cache = weight_folders()
+    facts = {"folders": [str(folder) for folder in (*named, cache)]}
+    lost = [str(folder) for folder in named if not folder.is_dir()]
+    if lost:
+        found = f"{FOLDER_VARIABLE} names {' and '.join(lost)}, which {'are' if len(lost) > 1 else 'is'} not there"
+        remedy = (
+            f"export {FOLDER_VARIABLE}=/the/folder/that/holds/them; in a container: docker run -v /my/weights:{lost[0]}"
+        )
+        yield note(GROUP, "folders", found, remedy, **facts)
+    else:
+        yield ok(GROUP, "folders", "looked for in " + ", then ".join(facts["folders"]), **facts)
+
+
+def files(asked: Asked) -> Iterator[Finding]:
+    """Each published file: here or not, verified, needed or not; then the user's own."""
+    settings = read(asked)
+    try:
+        from sammil_cli.project.weights import look, needed, published
+
+        known, wanted = published(), needed(settings) if settings else {}
+    except BROKEN as error:
+        yield note(GROUP, "published", f"not looked at: {one_line(error)}", "see Python above")
+        return
+    except SammilError:
+        return  # a choice that does not exist, which is said of the settings
+    absent = []
+    for word in known:
+        try:
+            (held,) = look([word], verify=True)
+        except SammilError as error:
+            yield (wrong if word in wanted else note)(GROUP, word, error.message, error.remedy)
+            continue
+        state, key = held.state, wanted.get(word, "")
+        facts = {"path": str(held.path) if held.path else None, "sha256": held.pinned.sha256, "needed": bool(key)}
+        if state == "verified":
+            yield ok(GROUP, word, f"{held.path}, sha256 {held.pinned.sha256[:12]}… verified", **facts)
+        elif state == "absent" and not key:
+            absent.append(word)
+        elif state == "absent":
+            found = f"{held.pinned.file_name} is not here; the settings need it ({key})"
+            yield wrong(GROUP, word, found, f"sammil weights fetch {word}", **facts)
+        else:
+            found = f"{held.path} is not the published file (sha256 differs)"
+            yield (wrong if key else note)(GROUP, word, found, f"sammil weights fetch {word}", **facts)
+    if absent:
+        yield note(
+            GROUP, "not here", f"{', '.join(absent)}; nothing here asks for {'them' if len(absent) > 1 else 'it'}"
+        )
+    if settings:
+        yield from _own(settings)
+
+
+def _own(settings: Settings) -> Iterator[Finding]:
+    """Weight files of the user's own that the settings name, of whatever proposer or encoder wants them."""
+    given = settings.model_dump()
+    for kind in (choices.PROPOSERS, choices.ENCODERS):
+        try:
+            choice = choices.load(kind, given[str(kind.setting)])
+            wanted = choice.wanted_weights(given) if hasattr(choice, "wanted_weights") else None
+            if wanted is None or wanted.to_fetch:
+                continue
+            path, sha256 = wanted.find()
+        except SammilError as error:
+            yield wrong(GROUP, wanted.key if wanted else str(kind.setting), error.message, error.remedy)
+        except BROKEN as error:
+            yield note(GROUP, kind.noun, f"not looked at: {one_line(error)}", "see Python above")
+        else:
+            yield ok(GROUP, wanted.key, f"{path}, sha256 {sha256[:12]}… verified", path=str(path), sha256=sha256)

@@ -1,0 +1,1 @@
+"""Exchange with other tools: old files in, bags and weights out."""

@@ -1,0 +1,103 @@
+"""sammil convert-legacy FILE: published weights -> a bundle for `sammil predict`."""
+
+from pathlib import Path
+
+from sammil_cli import console
+from sammil_cli.errors import InputError
+from sammil_cli.legacy.checkpoints import PublishedWeights, read_published
+from sammil_cli.legacy.inventory import Kind, recognise
+from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.storage.code import code_of
+from sammil_cli.storage.files import provenance, sha256_file
+from sammil_cli.storage.paths import BundlePath
+from sammil_cli.training.bundle import BundleFacts, write_bundle
+from sammil_cli.training.encoder_check import unknown_encoder
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+PUBLISHED = Path("runs/published")  # a folder of imports is an ensemble, as runs/models is
+
+_NOT_SAID = -1  # of a seed or an epoch
+
+
+def is_weight_file(source: Path) -> bool:
+    """Whether the argument of convert-legacy is a file of weights, and neither a run's folder nor its features."""
+    if source.suffix not in SUFFIXES or source.is_dir():
+        return False
+    return not source.is_file() or recognise(source) is not Kind.TENSOR
+
+
+def run(
+    source: Path,
+    out: Path | None,
+    *,
+    classes: str | None = None,
+    encoder_name: str | None = None,
+    model: str | None = None,
+    group_features: bool | None = None,
+) -> BundleFacts:
+    """Writes published weights as a bundle.
+
+    A weight file says nothing of threshold, temperature, encoder, seed and epoch: the bundle gets 0.5 (two classes),
+    1, the dimension alone, and -1. The protocol is `paper`, which published weights were chosen by.
+
+    Args:
+        out: the bundle's folder; None = `runs/published/<file>`.
+        classes: names separated by commas, the positive class last.
+        model: our model, where the names in the file fit more than one.
+        group_features: whether the bags are to give their group features; None = as the architecture was published.
+
+    Raises:
+        InputError: see `legacy.checkpoints.read_published`; or class names that do not fit.
+    """
+    if not source.is_file():
+        raise InputError(f"{source} does not exist", remedy="give the weight file, or the folder of a run")
+    weights = read_published(source, model)
+    architecture = weights.architecture
+    use_groups = architecture.group_features if group_features is None else group_features
+    code = code_of("sammil_cli.exchange.convert_weights")
+    facts = BundleFacts(
+        model=architecture.model,
+        model_options={},
+        spec=ModelSpec(dim=weights.dim, classes=weights.classes, group_features=use_groups),
+        classes=_class_names(classes, weights),
+        threshold=0.5 if weights.classes == 2 else None,
+        temperature=1.0,
+        protocol="paper",
+        encoder=unknown_encoder(weights.dim, encoder_name),
+        repeat=0,
+        fold=0,
+        seed=_NOT_SAID,
+        epoch=_NOT_SAID,
+        val_auc=None,
+        provenance=provenance(
+            "convert-legacy",
+            {
+                "file": source.name,
+                "sha256": sha256_file(source),
+                "architecture": architecture.title,
+                "not_said": "how it was trained: the training settings of the spec are defaults",
+                "code": code.version,
+            },
+            code.libraries,
+        ),
+    )
+    folder = BundlePath(out or PUBLISHED / source.stem)
+    write_bundle(folder, weights.state, facts)
+    console.say(
+        f"{source.name}: {architecture.title}, {weights.dim}-d features, classes {', '.join(facts.classes)}, "
+        f"{'with' if use_groups else 'without'} group features\n"
+        f"bundle: {folder}; use it: sammil predict --models {folder}"
+    )
+    return facts
+
+
+def _class_names(text: str | None, weights: PublishedWeights) -> tuple[str, ...]:
+    if text is None:
+        return tuple(f"class_{index}" for index in range(weights.classes))
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) != weights.classes or len(set(names)) != len(names) or not all(names):
+        raise InputError(
+            f"--classes {text!r} does not name the {weights.classes} classes of these weights",
+            remedy=f"give {weights.classes} different names, separated by commas, the positive one last",
+        )
+    return names

@@ -1,0 +1,44 @@
+"""sammil export: a trained fold -> its weights under published names, as safetensors."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import save
+
+from sammil_cli import __version__, console
+from sammil_cli.errors import InputError
+from sammil_cli.legacy.checkpoints import to_published
+from sammil_cli.storage.files import atomic_path, sha256_file
+from sammil_cli.storage.paths import BundlePath
+from sammil_cli.training.bundle import read_bundle
+
+
+def run(bundle: BundlePath, out: Path) -> None:
+    """Writes the weights; what goes with them is JSON in the file's metadata, under `sammil`.
+
+    Raises:
+        InputError: no bundle, a model without published names, or another suffix than .safetensors.
+    """
+    if out.suffix != ".safetensors":
+        raise InputError(
+            f"{out} is no .safetensors file, and no pickle is ever written",
+            remedy=f"weights: --out {out.with_suffix('.safetensors')}; bags: add --to clam, sam-mil or trident",
+        )
+    model, facts = read_bundle(bundle, "cpu")
+    architecture, state = to_published(facts.model, model.state_dict())
+    said = {
+        "tool": f"sammil {__version__}",
+        "architecture": architecture.title,
+        "classes": list(facts.classes),
+        "threshold": facts.threshold,
+        "temperature": facts.temperature,
+        "protocol": facts.protocol,
+        "group_features": facts.spec.group_features,
+        "encoder": asdict(facts.encoder),
+    }
+    # One entry: safetensors writes several in any order, and the same weights should give the same bytes.
+    metadata = {"sammil": json.dumps(said, ensure_ascii=False)}
+    with atomic_path(out) as temporary:
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
+    console.say(f"{out}: {architecture.title}, {len(state)} tensors, sha256 {sha256_file(out)}")

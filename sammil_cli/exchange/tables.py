@@ -1,0 +1,223 @@
+"""Tables of an older run -> ours: labels, splits, predictions. Read before any slide, written after the last."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sammil_cli import console
+from sammil_cli.cohort.cohort import Cohort, Member, read_labels
+from sammil_cli.errors import InputError
+from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
+from sammil_cli.legacy.tables import Result, Split, read_results, read_splits
+from sammil_cli.project.project import Project
+from sammil_cli.storage.files import write_csv
+from sammil_cli.training.fold import Fold, write_folds
+
+PREDICTIONS = Path("runs/legacy_predictions.csv")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldTables:
+    """What is to be written; None or empty = nothing."""
+
+    labels: Cohort | None
+    splits: list[Split]
+    results: list[tuple[int, Result]]  # with the number of the split
+    classes: tuple[str, ...] | None
+    remarks: tuple[str, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return self.labels is None and not self.splits and not self.results
+
+
+def read_tables(
+    found: Inventory,
+    project: Project,
+    slides: set[str] | None,
+    labels: Path | None,
+    splits: Path | None,
+    classes: str | None,
+) -> OldTables:
+    """Reads the tables that lie in an old run, or those that are named; what is ours already is kept.
+
+    Args:
+        slides: ids that are converted, None = no slides are.
+        labels: a label table to take, though there is a data/labels.csv or several were found.
+        splits: a folder or file of splits to take.
+        classes: names of the classes of the results, separated by commas, in the order of their numbers.
+
+    Raises:
+        InputError: a table is wrong; the message names the place.
+    """
+    remarks: list[str] = []
+    names = tuple(part.strip() for part in classes.split(",")) if classes else None
+    cohort = _labels(found, project, slides, labels, remarks)
+    chosen = _splits(found, project, slides, splits, remarks)
+    results = []
+    for path in found.of(Kind.RESULTS):
+        number = "".join(part for part in path.stem.split("_") if part.isdigit())
+        results += [(int(number or 0), result) for result in read_results(path)]
+    widths = {len(result.probability) for _, result in results}
+    if len(widths) > 1 or (names and widths and widths != {len(names)}):
+        raise InputError(
+            f"the results in {found.root} are of {' and '.join(map(str, sorted(widths)))} classes",
+            remedy="give as many names with --classes, or the folder of one run",
+        )
+    return OldTables(labels=cohort, splits=chosen, results=results, classes=names, remarks=tuple(remarks))
+
+
+def _labels(
+    found: Inventory, project: Project, slides: set[str] | None, given: Path | None, remarks: list[str]
+) -> Cohort | None:
+    tables = found.of(Kind.LABELS)
+    if given is not None:
+        return read_labels(given, None, slides)
+    if not tables:
+        return None
+    names = ", ".join(path.name for path in tables[:_SHOWN]) + (" …" if len(tables) > _SHOWN else "")
+    if project.labels.exists():
+        remarks.append(f"{project.labels} is kept as it is; labels found: {names} (to take one: --labels FILE)")
+        return None
+    if len(tables) > 1:
+        remarks.append(f"{len(tables)} label tables found, none was taken: {names} (name one: --labels {tables[0]})")
+        return None
+    try:
+        cohort = read_labels(tables[0], None, slides)
+    except InputError as error:  # nobody asked for this table
+        remarks.append(f"labels were found and passed over: {error.message}")
+        return None
+    if slides and not {member.slide_id for member in cohort.members} & slides:
+        remarks.append(f"{tables[0].name} labels none of these slides and was passed over (to take it: --labels FILE)")
+        return None
+    return cohort
+
+
+def _splits(
+    found: Inventory, project: Project, slides: set[str] | None, given: Path | None, remarks: list[str]
+) -> list[Split]:
+    if given is not None:
+        paths = take_inventory(given).of(Kind.SPLITS)
+        if not paths:
+            raise InputError(f"{given} holds no splits of CLAM", remedy="give the folder of splits_0.csv, …")
+        return read_splits(paths)
+    folders = list(found.folders(Kind.SPLITS))
+    if not folders:
+        return []
+    if project.splits.exists():
+        remarks.append(f"{project.splits} is kept as it is; splits found in {folders[0]} (to take them: --splits DIR)")
+        return []
+    if len(folders) > 1:
+        remarks.append(f"splits lie in {len(folders)} folders, none was taken (name one: --splits {folders[0]})")
+        return []
+    chosen = read_splits(found.of(Kind.SPLITS))
+    named = {_plain(slide, slides or set()) for split in chosen for ids in split.parts.values() for slide in ids}
+    if slides and not named & slides:
+        remarks.append(
+            f"the splits in {folders[0]} name none of these slides and were passed over (--splits DIR takes them)"
+        )
+        return []
+    return chosen
+
+
+def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
+    """Writes what was read, and says what does not fit the slides.
+
+    Args:
+        slides: ids with a bag or a grid.
+    """
+    for note in tables.remarks:
+        console.say(note)
+    patient = {member.slide_id: member.patient_id for member in _known_members(tables, project)}
+    if tables.labels is not None:
+        members = tables.labels.members
+        classes = tables.labels.classes
+        role = _roles(tables.splits)
+        header = ("slide_id", "label", "patient_id", *(["split"] if role else []))
+        rows = [
+            (m.slide_id, classes[m.label], m.patient_id, *([role.get(m.slide_id, "")] if role else [])) for m in members
+        ]
+        write_csv(project.labels, header, rows)
+        console.say(f"labels: {len(rows)} slides → {project.labels}" + (" with their split" if role else ""))
+    if tables.splits:
+        folds = [
+            Fold(
+                repeat=0,
+                fold=number,
+                **{name: tuple(_plain(s, slides) for s in ids) for name, ids in split.parts.items()},
+            )
+            for number, split in enumerate(tables.splits)
+        ]
+        named = sorted({slide for fold in folds for slide in (*fold.train, *fold.val, *fold.test)})
+        cohort = Cohort(
+            classes=(),
+            members=tuple(Member(slide_id=s, label=0, patient_id=patient.get(s, s), role=None) for s in named),
+            patients=(),
+        )
+        write_folds(project.splits, folds, cohort)
+        console.say(
+            f"splits: {len(folds)}, of {len(named)} slides in all → {project.splits}{_doubts(folds, patient, slides)}"
+        )
+    if tables.results:
+        _write_results(tables, patient)
+
+
+def _plain(slide: str, known: set[str]) -> str:
+    """Splits name slides with or without suffix."""
+    shorter = slide.rpartition(".")[0]
+    return shorter if slide not in known and shorter in known else slide
+
+
+def _known_members(tables: OldTables, project: Project) -> tuple[Member, ...]:
+    if tables.labels is not None:
+        return tables.labels.members
+    try:
+        return read_labels(project.labels).members if project.labels.exists() else ()
+    except InputError:  # the user's own labels are none of this command's business
+        return ()
+
+
+def _roles(splits: list[Split]) -> dict[str, str]:
+    """Slide -> role where there is one split only: that is what the column `split` of labels can hold."""
+    if len(splits) != 1:
+        return {}
+    return {slide: role for role, slides in splits[0].parts.items() for slide in slides}
+
+
+def _doubts(folds: list[Fold], patient: dict[str, str], slides: set[str]) -> str:
+    """What a reader of these splits should know."""
+    text = ""
+    named = {slide for fold in folds for slide in (*fold.train, *fold.val, *fold.test)}
+    if lacking := named - slides if slides else set():
+        text += f"; {len(lacking)} of these slides are not here, such as {min(lacking)}"
+    shared = 0
+    for fold in folds:
+        learned = {patient.get(slide, slide) for slide in (*fold.train, *fold.val)}
+        shared += len(learned & {patient.get(slide, slide) for slide in fold.test})
+    if shared:
+        text += f"; in {shared} case(s) a patient of the test part is in train or val, too: results are too good"
+    return text + "; sammil train draws its own folds and replaces them"
+
+
+def _write_results(tables: OldTables, patient: dict[str, str]) -> None:
+    count = len(tables.results[0][1].probability)
+    classes = tables.classes or tuple(f"class_{number}" for number in range(count))
+    header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted")
+    rows = [
+        (
+            result.slide_id,
+            patient.get(result.slide_id, result.slide_id),
+            0,
+            fold,
+            "test",
+            classes[result.label],
+            classes[int(result.probability.argmax())],
+            *(f"{p:.6f}" for p in result.probability),
+            "paper",
+        )
+        for fold, result in tables.results
+    ]
+    write_csv(PREDICTIONS, (*header, *(f"probability_{name}" for name in classes), "protocol"), rows)
+    right = sum(result.label == result.probability.argmax() for _, result in tables.results)
+    console.say(f"predictions: {len(rows)} of the old run, {right} right → {PREDICTIONS}")

@@ -1,0 +1,95 @@
+"""extract, one slide: pixels, patches and regions -> a feature bag and its quality."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from sammil_cli import choices
+from sammil_cli.config import ExtractSettings
+from sammil_cli.errors import SlideError
+from sammil_cli.features.bag import EncoderFacts, check_finite, write_bag
+from sammil_cli.features.encoder import Encoder
+from sammil_cli.features.grouping import group_patches
+from sammil_cli.features.quality import flags, measure, quality_record
+from sammil_cli.patches.file import read_patches
+from sammil_cli.patches.images import batches
+from sammil_cli.regions.file import read_regions
+from sammil_cli.runner.worker import own_device, threads
+from sammil_cli.slides.files import open_slide
+from sammil_cli.storage.files import Record, write_json
+from sammil_cli.storage.paths import BagPath, PatchesPath, RegionsPath, SlidePath
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractJob:
+    """What one slide's bag is made from."""
+
+    slide: SlidePath
+    patches: PatchesPath
+    regions: RegionsPath
+    settings: ExtractSettings
+    device: str
+
+
+def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
+    """Writes one slide's bag and its quality into `folder`; returns remarks, and flags on the quality."""
+    settings, grid, regions = job.settings, read_patches(job.patches), read_regions(job.regions)
+    encoder = build_encoder(settings, job.device)
+    with open_slide(job.slide, grid.slide_mpp) as slide:
+        # Readers wait for the disk and the decoder, so there are twice as many as cores.
+        unreadable: list[int] = []
+        reading = batches(
+            slide, grid, encoder.prepare, batch_size=settings.batch_size, threads=2 * threads(), unreadable=unreadable
+        )
+        encoded = [encoder.encode(batch) for batch in reading]
+    if len(unreadable) > settings.unreadable_share * len(grid.xy) or not encoded:
+        raise SlideError(
+            "E_READ",
+            f"{len(unreadable)} of {len(grid.xy)} patches cannot be decoded, the first at "
+            f"x={grid.xy[unreadable[0]][0]}, y={grid.xy[unreadable[0]][1]}",
+            remedy="copy or download the slide again; or leave them out: unreadable_share in params.yaml",
+        )
+    remarks = [f"unreadable: {len(unreadable)} of {len(grid.xy)} patches are left out"] if unreadable else []
+    xy = np.delete(grid.xy, unreadable, axis=0)
+    features = np.concatenate(encoded)
+    check_finite(features.astype(settings.feature_dtype))
+    facts = EncoderFacts(
+        name=encoder.name,
+        weights_sha256=encoder.weights_sha256,
+        dim=encoder.dim,
+        patch_px=grid.patch_px,
+        patch_mpp=grid.patch_mpp,
+        patch_px_level0=grid.patch_px_level0,
+    )
+    bag = group_patches(
+        grid.slide_id,
+        regions,
+        features,
+        xy,
+        facts,
+        min_share=settings.membership_min_share,
+        rule=settings.membership_rule,
+        dtype=settings.feature_dtype,
+    )
+    write_bag(BagPath(folder / f"{grid.slide_id}.h5"), bag, record)
+    quality = measure(bag)
+    write_json(folder / f"{grid.slide_id}.json", quality_record(quality))
+    return [*slide.remarks, *remarks, *flags(quality)]
+
+
+@lru_cache(maxsize=1)
+def build_encoder(settings: ExtractSettings, device: str) -> Encoder:
+    """One encoder per process, whatever the number of its slides, on the GPU of this process.
+
+    Raises:
+        InputError: what the settings ask for does not exist. MissingError: its weights are not here.
+    """
+    encoder: Encoder = choices.load(choices.ENCODERS, settings.encoder).build(
+        weights=Path(settings.encoder_weights) if settings.encoder_weights else None,
+        device=own_device(device),
+        backbone=settings.encoder_backbone,
+        input_px=settings.encoder_input_px,
+    )
+    return encoder

@@ -1,0 +1,66 @@
+"""sam, one slide: pixels and tissue -> regions, their polygons, overlay and quality."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sammil_cli import choices
+from sammil_cli.config import SamSettings
+from sammil_cli.regions.file import write_regions
+from sammil_cli.regions.overlay import write_overlay
+from sammil_cli.regions.polygons import write_region_polygons
+from sammil_cli.regions.propose import Proposer, propose_regions
+from sammil_cli.regions.quality import flags, measure, quality_record
+from sammil_cli.runner.worker import own_device
+from sammil_cli.slides.files import open_slide
+from sammil_cli.storage.files import Record, write_json
+from sammil_cli.storage.paths import DrawingPath, RegionsPath, SlidePath, TissuePath
+from sammil_cli.tissue.file import read_tissue
+from sammil_cli.tissue.mask import TissueMask
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamJob:
+    """`drawing`: the annotations of a proposer that has INPUTS."""
+
+    slide: SlidePath
+    tissue: TissuePath
+    drawing: DrawingPath | None
+    settings: SamSettings
+    device: str
+
+
+def work(folder: Path, record: Record, job: SamJob) -> list[str]:
+    """Writes one slide's regions, their polygons, overlay and quality into `folder`; returns remarks and flags."""
+    return write_proposed(folder, record, job, read_tissue(job.tissue), _proposer(job.settings, job.device))
+
+
+def write_proposed(folder: Path, record: Record, job: SamJob, tissue: TissueMask, proposer: Proposer) -> list[str]:
+    """What `work` does, with any proposer and tissue."""
+    advice: Mapping[str, str] = getattr(choices.load(choices.PROPOSERS, job.settings.proposer), "ADVICE", {})
+    with open_slide(job.slide, tissue.slide_mpp) as slide:
+        regions, picture = propose_regions(
+            slide,
+            tissue,
+            proposer,
+            canvas_px=job.settings.sam_canvas_px,
+            mpp=job.settings.sam_mpp,
+            overlap=job.settings.sam_tile_overlap,
+            drawing=job.drawing,
+        )
+    quality = measure(regions, picture, tissue)
+    write_regions(RegionsPath(folder / f"{tissue.slide_id}.h5"), regions, record)
+    write_region_polygons(folder / f"{tissue.slide_id}.geojson", regions, tissue.bounds_px[:2], record)
+    write_overlay(folder / f"{tissue.slide_id}.png", picture, regions)
+    write_json(folder / f"{tissue.slide_id}.json", quality_record(quality, advice))
+    return [*slide.remarks, *flags(quality, advice)]
+
+
+@lru_cache(maxsize=1)
+def _proposer(settings: SamSettings, device: str) -> Proposer:
+    """One model per worker process, whatever the number of its slides."""
+    module = choices.load(choices.PROPOSERS, settings.proposer)
+    chosen = {name: getattr(settings, name) for name in module.SETTINGS}
+    proposer: Proposer = module.make(chosen, own_device(device))
+    return proposer

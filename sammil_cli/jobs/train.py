@@ -1,0 +1,92 @@
+"""train, one fold: bags and labels -> a trained bundle and its learning curve."""
+
+import math
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from sammil_cli.config import TrainSettings
+from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.project import environment
+from sammil_cli.storage.files import Record
+from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
+from sammil_cli.training.bags import BagFolder
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, build_model, write_bundle
+from sammil_cli.training.calibration import fit_temperature
+from sammil_cli.training.fold import Fold
+from sammil_cli.training.learning_curves import CurveFile
+from sammil_cli.training.loop import Recipe, train_fold
+from sammil_cli.training.thresholds import fold_threshold
+
+CURVE_FILE = "curve.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """Everything that one fold's process needs. `out`: where to write; `record`: how it is made, for its facts."""
+
+    fold: Fold
+    labels: dict[str, int]
+    classes: tuple[str, ...]
+    spec: ModelSpec
+    encoder: EncoderFacts
+    settings: TrainSettings
+    bags: BagFolderPath
+    out: BundlePath
+    curve: CurvePath
+    checkpoint: CheckpointPath
+    device: str
+    record: Record
+
+
+def work(job: TrainJob) -> None:
+    """Trains one fold and writes its bundle. One thread: the same numbers whatever the number of processes."""
+    torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
+    settings, fold = job.settings, job.fold
+    seed = fold_seed(settings.seed, fold)
+    torch.manual_seed(seed)  # weights and dropout
+    model = build_model(settings.model, job.spec, settings.model_options)
+    model.initialise()
+    with CurveFile(job.curve) as curve:
+        trained = train_fold(
+            model.to(job.device),
+            BagFolder(job.bags, job.device).load,
+            [(slide, job.labels[slide]) for slide in fold.train],
+            [(slide, job.labels[slide]) for slide in fold.val],
+            Recipe(**{name: getattr(settings, name) for name in Recipe.__dataclass_fields__}),
+            seed=seed,
+            log=curve.add,
+            checkpoint=job.checkpoint,
+        )
+    val_labels = np.array([job.labels[slide] for slide in fold.val])
+    facts = BundleFacts(
+        model=settings.model,
+        model_options=settings.model_options,
+        spec=job.spec,
+        classes=job.classes,
+        threshold=fold_threshold(val_labels, trained.val_probabilities, settings.protocol),
+        temperature=fit_temperature(val_labels, trained.val_probabilities),
+        protocol=settings.protocol,
+        encoder=job.encoder,
+        repeat=fold.repeat,
+        fold=fold.fold,
+        seed=seed,
+        epoch=trained.epoch,
+        val_auc=None if math.isnan(trained.val_auc) else trained.val_auc,
+        provenance={**job.record, "environment": environment.describe(job.device)},
+    )
+    write_bundle(job.out, trained.state, facts)
+    shutil.copyfile(job.curve, job.out / CURVE_FILE)
+    if settings.protocol == "paper":  # for the chance level of choosing among epochs on the test fold
+        probabilities = torch.from_numpy(trained.every_epoch.astype(np.float32))
+        save_file({"probabilities": probabilities}, job.out / EPOCHS_FILE)
+
+
+def fold_seed(seed: int, fold: Fold) -> int:
+    """The seed of one fold's weights, order, masks and dropout."""
+    return seed + 1000 * fold.repeat + fold.fold

@@ -1,0 +1,1 @@
+"""Looking before working: check, inspect, status, why, tune, estimate."""

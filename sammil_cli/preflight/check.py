@@ -1,0 +1,272 @@
+"""sammil check: what is wrong with labels, slides and tables, all at once and before any compute."""
+
+import shutil
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sammil_cli import choices, console
+from sammil_cli.cohort.cohort_check import check_cohort, ready
+from sammil_cli.cohort.finding import Finding
+from sammil_cli.cohort.label_table import LabelTable, cell_errors, read_table
+from sammil_cli.cohort.near_ids import NearIds, look_alike
+from sammil_cli.config import TrainSettings
+from sammil_cli.errors import InputError
+from sammil_cli.preflight.check_slides_table import check_slides_table
+from sammil_cli.project.project import Project
+from sammil_cli.slides.conversion import UNSUPPORTED
+from sammil_cli.slides.files import find_slides, identify
+from sammil_cli.storage.paths import SlidePath
+from sammil_cli.tissue.edits import find_drawings
+
+_GLANCE = 4096  # bytes
+_SHOWN = 5  # findings of a kind that are printed
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """All findings, errors first, and what there is: counts for the line that sums up."""
+
+    findings: tuple[Finding, ...]
+    labelled: int
+    classes: dict[str, int]
+    patients: int
+    slides: int
+    ready: int
+    labels: Path
+    of_patients: bool
+
+    def count(self, severity: str) -> int:
+        """How many findings are errors, or warnings."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+
+def run(project: Project, settings: TrainSettings) -> CheckReport:
+    """Reads the label file, slides.csv, the names and samples of the slides, and the names of bags and drawings.
+
+    Never raises for what it looks at: everything wrong is a finding.
+    """
+    suffixes = {s for name in choices.names(choices.FORMATS) for s in choices.load(choices.FORMATS, name).SUFFIXES}
+    bags = {path.stem: path for path in sorted(project.bags.glob("*.h5"))}
+    paths, of_slides = _slides(project.slides, suffixes, bool(bags))
+    known = {slide_id: str(path) for slide_id, path in {**bags, **paths}.items()}
+    table, findings = read_table(project.labels, set(known))
+    if table is not None:
+        findings += cell_errors(table, settings.classes or table.found)
+        findings += check_cohort(table, classes=settings.classes, folds=settings.folds, slides=known, suffixes=suffixes)
+    findings += _identical(paths, table)
+    findings += check_slides_table(project.slides_table, known, suffixes)
+    findings += of_slides
+    for folder in (project.edits, project.rois, project.annotations):
+        findings += _drawings(folder, known, suffixes)
+    unusable = {finding.text for finding in findings if finding.kind in ("empty-slide", "unreadable")}
+    found = ready(table, known) - unusable if table else set()
+    return CheckReport(
+        findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
+        labelled=len(table.rows) if table else 0,
+        classes=dict(sorted(Counter(row["label"] for row in table.rows if row["label"]).items())) if table else {},
+        patients=len({table.patient(row) for row in table.rows} - {""}) if table else 0,
+        slides=len(known),
+        ready=len(found),
+        labels=project.labels,
+        of_patients=table is not None and not table.of_slides,
+    )
+
+
+def _slides(folder: Path, suffixes: set[str], bags: bool) -> tuple[dict[str, SlidePath], list[Finding]]:
+    """The slides by id, the first of those with one id, and what is wrong with their files' names."""
+    findings: list[Finding] = []
+    try:
+        found = find_slides(folder)
+        paths = found.paths
+        findings += _passed_over(folder, found.unsupported)
+    except InputError as error:
+        if not folder.is_dir() and bags:
+            return {}, []  # features came without slides
+        kinds = suffixes - set(choices.load(choices.FORMATS, "image").SUFFIXES)  # pictures of slides, mostly
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
+        paths = {path.stem: SlidePath(path) for path in reversed(files)}
+        findings += _same_id(folder, files)
+        if not findings:
+            findings.append(Finding(file=str(folder), kind="slide-folder", message=error.message, fix=error.remedy))
+    return paths, [*findings, *_names(paths)]
+
+
+def _passed_over(folder: Path, unsupported: Mapping[str, int]) -> Iterator[Finding]:
+    for suffix, count in unsupported.items():
+        yield Finding(
+            file=str(folder),
+            kind="unsupported",
+            severity="warning",
+            message=f"{_counted(count, 'file')} passed over: {suffix}",
+            fix=UNSUPPORTED[suffix],
+        )
+
+
+def _same_id(folder: Path, files: Sequence[Path]) -> Iterator[Finding]:
+    by_id: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        by_id[path.stem].append(path)
+    for name, same in by_id.items():
+        if len(same) > 1:
+            listing = ", ".join(str(path.relative_to(folder)) for path in same)
+            message = f"{len(same)} slides have the id {name!r}: {listing}"
+            yield Finding(file=str(same[1]), kind="same-id", text=name, message=message, fix="rename all but one")
+
+
+def _names(paths: Mapping[str, Path]) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for name, path in paths.items():
+        other = first.setdefault(look_alike(name), name)
+        if other != name:
+            message = f"the slides {other!r} and {name!r} differ only in case, blanks or letters that look alike"
+            fix = "rename one, or delete it if it is the same slide"
+            yield Finding(file=str(path), kind="look-alike", severity="warning", text=name, message=message, fix=fix)
+        odd = sorted({repr(c) for c in name if not c.isprintable() or c == ","})
+        if odd or name != name.strip():
+            what = f"holds {', '.join(odd)}" if odd else "begins or ends with a blank"
+            message = f"the slide's name {name!r} {what}: tables and --only will trip over it"
+            yield Finding(
+                file=str(path), kind="slide-name", severity="warning", text=name, message=message, fix="rename the file"
+            )
+        if path.stat().st_size == 0:
+            message = "the file has no content (0 bytes)"
+            yield Finding(
+                file=str(path), kind="empty-slide", text=name, message=message, fix="copy or download it again"
+            )
+
+
+def _glance(path: Path) -> tuple[int, bytes]:
+    """What tells most files apart without much reading: the size, and some bytes of the middle."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        stream.seek(size // 2)
+        return size, stream.read(_GLANCE)
+
+
+def _identical(paths: Mapping[str, SlidePath], table: LabelTable | None) -> Iterator[Finding]:
+    """Slides with the same content under two names. Only those that look alike at a glance are looked into."""
+    by_glance: dict[tuple[int, bytes], list[str]] = defaultdict(list)
+    for name, path in paths.items():
+        try:
+            by_glance[_glance(path)].append(name)
+        except OSError as error:
+            message = f"the file cannot be read: {error.strerror}"
+            yield Finding(file=str(path), kind="unreadable", text=name, message=message, fix="check its rights")
+    rows = {row["slide_id"]: row for row in table.rows} if table else {}
+    first: dict[str, str] = {}
+    for name in (name for (size, _), same in by_glance.items() if size and len(same) > 1 for name in same):
+        other = first.setdefault(identify(paths[name]), name)
+        if other == name:
+            continue
+        one, two = rows.get(other), rows.get(name)
+        message, where = f"slide {name!r} is the same file as {other!r}", None
+        if table and one and two and one["label"] != two["label"]:
+            where = f", with the label {two['label']!r} here and {one['label']!r} in row {one.line}"
+        elif table and one and two and table.patient(one) != table.patient(two):
+            where = f" of row {one.line}, another patient's: folds would share it"
+        yield Finding(
+            file=table.file if table and two else str(paths[name]),
+            kind="same-slide",
+            severity="error" if where else "warning",
+            row=two.line if two else None,
+            column="slide_id" if two else None,
+            text=name,
+            message=message + (where or ""),
+            fix="keep one of them, file and row",
+        )
+
+
+def _drawings(folder: Path, known: Mapping[str, str], suffixes: Collection[str]) -> Iterator[Finding]:
+    """Files of QuPath for slides that there are not."""
+    try:
+        drawings = find_drawings(folder)
+    except InputError as error:
+        yield Finding(file=str(folder), kind="drawing", message=error.message, fix=error.remedy)
+        return
+    near_ids = NearIds(known, suffixes) if drawings else None
+    for name, path in drawings.items():
+        if near_ids is None or name in known:
+            continue
+        near = near_ids.find(name)
+        message = f"is for no slide: there is no {name!r}"
+        if near:
+            message += f"; {near.slide_id!r} differs in {near.difference}"
+        yield Finding(
+            file=str(path),
+            kind="drawing",
+            severity="error" if near else "warning",
+            text=name,
+            message=message,
+            fix=f"rename it to {near.slide_id}.geojson" if near else "name it as the slide, or delete it",
+        )
+
+
+def as_record(report: CheckReport) -> dict[str, object]:
+    """The report for programs."""
+    counts = {"labelled": report.labelled, "classes": report.classes, "patients": report.patients}
+    return {
+        "errors": report.count("error"),
+        "warnings": report.count("warning"),
+        "labels": counts,
+        "slides": report.slides,
+        "ready": report.ready,
+        "findings": [asdict(finding) for finding in report.findings],
+    }
+
+
+def exit_code(report: CheckReport) -> int:
+    """2 with errors, else 0."""
+    return 2 if report.count("error") else 0
+
+
+def report(found: CheckReport) -> None:
+    """Prints the findings by file, the first few of each kind, then what there is and how much is wrong."""
+    by_place: dict[str, dict[tuple[str, str], list[Finding]]] = defaultdict(lambda: defaultdict(list))
+    for finding in found.findings:
+        by_place[_heading(finding)][finding.severity, finding.kind].append(finding)
+    for place, by_kind in by_place.items():
+        console.say(place)
+        for findings in by_kind.values():
+            _list_kind(place, findings)
+        console.say("")
+    unit = "patient" if found.of_patients else "slide"
+    classes = ", ".join(f"{name} {number}" for name, number in found.classes.items())
+    console.say(
+        f"{found.labels.name}: {_counted(found.labelled, unit)}, {_counted(len(found.classes), 'class')}"
+        + (f" ({classes})" if classes else "")
+        + ("" if found.of_patients else f", {_counted(found.patients, 'patient')}")
+        + f"; slides: {found.slides}; ready: {found.ready}"
+    )
+    errors, warnings = found.count("error"), found.count("warning")
+    console.say(", ".join([_counted(errors, "error"), *([_counted(warnings, "warning")] if warnings else [])]))
+
+
+def _heading(finding: Finding) -> str:
+    """The table, or the folder of the slide or drawing, that a finding is listed under."""
+    return finding.file if finding.file.endswith(".csv") or finding.text == "" else str(Path(finding.file).parent)
+
+
+def _list_kind(place: str, findings: Sequence[Finding]) -> None:
+    width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
+    for finding in findings[:_SHOWN]:
+        row = [] if finding.row is None else [f"row {finding.row}"]
+        file = [] if finding.file == place else [Path(finding.file).name]
+        where = ", ".join([*file, *row, *([finding.column] if finding.column else [])])
+        console.say(_wrapped(f"  {finding.severity:<8} {where + ': ' if where else ''}{finding.message}", 11, width))
+        console.say(_wrapped(f"{'':11}fix: {finding.fix}", 16, width))
+    if more := findings[_SHOWN:]:
+        rows = ", ".join(str(finding.row) for finding in more[:_SHOWN] if finding.row)
+        listing = f" (rows {rows}{', …' if len(more) > _SHOWN else ''})" if rows else ""
+        console.say(f"{'':11}… and {len(more)} more of this kind{listing}; --json lists all")
+
+
+def _wrapped(text: str, indent: int, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _counted(number: int, noun: str) -> str:
+    plural = {"class": "classes"}.get(noun, noun + "s")
+    return f"{number or 'no'} {noun if number == 1 else plural}"

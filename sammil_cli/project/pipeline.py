@@ -1,0 +1,96 @@
+"""The DVC pipeline: which stage needs what. dvc.yaml is written from here, so that both always agree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from sammil_cli.config import STAGES
+from sammil_cli.project.project import Project
+
+_DRAWS = ("sammil_cli/demo", "sammil_cli/stages/demo.py")  # the code of the demo's slides
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFiles:
+    """What a stage reads and writes, project-relative."""
+
+    deps: tuple[str, ...]
+    outs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+
+FILES: dict[str, StageFiles] = {
+    "demo": StageFiles(deps=(), outs=("data/slides", "data/labels.csv", "data/lesions")),
+    "segment": StageFiles(
+        deps=("data/slides", "data/slides.csv", "data/edits"),
+        outs=("artifacts/tissue",),
+    ),
+    "patch": StageFiles(deps=("artifacts/tissue", "data/rois"), outs=("artifacts/patches",)),
+    "sam": StageFiles(
+        deps=("data/slides", "artifacts/tissue", "data/annotations"),
+        outs=("artifacts/regions",),
+    ),
+    "extract": StageFiles(
+        deps=("data/slides", "artifacts/patches", "artifacts/regions"),
+        outs=("artifacts/bags",),
+    ),
+    "train": StageFiles(
+        deps=("artifacts/bags", "data/labels.csv"),
+        outs=("runs/models", "runs/splits.csv", "runs/learning_curves", "runs/record.json"),
+    ),
+    "evaluate": StageFiles(
+        deps=("artifacts/bags", "data/labels.csv", "runs/models", "runs/splits.csv"),
+        outs=("report/index.html", "report/curves", "runs/predictions.csv"),
+        metrics=("report/metrics.json",),
+    ),
+    "visualize": StageFiles(
+        deps=(
+            "data/slides",
+            "artifacts/patches",
+            "artifacts/regions",
+            "artifacts/bags",
+            "runs/models",
+            "runs/splits.csv",
+        ),
+        outs=("report/slides",),
+    ),
+}
+
+PLOTS: list[dict[str, object]] = [
+    {"runs/learning_curves": {"x": "epoch", "y": "val_auc"}},
+    {"report/curves/roc.csv": {"x": "false_positive_rate", "y": "true_positive_rate", "title": "ROC, mean of folds"}},
+    {"report/curves/pr.csv": {"x": "recall", "y": "precision", "title": "Precision and recall, mean of folds"}},
+    {"report/curves/confusion.csv": {"x": "actual", "y": "predicted", "template": "confusion", "title": "Confusion"}},
+]
+
+
+CODE_STAGE = "code"
+
+
+def render_dvc(*, demo: bool) -> str:
+    """The text of dvc.yaml: for the demo project, which draws its slides, or for a user's.
+
+    Each stage depends on the file that the stage `code`, which always runs, writes of its code (`project.code_in_use`).
+    """
+    project = Project()
+    code = {name: (project.code / f"{name}.txt").as_posix() for name in FILES if name != "demo"}
+    drawn = FILES["demo"].outs[:1]  # the code depends on the slides' formats: it is looked at when they are there
+    stages: dict[str, dict[str, object]] = {
+        CODE_STAGE: _entry(CODE_STAGE, drawn if demo else (), [], tuple(code.values()))
+    }
+    stages[CODE_STAGE]["always_changed"] = True
+    for name, files in FILES.items():
+        if name == "demo" and not demo:
+            continue
+        deps = (*files.deps, *([code[name]] if name in code else _DRAWS))
+        stages[name] = _entry(name, deps, sorted(STAGES[name].model_fields), files.outs)
+        if files.metrics:
+            stages[name]["metrics"] = [{path: {"cache": False}} for path in files.metrics]
+    head = "# Written from sammil_cli/project/pipeline.py. Stage = command; the commands read params.yaml.\n"
+    return head + yaml.safe_dump({"stages": stages, "plots": PLOTS}, sort_keys=False, width=110)
+
+
+def _entry(command: str, deps: Sequence[str], params: Sequence[str], outs: Sequence[str]) -> dict[str, object]:
+    lists = {"deps": deps, "params": params, "outs": outs}
+    return {"cmd": f"sammil {command}"} | {key: list(value) for key, value in lists.items() if value}

@@ -1,0 +1,113 @@
+"""Process lists: what became of each slide, in a file that feeds back, and in words."""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from sammil_cli import console
+from sammil_cli.errors import SlideError
+from sammil_cli.storage.files import read_csv, write_csv
+from sammil_cli.storage.store import ResultStore
+
+HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds", "remarks")
+_WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
+_WAIT_SECONDS = 0.05
+_MOST_SHOWN = 30
+_MOST_REMARKS = 3
+_FLAG = re.compile("[a-z-]+: ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a process list. Status: done, reused (from the store), set-aside (the slide's fault) or failed."""
+
+    slide_id: str
+    status: str
+    code: str = ""
+    message: str = ""
+    remedy: str = ""
+    seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self.status in ("done", "reused")
+
+
+def refusal(slide_id: str, error: SlideError, seconds: float = 0.0) -> Row:
+    """The row of a slide that cannot be done."""
+    status = "set-aside" if error.set_aside else "failed"
+    return Row(
+        slide_id=slide_id,
+        status=status,
+        code=error.code,
+        message=error.message,
+        remedy=error.remedy,
+        seconds=seconds,
+    )
+
+
+class ProcessList:
+    """The rows of a run, written now and then while it goes on: a killed run leaves its list, too."""
+
+    def __init__(self, path: Path, only: frozenset[str] | None, store: ResultStore) -> None:
+        self._path, self._only, self._store = path, only, store
+        self._written = time.monotonic()
+        self.rows: dict[str, Row] = {}
+
+    def add(self, row: Row) -> None:
+        """One more row."""
+        self.rows[row.slide_id] = row
+        if time.monotonic() - self._written > _WRITE_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Writes all rows; those that a restricted run leaves as they are stay."""
+        rows = [_cells(row) for row in self.rows.values()]
+        if self._only is None:
+            write_csv(self._path, HEADER, sorted(rows))
+        else:
+            with self._store.claims() as claims:  # several restricted runs may add to one list
+                while not claims.take("process-list"):
+                    time.sleep(_WAIT_SECONDS)
+                old = read_csv(self._path, ("slide_id",)) if self._path.exists() else []
+                others = (row for row in old if row["slide_id"] not in (self._only or ()))
+                write_csv(self._path, HEADER, sorted([*rows, *(_as_listed(row) for row in others)]))
+        self._written = time.monotonic()
+
+
+def _as_listed(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row.get(name, "") for name in HEADER)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (row.slide_id, row.status, row.code, row.message, row.remedy, f"{row.seconds:.2f}", "; ".join(row.remarks))
+
+
+def summarise(stage: str, rows: Sequence[Row], out: Path, process_list: Path) -> None:
+    """Prints what could not be done, with reason and remedy, some remarks, and one line of totals."""
+    troubled = [row for row in rows if not row.done]
+    for row in troubled[:_MOST_SHOWN]:
+        console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}\n    fix: {row.remedy}")
+    if len(troubled) > _MOST_SHOWN:
+        console.say(f"… and {len(troubled) - _MOST_SHOWN} more")
+    flagged = {row.slide_id: flags for row in rows if (flags := [text for text in row.remarks if _FLAG.match(text)])}
+    if flagged:
+        console.say(f"{len(flagged)} slide(s) with remarks (column remarks of {process_list})")
+    for slide_id, remarks in islice(flagged.items(), _MOST_REMARKS):
+        console.say(f"    {slide_id}: {'; '.join(remarks)}")
+    if len(flagged) > _MOST_REMARKS:
+        console.say(f"    … and {len(flagged) - _MOST_REMARKS} more")
+    tally = {status: sum(row.status == status for row in rows) for status in ("done", "reused", "set-aside", "failed")}
+    text = ", ".join(f"{count} {status}" for status, count in tally.items() if count)
+    console.say(f"{stage}: {text or 'nothing to do'} → {out}" + (f" (list: {process_list})" if troubled else ""))
+
+
+def exit_code(rows: Sequence[Row], fail_over: float) -> int:
+    """0, or 1 when a larger share than `fail_over` could not be done."""
+    troubled = sum(not row.done for row in rows)
+    return int(troubled > fail_over * len(rows))

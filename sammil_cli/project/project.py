@@ -1,0 +1,85 @@
+"""A project folder: where everything lies, and how a run is asked for."""
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sammil_cli.errors import InputError
+from sammil_cli.storage.files import read_csv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The paths of a project; the defaults are those of dvc.yaml, each has an option on the command line."""
+
+    slides: Path = Path("data/slides")
+    slides_table: Path = Path("data/slides.csv")
+    labels: Path = Path("data/labels.csv")
+    lesions: Path = Path("data/lesions")
+    edits: Path = Path("data/edits")
+    rois: Path = Path("data/rois")
+    annotations: Path = Path("data/annotations")
+    tissue: Path = Path("artifacts/tissue")
+    patches: Path = Path("artifacts/patches")
+    regions: Path = Path("artifacts/regions")
+    bags: Path = Path("artifacts/bags")
+    code: Path = Path("artifacts/code")
+    process_lists: Path = Path("artifacts/process_lists")
+    models: Path = Path("runs/models")
+    splits: Path = Path("runs/splits.csv")
+    learning_curves: Path = Path("runs/learning_curves")
+    record: Path = Path("runs/record.json")
+    predictions: Path = Path("runs/predictions.csv")
+    metrics: Path = Path("report/metrics.json")
+    curves: Path = Path("report/curves")
+    page: Path = Path("report/index.html")
+    pictures: Path = Path("report/slides")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run: on which device, with how many processes, on which slides (None = all), where.
+
+    `executor` is a file of `runner/executors/`; `scheduler` (an address) and `cluster` (a kind) are for dask. `place`
+    says where a proposer or encoder runs, and why there; it is told when the work begins. `store`: where finished
+    results are kept and looked for (None = where those of the project in the working directory are).
+    """
+
+    device: str = "cpu"
+    workers: int = 1
+    only: frozenset[str] | None = None
+    download: bool = False
+    executor: str = "local"
+    scheduler: str | None = None
+    cluster: str | None = None
+    place: str = field(default="", compare=False)
+    store: Path | None = None
+
+
+def read_only(text: str | None) -> frozenset[str] | None:
+    """`--only`: slide ids separated by commas, or a CSV file with a column slide_id, such as a process list.
+
+    From a process list only the slides that could not be done are taken.
+    """
+    if not text:
+        return None
+    path = Path(text)
+    if path.suffix != ".csv":
+        return frozenset(part.strip() for part in text.split(",") if part.strip())
+    rows = read_csv(path, ("slide_id",))
+    chosen = [row["slide_id"] for row in rows if row.get("status", "failed") in ("failed", "set-aside")]
+    if not chosen:
+        raise InputError(f"{path} names no slide that is left to do", remedy="give slide ids, separated by commas")
+    return frozenset(chosen)
+
+
+def check_only(only: frozenset[str] | None, known: set[str], where: str) -> None:
+    """Refuses ids that are not there.
+
+    Raises:
+        InputError: with the first unknown id.
+    """
+    if unknown := sorted((only or frozenset()) - known):
+        near = difflib.get_close_matches(unknown[0], known, 2, 0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "a slide's id is its file name without the suffix"
+        raise InputError(f"--only names the slide {unknown[0]!r}, which is not in {where}", remedy=hint)

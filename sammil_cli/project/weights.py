@@ -1,0 +1,257 @@
+"""sammil weights: the published weights, which of them are here, and how they come here."""
+
+import difflib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from sammil_cli import choices, console
+from sammil_cli.config import Settings, StageSettings, load_settings
+from sammil_cli.errors import InputError, MissingError
+from sammil_cli.storage.weight_bundle import take, write_bundle
+from sammil_cli.storage.weight_download import Progress, download
+from sammil_cli.storage.weights import (
+    WantedWeights,
+    WeightFile,
+    copies,
+    damaged,
+    missing,
+    verified_copy,
+    weight_folders,
+)
+
+State = Literal["verified", "damaged", "unchecked", "absent"]
+_SLACK_MB = 1.0  # published sizes are rounded; a file that is cut is shorter by more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """One published file as it is on this machine. `unchecked`: it is here, in its size, and was not read."""
+
+    word: str
+    pinned: WeightFile
+    path: Path | None
+    state: State
+
+
+def published() -> dict[str, WeightFile]:
+    """Every published file that a proposer or an encoder names in its WEIGHTS, by its word."""
+    found = {}
+    for folder in (choices.PROPOSERS, choices.ENCODERS):
+        for name in choices.names(folder):
+            weights = getattr(choices.load(folder, name), "WEIGHTS", {})
+            for pinned in weights.values() if isinstance(weights, Mapping) else (weights,):
+                found[pinned.word] = pinned
+    return found
+
+
+def pick(words: Sequence[str]) -> list[WeightFile]:
+    """The published files of these words.
+
+    Raises:
+        InputError: there is no such word.
+    """
+    known = published()
+    for word in words:
+        if word not in known:
+            near = difflib.get_close_matches(word, known, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"there are no weights {word!r}", remedy=f"{hint}one of: {', '.join(known)}")
+    return [known[word] for word in dict.fromkeys(words)]
+
+
+def needed(settings: Settings) -> dict[str, str]:
+    """The words of the published files that a run with these settings reads, and the settings that ask for them."""
+    chosen = ((choices.PROPOSERS, settings.proposer), (choices.ENCODERS, settings.encoder))
+    pinned = [_read_by(choices.load(folder, name), settings) for folder, name in chosen]
+    return {one.word: one.used_by for one in pinned if one is not None}
+
+
+def _read_by(choice: ModuleType, settings: StageSettings) -> WeightFile | None:
+    """The published file that a proposer or encoder reads; None for one without, and where the user has one."""
+    wanted: WantedWeights | None = (
+        choice.wanted_weights(settings.model_dump()) if hasattr(choice, "wanted_weights") else None
+    )
+    return wanted.to_fetch if wanted else None
+
+
+def expect(choice: ModuleType, settings: StageSettings) -> None:
+    """Refuses a proposer or encoder whose published file is not here, at once: torch takes seconds to load.
+
+    Raises:
+        MissingError: there is no such file. What is in it is looked at when it is read.
+    """
+    pinned = _read_by(choice, settings)
+    if pinned is not None and not copies(pinned):
+        raise missing(pinned)
+
+
+def asked_for(words: Sequence[str], params: Path) -> list[WeightFile]:
+    """The files of these words; without any, those that the settings file needs, which is said.
+
+    Raises:
+        InputError: an unknown word, or neither words nor settings.
+    """
+    if words:
+        return pick(words)
+    if not params.exists():
+        raise InputError(
+            f"no weights are named, and there is no {params} that would say which",
+            remedy=f"name them: {', '.join(published())}",
+        )
+    wanted = needed(load_settings(params))
+    for word, why in wanted.items():
+        console.say(f"{params} needs {word} ({why})")
+    if not wanted:
+        console.say(f"{params} needs no published weights")
+    return pick(list(wanted))
+
+
+def look(words: Sequence[str] = (), *, verify: bool) -> list[Held]:
+    """What is here of these words, or of all.
+
+    Args:
+        verify: read the files and compare their sha256; seconds for each gigabyte. Without, a size is compared only.
+
+    Raises:
+        InputError: there is no such word. MissingError: a file cannot be read.
+    """
+    return [_held(pinned, verify) for pinned in pick(words or list(published()))]
+
+
+def _held(pinned: WeightFile, verify: bool) -> Held:
+    here = copies(pinned)
+    if not here:
+        return Held(word=pinned.word, pinned=pinned, path=None, state="absent")
+    if verify:
+        right = verified_copy(pinned)
+        return Held(word=pinned.word, pinned=pinned, path=right or here[0], state="verified" if right else "damaged")
+    whole = [path for path in here if abs(path.stat().st_size / 1e6 - pinned.megabytes) <= _SLACK_MB]
+    state: State = "unchecked" if whole else "damaged"
+    return Held(word=pinned.word, pinned=pinned, path=(whole or here)[0], state=state)
+
+
+def fetch(words: Sequence[str], params: Path) -> list[Held]:
+    """Downloads weights that are not here, of these words or of what the settings file needs; all are verified.
+
+    Raises:
+        InputError: see `asked_for`. MissingError: see `download`.
+    """
+    found = []
+    for pinned in asked_for(words, params):
+        console.say(f"{pinned.word}: {pinned.file_name}, {pinned.size}, licence: {pinned.licence}; {pinned.page}")
+        with _shown(pinned) as progress:
+            path = download(pinned, progress)
+        found.append(Held(word=pinned.word, pinned=pinned, path=path, state="verified"))
+    return found
+
+
+@contextmanager
+def _shown(pinned: WeightFile) -> Iterator[Progress]:
+    """A bar with the time left in a terminal, a line for each 5 % elsewhere."""
+    if not sys.stderr.isatty():
+        yield console.download_progress()
+        return
+    with console.progress(round(pinned.megabytes), f"{pinned.word}, MB") as bar:
+        yield lambda done, _: bar.at(done // 1_000_000, "")
+
+
+def fetch_from(source: Path, words: Sequence[str]) -> list[Held]:
+    """Copies weights, of these words or all that there are, out of a tar file, a folder or a file, verified.
+
+    Raises:
+        InputError: an unknown word, or no such source. MissingError: it has not what is asked for, or damaged.
+    """
+    wanted = pick(words or list(published()))
+    console.say(f"reading {source}")
+    taken = take(source, wanted)
+    if lacking := [one for one in wanted if one.word not in taken and (words or not taken)]:
+        names = ", ".join(one.file_name for one in lacking)
+        word = lacking[0].word
+        raise MissingError(
+            f"{source} has none of: {names}",
+            remedy=f"where there is a network: sammil weights fetch {word} && sammil weights export {word} weights.tar",
+        )
+    return [
+        Held(word=one.word, pinned=one, path=taken[one.word], state="verified") for one in wanted if one.word in taken
+    ]
+
+
+def verify(words: Sequence[str]) -> list[Held]:
+    """Reads every file that is here, of these words or of all, and compares its sha256; says so while it does.
+
+    Raises:
+        InputError: there is no such word.
+    """
+    pinned = pick(words or list(published()))
+    found = []
+    with console.progress(len(pinned), "verifying") as bar:
+        for one in pinned:
+            found.append(_held(one, True))
+            bar.advance(one.word)
+    return found
+
+
+def fault(found: Sequence[Held], *, all_needed: bool) -> MissingError | None:
+    """The error of the first damaged file, or, where all are needed, of the first absent one."""
+    for held in found:
+        if held.state == "damaged" and held.path is not None:
+            return damaged(held.pinned, held.path)
+        if held.state == "absent" and all_needed:
+            return missing(held.pinned)
+    return None
+
+
+def export(words: Sequence[str], path: Path, params: Path) -> list[WeightFile]:
+    """Writes the files, once verified, into a tar file.
+
+    Raises:
+        InputError: an unknown word, nothing to export, or a path that is no tar file's. MissingError: one is absent.
+    """
+    if path.suffix != ".tar":
+        raise InputError(f"the last word, {path}, is no .tar file", remedy="sammil weights export vit_h weights.tar")
+    pinned = asked_for(words, params)
+    if not pinned:
+        raise InputError("there is nothing to export", remedy=f"name weights: {', '.join(published())}")
+    write_bundle(path, pinned)
+    return pinned
+
+
+def report(found: Sequence[Held], *, details: bool) -> None:
+    """Prints what is here as a table, or with `details` every fact of each file, and where weights are looked for."""
+    if details:
+        for held in found:
+            facts = {name: value for name, value in as_record(held).items() if value is not None}
+            console.say("\n".join(f"{name:10}{value}" for name, value in facts.items()) + "\n")
+    else:
+        header = ("weights", "for", "MB", "licence", "state")
+        rows = [(one.word, one.pinned.used_by, one.pinned.megabytes, one.pinned.licence, one.state) for one in found]
+        console.print_table("Published weights", header, rows)
+        if any(one.state == "unchecked" for one in found):
+            console.say("unchecked: here, of the right size; sammil weights verify compares the content")
+        console.say("file, sha256 and source of one: sammil weights list WORD; of all: --json\n")
+    console.say("looked for in")
+    for folder in weight_folders():
+        here = [one.path.name for one in found if one.path is not None and one.path.parent == folder]
+        console.say(f"    {folder}: {', '.join(here) or 'none'}")
+
+
+def as_record(held: Held) -> dict[str, object]:
+    """For JSON."""
+    pinned = held.pinned
+    return {
+        "word": held.word,
+        "for": pinned.used_by,
+        "file": pinned.file_name,
+        "megabytes": pinned.megabytes,
+        "sha256": pinned.sha256,
+        "licence": pinned.licence,
+        "source": pinned.page,
+        "url": pinned.url,
+        "state": held.state,
+        "path": None if held.path is None else str(held.path),
+    }

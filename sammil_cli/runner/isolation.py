@@ -1,0 +1,176 @@
+"""Slides in processes of their own, kept for the next slide: the part that all executors share."""
+
+import signal
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from sammil_cli.errors import SlideError
+from sammil_cli.runner.executor import Answer, Call, Limits
+from sammil_cli.runner.processes import bare_pool
+from sammil_cli.runner.worker import OUT_OF_MEMORY, Place, attempt, start_up
+
+_GIB = 2**30
+# A process that holds so much more than after its first slide is replaced: the next slide shall not pay for it.
+_MOST_GROWTH_BYTES = _GIB
+# After these a process is replaced: what a failed slide left on the GPU is in the way, or the GPU's context is broken.
+_LAST_WORDS = ("E_DEVICE", "E_MEMORY")
+
+
+class IsolatedProcesses:
+    """Worker processes with limits, as many as calls are run at once. May be used by several threads.
+
+    Args:
+        limits: what one slide may take.
+        folder: where the processes work; None = where this one does.
+        place: the first process's share of the machine. Further ones have the next slots, those that are started
+            anew the same ones; a new value holds for processes that start from then on.
+    """
+
+    def __init__(self, limits: Limits, folder: Path | None = None, *, place: Place) -> None:
+        self._limits, self._folder, self.place = limits, folder, place
+        self._lock = threading.Lock()
+        self._all: list[_IsolatedProcess] = []
+        self._idle: list[_IsolatedProcess] = []
+        self._stopped = False
+
+    def run(self, call: Call) -> Answer:
+        """Computes a call and waits for its answer, whatever becomes of its process.
+
+        Raises:
+            CancelledError: `stop` was called meanwhile.
+        """
+        with self._lock:
+            if self._idle:
+                process = self._idle.pop()  # the latest one: its models are loaded
+            else:
+                place = replace(self.place, slot=self.place.slot + len(self._all))
+                process = _IsolatedProcess(self._limits, self._folder, place, stopped=self._stopped)
+                self._all.append(process)
+        try:
+            return process.run(call)
+        finally:
+            with self._lock:
+                self._idle.append(process)
+
+    def stop(self) -> None:
+        """Ends all processes at once, those at work, too."""
+        with self._lock:
+            self._stopped = True
+            processes = tuple(self._all)
+        if processes:
+            with ThreadPoolExecutor(len(processes)) as threads:
+                list(threads.map(_IsolatedProcess.stop, processes))
+
+
+class _IsolatedProcess:
+    """One process, in a pool of its own: its death and its locks concern no other."""
+
+    def __init__(self, limits: Limits, folder: Path | None, place: Place, *, stopped: bool) -> None:
+        self._limits, self._start_up, self._stopped = limits, (folder, limits.memory_bytes, place), stopped
+        self._lock = threading.Lock()
+        self._pool: ProcessPool | None = None
+        self._future: Future[Any] = Future()
+        self._first_bytes: int | None = None
+
+    def run(self, call: Call) -> Answer:
+        start = time.monotonic()
+        try:
+            value, seconds, resident = self._compute(call)
+        except SlideError as error:
+            if error.code in _LAST_WORDS:
+                self._end()
+            return Answer(slide_id=call.slide_id, error=error, seconds=time.monotonic() - start)
+        self._first_bytes = self._first_bytes or resident
+        if resident - self._first_bytes > _MOST_GROWTH_BYTES:
+            self._end()
+        return Answer(slide_id=call.slide_id, value=value, seconds=seconds)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            self._future.cancel()
+        self._end()
+
+    def _compute(self, call: Call) -> tuple[Any, float, int]:
+        # Pebble gives up on a process that died between two slides, or before its first word: once more in a new one.
+        for _ in range(2):
+            try:
+                value, seconds, resident = self._schedule(call).result()
+                return value, seconds, resident
+            except TookTooLong as error:
+                self._first_bytes = None
+                raise _timed_out(call, self._limits) from error
+            except ProcessExpired as error:
+                self._first_bytes = None
+                raise _died(call, self._limits, error.exitcode) from error
+            except RuntimeError:
+                self._end()
+        raise _crashed(call, "its process could not start, or ended at once")
+
+    def _schedule(self, call: Call) -> Future[Any]:
+        with self._lock:
+            self._future = Future()
+            if self._stopped:
+                self._future.cancel()
+                return self._future
+            if self._pool is None:
+                self._pool = bare_pool(start_up, self._start_up)
+            task = [call.function, call.arguments]
+            self._future = self._pool.schedule(attempt, args=task, timeout=self._limits.seconds)
+            return self._future
+
+    def _end(self) -> None:
+        with self._lock:
+            pool, self._pool, self._first_bytes = self._pool, None, None
+        if pool is not None:
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join()
+
+
+def _timed_out(call: Call, limits: Limits) -> SlideError:
+    return SlideError(
+        "E_TIMEOUT",
+        f"it was stopped after {(limits.seconds or 0) / 60:g} minutes",
+        remedy=f"raise slide_minutes in params.yaml and run again: --only {call.slide_id}; if it hangs, copy it again",
+        set_aside=False,
+    )
+
+
+def _died(call: Call, limits: Limits, exit_code: int | None) -> SlideError:
+    if exit_code == OUT_OF_MEMORY:
+        return SlideError(
+            "E_MEMORY",
+            f"its process grew over {(limits.memory_bytes or 0) / _GIB:g} GiB and was stopped",
+            remedy="raise slide_memory_gib in params.yaml, or lower batch_size (extract)",
+            set_aside=False,
+        )
+    if exit_code == -signal.SIGKILL:
+        return SlideError(
+            "E_MEMORY",
+            "the system killed its process (SIGKILL), as it does when memory runs out",
+            remedy="fewer --workers, or a smaller batch_size in params.yaml; "
+            "slide_memory_gib stops a slide before it takes memory from others",
+            set_aside=False,
+        )
+    if exit_code is not None and exit_code < 0:
+        return _crashed(call, f"its process crashed ({_name_of(-exit_code)})")
+    return _crashed(call, f"its process ended without a word (exit code {exit_code})")
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _crashed(call: Call, message: str) -> SlideError:
+    remedy = f"run it alone: --only {call.slide_id} --workers 1; if it stays, copy the slide again"
+    return SlideError("E_CRASH", message, remedy=remedy, set_aside=False)

@@ -1,0 +1,240 @@
+"""The machinery of all per-slide stages: what a run is to do, the result store, the process list."""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from sammil_cli import console
+from sammil_cli.config import Tolerance
+from sammil_cli.errors import SlideError
+from sammil_cli.project.process_list import ProcessList, Row, refusal
+from sammil_cli.project.project import RunOptions
+from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
+from sammil_cli.runner.pulled_results import adopt
+from sammil_cli.storage.claims import Claims
+from sammil_cli.storage.files import Key, Record, digest, provenance
+from sammil_cli.storage.store import Result, ResultStore, find_store, is_temporary, sweep
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0  # between two looks at what another run is computing
+Job = TypeVar("Job")
+# What is done with one slide (see `sammil_cli.jobs`): where to write, what to record, the job. It returns remarks for
+# the process list; those that begin with a word and a colon are flags, which a person should look at.
+Work = Callable[[Path, Record, Job], Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[Job]):
+    """One slide to do. `key`: what the result is made with, all of it; `libraries`: that compute, with versions."""
+
+    slide_id: str
+    key: Key
+    libraries: Mapping[str, str]
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Generic[Job]):
+    """What a stage would do: its tasks, and the rows of slides that were found impossible before any work.
+
+    `work(folder, record, job)` writes the slide's files into an empty folder and returns its remarks.
+    """
+
+    stage: str
+    tasks: Sequence[Task[Job]]
+    work: Work[Job]
+    out: Path
+    process_list: Path
+    refused: Sequence[Row] = ()
+
+    def name_of(self, task: Task[Job]) -> str:
+        """The name of a task's result in the store: the digest of its key."""
+        return self.name_by(task.slide_id, task.key)
+
+    def name_by(self, slide_id: str, key: Key) -> str:
+        """The name of a slide's result that is made with a key."""
+        return digest({"stage": self.stage, "slide_id": slide_id, **key})
+
+
+def limits_of(settings: Tolerance) -> Limits:
+    """The limits of one slide that the settings give."""
+    memory = settings.slide_memory_gib
+    return Limits(
+        seconds=None if settings.slide_minutes is None else 60 * settings.slide_minutes,
+        memory_bytes=None if memory is None else int(memory * 2**30),
+    )
+
+
+def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
+    """Does the tasks whose result is not in the store, copies all results to `out` and writes the process list.
+
+    Each slide's work runs in a process of its own: an exception, a crash or a hang costs that slide only. Several
+    runs on one project, on other hosts too, share the work: what another one computes is waited for at the end.
+    Files of slides that are not up to date are removed from `out` before any work, and those of slides that are no
+    longer there, unless `options.only` restricts the run.
+
+    Raises:
+        KeyboardInterrupt: after everything finished was kept and listed.
+    """
+    store = open_store(plan.stage, options.store)
+    store.tidy()
+    if unknown := {task.slide_id: name for task in plan.tasks if store.look(name := plan.name_of(task)) is None}:
+        adopt(store, Path("dvc.lock"), plan.out, unknown, plan.name_by)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    sweep(plan.out)
+    listing = ProcessList(plan.process_list, options.only, store)
+    try:
+        with console.progress(len(plan.tasks) + len(plan.refused), plan.stage) as bar:
+            for row in plan.refused:
+                listing.rows[row.slide_id] = row
+                bar.advance(row.slide_id)
+            open_tasks, kept = [], set[str]()
+            for task, result in _fetch_all(plan, store):
+                if result is None:
+                    open_tasks.append(task)
+                    continue
+                listing.rows[task.slide_id] = _reused(task, result)
+                kept |= set(result.files)
+                bar.advance(task.slide_id)
+            _remove_stale(plan.out, kept, options.only)
+            with contextlib.closing(_compute(plan, open_tasks, store, options, limits)) as ended:
+                for row in ended:
+                    listing.add(row)
+                    bar.advance(row.slide_id)
+                    if not row.done:
+                        log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
+    finally:
+        listing.write()
+    return [listing.rows[slide_id] for slide_id in sorted(listing.rows)]
+
+
+def open_store(stage: str, root: Path | None = None) -> ResultStore:
+    """The results of a stage in the store `root`; None = the one that serves the project in the working directory."""
+    return ResultStore((root or find_store(Path.cwd())) / stage)
+
+
+def _reused(task: Task[Job], result: Result) -> Row:
+    return Row(slide_id=task.slide_id, status="reused", remarks=tuple(result.remarks))
+
+
+def _fetch_all(plan: Plan[Job], store: ResultStore) -> Iterator[tuple[Task[Job], Result | None]]:
+    """Brings what the store has into `out`. Threads, since disks and check sums take the time."""
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        yield from zip(
+            plan.tasks, pool.map(lambda task: store.fetch(plan.name_of(task), plan.out), plan.tasks), strict=True
+        )
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _remove_stale(out: Path, kept: set[str], only: frozenset[str] | None) -> None:
+    """Deletes all files but those of `kept`; in a restricted run only those of its own slides."""
+    for path in out.iterdir():
+        ours = only is None or path.stem in only
+        if ours and path.name not in kept and not path.is_dir() and not is_temporary(path):
+            path.unlink(missing_ok=True)
+
+
+def _compute(
+    plan: Plan[Job], tasks: Sequence[Task[Job]], store: ResultStore, options: RunOptions, limits: Limits
+) -> Generator[Row, None, None]:
+    """Yields a row for each task as it ends, last those that another run computed."""
+    by_id = {task.slide_id: task for task in tasks}
+    folders: dict[str, Path] = {}
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_folders, folders)
+        claims = stack.enter_context(store.claims()) if tasks else None
+        while tasks and claims:
+            elsewhere: list[Task[Job]] = []
+            calls = _calls(plan, tasks, store, claims, folders, elsewhere)
+            first = next(calls, None)
+            if first is not None:
+                # Each process's share of the cores depends on how many there are.
+                options = replace(options, workers=min(options.workers, len(tasks)))
+                if options.place:
+                    console.note(f"{plan.stage}: {options.place}, at most {options.workers} slide(s) at once")
+                    options = replace(options, place="")
+                with open_executor(options, limits) as executor:
+                    for answer in executor.answers(chain([first], calls)):
+                        row = _keep(plan, by_id[answer.slide_id], answer, store)
+                        claims.release(plan.name_of(by_id[answer.slide_id]))
+                        _remove_folders({row.slide_id: folders.pop(row.slide_id)})
+                        yield row
+            tasks = []
+            for task in elsewhere:
+                result = store.fetch(plan.name_of(task), plan.out)
+                if result is None:
+                    tasks.append(task)
+                else:
+                    yield _reused(task, result)
+            if tasks:
+                log.info("%s: %d slide(s) are being computed by another run", plan.stage, len(tasks))
+                time.sleep(_POLL_SECONDS)
+
+
+def _remove_folders(folders: dict[str, Path]) -> None:
+    for folder in folders.values():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _calls(
+    plan: Plan[Job],
+    tasks: Sequence[Task[Job]],
+    store: ResultStore,
+    claims: Claims,
+    folders: dict[str, Path],
+    elsewhere: list[Task[Job]],
+) -> Iterator[Call]:
+    """Claims one task after the other and yields its call; fills `folders` (to be removed) and `elsewhere`.
+
+    `elsewhere` are the tasks that another run has claimed, or has finished in the meantime.
+    """
+    target = (plan.work.__module__, plan.work.__name__)
+    for task in tasks:
+        name = plan.name_of(task)
+        if not claims.take(name):
+            elsewhere.append(task)
+        elif store.has_files(name):
+            claims.release(name)
+            elsewhere.append(task)
+        else:
+            folders[task.slide_id] = store.workspace()
+            record = provenance(plan.stage, task.key, task.libraries)
+            yield Call.to(task.slide_id, in_workspace, target, folders[task.slide_id], record, task.job)
+
+
+def in_workspace(target: tuple[str, str], folder: Path, record: Record, job: Job) -> tuple[Path, list[str]]:
+    """Runs in the worker: does the work in a fresh folder below `folder`, which a second attempt does not share."""
+    fresh = Path(tempfile.mkdtemp(dir=folder))
+    work: Work[Job] = getattr(import_module(target[0]), target[1])
+    return fresh, list(work(fresh, record, job))
+
+
+def _keep(plan: Plan[Job], task: Task[Job], answer: Answer, store: ResultStore) -> Row:
+    """Puts a result into the store, and brings it from there into `out`."""
+    if answer.error is not None:
+        return refusal(task.slide_id, answer.error, answer.seconds)
+    folder, remarks = answer.value
+    result = Result(remarks=tuple(remarks), slide_id=task.slide_id, key=task.key, libraries=task.libraries)
+    store.put(plan.name_of(task), folder, result)
+    if store.fetch(plan.name_of(task), plan.out) is None:
+        lost = SlideError(
+            "E_STORE",
+            f"its result does not read back from {store.root} as it was written",
+            remedy="check that disk, or set cache.dir of DVC to another one",
+            set_aside=False,
+        )
+        return refusal(task.slide_id, lost, answer.seconds)
+    return Row(slide_id=task.slide_id, status="done", seconds=answer.seconds, remarks=tuple(remarks))

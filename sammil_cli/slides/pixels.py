@@ -1,0 +1,7 @@
+"""What pixels and boxes are, for whoever handles them without a slide."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+RGB = NDArray[np.uint8]  # (height, width, 3)
+Box = tuple[int, int, int, int]  # x, y, width, height

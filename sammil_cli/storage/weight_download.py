@@ -1,0 +1,138 @@
+"""Published weight files, fetched: going on where an attempt stopped, verified before they are used."""
+
+import contextlib
+import fcntl
+import http.client
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sammil_cli.errors import MissingError
+from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.weights import FOLDER_VARIABLE, WeightFile, carried_over, verified_copy, weight_folders
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+def folder_to_write() -> Path:
+    """The first of `weight_folders()` that can be written: the named one is often mounted read-only.
+
+    Raises:
+        MissingError: there is none.
+    """
+    folders = weight_folders()
+    for folder in folders:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            return folder
+    raise MissingError(
+        f"no folder for weights can be written: {', '.join(map(str, folders))}",
+        remedy=f"set {FOLDER_VARIABLE} to one that can",
+    )
+
+
+def check_space(folder: Path, megabytes: float, elsewhere: str = f"set {FOLDER_VARIABLE} to another folder") -> None:
+    """Makes the folder.
+
+    Raises:
+        MissingError: so much does not fit into it; the remedy ends with `elsewhere`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingError(f"{folder} cannot be made: {error.strerror}", remedy=elsewhere) from None
+    free = shutil.disk_usage(folder).free / 1e6
+    if free < megabytes:
+        raise MissingError(
+            f"{folder} has room for {free:,.0f} MB, {megabytes:,.0f} MB are to come",
+            remedy=f"make room, or {elsewhere}",
+        )
+
+
+def download(pinned: WeightFile, progress: Progress | None = None) -> Path:
+    """Fetches the file into `folder_to_write()`, unless it is here; goes on where an earlier attempt stopped.
+
+    Raises:
+        MissingError: no network, no room, another process is fetching it, or the content is not the pinned one (what
+            was fetched is deleted then).
+    """
+    if (there := verified_copy(pinned)) is not None:
+        return there
+    if not pinned.url.startswith(("https://", "http://127.0.0.1:")):
+        raise MissingError(f"{pinned.url} is no https address", remedy="use the published address")
+    target = folder_to_write() / pinned.file_name
+    part = target.with_name(target.name + ".part")
+    check_space(target.parent, pinned.megabytes - (part.stat().st_size / 1e6 if part.exists() else 0))
+    with _alone(part, target) as stream:
+        _receive(pinned, stream, target, progress)
+        stream.flush()
+        os.fsync(stream.fileno())
+        if sha256_file(part) != pinned.sha256:
+            part.unlink()
+            raise MissingError(f"what {pinned.url} sent is not the published file", remedy="try again")
+        part.replace(target)
+    return target
+
+
+@contextlib.contextmanager
+def _alone(part: Path, target: Path) -> Iterator[BinaryIO]:
+    """The part file, open to append, for one process at a time: two would mix what they write."""
+    with part.open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        except OSError:
+            alone = True  # some network disks know no locks
+        if not alone or not _lies_at(stream, part):  # a process that ended just now has renamed or removed what we hold
+            raise MissingError(
+                f"another process is fetching {target}", remedy="wait until it is done, then run this again"
+            )
+        try:
+            yield stream
+        finally:
+            if part.exists() and part.stat().st_size == 0:
+                part.unlink()
+
+
+def _lies_at(stream: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _receive(pinned: WeightFile, stream: BinaryIO, target: Path, progress: Progress | None) -> None:
+    """Appends what is not there yet."""
+    done = stream.tell()
+    request = urllib.request.Request(pinned.url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the scheme was checked
+            if answer.status != 206:  # the server sends the whole file
+                done = 0
+                stream.truncate(0)
+            total = done + int(answer.headers.get("Content-Length", 0))
+            while block := answer.read(1 << 20):
+                stream.write(block)
+                done += len(block)
+                if progress:
+                    progress(done, total)
+            if done < total:  # a connection that is closed early ends like a whole answer
+                raise ConnectionError(f"the connection was closed after {done} of {total} bytes")
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: the part is already whole
+            raise MissingError(
+                f"{pinned.url}: {error}", remedy=f"try again later, or fetch it by hand as {target}"
+            ) from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        again = f"run it again to go on from {done} bytes" if done else "run it again where there is a network"
+        raise MissingError(
+            f"{pinned.url} cannot be fetched: {reason}",
+            remedy=f"{again}\n  by hand: fetch that address as {target}\n{carried_over(pinned.word)}",
+        ) from None

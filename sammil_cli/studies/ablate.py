@@ -1,0 +1,92 @@
+"""sammil ablate: ablation tables on a user's cohort, every variant on the same folds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sammil_cli import console
+from sammil_cli.config import EvaluateSettings, TrainSettings
+from sammil_cli.errors import InputError
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.report.ablation import ABLATIONS, as_markdown, make_table, variants_of
+from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.page import write_tables
+from sammil_cli.report.tables import Table
+from sammil_cli.storage.files import write_json, write_text
+from sammil_cli.studies import region_ablation
+from sammil_cli.studies.region_ablation import Contest
+from sammil_cli.studies.variant import said, train_variant
+
+
+def run(
+    project: Project,
+    settings: TrainSettings,
+    judged: EvaluateSettings,
+    options: RunOptions,
+    names: Sequence[str],
+    *,
+    contest: Contest,
+    runs: Path,
+    out: Path,
+) -> list[Table]:
+    """Trains what the tables need and is not trained yet, and writes them as page, Markdown and JSON.
+
+    Args:
+        names: keys of `report.ablation.ABLATIONS`, and `regions`.
+        contest: whose regions the table `regions` compares.
+        runs: a folder of models and folds for each variant. out: the folder of the tables.
+
+    Raises:
+        InputError: an unknown table, or a model other than sam-mil. MissingError: see `region_ablation.check`.
+    """
+    known = (*ABLATIONS, region_ablation.NAME)
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
+    if not names:
+        raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
+    if settings.model != "sam-mil" or settings.sammil_mode != "paper" or settings.protocol != "honest":
+        raise InputError(
+            "the ablations take sam-mil apart, in the honest protocol",
+            remedy="set model: sam-mil, sammil_mode: paper and protocol: honest",
+        )
+    if region_ablation.NAME in names:
+        region_ablation.check(project, contest, options)
+    tables, record = _paper_tables(
+        [name for name in names if name in ABLATIONS], project, settings, judged, options, runs
+    )
+    extra: dict[str, Any] = {}
+    if region_ablation.NAME in names:
+        found, extra[region_ablation.NAME] = region_ablation.run(
+            project, settings, judged, options, contest, runs / region_ablation.NAME
+        )
+        tables += found
+    slides = len(region_ablation.labelled_slides(project, settings.classes))
+    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds"
+    write_tables(out / "index.html", title, tables)
+    write_text(out / "ablation.md", f"# {title}\n\n{as_markdown(tables)}")
+    cells = [{"title": t.title, "rows": [dict(zip(t.header, row, strict=True)) for row in t.rows]} for t in tables]
+    write_json(out / "ablation.json", {"title": title, "variants": record, **extra, "tables": cells})
+    for number, table in enumerate(tables):
+        console.print_table(table.title, table.header, table.rows)
+        if number == len(tables) - 1 or tables[number + 1].note != table.note:
+            console.say(table.note)
+    console.say(f"tables: {out / 'index.html'}")
+    return tables
+
+
+def _paper_tables(
+    names: Sequence[str],
+    project: Project,
+    settings: TrainSettings,
+    judged: EvaluateSettings,
+    options: RunOptions,
+    runs: Path,
+) -> tuple[list[Table], dict[str, Any]]:
+    """The tables, and what each of their variants was made of."""
+    found: dict[str, Predictions] = {}
+    record = {}
+    variants = variants_of(names)
+    for number, variant in enumerate(variants, start=1):
+        console.say(f"variant {number} of {len(variants)}: {variant} {said(variant)}")
+        found[variant], record[variant] = train_variant(project, settings, variant, runs / variant, options)
+    return [make_table(name, found, level=judged.interval, draws=judged.bootstrap_draws) for name in names], record

@@ -1,0 +1,40 @@
+"""One row of an ablation: a variant of the settings, trained and judged in a folder of its own."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sammil_cli.config import TrainSettings
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.report.ablation import VARIANTS
+from sammil_cli.report.metrics import Predictions
+from sammil_cli.stages import evaluate, train
+
+
+def train_variant(
+    project: Project, settings: TrainSettings, variant: str, folder: Path, options: RunOptions
+) -> tuple[Predictions, dict[str, Any]]:
+    """Trains what is not trained yet, on the bags and labels of the project.
+
+    Args:
+        variant: a key of `report.ablation.VARIANTS`. folder: of its models, folds and learning curves.
+
+    Returns:
+        Out-of-fold predictions, and what the row was made of, for a JSON file.
+    """
+    place = replace(
+        project,
+        models=folder / "models",
+        splits=folder / "splits.csv",
+        learning_curves=folder / "learning_curves",
+    )
+    overrides = VARIANTS[variant]
+    facts = train.run(place, TrainSettings(**{**settings.model_dump(), **overrides}), options)
+    record = {"settings": overrides, "epochs": [fact.epoch + 1 for fact in facts]}
+    return evaluate.out_of_fold(place, options.device), record
+
+
+def said(variant: str) -> str:
+    """What a variant sets, in brackets, for people."""
+    overrides = VARIANTS[variant]
+    return "(" + (", ".join(f"{key}={value}" for key, value in overrides.items()) or "the settings as they are") + ")"

@@ -1,0 +1,38 @@
+"""The picture that shows where tissue was found."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import shapely
+
+from sammil_cli.slides.pixels import RGB
+from sammil_cli.storage.files import atomic_path
+from sammil_cli.tissue.mask import TissueMask
+
+_OUTLINE = (30, 150, 60)
+_OVERLAY_PX = 1280  # enough to judge by; for more there is QuPath
+
+
+def draw_outlines(rgb: RGB, mask: TissueMask, width: int) -> RGB:
+    """A copy of a picture of the whole slide (h, w, 3) with the tissue outlined, lines `width` pixels wide."""
+    picture = np.ascontiguousarray(rgb.copy())
+    scale = rgb.shape[1] / mask.slide_size_px[0], rgb.shape[0] / mask.slide_size_px[1]
+    for polygon in mask.polygons.geoms:
+        for ring in (polygon.exterior, *polygon.interiors):
+            points = np.round(shapely.get_coordinates(ring) * scale).astype(np.int32)
+            cv2.polylines(picture, [points], True, _OUTLINE, width, cv2.LINE_AA)
+    return picture
+
+
+def write_overlay(path: Path, thumbnail: RGB, mask: TissueMask) -> None:
+    """Writes the thumbnail (h, w, 3) of the whole slide with the tissue outlined, as JPEG of at most 1280 px."""
+    factor = math.ceil(max(thumbnail.shape[:2]) / _OVERLAY_PX)
+    if factor > 1:  # whole blocks: averaging them is ten times as fast as any other ratio
+        size = (max(1, thumbnail.shape[1] // factor), max(1, thumbnail.shape[0] // factor))
+        blocks = thumbnail[: size[1] * factor, : size[0] * factor]
+        thumbnail = np.asarray(cv2.resize(blocks, size, interpolation=cv2.INTER_AREA), np.uint8)
+    picture = draw_outlines(thumbnail, mask, max(1, round(max(thumbnail.shape[:2]) / 500)))
+    with atomic_path(path) as temporary:  # OpenCV writes BGR
+        cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])

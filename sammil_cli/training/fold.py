@@ -1,0 +1,59 @@
+"""A fold: which slides train a model, which choose its epoch and threshold, which judge it; and folds as a table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sammil_cli.cohort.roles import ROLES
+from sammil_cli.errors import InputError
+from sammil_cli.storage.files import read_csv, write_csv
+
+if TYPE_CHECKING:
+    from sammil_cli.cohort.cohort import Cohort
+
+_HEADER = ("repeat", "fold", "slide_id", "patient_id", "role")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One outer fold of one repeat: slide ids by role. Honest folds leave the test part to `evaluate` alone."""
+
+    repeat: int
+    fold: int
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Folder name of the fold's model."""
+        return f"repeat_{self.repeat}_fold_{self.fold}"
+
+
+def write_folds(path: Path, folds: list[Fold], cohort: "Cohort") -> None:
+    """Writes the table `repeat,fold,slide_id,patient_id,role`."""
+    patient = {m.slide_id: m.patient_id for m in cohort.members}
+    rows = [
+        (fold.repeat, fold.fold, slide, patient[slide], role)
+        for fold in folds
+        for role in ROLES
+        for slide in getattr(fold, role)
+    ]
+    write_csv(path, _HEADER, rows)
+
+
+def read_folds(path: Path) -> list[Fold]:
+    """Reads what `write_folds` wrote; `InputError` where it is something else."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist: nothing is trained yet", remedy="run: sammil train")
+    parts: dict[tuple[int, int], dict[str, list[str]]] = {}
+    for line, row in enumerate(read_csv(path, _HEADER), start=2):
+        try:
+            fold = parts.setdefault((int(row["repeat"]), int(row["fold"])), {role: [] for role in ROLES})
+            fold[row["role"]].append(row["slide_id"])
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{path}, line {line} is no row of a fold: {error}", remedy="run: sammil train") from None
+    return [
+        Fold(repeat=repeat, fold=fold, **{role: tuple(ids) for role, ids in roles.items()})
+        for (repeat, fold), roles in parts.items()
+    ]

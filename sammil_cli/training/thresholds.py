@@ -1,0 +1,65 @@
+"""Thresholds: where they are chosen (on validation), how folds agree on one, and how they decide."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+Values = NDArray[np.float64]
+
+
+def fold_threshold(labels: Labels, probabilities: Probabilities, protocol: str) -> float | None:
+    """The threshold of a fold, from its validation part: None with more than two classes, where the largest wins.
+
+    `protocol` honest: `validation_threshold`. Paper: Youden's own, and validation is the test fold, as published.
+
+    Args:
+        labels: (v,) 0 or 1. probabilities: (v, C).
+    """
+    if probabilities.shape[1] != 2:
+        return None
+    choose = youden_threshold if protocol == "paper" else validation_threshold
+    return choose(labels, probabilities[:, 1])
+
+
+def mean_threshold(thresholds: Sequence[float | None]) -> float | None:
+    """The threshold of several folds together: their mean; None where one has none: then the largest class wins."""
+    known = [threshold for threshold in thresholds if threshold is not None]
+    return float(np.mean(known)) if len(known) == len(thresholds) else None
+
+
+def youden_threshold(labels: Labels, scores: Values) -> float:
+    """The score from which on a slide is called positive: the largest sensitivity + specificity - 1.
+
+    The minimum of FPR - TPR on the ROC curve, the first of equals; predict 1 iff score >= threshold
+    (docs/methods.md §1).
+
+    Args:
+        labels: (v,) 0 or 1. scores: (v,) probability of class 1.
+    """
+    if len(np.unique(labels)) < 2:
+        return 0.5
+    fpr, tpr, thresholds = roc_curve(labels, scores)
+    best = thresholds[int(np.argmin(fpr - tpr))]
+    return float(best) if np.isfinite(best) else 1.0  # scikit-learn's first threshold is infinite: nobody is positive
+
+
+def validation_threshold(labels: Labels, scores: Values) -> float:
+    """Youden's threshold for use on other slides: midway between its score and the next lower one.
+
+    Any value of that gap decides alike on the validation part. Its upper end, the published choice, is the lowest
+    score of a caught positive slide, so that a new one a hair below would be missed.
+    """
+    upper = youden_threshold(labels, scores)
+    lower = scores[scores < upper]
+    return float((upper + lower.max()) / 2) if len(lower) else upper
+
+
+def decide(probabilities: Probabilities, threshold: float | None) -> Labels:
+    """Predicted classes (s,) of probabilities (s, C): by the threshold on class 1, or the largest one."""
+    if threshold is None:
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
+    return np.asarray(probabilities[:, 1] >= threshold, np.int64)

@@ -1,0 +1,176 @@
+"""Trained weights out under published names, published weights in as a bundle."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from sammil_cli.exchange import convert_weights, export
+from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.legacy.checkpoints import ARCHITECTURES
+from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.storage.files import sha256_file
+from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts, build_model, read_bundle, write_bundle
+from sammil_cli.training.encoder_check import UNKNOWN_ENCODER
+
+SPEC = ModelSpec(dim=5, classes=2, group_features=True)
+FACTS = BundleFacts(
+    model="sam-mil",
+    model_options={},
+    spec=SPEC,
+    classes=("normal", "tumour"),
+    threshold=0.31,
+    temperature=1.7,
+    protocol="honest",
+    encoder=EncoderFacts(name="texture", weights_sha256=None, dim=5, patch_px=64, patch_mpp=0.5, patch_px_level0=128),
+    repeat=0,
+    fold=1,
+    seed=4,
+    epoch=9,
+    val_auc=0.9,
+    provenance={},
+)
+
+Sammil = Callable[..., Any]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle of random weights; its folder's parent is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(3)
+    write_bundle(Path("fold"), build_model("sam-mil", SPEC, {}).state_dict(), FACTS)
+    return Path("fold")
+
+
+def test_the_export_has_the_published_names_and_says_what_it_is(bundle: Path, sammil: Sammil) -> None:
+    answer = sammil("export", bundle, "--out", "out/sam-mil.safetensors")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("out/sam-mil.safetensors: SAM-MIL, 6 tensors, sha256 ")
+    with safe_open("out/sam-mil.safetensors", framework="pt") as file:
+        assert sorted(file.keys()) == sorted(ARCHITECTURES[0].names)
+        said = json.loads(file.metadata()["sammil"])
+    assert (said["architecture"], said["classes"], said["threshold"]) == ("SAM-MIL", ["normal", "tumour"], 0.31)
+    assert said["encoder"]["name"] == "texture"
+
+
+def test_out_and_in_again_gives_the_same_weight_file(bundle: Path) -> None:
+    export.run(bundle, Path("out.safetensors"))
+    convert_weights.run(Path("out.safetensors"), Path("back"))
+    assert (Path("back") / WEIGHTS_FILE).read_bytes() == (bundle / WEIGHTS_FILE).read_bytes()
+    assert read_bundle(Path("back"), "cpu")[1].spec == SPEC
+
+
+def test_the_same_weights_give_the_same_bytes(bundle: Path) -> None:
+    digests = set()
+    for _ in range(5):
+        export.run(bundle, Path("out.safetensors"))
+        digests.add(sha256_file(Path("out.safetensors")))
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.pth", "weights"])
+def test_no_pickle_is_written(bundle: Path, sammil: Sammil, name: str) -> None:
+    answer = sammil("export", bundle, "--out", name)
+    assert answer.code == 2
+    assert "no pickle is ever written" in answer.err
+    assert not Path(name).exists()
+
+
+def test_models_that_were_never_published_are_refused(bundle: Path, sammil: Sammil) -> None:
+    spec = ModelSpec(dim=5, classes=2, group_features=True)
+    state = build_model("abmil", spec, {"gated": True}).state_dict()
+    write_bundle(bundle, state, replace(FACTS, model="abmil", model_options={"gated": True}))
+    answer = sammil("export", bundle, "--out", "gated.safetensors")
+    assert answer.code == 2
+    assert "no published names" in answer.err
+
+
+def test_a_folder_without_a_bundle_is_refused(bundle: Path, sammil: Sammil) -> None:
+    answer = sammil("export", "nowhere", "--out", "a.safetensors")
+    assert answer.code == 2
+    assert "no trained model in nowhere" in answer.err
+
+
+# ---------------------------------------------------------------------------------------------- import
+
+
+@pytest.fixture
+def published(bundle: Path) -> Path:
+    """A weight file as the authors of MHIM-MIL write it."""
+    export.run(bundle, Path("out.safetensors"))
+    mhim = next(one for one in ARCHITECTURES if one.title.startswith("MHIM"))
+    ours = read_bundle(bundle, "cpu")[0].state_dict()
+    state = {name: ours[own].clone() for name, own in mhim.names.items()}
+    torch.save({"model": state, "teacher": None}, "best.pt")
+    return Path("best.pt")
+
+
+def test_an_imported_bundle_claims_nothing_that_the_file_does_not_say(published: Path, sammil: Sammil) -> None:
+    answer = sammil("convert-legacy", published, "--out", "in")
+    assert answer.code == 0, answer.err
+    assert "MHIM-MIL (attention), 5-d features, classes class_0, class_1, without group features" in answer.out
+    model, facts = read_bundle(Path("in"), "cpu")
+    assert not model.training
+    assert (facts.classes, facts.threshold, facts.temperature) == (("class_0", "class_1"), 0.5, 1.0)
+    assert (facts.protocol, facts.val_auc, facts.epoch) == ("paper", None, -1)
+    assert (facts.encoder.name, facts.encoder.dim, facts.encoder.weights_sha256) == (UNKNOWN_ENCODER, 5, None)
+    recipe = facts.provenance["key"]
+    assert (recipe["file"], recipe["sha256"]) == ("best.pt", sha256_file(published))
+
+
+def test_what_the_user_knows_is_taken(published: Path, sammil: Sammil) -> None:
+    words = ("--classes", "normal, tumour", "--encoder-name", "resnet50", "--group-features", "--model", "sam-mil")
+    answer = sammil("convert-legacy", published, *words, "--json")
+    assert json.loads(answer.out) == {
+        "stage": "convert-legacy",
+        "model": "sam-mil",
+        "classes": ["normal", "tumour"],
+    }
+    facts = read_bundle(Path("runs/published/best"), "cpu")[1]
+    assert (facts.classes, facts.encoder.name) == (("normal", "tumour"), "resnet50")
+    assert facts.spec.group_features
+
+
+def test_sam_mil_weights_expect_group_features(bundle: Path) -> None:
+    export.run(bundle, Path("out.safetensors"))
+    assert convert_weights.run(Path("out.safetensors"), Path("in")).spec.group_features
+
+
+def test_more_than_two_classes_have_no_threshold(bundle: Path) -> None:
+    state = load_file(bundle / WEIGHTS_FILE)
+    wide = {
+        ARCHITECTURES[0].layers[-1].published + end: torch.zeros(3, *rest)
+        for end, rest in ((".weight", [512]), (".bias", []))
+    }
+    save_file({**{name: state[own] for name, own in ARCHITECTURES[0].names.items()}, **wide}, "three.safetensors")
+    facts = convert_weights.run(Path("three.safetensors"), Path("in"))
+    assert (facts.threshold, facts.classes) == (None, ("class_0", "class_1", "class_2"))
+
+
+@pytest.mark.parametrize("text", ["normal", "a,b,c", "a,a", "a,", ""])
+def test_class_names_that_do_not_fit_are_refused(published: Path, sammil: Sammil, text: str) -> None:
+    answer = sammil("convert-legacy", published, "--classes", text, "--out", "in")
+    assert answer.code == 2
+    assert "2 different names" in answer.err
+    assert not Path("in").exists()
+
+
+@pytest.mark.parametrize("name", ["nowhere.pt", "nowhere.safetensors"])
+def test_a_missing_file_is_refused(bundle: Path, sammil: Sammil, name: str) -> None:
+    answer = sammil("convert-legacy", name)
+    assert answer.code == 2
+    assert f"{name} does not exist" in answer.err
+
+
+def test_a_folder_is_still_a_run(bundle: Path) -> None:
+    Path("run.pt").mkdir()
+    assert not convert_weights.is_weight_file(Path("run.pt"))
+    assert not convert_weights.is_weight_file(Path("old"))
+    assert convert_weights.is_weight_file(Path("gone.pth"))

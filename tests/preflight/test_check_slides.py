@@ -1,0 +1,167 @@
+"""sammil check: slides, slides.csv and drawings; what is printed, and the exit code."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from checked_cohort import GOOD, SLIDES, Place, changed, checked, errors, put, write
+from typer.testing import CliRunner
+
+from sammil_cli.cli.app import app
+from sammil_cli.preflight.check import as_record, report
+
+
+@pytest.mark.parametrize(
+    ("rows", "severity", "message"),
+    [
+        ("s_07,tumour,P1\ns_08,normal,P2\n", "error", "the label 'normal' here and 'tumour' in row 8"),
+        ("s_07,tumour,P1\ns_08,tumour,P2\n", "error", "another patient's: folds would share it"),
+        ("s_07,tumour,P1\ns_08,tumour,P1\n", "warning", "'s_08' is the same file as 's_07'"),
+    ],
+)
+def test_one_slide_under_two_names_is_found(cohort: Path, rows: str, severity: str, message: str) -> None:
+    put("s_07", "s_08", content=b"the same" * 2000)
+    write(GOOD + rows)
+    (finding,) = [f for f in checked().findings if f.kind == "same-slide"]
+    assert (finding.severity, finding.row) == (severity, 9)
+    assert message in finding.message
+
+
+def test_slides_of_one_size_and_other_content_are_two(cohort: Path) -> None:
+    put("s_07", content=b"a" * 9000)
+    put("s_08", content=b"b" + b"a" * 8999)
+    assert {f.kind for f in checked().findings} == {"no-label"}
+
+
+def test_files_of_slides_are_looked_at_by_name_and_size(cohort: Path) -> None:
+    put("s_01", suffix=".tif")
+    put("empty", content=b"")
+    put("a,b", "S_06")
+    put("s_02", suffix=".png")
+    found = {f.kind: f for f in checked().findings if f.kind != "no-label"}
+    assert set(found) == {"same-id", "empty-slide", "slide-name", "look-alike"}
+    assert "s_01.svs, s_01.tif" in found["same-id"].message
+    assert found["slide-name"].text == "a,b"
+
+
+def test_no_folder_of_slides_is_an_error_unless_there_are_bags(cohort: Path) -> None:
+    for path in Path("data/slides").iterdir():
+        path.unlink()
+    Path("data/slides").rmdir()
+    assert [f.kind for f in errors(checked())] == ["slide-folder"]
+    Path("artifacts/bags").mkdir(parents=True)
+    for name in SLIDES:
+        Path("artifacts/bags", f"{name}.h5").touch()
+    assert checked().findings == ()
+    assert checked().ready == 6
+
+
+def test_what_is_passed_over_is_told_and_a_folder_named_as_a_slide_is_none(cohort: Path) -> None:
+    Path("data/slides/gone.svs").symlink_to("nowhere.svs")
+    Path("data/slides/folder.svs").mkdir()
+    Path("data/slides/scan.vsi").touch()
+    assert [(f.severity, f.kind, f.message) for f in checked().findings] == [
+        ("warning", "unsupported", "1 file passed over: dangling link"),
+        ("warning", "unsupported", "1 file passed over: .vsi"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "place", "message", "fix"),
+    [
+        ('s_01,"0,25"', ("mpp", 2, "mpp"), "decimal comma", "write 0.25"),
+        ("s_01,0,25", ("mpp", 2, "mpp"), "decimal comma", "write 0.25"),
+        ("s_01,0.25 µm", ("mpp", 2, "mpp"), "is no number", "write 0.25"),
+        ("s_01,250", ("mpp", 2, "mpp"), "nanometres", "write 0.25"),
+        ("s_01,40", ("mpp", 2, "mpp"), "objective", "about 0.25"),
+        ("s_01,-1", ("mpp", 2, "mpp"), "no positive number", "0.25"),
+        ("s_01,inf", ("mpp", 2, "mpp"), "no positive number", "0.25"),
+        ("s_01,nan", ("mpp", 2, "mpp"), "no positive number", "0.25"),
+        ("s_1,0.25", ("near-id", 2, "slide_id"), "leading zeros", "write s_01"),
+        ("s_02,0.5\ns_02,0.5", ("duplicate", 3, "slide_id"), "stands in row 2 already", "keep one"),
+        (",0.5", ("empty", 2, "slide_id"), "is empty", "file's name"),
+    ],
+)
+def test_a_wrong_row_of_slides_csv_is_told_once(cohort: Path, row: str, place: Place, message: str, fix: str) -> None:
+    write(f"slide_id,mpp\n{row}\n", "data/slides.csv")
+    (finding,) = errors(checked())
+    assert (finding.kind, finding.row, finding.column) == place
+    assert message in finding.message
+    assert fix in finding.fix
+
+
+def test_unusual_resolutions_and_rows_of_no_slide_are_warnings(cohort: Path) -> None:
+    write("slide_id,mpp\ns_01,7.3\nnobody,0.5\n", "data/slides.csv")
+    assert [(f.severity, f.kind, f.row) for f in checked().findings] == [
+        ("warning", "mpp", 2),
+        ("warning", "no-slide", 3),
+    ]
+
+
+def test_what_the_stages_refuse_in_slides_csv_is_told_in_their_words(cohort: Path) -> None:
+    write("slide_id,tissue_treshold\ns_01,9\n", "data/slides.csv")
+    (finding,) = errors(checked())
+    assert "column 'tissue_treshold'" in finding.message
+    assert "did you mean tissue_threshold" in finding.fix
+
+
+def test_a_slides_own_setting_is_checked_as_in_params_yaml(cohort: Path) -> None:
+    write("slide_id,tissue_threshold\ns_01,8\ns_02,thick\n", "data/slides.csv")
+    (finding,) = errors(checked())
+    assert (finding.row, finding.column, finding.text) == (3, "tissue_threshold", "thick")
+
+
+@pytest.mark.parametrize("folder", ["edits", "rois"])
+def test_drawings_of_no_slide_are_told(cohort: Path, folder: str) -> None:
+    for name in ("s_01", "s_2", "nobody"):
+        write("{}", f"data/{folder}/{name}.geojson")
+    assert [(f.severity, f.kind, f.text) for f in checked().findings] == [
+        ("error", "drawing", "s_2"),
+        ("warning", "drawing", "nobody"),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- output
+
+
+def test_many_findings_of_a_kind_are_counted_on_the_terminal_and_listed_for_programs(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(*(f"t_{number:02d}" for number in range(20)))
+    write(GOOD + "".join(f"t_{number:02d}.svs,normal,T{number}\n" for number in range(20)))
+    found = checked()
+    report(found)
+    out = capsys.readouterr().out
+    assert out.count("fix: write t_") == 5
+    assert "… and 15 more of this kind (rows 13, 14, 15, 16, 17, …); --json lists all" in out
+    assert out.splitlines()[0] == "data/labels.csv"
+    assert out.endswith("ready: 6\n20 errors\n")
+    assert max(map(len, out.splitlines()[:-2])) <= 100
+    record = json.loads(json.dumps(as_record(found)))
+    assert (record["errors"], record["warnings"], len(record["findings"])) == (20, 0, 20)
+    assert record["findings"][0]["fix"] == "write t_00"
+
+
+def test_a_thousand_slides_whose_ids_do_not_fit_take_seconds(cohort: Path) -> None:
+    put(*(f"case_{number}" for number in range(1000)), content=b"z" * 5000)
+    write("slide_id,label\n" + "".join(f"CASE-{number:05d}.svs,{number % 2}\n" for number in range(1000)))
+    start = time.perf_counter()
+    found = checked()
+    assert len([f for f in errors(found) if f.kind == "near-id"]) == 1000
+    assert time.perf_counter() - start < 10
+
+
+def test_the_command_exits_with_2_where_there_is_an_error_and_needs_no_params_yaml(cohort: Path) -> None:
+    command = CliRunner()
+    folds = ["-S", "folds=3"]
+    good = command.invoke(app, ["check", *folds])
+    assert (good.exit_code, good.output.splitlines()[-1]) == (0, "no errors")
+    write(changed("s_02,", "s_2,"))
+    bad = command.invoke(app, ["check", *folds])
+    assert bad.exit_code == 2
+    assert "row 3, slide_id: there is no slide 's_2'" in bad.output
+    record = json.loads(command.invoke(app, ["check", "--json", *folds]).output)
+    assert [(f["severity"], f["row"], f["column"]) for f in record["findings"] if f["kind"] == "near-id"] == [
+        ("error", 3, "slide_id")
+    ]

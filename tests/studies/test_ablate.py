@@ -1,0 +1,83 @@
+"""`sammil ablate`: every variant on the same folds, each trained once, told in tables with intervals."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from encoded_project import make_project
+
+from sammil_cli.jobs.train import TrainJob
+from sammil_cli.report.ablation import VARIANTS
+from sammil_cli.stages import train
+from sammil_cli.training.bundle import read_facts
+
+Sammil = Callable[..., Any]
+
+QUICK = {"folds": 2, "epochs": 2, "patience": 9, "min_epochs": 0, "learning_rate": 0.001, "bootstrap_draws": 100}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_training: None) -> Path:
+    folder = make_project(tmp_path / "project", QUICK)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_tables_stand_in_three_files_and_shared_variants_are_trained_once(
+    project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[dict[str, Any]] = []
+    work = train.work
+
+    def spying(job: TrainJob) -> None:
+        done.append(job.settings.model_dump())
+        work(job)
+
+    monkeypatch.setattr(train, "work", spying)
+    answer = sammil("ablate", "--tables", "3,4", "--device", "cpu")
+    assert answer.code == 0, answer
+    names = ["baseline", "no-mask", "random", "non-group", "instance", "constant", "linear"]
+    assert sorted(path.name for path in (project / "runs/ablation").iterdir()) == sorted(names)
+    assert len(done) == 2 * len(names)
+    for name in names:  # each variant was trained with its own settings, and all on the same folds
+        facts = read_facts(project / "runs/ablation" / name / "models" / "repeat_0_fold_1")
+        trained = facts.provenance["key"]["settings"]
+        assert {key: trained[key] for key in VARIANTS[name]} == VARIANTS[name]
+    assert len({(project / f"runs/ablation/{name}/splits.csv").read_bytes() for name in names}) == 1
+    record = json.loads((project / "report/ablation/ablation.json").read_text(encoding="utf-8"))
+    assert [len(table["rows"]) for table in record["tables"]] == [5, 4]
+    assert record["tables"][0]["rows"][-1]["AUC minus last row"] == "–"
+    markdown = (project / "report/ablation/ablation.md").read_text(encoding="utf-8")
+    assert "## Masking strategies (Table 3)" in markdown
+    assert "| SAM-guided group mask |" in markdown
+    assert "Mask ratio functions (Table 4)" in (project / "report/ablation/index.html").read_text(encoding="utf-8")
+    done.clear()
+    assert sammil("ablate", "--tables", "3,4", "--device", "cpu").code == 0
+    assert done == []  # the second time everything is taken from the store
+
+
+def test_the_gap_between_the_protocols_is_a_table_of_its_own(project: Path, sammil: Sammil) -> None:
+    answer = sammil("ablate", "--tables", "protocol", "--device", "cpu")
+    assert answer.code == 0, answer
+    record = json.loads((project / "report/ablation/ablation.json").read_text(encoding="utf-8"))
+    assert ["selected on test" in row["variant"] for row in record["tables"][0]["rows"]] == [True, False]
+    assert read_facts(project / "runs/ablation/paper-protocol/models/repeat_0_fold_0").protocol == "paper"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tables", "5"), "there is no table '5'"),
+        (("-S", "model=abmil"), "take sam-mil apart"),
+        (("-S", "protocol=paper"), "in the honest protocol"),
+    ],
+)
+def test_what_cannot_be_taken_apart_is_refused_before_any_work(
+    project: Path, sammil: Sammil, words: tuple[str, ...], said: str
+) -> None:
+    answer = sammil("ablate", "--device", "cpu", *words)
+    assert answer.code == 2
+    assert said in answer.err
+    assert not (project / "runs").exists()
