@@ -101,7 +101,8 @@ def convert_legacy(
     from sammil_cli.config import ExtractSettings
     from sammil_cli.exchange import convert_legacy as stage
     from sammil_cli.exchange import convert_weights
-    from sammil_cli.exchange.plan import Request, encoder_to_check, slides_of
+    from sammil_cli.exchange.plan import encoder_to_check, slides_of
+    from sammil_cli.jobs.convert_legacy import Request
     from sammil_cli.jobs.slide_checks import SlideChecks
     from sammil_cli.project.process_list import exit_code
     from sammil_cli.project.project import Project

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
-from sammil_cli.exchange.plan import Request, plan_layout, plan_lists
+from sammil_cli.exchange.plan import plan_layout, plan_lists
 from sammil_cli.exchange.tables import read_tables, write_tables
-from sammil_cli.jobs.convert_legacy import ConvertJob
+from sammil_cli.jobs.convert_legacy import ConvertJob, Request
 from sammil_cli.jobs.extract import build_encoder
 from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
 from sammil_cli.project.process_list import Row, summarise

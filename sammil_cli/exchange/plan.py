@@ -1,19 +1,16 @@
 """What is converted of an older run: what the user asks for, and a task for each slide."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sammil_cli import choices
 from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError
-from sammil_cli.jobs.convert_legacy import ConvertJob, work
-from sammil_cli.jobs.slide_checks import SlideChecks
+from sammil_cli.jobs.convert_legacy import ConvertJob, Request, work
 from sammil_cli.legacy.inventory import Kind
 from sammil_cli.legacy.layout import Layout, Source, find_layout
 from sammil_cli.legacy.patch_lists import read_patch_lists
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.project import Project
-from sammil_cli.runner.executor import Limits
 from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.slides.files import find_slides, identify
 from sammil_cli.slides.table import read_mpp_overrides
@@ -21,42 +18,6 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import SlidePath
 
 _SHOWN = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user asks for; None = found by itself.
-
-    `with_segments`, `with_coords`: whether they are needed. `grids`: coordinates only. `patch_px_level0`: patch side
-    where the files do not say. `min_share`: see the setting membership_min_share. `encoder`: its name.
-    `slides`: folder of the slides, None = no check against them. `checks`: how bags are held against their slides.
-    `labels`, `splits`, `classes`: see `tables.read_tables`. `limits`: what one slide may take.
-    """
-
-    features: Path | None = None
-    segments: Path | None = None
-    coords: Path | None = None
-    process_list: Path | None = None
-    with_segments: bool = True
-    with_coords: bool = True
-    grids: bool = False
-    patch_px_level0: int | None = None
-    min_share: float = 0.0
-    encoder: str | None = None
-    slides: Path | None = None
-    slides_table: Path = Path("data/slides.csv")
-    checks: SlideChecks = field(default_factory=SlideChecks)
-    labels: Path | None = None
-    splits: Path | None = None
-    classes: str | None = None
-    limits: Limits = field(default_factory=Limits)
-
-    def settings(self) -> dict[str, object]:
-        """What of it counts for a slide's result."""
-        names = ("grids", "patch_px_level0", "min_share", "with_coords", "encoder")
-        encoder = self.checks.encoder.model_dump() if self.checks.encoder else None
-        checks = (self.checks.patches, self.checks.features, encoder)
-        return {**{name: getattr(self, name) for name in names}, "check": checks}
 
 
 def encoder_to_check(settings: ExtractSettings, name: str | None) -> ExtractSettings:
@@ -105,25 +66,21 @@ def plan_layout(
             slide=slides.get(one.slide_id),
             mpp=mpp.get(one.slide_id),
             tissue=tissue or "",
-            with_coords=request.with_coords,
-            patch_px_level0=request.patch_px_level0,
-            min_share=request.min_share,
-            encoder=request.encoder,
-            checks=request.checks,
+            request=request,
         )
-        tasks.append(_task(job, request, key | {"grids": grids}))
+        tasks.append(_task(job, key | {"grids": grids}))
     return _plan(tasks, project, out or (project.patches if grids else project.bags)), _found_lines(
         layout, grids, len(slides.keys() & {task.slide_id for task in tasks})
     )
 
 
-def _task(job: ConvertJob, request: Request, files: dict[str, object]) -> Task[ConvertJob]:
+def _task(job: ConvertJob, files: dict[str, object]) -> Task[ConvertJob]:
     code = code_of_slide("convert-legacy", job.slide)
     key = files | {
         "id": job.slide_id,
         "slide": None if job.slide is None else identify(job.slide),
         "mpp": job.mpp,
-        "settings": request.settings(),
+        "settings": job.request.settings(),
         **code.as_key(strict=False),
     }
     return Task(slide_id=job.slide_id, key=key, libraries=code.libraries, job=job)
@@ -177,17 +134,8 @@ def plan_lists(path: Path, request: Request, project: Project, out: Path | None)
     mpp, slides = read_mpp_overrides(request.slides_table), _slides(request.slides)
     file = {"file": sha256_file(path)}
     jobs = [
-        ConvertJob(
-            slide_id=slide_id,
-            source=path,
-            slide=slides.get(slide_id),
-            mpp=mpp.get(slide_id),
-            with_coords=request.with_coords,
-            patch_px_level0=request.patch_px_level0,
-            encoder=request.encoder,
-            checks=request.checks,
-        )
-        for slide_id in found
+        ConvertJob(slide_id=name, source=path, slide=slides.get(name), mpp=mpp.get(name), request=request)
+        for name in found
     ]
-    plan = _plan([_task(job, request, dict(file)) for job in jobs], project, out or project.bags)
+    plan = _plan([_task(job, dict(file)) for job in jobs], project, out or project.bags)
     return plan, [f"DTFD-style pickle: features of {len(found)} slides, {placed} with places in their patches' names"]

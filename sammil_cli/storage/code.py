@@ -17,35 +17,18 @@ from sammil_cli.choices import source_of
 PACKAGE = Path(__file__).resolve().parents[1]
 # They say how, where and when work is done and what is said of it, never what comes out; settings are in every key.
 SILENT = (
-    "errors",
-    "choices",
-    "config",
-    "console",
-    "project",
-    "runner",
-    "storage.claims",
-    "storage.code",
-    "storage.store",
-    "storage.weight_download",
+    *("errors", "choices", "config", "console", "project", "runner"),
+    *("storage.claims", "storage.code", "storage.store", "storage.weight_download"),
 )
 _SPEAKERS = ("console", "log")
-# What computes, by the name that is imported, and the packages that it comes in.
+# What computes, by the name that is imported, and the packages that it comes in; those of the same name first.
 _COMPUTING: dict[str, tuple[str, ...]] = {
-    "cv2": ("opencv-python-headless",),
-    "imagecodecs": ("imagecodecs",),
-    "numpy": ("numpy",),
-    "open_clip": ("open-clip-torch",),
-    "openslide": ("openslide-python", "openslide-bin"),
-    "PIL": ("pillow",),
-    "scipy": ("scipy",),
-    "segment_anything": ("segment-anything",),
-    "shapely": ("shapely",),
-    "skimage": ("scikit-image",),
-    "sklearn": ("scikit-learn",),
-    "tifffile": ("tifffile",),
-    "timm": ("timm",),
-    "torch": ("torch",),
-    "torchvision": ("torchvision",),
+    **{
+        name: (name,)
+        for name in ("imagecodecs", "numpy", "scipy", "shapely", "tifffile", "timm", "torch", "torchvision")
+    },
+    **{"cv2": ("opencv-python-headless",), "openslide": ("openslide-python", "openslide-bin"), "PIL": ("pillow",)},
+    **{"segment_anything": ("segment-anything",), "skimage": ("scikit-image",), "sklearn": ("scikit-learn",)},
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from sammil_cli.choices import Named
 from sammil_cli.errors import MissingError
 from sammil_cli.storage.files import sha256_file
 
@@ -46,6 +47,12 @@ class WantedWeights:
     key: str
     own: Path | None = None
     own_sha256: str | None = None
+
+    @classmethod
+    def of_encoder(cls, settings: Named, published: WeightFile | None) -> "WantedWeights":
+        """What an encoder wants: its published file, or the user's `encoder_weights`, of any content."""
+        own = settings["encoder_weights"]
+        return cls(published=published, key="encoder_weights", own=Path(own) if own else None)
 
     @property
     def to_fetch(self) -> WeightFile | None:

@@ -29,8 +29,7 @@ WEIGHTS = WeightFile(
 
 def wanted_weights(settings: Named) -> WantedWeights:
     """The published file, or `encoder_weights`."""
-    own = Path(settings["encoder_weights"]) if settings["encoder_weights"] else None
-    return WantedWeights(published=WEIGHTS, key="encoder_weights", own=own)
+    return WantedWeights.of_encoder(settings, WEIGHTS)
 
 
 def random_weights(settings: Named) -> "dict[str, torch.Tensor]":

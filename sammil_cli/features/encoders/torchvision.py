@@ -18,8 +18,7 @@ _HEADS = ("fc", "classifier", "heads", "head")
 
 def wanted_weights(settings: Named) -> WantedWeights:
     """`encoder_weights`: none are published for all backbones."""
-    own = Path(settings["encoder_weights"]) if settings["encoder_weights"] else None
-    return WantedWeights(published=None, key="encoder_weights", own=own)
+    return WantedWeights.of_encoder(settings, None)
 
 
 def random_weights(settings: Named) -> "dict[str, torch.Tensor]":
