@@ -1,8 +1,8 @@
 """How many of the last commits would have made trained folds stale: by the code they depend on, and by folders.
 
-`python benchmarks/freshness.py [COMMITS]` reads this repository's history. "By meaning": the files that training depends
-on today (under the names that they had then) changed in what they mean. "By folders": any file changed in the folders
-that `train` declared before, whole: storage, regions, features, mil, training, report, and its own file.
+`python benchmarks/freshness.py [COMMITS]` reads this repository's history. "By meaning": the files that training
+depends on today (under the names that they had then) changed in what they mean. "By folders": any file changed in the
+folders that `train` declared before, whole: storage, regions, features, mil, training, report, and its own file.
 """
 
 import subprocess

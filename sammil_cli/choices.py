@@ -23,6 +23,11 @@ from sammil_cli.errors import InputError
 
 Named = Mapping[str, Any]  # settings of a stage by their names, as a choice is given them
 PROJECT_FOLDER = "plugins"
+# What a plug-in's own mistake may raise when it is imported.
+_AT_IMPORT = (
+    *(ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError),
+    *(OSError, RuntimeError, ArithmeticError, AssertionError),
+)
 _PROJECT_PACKAGE = "sammil_plugins"  # the name under which the project's own files are imported
 
 
@@ -30,7 +35,8 @@ _PROJECT_PACKAGE = "sammil_plugins"  # the name under which the project's own fi
 class Kind:
     """A kind of choice.
 
-    `folder`: the package that holds our own. `offers`: the name that a file of this kind defines.
+    `folder`: the package that holds our own. `offers`: the name that a file of this kind defines itself; `needs`:
+    others that it must have.
     `group`: of entry points; None = there are no plug-ins of this kind. `setting`: the key of params.yaml that picks
     one; None = all that there are take part.
     """
@@ -40,13 +46,18 @@ class Kind:
     offers: str
     group: str | None = None
     setting: str | None = None
+    needs: tuple[str, ...] = ()
 
 
-SEGMENTERS = Kind("segmenter", "sammil_cli.tissue.segmenters", "foreground", "sammil.segmenters", "segmenter")
-PROPOSERS = Kind("proposer", "sammil_cli.regions.proposers", "make", "sammil.proposers", "proposer")
+SEGMENTERS = Kind(
+    "segmenter", "sammil_cli.tissue.segmenters", "foreground", "sammil.segmenters", "segmenter", ("SETTINGS",)
+)
+PROPOSERS = Kind("proposer", "sammil_cli.regions.proposers", "make", "sammil.proposers", "proposer", ("SETTINGS",))
 ENCODERS = Kind("encoder", "sammil_cli.features.encoders", "build", "sammil.encoders", "encoder")
 MODELS = Kind("model", "sammil_cli.mil.models", "Model", "sammil.models", "model")
-FORMATS = Kind("slide format", "sammil_cli.slides.formats", "open_slide", "sammil.slide_formats")
+FORMATS = Kind(
+    "slide format", "sammil_cli.slides.formats", "open_slide", "sammil.slide_formats", needs=("SUFFIXES", "PRIORITY")
+)
 EXECUTORS = Kind("executor", "sammil_cli.runner.executors", "open_executor")
 
 
@@ -91,16 +102,13 @@ def load(kind: Kind, name: str) -> ModuleType:
         return importlib.import_module(module)
     try:
         loaded = importlib.import_module(module)
-    except (ImportError, SyntaxError) as error:
+    except _AT_IMPORT as error:
         raise InputError(
-            f"the {kind.noun} {name!r} ({module}) cannot be imported: {error}",
+            f"the {kind.noun} {name!r} ({module}) cannot be imported: {type(error).__name__}: {error}",
             remedy="mend that file, or install what it needs",
         ) from error
-    if not hasattr(loaded, kind.offers):
-        raise InputError(
-            f"the {kind.noun} {name!r} ({module}) has no {kind.offers}",
-            remedy="docs/add-your-own.md says what it needs",
-        )
+    if lost := [needed for needed in (kind.offers, *kind.needs) if not hasattr(loaded, needed)]:
+        raise InputError(f"the {kind.noun} {name!r} ({module}) has no {lost[0]}", remedy="see docs/add-your-own.md")
     return loaded
 
 
@@ -110,14 +118,21 @@ def hints(kind: Kind) -> dict[str, str]:
 
 
 def source_of(module: str) -> Path | None:
-    """The source file of a choice's module, or of one that it imports; imports nothing but the packages around it."""
-    if module.partition(".")[0] == _PROJECT_PACKAGE:
-        _open_project_package()
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    """The source file of a choice's module, or of one that it imports; imports nothing."""
+    top, *inner = module.split(".")
+    package, _, last = module.rpartition(".")
+    if package in sys.modules:
+        places = [str(place) for place in getattr(sys.modules[package], "__path__", ())]
+    elif top == _PROJECT_PACKAGE:
+        places = [PROJECT_FOLDER]
+    else:
+        spec = find_spec(top)
+        if not inner:
+            return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+        around = (spec.submodule_search_locations if spec else None) or []
+        places = [str(Path(place, *inner[:-1])) for place in around]
+    files = (file for place in places for file in (Path(place, f"{last}.py"), Path(place, last, "__init__.py")))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _modules(kind: Kind) -> Mapping[str, list[str]]:
@@ -128,8 +143,8 @@ def _modules(kind: Kind) -> Mapping[str, list[str]]:
     if kind.group:
         for name, module in _installed(kind.group):
             found[name.replace("_", "-")].append(module)
-        for path in sorted(Path(PROJECT_FOLDER).glob("*.py")):
-            if kind.offers in _defined(path.resolve(), path.stat().st_mtime_ns):
+        for path in sorted(Path(PROJECT_FOLDER).glob("[!.]*.py")):
+            if path.is_file() and kind.offers in _defined(path.resolve(), path.stat().st_mtime_ns):
                 found[path.stem.replace("_", "-")].append(f"{_PROJECT_PACKAGE}.{path.stem}")
     return found
 
@@ -149,22 +164,27 @@ def _installed(group: str) -> tuple[tuple[str, str], ...]:
 
 @cache
 def _defined(path: Path, changed: int) -> frozenset[str]:
-    """The names that a file defines at its top; none where it is no Python."""
+    """The names that a file defines at its top."""
     del changed  # a part of the cache's key
     try:
         body = ast.parse(path.read_bytes()).body
-    except (SyntaxError, ValueError, OSError):
-        return frozenset()
+    except (SyntaxError, ValueError, OSError) as error:
+        raise InputError(
+            f"the plug-in {PROJECT_FOLDER}/{path.name} cannot be read: {error}",
+            remedy=f"mend it, or take it out of {PROJECT_FOLDER}/",
+        ) from None
     return frozenset(node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef))
 
 
 @cache
 def _hint(module: str) -> str:
     path = source_of(module)
-    for node in ast.parse(path.read_bytes()).body if path else ():
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "HINT":
-            return str(ast.literal_eval(node.value))
-    return ""
+    try:
+        body = ast.parse(path.read_bytes()).body if path else []
+    except (SyntaxError, ValueError, OSError):  # said where it is loaded
+        body = []
+    found = [n.value for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "HINT"]
+    return next((str(value.value) for value in found if isinstance(value, ast.Constant)), "")
 
 
 def _open_project_package() -> None:

@@ -11,6 +11,7 @@ import pytest
 from slide_maker import draw_asymmetric, write_pyramid
 
 pytest_plugins = ["study_fixtures"]
+pytest.register_assert_rewrite("sammil_cli.testing")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

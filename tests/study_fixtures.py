@@ -15,6 +15,7 @@ import yaml
 from checked_cohort import fill
 from slide_maker import write_tiny_cohort
 
+from sammil_cli import console
 from sammil_cli.cli.app import main
 
 # The demo preset, made small: slides have 1 µm per pixel; texture and superpixels need no weights.
@@ -46,13 +47,13 @@ def call(*words: object) -> Answer:
     """Calls `sammil` with words, in this process, through its entry point."""
     out, err = io.StringIO(), io.StringIO()
     root = logging.getLogger()
-    handlers, level, argv = root.handlers[:], root.level, sys.argv
+    handlers, level, argv, quiet = root.handlers[:], root.level, sys.argv, console._state["quiet"]
     sys.argv = ["sammil", *map(str, words)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main()
     finally:
-        sys.argv, root.handlers[:], root.level = argv, handlers, level
+        sys.argv, root.handlers[:], root.level, console._state["quiet"] = argv, handlers, level, quiet
     return Answer(code=int(ended.value.code or 0), out=out.getvalue(), err=err.getvalue())
 
 

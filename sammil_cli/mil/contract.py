@@ -28,8 +28,8 @@ class Bag:
 
     def instances(self, group_features: bool) -> Tensor:
         """Composite features (eq. 4) as one float32 tensor, or float64 where they are so. (n + g, d) or (n, d)."""
-        joined = torch.cat(self.blocks(group_features))
-        return joined if joined.dtype == torch.float64 else joined.float()
+        exact = (block if block.dtype == torch.float64 else block.float() for block in self.blocks(group_features))
+        return torch.cat(tuple(exact))  # autocast joins no float16
 
     def groups(self, grouping: str) -> Groups:
         """Groups by `region` or by equal `area`, made when first asked for and kept with the bag."""

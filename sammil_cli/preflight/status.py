@@ -43,6 +43,7 @@ class SlideStatus:
         changes: why, against what lies in the stage's folder now.
         because_of: the earlier stage that settles it.
         settings: those that its result is made with. remarks: of the run that made it.
+        libraries: which computed it in another version than the one that is installed; empty where none did.
     """
 
     slide_id: str
@@ -51,6 +52,7 @@ class SlideStatus:
     because_of: str = ""
     settings: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
+    libraries: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +146,7 @@ def _judge(
     result = store.look(name)
     status = SlideStatus(slide_id=task.slide_id, state=UP_TO_DATE, settings=key.get("settings"))
     if result is not None:
-        status = replace(status, remarks=(*result.remarks, *_other_libraries(result, task)))
+        status = replace(status, remarks=tuple(result.remarks), libraries=_other_libraries(result, task))
         if all(_is_there(plan.out / file, result, key) for file in result.files):
             return status
     row = listed.get(task.slide_id, {})
@@ -165,11 +167,11 @@ def _judge(
     return replace(status, state=TO_DO, changes=changes(stage, task.slide_id, old, key, project) or (lost,))
 
 
-def _other_libraries(result: Result, task: Task[Any]) -> list[str]:
-    """A remark on what was computed with other versions of libraries than those that are installed."""
-    old = [f"{name} {was}" for name, was in result.libraries.items() if task.libraries.get(name, was) != was]
-    new = [f"{name} {now}" for name, now in task.libraries.items() if result.libraries.get(name, now) != now]
-    return [f"made with {', '.join(old)}; here is {', '.join(new)}"] if old else []
+def _other_libraries(result: Result, task: Task[Any]) -> str:
+    """Libraries that computed a result in another version than the one that is installed."""
+    then, now = result.libraries, task.libraries
+    other = [name for name in now if then.get(name, now[name]) != now[name]]
+    return ", ".join(f"{name} {then[name]} (here {now[name]})" for name in other)
 
 
 def _is_there(path: Path, result: Result, key: Key) -> bool:
@@ -204,6 +206,7 @@ def report(stages: Sequence[StageStatus]) -> None:
             change.short for slide in stage.slides for change in slide.changes if slide.state != UP_TO_DATE
         )
         why = [f"{count} × {short}" for short, count in reasons.most_common(_MOST_REASONS)]
+        why += [f"{count} × computed with {other}" for other, count in _libraries(stage).items()]
         if len(reasons) > _MOST_REASONS:
             why.append(f"… and {len(reasons) - _MOST_REASONS} other reasons")
         if stage.problem is not None:
@@ -214,6 +217,10 @@ def report(stages: Sequence[StageStatus]) -> None:
         stage.problem for stage in stages
     ):
         console.say("nothing to do")
+
+
+def _libraries(stage: StageStatus) -> Counter[str]:
+    return Counter(slide.libraries for slide in stage.slides if slide.libraries)
 
 
 def check_slide(project: Project, slide_id: str) -> None:
@@ -259,6 +266,7 @@ def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
     else:
         said = reasons
     remarks = [f"remark: {remark}" for remark in slide.remarks if slide.state == UP_TO_DATE]
+    remarks += [f"computed with {slide.libraries}; strict_versions: true would redo it"] if slide.libraries else []
     return [*said, *remarks, *told]
 
 
@@ -275,6 +283,7 @@ def as_records(stages: Sequence[StageStatus]) -> list[dict[str, object]]:
                     "reasons": [change.short for change in slide.changes],
                     "details": [change.long for change in slide.changes],
                     "remarks": list(slide.remarks),
+                    "libraries": slide.libraries,
                 }
                 for slide in stage.slides
             ],

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sammil_cli.config import VisualizeSettings
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.visualize import VisualizeJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
@@ -42,7 +42,12 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
             lack = SlideError("E_UPSTREAM", f"{lost[0]} is gone", remedy="run: sammil patch, sammil sam, sammil train")
             refused.append(refusal(bag.stem, lack))
             continue
-        code = code_of_slide("visualize", slide, read_facts(bundle).model)
+        try:
+            code = code_of_slide("visualize", slide, read_facts(bundle).model)
+        except InputError as error:
+            damaged = SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)
+            refused.append(refusal(bag.stem, damaged))
+            continue
         key = {
             "slide": identify(slide),
             "inputs": [sha256_file(path) for path in (bag, patches, regions)],

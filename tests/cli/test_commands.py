@@ -10,7 +10,7 @@ import pytest
 from sammil_cli.config import STAGES, Settings
 from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.exchange import convert_legacy
-from sammil_cli.exchange.plan import Request
+from sammil_cli.jobs.convert_legacy import Request
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.executor import Limits

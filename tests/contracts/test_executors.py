@@ -1,4 +1,4 @@
-"""What every executor has to keep; a new file in `stages/executors/` is tested at once."""
+"""What every executor has to keep; a new file in `runner/executors/` is tested at once."""
 
 import os
 import time
@@ -10,8 +10,8 @@ from dask_processes import DaskCluster, dask_cluster
 from processes_seen import descendants, gone
 
 from sammil_cli import choices
-from sammil_cli.stages.executor import Answer, Call, Limits, open_executor
-from sammil_cli.stages.project import RunOptions
+from sammil_cli.project.project import RunOptions
+from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
 
 WORKERS = 2
 LIMITS = Limits(seconds=3.0, memory_bytes=500 * 2**20)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study_fixtures import set_params
 
 from sammil_cli.config import Settings
+from sammil_cli.storage import code
 from sammil_cli.storage.code import Code
 
 Sammil = Callable[..., Any]
@@ -189,3 +191,27 @@ def test_a_project_without_slides_is_refused(tmp_path: Path, sammil: Sammil, mon
     answer = sammil("status")
     assert answer.code == 2
     assert "data/slides does not exist" in answer.err
+
+
+def test_results_of_other_libraries_are_named_and_with_strict_versions_made_anew(
+    done: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "computed with" not in why(sammil, "slide_1")
+    real = code._version_of
+    monkeypatch.setattr(code, "_version_of", lambda package: "99.1" if package == "shapely" else real(package))
+    code.code_of.cache_clear()
+    try:
+        assert states(sammil)["patch"] == ALL  # results are used across versions
+        said = why(sammil, "slide_1")
+        assert f"computed with shapely {real('shapely')} (here 99.1); strict_versions: true would redo it" in said
+        assert "numpy" not in said
+        table = " ".join(sammil("status").out.split())
+        assert f"6 × computed with shapely {real('shapely')}" in table
+        assert "nothing to do" in table
+        set_params(done, strict_versions=True)
+        found = states(sammil)
+        assert found["segment"] == dict.fromkeys(ALL, "to compute")
+        assert "other versions of libraries" in reasons(sammil)["segment"]
+        assert "would be computed" in why(sammil, "slide_1")
+    finally:
+        code.code_of.cache_clear()

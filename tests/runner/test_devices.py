@@ -49,7 +49,7 @@ def test_folds_go_to_every_gpu_one_process_each(
         return contextlib.nullcontext(Pool())
 
     monkeypatch.setattr(train, "process_pool", pool)
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError, match="there is no such GPU here"):
         train.run(Project(), TrainSettings(folds=4), RunOptions(device="cuda", workers=1))
     assert asked == [3]
     assert places == ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]

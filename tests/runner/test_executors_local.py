@@ -102,5 +102,5 @@ def test_no_process_goes_on_when_sammil_itself_is_killed(number: signal.Signals)
 def test_more_workers_than_slides_are_not_started(tmp_path: Path) -> None:
     before = set(descendants(os.getpid()))
     with open_executor(RunOptions(workers=8), Limits()) as executor:
-        for _ in executor.answers(iter([call("value", 0.1)])):
-            assert len(set(descendants(os.getpid())) - before) == 1
+        started = [len(set(descendants(os.getpid())) - before) for _ in executor.answers(iter([call("value", 0.1)]))]
+    assert started == [1]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +101,17 @@ def test_every_kind_of_trouble_costs_its_own_slide_only() -> None:
     assert list(table) == ["a", "b", "c", "d", "e", "f", "g"]
     assert list(table["a"]) == ["slide_id", "status", "code", "message", "remedy", "seconds", "remarks"]
     assert {slide: row["code"] or row["status"] for slide, row in table.items()} == status(rows)
-    assert float(table["a"]["seconds"]) >= 0
+
+
+def test_the_seconds_of_a_slide_are_those_that_its_work_took() -> None:
+    start = time.monotonic()
+    fine, failed, slow = run(a="fine", b="failed", c="slow")
+    assert slow.seconds >= 0.3
+    assert min(fine.seconds, failed.seconds) > 0
+    assert fine.seconds + failed.seconds + slow.seconds < time.monotonic() - start  # one after the other
+    assert [row["seconds"] for row in listed().values()] == [f"{row.seconds:.2f}" for row in (fine, failed, slow)]
+    run(a="fine", b="failed", c="slow")
+    assert listed()["c"]["seconds"] == "0.00"  # nothing was done
 
 
 def test_an_input_that_is_damaged_costs_its_own_slide_only() -> None:
@@ -109,7 +120,7 @@ def test_an_input_that_is_damaged_costs_its_own_slide_only() -> None:
     trouble = next(row for row in rows if row.slide_id == "b")
     assert trouble.message == "its file is damaged"
     assert trouble.remedy == "write it again"
-    assert trouble.code.startswith("E_")
+    assert (trouble.code, trouble.status) == ("E_INPUT", "failed")
 
 
 def test_what_was_done_is_reused_and_what_was_not_is_tried_again() -> None:
@@ -209,24 +220,17 @@ def test_an_interruption_keeps_and_lists_what_was_finished(monkeypatch: pytest.M
 # ---------------------------------------------------------------------------------------------- stale files
 
 
-class DyingBar(InterruptedBar):
-    """The run ends without another word when the first slide is counted, as one that is killed."""
-
-    def advance(self, item: str) -> None:
-        raise SystemError
-
-
 def test_a_stale_file_does_not_survive_even_a_run_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     run(a="fine", b="fine")
+    assert outputs() == {"a.txt", "b.txt"}
 
-    @contextlib.contextmanager
-    def progress(total: int, title: str) -> Iterator[DyingBar]:
-        yield DyingBar()
+    def killed(options: RunOptions, limits: Limits) -> None:
+        """The run ends without another word where its first slide would begin."""
+        raise SystemError
 
     with monkeypatch.context() as patch:
-        patch.setattr(per_slide.console, "progress", progress)
-        patch.setattr(per_slide, "open_executor", lambda options, limits: pytest.fail("too late"))
-        with pytest.raises((SystemError, pytest.fail.Exception)):
+        patch.setattr(per_slide, "open_executor", killed)
+        with pytest.raises(SystemError):
             run(a="better", b="better")
     assert outputs() == set()
 

@@ -326,3 +326,15 @@ def test_a_slide_whose_regions_are_gone_is_not_drawn_and_the_others_are(done: Pa
     assert answer.code == 1
     assert "slide_4  E_UPSTREAM  artifacts/regions/slide_4.h5 is gone" in answer.out
     assert {path.stem for path in (done / "report/slides").glob("*.png")} == set(SLIDES) - {"slide_4"}
+
+
+def test_a_damaged_model_costs_the_slides_of_its_fold_their_pictures_only(done: Path, sammil: Sammil) -> None:
+    (done / "runs/models/repeat_0_fold_1/model.json").write_text("{")
+    answer = sammil("visualize", "--workers", 1, "--json")
+    assert answer.code == 1
+    rows = {row["slide_id"]: row for row in json.loads(answer.out)["slides"]}
+    lost = {slide for slide, row in rows.items() if row["code"] == "E_INPUT"}
+    tested = [row for row in rows_of(done / "runs/splits.csv") if (row["fold"], row["role"]) == ("1", "test")]
+    assert len(tested) == 2
+    assert lost == {row["slide_id"] for row in tested}
+    assert {row["status"] for slide, row in rows.items() if slide not in lost} == {"reused"}

@@ -65,8 +65,9 @@ def test_one_slide_less_is_its_files_less_and_nothing_computed(study: Path, samm
 def test_a_renamed_slide_is_another_slide_and_its_old_files_go(study: Path, sammil: Sammil) -> None:
     (study / "data/slides/slide_3.tif").rename(study / "data/slides/case.3.tif")
     assert sammil("segment").code == 0
-    assert {"case.3.geojson", "case.3.jpg"} <= set(outputs())
-    assert "slide_3.geojson" not in outputs()
+    assert by_status() == {"done": ["case.3"], "reused": [slide for slide in ALL if slide != "slide_3"]}
+    assert {"case.3.geojson", "case.3.jpg", "case.3.h5"} <= set(outputs())
+    assert [name for name in outputs() if name.startswith("slide_3")] == []
 
 
 def test_two_slides_of_the_same_content_are_two_slides(study: Path, sammil: Sammil) -> None:

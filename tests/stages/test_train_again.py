@@ -220,6 +220,7 @@ def test_the_paper_protocol_is_another_training_and_is_kept_whole(
 def test_nothing_unfinished_is_left_when_all_is_trained(project: Path, sammil: Sammil) -> None:
     say(sammil, "train")
     store = Path(".sammil/store/train")
+    assert len(list(store.glob("*/*/model.safetensors"))) == len(FOLDS)
     assert list(store.glob("unfinished/*")) == []
     assert list(store.glob(".work-*")) == []
 

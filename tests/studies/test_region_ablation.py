@@ -114,17 +114,18 @@ def test_rows_differ_in_their_regions_only(project: Path, proposers: Proposers, 
 
 
 def test_the_row_without_regions_does_not_see_any(project: Path, proposers: Proposers, sammil: Sammil) -> None:
-    def first_row() -> str:
-        return str(record(project)["tables"][0]["rows"][0])
+    def rows() -> list[str]:
+        """Without the differences to the last row."""
+        return [str(row).split("AUC minus")[0] for row in record(project)["tables"][0]["rows"]]
 
     assert sammil(*TABLE, "--proposers", "superpixels").code == 0
-    before = first_row()
+    before = rows()
     SIDE["superpixels"], kept = 12, SIDE["superpixels"]
     try:
         assert sammil(*TABLE, "--proposers", "superpixels").code == 0
     finally:
         SIDE["superpixels"] = kept
-    assert first_row().split("AUC minus")[0] == before.split("AUC minus")[0]
+    assert [row == old for row, old in zip(rows(), before, strict=True)] == [True, False]
 
 
 def test_a_slide_that_one_proposer_could_not_do_is_in_no_row_and_is_named(
@@ -187,7 +188,9 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
 def test_regions_of_the_real_stage_become_the_bags_of_a_row(done: Path, sammil: Sammil, inline_training: None) -> None:
     answer = sammil(*TABLE, "--proposers", "superpixels", "--workers", 1)
     assert answer.code == 0, answer
-    for path in sorted((done / "artifacts/bags").glob("*.h5")):  # the same proposer: the same bags
+    paths = sorted((done / "artifacts/bags").glob("*.h5"))
+    assert len(paths) == 6
+    for path in paths:  # the same proposer: the same bags
         made, there = read_bag(done / "runs/ablation/regions/superpixels/bags" / path.name), read_bag(path)
         np.testing.assert_array_equal(made.group_features, there.group_features)
         np.testing.assert_array_equal(made.region, there.region)

@@ -51,8 +51,11 @@ def same(one: FeatureBag, other: FeatureBag) -> None:
 
 
 def test_the_same_regions_give_the_bag_that_extract_wrote(done: Path) -> None:
-    for path in sorted((done / "artifacts/bags").glob("*.h5")):
+    paths = sorted((done / "artifacts/bags").glob("*.h5"))
+    assert len(paths) == 6
+    for path in paths:
         bag = read_bag(path)
+        assert len(bag.members.patch) > 0
         same(regroup(bag, read_regions(done / "artifacts/regions" / path.name), ANY_OVERLAP), bag)
 
 
