@@ -1,8 +1,8 @@
 """How many of the last commits would have made trained folds stale: by the code they depend on, and by folders.
 
-`python benchmarks/freshness.py [COMMITS]` reads this repository's history. "By meaning": the files that training
-depends on today (under the names that they had then) changed in what they mean. "By folders": any file changed in the
-folders that `train` declared before, whole: storage, regions, features, mil, training, report, and its own file.
+`python benchmarks/freshness.py [COMMITS [REVISION]]` reads this repository's history. "By meaning": the files that
+training depends on today (under the names that they had then) changed in what they mean. "By folders": any file changed
+in the folders that `train` declared before: storage, regions, features, mil, training, report, and its own file.
 """
 
 import subprocess
@@ -38,14 +38,15 @@ def names_of(path: str) -> set[str]:
 
 def main() -> None:
     """Counts and prints."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    count = sys.argv[1] if len(sys.argv) > 1 else "60"
+    revision = sys.argv[2] if len(sys.argv) > 2 else "HEAD"
     used = set(OWN)
     for module in code_of_slide("train", word="sam-mil").files:
         path = module.replace(".", "/")
         for file in (f"{path}.py", f"{path}/__init__.py"):
             used |= names_of(file) if (REPOSITORY / file).is_file() else set()
     meant = touched = 0
-    commits = git("rev-list", f"--max-count={count}", "--no-merges", "HEAD").split()
+    commits = git("rev-list", f"--max-count={count}", "--no-merges", revision).split()
     for commit in commits:
         changed = git("diff-tree", "--no-commit-id", "--name-only", "-r", "--root", commit).splitlines()
         folders = [
