@@ -34,8 +34,7 @@ FailOverOption = Annotated[
     str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")
 ]
 ExecutorOption = Annotated[
-    str,
-    typer.Option(envvar="SAMMIL_EXECUTOR", help="local (processes on this machine) | dask (a cluster)."),
+    str, typer.Option(envvar="SAMMIL_EXECUTOR", help="local (processes on this machine) | dask (a cluster).")
 ]
 SchedulerOption = Annotated[
     str | None,
@@ -49,8 +48,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 SlidesOption = Annotated[Path, typer.Option(help="Folder of slides.")]
 SlidesTableOption = Annotated[
-    Path,
-    typer.Option(help="What you say of single slides: slide_id, and any of mpp and the settings of segment."),
+    Path, typer.Option(help="What you say of single slides: slide_id, and any of mpp and the settings of segment.")
 ]
 LabelsOption = Annotated[Path, typer.Option(help="Label table: slide_id,label[,patient_id][,split].")]
 BagsOption = Annotated[Path, typer.Option(help="Feature bags.")]

@@ -5,14 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sammil_cli.cli.options import (
-    BagsOption,
-    JsonOption,
-    LabelsOption,
-    SlidesOption,
-    VerboseOption,
-    WorkersOption,
-)
+from sammil_cli.cli.options import BagsOption, JsonOption, LabelsOption, SlidesOption, VerboseOption, WorkersOption
 
 app = typer.Typer()
 

@@ -150,10 +150,7 @@ def lesion_collection(layout: Layout) -> dict[str, object]:
             {
                 "type": "Feature",
                 "geometry": {"type": "Polygon", "coordinates": [polygon.round(2).tolist()]},
-                "properties": {
-                    "objectType": "annotation",
-                    "classification": {"name": "Tumor", "color": [200, 0, 0]},
-                },
+                "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}},
             }
             for polygon in layout.lesions
         ],

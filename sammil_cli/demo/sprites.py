@@ -40,13 +40,7 @@ class Cells:
             ],
             columnar=[
                 _nucleus(
-                    rng,
-                    scale * rng.uniform(8.5, 10.5),
-                    scale * rng.uniform(5, 6),
-                    a,
-                    density=118,
-                    rim=0.25,
-                    rough=0.03,
+                    rng, scale * rng.uniform(8.5, 10.5), scale * rng.uniform(5, 6), a, density=118, rim=0.25, rough=0.03
                 )
                 for a in np.repeat(turns, 4)
             ],
@@ -75,14 +69,7 @@ def by_angle(angle: NDArray[np.float64], rng: Generator, variants: int = 4) -> N
 
 
 def _nucleus(
-    rng: Generator,
-    long_px: float,
-    short_px: float,
-    angle: float,
-    *,
-    density: float,
-    rim: float,
-    rough: float = 0.06,
+    rng: Generator, long_px: float, short_px: float, angle: float, *, density: float, rim: float, rough: float = 0.06
 ) -> Plane:
     """An ellipse with an uneven outline, grainy chromatin and a `rim` (0..1) darker than its inside."""
     half = int(long_px * 1.35) + 2

@@ -193,8 +193,6 @@ LAYOUTS = {
         "patients; no pt_files (they are pickles): make them of h5_files with torch.save",
     ),
     "trident": _Layout(
-        write_slide=_trident,
-        write_labels=_clam_labels,
-        not_carried="regions, group features, the encoder's weights",
+        write_slide=_trident, write_labels=_clam_labels, not_carried="regions, group features, the encoder's weights"
     ),
 }

@@ -59,8 +59,7 @@ def mean_group_features(
     """
     size = members.size
     pick = csr_matrix(
-        (np.ones(len(members.patch), np.float32), members.patch, members.start),
-        shape=(len(size), len(features)),
+        (np.ones(len(members.patch), np.float32), members.patch, members.start), shape=(len(size), len(features))
     )
     held = np.flatnonzero(size)
     sums = np.asarray(pick[held] @ features.astype(np.float32))

@@ -67,9 +67,7 @@ def _patch_list(patches: Any) -> PatchList:
     if xy.max() >= 2**31:
         raise ValueError("its patches lie beyond any slide")
     return PatchList(
-        features=_narrow(features),
-        xy=xy.astype(np.int32),
-        side_px0=steps.pop() if exact and len(steps) == 1 else None,
+        features=_narrow(features), xy=xy.astype(np.int32), side_px0=steps.pop() if exact and len(steps) == 1 else None
     )
 
 

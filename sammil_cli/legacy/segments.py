@@ -123,12 +123,7 @@ def _mask(record: Mapping[str, Any]) -> LegacyMask:
 
 
 def _level_downsample(
-    vis_level: int,
-    ratio: int,
-    start: tuple[int, int],
-    stop: tuple[int, int],
-    mask_size: tuple[int, int],
-    merged: int,
+    vis_level: int, ratio: int, start: tuple[int, int], stop: tuple[int, int], mask_size: tuple[int, int], merged: int
 ) -> int:
     """The whole-number downsample of the pyramid level, which the file does not hold: the one that fits its masks.
 

@@ -42,12 +42,7 @@ def refusal(slide_id: str, error: SlideError, seconds: float = 0.0) -> Row:
     """The row of a slide that cannot be done."""
     status = "set-aside" if error.set_aside else "failed"
     return Row(
-        slide_id=slide_id,
-        status=status,
-        code=error.code,
-        message=error.message,
-        remedy=error.remedy,
-        seconds=seconds,
+        slide_id=slide_id, status=status, code=error.code, message=error.message, remedy=error.remedy, seconds=seconds
     )
 
 

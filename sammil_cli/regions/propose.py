@@ -134,10 +134,5 @@ def _look(slide: Slide, tissue: TissueMask, canvas: Canvas, tile: Tile, drawn: t
     side = (round(width * canvas.downsample), round(height * canvas.downsample))
     image = slide.read_at(corner, side, (width, height))
     return View(
-        slide_id=slide.slide_id,
-        image=image,
-        tissue=inside,
-        origin_px=place,
-        downsample=canvas.downsample,
-        drawn=drawn,
+        slide_id=slide.slide_id, image=image, tissue=inside, origin_px=place, downsample=canvas.downsample, drawn=drawn
     )

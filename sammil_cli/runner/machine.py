@@ -39,10 +39,7 @@ def _own_cgroups() -> list[Path]:
 
 def _quota(folder: Path) -> float | None:
     """Cores that a cgroup may use; None without a limit."""
-    words = _words(folder / "cpu.max") or [
-        *_words(folder / "cpu.cfs_quota_us"),
-        *_words(folder / "cpu.cfs_period_us"),
-    ]
+    words = _words(folder / "cpu.max") or [*_words(folder / "cpu.cfs_quota_us"), *_words(folder / "cpu.cfs_period_us")]
     if len(words) != 2 or not words[0].isdigit():  # "max", or -1: no limit
         return None
     return int(words[0]) / int(words[1])

@@ -15,11 +15,7 @@ _FOLDER = ".dir"  # DVC's ending of the check sum of a folder's listing
 
 
 def adopt(
-    store: ResultStore,
-    lock: Path,
-    out: Path,
-    wanted: Mapping[str, str],
-    name_by: Callable[[str, Key], str],
+    store: ResultStore, lock: Path, out: Path, wanted: Mapping[str, str], name_by: Callable[[str, Key], str]
 ) -> None:
     """Enters results into the store whose files DVC's cache holds and which were made with the key asked for.
 

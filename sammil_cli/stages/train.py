@@ -172,10 +172,7 @@ def _train_all(tasks: list[_FoldTask], options: RunOptions, epochs: int, store: 
     folders = {task.name: BundlePath(store.workspace()) for task in tasks}
     workers = max(options.workers, len({task.job.device for task in tasks}))  # at least one process for each device
     try:
-        with (
-            console.progress(len(tasks) * epochs, "train") as bar,
-            process_pool(min(workers, len(tasks))) as pool,
-        ):
+        with console.progress(len(tasks) * epochs, "train") as bar, process_pool(min(workers, len(tasks))) as pool:
             task_of: dict[Future[None], _FoldTask] = {
                 pool.schedule(work, args=[replace(task.job, out=folders[task.name])]): task for task in tasks
             }

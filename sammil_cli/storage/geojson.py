@@ -68,11 +68,7 @@ def write_geojson(
         for geometry, measurements in shapes
     ]
     text = json.dumps(
-        {
-            "type": "FeatureCollection",
-            "sammil": {**provenance, "offset_px": list(offset_px)},
-            "features": features,
-        },
+        {"type": "FeatureCollection", "sammil": {**provenance, "offset_px": list(offset_px)}, "features": features},
         allow_nan=False,
     )
     write_text(path, text.replace('{"type": "Feature"', '\n{"type": "Feature"') + "\n")

@@ -139,10 +139,7 @@ def _bags_of(
         project.bags, place.regions, folder / "bags", contest.extract, done, workers=choose_workers(None, "cpu")
     )
     gone = Row(slide_id="", status="set-aside", code="E_UPSTREAM", message=f"it has no tissue in {project.tissue}")
-    return [
-        *grouped,
-        *(told.get(slide, replace(gone, slide_id=slide)) for slide in slides if slide not in set(done)),
-    ]
+    return [*grouped, *(told.get(slide, replace(gone, slide_id=slide)) for slide in slides if slide not in set(done))]
 
 
 def _sam_call(

@@ -23,10 +23,7 @@ def train_variant(
         Out-of-fold predictions, and what the row was made of, for a JSON file.
     """
     place = replace(
-        project,
-        models=folder / "models",
-        splits=folder / "splits.csv",
-        learning_curves=folder / "learning_curves",
+        project, models=folder / "models", splits=folder / "splits.csv", learning_curves=folder / "learning_curves"
     )
     overrides = VARIANTS[variant]
     facts = train.run(place, TrainSettings(**{**settings.model_dump(), **overrides}), options)

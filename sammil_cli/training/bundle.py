@@ -60,8 +60,7 @@ def build_model(name: str, spec: ModelSpec, options: dict[str, Any]) -> MILModel
         first = error.errors()[0]
         known = ", ".join(cls.options_type.model_fields) or "none"
         raise InputError(
-            f"model_options.{'.'.join(map(str, first['loc']))} of {name}: {first['msg']}",
-            remedy=f"it has: {known}",
+            f"model_options.{'.'.join(map(str, first['loc']))} of {name}: {first['msg']}", remedy=f"it has: {known}"
         ) from None
     return cls(spec, checked)
 

@@ -70,10 +70,5 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
     with torch.inference_mode():
         dim = module.eval()(torch.zeros(1, 3, input_px, input_px)).shape[1]
     return TorchEncoder(
-        module,
-        name=f"torchvision:{backbone}",
-        dim=dim,
-        input_px=input_px,
-        device=device,
-        sha256=sha256_file(weights),
+        module, name=f"torchvision:{backbone}", dim=dim, input_px=input_px, device=device, sha256=sha256_file(weights)
     )

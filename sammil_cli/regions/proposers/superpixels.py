@@ -45,9 +45,7 @@ def make(settings: Named, device: str) -> "Superpixels":
     """Builds the proposer; see `regions.propose`."""
     del device
     return Superpixels(
-        method=settings["superpixel_method"],
-        area_px=settings["superpixel_area_px"],
-        merge=settings["superpixel_merge"],
+        method=settings["superpixel_method"], area_px=settings["superpixel_area_px"], merge=settings["superpixel_merge"]
     )
 
 

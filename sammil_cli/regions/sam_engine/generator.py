@@ -146,12 +146,7 @@ class MaskEngine:
         return self._records(crop, parts, kept, upsampler)
 
     def _ask(
-        self,
-        crop: Crop,
-        picture: Any,
-        points: NDArray[np.float64],
-        upsampler: Upsampler,
-        shape: tuple[int, int],
+        self, crop: Crop, picture: Any, points: NDArray[np.float64], upsampler: Upsampler, shape: tuple[int, int]
     ) -> _Candidates:
         """The masks of some prompts of a crop that pass the thresholds."""
         device = self._model.device

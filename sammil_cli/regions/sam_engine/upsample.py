@@ -141,13 +141,7 @@ class Upsampler:
     """
 
     def __init__(
-        self,
-        *,
-        logits_px: int,
-        input_px: int,
-        shown_px: tuple[int, int],
-        out_px: tuple[int, int],
-        device: torch.device,
+        self, *, logits_px: int, input_px: int, shown_px: tuple[int, int], out_px: tuple[int, int], device: torch.device
     ) -> None:
         self._input_px, self._shown_px, self._out_px = input_px, shown_px, out_px
         self._rows, self._columns = (

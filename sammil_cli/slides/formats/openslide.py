@@ -16,20 +16,7 @@ from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
 from sammil_cli.slides.slide import UnknownContentError, check_size, paint_background
 
 PRIORITY = 0
-SUFFIXES = (
-    ".svs",
-    ".tif",
-    ".tiff",
-    ".ndpi",
-    ".vms",
-    ".vmu",
-    ".scn",
-    ".mrxs",
-    ".svslide",
-    ".bif",
-    ".dcm",
-    ".czi",
-)
+SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm", ".czi")
 
 # Where the resolution stands when OpenSlide does not say it, in x and y.
 _VENDOR_TAGS = (
