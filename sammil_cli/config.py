@@ -67,7 +67,7 @@ class DemoSettings(StageSettings):
 class SegmentSettings(Tolerance):
     """Where tissue is."""
 
-    segmenter: str = _field("saturation", "how tissue is told from glass")
+    segmenter: str = _field("saturation", "what separates tissue from glass")
     tissue_mpp: float = _field(8.0, "µm per pixel of the thumbnail that is segmented", gt=0)
     tissue_threshold: int = _field(
         8, "saturation 0-255 from which on a pixel is tissue (saturation only)", ge=0, le=255

@@ -42,7 +42,7 @@ class Bar:
         self._bar.update(self._task, advance=1, item=item)
 
     def at(self, done: int, item: str) -> None:
-        """So many are done, and this is the state."""
+        """`done` of them are finished, and `item` is in work."""
         self._bar.update(self._task, completed=done, item=item)
 
 

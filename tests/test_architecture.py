@@ -280,36 +280,36 @@ def test_functions_have_few_parameters(path: Path) -> None:
             assert len([name for name in names if name not in ("self", "cls")]) <= MOST_PARAMETERS, node.name
 
 
-# `Any` is for what comes from outside without a type. In the other rooms there is none; numpy's generics do not count.
+# `Any` is for what comes from outside without a type; the rooms not named here do without. numpy's generics do not
+# count.
 MOST_ANY = {
     "storage": 18,  # HDF5, JSON
-    "legacy": 13,  # pickles, HDF5
-    "config": 9,  # YAML
+    "legacy": 14,  # pickles, HDF5
+    "config": 12,  # YAML
     "choices": 1,  # settings as a choice is given them
-    "runner": 22,  # Dask, pebble, what travels between processes
-    "report": 21,  # metrics.json
-    "stages": 8,  # metrics.json, plans of several stages
-    "studies": 11,  # metrics.json, ablation.json
+    "runner": 24,  # Dask, pebble, what travels between processes
+    "report": 22,  # metrics.json
+    "stages": 9,  # metrics.json, plans of several stages
+    "studies": 12,  # metrics.json, ablation.json
     "project": 6,  # JSON of each slide, params in the record
     "preflight": 5,  # plans of several stages, keys as JSON
-    "regions": 6,  # modules of segment-anything
+    "regions": 5,  # modules of segment-anything
     "mil": 2,  # torch.autograd.Function's ctx
     "training": 2,  # options of a model
     "features": 2,  # attributes of HDF5
     "doctor": 2,  # JSON, YAML
     "tissue": 1,  # presets
     "cli": 1,  # what Typer has checked
-    "testing": 9,  # settings of choices
+    "testing": 1,  # settings of choices
 }
 
 
 def test_any_stays_at_the_borders() -> None:
     found: Counter[str] = Counter()
     for path in SOURCES:
-        nodes = ast.walk(tree(path))
         inner = {
             id(n.slice)
-            for n in nodes
+            for n in ast.walk(tree(path))
             if isinstance(n, ast.Subscript) and ast.unparse(n.value).startswith(("np.", "NDArray"))
         }
         names = [n for n in ast.walk(tree(path)) if isinstance(n, ast.Name) and n.id == "Any" and id(n) not in inner]

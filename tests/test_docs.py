@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 CODE = re.compile(r'"(E_[A-Z_]+)"')
 
@@ -64,3 +66,11 @@ def test_no_document_is_named_that_is_not_here() -> None:
         (path.name, link) for path in read for link in links.findall(path.read_text()) if not (ROOT / link).is_file()
     ]
     assert lost == []
+
+
+def test_the_hooks_before_a_commit_are_the_commands_of_make_lint() -> None:
+    page = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook["entry"].removeprefix(".venv/bin/") for repo in page["repos"] for hook in repo["hooks"]]
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe is not None
+    assert hooks == recipe[1].replace("\t", "").splitlines()

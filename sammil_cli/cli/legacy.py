@@ -94,7 +94,7 @@ def convert_legacy(
 ) -> None:
     """Make bags, grids or models of other tools' files.
 
-    What SOURCE is, is told by its content. Labels, splits and results that lie there come along. Unsafe pickles are
+    The content of SOURCE shows what it is. Labels, splits and results that lie there come along. Unsafe pickles are
     refused, and nothing in them is run.
     """
     from sammil_cli import console

@@ -1,4 +1,4 @@
-"""What one check of the doctor found: a state, what there is, and the fix."""
+"""What one check of the doctor found: a state, what was seen, and the fix."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field

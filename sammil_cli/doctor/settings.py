@@ -16,7 +16,7 @@ _CHOICES = {str(kind.setting): kind for kind in choices.PICKED}
 
 
 def read(asked: Asked) -> Settings | None:
-    """The settings; None where there are none, or they are wrong, which `valid` reports."""
+    """The settings; None without a params.yaml, or with a wrong one, which `valid` reports."""
     if not asked.in_project:
         return None
     try:

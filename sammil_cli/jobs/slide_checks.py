@@ -26,7 +26,7 @@ _UNKNOWN = "not known"
 
 @dataclass(frozen=True, kw_only=True)
 class SlideChecks:
-    """How patches are held against their slide: so many are read again, so many encoded anew, by this encoder."""
+    """How bags are held against their slide: how many patches are read again, how many encoded anew, and by what."""
 
     patches: int = 8
     features: int = 0

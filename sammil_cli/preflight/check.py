@@ -27,7 +27,7 @@ _SHOWN = 5  # findings of a kind that are printed
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """All findings, errors first, and what there is: counts for the line that sums up."""
+    """All findings, errors first, and the counts for the line that sums up."""
 
     findings: tuple[Finding, ...]
     labelled: int
@@ -223,7 +223,7 @@ def exit_code(report: CheckReport) -> int:
 
 
 def report(found: CheckReport) -> None:
-    """Prints the findings by file, the first few of each kind, then what there is and how much is wrong."""
+    """Prints the findings by file, the first few of each kind, then how much is there and how much is wrong."""
     by_place: dict[str, dict[tuple[str, str], list[Finding]]] = defaultdict(lambda: defaultdict(list))
     for finding in found.findings:
         by_place[_heading(finding)][finding.severity, finding.kind].append(finding)

@@ -18,7 +18,7 @@ _USUAL_MPP = (0.1, 2.0)  # µm per level-0 pixel of scanners
 
 
 def check_slides_table(table: Path, known: Mapping[str, str], suffixes: Collection[str]) -> Iterator[Finding]:
-    """Everything wrong in the table; nothing where there is none.
+    """Everything wrong in the table; nothing if the file is missing.
 
     Args:
         known: the slides that there are; empty = ids are not looked at.
@@ -35,7 +35,7 @@ def check_slides_table(table: Path, known: Mapping[str, str], suffixes: Collecti
         for finding in _rows(str(table), columns, rows[1:], NearIds(known, suffixes), set(known)):
             found.append(finding)
             yield finding
-    # The stages' own reader has the last word: what it refuses and nothing above told is told in its words.
+    # The stages' own reader has the last word: what it refuses and nothing above found is reported in its words.
     try:
         read_slides_table(table, OWN_SETTINGS)
     except InputError as error:

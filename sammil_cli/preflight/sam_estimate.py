@@ -207,7 +207,7 @@ def _too_large(costs: Costs, processes: int, per_gpu: int, free: int | None) -> 
 
 
 def report(found: Estimate, settings: SamSettings) -> None:
-    """Prints what there is to do, what it takes, and the slowest slides."""
+    """Prints what remains to be done, what it takes, and the slowest slides."""
     counted = f"{len(found.slides)} to do, {found.done} done already"
     counted += f", {found.refused} cannot be done (run sammil sam to see why)" if found.refused else ""
     if found.costs is None:

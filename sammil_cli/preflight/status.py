@@ -127,7 +127,7 @@ def _after(slide: SlideStatus, stage: str) -> SlideStatus:
 
 
 def _read_list(path: Path) -> dict[str, dict[str, str]]:
-    """The last process list by slide; empty where there is none."""
+    """The last process list by slide; empty before the first."""
     try:
         return {row["slide_id"]: row for row in read_csv(path, ("slide_id", "status"))}
     except InputError:

@@ -41,7 +41,7 @@ class RunOptions:
     """How to run: on which device, with how many processes, on which slides (None = all), where.
 
     `executor` is a file of `runner/executors/`; `scheduler` (an address) and `cluster` (a kind) are for dask. `place`
-    says where a proposer or encoder runs, and why there; it is told when the work begins. `store`: where finished
+    says where a proposer or encoder runs, and why there; it is printed when the work begins. `store`: where finished
     results are kept and looked for (None = where those of the project in the working directory are).
     """
 

@@ -26,7 +26,7 @@ class Trial:
     """One slide under one setting.
 
     `agreement` is the intersection over union with what most settings call tissue; `edit_iou` that with the polygons
-    that a person drew, None where there are none.
+    that a person drew, None without any.
     """
 
     slide_id: str

@@ -230,7 +230,7 @@ def identify(path: SlidePath) -> str:
     """A digest of a slide's files by sizes and samples of their bytes: the same wherever the slide lies.
 
     Whole gigabyte files are not read; samples of 1 MiB at the start, the middle and the end are. Of slides in many
-    files (MIRAX, DICOM, VMS) the names of the others count, too. A file that cannot be read is told when it is
+    files (MIRAX, DICOM, VMS) the names of the others count, too. A file that cannot be read is reported when it is
     opened, not here.
     """
     head = _sampled(path)

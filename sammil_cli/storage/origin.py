@@ -11,13 +11,13 @@ from sammil_cli.storage.files import Key
 
 
 def read_key(path: Path) -> dict[str, Any] | None:
-    """The key in a file's provenance; None where there is none to read."""
+    """The key in a file's provenance; None if it cannot be read."""
     record = read_record(path, path.suffix)
     return None if record is None else dict(record["key"])
 
 
 def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
-    """A file's provenance (see `storage.files.provenance`), with a `key`; None where there is none to read.
+    """A file's provenance (see `storage.files.provenance`), with a `key`; None if it cannot be read.
 
     Args:
         suffix: what kind of file it is, whatever it is called.

@@ -94,7 +94,7 @@ class ResultStore:
     root: Path
 
     def look(self, name: str) -> Result | None:
-        """What is known of a result; None when there is none. Its files are not looked at."""
+        """What is known of a result; None if it is not stored. Its files are not looked at."""
         try:
             manifest = json.loads((self._entry(name) / _MANIFEST).read_text(encoding="utf-8"))
             files = {str(file): FileFacts(**facts) for file, facts in manifest["files"].items()}
@@ -104,7 +104,7 @@ class ResultStore:
             return None
 
     def fetch(self, name: str, out: Path) -> Result | None:
-        """Brings the files of a result into `out`; None when there is none or it is damaged.
+        """Brings the files of a result into `out`; None if it is missing or damaged.
 
         What `out` holds already stays as it is. Everything else is checked after it was copied, and replaces what
         there was in one go. A damaged result is forgotten, to be made anew.

@@ -1,4 +1,4 @@
-"""What a run was made of, against what there is now: data that must be the same, and all else that is told."""
+"""What a run was made of, against the present: data that must be the same, and all else, which is only reported."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

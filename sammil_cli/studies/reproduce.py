@@ -1,4 +1,4 @@
-"""sammil reproduce: a result is computed again from its run record, and compared with what there is."""
+"""sammil reproduce: a result is computed again from its run record, and compared with the files at hand."""
 
 import contextlib
 import json

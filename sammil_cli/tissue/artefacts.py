@@ -49,7 +49,7 @@ def dark_mask(rgb: RGB) -> Mask:
 
 
 def glass_colour(rgb: RGB) -> tuple[int, int, int]:
-    """The colour of glass: the commonest bright grey of the picture (h, w, 3); near white where there is none."""
+    """The colour of glass: the commonest bright grey of the picture (h, w, 3); near white without any."""
     stride = max(1, int((rgb.shape[0] * rgb.shape[1] / _GLASS_PIXELS) ** 0.5))
     pixels = np.ascontiguousarray(rgb[::stride, ::stride])
     red, green, blue = cv2.split(pixels)

@@ -65,7 +65,7 @@ def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px
 
     Annotations of a class that begins with `Ignore` exclude, all others include; points, lines and detections are
     passed over. Coordinates of a file without `sammil.offset_px` count from the corner of the scanned area, as
-    QuPath's do. What had to be repaired is told in `notices`.
+    QuPath's do. `notices` say what had to be repaired.
 
     Args:
         slide_size_px: level-0 width and height; what lies outside is cut off.

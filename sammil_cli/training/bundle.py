@@ -79,7 +79,7 @@ def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]
     """Loads a trained fold, ready to predict.
 
     Raises:
-        InputError: there is none, it is damaged, or weights and facts do not belong together.
+        InputError: it is missing or damaged, or weights and facts do not belong together.
     """
     facts, sha256 = _read_facts(folder / FACTS_FILE)
     weights = folder / WEIGHTS_FILE
@@ -91,7 +91,7 @@ def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]
 
 
 def read_facts(folder: BundlePath) -> BundleFacts:
-    """What goes with the weights of a trained fold, without the weights. `InputError` where there is none."""
+    """What goes with the weights of a trained fold, without the weights. `InputError` if it is missing."""
     return _read_facts(folder / FACTS_FILE)[0]
 
 

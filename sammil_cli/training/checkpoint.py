@@ -41,7 +41,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """What `write_checkpoint` wrote; None where there is none, or where it is damaged."""
+    """What `write_checkpoint` wrote; None if it is missing or damaged."""
     if not path.exists():
         return None
     try:

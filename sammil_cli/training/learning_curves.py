@@ -37,7 +37,7 @@ class CurveFile:
 
 
 def epochs_done(path: Path) -> int:
-    """How many epochs a curve file holds so far; 0 where there is none yet."""
+    """How many epochs a curve file holds so far; 0 before the first."""
     try:
         return max(0, path.read_text(encoding="utf-8").count("\n") - 1)
     except FileNotFoundError:

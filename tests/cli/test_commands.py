@@ -95,12 +95,7 @@ def test_visualize_passes_its_options_on(sammil: Sammil, project: Path, stub: An
     )
     (called, settings, _) = calls[0]
     assert called == Project(
-        slides=Path("s"),
-        bags=Path("b"),
-        models=Path("m"),
-        splits=Path("f.csv"),
-        lesions=Path("l"),
-        pictures=Path("o"),
+        slides=Path("s"), bags=Path("b"), models=Path("m"), splits=Path("f.csv"), lesions=Path("l"), pictures=Path("o")
     )
     assert settings.top_patches == 2
 

@@ -128,11 +128,7 @@ def test_an_imported_bundle_claims_nothing_that_the_file_does_not_say(published:
 def test_what_the_user_knows_is_taken(published: Path, sammil: Sammil) -> None:
     words = ("--classes", "normal, tumour", "--encoder-name", "resnet50", "--group-features", "--model", "sam-mil")
     answer = sammil("convert-legacy", published, *words, "--json")
-    assert json.loads(answer.out) == {
-        "stage": "convert-legacy",
-        "model": "sam-mil",
-        "classes": ["normal", "tumour"],
-    }
+    assert json.loads(answer.out) == {"stage": "convert-legacy", "model": "sam-mil", "classes": ["normal", "tumour"]}
     facts = read_bundle(Path("runs/published/best"), "cpu")[1]
     assert (facts.classes, facts.encoder.name) == (("normal", "tumour"), "resnet50")
     assert facts.spec.group_features

@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.features.bag import (
-    EncoderFacts,
-    FeatureBag,
-    check_finite,
-    mean_group_features,
-    read_bag,
-    write_bag,
-)
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, mean_group_features, read_bag, write_bag
 from sammil_cli.regions.membership import Membership
 
 FEATURES = np.array([[1, 10], [3, 20], [8, 60], [100, 7]], np.float32)

@@ -320,10 +320,7 @@ GROUPS: tuple[Group, ...] = (
         "weights.pth",
         load_state,
         "MissingError",
-        (
-            ("a command", partial(saved, {"w": Calls()}), "would run its code"),
-            ("a web page", "<html>", "not loaded"),
-        ),
+        (("a command", partial(saved, {"w": Calls()}), "would run its code"), ("a web page", "<html>", "not loaded")),
     ),
     Group(
         "weights.safetensors",

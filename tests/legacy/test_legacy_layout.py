@@ -49,10 +49,7 @@ def test_folders_can_be_named(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "gone", "message", "remedy"),
-    [
-        ("h5", "segments", "no segments/", "--no-segments"),
-        ("pt", "patches", "no patches/", "--coords"),
-    ],
+    [("h5", "segments", "no segments/", "--no-segments"), ("pt", "patches", "no patches/", "--coords")],
 )
 def test_what_is_missing_is_named_with_its_remedy(run: Run, kind: str, gone: str, message: str, remedy: str) -> None:
     run.write(kind)

@@ -17,15 +17,7 @@ from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.regions.membership import Membership
 
 SLIDES = ("a.1", "b")
-BAG_ARRAYS = (
-    "features",
-    "xy",
-    "region",
-    "region_area",
-    "region_area_um2",
-    "group_features",
-    "group_region",
-)
+BAG_ARRAYS = ("features", "xy", "region", "region_area", "region_area_um2", "group_features", "group_region")
 
 
 def make_bag(slide_id: str, dtype: type) -> FeatureBag:

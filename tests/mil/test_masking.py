@@ -8,14 +8,7 @@ from op_watch import OpWatch
 from torch import Tensor
 
 from sammil_cli.mil.groups import Groups, make_groups
-from sammil_cli.mil.masking import (
-    RATIO_FUNCTIONS,
-    STRATEGIES,
-    keep_in_groups,
-    keep_instances,
-    keep_random,
-    mask_ratios,
-)
+from sammil_cli.mil.masking import RATIO_FUNCTIONS, STRATEGIES, keep_in_groups, keep_instances, keep_random, mask_ratios
 
 CPU = torch.device("cpu")
 PAPER = {"slope": 5e-4, "center": 5000.0}

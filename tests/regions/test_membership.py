@@ -27,11 +27,7 @@ def regions_of(*boxes: tuple[int, int, int, int], downsample: float = 4.0) -> Re
 
 
 def members(
-    regions: RegionMap,
-    *corners: tuple[float, float],
-    side: int = 8,
-    min_share: float = 0.0,
-    rule: str = "overlap",
+    regions: RegionMap, *corners: tuple[float, float], side: int = 8, min_share: float = 0.0, rule: str = "overlap"
 ) -> list[list[int]]:
     """Patches of each region; corners are in canvas pixels, `side` in level-0 pixels."""
     xy = (np.array(corners) * regions.canvas.downsample + ORIGIN).astype(np.int32)

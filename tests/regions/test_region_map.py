@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sammil_cli.regions.region_map import (
-    Canvas,
-    Proposal,
-    RegionMap,
-    build,
-    paper_canvas,
-)
+from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build, paper_canvas
 from sammil_cli.regions.region_mask import RegionMask
 
 CANVAS = Canvas(origin_px=(100, 40), downsample=4.0, size_px=(6, 4), mpp=2.0)
@@ -152,10 +146,7 @@ def test_every_canvas_of_a_box_knows_the_papers_downsample() -> None:
             assert paper_canvas(box, 0.25, canvas_px).paper_downsample == expected, (box, canvas_px)
 
 
-@pytest.mark.parametrize(
-    ("canvas_px", "scale"),
-    [(1024, 1), (2048, 4), (4096, 16), (512, 1 / 4), (100_000, 64)],
-)
+@pytest.mark.parametrize(("canvas_px", "scale"), [(1024, 1), (2048, 4), (4096, 16), (512, 1 / 4), (100_000, 64)])
 def test_the_area_of_eq_7_is_on_the_papers_canvas(canvas_px: int, scale: float) -> None:
     # The box of 5000 x 3001 px is shrunk by 8 in the paper; 100 000 px leave it as it is.
     canvas = paper_canvas((0, 0, 5000, 3001), 0.25, canvas_px)

@@ -36,14 +36,7 @@ def test_the_check_values_of_the_published_protocol() -> None:
     assert predicted.tolist() == [0, 0, 0, 1, 0, 1, 0, 0]  # precision 1.0, recall 0.5
     found = fold_metrics(LABELS, two(SCORES), predicted)
     assert found == pytest.approx(
-        {
-            "accuracy": 0.75,
-            "auc": 0.75,
-            "f1": 2 / 3,
-            "balanced_accuracy": 0.75,
-            "sensitivity": 0.5,
-            "specificity": 1.0,
-        }
+        {"accuracy": 0.75, "auc": 0.75, "f1": 2 / 3, "balanced_accuracy": 0.75, "sensitivity": 0.5, "specificity": 1.0}
     )
 
 
@@ -110,10 +103,7 @@ def test_the_brier_score_is_a_sum_over_classes() -> None:
 def test_the_calibration_error_by_hand() -> None:
     # Confidences 0.95, 0.94 (right, wrong: bin 14), 0.70 (right: bin 10): 2/3 |0.945 - 0.5| + 1/3 |0.7 - 1|.
     labels, probabilities = np.array([1, 1, 0]), two(np.array([0.95, 0.06, 0.30]))
-    assert reliability(labels, probabilities) == [
-        (pytest.approx(0.70), 1.0, 1),
-        (pytest.approx(0.945), 0.5, 2),
-    ]
+    assert reliability(labels, probabilities) == [(pytest.approx(0.70), 1.0, 1), (pytest.approx(0.945), 0.5, 2)]
     assert calibration_error(labels, probabilities) == pytest.approx(2 / 3 * 0.445 + 1 / 3 * 0.3)
 
 

@@ -64,16 +64,7 @@ def listed() -> dict[str, dict[str, str]]:
 
 
 def test_every_kind_of_trouble_costs_its_own_slide_only() -> None:
-    rows = run(
-        workers=2,
-        a="fine",
-        b="crash",
-        c="bug",
-        d="memory",
-        e="set-aside",
-        f="failed",
-        g="fine",
-    )
+    rows = run(workers=2, a="fine", b="crash", c="bug", d="memory", e="set-aside", f="failed", g="fine")
     assert status(rows) == {
         "a": "done",
         "b": "E_CRASH",

@@ -65,8 +65,7 @@ def test_each_step_leaves_a_process_list(finished: Finished, verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "path"),
-    [("patch", "artifacts/patches"), ("sam", "artifacts/regions"), ("extract", "artifacts/bags")],
+    ("step", "path"), [("patch", "artifacts/patches"), ("sam", "artifacts/regions"), ("extract", "artifacts/bags")]
 )
 def test_each_hdf5_file_says_how_it_was_made(finished: Finished, step: str, path: str) -> None:
     with h5py.File(finished[0] / path / "slide_3.h5") as file:

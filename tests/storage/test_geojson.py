@@ -69,12 +69,7 @@ SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0
 
 @pytest.mark.parametrize(
     "document",
-    [
-        [feature(SQUARE)],
-        {"type": "FeatureCollection", "features": [feature(SQUARE)]},
-        feature(SQUARE),
-        SQUARE,
-    ],
+    [[feature(SQUARE)], {"type": "FeatureCollection", "features": [feature(SQUARE)]}, feature(SQUARE), SQUARE],
     ids=["list", "collection", "feature", "geometry"],
 )
 @pytest.mark.parametrize("packed", [False, True])

@@ -251,12 +251,7 @@ def test_what_dead_processes_left_is_swept_and_what_others_work_on_is_not(tmp_pa
     (tmp_path / "slide_3.h5").touch()
     sweep(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {
-        f".work-{living}-b",
-        f".work-{elsewhere}-c",
-        f".work-{owner_tag()}-d",
-        "slide_3.h5",
-    }
+    assert left == {f".work-{living}-b", f".work-{elsewhere}-c", f".work-{owner_tag()}-d", "slide_3.h5"}
     assert {name for name in left if is_temporary(tmp_path / name)} == left - {"slide_3.h5"}
 
 

@@ -194,10 +194,7 @@ def relabel(old: str, new: str) -> None:
             lambda: relabel("slide_07,tumour", "slide_07,normal"),
             "slide 'slide_07' is 'normal' (patient slide_07), and was 'tumour'",
         ),
-        (
-            lambda: relabel("slide_07,tumour\n", ""),
-            "slide 'slide_07' is not in it, and was 'tumour'",
-        ),
+        (lambda: relabel("slide_07,tumour\n", ""), "slide 'slide_07' is not in it, and was 'tumour'"),
         (
             lambda: relabel("slide_id,label\nslide_00,normal\n", "slide_id,label\nslide_99,normal\nslide_00,normal\n"),
             "order",
