@@ -20,11 +20,7 @@ def tissue(
     *shapes: shapely.Polygon, mpp: float = 1.0, bounds_px: tuple[int, int, int, int] = (0, 0, *SLIDE_PX)
 ) -> TissueMask:
     return TissueMask(
-        slide_id="s",
-        polygons=shapely.MultiPolygon(shapes),
-        slide_mpp=mpp,
-        slide_size_px=SLIDE_PX,
-        bounds_px=bounds_px,
+        slide_id="s", polygons=shapely.MultiPolygon(shapes), slide_mpp=mpp, slide_size_px=SLIDE_PX, bounds_px=bounds_px
     )
 
 

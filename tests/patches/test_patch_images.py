@@ -110,8 +110,9 @@ def test_only_damage_is_left_out_and_other_errors_end_the_reading(slide: Slide, 
         raise error
 
     unreadable: list[int] = []
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         list(batches(slide, GRID, prepare, batch_size=4, threads=2, unreadable=unreadable))
+    assert caught.value is error
     assert unreadable == []
 
 

@@ -21,23 +21,12 @@ def rows(mask: NDArray[np.bool_]) -> list[str]:
 
 
 def test_a_box_of_whole_pixels_covers_these_pixels() -> None:
-    assert rows(paint_rings([box(1, 1, 4, 3)], (4, 6))) == [
-        "......",
-        ".###..",
-        ".###..",
-        "......",
-    ]
+    assert rows(paint_rings([box(1, 1, 4, 3)], (4, 6))) == ["......", ".###..", ".###..", "......"]
 
 
 def test_a_hole_and_an_island_in_it_flip_inside_and_outside() -> None:
     painted = paint_rings([box(0, 0, 7, 5), box(1, 1, 6, 4), box(3, 2, 4, 3)], (5, 8))
-    assert rows(painted) == [
-        "#######.",
-        "#.....#.",
-        "#..#..#.",
-        "#.....#.",
-        "#######.",
-    ]
+    assert rows(painted) == ["#######.", "#.....#.", "#..#..#.", "#.....#.", "#######."]
 
 
 def test_a_triangle_covers_the_centres_below_its_slope() -> None:
@@ -52,11 +41,7 @@ def test_a_triangle_covers_the_centres_below_its_slope() -> None:
 
 
 def test_half_covered_pixels_follow_their_centre() -> None:
-    assert rows(paint_rings([box(0.4, 0.6, 2.6, 2.4)], (3, 4))) == [
-        "....",
-        "###.",
-        "....",
-    ]
+    assert rows(paint_rings([box(0.4, 0.6, 2.6, 2.4)], (3, 4))) == ["....", "###.", "...."]
 
 
 def test_the_direction_of_a_ring_does_not_matter() -> None:

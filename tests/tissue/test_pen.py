@@ -83,7 +83,6 @@ def test_hardly_any_unmarked_tissue_is_lost(real_data: Path) -> None:
         picture = read(path)
         there = tissue_of(picture)
         lost, tissue = lost + int((pen_mask(picture, MPP) & there).sum()), tissue + int(there.sum())
-    print("LOST", lost, tissue, [p.stem for p in paths])
     assert lost <= 0.01 * tissue
 
 

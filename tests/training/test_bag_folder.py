@@ -112,8 +112,11 @@ def test_a_bag_first_met_in_prediction_can_be_learned_from_afterwards(tmp_path: 
     with torch.inference_mode():
         folder.load("a")
     layer = torch.nn.Linear(3, 1)
-    layer(folder.load("a").features).sum().backward()
+    features = folder.load("a").features
+    layer(features).sum().backward()
     assert layer.weight.grad is not None
+    assert torch.allclose(layer.weight.grad[0], features.sum(0))
+    assert not features.is_inference()
 
 
 def test_the_encoder_of_the_bags_is_found(tmp_path: Path) -> None:

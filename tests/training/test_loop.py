@@ -7,21 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toy_cohort import (
-    BEST,
-    CHANCE,
-    GOOD,
-    RECIPE,
-    SURE,
-    TRAIN,
-    VAL,
-    Scripted,
-    build,
-    recipe,
-    run,
-    scripted,
-    toy_bag,
-)
+from toy_cohort import BEST, CHANCE, GOOD, RECIPE, SURE, TRAIN, VAL, Scripted, build, recipe, run, scripted, toy_bag
 
 from sammil_cli.errors import SammilError
 from sammil_cli.mil.contract import Bag
@@ -119,7 +105,7 @@ def test_validation_never_changes_the_weights() -> None:
 def test_the_same_seed_trains_the_same_model_and_another_one_does_not() -> None:
     def trained(seed: int) -> dict[str, Tensor]:
         model = build("sam-mil")
-        torch.manual_seed(seed)  # dropout
+        torch.manual_seed(7)  # it is not the state of torch's own generator that makes the difference
         return run(model, Recipe(epochs=3, patience=9, min_epochs=0, learning_rate=1e-3, weight_decay=0), seed)[0].state
 
     first, again, other = trained(1), trained(1), trained(2)

@@ -102,10 +102,7 @@ def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
 
 def test_a_training_without_interruption_is_the_same_with_and_without_a_checkpoint(tmp_path: Path) -> None:
     plan = recipe(4)
-    assert_same(
-        train_with(tmp_path / "a.safetensors", "abmil", {}, plan),
-        train_with(None, "abmil", {}, plan),
-    )
+    assert_same(train_with(tmp_path / "a.safetensors", "abmil", {}, plan), train_with(None, "abmil", {}, plan))
 
 
 def test_a_finished_training_is_read_and_not_repeated(tmp_path: Path) -> None:
@@ -118,20 +115,19 @@ def test_a_finished_training_is_read_and_not_repeated(tmp_path: Path) -> None:
 def test_early_stopping_comes_at_the_same_epoch_after_an_interruption(tmp_path: Path, stop_at: int) -> None:
     script = [CHANCE, GOOD, CHANCE, CHANCE, CHANCE, BEST]
     plan, file = recipe(6, patience=3), tmp_path / "fold.safetensors"
-    for stop in (stop_at, None):
-        logs: list[int] = []
 
-        def log(epoch: int, figures: dict[str, float], stop: int | None = stop, logs: list[int] = logs) -> None:
-            logs.append(epoch)
-            if epoch == stop:
-                raise Stopped
+    def stop(epoch: int, figures: dict[str, float]) -> None:
+        if epoch == stop_at:
+            raise Stopped
 
-        model = Scripted(script)
-        try:
-            trained = train_fold(model, toy_bag, TRAIN, VAL, plan, seed=1, log=log, checkpoint=file)
-        except Stopped:
-            continue
+    with pytest.raises(Stopped):
+        train_fold(Scripted(script), toy_bag, TRAIN, VAL, plan, seed=1, log=stop, checkpoint=file)
+    model, logs = Scripted(script), list[int]()
+    trained = train_fold(
+        model, toy_bag, TRAIN, VAL, plan, seed=1, log=lambda epoch, _: logs.append(epoch), checkpoint=file
+    )
     assert logs == [0, 1, 2, 3, 4]
+    assert model.asked == len(VAL) * (5 - stop_at)  # the epochs before were read: `stop_at` was not yet saved
     assert (trained.epoch, trained.val_auc) == (1, pytest.approx(8 / 9))
     assert trained.val_probabilities[:, 1].tolist() == pytest.approx(GOOD)
 

@@ -32,7 +32,9 @@ def make_cohort(negative: int = 18, positive: int = 12) -> Cohort:
 
 
 def draw(cohort: Cohort, **changes: object) -> list[Fold]:
-    return draw_folds(cohort, **{"folds": 4, "repeats": 1, "val_fraction": 0.2, "seed": 7, **changes})
+    found = draw_folds(cohort, **{"folds": 4, "repeats": 1, "val_fraction": 0.2, "seed": 7, **changes})
+    assert found
+    return found
 
 
 def patients(cohort: Cohort, slides: tuple[str, ...]) -> set[str]:

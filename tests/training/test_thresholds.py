@@ -30,10 +30,14 @@ def test_the_threshold_for_other_slides_is_midway_to_the_next_lower_score() -> N
     assert decide(two(SCORES), 0.7).tolist() == decide(two(SCORES), 0.8).tolist()
 
 
-def test_the_lowest_score_as_threshold_has_no_lower_neighbour() -> None:
+def test_scores_that_separate_nothing_call_nobody_positive() -> None:
     labels, scores = np.array([1, 1, 0]), np.array([0.7, 0.7, 0.7])
-    assert youden_threshold(labels, scores) == 1.0  # no score separates: nobody is positive
-    assert 0.7 < validation_threshold(labels, scores) <= 1.0
+    assert youden_threshold(labels, scores) == 1.0
+    assert validation_threshold(labels, scores) == pytest.approx(0.85)
+
+
+def test_a_threshold_below_all_scores_has_no_lower_neighbour() -> None:
+    assert validation_threshold(np.array([1, 1]), np.array([0.6, 0.97])) == 0.5
 
 
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 0, 0]])
