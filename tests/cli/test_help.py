@@ -83,6 +83,7 @@ def test_every_option_of_every_verb_has_a_help_text(verb: str) -> None:
 def test_help_names_every_verb(sammil: Callable[..., Any]) -> None:
     answer = sammil("--help")
     assert [verb for verb in VERBS if f" {verb} " not in answer.out] == []
+    assert "Commands:" in answer.out
     assert "..." not in answer.out.partition("Commands:")[2]  # each says what it does in one whole line
 
 

@@ -148,11 +148,10 @@ def test_demo_sizes_the_wrong_way_round_are_refused(sammil: Sammil, project: Pat
 
 
 @pytest.mark.parametrize("largest", [704, 710])
-def test_demo_sizes_that_leave_no_choice_are_drawn_or_refused_but_no_bug(
-    sammil: Sammil, project: Path, largest: int
-) -> None:
+def test_demo_sizes_that_leave_no_choice_are_refused(sammil: Sammil, project: Path, largest: int) -> None:
     answer = sammil("demo", *DEMO[:2], "-S", "demo_min_px=704", "-S", f"demo_max_px={largest}", "--workers", 1)
-    assert answer.code == 0 or (answer.code == 2 and "demo_m" in answer.err)
+    assert answer.code == 2
+    assert "leave no choice" in answer.err
 
 
 def test_a_smaller_demo_cohort_leaves_no_slide_of_a_larger_one_and_no_file_of_the_user_is_touched(

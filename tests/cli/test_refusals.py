@@ -84,7 +84,9 @@ def test_an_unknown_verb_is_a_usage_error(sammil: Sammil, project: Path) -> None
 
 @pytest.mark.parametrize("workers", ["0", "-1", "many"])
 def test_workers_are_a_positive_number(sammil: Sammil, project: Path, workers: str) -> None:
-    assert sammil("segment", "--workers", workers).code == 2
+    answer = sammil("segment", "--workers", workers)
+    assert answer.code == 2
+    assert "--workers" in answer.err
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CUDA", "mps", "cuda0"])

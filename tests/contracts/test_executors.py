@@ -105,10 +105,11 @@ def test_calls_are_taken_as_processes_become_free_and_run_side_by_side(options: 
             taken += 1
             yield call
 
-    spare = {"local": 0, "dask": WORKERS}[options.executor]
+    spare, ahead = {"local": 0, "dask": WORKERS}[options.executor], list[int]()
     with open_executor(options, LIMITS) as executor:
         for given, _ in enumerate(executor.answers(counted()), 1):
-            assert taken - given <= WORKERS + spare
+            ahead.append(taken - given)
+    assert 1 < max(ahead) <= WORKERS + spare
     assert taken == given == 16
 
 
