@@ -190,10 +190,12 @@ def open_reader(path: SlidePath) -> Reader:
         SlideError: `E_EMPTY`, `E_OPEN` or `E_FORMAT`.
     """
     try:
-        if path.stat().st_size == 0:
-            raise SlideError("E_EMPTY", "the file has no content (0 bytes)", remedy="copy or download it again")
+        with path.open("rb"):  # as the user who runs this may
+            if path.stat().st_size == 0:
+                raise SlideError("E_EMPTY", "the file has no content (0 bytes)", remedy="copy or download it again")
     except OSError as error:
-        raise SlideError("E_OPEN", f"the file cannot be read: {error.strerror}", remedy="check the path") from error
+        fix = "check the path, and that you may read the file"
+        raise SlideError("E_OPEN", f"the file cannot be read: {error.strerror}", remedy=fix) from error
     refused: SlideError | None = None
     for module in _formats().get(path.suffix.lower(), ()):
         try:

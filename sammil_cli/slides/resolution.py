@@ -39,6 +39,8 @@ def resolve_mpp(mpp: Mpp | None, source: str, slide_id: str, override: float | N
     if mpp is None:
         raise SlideError("E_MPP", "the file does not say its resolution (mpp)", remedy=fix)
     mpp_x, mpp_y = mpp
+    if min(mpp) <= 0:
+        raise SlideError("E_MPP", f"{min(mpp):g} µm per pixel ({source}) cannot be right", remedy=fix)
     if abs(mpp_x - mpp_y) > _SQUARE * max(mpp_x, mpp_y):
         raise SlideError("E_MPP", f"pixels are not square: {mpp_x:g} x {mpp_y:g} µm", remedy=fix)
     mean = (mpp_x + mpp_y) / 2

@@ -104,4 +104,7 @@ def test_a_file_that_the_disk_cannot_read_costs_itself_only(slides: Path) -> Non
 def test_a_slide_without_the_right_to_read_costs_itself_only(slides: Path) -> None:
     (slides / "x.svs").write_bytes((slides / "good.tif").read_bytes())
     (slides / "x.svs").chmod(0)
-    assert "Permission denied" in tried(slides, without_the_rights_of_root()).message
+    error = tried(slides, without_the_rights_of_root())
+    assert (error.code, error.set_aside) == ("E_OPEN", True)
+    assert "Permission denied" in error.message
+    assert "may read" in error.remedy
