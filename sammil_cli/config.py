@@ -198,7 +198,7 @@ class TrainSettings(StageSettings):
     repeats: int = _field(1, "how often the folds are drawn anew", ge=1)
     val_fraction: float = _field(0.2, "share of a fold's training patients that choose epoch and threshold", gt=0, lt=1)
     epochs: int = _field(200, "most passes over the training slides", ge=1)
-    patience: int = _field(30, "stop after so many epochs without a better one", ge=1)
+    patience: int = _field(30, "epochs without a better one after which training stops", ge=1)
     min_epochs: int = _field(132, "epochs that are always trained; the published loop trains 132", ge=0)
     learning_rate: float = _field(2e-4, "Adam, falling along a cosine to 0 at the last epoch", gt=0)
     weight_decay: float = _field(1e-5, "L2, as Adam's", ge=0)

@@ -103,7 +103,7 @@ class NearIds:
         return tuple(re.findall(r"\d+", text))
 
     def find(self, text: str) -> Near | None:
-        """The one id that was meant by `text`; None where there is none, or more than one."""
+        """The one id that was meant by `text`; None if no id is meant, or more than one."""
         if len(alike := [name for name in self._by_key.get(self._key(text), []) if name != text]) == 1:
             return Near(alike[0], self._difference(text, alike[0]))
         if len(longer := self.beginning_with(text)) == 1:

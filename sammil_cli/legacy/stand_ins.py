@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 _LAST_CHARACTER = 0x10FFFF
-_TEXT = re.compile("U[1-9][0-9]{0,3}")  # so many characters, of 4 bytes each
+_TEXT = re.compile("U[1-9][0-9]{0,3}")  # the number of characters, of 4 bytes each
 _DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 

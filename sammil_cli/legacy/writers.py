@@ -18,13 +18,13 @@ from sammil_cli.features.bag import FeatureBag
 from sammil_cli.legacy.sam_info import OWN
 from sammil_cli.storage.files import atomic_path
 
-# Up to which µm per pixel TRIDENT calls a slide so many times magnified.
+# TRIDENT's magnification of a slide, by the largest µm per pixel that still has it.
 _MAGNIFICATIONS = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10), (2.4, 5))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where a slide's patches are, and how large: from its grid, or from its bag where there is none."""
+    """Where a slide's patches are, and how large: from its grid, or, without a grid, from its bag."""
 
     slide_id: str
     xy: NDArray[np.int32]

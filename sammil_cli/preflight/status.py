@@ -57,7 +57,7 @@ class SlideStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class StageStatus:
-    """What one stage would do; `problem` says why that cannot be told, such as missing weights."""
+    """What one stage would do; `problem` says why that is not known, such as missing weights."""
 
     stage: str
     slides: Sequence[SlideStatus]
@@ -250,7 +250,7 @@ def explain(slide_id: str, stages: Sequence[StageStatus]) -> None:
 
 def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
     problem = stage.problem
-    told = [] if problem is None else [f"cannot be told: {problem.message}", f"fix: {problem.remedy}"]
+    told = [] if problem is None else [f"not known: {problem.message}", f"fix: {problem.remedy}"]
     if slide is None:
         return told or ["nothing is known of it"]
     reasons = [line for change in slide.changes for line in change.long.split("\n")]

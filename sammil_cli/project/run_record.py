@@ -192,7 +192,7 @@ def read_record(path: Path) -> RunRecord:
     """Reads what `RunStart.write` wrote.
 
     Raises:
-        InputError: there is none, it is damaged, or another schema's.
+        InputError: it is missing, damaged, or another schema's.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -13,8 +13,8 @@ from sammil_cli.storage.geojson import write_geojson
 from sammil_cli.tissue.mask import trace
 
 _OUTLINED_PX = 1 << 24
-# Outlines are simplified by so many canvas pixels: of 1500 regions as SAM draws them each kept an IoU of 0.95 or more
-# with its mask, on two thirds of the points.
+# Outlines are simplified by this number of canvas pixels: of 1500 regions as SAM draws them each kept an IoU of 0.95
+# or more with its mask, on two thirds of the points.
 _MOST_OFF_PX = 0.6
 
 

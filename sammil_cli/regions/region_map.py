@@ -66,7 +66,7 @@ def _shrinkage(side_px: float, canvas_px: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """One region as a proposer gives it, with its scores (1 where there are none).
+    """One region as a proposer gives it, with its scores (1 if it gives none).
 
     `key`: proposals of several tiles with one key are parts of one region; None = the tiles' merge finds out.
     """
@@ -118,7 +118,7 @@ class RegionMap:
         return RegionMask.of_canvas_runs(runs, (x, y, width, height), self.canvas.size_px[1])
 
     def labels(self, window: Box | None = None, step: int = 1) -> NDArray[np.int32]:
-        """The smallest region at each pixel of a window (of equals, the lower id), -1 where there is none.
+        """The smallest region at each pixel of a window (of equals, the lower id), -1 outside of all regions.
 
         Args:
             window: x, y, width, height inside the canvas; None = all of it.

@@ -30,8 +30,8 @@ class SlideView:
     """What is drawn. Coordinates in thumbnail pixels.
 
     `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the positive
-    class, named `positive` of so many `classes`, that each patch speaks for; `outlines`: known lesions, closed rings
-    (k, 2), empty where there are none.
+    class, named `positive` of `classes` classes, that each patch speaks for; `outlines`: known lesions, closed rings
+    (k, 2), empty without any.
     """
 
     title: str

@@ -21,7 +21,7 @@ def files_of(
     """The files of an earlier stage, one per slide, as paths of their kind (see `storage.paths`).
 
     Raises:
-        InputError: there are none, or `only` names a slide that has none.
+        InputError: the folder holds no such file, or `only` names a slide without one.
     """
     paths = [kind(path) for path in sorted(folder.glob(f"*{suffix}"))]
     if not paths:

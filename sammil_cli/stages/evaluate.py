@@ -205,7 +205,7 @@ def _summary(
 def _optimism(
     project: Project, facts: Sequence[BundleFacts], results: Sequence[FoldResult], summary: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The published numbers beside those without choice and those of shuffled labels, or why there are none."""
+    """The published numbers beside those without choice and those of shuffled labels, or why those cannot be had."""
     epochs = []
     for fact, result in zip(facts, results, strict=True):
         path = project.models / result.fold.name / EPOCHS_FILE

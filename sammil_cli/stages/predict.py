@@ -54,8 +54,8 @@ class Verdict:
 def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> list[Verdict]:
     """Judges slides and writes the table.
 
-    A slide of the models' own cohort is judged by the models that did not see it in training or validation; where
-    there are none, by all of them, and `in_sample` says so.
+    A slide of the models' own cohort is judged by the models that did not see it in training or validation. If all
+    of them saw it, all judge it, and `in_sample` says so.
 
     Args:
         models: a bundle, or a folder of bundles.

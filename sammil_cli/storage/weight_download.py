@@ -22,7 +22,7 @@ def folder_to_write() -> Path:
     """The first of `weight_folders()` that can be written: the named one is often mounted read-only.
 
     Raises:
-        MissingError: there is none.
+        MissingError: none of them can be written.
     """
     folders = weight_folders()
     for folder in folders:

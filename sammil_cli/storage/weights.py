@@ -118,7 +118,7 @@ def find_weights(pinned: WeightFile) -> Path:
     """`verified_copy`, or how to get one.
 
     Raises:
-        MissingError: there is none, or its content is not the pinned one.
+        MissingError: no file was found, or its content is not the pinned one.
     """
     if (path := verified_copy(pinned)) is not None:
         return path

@@ -163,7 +163,7 @@ def labelled_slides(project: Project, classes: Sequence[str] | None) -> list[str
     """The labelled slides that have bags, as `sammil train` takes them.
 
     Raises:
-        InputError: there are none, or the labels are wrong.
+        InputError: no bags are here, or the labels are wrong.
     """
     bags = {path.stem for path in project.bags.glob("*.h5")}
     if not bags:

@@ -24,7 +24,7 @@ _GLASS_PIXELS = 50_000  # pixels that are looked at for the colour of glass
 _BLOCK_PX = 2048  # side of the largest block that is read at once
 _HALO_PX = 2  # what the gradients of a block need around it
 _FLAT = 0.5  # mean gradient, grey values per pixel, below which there is nothing that could be sharp
-_BLUR_CELLS = 3  # sharpness is judged over so many cells, since a cell alone holds a few pixels only
+_BLUR_CELLS = 3  # cells over which sharpness is judged: one alone holds too few pixels
 
 
 def border_mask(rgb: RGB) -> Mask:

@@ -121,7 +121,7 @@ def clean(
         close_px: side of the square closing kernel, mask pixels; 0 = no closing.
         min_area_um2: pieces with less tissue (holes taken off) are dropped.
         min_hole_um2: smaller holes are filled.
-        max_holes: at most so many holes per piece are kept, the largest ones.
+        max_holes: the largest holes that are kept of each piece.
 
     Returns:
         Valid polygons in level-0 pixels; empty when no piece is left.

@@ -51,7 +51,7 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
 
 
 def _around(mask: Mask, core: Mask, least: float) -> Mask:
-    """The connected parts of `mask` that hold at least so many pixels of `core`."""
+    """The connected parts of `mask` with enough pixels of `core`."""
     if np.count_nonzero(core) < least:
         return np.zeros_like(mask)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)

@@ -176,7 +176,7 @@ def test_missing_weights_are_told_and_the_other_stages_are_judged(
     found = {stage["stage"]: stage for stage in json.loads(answer.out)}
     assert "none.pth" in found["sam"]["problem"]
     assert {slide["state"] for slide in found["patch"]["slides"]} == {"up to date"}
-    assert "cannot be told" in why(sammil, "slide_0", "-S", "proposer=sam", "-S", "sam_checkpoint=none.pth")
+    assert "not known: " in why(sammil, "slide_0", "-S", "proposer=sam", "-S", "sam_checkpoint=none.pth")
 
 
 def test_an_unknown_slide_is_refused_with_its_neighbours(done: Path, sammil: Sammil) -> None:

@@ -20,7 +20,7 @@ KINDS = {
 
 @contextlib.contextmanager
 def open_cluster(kind: str, jobs: int, *, gpu: bool) -> Iterator[Any]:
-    """A `dask_jobqueue` cluster with so many jobs; they are taken back with the block.
+    """A `dask_jobqueue` cluster with this number of jobs, which are taken back with the block.
 
     Cores, memory, queue, … of a job come from Dask's own configuration, section `jobqueue.<kind>`.
 

@@ -1,7 +1,7 @@
 """Fixed threshold on optical density: how much light is missing compared with the slide's own glass.
 
 It sees what takes light without much saturation (faint haematoxylin, brown stains). Edges of the cover slip, dust and
-shadows take little light, and the same of each colour: they are told from stains by that.
+shadows take little light, and the same of each colour: that sets them apart from stains.
 """
 
 import cv2
