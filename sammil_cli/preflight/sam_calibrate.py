@@ -16,8 +16,9 @@ from sammil_cli import choices
 from sammil_cli.config import SamSettings
 from sammil_cli.jobs.sam import SamJob, write_proposed
 from sammil_cli.regions.propose import View, lay_views
-from sammil_cli.regions.region_map import Proposal
+from sammil_cli.regions.region_map import Canvas, Proposal
 from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.regions.tiles import Tile
 from sammil_cli.runner.worker import age_seconds, own_device, peak_bytes
 from sammil_cli.tissue.file import read_tissue
 from sammil_cli.tissue.mask import TissueMask
@@ -94,13 +95,7 @@ def _one_picture(tissue: TissueMask, settings: SamSettings) -> TissueMask:
     """The tissue of one tile, the one with most of it; all of it where one picture shows all."""
     if settings.sam_mpp is None:
         return tissue
-    canvas, tiles = lay_views(
-        tissue,
-        tissue.slide_mpp,
-        canvas_px=settings.sam_canvas_px,
-        mpp=settings.sam_mpp,
-        overlap=settings.sam_tile_overlap,
-    )
+    canvas, tiles = views_of(tissue, settings)
     corner = np.array([canvas.origin_px, canvas.origin_px]).ravel()
     windows = [
         shapely.box(*(np.array([x, y, x + width, y + height]) * canvas.downsample + corner))
@@ -110,6 +105,12 @@ def _one_picture(tissue: TissueMask, settings: SamSettings) -> TissueMask:
     most = held[int(np.argmax(shapely.area(held)))]
     parts = [part for part in shapely.get_parts(most) if part.geom_type == "Polygon"]
     return replace(tissue, polygons=MultiPolygon(parts))
+
+
+def views_of(tissue: TissueMask, settings: SamSettings) -> tuple[Canvas, list[Tile]]:
+    """The canvas and the pictures of a slide under these settings, see `regions.propose.lay_views`."""
+    canvas_px, mpp, overlap = settings.sam_canvas_px, settings.sam_mpp, settings.sam_tile_overlap
+    return lay_views(tissue, tissue.slide_mpp, canvas_px=canvas_px, mpp=mpp, overlap=overlap)
 
 
 def _gpu_free(device: str) -> int:

@@ -14,9 +14,8 @@ from sammil_cli import choices, console
 from sammil_cli.config import SamSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.sam import SamJob
-from sammil_cli.preflight.sam_calibrate import Costs, calibrate
+from sammil_cli.preflight.sam_calibrate import Costs, calibrate, views_of
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.regions.propose import lay_views
 from sammil_cli.runner.devices import describe_place, devices
 from sammil_cli.runner.executor import Call, Limits, open_executor
 from sammil_cli.runner.machine import available_bytes
@@ -115,13 +114,7 @@ def count_work(job: SamJob, proposer: ModuleType) -> SlideWork:
         SlideError: `E_COARSE`, see `regions.propose.lay_views`.
     """
     settings, tissue = job.settings, read_tissue(job.tissue)
-    canvas, tiles = lay_views(
-        tissue,
-        tissue.slide_mpp,
-        canvas_px=settings.sam_canvas_px,
-        mpp=settings.sam_mpp,
-        overlap=settings.sam_tile_overlap,
-    )
+    canvas, tiles = views_of(tissue, settings)
     chosen = settings.model_dump()
     step = max(1, settings.sam_canvas_px // _COARSE_PX) if len(tiles) > 1 else 1
     rows, columns = -(-canvas.size_px[1] // step), -(-canvas.size_px[0] // step)
