@@ -167,7 +167,7 @@ def _defined(path: Path, changed: int) -> frozenset[str]:
     """The names that a file defines at its top."""
     del changed  # a part of the cache's key
     try:
-        body = ast.parse(path.read_bytes()).body
+        body = ast.parse(path.read_bytes(), path.name).body
     except (SyntaxError, ValueError, OSError) as error:
         raise InputError(
             f"the plug-in {PROJECT_FOLDER}/{path.name} cannot be read: {error}",

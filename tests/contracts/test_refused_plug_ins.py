@@ -95,7 +95,7 @@ def test_an_installed_one_that_lacks_it_or_is_not_there_is_refused(
     ("text", "said"),
     [
         (f"{DARK}\n1 / 0\n", "(sammil_plugins.broken) cannot be imported: ZeroDivisionError"),
-        (f"{DARK}\ndef (:\n", "the plug-in plugins/broken.py cannot be read: invalid syntax"),
+        (f"{DARK}\ndef (:\n", "the plug-in plugins/broken.py cannot be read: invalid syntax (broken.py, line "),
         (DARK.replace("SETTINGS", "_SETTINGS"), "(sammil_plugins.broken) has no SETTINGS"),
     ],
 )
