@@ -28,8 +28,7 @@ from sammil_cli.patches.grid import make_grid
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.slides.files import open_slide
 from sammil_cli.stages import patch, segment
-from sammil_cli.tissue.file import read_tissue
-from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.mask import TissueMask, read_tissue
 
 SIZE_PX, MPP, TILE_PX, PATTERNS = (60_000, 50_000), 0.25, 256, 24
 SEGMENTED = 32  # downsample of the level that is segmented, 8 µm per pixel

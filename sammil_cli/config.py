@@ -265,9 +265,7 @@ def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Setti
     Raises:
         InputError: no such file, no YAML, an unknown key, a wrong type or a value out of range.
     """
-    values: dict[str, Any] = {}
-    if params is not None:
-        values = _read_yaml(params)
+    values = {} if params is None else _read_yaml(params)
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:

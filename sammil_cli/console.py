@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 _state = {"quiet": False}
 
 
-def set_up(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Logs go to stderr: warnings, or everything that sammil says with `verbose`. `quiet` leaves stdout to JSON."""
-    _state["quiet"] = quiet
+def set_up(*, verbose: bool = False, as_json: bool = False) -> None:
+    """Logs go to stderr: warnings, or everything that sammil says with `verbose`.
+
+    stdout is for people, or with `as_json` for programs: of what is printed there only the one or the other appears.
+    """
+    _state["quiet"] = as_json
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("sammil_cli").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
@@ -96,6 +99,11 @@ def three_digits(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def short_number(value: float) -> str:
+    """A count, or a number to three digits, as tables show it."""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
 def say(message: str) -> None:
     """Prints a message for the user, as it is."""
     if not _state["quiet"]:
@@ -110,8 +118,9 @@ def note(message: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Prints JSON on one line for programs."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """Prints JSON on one line, where stdout is for programs."""
+    if _state["quiet"]:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def print_error(message: str, remedy: str) -> None:

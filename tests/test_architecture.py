@@ -329,18 +329,15 @@ SWAPS = {  # file: (as it is, with two arguments swapped)
         "slide=slide, patches=patches, regions=regions",
         "slide=patches, patches=slide, regions=regions",
     ),
-    "stages/visualize.py": (
-        "patches=patches,\n            regions=regions",
-        "patches=regions,\n            regions=patches",
-    ),
+    "stages/visualize.py": ("patches=patches, regions=regions", "patches=regions, regions=patches"),
     "stages/train.py": ("fold=fold,\n            labels=labels", "fold=labels,\n            labels=fold"),
     "jobs/extract.py": (
         "read_patches(job.patches), read_regions(job.regions)",
         "read_patches(job.regions), read_regions(job.patches)",
     ),
     "runner/per_slide.py": (
-        "target, folders[task.slide_id], record, task.job",
-        "target, record, folders[task.slide_id], task.job",
+        "plan.work, folders[task.slide_id], record, task.job",
+        "plan.work, record, folders[task.slide_id], task.job",
     ),
     "preflight/tune.py": ("found.paths[slide_id], entry.mpp, specs", "entry.mpp, found.paths[slide_id], specs"),
     "cli/slides.py": (

@@ -39,12 +39,10 @@ def check(
     from sammil_cli.preflight.check import as_record, exit_code, report, run
     from sammil_cli.project.project import Project
 
-    console.set_up(quiet=as_json)
+    console.set_up(as_json=as_json)
     given = params if params != PARAMS or params.exists() else None  # a cohort can be checked before sammil init
     settings = read_settings(given, assignments, TrainSettings)
     found = run(Project(slides=slides, labels=labels, slides_table=slides_table, bags=bags), settings)
-    if as_json:
-        console.print_json(as_record(found))
-    else:
-        report(found)
+    report(found)
+    console.print_json(as_record(found))
     raise typer.Exit(exit_code(found))

@@ -18,10 +18,8 @@ def doctor(params: ParamsOption = PARAMS, assignments: SetOption = None, as_json
     from sammil_cli.doctor.finding import Asked
     from sammil_cli.doctor.run import as_record, exit_code, report, run
 
-    console.set_up(quiet=as_json)
+    console.set_up(as_json=as_json)
     found = run(Asked(params=params, assignments=tuple(assignments or ())))
-    if as_json:
-        console.print_json(as_record(found))
-    else:
-        report(found)
+    report(found)
+    console.print_json(as_record(found))
     raise typer.Exit(exit_code(found))

@@ -37,14 +37,12 @@ def inspect(
     from sammil_cli.preflight.inspect import as_record, report, run, write_table
     from sammil_cli.project.project import Project
 
-    console.set_up(verbose=verbose, quiet=as_json)
+    console.set_up(verbose=verbose, as_json=as_json)
     options = run_options("cpu", RunAsked(workers=workers, only=only))
     facts, found = run(Project(slides=slides, slides_table=slides_table), options)
     if out is not None:
         write_table(out, facts)
-    if as_json:
-        files = {"slides": len(found.paths), "unsupported": found.unsupported, "sidecars": found.sidecars}
-        console.print_json({"stage": "inspect", "slides": [as_record(fact) for fact in facts], "files": files})
-    else:
-        report(facts, found)
+    report(facts, found)
+    files = {"slides": len(found.paths), "unsupported": found.unsupported, "sidecars": found.sidecars}
+    console.print_json({"stage": "inspect", "slides": [as_record(fact) for fact in facts], "files": files})
     raise typer.Exit(int(any(fact.code for fact in facts)))

@@ -101,20 +101,18 @@ def convert_legacy(
     from sammil_cli.config import ExtractSettings
     from sammil_cli.exchange import convert_legacy as stage
     from sammil_cli.exchange import convert_weights
-    from sammil_cli.exchange.plan import encoder_to_check, slides_of
     from sammil_cli.jobs.convert_legacy import Request
     from sammil_cli.jobs.slide_checks import SlideChecks
     from sammil_cli.project.process_list import exit_code
     from sammil_cli.project.project import Project
     from sammil_cli.runner.per_slide import limits_of
 
-    console.set_up(verbose=verbose, quiet=as_json)
+    console.set_up(verbose=verbose, as_json=as_json)
     if convert_weights.is_weight_file(source):
         facts = convert_weights.run(
             source, out, classes=classes, encoder_name=encoder_name, model=model, group_features=group_features
         )
-        if as_json:
-            console.print_json({"stage": "convert-legacy", "model": facts.model, "classes": list(facts.classes)})
+        console.print_json({"stage": "convert-legacy", "model": facts.model, "classes": list(facts.classes)})
         return
     settings = read_settings(params, assignments, ExtractSettings, fail_over=fail_over)
     project = Project()
@@ -129,12 +127,12 @@ def convert_legacy(
         patch_px_level0=patch_px_level0,
         min_share=settings.membership_min_share,
         encoder=encoder_name,
-        slides=None if no_slides else slides or slides_of(project),
+        slides=None if no_slides else slides or stage.slides_of(project),
         slides_table=slides_table,
         checks=SlideChecks(
             patches=check_patches,
             features=check_features,
-            encoder=encoder_to_check(settings, encoder_name) if check_features else None,
+            encoder=stage.encoder_to_check(settings, encoder_name) if check_features else None,
         ),
         labels=labels,
         splits=splits,
@@ -142,10 +140,9 @@ def convert_legacy(
         limits=limits_of(settings),
     )
     rows, written = stage.run(source, request, project, run_options("cpu", RunAsked(workers=workers, only=only)), out)
-    if as_json:
-        console.print_json({"stage": "convert-legacy", "slides": [row.__dict__ for row in rows]})
-    elif rows:
+    if rows:
         stage.report(rows, written, project)
+    console.print_json({"stage": "convert-legacy", "slides": [row.__dict__ for row in rows]})
     raise typer.Exit(exit_code(rows, settings.fail_over))
 
 

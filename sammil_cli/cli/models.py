@@ -53,7 +53,7 @@ def train(
     from sammil_cli.project.project import Project
     from sammil_cli.stages import train as stage
 
-    console.set_up(verbose=verbose, quiet=as_json)
+    console.set_up(verbose=verbose, as_json=as_json)
     project = Project(
         bags=bags,
         labels=labels,
@@ -64,9 +64,8 @@ def train(
     )
     options = run_options(device, RunAsked(workers=workers))
     facts = stage.run(project, settings.stage(TrainSettings), options, whole=settings)
-    if as_json:
-        shown = ("repeat", "fold", "epoch", "val_auc", "threshold")
-        console.print_json([{name: getattr(fact, name) for name in shown} for fact in facts])
+    shown = ("repeat", "fold", "epoch", "val_auc", "threshold")
+    console.print_json([{name: getattr(fact, name) for name in shown} for fact in facts])
 
 
 @app.command()
@@ -92,7 +91,7 @@ def evaluate(
     from sammil_cli.project.project import Project
     from sammil_cli.stages import evaluate as stage
 
-    console.set_up(verbose=verbose, quiet=as_json)
+    console.set_up(verbose=verbose, as_json=as_json)
     project = Project(
         bags=bags,
         labels=labels,
@@ -103,9 +102,7 @@ def evaluate(
         curves=out / "curves",
         page=out / "index.html",
     )
-    summary = stage.run(project, settings, run_options(device))
-    if as_json:
-        console.print_json(summary)
+    console.print_json(stage.run(project, settings, run_options(device)))
 
 
 @app.command()
@@ -224,7 +221,6 @@ def predict(
     from sammil_cli import console
     from sammil_cli.stages import predict as stage
 
-    console.set_up(verbose=verbose, quiet=as_json)
+    console.set_up(verbose=verbose, as_json=as_json)
     verdicts = stage.run(models, bags, out, run_options(device, RunAsked(only=only)))
-    if as_json:
-        console.print_json([asdict(verdict) for verdict in verdicts])
+    console.print_json([asdict(verdict) for verdict in verdicts])

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -73,22 +73,16 @@ class RunAsked:
 
 def shares_run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of `RunAsked` in the place of its parameter `asked`, which it is called with."""
-    own = inspect.signature(command).parameters
-    shared = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in fields(RunAsked)
-    ]
-    given = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.items() if name != "asked"
-    ]
+    own, shared = inspect.signature(command).parameters, inspect.signature(RunAsked).parameters
+    parameters = [*(parameter for name, parameter in own.items() if name != "asked"), *shared.values()]
 
     @functools.wraps(command)
     def called(**words: Any) -> None:  # Typer has checked them
-        asked = RunAsked(**{field.name: words.pop(field.name) for field in fields(RunAsked)})
+        asked = RunAsked(**{name: words.pop(name) for name in shared})
         command(**words, asked=asked)
 
-    called.__signature__ = inspect.Signature([*given, *shared])  # type: ignore[attr-defined]
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in (*given, *shared)}
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return called
 
 
@@ -101,7 +95,7 @@ def read_settings(
     settings = load_settings(params, assignments or ()).stage(stage)
     if fail_over is None:
         return settings
-    from sammil_cli.runner.devices import read_share
+    from sammil_cli.project.process_list import read_share
 
     return settings.model_copy(update={"fail_over": read_share(fail_over)})
 
@@ -109,7 +103,7 @@ def read_settings(
 def run_options(device: str, asked: RunAsked | None = None, *, download: bool = False) -> "RunOptions":
     """How to run, from what was asked for: see `project.project.RunOptions`."""
     from sammil_cli.project.project import RunOptions, read_only
-    from sammil_cli.runner.devices import choose_device, choose_workers
+    from sammil_cli.runner.machine import choose_device, choose_workers
 
     asked = asked or RunAsked()
     chosen = choose_device(device, here=asked.executor == "local")
@@ -124,10 +118,20 @@ def run_options(device: str, asked: RunAsked | None = None, *, download: bool = 
     )
 
 
-def gpu_options(choice: ModuleType, device: str, asked: RunAsked, *, download: bool) -> "RunOptions":
-    """`run_options` of a stage that may use GPUs: all of them, for a proposer or encoder that does use one."""
-    from sammil_cli.runner.devices import describe_place, device_for, slides_at_once
+def gpu_options(
+    choice: ModuleType, settings: "StageSettings", device: str, asked: RunAsked, *, download: bool, needs_weights: bool
+) -> "RunOptions":
+    """`run_options` of a stage that may use GPUs: all of them, for a proposer or encoder that does use one.
 
+    Weights that are needed and not here are refused at once: the stage would do it after it has loaded torch, which
+    takes seconds.
+    """
+    from sammil_cli.project.weights import expect
+    from sammil_cli.runner.machine import check_device_word, describe_place, device_for, slides_at_once
+
+    if needs_weights:
+        check_device_word(device)
+        expect(choice, settings)
     here = asked.executor == "local"
     chosen = device_for(choice, device, here=here)
     workers = asked.workers or (slides_at_once(chosen) if here else None)
@@ -148,10 +152,8 @@ def run_per_slide(
     from sammil_cli import console
     from sammil_cli.project.process_list import exit_code, summarise
 
-    console.set_up(verbose=asked.verbose, quiet=asked.as_json)
+    console.set_up(verbose=asked.verbose, as_json=asked.as_json)
     rows = run(project, settings, options)
-    if asked.as_json:
-        console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})
-    else:
-        summarise(stage, rows, out, project.process_lists / f"{stage}.csv")
+    summarise(stage, rows, out, project.process_lists / f"{stage}.csv")
+    console.print_json({"stage": stage, "slides": [row.__dict__ for row in rows]})
     raise typer.Exit(exit_code(rows, settings.fail_over))

@@ -46,7 +46,7 @@ def reproduce(
     from sammil_cli.project.project import Project
     from sammil_cli.studies import reproduce as stage
 
-    console.set_up(verbose=verbose, quiet=as_json)
+    console.set_up(verbose=verbose, as_json=as_json)
     project = Project(
         record=record,
         predictions=record.parent / "predictions.csv",
@@ -56,7 +56,6 @@ def reproduce(
         slides=slides,
     )
     outcome = stage.run(project, source=source, device=device, workers=workers, tolerance=tolerance, keep=keep)
-    if as_json:
-        console.print_json(stage.as_json(outcome))
+    console.print_json(stage.as_json(outcome))
     if outcome.agreement.verdict == "different":
         raise typer.Exit(1)

@@ -1,8 +1,7 @@
 """Commands that work slide by slide."""
 
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +20,6 @@ from sammil_cli.cli.options import (
     run_per_slide,
     shares_run_options,
 )
-
-if TYPE_CHECKING:
-    from sammil_cli.config import StageSettings
 
 app = typer.Typer()
 
@@ -65,12 +61,10 @@ def segment(
         from sammil_cli import console
         from sammil_cli.preflight import tune as stage
 
-        console.set_up(verbose=asked.verbose, quiet=asked.as_json)
+        console.set_up(verbose=asked.verbose, as_json=asked.as_json)
         trials, sheet = stage.run(project, settings, options)
-        if asked.as_json:
-            console.print_json(stage.as_record(trials, settings, sheet))
-        else:
-            stage.report(trials, settings, sheet)
+        stage.report(trials, settings, sheet)
+        console.print_json(stage.as_record(trials, settings, sheet))
         return
     from sammil_cli.stages import segment as segment_stage
 
@@ -140,19 +134,16 @@ def sam(
     settings = read_settings(params, assignments, SamSettings, asked.fail_over)
     project = Project(slides=slides, tissue=tissue, annotations=annotations, regions=out)
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
-    if not (download or estimate):
-        _expect_weights(proposer, settings, device)
-    options = gpu_options(proposer, device, asked, download=download)
+    needed = not (download or estimate)
+    options = gpu_options(proposer, settings, device, asked, download=download, needs_weights=needed)
     if estimate:
         from sammil_cli import console
         from sammil_cli.preflight import sam_estimate
 
-        console.set_up(verbose=asked.verbose, quiet=asked.as_json)
+        console.set_up(verbose=asked.verbose, as_json=asked.as_json)
         found = sam_estimate.run(project, settings, options)
-        if asked.as_json:
-            console.print_json(sam_estimate.as_record(found))
-        else:
-            sam_estimate.report(found, settings)
+        sam_estimate.report(found, settings)
+        console.print_json(sam_estimate.as_record(found))
         return
     from sammil_cli.stages import sam as stage
 
@@ -181,18 +172,7 @@ def extract(
     settings = read_settings(params, assignments, ExtractSettings, asked.fail_over)
     project = Project(slides=slides, patches=patches, regions=regions, bags=out)
     encoder = choices.load(choices.ENCODERS, settings.encoder)
-    if not download:
-        _expect_weights(encoder, settings, device)
-    options = gpu_options(encoder, device, asked, download=download)
+    options = gpu_options(encoder, settings, device, asked, download=download, needs_weights=not download)
     from sammil_cli.stages import extract as stage
 
     run_per_slide("extract", stage.run, project, settings, options, out, asked)
-
-
-def _expect_weights(choice: ModuleType, settings: "StageSettings", device: str) -> None:
-    """Refuses at once what the stage would refuse after it has loaded torch, which takes seconds."""
-    from sammil_cli.project.weights import expect
-    from sammil_cli.runner.devices import check_device_word
-
-    check_device_word(device)
-    expect(choice, settings)

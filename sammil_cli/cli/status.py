@@ -26,12 +26,10 @@ def status(
     from sammil_cli.preflight import status as stage
     from sammil_cli.project.project import Project
 
-    console.set_up(quiet=as_json)
+    console.set_up(as_json=as_json)
     found = stage.run(Project(slides=slides), load_settings(params, assignments or ()))
-    if as_json:
-        console.print_json(stage.as_records(found))
-    else:
-        stage.report(found)
+    stage.report(found)
+    console.print_json(stage.as_records(found))
 
 
 @app.command()
@@ -51,14 +49,12 @@ def why(
     from sammil_cli.preflight import status as stage
     from sammil_cli.project.project import Project
 
-    console.set_up(quiet=as_json)
+    console.set_up(as_json=as_json)
     project = Project(slides=slides)
     stage.check_slide(project, slide)
     found = stage.run(project, load_settings(params, assignments or ()), frozenset({slide}))
-    if as_json:
-        console.print_json(stage.as_records(found))
-    else:
-        stage.explain(slide, found)
+    stage.explain(slide, found)
+    console.print_json(stage.as_records(found))
 
 
 @app.command()

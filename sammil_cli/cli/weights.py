@@ -32,12 +32,10 @@ def list_(words: WordsArgument = None, as_json: JsonOption = False) -> None:
     from sammil_cli import console
     from sammil_cli.project import weights as stage
 
-    console.set_up(quiet=as_json)
+    console.set_up(as_json=as_json)
     found = stage.look(words or (), verify=False)
-    if as_json:
-        console.print_json([stage.as_record(held) for held in found])
-    else:
-        stage.report(found, details=bool(words))
+    stage.report(found, details=bool(words))
+    console.print_json([stage.as_record(held) for held in found])
 
 
 @app.command()
@@ -57,12 +55,8 @@ def fetch(
     from sammil_cli import console
     from sammil_cli.project import weights as stage
 
-    console.set_up(quiet=as_json)
-    found = stage.fetch(words or (), params) if source is None else stage.fetch_from(source, words or ())
-    if as_json:
-        console.print_json([stage.as_record(held) for held in found])
-    else:
-        _say(found)
+    console.set_up(as_json=as_json)
+    _tell(stage.fetch(words or (), params) if source is None else stage.fetch_from(source, words or ()))
 
 
 @app.command()
@@ -74,12 +68,9 @@ def verify(words: WordsArgument = None, as_json: JsonOption = False) -> None:
     from sammil_cli import console
     from sammil_cli.project import weights as stage
 
-    console.set_up(quiet=as_json)
+    console.set_up(as_json=as_json)
     found = stage.verify(words or ())
-    if as_json:
-        console.print_json([stage.as_record(held) for held in found])
-    else:
-        _say(found)
+    _tell(found)
     if error := stage.fault(found, all_needed=bool(words)):
         raise error
 
@@ -105,8 +96,10 @@ def export(
     console.say(f"there: sammil weights fetch --from {file.name}")
 
 
-def _say(found: "list[Held]") -> None:
+def _tell(found: "list[Held]") -> None:
     from sammil_cli import console
+    from sammil_cli.project.weights import as_record
 
     for held in found:
         console.say(f"{held.word}: {held.state}{f': {held.path}' if held.path else ''}")
+    console.print_json([as_record(held) for held in found])

@@ -38,7 +38,7 @@ def find_slips(table: LabelTable) -> dict[str, Slip]:
             if number < tally[other]
             and number <= max(_FEW, _RARE * tally[other])
             and _marks(other) == _marks(label)
-            and _likeness(other, label) > _SIMILAR
+            and SequenceMatcher(None, other.casefold(), label.casefold()).ratio() > _SIMILAR
         ]
         if same or near:
             slips[label] = Slip((same or near)[0], bool(same))
@@ -68,7 +68,3 @@ def _letters(text: str) -> str:
 def _marks(text: str) -> list[str]:
     """Numbers, single letters and signs: what tells grades and types apart, and is not misspelt."""
     return re.findall(r"\d+|(?<![^\W\d_])[^\W\d_](?![^\W\d_])|[+-]$", text.casefold())
-
-
-def _likeness(one: str, other: str) -> float:
-    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio()

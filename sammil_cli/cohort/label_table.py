@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sammil_cli.cohort.finding import Finding, Severity
@@ -17,6 +18,8 @@ _NAMES = {  # names that other tools and people give, without case, blanks and h
     "patient_id": ("patientid", "patient", "patients", "pid", "case", "caseid", "subject", "subjectid"),
     "split": ("split", "splits", "set", "subset", "part", "partition", "fold"),
 }
+# What follows from an optional column that is not recognised.
+_UNUSED = {"patient_id": ": every slide counts as a patient of its own, and folds may share a patient", "split": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,17 +124,16 @@ def _columns(file: str, head: RawRow, known: set[str]) -> tuple[list[str], list[
     """The columns of a header, misnamed ones by their right name, and what is wrong with them."""
     given = [cell.strip() for cell in head.cells]
     columns = list(given)
-    findings = []
+    findings: list[Finding] = []
+    in_header = partial(Finding, file=file, kind="columns", row=head.line)
 
-    def report(kind: str, message: str, fix: str, column: str | None = None) -> None:
+    def report(message: str, fix: str, column: str | None = None, severity: Severity = "error") -> None:
         shown = column or ",".join(given)
-        findings.append(
-            Finding(file=file, kind=kind, row=head.line, column=column, text=shown, message=message, fix=fix)
-        )
+        findings.append(in_header(column=column, text=shown, message=message, fix=fix, severity=severity))
 
     for place, name in enumerate(given):
         if name and name in given[:place]:
-            report("columns", f"the column {name!r} stands there twice", "rename or delete one", name)
+            report(f"the column {name!r} stands there twice", "rename or delete one", name)
     of_slides = any(_stands_for(name) == "slide_id" for name in given)
     has_key = "slide_id" in given if of_slides else any(name in given for name in _KEYS)
     needed = [("label",)] if has_key else [("slide_id", "patient_id"), ("label",)]
@@ -142,31 +144,18 @@ def _columns(file: str, head: RawRow, known: set[str]) -> tuple[list[str], list[
         if choice:
             place, name, right = choice
             columns[place] = right
-            report("columns", message, f"did you mean {name!r}? Rename it to {right}", name)
+            report(message, f"did you mean {name!r}? Rename it to {right}", name)
         elif given[0] in known or not any(_meant(name) for name in given):
-            report("columns", message, f"the file has no header: write the first line, such as {FIRST_LINE}")
+            report(message, f"the file has no header: write the first line, such as {FIRST_LINE}")
         else:
-            report("columns", message, f"make the first line: {FIRST_LINE}")
-    for optional in ("patient_id", "split"):
+            report(message, f"make the first line: {FIRST_LINE}")
+    for optional, consequence in _UNUSED.items():
         if optional in columns or (optional == "patient_id" and "case_id" in columns):
             continue
         if unused := next((name for name in columns if _meant(name) == optional), None):
-            findings.append(
-                Finding(
-                    file=file,
-                    kind="columns",
-                    severity="warning",
-                    row=head.line,
-                    column=unused,
-                    text=unused,
-                    message=f"the column {unused!r} is not used{_UNUSED[optional]}",
-                    fix=f"if it is meant, rename it to {optional}",
-                )
-            )
+            message = f"the column {unused!r} is not used{consequence}"
+            report(message, f"if it is meant, rename it to {optional}", unused, "warning")
     return columns, findings
-
-
-_UNUSED = {"patient_id": ": every slide counts as a patient of its own, and folds may share a patient", "split": ""}
 
 
 def _by_column(file: str, raw: Iterable[RawRow], columns: list[str]) -> tuple[list[LabelRow], list[Finding]]:

@@ -1,12 +1,9 @@
 """The demo cohort as a whole: which patient has which slides and label, and the files written for them."""
 
-import csv
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 from sammil_cli.demo.layout import Layout, draw_layout
 from sammil_cli.demo.paint import paint
 from sammil_cli.demo.stain import Stain
+from sammil_cli.storage.files import atomic_path, write_csv, write_text
 
 MPP = 0.5
 DOWNSAMPLES = (1, 4, 16)
@@ -53,12 +51,12 @@ class DemoSlide:
 def draw_cohort(
     out: Path,
     *,
-    slides: int = 24,
-    seed: int = 7,
-    size_px: tuple[int, int] = (3000, 6000),
-    difficulty: float = 0.0,
-    workers: int = 2,
-    progress: Callable[[str], None] | None = None,
+    slides: int,
+    seed: int,
+    size_px: tuple[int, int],
+    difficulty: float,
+    workers: int,
+    progress: Callable[[str], None],
 ) -> None:
     """Write `out`/slides/*.tif, `out`/lesions/*.geojson and `out`/labels.csv; the same bytes for the same arguments.
 
@@ -73,26 +71,21 @@ def draw_cohort(
     if not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty must be between 0 and 1, not {difficulty}")
     rows = plan(slides=slides, seed=seed, size_px=size_px, difficulty=difficulty)
-    for folder in ("slides", "lesions"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
     if workers <= 1:
         for row in rows:
-            _done(draw_slide(row, out), progress)
+            progress(draw_slide(row, out))
     else:
         # Spawned, not forked: the caller may already run threads, and a fork would copy their locks.
         with ProcessPoolExecutor(min(workers, slides), mp_context=get_context("spawn")) as pool:
             futures = [pool.submit(draw_slide, row, out) for row in rows]
             try:
                 for future in as_completed(futures):
-                    _done(future.result(), progress)
+                    progress(future.result())
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    table = StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["slide_id", "label", "patient_id"])
-    writer.writerows([row.slide_id, row.label, row.patient_id] for row in rows)
-    _write(out / "labels.csv", table.getvalue())
+    listed = [(row.slide_id, row.label, row.patient_id) for row in rows]
+    write_csv(out / "labels.csv", ("slide_id", "label", "patient_id"), listed)
 
 
 def plan(*, slides: int, seed: int, size_px: tuple[int, int], difficulty: float = 0.0) -> list[DemoSlide]:
@@ -138,7 +131,7 @@ def draw_slide(row: DemoSlide, out: Path) -> str:
     layout = draw_layout(rng, width_px=width, height_px=height, tumour=row.tumour, difficulty=row.difficulty)
     rgb = paint(layout, Stain.draw(rng), rng, pen=row.pen, fold=row.fold)
     _write_pyramid(out / "slides" / f"{row.slide_id}.tif", rgb)
-    _write(out / "lesions" / f"{row.slide_id}.geojson", json.dumps(lesion_collection(layout)) + "\n")
+    write_text(out / "lesions" / f"{row.slide_id}.geojson", json.dumps(lesion_collection(layout)) + "\n")
     return row.slide_id
 
 
@@ -159,40 +152,24 @@ def lesion_collection(layout: Layout) -> dict[str, object]:
 
 def _write_pyramid(path: Path, rgb: NDArray[np.uint8]) -> None:
     """A tiled JPEG pyramid that OpenSlide's generic-tiff driver opens, mpp in the resolution tags."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     height, width = rgb.shape[:2]
-    try:
-        with tifffile.TiffWriter(temporary, bigtiff=False) as tiff:
-            for downsample in DOWNSAMPLES:
-                level = rgb
-                if downsample > 1:
-                    size = (width // downsample, height // downsample)
-                    level = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-                per_cm = 10_000 / (MPP * downsample)
-                tiff.write(
-                    level,
-                    photometric="rgb",
-                    tile=(TILE_PX, TILE_PX),
-                    compression="jpeg",
-                    compressionargs={"level": 85},
-                    resolution=(per_cm, per_cm),
-                    resolutionunit="CENTIMETER",
-                    subfiletype=int(downsample > 1),
-                    software="sammil demo",
-                    metadata=None,
-                    maxworkers=1,
-                )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def _done(slide_id: str, progress: Callable[[str], None] | None) -> None:
-    if progress is not None:
-        progress(slide_id)
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=False) as tiff:
+        for downsample in DOWNSAMPLES:
+            level = rgb
+            if downsample > 1:
+                size = (width // downsample, height // downsample)
+                level = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+            per_cm = 10_000 / (MPP * downsample)
+            tiff.write(
+                level,
+                photometric="rgb",
+                tile=(TILE_PX, TILE_PX),
+                compression="jpeg",
+                compressionargs={"level": 85},
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                subfiletype=int(downsample > 1),
+                software="sammil demo",
+                metadata=None,
+                maxworkers=1,
+            )

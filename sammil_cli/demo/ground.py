@@ -2,9 +2,10 @@
 
 import cv2
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import Voronoi
 
-from sammil_cli.demo.layout import CELL_PX, Floats, Layout, Mask, hexagonal, patches_of, sample, smooth_noise
+from sammil_cli.demo.layout import CELL_PX, Floats, Layout, Mask, hexagonal, sample, smooth_noise
 from sammil_cli.demo.planes import Canvas, curve, stripes, tile, tiled, upsampled
 
 
@@ -78,7 +79,8 @@ def draw_cytoplasm(canvas: Canvas, field: Floats, *, eosin: float, haematoxylin:
     """Replace the stroma by foamy cytoplasm of these densities where a coarse field (rows, cols) in 0..1 says so."""
     height, width = canvas.h.shape
     mottle = tile(canvas.rng, 5, 5)
-    for rows, cols in patches_of(field > 0):
+    pieces, _ = ndimage.label(field > 0)
+    for rows, cols in ndimage.find_objects(pieces):
         left, right = cols.start * CELL_PX, min(cols.stop * CELL_PX, width)
         for stripe_top, stripe_bottom in stripes(height):
             top, bottom = max(stripe_top, rows.start * CELL_PX), min(stripe_bottom, rows.stop * CELL_PX)

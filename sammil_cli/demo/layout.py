@@ -3,7 +3,6 @@
 Coordinates are level-0 pixels, x before y. Fields live on a coarse grid of `CELL_PX` pixels a cell, `[row, col]`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -97,12 +96,6 @@ class Layout:
     lesions: list[NDArray[np.float64]]  # closed polygons (n, 2)
     glands: list[Gland]
     vessels: NDArray[np.float64]  # (n, 3) x, y, radius
-
-    @property
-    def tissue(self) -> Mask:
-        """Cells of tissue (rows, cols)."""
-        mask: Mask = self.depth_px > 0
-        return mask
 
 
 def draw_layout(rng: Generator, *, width_px: int, height_px: int, tumour: bool, difficulty: float = 0.0) -> Layout:
@@ -287,9 +280,3 @@ def _lesion(rng: Generator, allowed: Mask, target: float) -> Floats:
 
 def _touches(points: NDArray[Any], field: Floats) -> bool:
     return bool((sample(field, points) > 0.2).any())
-
-
-def patches_of(mask: Mask) -> Iterator[tuple[slice, slice]]:
-    """The boxes (rows, cols) of the connected parts of a mask."""
-    labels, _ = ndimage.label(mask)
-    yield from ndimage.find_objects(labels)

@@ -1,16 +1,21 @@
-"""Why a library cannot be loaded, from what it says itself; each cause with its fix."""
+"""Why a library cannot be loaded, by its own words, and the fix; and whether fixes are for a container."""
 
+import os
 import re
 import signal
 import sys
 from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
 
+from sammil_cli.doctor.finding import Finding, wrong
 from sammil_cli.project.environment import image_name
 
 REPORT = "report it, with the output of: sammil doctor --json"
 _UNSET = "libraries of two installations may be mixed: unset LD_LIBRARY_PATH LD_PRELOAD"
 _PACKAGE = "sammil-cli"
 _LONGEST = 200  # characters of a library's own words
+_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_APPTAINER = ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")
 
 
 def requirement(name: str) -> str:
@@ -44,6 +49,12 @@ def why_not_loaded(words: str, *packages: str) -> str:
     return again
 
 
+def not_loaded(group: str, name: str, found: str, error: BaseException, *packages: str) -> Finding:
+    """A library that does not load or work: what was `found`, its own words, and the fix by `why_not_loaded`."""
+    words = one_line(error)
+    return wrong(group, name, f"{found}: {words}", why_not_loaded(words, *packages))
+
+
 def why_it_died(code: int) -> tuple[str, str]:
     """What killed a process, and the fix, from its exit status (negative: the signal)."""
     if code >= 0:
@@ -65,3 +76,13 @@ def one_line(error: BaseException | str) -> str:
     """An error in its own words, on one line, not endless."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= _LONGEST else words[:_LONGEST] + " …"
+
+
+def is_apptainer() -> bool:
+    """Apptainer or Singularity: the caller's own user, home and network; GPUs come with `--nv`."""
+    return any(os.environ.get(name) for name in _APPTAINER)
+
+
+def in_container() -> bool:
+    """Docker, Podman, Apptainer or sammil's own image."""
+    return is_apptainer() or image_name() is not None or any(mark.exists() for mark in _MARKS)

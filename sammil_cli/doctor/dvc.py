@@ -16,6 +16,7 @@ from sammil_cli.doctor.causes import install, one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.git import GROUP
 from sammil_cli.project.pipeline import render_dvc
+from sammil_cli.storage.claims import host_id, is_dead
 from sammil_cli.storage.store import dvc_configs
 
 _PIPELINE = "dvc.yaml"
@@ -28,10 +29,11 @@ def project(asked: Asked) -> Iterator[Finding]:
     except PackageNotFoundError:
         yield wrong(GROUP, "DVC", "is not installed", install("dvc"))
         return
-    program = shutil.which("dvc") or _beside_python()
+    beside_python = Path(sys.executable).parent
+    program = shutil.which("dvc") or shutil.which("dvc", os.F_OK, str(beside_python))
     where = f"{number}, {program}" if program else number
     if program is None:
-        remedy = f'export PATH="{Path(sys.executable).parent}:$PATH"'
+        remedy = f'export PATH="{beside_python}:$PATH"'
         yield note(GROUP, "DVC", f"{number} is installed, but the command dvc is not found", remedy, version=number)
     if not asked.in_project:
         if program:
@@ -49,11 +51,6 @@ def project(asked: Asked) -> Iterator[Finding]:
     yield from _locks(root / ".dvc" / "tmp")
 
 
-def _beside_python() -> str | None:
-    path = Path(sys.executable).parent / "dvc"
-    return str(path) if path.exists() else None
-
-
 def _remote(dvc: Path) -> Finding:
     """Where results can be pushed to."""
     config = configparser.ConfigParser(interpolation=None, strict=False)
@@ -67,9 +64,8 @@ def _remote(dvc: Path) -> Finding:
         return note(GROUP, "DVC remote", "none: results lie on this disk only, and nobody else can pull them", remedy)
     default = config.get("core", "remote", fallback=None)
     if default is None:
-        return note(
-            GROUP, "DVC remote", f"{', '.join(remotes)}; none is the default", f"dvc remote default {remotes[0]}"
-        )
+        found = f"{', '.join(remotes)}; none is the default"
+        return note(GROUP, "DVC remote", found, f"dvc remote default {remotes[0]}")
     return ok(GROUP, "DVC remote", ", ".join(remotes), default=default)
 
 
@@ -86,19 +82,9 @@ def _locks(folder: Path) -> Iterator[Finding]:
         yield wrong(GROUP, "DVC lock", f"{path} is damaged; DVC refuses to work", f"rm {path}")
         return
     for pid, command in pids.items():
-        if _lives(pid):  # what others left, DVC itself clears away
+        if not is_dead(f"{host_id()}-{pid}"):  # what others left, DVC itself clears away
             found = f"{command} (process {pid}) is at work here; other dvc commands wait or refuse"
             yield note(GROUP, "DVC lock", found)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
 
 
 def pipeline(asked: Asked) -> Iterator[Finding]:

@@ -10,11 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sammil_cli.doctor.causes import one_line
-from sammil_cli.doctor.container import in_container, is_apptainer
+from sammil_cli.doctor.causes import in_container, is_apptainer, one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.machine_limits import existing
-from sammil_cli.errors import InputError, SammilError, check_root, refused_by_system
+from sammil_cli.errors import SammilError, check_root, refused_by_system
 from sammil_cli.storage.claims import Claims, owner_tag
 from sammil_cli.storage.files import write_text
 from sammil_cli.storage.store import find_store
@@ -138,18 +137,6 @@ def _locking(folder: Path) -> Finding:
         found = f"this file system has none, which DVC needs: {one_line(error)}"
         return wrong(GROUP, "locks", found, "dvc config --local core.hardlink_lock true")
     return ok(GROUP, "locks", "DVC's file lock works")
-
-
-def check_here() -> None:
-    """Refuses a working folder that is gone: libraries fail in it with words that lead elsewhere.
-
-    Raises:
-        InputError: it is gone.
-    """
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise InputError("this folder was deleted while you were in it", remedy='cd "$PWD"') from None
 
 
 def file_system(path: Path) -> tuple[str, str]:

@@ -23,8 +23,7 @@ def repository(asked: Asked) -> Iterator[Finding]:
     version = _ask("--version")
     if version is None:
         remedy = "install git (apt-get install git, or your system's way)"
-        make = wrong if uses_dvc else note
-        yield make(GROUP, "Git", "is not installed; DVC needs it", remedy)
+        yield (wrong if uses_dvc else note)(GROUP, "Git", "is not installed; DVC needs it", remedy)
         return
     number = version.stdout.removeprefix("git version").strip()
     if not asked.in_project:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sammil_cli.doctor.causes import install, one_line
-from sammil_cli.doctor.container import in_container, is_apptainer
+from sammil_cli.doctor.causes import in_container, install, is_apptainer, one_line
 from sammil_cli.doctor.finding import Asked, Finding, State, note, ok, wrong
 from sammil_cli.doctor.python_packages import BROKEN
 
@@ -38,9 +37,8 @@ def cuda_of_driver() -> tuple[int, int] | None:
     return None if failed else (number.value // 1000, number.value % 1000 // 10)
 
 
-def driver(asked: Asked) -> Iterator[Finding]:
+def driver(_: Asked) -> Iterator[Finding]:
     """Whether torch can use a GPU, and if not, why."""
-    del asked
     try:
         import torch
 
@@ -61,9 +59,7 @@ def driver(asked: Asked) -> Iterator[Finding]:
 
 def _why_not(built: str | None, version: str | None, newest: tuple[int, int] | None) -> tuple[State, str, str]:
     """State, reason and fix where torch cannot use a GPU, the first reason that holds."""
-    there = version is not None or newest is not None
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not there:
+    if version is None and newest is None:
         found = "no NVIDIA driver here; everything runs on the CPU"
         return "note", found, f"if this machine has a GPU: {_give_gpus()}"
     if built is None:
@@ -77,6 +73,7 @@ def _why_not(built: str | None, version: str | None, newest: tuple[int, int] | N
         oldest = _OLDEST_DRIVER.get(needed)
         found = f"driver {version or '?'} supports CUDA up to {_dotted(newest)}, torch was built for CUDA {built}"
         return "wrong", found, f"install NVIDIA driver {oldest or 'for CUDA ' + built}{' or newer' * bool(oldest)}"
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen is not None and not re.match(r"\s*(\d|GPU-|MIG-)", seen):
         return "note", f"CUDA_VISIBLE_DEVICES={seen!r} hides all GPUs", "unset CUDA_VISIBLE_DEVICES"
     if seen is not None:
@@ -104,9 +101,8 @@ def _torchs_words() -> str:
     return "nothing"
 
 
-def devices(asked: Asked) -> Iterator[Finding]:
+def devices(_: Asked) -> Iterator[Finding]:
     """Each GPU: what it is, free memory, and a computation on it."""
-    del asked
     try:
         import torch
 
@@ -124,12 +120,9 @@ def _device(index: int) -> Finding:
     try:
         facts = torch.cuda.get_device_properties(place)
         capability = (int(facts.major), int(facts.minor))
-        known: dict[str, object] = {
-            "name": facts.name,
-            "capability": _dotted(capability),
-            "built_for": torch.cuda.get_arch_list(),
-        }
-        if not runs_on(capability, torch.cuda.get_arch_list()):
+        built_for = torch.cuda.get_arch_list()
+        known: dict[str, object] = {"name": facts.name, "capability": _dotted(capability), "built_for": built_for}
+        if not runs_on(capability, built_for):
             found = f"{facts.name} has compute capability {_dotted(capability)}, which this torch was not built for"
             return wrong(GROUP, name, found, "use --device cpu, or a torch that was built for it", **known)
         free, total = torch.cuda.mem_get_info(place)

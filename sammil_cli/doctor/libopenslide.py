@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sammil_cli.doctor.causes import install, one_line, why_not_loaded
+from sammil_cli.doctor.causes import install, not_loaded
 from sammil_cli.doctor.finding import Asked, Finding, ok, wrong
 from sammil_cli.doctor.python_packages import BROKEN
 
@@ -27,23 +27,19 @@ def mapped() -> list[str] | None:
         return None
 
 
-def library(asked: Asked) -> Iterator[Finding]:
+def library(_: Asked) -> Iterator[Finding]:
     """The library as sammil's slide reader loads it, before torch; and others that lie in wait."""
-    del asked
     try:
         importlib.import_module("sammil_cli.slides.formats.openslide")
         openslide = importlib.import_module("openslide")
     except BROKEN as error:
-        words = one_line(error)
-        remedy = why_not_loaded(words, "openslide-python", "openslide-bin")
-        yield wrong(GROUP, "libopenslide", f"cannot be loaded: {words}", remedy)
+        yield not_loaded(GROUP, "libopenslide", "cannot be loaded", error, "openslide-python", "openslide-bin")
         return
     yield _judge("libopenslide", str(openslide.__library_version__), mapped(), "loaded before torch")
 
 
-def beside_torch(asked: Asked) -> Iterator[Finding]:
+def beside_torch(_: Asked) -> Iterator[Finding]:
     """Whether there is still but one after torch and torchvision are loaded."""
-    del asked
     try:
         importlib.import_module("sammil_cli.slides.formats.openslide")
         importlib.import_module("torchvision")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from sammil_cli.doctor.causes import one_line
-from sammil_cli.doctor.container import in_container
+from sammil_cli.doctor.causes import in_container, one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.runner.machine import available_bytes, usable_cores
 
@@ -22,18 +21,16 @@ _LITTLE_SPACE_GIB = 1.0
 _FEW_FILES = 1024  # a training process maps every bag, each of them an open file
 
 
-def cores_and_memory(asked: Asked) -> Iterator[Finding]:
+def cores_and_memory(_: Asked) -> Iterator[Finding]:
     """Cores and memory after the limits of containers and jobs, and the limit of open files."""
-    del asked
     cores, there = usable_cores(), os.cpu_count() or 1
     yield ok(GROUP, "cores", f"{cores} of {there}", usable=cores, there=there)
     left = available_bytes()
     if left is not None:
         gib = left / 2**30
         if gib < _LITTLE_MEMORY_GIB:
-            yield note(
-                GROUP, "memory", f"{gib:.1f} GiB left", "give --workers 1; ask for more (--mem of the job)", bytes=left
-            )
+            remedy = "give --workers 1; ask for more (--mem of the job)"
+            yield note(GROUP, "memory", f"{gib:.1f} GiB left", remedy, bytes=left)
         else:
             yield ok(GROUP, "memory", f"{gib:.1f} GiB left", bytes=left)
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -44,9 +41,8 @@ def cores_and_memory(asked: Asked) -> Iterator[Finding]:
         yield ok(GROUP, "open files", f"{files if files >= 0 else 'any number'} at once", limit=files, most=most)
 
 
-def shared_memory(asked: Asked) -> Iterator[Finding]:
+def shared_memory(_: Asked) -> Iterator[Finding]:
     """Shared memory: worker processes need a semaphore in /dev/shm and nothing else, so that a small one does."""
-    del asked
     try:
         size = shutil.disk_usage(_SHARED).total if _SHARED.is_dir() else None
         with multiprocessing.get_context("spawn").Semaphore():
@@ -59,9 +55,8 @@ def shared_memory(asked: Asked) -> Iterator[Finding]:
     yield ok(GROUP, "shared memory", f"{told}semaphores work; sammil needs no more", bytes=size)
 
 
-def temporary_folder(asked: Asked) -> Iterator[Finding]:
+def temporary_folder(_: Asked) -> Iterator[Finding]:
     """Where temporary files go."""
-    del asked
     try:
         with tempfile.TemporaryDirectory(prefix="sammil-doctor-") as name:
             (Path(name) / "x").write_text("x", encoding="ascii")
@@ -78,9 +73,8 @@ def temporary_folder(asked: Asked) -> Iterator[Finding]:
         yield ok(GROUP, "temporary files", f"{folder}, {gib:.1f} GiB free", path=folder, free_bytes=free)
 
 
-def home(asked: Asked) -> Iterator[Finding]:
+def home(_: Asked) -> Iterator[Finding]:
     """HOME and the caches: weights that are fetched, and what Git, DVC, torch and Matplotlib keep."""
-    del asked
     try:
         places = {"HOME": Path.home(), "cache": user_cache_path("sammil")}
     except RuntimeError:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import sammil_cli
-from sammil_cli.doctor.causes import install, one_line, why_not_loaded
+from sammil_cli.doctor.causes import install, not_loaded
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.project.environment import image_name, library_versions
 
@@ -32,9 +32,8 @@ _MODULES = {
 _RIVALS = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
-def python(asked: Asked) -> Iterator[Finding]:
+def python(_: Asked) -> Iterator[Finding]:
     """The interpreter, and what could bring in modules of another installation."""
-    del asked
     facts = {"executable": sys.executable, "prefix": sys.prefix, "venv": sys.prefix != sys.base_prefix}
     yield ok(GROUP, "Python", f"{sys.version.split()[0]}, {sys.executable}", version=sys.version.split()[0], **facts)
     if path := os.environ.get("PYTHONPATH"):
@@ -45,17 +44,15 @@ def python(asked: Asked) -> Iterator[Finding]:
         yield note(GROUP, "user packages", found, "export PYTHONNOUSERSITE=1", path=str(user))
 
 
-def sammil(asked: Asked) -> Iterator[Finding]:
+def sammil(_: Asked) -> Iterator[Finding]:
     """Which sammil this is, and from where."""
-    del asked
     path, image = str(Path(sammil_cli.__file__).parent), image_name()
     found = f"{sammil_cli.__version__}, {path}" + (f", image {image}" if image else "")
     yield ok(GROUP, "sammil", found, version=sammil_cli.__version__, path=path, image=image)
 
 
-def packages(asked: Asked) -> Iterator[Finding]:
+def packages(_: Asked) -> Iterator[Finding]:
     """Whether each package is there in a version that sammil allows."""
-    del asked
     try:
         lines = requires("sammil-cli") or []
     except PackageNotFoundError:
@@ -96,16 +93,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def modules(asked: Asked) -> Iterator[Finding]:
+def modules(_: Asked) -> Iterator[Finding]:
     """Whether the libraries can be imported."""
-    del asked
     paths = {}
     for package, name in _MODULES.items():
         try:
             module = importlib.import_module(name)
         except BROKEN as error:
-            words = one_line(error)
-            yield wrong(GROUP, package, f"cannot be imported: {words}", why_not_loaded(words, package))
+            yield not_loaded(GROUP, package, "cannot be imported", error, package)
         else:
             paths[package] = str(module.__file__)
     if len(paths) == len(_MODULES):
@@ -113,35 +108,25 @@ def modules(asked: Asked) -> Iterator[Finding]:
         yield ok(GROUP, "libraries", f"{len(paths)} of them load; numpy {version('numpy')}, {numpy}", **paths)
 
 
-def torch(asked: Asked) -> Iterator[Finding]:
+def torch(_: Asked) -> Iterator[Finding]:
     """torch: its version, what it was built for, and where it lies."""
-    del asked
     try:
         import torch
 
         total = float(torch.ones(3, 3).matmul(torch.ones(3, 3)).sum())
     except BROKEN as error:
-        words = one_line(error)
-        yield wrong(GROUP, "torch", f"cannot be loaded: {words}", why_not_loaded(words, "torch", "torchvision"))
+        yield not_loaded(GROUP, "torch", "cannot be loaded", error, "torch", "torchvision")
         return
     if total != 27.0:
         yield wrong(GROUP, "torch", f"computes wrong: 27 came out as {total}", install("torch", "torchvision"))
         return
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
-    path = str(Path(torch.__file__).parent)
-    yield ok(
-        GROUP,
-        "torch",
-        f"{torch.__version__}, built for {build}, {path}",
-        version=torch.__version__,
-        build=build,
-        path=path,
-    )
+    path, number = str(Path(torch.__file__).parent), torch.__version__
+    yield ok(GROUP, "torch", f"{number}, built for {build}, {path}", version=number, build=build, path=path)
 
 
-def torchvision(asked: Asked) -> Iterator[Finding]:
+def torchvision(_: Asked) -> Iterator[Finding]:
     """torchvision's compiled operators, run: where its build is not the one for this torch, they are missing."""
-    del asked
     try:
         import torch
         import torchvision
@@ -150,13 +135,7 @@ def torchvision(asked: Asked) -> Iterator[Finding]:
         kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()
         mean = torchvision.ops.roi_align(torch.full((1, 1, 8, 8), 3.0), [boxes[:1]], output_size=2).mean().item()
     except BROKEN as error:
-        words = one_line(error)
-        remedy = (
-            install("torch", "torchvision")
-            if "torchvision::" in words
-            else why_not_loaded(words, "torch", "torchvision")
-        )
-        yield wrong(GROUP, "torchvision", f"does not work with this torch: {words}", remedy)
+        yield not_loaded(GROUP, "torchvision", "does not work with this torch", error, "torch", "torchvision")
         return
     path, number = str(Path(torchvision.__file__).parent), torchvision.__version__
     if kept != [0, 2] or mean != 3.0:
@@ -166,9 +145,8 @@ def torchvision(asked: Asked) -> Iterator[Finding]:
     yield ok(GROUP, "torchvision", f"{number}, nms and roi_align work, {path}", version=number, path=path)
 
 
-def hdf5(asked: Asked) -> Iterator[Finding]:
+def hdf5(_: Asked) -> Iterator[Finding]:
     """HDF5: its library, and a file written and read as bags are."""
-    del asked
     try:
         tempfile.gettempdir()
     except OSError:
@@ -186,8 +164,7 @@ def hdf5(asked: Asked) -> Iterator[Finding]:
             back = read_hdf5(path, "bag", mapped=True)[0]["features"].tolist()
         h5py = importlib.import_module("h5py")
     except BROKEN as error:
-        words = one_line(error)
-        yield wrong(GROUP, "HDF5", f"does not work: {words}", why_not_loaded(words, "h5py"))
+        yield not_loaded(GROUP, "HDF5", "does not work", error, "h5py")
         return
     library, place = h5py.version.hdf5_version, str(Path(str(h5py.__file__)).parent)
     facts = {"version": library, "h5py": h5py.__version__, "path": place}

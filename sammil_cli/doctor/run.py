@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from queue import Empty, Queue
 from typing import IO, Any
 
@@ -18,7 +19,7 @@ from sammil_cli import console
 from sammil_cli.doctor.causes import REPORT, one_line, why_it_died
 from sammil_cli.doctor.examine import CHECKS, MARK
 from sammil_cli.doctor.finding import Asked, Finding, State, wrong
-from sammil_cli.doctor.folders import check_here
+from sammil_cli.errors import InputError
 
 EXAMINER = (sys.executable, "-P", "-m", "sammil_cli.doctor.examine")  # -P: no module of the working folder
 PATIENCE_SECONDS = 180.0  # without a word; reading gigabytes of weights from a slow disk is no hang
@@ -40,7 +41,10 @@ def run(asked: Asked, *, examiner: Sequence[str] = EXAMINER, patience: float = P
     Raises:
         InputError: the working folder is gone.
     """
-    check_here()
+    try:
+        Path.cwd()  # libraries fail in a folder that is gone with words that lead elsewhere
+    except FileNotFoundError:
+        raise InputError("this folder was deleted while you were in it", remedy='cd "$PWD"') from None
     found: list[Finding] = []
     left, deaths = list(CHECKS), 0
     with console.progress(len(CHECKS), "looking") as bar:
@@ -104,10 +108,8 @@ class _Visit:
     def death(self, check: str) -> Finding:
         """What ended it before this check was done."""
         if self._code is None:
-            found, remedy = (
-                f"said nothing for {self._patience:.0f} s: a disk or a driver that hangs",
-                "dmesg | tail; df -h",
-            )
+            found = f"said nothing for {self._patience:.0f} s: a disk or a driver that hangs"
+            remedy = "dmesg | tail; df -h"
         elif self._code > 0 and self._words:  # an exception: a line says which; a library may have the last word
             named = [word for word in self._words if _EXCEPTION.match(word)]
             found, remedy = one_line((named or self._words)[-1]), REPORT
@@ -142,7 +144,8 @@ def report(found: Sequence[Finding]) -> None:
     for group in dict.fromkeys(finding.group for finding in found):
         console.say(group)
         for finding in (finding for finding in found if finding.group == group):
-            _say(f"  {_mark(finding.state)} {finding.name:<{_WIDTH}} {finding.found}", _WIDTH + 9)
+            mark = "WRONG" if finding.state == "wrong" else finding.state
+            _say(f"  {mark:<5} {finding.name:<{_WIDTH}} {finding.found}", _WIDTH + 9)
             if finding.state == "note" and finding.remedy:
                 console.say(f"        {'':<{_WIDTH}} -> {finding.remedy}")
     faults = [finding for finding in found if finding.state == "wrong"]
@@ -167,7 +170,3 @@ def _say(line: str, indent: int) -> None:
             line, max(width, 2 * indent), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
         )
     )
-
-
-def _mark(state: State) -> str:
-    return "WRONG" if state == "wrong" else f"{state:<5}"

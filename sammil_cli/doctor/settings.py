@@ -41,10 +41,9 @@ def valid(asked: Asked) -> Iterator[Finding]:
     except BROKEN as error:
         yield note(GROUP, name, f"a part that it names cannot be loaded: {one_line(error)}", "see Python above")
         return
-    picked = ", ".join(f"{key} {getattr(settings, key)}" for key in _CHOICES)
-    yield ok(
-        GROUP, name, f"valid: {picked}; slides and labels: sammil check", **{k: getattr(settings, k) for k in _CHOICES}
-    )
+    picked = {key: getattr(settings, key) for key in _CHOICES}
+    said = ", ".join(f"{key} {word}" for key, word in picked.items())
+    yield ok(GROUP, name, f"valid: {said}; slides and labels: sammil check", **picked)
 
 
 def device(asked: Asked) -> Iterator[Finding]:
@@ -54,7 +53,7 @@ def device(asked: Asked) -> Iterator[Finding]:
         return
     try:
         from sammil_cli.regions.sam_engine.image_encoder import check_precision
-        from sammil_cli.runner.devices import choose_device
+        from sammil_cli.runner.machine import choose_device
 
         on = choose_device("auto")
         check_precision(settings.sam_precision, on)

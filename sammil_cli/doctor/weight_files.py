@@ -14,9 +14,8 @@ from sammil_cli.storage.weights import FOLDER_VARIABLE, weight_folders
 GROUP = "Weights"
 
 
-def folders(asked: Asked) -> Iterator[Finding]:
+def folders(_: Asked) -> Iterator[Finding]:
     """Where weights are looked for; a folder that the user names and that is not there is mostly a slip."""
-    del asked
     *named, cache = weight_folders()
     facts = {"folders": [str(folder) for folder in (*named, cache)]}
     lost = [str(folder) for folder in named if not folder.is_dir()]

@@ -121,19 +121,17 @@ def _read(project: Project, slide_id: str) -> _Slide:
     )
 
 
-def _clam(out: Path, slide: _Slide) -> None:
+def _clam(out: Path, slide: _Slide, *, groups: bool = False) -> None:
     name = f"{slide.places.slide_id}.h5"
     writers.write_clam_patches(out / "patches" / name, slide.places)
     if slide.bag is not None:
-        writers.write_features(out / "h5_files" / name, slide.bag, groups=False)
+        writers.write_features(out / "h5_files" / name, slide.bag, groups=groups)
 
 
 def _sam_mil(out: Path, slide: _Slide) -> None:
-    name = f"{slide.places.slide_id}.h5"
-    writers.write_clam_patches(out / "patches" / name, slide.places)
+    _clam(out, slide, groups=True)
     if slide.bag is not None:
-        writers.write_features(out / "h5_files" / name, slide.bag, groups=True)
-        writers.write_sam_info(out / "sam_info" / name, slide.bag)
+        writers.write_sam_info(out / "sam_info" / f"{slide.places.slide_id}.h5", slide.bag)
 
 
 def _trident(out: Path, slide: _Slide) -> None:

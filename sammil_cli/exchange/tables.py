@@ -156,9 +156,8 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
             patients=(),
         )
         write_folds(project.splits, folds, cohort)
-        console.say(
-            f"splits: {len(folds)}, of {len(named)} slides in all → {project.splits}{_doubts(folds, patient, slides)}"
-        )
+        doubts = _doubts(folds, set(named), patient, slides)
+        console.say(f"splits: {len(folds)}, of {len(named)} slides in all → {project.splits}{doubts}")
     if tables.results:
         _write_results(tables, patient)
 
@@ -185,10 +184,9 @@ def _roles(splits: list[Split]) -> dict[str, str]:
     return {slide: role for role, slides in splits[0].parts.items() for slide in slides}
 
 
-def _doubts(folds: list[Fold], patient: dict[str, str], slides: set[str]) -> str:
+def _doubts(folds: list[Fold], named: set[str], patient: dict[str, str], slides: set[str]) -> str:
     """What a reader of these splits should know."""
     text = ""
-    named = {slide for fold in folds for slide in (*fold.train, *fold.val, *fold.test)}
     if lacking := named - slides if slides else set():
         text += f"; {len(lacking)} of these slides are not here, such as {min(lacking)}"
     shared = 0

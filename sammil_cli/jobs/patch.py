@@ -10,7 +10,7 @@ from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import ArtefactsPath, DrawingPath, PatchesPath, TissuePath
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.edits import read_polygons
-from sammil_cli.tissue.file import read_tissue
+from sammil_cli.tissue.mask import read_tissue
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,7 @@ from sammil_cli.runner.worker import own_device
 from sammil_cli.slides.files import open_slide
 from sammil_cli.storage.files import Record, write_json
 from sammil_cli.storage.paths import DrawingPath, RegionsPath, SlidePath, TissuePath
-from sammil_cli.tissue.file import read_tissue
-from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.mask import TissueMask, read_tissue
 
 
 @dataclass(frozen=True, kw_only=True)

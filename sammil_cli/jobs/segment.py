@@ -10,9 +10,8 @@ from sammil_cli.storage.paths import ArtefactsPath, DrawingPath, SlidePath, Tiss
 from sammil_cli.tissue.artefact_maps import write_artefacts
 from sammil_cli.tissue.artefacts import measure_artefacts
 from sammil_cli.tissue.edits import apply_drawing, read_drawing
-from sammil_cli.tissue.file import write_tissue
 from sammil_cli.tissue.flags import flags, tissue_share
-from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.mask import TissueMask, write_tissue
 from sammil_cli.tissue.overlay import write_overlay
 from sammil_cli.tissue.segment import Picture, find_tissue, look
 from sammil_cli.tissue.spec import TissueSpec

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite
-from sammil_cli.legacy.grouping import Grouping
 from sammil_cli.legacy.layout import Source
 from sammil_cli.legacy.patch_file import PatchFile, read_patch_file
 from sammil_cli.legacy.patch_lists import PatchList
 from sammil_cli.legacy.rows import Floats, Rows, mismatch, read_bare_features, read_feature_h5, read_h5, split
-from sammil_cli.legacy.sam_info import grouping_of, read_sam_info
+from sammil_cli.legacy.sam_info import Grouping, grouping_of, read_sam_info
 from sammil_cli.legacy.sam_mil import PatchScale, compare_sam_info, compare_seg_file, grouping, read_documents
 from sammil_cli.legacy.segments import Document
 from sammil_cli.regions.membership import Membership
@@ -69,7 +69,7 @@ def convert_slide(
         raise SlideError("E_LEGACY_MISSING", f"{source.slide_id} has no features", remedy="convert its grid: --grids")
     if not with_coords:
         return without_coords(source.slide_id, read_bare_features(source.features), encoder or source.encoder)
-    rows, by_count, patches = _read_rows(source)
+    rows, by_count, patches = _read_rows(source, source.features)
     check_finite(rows.features)
     documents = None if source.segments is None else read_documents(source.segments)
     info = None if source.sam_info is None else read_sam_info(source.sam_info)
@@ -98,17 +98,15 @@ def convert_slide(
     else:
         remarks.append("no segments: a bag without regions")
     name = encoder or (patches.encoder if patches else None) or source.encoder or "legacy"
-    bag = _bag(source.slide_id, rows.features, xy, groups, side, slide_mpp, name)
-    return Converted(bag=bag, regions=None if groups is None else groups.regions, remarks=remarks)
+    return _converted(source.slide_id, rows.features, xy, groups, side, slide_mpp, name, remarks)
 
 
 def without_coords(slide_id: str, features: Floats, encoder: str | None) -> Converted:
     """A bag of features whose places nobody kept: coordinates (-1, -1), patch side 0, no regions."""
     check_finite(features)
     xy = np.full((len(features), 2), -1, np.int32)
-    bag = _bag(slide_id, features, xy, None, Side(patch_px=0, level0_px=0), None, encoder or "legacy")
     note = "no coordinates: (-1, -1) for every patch, so no heatmap; group rows, if any, count as patches"
-    return Converted(bag=bag, regions=None, remarks=[note])
+    return _converted(slide_id, features, xy, None, Side(patch_px=0, level0_px=0), None, encoder or "legacy", [note])
 
 
 def from_patch_list(
@@ -125,8 +123,7 @@ def from_patch_list(
     check_finite(patches.features)
     remarks = ["coordinates come from the patches' file names"]
     side = patch_side(patches.xy, None, None, patch_px_level0 or patches.side_px0, slide_mpp, remarks)
-    bag = _bag(slide_id, patches.features, patches.xy, None, side, slide_mpp, encoder or "legacy")
-    return Converted(bag=bag, regions=None, remarks=remarks)
+    return _converted(slide_id, patches.features, patches.xy, None, side, slide_mpp, encoder or "legacy", remarks)
 
 
 def level0_corners(
@@ -185,11 +182,10 @@ def patch_side(
     return Side(patch_px=step, level0_px=step)
 
 
-def _read_rows(source: Source) -> tuple[Rows, bool, PatchFile | None]:
+def _read_rows(source: Source, path: Path) -> tuple[Rows, bool, PatchFile | None]:
     """The rows, whether group rows were told by their count alone, and what the files say of the patches."""
-    path = source.features
-    if path is None or path.suffix.lower() == ".pt" or _is_bare(source):
-        if path is None or source.coords is None:
+    if path.suffix.lower() == ".pt" or _is_bare(path, source.coords):
+        if source.coords is None:
             raise SlideError(
                 "E_LEGACY_MISSING",
                 f"{path} holds no coordinates",
@@ -209,11 +205,9 @@ def _read_rows(source: Source) -> tuple[Rows, bool, PatchFile | None]:
     return rows, by_count, patches
 
 
-def _is_bare(source: Source) -> bool:
+def _is_bare(path: Path, coords: Path | None) -> bool:
     """Whether the h5 file has features only, and coordinates lie elsewhere."""
-    if source.features is None or source.coords is None or not source.features.exists():
-        return False
-    return "coords" not in read_h5(source.features, ())[2]
+    return coords is not None and path.exists() and "coords" not in read_h5(path, ())[2]
 
 
 def _smallest_step(xy: NDArray[np.int32]) -> int | None:
@@ -230,7 +224,7 @@ def _smallest_step(xy: NDArray[np.int32]) -> int | None:
     return int(min(steps)) if steps else None
 
 
-def _bag(
+def _converted(
     slide_id: str,
     features: Floats,
     xy: NDArray[np.int32],
@@ -238,11 +232,11 @@ def _bag(
     side: Side,
     slide_mpp: float | None,
     encoder: str,
-) -> FeatureBag:
+    remarks: list[str],
+) -> Converted:
     dim, none = features.shape[1], np.empty(0, np.int32)
     members = Membership(start=np.zeros(1, np.int64), patch=none) if groups is None else groups.members
-    known = slide_mpp is not None and side.patch_px > 0
-    return FeatureBag(
+    bag = FeatureBag(
         slide_id=slide_id,
         features=features,
         xy=xy,
@@ -257,7 +251,8 @@ def _bag(
             weights_sha256=None,
             dim=dim,
             patch_px=side.patch_px,
-            patch_mpp=slide_mpp * side.level0_px / side.patch_px if known and slide_mpp else float("nan"),
+            patch_mpp=slide_mpp * side.level0_px / side.patch_px if slide_mpp and side.patch_px > 0 else float("nan"),
             patch_px_level0=side.level0_px,
         ),
     )
+    return Converted(bag=bag, regions=None if groups is None else groups.regions, remarks=remarks)

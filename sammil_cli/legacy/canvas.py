@@ -1,12 +1,13 @@
 """Masks that lie on different pictures, put on one canvas: a `RegionMap` of them all."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.legacy.segments import Document
-from sammil_cli.regions.region_map import Canvas, RegionMap
+from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask, bounding_box
 
 _LARGEST_PX = 1 << 24  # 4096 x 4096: a mask of 16 MiB, of which one at a time is unpacked
@@ -63,10 +64,8 @@ def build_regions(slide_id: str, documents: list[Document], canvas: Canvas) -> R
 
     Areas are those of SAM's records, in canvas pixels: shrunken masks have lost theirs.
     """
-    runs: list[NDArray[np.uint32]] = []
-    boxes: list[tuple[int, int, int, int]] = []
+    proposals: list[Proposal] = []
     areas: list[int] = []
-    scores: list[tuple[float, float]] = []
     for document in documents:
         x, y = _placed(document, canvas.origin_px, canvas.downsample)
         zoom = document.downsample * document.merged / canvas.downsample
@@ -76,21 +75,10 @@ def build_regions(slide_id: str, documents: list[Document], canvas: Canvas) -> R
             # Only the part around the mask is unpacked: a canvas of several pieces of tissue is mostly empty.
             left, top, width, height = bounding_box(legacy.mask)
             part, dx, dy = _zoomed(legacy.mask[top : top + height, left : left + width], left, top, zoom)
-            moved = RegionMask.of(part, (x + dx, y + dy))
-            runs.append(moved.canvas_runs(canvas.size_px))
-            boxes.append(moved.box)
+            mask = RegionMask.of(part, (x + dx, y + dy))
+            proposals.append(Proposal(mask=mask, predicted_iou=legacy.predicted_iou, stability=legacy.stability))
             areas.append(max(round(legacy.area_px * (document.downsample / canvas.downsample) ** 2), 1))
-            scores.append((legacy.predicted_iou, legacy.stability))
-    return RegionMap(
-        slide_id=slide_id,
-        canvas=canvas,
-        runs=np.concatenate(runs) if runs else np.empty(0, np.uint32),
-        offsets=np.cumsum([0, *(len(part) for part in runs)], dtype=np.int64),
-        area_px=np.array(areas, np.int64),
-        box=np.array(boxes, np.int32).reshape(-1, 4),
-        predicted_iou=np.array([iou for iou, _ in scores], np.float32),
-        stability=np.array([stability for _, stability in scores], np.float32),
-    )
+    return replace(build(slide_id, canvas, proposals), area_px=np.array(areas, np.int64))
 
 
 def _zoomed(part: NDArray[np.bool_], left: int, top: int, zoom: float) -> tuple[NDArray[np.bool_], int, int]:

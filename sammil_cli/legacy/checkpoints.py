@@ -93,6 +93,7 @@ ARCHITECTURES = (
     Architecture(title="mean pooling", model="mean", group_features=False, layers=_POOLING),
     Architecture(title="max pooling", model="max", group_features=False, layers=_POOLING),
 )
+_SUPPORTED = ", ".join(one.title for one in ARCHITECTURES)
 
 # What a name that holds this is of; the first that fits counts.
 _FOREIGN = (
@@ -150,7 +151,7 @@ def to_published(model: str, state: Mapping[str, Tensor]) -> tuple[Architecture,
         if architecture.model == model and set(architecture.names.values()) == set(state):
             return architecture, {name: state[ours] for name, ours in architecture.names.items()}
     raise InputError(
-        f"there are no published names for this {model} with {_listing(state)}", remedy=f"exported are: {_supported()}"
+        f"there are no published names for this {model} with {_listing(state)}", remedy=f"exported are: {_SUPPORTED}"
     )
 
 
@@ -177,7 +178,7 @@ def _recognise(path: Path, state: Mapping[str, Tensor]) -> list[Architecture]:
         parts = [f"lacks {_listing(lacking)}"] * bool(lacking) + [f"has {_listing(besides)} besides"] * bool(besides)
         looks = f"looks like {nearest.title}, but {' and '.join(parts)}"
     found = f"; its keys: {_listing(state)}" if state else ""
-    raise InputError(f"{path} {looks}{found}", remedy=f"supported are: {_supported()}")
+    raise InputError(f"{path} {looks}{found}", remedy=f"supported are: {_SUPPORTED}")
 
 
 def _choose(path: Path, fitting: list[Architecture], model: str | None) -> Architecture:
@@ -207,7 +208,7 @@ def _sizes(path: Path, architecture: Architecture, state: Mapping[str, Tensor]) 
         if tuple(tensor.shape) != expected:
             raise InputError(
                 f"{path}: {name} is {_shape(tensor.shape)}, in {architecture.title} it is {_shape(expected)}",
-                remedy=f"supported are: {_supported()}",
+                remedy=f"supported are: {_SUPPORTED}",
             )
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{path}: {name} holds values that are no finite numbers", remedy="get the file again")
@@ -225,7 +226,3 @@ def _listing(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - _SHOWN_KEYS} more" if len(ordered) > _SHOWN_KEYS else ""
     return ", ".join(ordered[:_SHOWN_KEYS]) + more
-
-
-def _supported() -> str:
-    return ", ".join(one.title for one in ARCHITECTURES)

@@ -14,7 +14,6 @@ from sammil_cli.errors import InputError
 
 _DEEPEST = 4  # folders below the one that was given: TRIDENT's features lie two below
 _GLANCE = 1 << 16  # bytes of a pickle or a table that are looked at
-_CSV = frozenset({"slide_id", "label"})
 
 
 class Kind(StrEnum):
@@ -55,6 +54,7 @@ _DOCUMENTED = {
     "sam_info": (".h5", Kind.SAM_INFO),
     "seg_files": (".h5", Kind.SEG_FILE),
 }
+_UNCLEAR = frozenset({Kind.DAMAGED, Kind.PICKLE})
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Inventory:
     def listing(self) -> str:
         """One line for each kind and folder, for people."""
         lines = []
-        for kind, paths in self.files.items():
-            for folder, count in sorted(Counter(path.parent for path in paths).items()):
+        for kind in self.files:
+            for folder, count in self.folders(kind).items():
                 name = folder.relative_to(self.root).as_posix() if folder != self.root else "."
                 lines.append(f"{count:6d}  {kind.value}  in {name}")
         return "\n".join(lines) or "     0  files"
@@ -93,7 +93,7 @@ def take_inventory(root: Path) -> Inventory:
     single = root.is_file()
     kinds = {path: recognise(path) for path in ([root] if single else sorted(_files(root)))}
     for path, kind in kinds.items():
-        if kind in (Kind.DAMAGED, Kind.PICKLE):
+        if kind in _UNCLEAR:
             kinds[path] = _as_neighbours(path, kinds) or kind
     ordered = {kind: tuple(path for path, one in kinds.items() if one is kind) for kind in Kind}
     return Inventory(root.parent if single else root, {kind: paths for kind, paths in ordered.items() if paths})
@@ -106,10 +106,8 @@ def _as_neighbours(path: Path, kinds: dict[Path, Kind]) -> Kind | None:
     """
     if path.parent.name in _DOCUMENTED and path.suffix.lower() == _DOCUMENTED[path.parent.name][0]:
         return _DOCUMENTED[path.parent.name][1]
-    near = {kind for other, kind in kinds.items() if other.parent == path.parent and other.suffix == path.suffix} - {
-        Kind.DAMAGED,
-        Kind.PICKLE,
-    }
+    near = {kind for other, kind in kinds.items() if other.parent == path.parent and other.suffix == path.suffix}
+    near -= _UNCLEAR
     return near.pop() if len(near) == 1 else None
 
 
@@ -217,7 +215,7 @@ def _table(path: Path) -> Kind:
         return Kind.PROCESS_LIST
     if {"train", "test"} <= header and len(header) <= 5:
         return _splits(rows)
-    if header >= _CSV:
+    if header >= {"slide_id", "label"}:
         return Kind.LABELS
     if {"sthresh", "a_t"} <= header:
         return Kind.PRESET

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
-from sammil_cli.legacy.rows import Floats
+from sammil_cli.legacy.rows import Floats, narrow
 from sammil_cli.legacy.unpickler import read_pickles
 
 _MAX_BYTES = 32 << 30  # such a file holds a cohort
@@ -59,7 +59,7 @@ def _patch_list(patches: Any) -> PatchList:
     found = [_PLACE.search(str(patch.get("file_name", ""))) for patch in patches]
     places = [tuple(int(number) for number in match.groups()) for match in found if match]
     if len(places) < len(patches):
-        return PatchList(features=_narrow(features), xy=None, side_px0=None)
+        return PatchList(features=narrow(features), xy=None, side_px0=None)
     # The name holds pixels and grid numbers: their ratio is the step, which is the side of patches without overlap.
     steps = {at // number for x, y, column, row in places for at, number in ((x, column), (y, row)) if number}
     exact = all(x % column == 0 if column else x == 0 for x, _, column, _ in places)
@@ -67,12 +67,8 @@ def _patch_list(patches: Any) -> PatchList:
     if xy.max() >= 2**31:
         raise ValueError("its patches lie beyond any slide")
     return PatchList(
-        features=_narrow(features), xy=xy.astype(np.int32), side_px0=steps.pop() if exact and len(steps) == 1 else None
+        features=narrow(features), xy=xy.astype(np.int32), side_px0=steps.pop() if exact and len(steps) == 1 else None
     )
-
-
-def _narrow(features: Floats) -> Floats:
-    return features if features.dtype in (np.float16, np.float32) else features.astype(np.float32)
 
 
 def _no_lists(path: Path, reason: str) -> InputError:

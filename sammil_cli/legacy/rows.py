@@ -34,7 +34,7 @@ def read_feature_h5(path: Path) -> tuple[Floats, NDArray[np.float64]]:
         SlideError: `E_LEGACY_MISSING` also where there are no coordinates, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH`
             where their rows differ.
     """
-    arrays, facts, shapes = read_h5(path, ())
+    _, _, shapes = read_h5(path, ())
     name = "feats" if "feats" in shapes and "features" not in shapes else "features"
     if name in shapes and "coords" not in shapes:
         raise SlideError(
@@ -174,7 +174,12 @@ def as_features(path: Path, array: NDArray[Any]) -> Floats:
         array = array[0]
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating) or not array.size:
         raise damaged(path, f"its features have the shape {array.shape} and type {array.dtype}, not (rows, d) floats")
-    return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)
+    return narrow(array)
+
+
+def narrow(features: Floats) -> Floats:
+    """Features as float16 or float32: those that are neither become float32."""
+    return features if features.dtype in (np.float16, np.float32) else features.astype(np.float32)
 
 
 def as_coords(path: Path, array: NDArray[Any], *, whole: bool = True) -> NDArray[np.float64]:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.legacy.grouping import Grouping
+from sammil_cli.features.bag import mean_group_features
 from sammil_cli.legacy.published import rounding
-from sammil_cli.legacy.rows import Rows, damaged, mismatch, read_h5
+from sammil_cli.legacy.rows import Floats, Rows, damaged, mismatch, read_h5
 from sammil_cli.regions.members import smallest_region
 from sammil_cli.regions.membership import Membership
+from sammil_cli.regions.region_map import RegionMap
 
 OWN = "sammil_"  # before the names of the data sets that only sammil writes
 OWN_ARRAYS = ("region", "region_area", "region_area_um2", "group_region", "member_start", "member_patch")
@@ -32,6 +33,22 @@ class SamInfo:
     is_group: NDArray[np.bool_]
     relative_area: NDArray[np.float64]
     own: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """What joins a slide's patches to its regions, however the older run kept it: the region parts of a `FeatureBag`.
+
+    n patches, m regions, g group features; `regions` where masks are there.
+    """
+
+    region: NDArray[np.int32]  # (n,)
+    area: NDArray[np.int64]  # (m,)
+    area_um2: NDArray[np.float64]  # (m,)
+    features: Floats  # (g, d)
+    group_region: NDArray[np.int32]  # (g,)
+    members: Membership
+    regions: RegionMap | None
 
 
 def read_sam_info(path: Path) -> SamInfo:
@@ -90,9 +107,7 @@ def grouping_of(info: SamInfo, rows: Rows, slide_mpp: float | None, slide_id: st
     order = np.argsort(region, kind="stable")[(~inside).sum() :]
     size = np.bincount(region[inside], minlength=len(areas))
     members = Membership(start=np.concatenate([[0], np.cumsum(size)]).astype(np.int64), patch=order.astype(np.int32))
-    means = np.array(
-        [rows.features[region == number].astype(np.float32).mean(axis=0) for number in range(len(areas))], np.float32
-    ).reshape(-1, rows.features.shape[1])
+    means, _ = mean_group_features(rows.features, members)
     group_region = _nearest(rows.groups.astype(np.float32), means)
     remarks.append(
         f"no segments: {len(areas)} regions from the areas in sam_info, equal areas being one; the {len(rows.groups)} "

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import mean_group_features
 from sammil_cli.legacy.canvas import build_regions, common_canvas
-from sammil_cli.legacy.grouping import Grouping
 from sammil_cli.legacy.published import count_equal, published_groups
 from sammil_cli.legacy.rows import Rows, mismatch
-from sammil_cli.legacy.sam_info import SamInfo, read_seg_file
+from sammil_cli.legacy.sam_info import Grouping, SamInfo, read_seg_file
 from sammil_cli.legacy.segments import Document, read_segments
 from sammil_cli.legacy.unpickler import UnsafePickleError
 from sammil_cli.regions.members import find_members, smallest_region

@@ -15,7 +15,6 @@ from sammil_cli.slides.slide import Slide
 _GLASS = 220  # a pixel as bright as this in its darkest channel is bare glass
 _BLANK_SHARE = 0.95  # of a blank patch's pixels are glass
 _SAME = 12.0  # grey levels of mean difference that other decoders and resizing explain
-_OTHER_SLIDE = "bring the slide and the files of one run together; convert without this check: --no-slides"
 
 Encode = Callable[[list[RGB]], NDArray[np.float32]]
 
@@ -27,18 +26,12 @@ def check_size(slide: Slide, xy: NDArray[np.int32], slide_size_px: tuple[int, in
         SlideError: `E_LEGACY_MISMATCH`.
     """
     if slide_size_px not in (None, slide.size_px):
-        raise SlideError(
-            "E_LEGACY_MISMATCH",
-            f"{place} is of a slide of {slide_size_px} px, {slide.path.name} has {slide.size_px}",
-            remedy=_OTHER_SLIDE,
-        )
+        raise _other_slide(f"{place} is of a slide of {slide_size_px} px, {slide.path.name} has {slide.size_px}")
     outside = ((xy < 0) | (xy >= np.array(slide.size_px))).any(axis=1)
     if outside.any():
-        raise SlideError(
-            "E_LEGACY_MISMATCH",
+        raise _other_slide(
             f"{outside.sum()} of {len(xy)} patches begin outside of {slide.path.name}, which has {slide.size_px} px; "
-            f"the first at {tuple(xy[np.flatnonzero(outside)[0]].tolist())}",
-            remedy=_OTHER_SLIDE,
+            f"the first at {tuple(xy[np.flatnonzero(outside)[0]].tolist())}"
         )
 
 
@@ -60,11 +53,9 @@ def check_glass(images: list[RGB]) -> str:
     """
     blank = sum(bool((image.min(axis=2) >= _GLASS).mean() >= _BLANK_SHARE) for image in images)
     if blank == len(images):
-        raise SlideError(
-            "E_LEGACY_MISMATCH",
+        raise _other_slide(
             f"all of {len(images)} patches re-read from the slide are bare glass: the coordinates are of another "
-            "slide or of another level",
-            remedy=_OTHER_SLIDE,
+            "slide or of another level"
         )
     return f"{len(images)} patches re-read from the slide, {blank} of them bare glass"
 
@@ -79,11 +70,9 @@ def check_images(path: Path, images: list[RGB], chosen: NDArray[np.int64]) -> st
     difference = [float(np.abs(a.astype(np.int16) - b).mean()) for a, b in zip(stored, images, strict=True)]
     worst = int(np.argmax(difference))
     if difference[worst] > _SAME:
-        raise SlideError(
-            "E_LEGACY_MISMATCH",
+        raise _other_slide(
             f"the stored image of patch {chosen[worst]} differs from the slide by {difference[worst]:.0f} grey levels "
-            "on average",
-            remedy=_OTHER_SLIDE,
+            "on average"
         )
     return f"{len(images)} stored images are what the slide shows (largest mean difference {difference[worst]:.2f})"
 
@@ -98,3 +87,8 @@ def check_features(stored: Floats, images: list[RGB], encode: Encode, name: str)
     cosine = (anew * old).sum(axis=1) / np.maximum(norms, 1e-12)
     verdict = "the same encoder" if cosine.min() > 0.99 else "alike" if cosine.min() > 0.9 else "another encoder"
     return f"{len(images)} patches encoded anew by {name}: cosine {cosine.min():.4f} to {cosine.max():.4f} ({verdict})"
+
+
+def _other_slide(message: str) -> SlideError:
+    remedy = "bring the slide and the files of one run together; convert without this check: --no-slides"
+    return SlideError("E_LEGACY_MISMATCH", message, remedy=remedy)

@@ -46,15 +46,12 @@ def read_splits(paths: tuple[Path, ...]) -> list[Split]:
     for path in paths:
         found = _NUMBER.search(path.stem)
         split = Split(int(found.group(1)) if found else 0, _read_split(path), path)
-        other = splits.get(split.number)
-        if other and {role: set(ids) for role, ids in other.parts.items()} != {
-            role: set(ids) for role, ids in split.parts.items()
-        }:
+        other = splits.setdefault(split.number, split)
+        if any(set(other.parts[role]) != set(split.parts[role]) for role in _ROLES):
             raise InputError(
                 f"{other.path} and {path} are both of split {split.number} and differ",
                 remedy="name the folder of one run's splits with --splits",
             )
-        splits.setdefault(split.number, split)
     return [splits[number] for number in sorted(splits)]
 
 

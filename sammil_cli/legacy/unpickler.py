@@ -89,11 +89,7 @@ def _scan(stream: IO[bytes], path: Path, max_steps: int) -> Iterator[int]:
                 if opcode.name == "GLOBAL":
                     _known(path, *argument.split(" ", 1))
                 elif opcode.name not in _OPCODES:
-                    raise UnsafePickleError(
-                        f"{path} uses the pickle instruction {opcode.name}, which plain data and arrays do not need; "
-                        "nothing was run",
-                        remedy="do not open this file with other tools; write it again with the published scripts",
-                    )
+                    raise _unsafe(path, f"uses the pickle instruction {opcode.name}")
                 # The memo is an array that grows up to its highest index: 5 bytes could ask for 64 GiB.
                 elif opcode.name == "LONG_BINPUT" and argument > steps:
                     raise _damaged(path, f"memo index {argument} at step {steps}")
@@ -111,8 +107,6 @@ def _load(stream: IO[bytes], path: Path, end: int) -> object:
     unpickler = _Unpickler(stream, path)
     try:
         value = _to_arrays(unpickler.load(), {}, 0)
-    except InputError:
-        raise
     # Each of these is what a crafted or cut stream makes the machine trip over.
     except (
         pickle.UnpicklingError,
@@ -140,11 +134,15 @@ class _Unpickler(pickle.Unpickler):
 
 def _known(path: Path, module: str, name: str) -> StandIn:
     if (module, name) not in NAMES:
-        raise UnsafePickleError(
-            f"{path} asks for {module}.{name}, which plain data and arrays do not need; nothing was run",
-            remedy="do not open this file with other tools; write it again with the published scripts",
-        )
+        raise _unsafe(path, f"asks for {module}.{name}")
     return NAMES[module, name]
+
+
+def _unsafe(path: Path, what: str) -> UnsafePickleError:
+    return UnsafePickleError(
+        f"{path} {what}, which plain data and arrays do not need; nothing was run",
+        remedy="do not open this file with other tools; write it again with the published scripts",
+    )
 
 
 def _to_arrays(value: object, seen: dict[int, object], depth: int) -> object:

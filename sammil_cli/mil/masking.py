@@ -9,9 +9,6 @@ from torch import Tensor
 
 from sammil_cli.mil.groups import Groups
 
-STRATEGIES = ("none", "random", "non-group", "sam-guided")
-RATIO_FUNCTIONS = ("constant", "linear", "sigmoid")
-
 _HAIR = 1e-6  # 0.29 * 100 is 28.9999… in floating point: a hair is added so that whole numbers stay whole
 
 

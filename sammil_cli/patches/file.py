@@ -1,22 +1,14 @@
 """The patch grid on disk."""
 
 import json
+from dataclasses import fields
 
 from sammil_cli.patches.patch_grid import SCORES, PatchGrid
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 from sammil_cli.storage.paths import PatchesPath
 
-_FACTS = (
-    "slide_id",
-    "patch_px",
-    "patch_mpp",
-    "patch_px_level0",
-    "step_px_level0",
-    "slide_mpp",
-    "slide_size_px",
-    "bounds_px",
-)
+_FACTS = [field.name for field in fields(PatchGrid) if field.name not in ("xy", "scores", "waterfall")]
 _SHAPES = {"xy": "n 2", **dict.fromkeys(SCORES, "n")}
 
 

@@ -10,8 +10,7 @@ from shapely import MultiPolygon, Polygon
 
 from sammil_cli.errors import SlideError
 from sammil_cli.patches.patch_grid import PatchGrid
-from sammil_cli.patches.places import Outlines, Places, side_of, strips
-from sammil_cli.patches.shares import Integral
+from sammil_cli.patches.places import Integral, Outlines, Places, side_of, strips
 from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps
 from sammil_cli.tissue.mask import TissueMask
 

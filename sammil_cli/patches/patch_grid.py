@@ -24,9 +24,9 @@ class PatchGrid:
     patch_px: int  # side of the image that an encoder sees before its own resize
     patch_mpp: float  # µm per pixel of that image
     patch_px_level0: int  # side in level-0 pixels
+    step_px_level0: int | None = None  # from patch to patch in level-0 pixels; None where it is no grid of ours
     slide_mpp: float
     slide_size_px: tuple[int, int]
     bounds_px: Box
-    step_px_level0: int | None = None  # from patch to patch in level-0 pixels; None where it is no grid of ours
     scores: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
     waterfall: Mapping[str, int] = field(default_factory=dict)

@@ -1,16 +1,17 @@
-"""The places of a grid, and which share of each is tissue: arithmetic on outlines, strip by strip."""
+"""The places of a grid, and which share of each is tissue or artefact: arithmetic on outlines and maps, in strips."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon
 
 from sammil_cli.errors import SlideError
-from sammil_cli.patches.shares import read_rows
 from sammil_cli.tissue.mask import TissueMask
 
 _LINES = 16  # lines per patch side along which tissue is measured
@@ -112,7 +113,7 @@ class Outlines:
         inside = length[:, np.searchsorted(ends, left + places.side)] - length[:, np.searchsorted(ends, left)]
         below = np.zeros((len(inside) + 1, len(columns)), np.float64)
         np.cumsum(inside, axis=0, out=below[1:])
-        sums = read_rows(below, (top + _LINES) / group) - read_rows(below, top / group)
+        sums = _rows_at(below, (top + _LINES) / group) - _rows_at(below, top / group)
         # Rounded, so that a patch full of tissue has 1 and no noise of the sums decides at a threshold.
         return np.asarray(np.clip(np.round(sums / (_LINES * places.side), 6), 0, 1), np.float64)
 
@@ -121,6 +122,45 @@ def _running(slot: NDArray[np.int64], weights: NDArray[np.float64], shape: tuple
     """Sums of weights by line and slot, added up along each line; what lies right of all positions is left out."""
     sums = np.bincount(slot, weights, minlength=shape[0] * shape[1]).reshape(shape)
     return np.asarray(np.cumsum(sums[:, :-1], axis=1), np.float64)
+
+
+@dataclass(frozen=True)
+class Integral:
+    """Sums over the top left part of a map of cells, read at any position by linear interpolation.
+
+    That is exact by area, whatever part of a cell a square covers: within a cell the map is constant.
+    """
+
+    sums: NDArray[np.float64]  # (rows + 1, columns + 1)
+
+    @classmethod
+    def of(cls, cells: NDArray[Any]) -> "Integral":
+        """The integral of a map (rows, columns) of uint8 or bool, or of floats."""
+        if cells.size == 0:
+            return cls(np.zeros((cells.shape[0] + 1, cells.shape[1] + 1)))
+        values = cells.view(np.uint8) if cells.dtype == np.bool_ else cells
+        return cls(np.asarray(cv2.integral(values, sdepth=cv2.CV_64F), np.float64))
+
+    def over(
+        self, top: NDArray[np.float64], left: NDArray[np.float64], side: tuple[float, float]
+    ) -> NDArray[np.float64]:
+        """Sums over the squares of all rows `top` (r,) and columns `left` (c,), in cells -> (r, c).
+
+        Args:
+            side: height and width of the squares, in cells. What lies beyond the map counts as 0.
+        """
+        bands = _rows_at(self.sums, top + side[0]) - _rows_at(self.sums, top)
+        return np.asarray((_rows_at(bands.T, left + side[1]) - _rows_at(bands.T, left)).T, np.float64)
+
+
+def _rows_at(sums: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of `sums` at fractional positions."""
+    at = np.clip(at, 0, len(sums) - 1)
+    low = np.minimum(at.astype(np.int64), max(len(sums) - 2, 0))
+    part = (at - low)[:, None]
+    if not part.any():
+        return np.asarray(sums[low], np.float64)
+    return np.asarray(sums[low] * (1 - part) + sums[np.minimum(low + 1, len(sums) - 1)] * part, np.float64)
 
 
 def side_of(tissue: TissueMask, patch_px: int, mpp: float) -> int:

@@ -5,6 +5,7 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from sammil_cli import choices, console
@@ -119,23 +120,20 @@ def _same_id(folder: Path, files: Sequence[Path]) -> Iterator[Finding]:
 def _names(paths: Mapping[str, Path]) -> Iterator[Finding]:
     first: dict[str, str] = {}
     for name, path in paths.items():
+        finding = partial(Finding, file=str(path), text=name)
         other = first.setdefault(look_alike(name), name)
         if other != name:
             message = f"the slides {other!r} and {name!r} differ only in case, blanks or letters that look alike"
             fix = "rename one, or delete it if it is the same slide"
-            yield Finding(file=str(path), kind="look-alike", severity="warning", text=name, message=message, fix=fix)
+            yield finding(kind="look-alike", severity="warning", message=message, fix=fix)
         odd = sorted({repr(c) for c in name if not c.isprintable() or c == ","})
         if odd or name != name.strip():
             what = f"holds {', '.join(odd)}" if odd else "begins or ends with a blank"
             message = f"the slide's name {name!r} {what}: tables and --only will trip over it"
-            yield Finding(
-                file=str(path), kind="slide-name", severity="warning", text=name, message=message, fix="rename the file"
-            )
+            yield finding(kind="slide-name", severity="warning", message=message, fix="rename the file")
         if path.stat().st_size == 0:
             message = "the file has no content (0 bytes)"
-            yield Finding(
-                file=str(path), kind="empty-slide", text=name, message=message, fix="copy or download it again"
-            )
+            yield finding(kind="empty-slide", message=message, fix="copy or download it again")
 
 
 def _glance(path: Path) -> tuple[int, bytes]:

@@ -17,32 +17,30 @@ _FIRST_LINE = "slide_id,mpp"
 _USUAL_MPP = (0.1, 2.0)  # µm per level-0 pixel of scanners
 
 
-def check_slides_table(table: Path, known: Mapping[str, str], suffixes: Collection[str]) -> Iterator[Finding]:
+def check_slides_table(table: Path, known: Mapping[str, str], suffixes: Collection[str]) -> list[Finding]:
     """Everything wrong in the table; nothing if the file is missing.
 
     Args:
         known: the slides that there are; empty = ids are not looked at.
     """
     if not table.exists():
-        return
+        return []
     rows, findings = read_raw(table, _FIRST_LINE)
-    yield from findings
     if not rows:
-        return
+        return findings
     columns = [cell.strip() for cell in rows[0].cells]
-    found = list(findings)
     if "slide_id" in columns:
-        for finding in _rows(str(table), columns, rows[1:], NearIds(known, suffixes), set(known)):
-            found.append(finding)
-            yield finding
+        findings += _rows(str(table), columns, rows[1:], NearIds(known, suffixes), set(known))
     # The stages' own reader has the last word: what it refuses and nothing above found is reported in its words.
     try:
         read_slides_table(table, OWN_SETTINGS)
     except InputError as error:
-        if not any(finding.severity == "error" and finding.row == _line(error) for finding in found):
-            yield Finding(
-                file=str(table), kind="slides-table", row=_line(error), message=error.message, fix=error.remedy
+        line = _line(error)
+        if not any(finding.severity == "error" and finding.row == line for finding in findings):
+            findings.append(
+                Finding(file=str(table), kind="slides-table", row=line, message=error.message, fix=error.remedy)
             )
+    return findings
 
 
 def _line(error: InputError) -> int | None:
@@ -89,8 +87,11 @@ def _rows(file: str, columns: list[str], rows: list[RawRow], near_ids: NearIds, 
             severity, message, fix = trouble
             yield row.finding("mpp", "mpp", message, fix, severity)
         for key in OWN_SETTINGS:
-            if row[key] and (fault := _setting_fault(row, key)):
-                yield row.finding("setting", key, fault.message, fault.remedy)
+            if row[key]:
+                try:  # as `segment` does
+                    own_settings(SegmentSettings(), row["slide_id"], SlideEntry(overrides={key: row[key]}), Path(file))
+                except InputError as error:
+                    yield row.finding("setting", key, error.message, error.remedy)
 
 
 def _slide_id(row: _Row, first: Mapping[str, int], near_ids: NearIds, known: set[str]) -> Iterator[Finding]:
@@ -137,12 +138,3 @@ def _mpp_trouble(text: str) -> tuple[Severity, str, str] | None:
     if mpp in (5, 10, 20, 40, 60, 80):
         return "error", f"{message}: is it the objective?", f"at {mpp:g}x it is about {10 / mpp:g}; ask the scanner"
     return "warning", message, "nothing if the slide was shrunk; else give µm per level-0 pixel"
-
-
-def _setting_fault(row: _Row, key: str) -> InputError | None:
-    """What is wrong with a slide's own setting, as `segment` would say."""
-    try:
-        own_settings(SegmentSettings(), row["slide_id"], SlideEntry(overrides={key: row[key]}), Path(row.file))
-    except InputError as error:
-        return error
-    return None

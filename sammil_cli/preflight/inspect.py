@@ -8,7 +8,7 @@ from pathlib import Path
 from sammil_cli import console
 from sammil_cli.errors import SlideError
 from sammil_cli.project.project import Project, RunOptions, check_only
-from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
+from sammil_cli.runner.executor import Call, Limits, open_executor
 from sammil_cli.slides import resolution
 from sammil_cli.slides.conversion import pyramid_command
 from sammil_cli.slides.files import SlideFiles, find_slides, open_reader
@@ -22,25 +22,6 @@ _LARGE_PX = 100_000_000  # from here on one level alone is slow
 _SAMPLE_PX = 64
 _MOST_SHOWN = 200
 _NARROWEST_ID = 16
-
-HEADER = (
-    "slide_id",
-    "status",
-    "file",
-    "format",
-    "width_px",
-    "height_px",
-    "downsamples",
-    "mpp",
-    "mpp_source",
-    "objective",
-    "bounds_px",
-    "decoded_gb",
-    "flags",
-    "code",
-    "message",
-    "remedy",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,19 +63,13 @@ def run(project: Project, options: RunOptions) -> tuple[list[SlideFacts], SlideF
 
     with console.progress(len(chosen), "inspect") as bar, open_executor(options, Limits(seconds=_SECONDS)) as executor:
         for answer in executor.answers(calls()):
-            facts[answer.slide_id] = _facts_of(answer, chosen[answer.slide_id])
+            unknown = SlideFacts(slide_id=answer.slide_id, path=chosen[answer.slide_id])
+            facts[answer.slide_id] = _troubled(unknown, answer.error) if answer.error else answer.value
             bar.advance(answer.slide_id)
     odd = resolution.outliers({i: fact.mpp for i, fact in facts.items() if fact.mpp is not None})
     for slide_id, flag in odd.items():
         facts[slide_id] = replace(facts[slide_id], flags=(*facts[slide_id].flags, flag))
     return [facts[slide_id] for slide_id in sorted(facts)], found
-
-
-def _facts_of(answer: Answer, path: Path) -> SlideFacts:
-    if answer.error is not None:
-        return _troubled(SlideFacts(slide_id=answer.slide_id, path=path), answer.error)
-    value: SlideFacts = answer.value
-    return value
 
 
 def _troubled(facts: SlideFacts, error: SlideError) -> SlideFacts:
@@ -229,11 +204,11 @@ def _troubles(facts: Sequence[SlideFacts]) -> list[str]:
 
 def write_table(path: Path, facts: Sequence[SlideFacts]) -> None:
     """Writes the table as CSV; `--only` takes the slides from it that cannot be used."""
-    write_csv(path, HEADER, [[record[name] for name in HEADER] for record in map(as_record, facts)])
+    write_csv(path, HEADER, [list(as_record(fact).values()) for fact in facts])
 
 
 def as_record(fact: SlideFacts) -> dict[str, object]:
-    """A slide's facts in plain values, by the names of `HEADER`."""
+    """A slide's facts in plain values, by the table's columns."""
     width, height = fact.size_px or ("", "")
     return {
         "slide_id": fact.slide_id,
@@ -253,3 +228,6 @@ def as_record(fact: SlideFacts) -> dict[str, object]:
         "message": fact.message,
         "remedy": fact.remedy,
     }
+
+
+HEADER = tuple(as_record(SlideFacts(slide_id="", path=Path())))

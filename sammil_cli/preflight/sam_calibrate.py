@@ -20,8 +20,7 @@ from sammil_cli.regions.region_map import Canvas, Proposal
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.regions.tiles import Tile
 from sammil_cli.runner.worker import age_seconds, own_device, peak_bytes
-from sammil_cli.tissue.file import read_tissue
-from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.mask import TissueMask, read_tissue
 
 _SQUARES = 12  # along a side of a picture: as many regions as SAM finds, about, where tissue fills it
 _GPU_CONTEXT_BYTES = 500 * 2**20  # CUDA's own memory of a process, which torch does not count

@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import ModuleType
 
@@ -16,12 +16,11 @@ from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.sam import SamJob
 from sammil_cli.preflight.sam_calibrate import Costs, calibrate, views_of
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.devices import describe_place, devices
 from sammil_cli.runner.executor import Call, Limits, open_executor
-from sammil_cli.runner.machine import available_bytes
-from sammil_cli.runner.per_slide import open_store
+from sammil_cli.runner.machine import available_bytes, describe_place, devices
 from sammil_cli.stages.sam import plan
-from sammil_cli.tissue.file import read_tissue
+from sammil_cli.storage.store import open_store
+from sammil_cli.tissue.mask import read_tissue
 
 _LOOKED_AT = 6  # pictures of a slide whose work is counted; the others are taken to be like them
 _SLOWEST = 5
@@ -178,7 +177,7 @@ def _measure(jobs: Sequence[SamJob]) -> Costs:
 
 def _timed(slide: SlideWork, costs: Costs) -> SlideWork:
     work = sum(number * costs.seconds.get(name, 0.0) for name, number in slide.units.items())
-    return SlideWork(**{**vars(slide), "seconds": work + slide.megapixels * costs.other_seconds})
+    return replace(slide, seconds=work + slide.megapixels * costs.other_seconds)
 
 
 def _too_large(costs: Costs, processes: int, per_gpu: int, free: int | None) -> Iterator[str]:
@@ -212,33 +211,22 @@ def report(found: Estimate, settings: SamSettings) -> None:
     rows = [("slides", counted), ("pictures", f"{pictures:,} of {size}, {megapixels:,.1f} megapixels")]
     for name, seconds in costs.seconds.items():
         number = sum(slide.units.get(name, 0.0) for slide in found.slides)
-        rows.append((f"{settings.proposer}: {name}", f"{_number(number)}, {_time(seconds)} each"))
+        rows.append((f"{settings.proposer}: {name}", f"{console.short_number(number)}, {_time(seconds)} each"))
+    free = "" if found.memory_free is None else f"; {_gb(found.memory_free)} are free"
     rows += [
         ("all else", f"{_time(costs.other_seconds)} per megapixel: reading, merging, checking, writing"),
         ("time", f"about {_time(found.seconds)}" + ("" if found.timed else ", without the proposer's own")),
+        ("memory", f"{_gb(costs.peak_bytes)} a process, {_gb(found.processes * costs.peak_bytes)} in all{free}"),
     ]
-    free = "" if found.memory_free is None else f"; {_gb(found.memory_free)} are free"
-    rows.append(
-        ("memory", f"{_gb(costs.peak_bytes)} a process, {_gb(found.processes * costs.peak_bytes)} in all{free}")
-    )
     if costs.gpu_bytes:
-        rows.append(
-            (
-                "GPU memory",
-                f"{_gb(costs.gpu_bytes)} a process, {_gb(found.per_gpu * costs.gpu_bytes)} on each GPU; "
-                f"{_gb(costs.gpu_free_bytes)} are free",
-            )
-        )
+        on_each, left = _gb(found.per_gpu * costs.gpu_bytes), _gb(costs.gpu_free_bytes)
+        rows.append(("GPU memory", f"{_gb(costs.gpu_bytes)} a process, {on_each} on each GPU; {left} are free"))
     rows.append(("disk", f"about {_gb(found.result_bytes)} of results"))
     title = f"sammil sam would run {found.where}, {found.processes} slide(s) at once"
     console.print_table(title, ("what", "how much"), rows)
     if len(found.slides) > 1:
-        slowest = found.slides[:_SLOWEST]
-        console.print_table(
-            "The slowest slides",
-            ("slide", "pictures", "time"),
-            [(slide.slide_id, slide.pictures, _time(slide.seconds)) for slide in slowest],
-        )
+        slowest = [(slide.slide_id, slide.pictures, _time(slide.seconds)) for slide in found.slides[:_SLOWEST]]
+        console.print_table("The slowest slides", ("slide", "pictures", "time"), slowest)
     for warning in found.warnings:
         console.say(f"warning: {warning}")
 
@@ -257,10 +245,6 @@ def _time(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 3600:,.1f} h"
-
-
-def _number(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 or number == round(number) else f"{number:.3g}"
 
 
 def _gb(number: float) -> str:

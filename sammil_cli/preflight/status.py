@@ -13,23 +13,17 @@ from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.preflight.key_changes import Change, changes, listed_settings
 from sammil_cli.project.pipeline import FILES
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.per_slide import Plan, Task, open_store
+from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import Key, read_csv
 from sammil_cli.storage.origin import as_stored, read_key
-from sammil_cli.storage.store import Result, ResultStore, is_content
+from sammil_cli.storage.store import Result, ResultStore, is_content, open_store
 
 STAGES = ("segment", "patch", "sam", "extract")
-UP_TO_DATE, STORED, TO_DO, NOT_DONE, FOLLOWS, GONE = (
-    "up to date",
-    "from the store",
-    "to compute",
-    "not done",
-    "follows",
-    "to remove",
-)
-STATES = (UP_TO_DATE, STORED, TO_DO, NOT_DONE, FOLLOWS, GONE)
+STATES = ("up to date", "from the store", "to compute", "not done", "follows", "to remove")
+UP_TO_DATE, STORED, TO_DO, NOT_DONE, FOLLOWS, GONE = STATES
+_WOULD_BE = {STORED: "brought back from the result store", TO_DO: "computed"}
 _MOST_REASONS = 6
 _LARGE_BYTES = 1 << 20  # larger files are asked how they were made, not read whole
 
@@ -189,11 +183,8 @@ def _is_there(path: Path, result: Result, key: Key) -> bool:
 
 def _made_with(out: Path, slide_id: str) -> dict[str, Any] | None:
     """The key of what lies in a stage's folder now."""
-    for suffix in (".h5", ".geojson"):
-        key = read_key(out / f"{slide_id}{suffix}")
-        if key is not None:
-            return key
-    return None
+    keys = (read_key(out / f"{slide_id}{suffix}") for suffix in (".h5", ".geojson"))
+    return next((key for key in keys if key is not None), None)
 
 
 def report(stages: Sequence[StageStatus]) -> None:
@@ -206,21 +197,16 @@ def report(stages: Sequence[StageStatus]) -> None:
             change.short for slide in stage.slides for change in slide.changes if slide.state != UP_TO_DATE
         )
         why = [f"{count} × {short}" for short, count in reasons.most_common(_MOST_REASONS)]
-        why += [f"{count} × computed with {other}" for other, count in _libraries(stage).items()]
+        libraries = Counter(slide.libraries for slide in stage.slides if slide.libraries)
+        why += [f"{count} × computed with {other}" for other, count in libraries.items()]
         if len(reasons) > _MOST_REASONS:
             why.append(f"… and {len(reasons) - _MOST_REASONS} other reasons")
         if stage.problem is not None:
             why.append(f"{stage.problem.message} (fix: {stage.problem.remedy})")
         rows.append((stage.stage, *(tally[state] for state in used), "\n".join(why)))
     console.print_table("What the next run would do", ("stage", *used, "why"), rows)
-    if all(slide.state == UP_TO_DATE for stage in stages for slide in stage.slides) and not any(
-        stage.problem for stage in stages
-    ):
+    if set(used) <= {UP_TO_DATE} and not any(stage.problem for stage in stages):
         console.say("nothing to do")
-
-
-def _libraries(stage: StageStatus) -> Counter[str]:
-    return Counter(slide.libraries for slide in stage.slides if slide.libraries)
 
 
 def check_slide(project: Project, slide_id: str) -> None:
@@ -255,19 +241,15 @@ def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
         return told or ["nothing is known of it"]
     reasons = [line for change in slide.changes for line in change.long.split("\n")]
     if slide.state == UP_TO_DATE:
-        said = [
-            "up to date",
-            *([f"made with {listed_settings(stage.stage, slide.settings)}"] if slide.settings else []),
-        ]
-    elif slide.state == STORED:
-        said = ["would be brought back from the result store:", *(f"  {line}" for line in reasons)]
-    elif slide.state == TO_DO:
-        said = ["would be computed:", *(f"  {line}" for line in reasons)]
+        said = ["up to date"]
+        said += [f"made with {listed_settings(stage.stage, slide.settings)}"] if slide.settings else []
+        said += [f"remark: {remark}" for remark in slide.remarks]
+    elif slide.state in _WOULD_BE:
+        said = [f"would be {_WOULD_BE[slide.state]}:", *(f"  {line}" for line in reasons)]
     else:
         said = reasons
-    remarks = [f"remark: {remark}" for remark in slide.remarks if slide.state == UP_TO_DATE]
-    remarks += [f"computed with {slide.libraries}; strict_versions: true would redo it"] if slide.libraries else []
-    return [*said, *remarks, *told]
+    said += [f"computed with {slide.libraries}; strict_versions: true would redo it"] if slide.libraries else []
+    return [*said, *told]
 
 
 def as_records(stages: Sequence[StageStatus]) -> list[dict[str, object]]:

@@ -3,9 +3,10 @@
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from sammil_cli import __version__
 from sammil_cli.errors import IMAGE_VARIABLE
@@ -31,12 +32,13 @@ LIBRARIES = (
 _GIT_SECONDS = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class GitState:
+class GitState(BaseModel):
     """Where a working tree stands: the commit, and the paths that differ from it."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
     revision: str
-    changed: tuple[str, ...]
+    changed: list[str]
 
 
 def library_versions() -> dict[str, str]:
@@ -71,7 +73,7 @@ def git_state(folder: Path) -> GitState | None:
     status = _git(folder, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no")
     if revision is None or status is None:
         return None
-    return GitState(revision=revision.strip(), changed=tuple(entry[3:] for entry in status.split("\0") if entry))
+    return GitState(revision=revision.strip(), changed=[entry[3:] for entry in status.split("\0") if entry])
 
 
 def image_name() -> str | None:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from sammil_cli import console
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.storage.files import read_csv, write_csv
 from sammil_cli.storage.store import ResultStore
 
@@ -106,3 +106,18 @@ def exit_code(rows: Sequence[Row], fail_over: float) -> int:
     """0, or 1 when a larger share than `fail_over` could not be done."""
     troubled = sum(not row.done for row in rows)
     return int(troubled > fail_over * len(rows))
+
+
+def read_share(text: str) -> float:
+    """`5%` or `0.05` -> 0.05.
+
+    Raises:
+        InputError: no share.
+    """
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(f"--fail-over {text!r} is no share", remedy="give 5% or 0.05")
+    return value

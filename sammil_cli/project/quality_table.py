@@ -97,11 +97,7 @@ def _spread(values: NDArray[np.float64]) -> tuple[str, str]:
     if not len(known):
         return "-", "-"
     low, middle, high = np.quantile(known, (0.05, 0.5, 0.95))
-    return _short(middle), f"{_short(low)} - {_short(high)}"
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    return console.short_number(middle), f"{console.short_number(low)} - {console.short_number(high)}"
 
 
 def _squares(columns: Mapping[str, NDArray[np.float64]]) -> list[str]:
@@ -139,6 +135,8 @@ def _standing_out(slides: list[str], columns: Mapping[str, NDArray[np.float64]])
         apart = np.abs(scale - np.nanmedian(scale))
         far = apart > max(_ROBUST_SDS * 1.4826 * float(np.nanmedian(apart)), least)
         if far.any():
-            found = [f"{slides[i]} {_short(values[i])}" for i in np.argsort(-np.nan_to_num(apart)) if far[i]]
-            lines.append(f"outliers in {_SHOWN[name]} (median {_short(float(np.nanmedian(values)))}): {_named(found)}")
+            order = [i for i in np.argsort(-np.nan_to_num(apart)) if far[i]]
+            found = [f"{slides[i]} {console.short_number(values[i])}" for i in order]
+            median = console.short_number(float(np.nanmedian(values)))
+            lines.append(f"outliers in {_SHOWN[name]} (median {median}): {_named(found)}")
     return lines

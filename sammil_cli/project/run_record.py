@@ -21,6 +21,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.project import environment
 from sammil_cli.project.code_in_use import code_of_stage
+from sammil_cli.project.environment import GitState
 from sammil_cli.project.project import Project
 from sammil_cli.storage.files import SCHEMA_VERSION, digest, sha256_file, write_json
 from sammil_cli.storage.origin import read_record as read_provenance
@@ -30,13 +31,6 @@ from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class GitEntry(_Part):
-    """Where the project stood: the commit, and the paths that differed from it."""
-
-    revision: str
-    changed: list[str]
 
 
 class Environment(_Part):
@@ -103,7 +97,7 @@ class RunRecord(_Part):
     format: int = Field(alias="schema")
     kind: Literal["run"] = "run"
     tool: str
-    git: GitEntry | None
+    git: GitState | None  # where the project stood
     image: str | None
     environment: Environment
     params: dict[str, Any]
@@ -121,7 +115,7 @@ class RunStart:
 
     project: Project
     settings: Settings
-    git: environment.GitState | None
+    git: GitState | None
     environment: Environment
     code: Mapping[str, str]
     labels_sha256: str
@@ -152,7 +146,7 @@ class RunStart:
         record = RunRecord(
             schema=SCHEMA_VERSION,
             tool=f"sammil {__version__}",
-            git=None if self.git is None else GitEntry(revision=self.git.revision, changed=list(self.git.changed)),
+            git=self.git,
             image=environment.image_name(),
             environment=self.environment,
             params={key: getattr(settings, key) for stage in STAGES.values() for key in stage.model_fields},

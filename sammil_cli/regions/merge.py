@@ -83,7 +83,9 @@ def merge_tiles(
         for index, (tile, found) in enumerate(zip(tiles, proposals, strict=True))
         for proposal in found
     ]
-    of_tile = _by_tile(seen, len(tiles))
+    of_tile: list[list[int]] = [[] for _ in tiles]
+    for number, shown in enumerate(seen):
+        of_tile[shown.tile].append(number)
     links = chain.from_iterable(
         _links(seen, of_tile[a], of_tile[b], window) for a, b, window in _overlapping([tile.window for tile in tiles])
     )
@@ -105,13 +107,6 @@ def _is_cut(box: Box, window: Box, size_px: tuple[int, int]) -> bool:
         )
         for axis in (0, 1)
     )
-
-
-def _by_tile(seen: Sequence[_Seen], tiles: int) -> list[list[int]]:
-    found: list[list[int]] = [[] for _ in range(tiles)]
-    for index, one in enumerate(seen):
-        found[one.tile].append(index)
-    return found
 
 
 def _overlapping(windows: Sequence[Box]) -> Iterator[tuple[int, int, Box]]:

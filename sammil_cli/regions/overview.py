@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.regions.tiles import Tile
-from sammil_cli.slides.pixels import RGB
-
-_GLASS = 255
+from sammil_cli.slides.pixels import GLASS, RGB
 
 
 class Overview:
@@ -20,14 +18,14 @@ class Overview:
         self._across, self._down = (
             np.diff(np.append(starts, size)) for starts, size in zip((self._columns, self._rows), size_px, strict=True)
         )
-        self._dtype = np.min_scalar_type(_GLASS * step**2)
-        self._sums = np.repeat(self._pixels() * np.array(_GLASS, self._dtype), 3, axis=2)
+        self._dtype = np.min_scalar_type(GLASS * step**2)
+        self._sums = np.repeat(self._pixels() * np.array(GLASS, self._dtype), 3, axis=2)
 
     def add(self, tile: Tile, image: RGB) -> None:
         """Paints the core of a tile whose window shows `image`."""
         x, y, width, height = tile.core
         left, top = x - tile.window[0], y - tile.window[1]
-        darker = _GLASS - image[top : top + height, left : left + width]
+        darker = GLASS - image[top : top + height, left : left + width]
         first, upper = x // self._step, y // self._step
         # Blocks begin where the canvas' do; the first one may have begun before the core.
         columns, rows = (

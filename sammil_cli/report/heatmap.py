@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from sammil_cli.report.png import to_png
 from sammil_cli.slides.pixels import RGB
@@ -65,11 +66,7 @@ class SlideView:
 
 def percentile_rank(values: Values) -> Values:
     """Rank of each value among all, 0-1, ties sharing their mean rank: a scale that one huge value cannot flatten."""
-    if len(values) == 0:
-        return values
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    below = np.cumsum(counts) - counts
-    return np.asarray((below + (counts - 1) / 2)[inverse] / max(len(values) - 1, 1), np.float64)
+    return np.asarray((rankdata(values) - 1) / max(len(values) - 1, 1), np.float64)
 
 
 def min_max(values: Values) -> Values:

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from scipy.stats import rankdata
 
 from sammil_cli.errors import InputError
@@ -87,10 +88,8 @@ def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
     value, variance = _delong(labels, scores)
     if not variance > 0 or not 0 < value < 1:
         return Estimate(value, math.nan, math.nan)
-    centre = math.log(value / (1 - value))
     reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance) / (value * (1 - value))
-    low, high = (_logistic(centre + sign * reach) for sign in (-1, 1))
-    return Estimate(value, low, high)
+    return Estimate(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
 
 
 def _delong(labels: Labels, scores: Values) -> tuple[float, float]:
@@ -136,10 +135,6 @@ def _percentiles(value: float, drawn: Values, level: float) -> Estimate:
         return Estimate(value, math.nan, math.nan)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high))
-
-
-def _logistic(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value > 0 else math.exp(value) / (1 + math.exp(value))
 
 
 def _check_same_slides(first: Predictions, second: Predictions) -> None:

@@ -31,7 +31,8 @@ def write_page(
     per_fold = Table(
         title="Folds", header=tuple(folds[0]), rows=[tuple(_cell(value) for value in fold.values()) for fold in folds]
     )
-    warning = "".join(f"<p class='warning'>{html.escape(text)}</p>" for text in _warnings(summary))
+    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"))
+    warning = "".join(f"<p class='warning'>{html.escape(text)}</p>" for text in said if text)
     choice = (
         "epoch, threshold and temperature were chosen on the test slides themselves."
         if mark
@@ -56,22 +57,14 @@ def _table(table: Table, mark: str | None) -> str:
     """A table with its title and note; where there is a mark every row ends with it."""
     header = (*table.header, "") if mark else table.header
     rows = [(*row, mark) for row in table.rows] if mark else table.rows
+    body = "".join(_cells("td", row) for row in rows)
     kind = " class='stamped'" if mark else ""
     note = f"<p class='note'>{html.escape(table.note)}</p>" if table.note else ""
-    return f"<h2>{html.escape(table.title)}</h2>\n<table{kind}>{_cells('th', header)}{_all(rows)}</table>{note}"
-
-
-def _all(rows: Sequence[Sequence[str]]) -> str:
-    return "".join(_cells("td", row) for row in rows)
+    return f"<h2>{html.escape(table.title)}</h2>\n<table{kind}>{_cells('th', header)}{body}</table>{note}"
 
 
 def _cells(tag: str, row: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
-
-def _warnings(summary: Mapping[str, Any]) -> list[str]:
-    said = [summary.get("notice"), summary.get("optimism", {}).get("missing")]
-    return [text for text in said if text]
 
 
 def _cell(value: object) -> str:

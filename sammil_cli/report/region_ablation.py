@@ -1,7 +1,8 @@
 """Do regions help, and whose? Region proposers beside each other: the AUC they lead to, and what they are like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,23 @@ def verdict(label: str, gap: Estimate, reference: str) -> str:
     return f"{_begun(label)} or {reference}: this cohort cannot tell; {label} may be {_points(low)} to {_points(high)}."
 
 
+def patches_per_region(record: Quality) -> float | None:
+    """Mean members of the regions that have any; a patch counts in each of its regions. None without such regions."""
+    held = record["patches"] * (1 - record["no_region"])
+    return record["regions_per_patch"] * held / record["group_features"] if record["group_features"] else None
+
+
+# Column of `quality_table` -> its value in a slide's record, and how it is written.
+_COLUMNS: dict[str, tuple[Callable[[Quality], float | None], str]] = {
+    "regions": (itemgetter("regions"), "{:.0f}"),
+    "with patches": (itemgetter("group_features"), "{:.0f}"),
+    "patches in a region": (patches_per_region, "{:.1f}"),
+    "patches covered, %": (lambda record: 100 * (1 - record["no_region"]), "{:.1f}"),
+    "contrast": (itemgetter("contrast"), "{:.2f}"),
+    "of as many squares": (itemgetter("contrast_of_squares"), "{:.2f}"),
+}
+
+
 def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
     """What the regions of each proposer are like: medians over slides, and in brackets the middle 90 % of slides.
 
@@ -63,25 +81,9 @@ def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
     """
     return Table(
         title="What the regions are like",
-        header=(
-            "proposer",
-            "regions",
-            "with patches",
-            "patches in a region",
-            "patches covered, %",
-            "contrast",
-            "of as many squares",
-        ),
+        header=("proposer", *_COLUMNS),
         rows=[
-            (
-                name,
-                _spread([one["regions"] for one in records], "{:.0f}"),
-                _spread([one["group_features"] for one in records], "{:.0f}"),
-                _spread([patches_per_region(one) for one in records], "{:.1f}"),
-                _spread([100 * (1 - one["no_region"]) for one in records], "{:.1f}"),
-                _spread([one["contrast"] for one in records], "{:.2f}"),
-                _spread([one["contrast_of_squares"] for one in records], "{:.2f}"),
-            )
+            (name, *(_spread([value(one) for one in records], form) for value, form in _COLUMNS.values()))
             for name, records in found.items()
         ],
         note="Per slide: the median over slides [5 %, 95 % of slides]. Patches in a region: mean of those that have "
@@ -90,12 +92,6 @@ def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
         "together, 1 = all in a region is alike. Near patches are alike anyway: the last column is the contrast of as "
         "many plain squares. None of this says whether regions help the diagnosis: the table above does.",
     )
-
-
-def patches_per_region(record: Quality) -> float | None:
-    """Mean members of the regions that have any; a patch counts in each of its regions. None without such regions."""
-    held = record["patches"] * (1 - record["no_region"])
-    return record["regions_per_patch"] * held / record["group_features"] if record["group_features"] else None
 
 
 def _spread(values: Sequence[float | None], form: str) -> str:

@@ -1,7 +1,7 @@
 """One slide's tissue under many settings: masks, how far they agree, and the settings ranked over slides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median
 
 import cv2
@@ -83,28 +83,24 @@ def _painted(masks: Mapping[str, TissueMask | None]) -> dict[str, NDArray[np.boo
 def _trial(
     picture: Picture, name: str, mask: TissueMask | None, spec: TissueSpec, drawn: TissueMask | None, agreement: float
 ) -> Trial:
-    shown = _shown(picture, mask)
-    edit_iou = None if drawn is None else 0.0
-    if mask is None:
-        return Trial(
-            slide_id=picture.slide_id,
-            setting=name,
-            picture=shown,
-            tissue_share=0.0,
-            pieces=0,
-            area_um2=0.0,
-            agreement=agreement,
-            edit_iou=edit_iou,
-            remarks=("no tissue",),
-        )
-    return Trial(
+    nothing = Trial(
         slide_id=picture.slide_id,
         setting=name,
-        picture=shown,
+        picture=_shown(picture, mask),
+        tissue_share=0.0,
+        pieces=0,
+        area_um2=0.0,
+        agreement=agreement,
+        edit_iou=None if drawn is None else 0.0,
+        remarks=("no tissue",),
+    )
+    if mask is None:
+        return nothing
+    return replace(
+        nothing,
         tissue_share=tissue_share(mask),
         pieces=len(mask.polygons.geoms),
         area_um2=mask.area_um2,
-        agreement=agreement,
         edit_iou=None if drawn is None else mask_iou(mask, drawn),
         remarks=tuple(flags(picture, mask, spec)),
     )

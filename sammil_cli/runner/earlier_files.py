@@ -1,7 +1,6 @@
 """What earlier stages and the user have left for a stage to work on."""
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +9,6 @@ from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import check_only
 from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.paths import SlidePath
-from sammil_cli.tissue.edits import find_drawings
 
 FilePath = TypeVar("FilePath", bound=Path)
 
@@ -36,14 +34,3 @@ def with_slides(paths: list[FilePath], slides: Path) -> tuple[list[tuple[FilePat
     gone = SlideError("E_UPSTREAM", f"the slide is no longer in {slides}", remedy="put it back, or run sammil segment")
     pairs = [(path, known[path.stem]) for path in paths if path.stem in known]
     return pairs, [refusal(path.stem, gone) for path in paths if path.stem not in known]
-
-
-def stray_drawings(folder: Path, slides: Mapping[str, object]) -> list[str]:
-    """A line for each file in `data/edits` (or `data/rois`) that belongs to no slide, with the nearest id."""
-    lines = []
-    for slide_id, path in find_drawings(folder).items():
-        if slide_id not in slides:
-            near = difflib.get_close_matches(slide_id, slides, 2, 0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            lines.append(f"passed over: {path}: there is no slide {slide_id!r}{hint}")
-    return lines

@@ -1,11 +1,16 @@
-"""Slides in processes of their own, kept for the next slide: the part that all executors share."""
+"""Processes of their own for slides and folds; those of slides are kept for the next slide, whatever becomes of one."""
 
+import contextlib
+import multiprocessing
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import replace
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,6 @@ from pebble import ProcessExpired, ProcessPool
 
 from sammil_cli.errors import SlideError
 from sammil_cli.runner.executor import Answer, Call, Limits
-from sammil_cli.runner.processes import bare_pool
 from sammil_cli.runner.worker import OUT_OF_MEMORY, Place, attempt, start_up
 
 _GIB = 2**30
@@ -21,6 +25,7 @@ _GIB = 2**30
 _MOST_GROWTH_BYTES = _GIB
 # After these a process is replaced: what a failed slide left on the GPU is in the way, or the GPU's context is broken.
 _LAST_WORDS = ("E_DEVICE", "E_MEMORY")
+_starting = threading.Lock()
 
 
 class IsolatedProcesses:
@@ -121,7 +126,9 @@ class _IsolatedProcess:
                 self._future.cancel()
                 return self._future
             if self._pool is None:
-                self._pool = bare_pool(start_up, self._start_up)
+                self._pool = ProcessPool(
+                    max_workers=1, initializer=start_up, initargs=self._start_up, context=_BareContext()
+                )
             task = [call.function, call.arguments]
             self._future = self._pool.schedule(attempt, args=task, timeout=self._limits.seconds)
             return self._future
@@ -132,6 +139,24 @@ class _IsolatedProcess:
         if pool is not None:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
+
+
+class _BareProcess(SpawnProcess):
+    """A spawned process that does not import the main module of its parent: Dask's takes a second and 60 MB."""
+
+    def start(self) -> None:
+        main: dict[str, Any] = vars(sys.modules["__main__"])
+        with _starting:
+            hidden: dict[str, Any] = {name: main.pop(name) for name in ("__spec__", "__file__") if name in main}
+            main["__spec__"] = None
+            try:
+                super().start()
+            finally:
+                main.update(hidden)
+
+
+class _BareContext(SpawnContext):
+    Process = _BareProcess
 
 
 def _timed_out(call: Call, limits: Limits) -> SlideError:
@@ -174,3 +199,20 @@ def _name_of(number: int) -> str:
 def _crashed(call: Call, message: str) -> SlideError:
     remedy = f"run it alone: --only {call.slide_id} --workers 1; if it stays, copy the slide again"
     return SlideError("E_CRASH", message, remedy=remedy, set_aside=False)
+
+
+@contextlib.contextmanager
+def process_pool(workers: int) -> Iterator[ProcessPool]:
+    """A pool of `workers` processes; an error or Ctrl-C in the block ends them at once.
+
+    They are spawned: threads of torch, OpenSlide and OpenCV do not survive a fork.
+    """
+    pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+        pool.close()  # type: ignore[no-untyped-call]
+    except BaseException:
+        pool.stop()  # type: ignore[no-untyped-call]
+        raise
+    finally:
+        pool.join()

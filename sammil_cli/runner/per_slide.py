@@ -4,12 +4,10 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -21,17 +19,16 @@ from sammil_cli.project.process_list import ProcessList, Row, refusal
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
 from sammil_cli.runner.pulled_results import adopt
+from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
-from sammil_cli.storage.files import Key, Record, digest, provenance
-from sammil_cli.storage.store import Result, ResultStore, find_store, is_temporary, sweep
+from sammil_cli.storage.code import Code
+from sammil_cli.storage.files import Key, digest, provenance
+from sammil_cli.storage.store import Result, ResultStore, is_temporary, open_store, sweep
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0  # between two looks at what another run is computing
 Job = TypeVar("Job")
-# What is done with one slide (see `sammil_cli.jobs`): where to write, what to record, the job. It returns remarks for
-# the process list; those that begin with a word and a colon are flags, which a person should look at.
-Work = Callable[[Path, Record, Job], Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +39,12 @@ class Task(Generic[Job]):
     key: Key
     libraries: Mapping[str, str]
     job: Job
+
+    @classmethod
+    def of(cls, slide_id: str, job: Job, inputs: Key, code: Code, *, strict: bool = False) -> "Task[Job]":
+        """A task whose result is made from `inputs` by `code`; `strict`: with these very libraries."""
+        key = {**inputs, **code.as_key(strict=strict)}
+        return cls(slide_id=slide_id, key=key, libraries=code.libraries, job=job)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +58,13 @@ class Plan(Generic[Job]):
     tasks: Sequence[Task[Job]]
     work: Work[Job]
     out: Path
-    process_list: Path
+    process_lists: Path
     refused: Sequence[Row] = ()
+
+    @property
+    def process_list(self) -> Path:
+        """Where to list what becomes of each slide."""
+        return self.process_lists / f"{self.stage}.csv"
 
     def name_of(self, task: Task[Job]) -> str:
         """The name of a task's result in the store: the digest of its key."""
@@ -89,7 +97,9 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
     """
     store = open_store(plan.stage, options.store)
     store.tidy()
-    if unknown := {task.slide_id: name for task in plan.tasks if store.look(name := plan.name_of(task)) is None}:
+    if Path("dvc.lock").exists():
+        names = {task.slide_id: plan.name_of(task) for task in plan.tasks}
+        unknown = {slide_id: name for slide_id, name in names.items() if store.look(name) is None}
         adopt(store, Path("dvc.lock"), plan.out, unknown, plan.name_by)
     plan.out.mkdir(parents=True, exist_ok=True)
     sweep(plan.out)
@@ -117,11 +127,6 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
     finally:
         listing.write()
     return [listing.rows[slide_id] for slide_id in sorted(listing.rows)]
-
-
-def open_store(stage: str, root: Path | None = None) -> ResultStore:
-    """The results of a stage in the store `root`; None = the one that serves the project in the working directory."""
-    return ResultStore((root or find_store(Path.cwd())) / stage)
 
 
 def _reused(task: Task[Job], result: Result) -> Row:
@@ -201,7 +206,6 @@ def _calls(
 
     `elsewhere` are the tasks that another run has claimed, or has finished in the meantime.
     """
-    target = (plan.work.__module__, plan.work.__name__)
     for task in tasks:
         name = plan.name_of(task)
         if not claims.take(name):
@@ -212,14 +216,7 @@ def _calls(
         else:
             folders[task.slide_id] = store.workspace()
             record = provenance(plan.stage, task.key, task.libraries)
-            yield Call.to(task.slide_id, in_workspace, target, folders[task.slide_id], record, task.job)
-
-
-def in_workspace(target: tuple[str, str], folder: Path, record: Record, job: Job) -> tuple[Path, list[str]]:
-    """Runs in the worker: does the work in a fresh folder below `folder`, which a second attempt does not share."""
-    fresh = Path(tempfile.mkdtemp(dir=folder))
-    work: Work[Job] = getattr(import_module(target[0]), target[1])
-    return fresh, list(work(fresh, record, job))
+            yield Call.to(task.slide_id, in_fresh_folder, plan.work, folders[task.slide_id], record, task.job)
 
 
 def _keep(plan: Plan[Job], task: Task[Job], answer: Answer, store: ResultStore) -> Row:

@@ -26,7 +26,7 @@ def adopt(
         name_by: slide id and key -> name in the store.
     """
     by_slide: defaultdict[str, dict[str, Path]] = defaultdict(dict)
-    for name, path in _listing(lock, out, store).items():
+    for name, path in _listing(lock, out, store).items() if wanted else ():
         by_slide[Path(name).stem][name] = path
     for slide_id, name in wanted.items():
         files = by_slide.get(slide_id, {})

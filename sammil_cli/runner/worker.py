@@ -5,15 +5,23 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sammil_cli.errors import SammilError, SlideError
 from sammil_cli.runner.machine import usable_cores
+from sammil_cli.storage.files import Record
+
+Job = TypeVar("Job")
+# What is done with one slide (see `sammil_cli.jobs`): where to write, what to record, the job. It returns remarks for
+# the process list; those that begin with a word and a colon are flags, which a person should look at.
+Work = Callable[[Path, Record, Job], Sequence[str]]
 
 # Exit codes of a process that ended itself; those of crashes are other ones.
 OUT_OF_MEMORY, ORPHANED = 113, 114
@@ -148,6 +156,12 @@ def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> tuple[Any,
         with _ending:
             _at_work.clear()
     return value, time.perf_counter() - start, resident_bytes()
+
+
+def in_fresh_folder(work: Work[Job], folder: Path, record: Record, job: Job) -> tuple[Path, list[str]]:
+    """Does one slide's work in a fresh folder below `folder`, which a second attempt does not share."""
+    fresh = Path(tempfile.mkdtemp(dir=folder))
+    return fresh, list(work(fresh, record, job))
 
 
 def _slide_error(error: BaseException) -> SlideError:

@@ -3,7 +3,6 @@
 import functools
 import struct
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,12 +16,6 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _LONGEST_VALUE = 4096
 _DEEPEST = 16
-
-
-@dataclass(frozen=True)
-class _Head:
-    series: str
-    image_type: str  # such as ORIGINAL\PRIMARY\VOLUME\NONE
 
 
 def series_of(folder: Path) -> list[list[Path]]:
@@ -39,23 +32,21 @@ def _series(folder: Path, _changed: int) -> tuple[tuple[Path, ...], ...]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() == ".dcm" and not path.name.startswith(".") and path.is_file():
             head = _read_head(path)
-            name = head.series if head is not None and head.series else f"file {path.name}"
-            picture = head is not None and "VOLUME" in head.image_type.split("\\")
-            groups[name].append((not picture, path))
+            picture = "VOLUME" in head.get(_IMAGE_TYPE, "").split("\\")  # of ORIGINAL\PRIMARY\VOLUME\NONE
+            groups[head.get(_SERIES) or f"file {path.name}"].append((not picture, path))
     return tuple(tuple(path for _, path in sorted(group)) for group in groups.values())
 
 
-def _read_head(path: Path) -> _Head | None:
-    """Series and image type of a file; None where it is no DICOM or ends too soon."""
+def _read_head(path: Path) -> dict[tuple[int, int], str]:
+    """The wanted values of a file; none where it is no DICOM or ends too soon."""
     try:
         with path.open("rb") as stream:
             stream.seek(128)
             if stream.read(4) != b"DICM":
-                return None
-            found = _read_values(stream)
+                return {}
+            return _read_values(stream)
     except (OSError, struct.error, ValueError):
-        return None
-    return _Head(series=found.get(_SERIES, ""), image_type=found.get(_IMAGE_TYPE, ""))
+        return {}
 
 
 def _read_values(stream: BinaryIO) -> dict[tuple[int, int], str]:

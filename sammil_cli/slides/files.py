@@ -11,13 +11,14 @@ from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.conversion import DANGLING, UNSUPPORTED
 from sammil_cli.slides.dicom import series_of
-from sammil_cli.slides.parts import other_files
 from sammil_cli.slides.resolution import resolve_mpp
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
 from sammil_cli.storage.files import digest
 from sammil_cli.storage.paths import SlidePath
 
 _SAMPLE = 1 << 20  # bytes read at the start, middle and end of a file to identify it
+_LISTS = (".vms", ".vmu")  # Hamamatsu's: text files whose values name the files that belong to them
+_LONGEST_LIST = 1 << 20
 _PICTURES = (".png", ".jpg", ".jpeg")  # beside slides of other formats they are pictures of them
 
 
@@ -140,10 +141,30 @@ def _is_mirax_data(path: Path, folder: Path) -> bool:
 
 def _inside(slides: list[Path]) -> set[Path]:
     """Files that belong to a slide of another name: what a VMS file lists, all of a DICOM series but the first."""
-    inside = {file for path in slides if path.suffix.lower() in (".vms", ".vmu") for file in other_files(path)}
+    inside = {file for path in slides if path.suffix.lower() in _LISTS for file in other_files(path)}
     for folder in {path.parent for path in slides if path.suffix.lower() == ".dcm"}:
         inside |= {file for files in series_of(folder) for file in files[1:]}
     return inside
+
+
+def other_files(path: Path) -> list[Path]:
+    """The files besides `path` that hold the slide, in order of their names: MIRAX, DICOM and VMS are many files."""
+    suffix = path.suffix.lower()
+    if suffix == ".mrxs":
+        folder = path.with_suffix("")
+        return sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
+    if suffix == ".dcm":
+        return sorted({file for files in series_of(path.parent) if path in files for file in files} - {path})
+    if suffix in _LISTS:
+        try:
+            with path.open("rb") as stream:
+                lines = stream.read(_LONGEST_LIST).decode("utf-8", "replace").splitlines()
+        except OSError:  # told when the slide is opened
+            return []
+        named = {line.partition("=")[2].strip() for line in lines}
+        plain = (path.parent / name for name in named if name and Path(name).name == name)
+        return sorted(file for file in plain if file.is_file())
+    return []
 
 
 def _shows_a_slide(picture: Path, slides: list[Path]) -> bool:

@@ -8,10 +8,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-RGB = NDArray[np.uint8]  # (height, width, 3)
+from sammil_cli.slides.pixels import RGB
+
 ReadBlock = Callable[[int, int, int, int], RGB]  # x, y, width, height -> pixels
 
 _ROWS = 512  # a block's height, about; more would hold more memory, less would decode tiles in vain
@@ -54,6 +56,18 @@ def shrink_blockwise(
         out[first : first + whole] = np.rint(sums[:whole])
         begun = sums[whole] if whole < len(sums) else None
     return out
+
+
+def shrink_whole(image: RGB, factor: int) -> RGB:
+    """Averages blocks of `factor` x `factor` pixels; what fills no block at the right and lower edge is left out.
+
+    Ten times as fast as shrinking by any other ratio.
+    """
+    if factor < 2:
+        return image
+    size = (max(1, image.shape[1] // factor), max(1, image.shape[0] // factor))
+    blocks = image[: size[1] * factor, : size[0] * factor]
+    return np.asarray(cv2.resize(blocks, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @dataclass(frozen=True)

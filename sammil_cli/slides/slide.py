@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.pixels import RGB, Box
-from sammil_cli.slides.pyramid import plan_read
+from sammil_cli.slides.pixels import GLASS, RGB, Box
 from sammil_cli.slides.shrink import shrink_blockwise
 
-_BACKGROUND = 255  # glass: what lies outside the scanned area is painted white
-_TOLERANCE = 0.01  # as of the pyramid's levels
+_TOLERANCE = 0.01  # levels say 3.9998 where 4 is meant
 _MOST_AT_ONCE_PX = 16_000_000  # larger reads go block by block
 _LONGEST_SIDE_PX = 10_000_000  # a metre of glass at 0.1 µm per pixel
 
@@ -27,6 +25,12 @@ class UnknownContentError(SlideError):
         super().__init__(
             "E_OPEN", message, remedy="convert it to a pyramidal tiled TIFF, or take it out of the slide folder"
         )
+
+
+def damaged(code: str, message: str) -> SlideError:
+    """The error of a file that a new copy mends: `E_OPEN`, it cannot be opened; `E_READ`, pixels cannot be decoded."""
+    again = "copy or download the file again"
+    return SlideError(code, message, remedy=again if code == "E_OPEN" else f"{again}; it is damaged")
 
 
 class Reader(Protocol):
@@ -63,11 +67,8 @@ def check_size(size_px: tuple[int, int]) -> None:
         SlideError: `E_OPEN`.
     """
     if not all(0 < side <= _LONGEST_SIDE_PX for side in size_px):
-        raise SlideError(
-            "E_OPEN",
-            f"the file is damaged: it says that it is {size_px[0]} x {size_px[1]} pixels large",
-            remedy="copy or download the file again",
-        )
+        width, height = size_px
+        raise damaged("E_OPEN", f"the file is damaged: it says that it is {width} x {height} pixels large")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ class Slide:
         downsample = self.reader.downsamples[level]
         inside = _window(xy, size_px, downsample, self.bounds_px)
         if inside is None:
-            return np.full((size_px[1], size_px[0], 3), _BACKGROUND, np.uint8)
+            return np.full((size_px[1], size_px[0], 3), GLASS, np.uint8)
         try:
             image = self.reader.read(xy, level, size_px)
         except SlideError as error:
@@ -172,7 +173,7 @@ class Slide:
         rows, columns = inside
         if (rows.stop - rows.start, columns.stop - columns.start) == image.shape[:2]:
             return image
-        framed = np.full_like(image, _BACKGROUND)
+        framed = np.full_like(image, GLASS)
         framed[rows, columns] = image[rows, columns]
         return framed
 
@@ -191,10 +192,33 @@ def _window(
     return stretches[1], stretches[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadPlan:
+    """What to read for a wanted resolution: `level`, shrunk by `shrink`.
+
+    `shrink` >= 1, up to 1 % less by rounding of the level's downsample.
+    """
+
+    level: int
+    shrink: float
+
+
+def plan_read(downsamples: Sequence[float], target: float) -> ReadPlan:
+    """The coarsest level that is at least as fine as `target`, so that pixels are never upsampled.
+
+    Args:
+        downsamples: level-0 pixels per pixel of each level, rising, the first 1.
+        target: level-0 pixels per wanted pixel. Below 1 the read is level 0, and `shrink` < 1 tells the caller.
+    """
+    fine_enough = [i for i, d in enumerate(downsamples) if d <= target * (1 + _TOLERANCE)]
+    level = fine_enough[-1] if fine_enough else 0
+    return ReadPlan(level=level, shrink=target / downsamples[level])
+
+
 def paint_background(rgba: NDArray[np.uint8]) -> RGB:
     """Lays an RGBA image (h, w, 4) on white glass."""
     alpha = rgba[..., 3:]
     if alpha.min(initial=255) == 255:
         return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
-    mixed = (rgba[..., :3].astype(np.uint16) * alpha + _BACKGROUND * (255 - alpha.astype(np.uint16))) // 255
+    mixed = (rgba[..., :3].astype(np.uint16) * alpha + GLASS * (255 - alpha.astype(np.uint16))) // 255
     return mixed.astype(np.uint8)

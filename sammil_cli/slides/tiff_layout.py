@@ -15,7 +15,7 @@ import tifffile
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.conversion import pyramid_command
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
-from sammil_cli.slides.slide import check_size
+from sammil_cli.slides.slide import check_size, damaged
 
 # What tifffile and its decoders raise on files that are damaged, or made up.
 DAMAGE = (
@@ -83,9 +83,7 @@ def read_layout(path: Path) -> TiffLayout:
                 kind=_kind(tiff), pages=pages, mpp=mpp, mpp_source=source, objective=_objective(tiff, main)
             )
     except DAMAGE as error:
-        raise SlideError(
-            "E_OPEN", f"the file is cut or damaged: {error}", remedy="copy or download the file again"
-        ) from error
+        raise damaged("E_OPEN", f"the file is cut or damaged: {error}") from error
 
 
 def _sub_pages(main: tifffile.TiffPage) -> list[tifffile.TiffPage]:
@@ -160,11 +158,8 @@ def _check_whole(tiff: tifffile.TiffFile, top: Sequence[tifffile.TiffPage], page
     (following,) = struct.unpack(layout.offsetformat, stream.read(layout.offsetsize))
     lost = len(top) < _MOST_PAGES and following > end
     if last > end or lost:
-        raise SlideError(
-            "E_OPEN",
-            f"the file is cut: it ends at byte {end}, its content at {max(last, following if lost else 0)} or later",
-            remedy="copy or download the file again",
-        )
+        content = max(last, following if lost else 0)
+        raise damaged("E_OPEN", f"the file is cut: it ends at byte {end}, its content at {content} or later")
 
 
 def _ends(page: tifffile.TiffPage) -> Iterator[int]:

@@ -67,14 +67,14 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> di
     calibrated = np.concatenate(
         [calibration.apply(r.probabilities, f.temperature) for r, f in zip(results, facts, strict=True)]
     )
-    summary = _summary(project, settings, facts, results, calibrated)
+    summary = _summary(project, settings, judged, rows, calibrated)
     summary["baselines"] = {
         name: beside(_pool(found), level=settings.interval, draws=settings.bootstrap_draws)
         for name, found in _baselines(judged).items()
     }
-    _write_predictions(project.predictions, facts, results, calibrated, summary["protocol"])
+    _write_predictions(project.predictions, judged, rows, calibrated, summary["protocol"])
     write_json(project.metrics, summary)
-    curves = _write_curves(project.curves, results, classes)
+    curves = _write_curves(project.curves, results, rows, classes)
     curves["Reliability"] = figures.reliability(
         {
             "as the model says": metrics.reliability(rows.labels, rows.probabilities),
@@ -172,14 +172,10 @@ def _pool(results: Sequence[FoldResult]) -> Predictions:
 
 
 def _summary(
-    project: Project,
-    settings: EvaluateSettings,
-    facts: Sequence[BundleFacts],
-    results: Sequence[FoldResult],
-    calibrated: NDArray[np.float64],
+    project: Project, settings: EvaluateSettings, judged: Judged, rows: Predictions, calibrated: NDArray[np.float64]
 ) -> dict[str, Any]:
     """What metrics.json holds, but for the baselines."""
-    rows, classes = _pool(results), facts[0].classes
+    facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     published = facts[0].protocol == "paper"
     areas = [score["auc"] for score in _per_fold(results)]
     summary: dict[str, Any] = {
@@ -230,37 +226,25 @@ def _print(summary: Mapping[str, Any]) -> None:
 
 
 def _write_predictions(
-    path: Path,
-    facts: Sequence[BundleFacts],
-    results: Sequence[FoldResult],
-    calibrated: NDArray[np.float64],
-    protocol: str,
+    path: Path, judged: Judged, rows: Predictions, calibrated: NDArray[np.float64], protocol: str
 ) -> None:
-    classes = facts[0].classes
+    classes = judged.facts[0].classes
     header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "threshold")
-    after = iter(calibrated)
-    rows = [
-        (
-            member.slide_id,
-            member.patient_id,
-            fact.repeat,
-            fact.fold,
-            "test",
-            classes[member.label],
-            classes[choice],
-            "" if fact.threshold is None else f"{fact.threshold:.6f}",
-            *(f"{p:.6f}" for p in probabilities),
-            *(f"{p:.6f}" for p in next(after)),
-            protocol,
-        )
-        for fact, result in zip(facts, results, strict=True)
-        for member, choice, probabilities in zip(result.members, result.predicted, result.probabilities, strict=True)
-    ]
     columns = [f"{kind}_{name}" for kind in ("probability", "calibrated") for name in classes]
-    write_csv(path, (*header, *columns, "protocol"), rows)
+    thresholds = {(fact.repeat, fact.fold): fact.threshold for fact in judged.facts}
+    cells = []
+    for at, place in enumerate(zip(rows.repeat, rows.fold, strict=True)):
+        threshold = thresholds[place]
+        said = (*rows.probabilities[at], *calibrated[at])
+        known = (rows.slides[at], rows.patients[at], *place, "test", classes[rows.labels[at]])
+        shown = (classes[rows.predicted[at]], "" if threshold is None else f"{threshold:.6f}")
+        cells.append((*known, *shown, *(f"{p:.6f}" for p in said), protocol))
+    write_csv(path, (*header, *columns, "protocol"), cells)
 
 
-def _write_curves(folder: Path, results: Sequence[FoldResult], classes: tuple[str, ...]) -> dict[str, bytes]:
+def _write_curves(
+    folder: Path, results: Sequence[FoldResult], rows: Predictions, classes: tuple[str, ...]
+) -> dict[str, bytes]:
     """Curves as CSV for `dvc plots` and as PNG for the page: of class 1, or each class against the rest."""
     positive = [1] if len(classes) == 2 else list(range(len(classes)))
     roc, pr = [], []
@@ -271,13 +255,12 @@ def _write_curves(folder: Path, results: Sequence[FoldResult], classes: tuple[st
             labels, scores = (result.labels == index).astype(np.int64), result.probabilities[:, index]
             roc += [(name, x, y) for x, y in metrics.roc_points(labels, scores)]
             pr += [(name, x, y) for x, y in metrics.pr_points(labels, scores)]
-    pairs = [(classes[m.label], classes[p]) for r in results for m, p in zip(r.members, r.predicted, strict=True)]
+    pairs = [(classes[label], classes[choice]) for label, choice in zip(rows.labels, rows.predicted, strict=True)]
     # DVC draws one line per file: the mean of the folds; the page shows each fold.
     write_csv(folder / "roc.csv", ("false_positive_rate", "true_positive_rate"), metrics.mean_curve(roc))
     write_csv(folder / "pr.csv", ("recall", "precision"), metrics.mean_curve(pr))
     write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
-    labels = np.concatenate([r.labels for r in results])
-    counts = metrics.confusion(labels, np.concatenate([r.predicted for r in results]), len(classes))
+    counts = metrics.confusion(rows.labels, rows.predicted, len(classes))
     return {
         "ROC": figures.curves(roc, "false positive rate", "true positive rate", diagonal=True),
         "Precision and recall": figures.curves(pr, "recall", "precision", diagonal=False),

@@ -49,14 +49,8 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
             refused.append(refusal(patches.stem, lack))
             continue
         code = code_of_slide("extract", slide, settings.encoder)
-        key = {
-            "slide": identify(slide),
-            "patches": sha256_file(patches),
-            "regions": sha256_file(regions),
-            **shared,
-            **code.as_key(strict=settings.strict_versions),
-        }
+        inputs = {"slide": identify(slide), "patches": sha256_file(patches), "regions": sha256_file(regions)}
         job = ExtractJob(slide=slide, patches=patches, regions=regions, settings=settings, device=options.device)
-        tasks.append(Task(slide_id=patches.stem, key=key, libraries=code.libraries, job=job))
-    out, process_list = project.bags, project.process_lists / "extract.csv"
-    return Plan(stage="extract", tasks=tasks, work=work, out=out, process_list=process_list, refused=refused)
+        tasks.append(Task.of(patches.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))
+    out, process_lists = project.bags, project.process_lists
+    return Plan(stage="extract", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)

@@ -7,17 +7,17 @@ from sammil_cli.jobs.patch import PatchJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.earlier_files import files_of, stray_drawings
+from sammil_cli.runner.earlier_files import files_of
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import ArtefactsPath, TissuePath
-from sammil_cli.tissue.edits import find_drawings
+from sammil_cli.tissue.edits import find_drawings, stray_drawings
 
 
 def run(project: Project, settings: PatchSettings, options: RunOptions) -> list[Row]:
     """Lays the grid on every slide that has a tissue mask; returns the process list."""
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
-    for line in stray_drawings(project.rois, dict.fromkeys(path.stem for path in project.tissue.glob("*.geojson"))):
+    for line in stray_drawings(project.rois, {path.stem for path in project.tissue.glob("*.geojson")}):
         console.say(line)
     return rows
 
@@ -26,7 +26,6 @@ def plan(project: Project, settings: PatchSettings, options: RunOptions) -> Plan
     """What is to do. No slide is read: all that counts lies in the folder of tissue masks."""
     code = code_of_slide("patch")
     facts = settings.model_dump(exclude=set(Tolerance.model_fields))
-    shared = {"settings": facts, **code.as_key(strict=settings.strict_versions)}
     rois = find_drawings(project.rois)
     tasks, refused = [], []
     for tissue in files_of(TissuePath, project.tissue, ".geojson", "segment", options.only):
@@ -35,13 +34,13 @@ def plan(project: Project, settings: PatchSettings, options: RunOptions) -> Plan
             lack = SlideError("E_UPSTREAM", f"{maps} is gone", remedy="run: sammil segment")
             refused.append(refusal(tissue.stem, lack))
             continue
-        key = {
+        inputs = {
             "tissue": sha256_file(tissue),
             "artefacts": sha256_file(maps),
             "roi": None if roi is None else sha256_file(roi),
-            **shared,
+            "settings": facts,
         }
         job = PatchJob(tissue=tissue, artefacts=maps, roi=roi, settings=settings)
-        tasks.append(Task(slide_id=tissue.stem, key=key, libraries=code.libraries, job=job))
-    out, process_list = project.patches, project.process_lists / "patch.csv"
-    return Plan(stage="patch", tasks=tasks, work=work, out=out, process_list=process_list, refused=refused)
+        tasks.append(Task.of(tissue.stem, job, inputs, code, strict=settings.strict_versions))
+    out, process_lists = project.patches, project.process_lists
+    return Plan(stage="patch", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)

@@ -14,14 +14,14 @@ from sammil_cli.project import quality_table
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.earlier_files import files_of, stray_drawings, with_slides
+from sammil_cli.runner.earlier_files import files_of, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.weight_download import download
 from sammil_cli.storage.weights import WantedWeights
-from sammil_cli.tissue.edits import find_drawings
+from sammil_cli.tissue.edits import find_drawings, stray_drawings
 
 
 def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Row]:
@@ -34,7 +34,7 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Ro
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
     folder = drawings_folder(project, choices.load(choices.PROPOSERS, settings.proposer))
     if folder is not None:
-        for line in stray_drawings(folder, dict.fromkeys(path.stem for path in project.tissue.glob("*.geojson"))):
+        for line in stray_drawings(folder, {path.stem for path in project.tissue.glob("*.geojson")}):
             console.say(line)
     quality_table.report("sam", project.regions, project.process_lists)
     return rows
@@ -85,18 +85,13 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
             refused.append(refusal(tissue.stem, _not_drawn(tissue.stem, folder, stray)))
             continue
         code = code_of_slide("sam", slide, settings.proposer)
-        drawn = {} if drawing is None else {"drawing": sha256_file(drawing)}
-        key = {
-            "slide": identify(slide),
-            "tissue": sha256_file(tissue),
-            **drawn,
-            **shared,
-            **code.as_key(strict=settings.strict_versions),
-        }
+        inputs = {"slide": identify(slide), "tissue": sha256_file(tissue)}
+        if drawing is not None:
+            inputs["drawing"] = sha256_file(drawing)
         job = SamJob(slide=slide, tissue=tissue, drawing=drawing, settings=settings, device=options.device)
-        tasks.append(Task(slide_id=tissue.stem, key=key, libraries=code.libraries, job=job))
-    out, process_list = project.regions, project.process_lists / "sam.csv"
-    return Plan(stage="sam", tasks=tasks, work=work, out=out, process_list=process_list, refused=refused)
+        tasks.append(Task.of(tissue.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))
+    out, process_lists = project.regions, project.process_lists
+    return Plan(stage="sam", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
 
 
 def _sha256(wanted: WantedWeights, *, download_first: bool, weightless: bool) -> str | None:

@@ -11,12 +11,11 @@ from sammil_cli.jobs.segment import SegmentJob, spec_of, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions, check_only
-from sammil_cli.runner.earlier_files import stray_drawings
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import find_slides, identify
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.tissue.edits import find_drawings
+from sammil_cli.tissue.edits import find_drawings, stray_drawings
 from sammil_cli.tissue.spec import TissueSpec
 
 # The settings that a column of data/slides.csv gives a slide of its own.
@@ -51,17 +50,15 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
             continue
         edit = edits.get(slide_id)
         code = code_of_slide("segment", path, own.segmenter)
-        key = {
+        inputs = {
             "slide": identify(path),
             "mpp": entry.mpp,
             "settings": _that_matter(spec_of(own)) | {"artefact_mpp": own.artefact_mpp},
             "edit": None if edit is None else sha256_file(edit),
-            **code.as_key(strict=settings.strict_versions),
         }
         job = SegmentJob(slide=path, mpp=entry.mpp, drawing=edit, settings=own)
-        tasks.append(Task(slide_id=slide_id, key=key, libraries=code.libraries, job=job))
-    out, process_list = project.tissue, project.process_lists / "segment.csv"
-    return Plan(stage="segment", tasks=tasks, work=work, out=out, process_list=process_list)
+        tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))
+    return Plan(stage="segment", tasks=tasks, work=work, out=project.tissue, process_lists=project.process_lists)
 
 
 def _that_matter(spec: TissueSpec) -> dict[str, object]:

@@ -4,7 +4,6 @@ import logging
 import shutil
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, counts, read_labels
@@ -15,11 +14,11 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import hash_bags, start_run
-from sammil_cli.runner.devices import devices
-from sammil_cli.runner.processes import process_pool
+from sammil_cli.runner.isolation import process_pool
+from sammil_cli.runner.machine import devices
 from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
-from sammil_cli.storage.store import ResultStore, find_store
+from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import BundleFacts, build_model, read_facts
 from sammil_cli.training.fold import write_folds
@@ -58,7 +57,7 @@ def run(
     cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
     start = None if whole is None else start_run(project, whole, options.device)
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
-    store = ResultStore((options.store or find_store(Path.cwd())) / "train")
+    store = open_store("train", options.store)
     tasks = _plan(project, settings, options, cohort, bags, bag_sha256, store)
     console.say(f"train: {settings.model} on {counts(cohort)}, {len(tasks)} folds, {options.device}")
     if settings.protocol == "paper":

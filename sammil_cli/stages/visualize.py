@@ -32,11 +32,12 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
     fold_of = {slide: fold.name for fold in reversed(read_folds(project.splits)) for slide in fold.test}
     bags = [p for p in files_of(BagPath, project.bags, ".h5", "extract", options.only) if p.stem in fold_of]
     pairs, refused = with_slides(bags, project.slides)
+    lesions_of = {path.stem: DrawingPath(path) for path in project.lesions.glob("*.geojson")}
     shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}
     tasks = []
     for bag, slide in pairs:
         bundle = BundlePath(project.models / fold_of[bag.stem])
-        lesions = DrawingPath(project.lesions / f"{bag.stem}.geojson")
+        lesions = lesions_of.get(bag.stem)
         patches, regions = PatchesPath(project.patches / bag.name), RegionsPath(project.regions / bag.name)
         if lost := [path for path in (bag, patches, regions, bundle / FACTS_FILE) if not path.exists()]:
             lack = SlideError("E_UPSTREAM", f"{lost[0]} is gone", remedy="run: sammil patch, sammil sam, sammil train")
@@ -48,26 +49,19 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
             damaged = SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)
             refused.append(refusal(bag.stem, damaged))
             continue
-        key = {
+        inputs = {
             "slide": identify(slide),
             "inputs": [sha256_file(path) for path in (bag, patches, regions)],
             "model": sha256_file(bundle / FACTS_FILE),
-            "lesions": sha256_file(lesions) if lesions.exists() else None,
+            "lesions": None if lesions is None else sha256_file(lesions),
             "settings": shown,
-            **code.as_key(strict=settings.strict_versions),
         }
         job = VisualizeJob(
-            slide=slide,
-            bag=bag,
-            patches=patches,
-            regions=regions,
-            bundle=bundle,
-            lesions=lesions if lesions.exists() else None,
-            settings=settings,
+            slide=slide, bag=bag, patches=patches, regions=regions, bundle=bundle, lesions=lesions, settings=settings
         )
-        tasks.append(Task(slide_id=bag.stem, key=key, libraries=code.libraries, job=job))
-    out, process_list = project.pictures, project.process_lists / "visualize.csv"
-    return Plan(stage="visualize", tasks=tasks, work=work, out=out, process_list=process_list, refused=refused)
+        tasks.append(Task.of(bag.stem, job, inputs, code, strict=settings.strict_versions))
+    out, process_lists = project.pictures, project.process_lists
+    return Plan(stage="visualize", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
 
 
 def _write_index(pictures: Path) -> None:

@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -229,6 +229,11 @@ class ResultStore:
         shutil.rmtree(grave, ignore_errors=True)
 
 
+def open_store(stage: str, root: Path | None = None) -> ResultStore:
+    """The results of a stage in the store `root`; None = the one that serves the project in the working directory."""
+    return ResultStore((root or find_store(Path.cwd())) / stage)
+
+
 def sweep(folder: Path) -> None:
     """Removes the temporary files and folders in `folder` whose process is dead, or not heard of for a week."""
     left = [path for path in folder.glob(f"{TEMPORARY}*") if not path.name.startswith(f"{TEMPORARY}{owner_tag()}-")]
@@ -251,17 +256,12 @@ def is_temporary(path: Path) -> bool:
 def measure(path: Path) -> FileFacts:
     """Reads a file once for all its check sums."""
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    for chunk in _chunks(path):
-        sha256.update(chunk)
-        md5.update(chunk)
-        size += len(chunk)
-    return FileFacts(sha256.hexdigest(), md5.hexdigest(), size)
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
-            yield chunk
+            sha256.update(chunk)
+            md5.update(chunk)
+            size += len(chunk)
+    return FileFacts(sha256.hexdigest(), md5.hexdigest(), size)
 
 
 def _size(path: Path) -> int | None:

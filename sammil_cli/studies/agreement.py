@@ -65,24 +65,21 @@ def compare_predictions(
 ) -> tuple[int, tuple[Difference, ...], int]:
     """How many slides two predictions.csv judge, the largest difference of each that differs, and other decisions."""
     before, after = ({tuple(row[name] for name in _KEY): row for row in rows} for rows in (then, now))
-    found, decisions = [], 0
+    found: list[Difference | None] = []
+    decisions = 0
     for key in dict.fromkeys([*before, *after]):
         name = f"{key[2]}, fold {key[0]}.{key[1]}"
-        old, new = before.get(key), after.get(key)
-        if old is None or new is None:
-            found.append(Difference(name=name, then=_there(old), now=_there(new), size=None))
+        old, new = before.get(key, {}), after.get(key, {})
+        if not old or not new:
+            found.append(Difference(name=name, then=old.get("predicted"), now=new.get("predicted"), size=None))
             continue
         decisions += old.get("predicted") != new.get("predicted")
         columns = [column for column in {**old, **new} if column.startswith(_PROBABILITIES)]
-        of_slide = [
-            _difference(f"{name}: {column}", _read(old.get(column)), _read(new.get(column))) for column in columns
-        ]
-        words = [
-            Difference(name=f"{name}: {column}", then=old.get(column), now=new.get(column), size=None)
-            for column in ("label", "predicted")
-            if old.get(column) != new.get(column) and not _ordered(of_slide)
-        ]
-        found += [*_ordered(of_slide)[:1], *words]
+        numbers = _ordered(
+            [_difference(f"{name}: {column}", _read(old.get(column)), _read(new.get(column))) for column in columns]
+        )
+        words = [_difference(f"{name}: {word}", old.get(word), new.get(word)) for word in ("label", "predicted")]
+        found += numbers[:1] or words
     return len(before), _ordered(found), decisions
 
 
@@ -138,10 +135,10 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
         yield path, value
 
 
-def _difference(name: str, then: float | None, now: float | None) -> Difference | None:
+def _difference(name: str, then: str | float | None, now: str | float | None) -> Difference | None:
     if then == now:
         return None
-    size = math.nan if then is None or now is None else abs(then - now)
+    size = abs(then - now) if isinstance(then, int | float) and isinstance(now, int | float) else math.nan
     return Difference(name=name, then=then, now=now, size=size if math.isfinite(size) else None)
 
 
@@ -156,7 +153,3 @@ def _read(cell: str | None) -> float | None:
         return float(cell or "")
     except ValueError:
         return None
-
-
-def _there(row: Mapping[str, str] | None) -> str | None:
-    return None if row is None else row.get("predicted")

@@ -14,7 +14,7 @@ from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.region_ablation import NO_REGIONS, quality_table, region_table
 from sammil_cli.report.tables import Table
-from sammil_cli.runner.devices import choose_workers, device_for
+from sammil_cli.runner.machine import choose_workers, device_for
 from sammil_cli.stages import sam
 from sammil_cli.studies import regroup
 from sammil_cli.studies.variant import said, train_variant
@@ -50,7 +50,8 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
         MissingError: what one of them needs is not here.
     """
     if not contest.proposers:
-        raise InputError("--proposers names none", remedy=f"one or more of: {', '.join(_known())}")
+        known = ", ".join(choices.names(choices.PROPOSERS))
+        raise InputError("--proposers names none", remedy=f"one or more of: {known}")
     for name in contest.proposers:
         choices.load(choices.PROPOSERS, name)
     slides = labelled_slides(project, None)
@@ -172,10 +173,6 @@ def labelled_slides(project: Project, classes: Sequence[str] | None) -> list[str
     if not found:
         raise InputError(f"no slide of {project.labels} has a bag in {project.bags}", remedy="run: sammil check")
     return found
-
-
-def _known() -> list[str]:
-    return choices.names(choices.PROPOSERS)
 
 
 def _without(name: str, proposers: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from sammil_cli.config import EvaluateSettings, Settings, TrainSettings, check
 from sammil_cli.errors import InputError, SammilError
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import RunRecord, read_record
-from sammil_cli.runner.devices import choose_device, choose_workers, device_for
+from sammil_cli.runner.machine import choose_device, choose_workers, device_for
 from sammil_cli.stages import evaluate, train
 from sammil_cli.stages.by_name import run_stage
 from sammil_cli.storage.files import read_csv, sha256_file
@@ -34,13 +34,12 @@ from sammil_cli.studies.record_check import Change, Source, changes_since, check
 _PLACE = Path(".sammil/reproduce")  # ignored by Git and DVC; on the disk that has room for the project's results
 _PER_SLIDE = ("segment", "patch", "sam", "extract")
 _MOST_SHOWN = 10
-_INTERRUPTED = 130
 
 
 class InterruptedRunError(SammilError):
     """The user ended it: nothing is kept, unlike with the stages."""
 
-    exit_code = _INTERRUPTED
+    exit_code = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,13 +160,7 @@ def _place(project: Project, folder: Path, source: Source) -> Project:
     """The project with all that is written inside of `folder`; what is only read stays where it is."""
     given = ["slides", "slides_table", "labels", "lesions", "edits", "rois", "annotations"]
     given += ["regions", "bags"] if source == "bags" else []
-    standard = Project()
-    return Project(
-        **{
-            name: getattr(project, name) if name in given else folder / getattr(standard, name)
-            for name in Project.__dataclass_fields__
-        }
-    )
+    return replace(project, **{name: folder / path for name, path in vars(Project()).items() if name not in given})
 
 
 def _run_slides(place: Project, settings: Settings, options: RunOptions, record: RunRecord) -> None:
@@ -177,16 +170,10 @@ def _run_slides(place: Project, settings: Settings, options: RunOptions, record:
         InputError: a slide cannot be done now. MissingError: weights.
     """
     only = frozenset(slide.slide_id for slide in record.data.slides)
+    picked = {"sam": (choices.PROPOSERS, settings.proposer), "extract": (choices.ENCODERS, settings.encoder)}
     for stage in _PER_SLIDE:
-        chosen = options.device
-        for name, kind, word in (
-            ("sam", choices.PROPOSERS, settings.proposer),
-            ("extract", choices.ENCODERS, settings.encoder),
-        ):
-            if stage == name:
-                chosen = device_for(choices.load(kind, word), options.device)
-        rows = run_stage(stage, place, settings, replace(options, device=chosen, only=only))
-        for row in rows:
+        device = device_for(choices.load(*picked[stage]), options.device) if stage in picked else options.device
+        for row in run_stage(stage, place, settings, replace(options, device=device, only=only)):
             if not row.done:
                 raise InputError(f"{stage} cannot do {row.slide_id} now: {row.message}", remedy=row.remedy)
 

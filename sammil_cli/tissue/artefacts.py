@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.slides.pixels import RGB
-from sammil_cli.slides.pyramid import plan_read
-from sammil_cli.slides.slide import Slide
+from sammil_cli.slides.slide import Slide, plan_read
 from sammil_cli.tissue.artefact_maps import ArtefactMaps, Map
-from sammil_cli.tissue.pen import pen_mask
+from sammil_cli.tissue.pen import Mask, pen_mask
 
-Mask = NDArray[np.bool_]  # (h, w)
 Cells = tuple[NDArray[Any], ...]  # blank, dark: Map; gradients and smoothed gradients: uint16 of the same shape
 
 _CELL_UM = 32.0  # side of a cell of the maps
@@ -41,11 +39,6 @@ def border_mask(rgb: RGB) -> Mask:
     border[0] = False
     # Resampling and JPEG leave a dark seam.
     return np.asarray(cv2.dilate(border[labels].astype(np.uint8), np.ones((3, 3), np.uint8)), np.bool_)
-
-
-def dark_mask(rgb: RGB) -> Mask:
-    """True where all channels are near black, (h, w, 3) -> (h, w)."""
-    return np.asarray(cv2.inRange(rgb, (0, 0, 0), (_DARK, _DARK, _DARK)), np.bool_)
 
 
 def glass_colour(rgb: RGB) -> tuple[int, int, int]:

@@ -1,6 +1,8 @@
 """Polygons that a person drew in QuPath: read, repaired with a notice, and cut to the slide."""
 
+import difflib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,17 @@ def find_drawings(folder: Path) -> dict[str, DrawingPath]:
             raise InputError(f"{found[slide_id]} and {path.name} are for one slide", remedy="keep one of them")
         found[slide_id] = DrawingPath(path)
     return found
+
+
+def stray_drawings(folder: Path, slides: Collection[str]) -> list[str]:
+    """A line for each drawing of a folder that belongs to no slide, with the nearest ids."""
+    lines = []
+    for slide_id, path in find_drawings(folder).items():
+        if slide_id not in slides:
+            near = difflib.get_close_matches(slide_id, slides, 2, 0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            lines.append(f"passed over: {path}: there is no slide {slide_id!r}{hint}")
+    return lines
 
 
 def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px: Box) -> Drawing:

@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 
 from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.shrink import shrink_whole
 from sammil_cli.storage.files import atomic_path
 from sammil_cli.tissue.mask import TissueMask
 
@@ -28,11 +29,7 @@ def draw_outlines(rgb: RGB, mask: TissueMask, width: int) -> RGB:
 
 def write_overlay(path: Path, thumbnail: RGB, mask: TissueMask) -> None:
     """Writes the thumbnail (h, w, 3) of the whole slide with the tissue outlined, as JPEG of at most 1280 px."""
-    factor = math.ceil(max(thumbnail.shape[:2]) / _OVERLAY_PX)
-    if factor > 1:  # whole blocks: averaging them is ten times as fast as any other ratio
-        size = (max(1, thumbnail.shape[1] // factor), max(1, thumbnail.shape[0] // factor))
-        blocks = thumbnail[: size[1] * factor, : size[0] * factor]
-        thumbnail = np.asarray(cv2.resize(blocks, size, interpolation=cv2.INTER_AREA), np.uint8)
+    thumbnail = shrink_whole(thumbnail, math.ceil(max(thumbnail.shape[:2]) / _OVERLAY_PX))
     picture = draw_outlines(thumbnail, mask, max(1, round(max(thumbnail.shape[:2]) / 500)))
     with atomic_path(path) as temporary:  # OpenCV writes BGR
         cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])

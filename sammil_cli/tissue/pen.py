@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.shrink import shrink_whole
 
 Mask = NDArray[np.bool_]  # (h, w)
 
@@ -27,12 +28,7 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
         mpp: µm per pixel.
     """
     block = max(1, min(int(_MPP / mpp), *rgb.shape[:2]))
-    # Whole blocks only: averaging them is ten times as fast as any other ratio. The picture's last pixels repeat.
-    height, width = (side // block * block for side in rgb.shape[:2])
-    small = rgb
-    if block > 1:
-        size = (width // block, height // block)
-        small = np.asarray(cv2.resize(rgb[:height, :width], size, interpolation=cv2.INTER_AREA), np.uint8)
+    small = shrink_whole(rgb, block)
     red, green, blue = (channel.astype(np.uint32) >> 2 for channel in cv2.split(small))
     found = _ink_table()[(red << 12) | (green << 6) | blue]
     least = max(1.0, _STROKE_UM2 / (mpp * block) ** 2)
@@ -45,8 +41,9 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
     if not coloured.any() and not black.any():
         return np.zeros(rgb.shape[:2], np.bool_)
     mask = cv2.dilate((coloured | black).astype(np.uint8), np.ones((3, 3), np.uint8))
+    height, width = (side * block for side in mask.shape)
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
-    rest = (rgb.shape[0] - height, rgb.shape[1] - width)
+    rest = (rgb.shape[0] - height, rgb.shape[1] - width)  # the last pixels repeat
     return np.asarray(cv2.copyMakeBorder(mask, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE), np.bool_)
 
 

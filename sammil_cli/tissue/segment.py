@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from shapely import MultiPolygon
@@ -11,6 +10,7 @@ from shapely import MultiPolygon
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.pixels import RGB, Box
+from sammil_cli.slides.shrink import shrink_whole
 from sammil_cli.slides.slide import Slide
 from sammil_cli.tissue.artefacts import border_mask
 from sammil_cli.tissue.mask import TissueMask, clean
@@ -51,13 +51,11 @@ class Picture:
         if factor < 2:
             return self
         height, width = (side // factor * factor for side in self.thumbnail.shape[:2])
-        size = (width // factor, height // factor)  # whole blocks: averaging them is fast
-        small = np.asarray(cv2.resize(self.thumbnail[:height, :width], size, interpolation=cv2.INTER_AREA), np.uint8)
         step = np.s_[factor // 2 : height : factor, factor // 2 : width : factor]
         cut = (self.scale_px0[0] * width, self.scale_px0[1] * height)
         return replace(
             self,
-            thumbnail=small,
+            thumbnail=shrink_whole(self.thumbnail, factor),
             pen=self.pen[step],
             borders=self.borders[step],
             slide_size_px=(round(cut[0]), round(cut[1])),
@@ -113,7 +111,7 @@ def find_tissue(picture: Picture, spec: TissueSpec) -> TissueMask:
         rgb = rgb.copy()
         rgb[excluded] = 255
     module = choices.load(choices.SEGMENTERS, spec.segmenter)
-    found = module.foreground(rgb, excluded, spec, median_px=_pixels(spec.median_um, picture.mpp)) & ~excluded
+    found = module.foreground(rgb, excluded, spec, median_px=round(spec.median_um / picture.mpp)) & ~excluded
 
     def cleaned(min_area_um2: float) -> MultiPolygon:
         return clean(
@@ -121,7 +119,7 @@ def find_tissue(picture: Picture, spec: TissueSpec) -> TissueMask:
             excluded=excluded,
             scale_px0=picture.scale_px0,
             mpp=picture.slide_mpp,
-            close_px=_pixels(spec.close_um, picture.mpp),
+            close_px=round(spec.close_um / picture.mpp),
             min_area_um2=min_area_um2,
             min_hole_um2=spec.min_hole_um2,
             max_holes=spec.max_holes,
@@ -141,7 +139,3 @@ def find_tissue(picture: Picture, spec: TissueSpec) -> TissueMask:
             + (small if largest > _PIECE_UM2 else faint),
         )
     return picture.mask_of(polygons)
-
-
-def _pixels(length_um: float, mpp: float) -> int:
-    return round(length_um / mpp)

@@ -3,23 +3,20 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sammil_cli.features.bag import FeatureBag
-
-Values = NDArray[np.float64]
-Labels = NDArray[np.int64]
+from sammil_cli.training.thresholds import Labels, Values
 
 MAJORITY, MEAN_POOL = "majority", "mean-pool"
 _MOST_STEPS = 10_000
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C, from much to little regularisation
 
 
-def class_shares(labels: NDArray[np.int64], classes: int) -> Values:
+def class_shares(labels: Labels, classes: int) -> Values:
     """The share of each class (C,) among training slides: all that `majority` knows."""
     return np.bincount(labels, minlength=classes) / len(labels)
 

@@ -3,19 +3,18 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+
+from sammil_cli.training.thresholds import Labels, Probabilities
 
 COLDEST, HOTTEST = 1 / 20, 20.0
 SPREAD = math.log(2)  # of log T before any slide is seen: T within 1/2 to 2 is likely
 
 _STEPS = 121
 
-Probabilities = NDArray[np.float64]
 
-
-def fit_temperature(labels: NDArray[np.int64], probabilities: Probabilities) -> float:
+def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
     """The T for softmax(log p / T) that fits the validation part.
 
     It minimises the negative log-likelihood, summed over slides, plus (log T)^2 / (2 SPREAD^2). Without the second

@@ -1,35 +1,24 @@
 """Learning curves on disk while training goes on: one CSV per fold, a line per epoch, for people and `dvc plots`."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import TextIO
 
 
-class CurveFile:
+class CurveFile(AbstractContextManager["CurveFile"]):
     """A CSV that grows by one line per epoch; each line is on disk when `add` returns.
 
     It is written in place, not atomically: its purpose is to be read while it grows.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stream: TextIO | None = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("w", encoding="utf-8")
 
-    def __enter__(self) -> "CurveFile":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._path.open("w", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._stream:
-            self._stream.close()
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
     def add(self, epoch: int, figures: dict[str, float]) -> None:
         """Appends one epoch; the first call writes the header."""
-        if self._stream is None:
-            raise ValueError("the file is not open: use it in a with block")
         if self._stream.tell() == 0:
             self._stream.write(",".join(["epoch", *figures]) + "\n")
         self._stream.write(",".join([str(epoch), *(f"{value:.6g}" for value in figures.values())]) + "\n")

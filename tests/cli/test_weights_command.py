@@ -60,7 +60,7 @@ def test_what_is_named_and_absent_fails_the_verification(sammil: Sammil, project
 def test_absent_weights_are_told_before_torch_is_loaded(
     sammil: Sammil, project: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], word: str
 ) -> None:
-    monkeypatch.setattr("sammil_cli.runner.devices.choose_device", lambda *_, **__: pytest.fail("torch came first"))
+    monkeypatch.setattr("sammil_cli.runner.machine.choose_device", lambda *_, **__: pytest.fail("torch came first"))
     answer = sammil(*words)
     assert answer.code == 3
     assert f"sammil weights fetch {word}" in answer.err

@@ -3,8 +3,10 @@
 import csv
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -27,10 +29,18 @@ from sammil_cli.demo.layout import (
 SIZE_PX = (704, 1104)
 
 
+PLAIN: dict[str, Any] = {"slides": 4, "seed": 7, "size_px": SIZE_PX, "difficulty": 0.0, "workers": 1}
+
+
+def draw(out: Path, progress: Callable[[str], None] = lambda _: None, **changes: object) -> None:
+    """The plain cohort, or with something changed."""
+    draw_cohort(out, **{**PLAIN, **changes}, progress=progress)
+
+
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo")
-    draw_cohort(out, slides=4, seed=7, size_px=SIZE_PX, workers=1)
+    draw(out)
     return out
 
 
@@ -46,7 +56,9 @@ def lesions(out: Path, slide_id: str) -> MultiPolygon:
 
 
 def area_share(layout: Layout) -> float:
-    return MultiPolygon([Polygon(points) for points in layout.lesions]).area / (layout.tissue.sum() * CELL_PX**2)
+    return MultiPolygon([Polygon(points) for points in layout.lesions]).area / (
+        (layout.depth_px > 0).sum() * CELL_PX**2
+    )
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -104,13 +116,13 @@ def test_normal_slides_have_no_lesion_and_lesions_of_tumours_lie_in_tissue(cohor
 def test_lesions_cover_one_to_ten_percent_of_the_tissue(index: int) -> None:
     layout = draw_layout(np.random.default_rng([3, index]), width_px=2400, height_px=1808, tumour=True)
     assert 0.01 <= area_share(layout) <= 0.10
-    assert all(layout.tissue[int(y / CELL_PX), int(x / CELL_PX)] for nest in layout.lesions for x, y in nest)
+    assert all(layout.depth_px[int(y / CELL_PX), int(x / CELL_PX)] > 0 for nest in layout.lesions for x, y in nest)
 
 
 def test_difficulty_0_is_the_plain_cohort_and_another_is_not(cohort: Path, tmp_path: Path) -> None:
-    draw_cohort(tmp_path, slides=4, seed=7, size_px=SIZE_PX, difficulty=0.0, workers=1)
+    draw(tmp_path, difficulty=0.0)
     assert content(tmp_path) == content(cohort)
-    draw_cohort(tmp_path, slides=4, seed=7, size_px=SIZE_PX, difficulty=0.5, workers=1)
+    draw(tmp_path, difficulty=0.5)
     changed = {name for name, data in content(tmp_path).items() if data != content(cohort)[name]}
     tumours = {f"lesions/{slide}.geojson" for slide, label in labels(cohort).items() if label == "tumour"}
     assert {name for name in changed if not name.startswith("slides/")} == tumours
@@ -174,13 +186,13 @@ def test_the_whole_cohort_has_twenty_patients_four_with_two_slides_of_one_label(
 
 def test_two_processes_write_the_same_bytes_as_one_and_report_each_slide(cohort: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    draw_cohort(tmp_path, slides=4, seed=7, size_px=SIZE_PX, workers=2, progress=told.append)
+    draw(tmp_path, told.append, workers=2)
     assert content(tmp_path) == content(cohort)
     assert sorted(told) == sorted(labels(cohort))
 
 
 def test_another_seed_draws_other_slides(cohort: Path, tmp_path: Path) -> None:
-    draw_cohort(tmp_path, slides=4, seed=8, size_px=SIZE_PX, workers=1)
+    draw(tmp_path, seed=8)
     ours, theirs = content(cohort), content(tmp_path)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if name.endswith(".tif") and ours[name] == theirs[name]] == []
@@ -189,5 +201,5 @@ def test_another_seed_draws_other_slides(cohort: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("slides", "size_px"), [(1, (704, 1104)), (4, (100, 900)), (4, (900, 900))])
 def test_impossible_cohorts_are_refused(tmp_path: Path, slides: int, size_px: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"must be|needs at least"):
-        draw_cohort(tmp_path, slides=slides, size_px=size_px, workers=1)
+        draw(tmp_path, slides=slides, size_px=size_px)
     assert not list(tmp_path.iterdir())

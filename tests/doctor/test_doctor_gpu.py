@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sammil_cli.doctor import container, gpu
+from sammil_cli.doctor import causes, gpu
 from sammil_cli.doctor.finding import Asked, Check, Finding
 
 ASKED = Asked(params=Path("params.yaml"))
@@ -20,7 +20,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No driver, no container, torch built for CUDA 13.0 that sees no GPU; the returned file is the driver's."""
     for name in ("CUDA_VISIBLE_DEVICES", "SAMMIL_IMAGE", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(container, "_MARKS", ())
+    monkeypatch.setattr(causes, "_MARKS", ())
     monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "version")
     monkeypatch.setattr(gpu, "cuda_of_driver", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

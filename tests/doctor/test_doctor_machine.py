@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sammil_cli.doctor import container, folders, machine_limits
+from sammil_cli.doctor import causes, folders, machine_limits
 from sammil_cli.doctor.finding import Asked, Check, Finding
 
 ASKED = Asked(params=Path("params.yaml"))
@@ -17,7 +17,7 @@ ASKED = Asked(params=Path("params.yaml"))
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with two of its folders, outside of a container."""
-    monkeypatch.setattr(container, "_MARKS", ())
+    monkeypatch.setattr(causes, "_MARKS", ())
     monkeypatch.delenv("SAMMIL_IMAGE", raising=False)
     for name in ("artifacts/tissue", "runs"):
         (tmp_path / name).mkdir(parents=True)

@@ -199,7 +199,7 @@ def test_the_first_thing_wrong_with_the_settings_is_told(
 
 
 def test_a_precision_that_the_device_lacks_is_wrong(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sammil_cli.runner.devices.choose_device", lambda _: "cpu")
+    monkeypatch.setattr("sammil_cli.runner.machine.choose_device", lambda _: "cpu")
     assert look(settings.device, "proposer=sam")["SAM"].state == "ok"
     finding = look(settings.device, "proposer=sam", "sam_precision=float16")["SAM"]
     assert finding.state == "wrong"

@@ -33,7 +33,7 @@ from sammil_cli.regions.file import read_regions
 from sammil_cli.slides.table import read_slides_table
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.tissue.edits import read_drawing
-from sammil_cli.tissue.file import read_tissue
+from sammil_cli.tissue.mask import read_tissue
 from sammil_cli.training.bundle import read_facts
 from sammil_cli.training.fold import read_folds
 

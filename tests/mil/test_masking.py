@@ -1,18 +1,23 @@
 """Masking: golden numbers from docs/methods.md §10.3 and by hand."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
 from op_watch import OpWatch
 from torch import Tensor
 
+from sammil_cli.config import TrainSettings
 from sammil_cli.mil.groups import Groups, make_groups
-from sammil_cli.mil.masking import RATIO_FUNCTIONS, STRATEGIES, keep_in_groups, keep_instances, keep_random, mask_ratios
+from sammil_cli.mil.masking import keep_in_groups, keep_instances, keep_random, mask_ratios
 
 CPU = torch.device("cpu")
 PAPER = {"slope": 5e-4, "center": 5000.0}
 NONE = -1
+# Those that a user can choose.
+STRATEGIES = get_args(TrainSettings.model_fields["mask_strategy"].annotation)
+RATIO_FUNCTIONS = get_args(TrainSettings.model_fields["mask_ratio_function"].annotation)
 
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 

@@ -1,15 +1,17 @@
 """The training loss of SAM-MIL (eq. 13), term by term, and what the released code trains instead."""
 
 import dataclasses
+from typing import get_args
 
 import pytest
 import torch
 from op_watch import OpWatch
 from torch import Tensor, nn
 
+from sammil_cli.config import TrainSettings
 from sammil_cli.mil.consistency import FORMS
 from sammil_cli.mil.contract import Bag, ModelSpec, Options
-from sammil_cli.mil.masking import RATIO_FUNCTIONS, STRATEGIES, keep_instances
+from sammil_cli.mil.masking import keep_instances
 from sammil_cli.mil.models.sam_mil import Model
 from sammil_cli.mil.pseudo_bags import draw_parts
 
@@ -19,6 +21,9 @@ LABEL = torch.tensor(1)
 EMBEDDING = ("patch_to_emb.0.weight", "patch_to_emb.0.bias")
 ATTENTION = ("attention.0.weight", "attention.2.weight")
 PREDICTOR = ("predictor.weight", "predictor.bias")
+# Those that a user can choose.
+STRATEGIES = get_args(TrainSettings.model_fields["mask_strategy"].annotation)
+RATIO_FUNCTIONS = get_args(TrainSettings.model_fields["mask_ratio_function"].annotation)
 
 
 def seeded(seed: int = 5) -> torch.Generator:

@@ -40,7 +40,8 @@ def main() -> None:
     sys.modules["cheap_run"] = sys.modules["__main__"]
     work.__module__ = "cheap_run"
     tasks = [Task(slide_id=slide, key={"slide": slide}, libraries={}, job=slide) for slide in SLIDES]
-    rows = run_plan(Plan(stage="cheap", tasks=tasks, work=work, out=OUT, process_list=LISTING), RunOptions(), Limits())
+    plan = Plan(stage="cheap", tasks=tasks, work=work, out=OUT, process_lists=LISTING.parent)
+    rows = run_plan(plan, RunOptions(), Limits())
     write_text(Path("ended"), " ".join(row.status for row in rows))
 
 

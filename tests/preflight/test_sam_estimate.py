@@ -20,8 +20,7 @@ from sammil_cli.preflight import sam_estimate
 from sammil_cli.preflight.sam_calibrate import Costs, calibrate
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.sam_engine import rates
-from sammil_cli.tissue.file import write_tissue
-from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.mask import TissueMask, write_tissue
 
 Sammil = Callable[..., Any]
 GB = 10**9

@@ -43,7 +43,7 @@ EDITS: dict[str, tuple[str, tuple[str, str], set[str], set[str]]] = {
     "formatting": ("mil/groups.py", ("\n\n\n", "\n\n\n\n"), set(), set()),
     "a message on the screen": ("stages/train.py", ("trained before with", "there already, of"), set(), set()),
     "a help text": ("cli/slides.py", ("Find tissue", "Look for tissue"), set(), set()),
-    "a local name": ("slides/pyramid.py", (r"\bshrink\b", "shrunk"), PIXELS, PIXELS),
+    "a local name": ("slides/slide.py", (r"\bframed\b", "inside_frame"), PIXELS, PIXELS),
     "a shared module": ("storage/hdf5.py", appended(STATEMENT), ALL - {"evaluate"}, ALL),
     "how slides are read": ("slides/slide.py", appended(STATEMENT), PIXELS, PIXELS),
     "the segmenter in use": ("tissue/segmenters/saturation.py", appended(STATEMENT), {"segment"}, {"segment"}),

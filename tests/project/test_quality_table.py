@@ -77,7 +77,7 @@ def test_of_few_slides_none_is_an_outlier(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_it_says_nothing_where_stdout_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    console.set_up(quiet=True)
+    console.set_up(as_json=True)
     try:
         report("sam", fill(tmp_path / "regions"), tmp_path / "lists")
     finally:

@@ -14,8 +14,8 @@ from tissue_specs import CLEANED
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.tissue.edits import read_polygons
-from sammil_cli.tissue.file import read_tissue, write_tissue
 from sammil_cli.tissue.flags import flags, is_flagged, mask_iou
+from sammil_cli.tissue.mask import read_tissue, write_tissue
 from sammil_cli.tissue.segment import Picture, find_tissue, look
 from sammil_cli.tissue.spec import PRESETS
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sammil_cli.regions.sam_engine import upsample
 from sammil_cli.regions.sam_engine.decoder import MaskDecoder
-from sammil_cli.regions.sam_engine.runs import encode_masks
+from sammil_cli.regions.sam_engine.generator import encode_masks
 from sammil_cli.regions.sam_engine.upsample import Upsampler
 
 SHAPES = [(1024, 1024), (60, 80), (687, 500), (200, 300), (100, 4)]

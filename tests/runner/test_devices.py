@@ -9,14 +9,14 @@ import pytest
 import torch
 from encoded_project import make_project
 
-import sammil_cli.runner.devices as rules
+import sammil_cli.runner.machine as rules
 from sammil_cli import choices
 from sammil_cli.cli.options import RunAsked, gpu_options
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.devices import choose_device, choose_workers, devices
+from sammil_cli.runner.machine import choose_device, choose_workers, devices
 from sammil_cli.stages import train
 
 SAM, SUPERPIXELS = (choices.load(choices.PROPOSERS, name) for name in ("sam", "superpixels"))

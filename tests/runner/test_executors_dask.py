@@ -62,7 +62,7 @@ def run(options: RunOptions, out: Path, waiting: Sequence[str] = ()) -> list[Row
         Task(slide_id=slide, key={"slide": slide}, libraries={}, job=SlideJob(slide, way))
         for slide, way in ways.items()
     ]
-    plan = Plan(stage="test", tasks=tasks, work=slide_work.work, out=out, process_list=out.parent / "list.csv")
+    plan = Plan(stage="test", tasks=tasks, work=slide_work.work, out=out, process_lists=out.parent)
     return run_plan(plan, options, Limits(seconds=60))
 
 

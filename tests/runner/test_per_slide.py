@@ -47,7 +47,7 @@ def run(
         for slide, behaviour in slides.items()
     ]
     options = RunOptions(workers=workers, only=only)
-    plan = Plan(stage="test", tasks=tasks, work=slide_work.work, out=OUT, process_list=LISTING, refused=refused)
+    plan = Plan(stage="test", tasks=tasks, work=slide_work.work, out=OUT, process_lists=LISTING.parent, refused=refused)
     return run_plan(plan, options, Limits())
 
 
@@ -315,7 +315,7 @@ def write_claim(slide: str, behaviour: str, owner: str) -> Path:
     """The claim of another run on a slide's result."""
     job = SlideJob(slide, behaviour)
     task = Task(slide_id=slide, key={"slide": slide, "behaviour": behaviour}, libraries={}, job=job)
-    key = Plan(stage="test", tasks=[], work=slide_work.work, out=OUT, process_list=LISTING).name_of(task)
+    key = Plan(stage="test", tasks=[], work=slide_work.work, out=OUT, process_lists=LISTING.parent).name_of(task)
     path = STORE / "claims" / f"{key}.0"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"token": "another", "owner": owner}))

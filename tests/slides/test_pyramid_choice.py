@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sammil_cli.slides.pyramid import plan_read
+from sammil_cli.slides.slide import plan_read
 
 LEVELS = (1.0, 4.0, 16.0, 64.0)
 

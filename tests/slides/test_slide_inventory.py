@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.slides.files import find_slides, identify, open_reader, slide_id_of
-from sammil_cli.slides.parts import other_files
+from sammil_cli.slides.files import find_slides, identify, open_reader, other_files, slide_id_of
 
 
 def touch(folder: Path, *names: str) -> None:

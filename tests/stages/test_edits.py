@@ -11,7 +11,7 @@ from csv_rows import by_slide
 from shapely.geometry import mapping
 
 from sammil_cli.patches.file import read_patches
-from sammil_cli.tissue.file import read_tissue
+from sammil_cli.tissue.mask import read_tissue
 
 Sammil = Callable[..., Any]
 ALL = [f"slide_{i}" for i in range(6)]

@@ -15,7 +15,7 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.file import read_regions
 from sammil_cli.stages import sam
 from sammil_cli.storage.geojson import write_geojson
-from sammil_cli.tissue.file import read_tissue
+from sammil_cli.tissue.mask import read_tissue
 
 Sammil = Callable[..., Any]
 SLIDES = [f"slide_{i}" for i in range(6)]

@@ -46,7 +46,7 @@ class Proposers:
 
     def plan(self, project: Project, settings: SamSettings, options: RunOptions) -> Plan:
         tasks = [Task(slide_id=slide, key={}, libraries={}, job=None) for slide in sorted(options.only or ())]
-        return Plan(stage="sam", tasks=tasks, work=lambda *_: [], out=project.regions, process_list=Path("x.csv"))
+        return Plan(stage="sam", tasks=tasks, work=lambda *_: [], out=project.regions, process_lists=Path())
 
     def run(self, project: Project, settings: SamSettings, options: RunOptions) -> list[Row]:
         self.ran.append(settings.proposer)

@@ -12,7 +12,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.slides.files import open_slide
 from sammil_cli.tissue import artefacts
 from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps, read_artefacts, write_artefacts
-from sammil_cli.tissue.artefacts import border_mask, dark_mask, glass_colour, measure_artefacts
+from sammil_cli.tissue.artefacts import border_mask, glass_colour, measure_artefacts
 
 
 def measured(rgb: NDArray[np.uint8], mpp: float = 8.0) -> ArtefactMaps:
@@ -120,8 +120,9 @@ def test_borders_bars_and_marks_are_found_and_tissue_in_the_middle_is_not() -> N
     assert mask[200, 300]
     assert not mask[150:250, 60:160].any()
     assert not mask[60:100, 60:120].any()
-    assert dark_mask(rgb)[80, 90]
-    assert not dark_mask(rgb)[30, 100]
+    dark = measured(rgb).dark  # in cells of 4 px
+    assert dark[20, 22]
+    assert not dark[7, 25]
 
 
 def test_maps_come_back_from_their_file_and_the_same_maps_are_the_same_bytes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tissue_specs import BARE, segment
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.tissue.edits import find_drawings, read_drawing, read_polygons
-from sammil_cli.tissue.file import write_tissue
+from sammil_cli.tissue.mask import write_tissue
 
 SIZE = (640, 448)
 WHOLE = (0, 0, *SIZE)

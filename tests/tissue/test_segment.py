@@ -13,8 +13,7 @@ from tissue_specs import BARE, segment
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.files import open_slide
-from sammil_cli.tissue.file import read_tissue, write_tissue
-from sammil_cli.tissue.mask import TissueMask
+from sammil_cli.tissue.mask import TissueMask, read_tissue, write_tissue
 from sammil_cli.tissue.overlay import write_overlay
 
 SPEC = replace(BARE, min_area_um2=1000.0, min_hole_um2=1000.0)

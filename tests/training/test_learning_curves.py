@@ -28,9 +28,11 @@ def test_a_new_training_starts_a_new_file(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "epoch,loss\n0,2\n"
 
 
-def test_a_file_that_is_not_open_says_how_to_open_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="with block"):
-        CurveFile(tmp_path / "fold.csv").add(0, {"loss": 1.0})
+def test_nothing_is_added_after_the_block(tmp_path: Path) -> None:
+    with CurveFile(tmp_path / "fold.csv") as curve:
+        curve.add(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match="closed file"):
+        curve.add(1, {"loss": 1.0})
 
 
 def test_what_was_written_stays_when_training_fails(tmp_path: Path) -> None:

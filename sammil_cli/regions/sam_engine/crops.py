@@ -1,6 +1,5 @@
 """Where SAM looks: crops of a picture, and the point prompts in each of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +53,3 @@ def lay_crops(
         if len(points):
             crops.append(Crop(box=(x0, y0, x1, y1), points=points))
     return crops
-
-
-def count_work(crops: Sequence[Crop]) -> tuple[int, int]:
-    """How many pictures are encoded, and how many prompts decoded."""
-    return len(crops), sum(len(crop.points) for crop in crops)

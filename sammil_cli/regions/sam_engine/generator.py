@@ -22,7 +22,6 @@ from sammil_cli.regions.sam_engine.batching import Batches
 from sammil_cli.regions.sam_engine.crops import Crop, lay_crops
 from sammil_cli.regions.sam_engine.decoder import MaskDecoder
 from sammil_cli.regions.sam_engine.image_encoder import ImageEncoder, Precision, prepare
-from sammil_cli.regions.sam_engine.runs import encode_masks
 from sammil_cli.regions.sam_engine.upsample import Upsampler
 from sammil_cli.slides.pixels import RGB
 
@@ -206,6 +205,25 @@ class MaskEngine:
             )
             for mask, predicted_iou, stability, point in zip(drawn, *columns, strict=True)
         ]
+
+
+def encode_masks(masks: Tensor, boxes: Tensor) -> list[RegionMask]:
+    """Masks (m, h, w), none empty, and their boxes (m, 4) x0, y0, x1, y1, the last pixels included -> region masks.
+
+    Run lengths are found on the masks' device: only the places where a run ends are copied.
+    """
+    count, rows, columns = masks.shape
+    flat = masks.transpose(1, 2).reshape(count, rows * columns)
+    starts = torch.nn.functional.pad(flat, (1, 0))
+    mask, place = (starts[:, 1:] ^ starts[:, :-1]).nonzero(as_tuple=True)
+    ends = np.searchsorted(mask.cpu().numpy(), np.arange(1, count))
+    places = np.split(place.cpu().numpy(), ends)
+    encoded = []
+    for changes, (x0, y0, x1, y1) in zip(places, boxes.tolist(), strict=True):
+        runs = np.diff(np.concatenate([[0], changes, [rows * columns]]))
+        box = (x0, y0, x1 - x0 + 1, y1 - y0 + 1)
+        encoded.append(RegionMask.of_canvas_runs(runs.astype(np.uint32), box, rows))
+    return encoded
 
 
 def _without_duplicates(records: Sequence[MaskRecord]) -> list[MaskRecord]:

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from segment_anything import sam_model_registry
-from segment_anything.modeling import Sam
 from torch import Tensor
 
 from sammil_cli.choices import Named
-from sammil_cli.regions.sam_engine.crops import count_work, lay_crops
+from sammil_cli.regions.sam_engine.crops import lay_crops
 from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
 from sammil_cli.slides.pixels import RGB
 
@@ -27,8 +26,7 @@ def count(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
         points_downscale=settings["sam_crop_points_downscale"],
         tissue=tissue if settings["sam_points"] == "tissue" else None,
     )
-    encoded, decoded = count_work(crops)
-    return {"crops": encoded, "prompts": decoded}
+    return {"crops": len(crops), "prompts": sum(len(crop.points) for crop in crops)}
 
 
 def measure(settings: Named, device: str, image: RGB) -> dict[str, float]:
@@ -43,7 +41,16 @@ def measure(settings: Named, device: str, image: RGB) -> dict[str, float]:
             head.layers[-1].weight.zero_()
             head.layers[-1].bias.zero_()
     kind = torch.device(device).type
-    engine = _engine(model, settings, _POINTS[kind])
+    asked = MaskSettings(
+        points_per_side=_POINTS[kind],
+        pred_iou_thresh=_ALL,
+        stability_thresh=settings["sam_stability_thresh"],
+        crop_layers=0,
+        crop_points_downscale=1,
+        precision=settings["sam_precision"],
+        compiled=settings["sam_compile"],
+    )
+    engine = MaskEngine(model, asked)
     if kind != "cpu" or settings["sam_compile"]:
         engine.generate(image)  # the first picture loads and chooses kernels
     encode, encoding = engine.encoder, 0.0
@@ -60,19 +67,6 @@ def measure(settings: Named, device: str, image: RGB) -> dict[str, float]:
     engine.generate(image)
     whole = _now(device) - begin
     return {"crops": encoding, "prompts": (whole - encoding) / _POINTS[kind] ** 2}
-
-
-def _engine(model: Sam, settings: Named, points_per_side: int) -> MaskEngine:
-    asked = MaskSettings(
-        points_per_side=points_per_side,
-        pred_iou_thresh=_ALL,
-        stability_thresh=settings["sam_stability_thresh"],
-        crop_layers=0,
-        crop_points_downscale=1,
-        precision=settings["sam_precision"],
-        compiled=settings["sam_compile"],
-    )
-    return MaskEngine(model, asked)
 
 
 def _now(device: str) -> float:

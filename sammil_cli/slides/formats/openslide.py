@@ -13,7 +13,7 @@ import openslide
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
-from sammil_cli.slides.slide import UnknownContentError, check_size, paint_background
+from sammil_cli.slides.slide import UnknownContentError, check_size, damaged, paint_background
 
 PRIORITY = 0
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm", ".czi")
@@ -53,11 +53,8 @@ class OpenSlideReader:
             return paint_background(np.asarray(slide.read_region(xy, level, size_px)))
         except openslide.OpenSlideError as error:
             self._reopen(slide)
-            raise SlideError(
-                "E_READ",
-                f"level {level} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}",
-                remedy="copy or download the file again; it is damaged",
-            ) from error
+            message = f"level {level} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}"
+            raise damaged("E_READ", message) from error
 
     def close(self) -> None:
         """See `slides.slide.Reader.close`."""

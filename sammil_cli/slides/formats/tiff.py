@@ -13,8 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.pixels import RGB
-from sammil_cli.slides.slide import UnknownContentError, paint_background
+from sammil_cli.slides.pixels import GLASS, RGB
+from sammil_cli.slides.slide import UnknownContentError, damaged, paint_background
 from sammil_cli.slides.tiff_layout import DAMAGE, TiffLayout, is_raw, piece_px, read_layout
 
 PRIORITY = 1
@@ -22,7 +22,6 @@ SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf2", ".tf8", ".qptiff")
 
 _CACHE_BYTES = 64 << 20
 _RAW_STRIP_BYTES = 1 << 20
-_WHITE = 255
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
@@ -52,7 +51,7 @@ class _Level:
         number = row * self.across + column
         planes = [self._plane(plane * self.across * self.down + number, read) for plane in range(self.planes)]
         if any(plane is None for plane in planes):  # a sparse file: nothing was scanned there
-            return np.full((self.piece_px[1], self.piece_px[0], 3), _WHITE, np.uint8)
+            return np.full((self.piece_px[1], self.piece_px[0], 3), GLASS, np.uint8)
         return self._colours(np.concatenate([plane for plane in planes if plane is not None], axis=2))
 
     def _plane(self, index: int, read: Callable[[int, int], bytes]) -> NDArray[np.uint8] | None:
@@ -103,7 +102,7 @@ class TiffReader:
         pieces, downsample = self._levels[level], self.downsamples[level]
         left, top = round(xy[0] / downsample), round(xy[1] / downsample)
         right, bottom = left + size_px[0], top + size_px[1]
-        image = np.full((size_px[1], size_px[0], 3), _WHITE, np.uint8)
+        image = np.full((size_px[1], size_px[0], 3), GLASS, np.uint8)
         width, height = pieces.piece_px
         for row in range(max(0, top // height), min(pieces.down, -(-bottom // height))):
             for column in range(max(0, left // width), min(pieces.across, -(-right // width))):
@@ -128,11 +127,8 @@ class TiffReader:
         try:
             piece = self._levels[level].piece(column, row, self._bytes)
         except DAMAGE as error:
-            raise SlideError(
-                "E_READ",
-                f"level {level} cannot be decoded in tile {column}, {row}: {error}",
-                remedy="copy or download the file again; it is damaged",
-            ) from error
+            message = f"level {level} cannot be decoded in tile {column}, {row}: {error}"
+            raise damaged("E_READ", message) from error
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = piece
