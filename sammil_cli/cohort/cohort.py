@@ -107,7 +107,7 @@ def slides_by_patient(path: Path, patients: Sequence[str], slides: Collection[st
         raise InputError(f"{path} labels patients, and no slides are known that could be theirs", remedy=_BY_SLIDE)
     own: dict[str, list[str]] = {}
     for slide, ids in contained(patients, slides).items():
-        longest, *others = sorted(ids, key=lambda name: (-len(name), name))
+        longest, *others = ids
         if foreign := [name for name in others if name not in longest]:
             raise InputError(
                 f"{path}: slide {slide!r} holds the ids of two patients, {longest!r} and {foreign[0]!r}",

@@ -119,17 +119,15 @@ def _unlabelled(table: LabelTable, ids: Sequence[str], slides: Mapping[str, str]
 
 def _slides_and_patients(table: LabelTable, slides: Mapping[str, str]) -> Iterator[Finding]:
     """As above, for a table of patients: a slide is its patient's whose id stands in its own."""
-    patients = [row[table.key] for row in table.rows if row[table.key]]
-    of = contained(patients, slides)
+    of = contained((row[table.key] for row in table.rows), slides)
     met = {name for ids in of.values() for name in ids}
     for row in table.rows:
         if row[table.key] and row[table.key] not in met and slides:
             message = f"no slide's id holds {row[table.key]!r}"
             fix = "add the patient's slides, or delete the row"
             yield cell_finding(table, row, table.key, "no-slide", message, fix, "warning")
-    for slide, ids in of.items():
-        longest = max(ids, key=len)
-        if foreign := sorted(name for name in ids if name not in longest):
+    for slide, (longest, *others) in of.items():
+        if foreign := [name for name in others if name not in longest]:
             yield Finding(
                 file=slides[slide],
                 kind="two-patients",
@@ -228,7 +226,7 @@ def _is_here(table: LabelTable, slides: Mapping[str, str]) -> Callable[[LabelRow
         return lambda row: bool(row[table.key])
     if table.of_slides:
         return lambda row: row["slide_id"] in slides
-    met = {name for ids in contained([row[table.key] for row in table.rows], slides).values() for name in ids}
+    met = {name for ids in contained((row[table.key] for row in table.rows), slides).values() for name in ids}
     return lambda row: row[table.key] in met
 
 
@@ -236,4 +234,4 @@ def ready(table: LabelTable, slides: Mapping[str, str]) -> set[str]:
     """The slides that are there and labelled."""
     if table.of_slides:
         return {row["slide_id"] for row in table.rows} & set(slides)
-    return set(contained([row[table.key] for row in table.rows if row[table.key]], slides))
+    return set(contained((row[table.key] for row in table.rows), slides))

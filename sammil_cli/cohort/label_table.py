@@ -71,7 +71,7 @@ def read_table(path: Path, slides: Collection[str] | None) -> tuple[LabelTable |
     if _is_headerless(first, known):
         rows, more = _by_column(file, raw, ["id", "label"])
         ids = {row["id"] for row in rows}
-        of_patients = not ids & known and contained(ids - {""}, known)
+        of_patients = not ids & known and contained(ids, known)
         key = "patient_id" if of_patients else "slide_id"
         rows = [LabelRow(line=row.line, raw={key: row.raw["id"], "label": row.raw["label"]}) for row in rows]
         named = _headerless(file, raw[0], key)
@@ -177,16 +177,16 @@ def _by_column(file: str, raw: Iterable[RawRow], columns: list[str]) -> tuple[li
     return rows, findings
 
 
-def contained(patients: Iterable[str], slides: Iterable[str]) -> dict[str, set[str]]:
-    """Slide -> the patients' ids in its id; no number is cut in two: P1 is not in P10_a."""
-    known = set(patients)
+def contained(patients: Iterable[str], slides: Iterable[str]) -> dict[str, list[str]]:
+    """Slide -> the patients' ids in its id, longest first; no number is cut in two: P1 is not in P10_a."""
+    known = set(patients) - {""}
     lengths = {len(name) for name in known}
     result = {}
     for slide in sorted(slides):
         spans = ((start, start + length) for length in lengths for start in range(len(slide) - length + 1))
         ids = {slide[a:b] for a, b in spans if slide[a:b] in known and not (_cuts(slide, a) or _cuts(slide, b))}
         if ids:
-            result[slide] = ids
+            result[slide] = sorted(ids, key=lambda name: (-len(name), name))
     return result
 
 
