@@ -215,10 +215,12 @@ def plan_read(downsamples: Sequence[float], target: float) -> ReadPlan:
     return ReadPlan(level=level, shrink=target / downsamples[level])
 
 
-def paint_background(rgba: NDArray[np.uint8]) -> RGB:
-    """Lays an RGBA image (h, w, 4) on white glass."""
+def paint_background(rgba: NDArray[np.uint8], *, premultiplied: bool = False) -> RGB:
+    """Lays an RGBA image (h, w, 4) on white glass; `premultiplied`: its colours already are (associated alpha)."""
     alpha = rgba[..., 3:]
     if alpha.min(initial=255) == 255:
         return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
-    mixed = (rgba[..., :3].astype(np.uint16) * alpha + GLASS * (255 - alpha.astype(np.uint16))) // 255
-    return mixed.astype(np.uint8)
+    colours, clear = rgba[..., :3].astype(np.uint16), GLASS - alpha.astype(np.uint16)
+    if premultiplied:
+        return np.asarray(np.minimum(colours + clear, GLASS), np.uint8)
+    return np.asarray((colours * alpha + GLASS * clear + 127) // 255, np.uint8)

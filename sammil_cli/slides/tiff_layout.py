@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import tifffile
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.conversion import pyramid_command
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
 from sammil_cli.slides.slide import check_size, damaged
+from sammil_cli.slides.tiff_colours import decoder, refusal, rgb_maker
 
 # What tifffile and its decoders raise on files that are damaged, or made up.
 DAMAGE = (
@@ -34,12 +34,6 @@ DAMAGE = (
 )
 _MOST_PAGES = 1000
 _LARGEST_PIECE_PX = 128_000_000  # a tile or strip that is decoded at once
-_PHOTOMETRIC = {
-    tifffile.PHOTOMETRIC.MINISWHITE,
-    tifffile.PHOTOMETRIC.MINISBLACK,
-    tifffile.PHOTOMETRIC.RGB,
-    tifffile.PHOTOMETRIC.YCBCR,
-}
 _UNIT_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd tags are not for our users
@@ -68,16 +62,17 @@ def read_layout(path: Path) -> TiffLayout:
             main = max(top, key=lambda page: page.imagewidth * page.imagelength)
             for page in (top[0], main):
                 check_size((page.imagewidth, page.imagelength))
-            _check_brightfield(main, top)
+            alike = sum((page.imagewidth, page.imagelength) == (main.imagewidth, main.imagelength) for page in top)
+            if (refused := refusal(main, alike, path)) is not None:
+                raise refused
             pages = _levels(main, [*top, *_sub_pages(main)])
+            pages = [page for page in pages if page is main or refusal(page, 1, path) is None]
             for page in pages:
                 _check_pieces(page, path)
-                if page.compression not in tifffile.TIFF.DECOMPRESSORS:
-                    raise ValueError(f"compression {int(page.compression)} is unknown")
                 _check_count(page)
             _check_whole(tiff, top, pages)
             for page in pages:
-                page.decode, page.jpegtables  # noqa: B018 - found now, while the file is open; kept by the page
+                decoder(page), rgb_maker(page), page.jpegtables  # read now, while the file is open; kept by the page
             mpp, source = _mpp(tiff, main)
             return TiffLayout(
                 kind=_kind(tiff), pages=pages, mpp=mpp, mpp_source=source, objective=_objective(tiff, main)
@@ -89,26 +84,6 @@ def read_layout(path: Path) -> TiffLayout:
 def _sub_pages(main: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     found = main.pages or ()
     return [page for page in islice(found, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
-
-
-def _check_brightfield(main: tifffile.TiffPage, top: Sequence[tifffile.TiffPage]) -> None:
-    samples = main.samplesperpixel
-    alike = sum((page.imagewidth, page.imagelength) == (main.imagewidth, main.imagelength) for page in top)
-    if main.dtype != np.uint8:
-        what = f"{main.bitspersample}-bit values" if main.dtype is not None else "values of an unknown kind"
-    elif samples == 1 and alike > 1:
-        what = f"{alike} grey channels or planes, as of fluorescence"
-    elif samples not in (1, 3, 4):
-        what = f"{samples} channels"
-    elif main.photometric not in _PHOTOMETRIC:
-        what = f"colours of the kind {getattr(main.photometric, 'name', main.photometric)}"
-    else:
-        return
-    raise SlideError(
-        "E_FORMAT",
-        f"not a brightfield RGB slide: it has {what}",
-        remedy="take it out of the slide folder; if it is brightfield, export it as 8-bit RGB",
-    )
 
 
 def _levels(main: tifffile.TiffPage, candidates: Sequence[tifffile.TiffPage]) -> list[tifffile.TiffPage]:

@@ -197,8 +197,8 @@ SLIDES: tuple[HostileSlide, ...] = (
         "E_FORMAT",
         "7 ",
     ),
-    HostileSlide("cmyk.tif", partial(tiff, shape=(256, 256, 4), photometric="separated"), "E_FORMAT", "SEPARATED"),
-    HostileSlide("palette.tif", palette, "E_FORMAT", "PALETTE"),
+    HostileSlide("cmyk.tif", partial(tiff, shape=(256, 256, 4), photometric="separated"), "E_FORMAT", "CMYK"),
+    HostileSlide("palette.tif", palette, "E_FORMAT", "palette colours"),
     # of unknown size
     HostileSlide("no-mpp.tif", partial(drawn, mpp=None), "E_MPP", "does not say its resolution"),
     HostileSlide("oblong.tif", partial(drawn, mpp=(2.0, 4.0)), "E_MPP", "not square: 2 x 4 µm"),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,14 +51,52 @@ def test_a_rotation_that_a_camera_noted_is_not_applied(tmp_path: Path) -> None:
         assert slide.size_px == (60, 40)
 
 
-@pytest.mark.parametrize("mode", ["I;16", "F"])
-def test_measurements_are_no_pictures(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / "a.png"
-    if mode == "F":
-        save(path, Image.fromarray(RGB[..., 0].astype(np.float32)), format="TIFF")
-    else:
-        save(path, Image.fromarray(RGB[..., 0].astype(np.uint16)))
-    with pytest.raises(SlideError, match="not a brightfield RGB picture") as caught:
+def glass_under(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return rgb * (alpha[..., None] / 255) + 255 - alpha[..., None].astype(float)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("samples", [2, 4])
+def test_transparent_pixels_of_a_png_lie_on_white_glass(tmp_path: Path, samples: int, dtype: type) -> None:
+    alpha = np.tile(np.linspace(0, 255, 60).round().astype(np.uint8), (40, 1))
+    colours = RGB if samples == 4 else np.repeat(RGB[..., :1], 3, axis=2)
+    stored = np.dstack([colours[..., : samples - 1], alpha])
+    stored = stored if dtype is np.uint8 else stored.astype(np.uint16) * 257
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(stored))
+    with open_slide(tmp_path / "a.png", 1.0) as slide:
+        np.testing.assert_allclose(slide.thumbnail(1.0), glass_under(colours, alpha), atol=0.51)
+
+
+def test_a_palette_with_transparent_colours_lies_on_white_glass(tmp_path: Path) -> None:
+    picture = Image.fromarray(RGB[..., 0]).convert("P")
+    path = save(tmp_path / "a.png", picture, transparency=bytes(range(256)))
+    with open_slide(path, 1.0) as slide:
+        drawn = np.repeat(RGB[..., :1], 3, axis=2)
+        np.testing.assert_allclose(slide.thumbnail(1.0), glass_under(drawn, RGB[..., 0]), atol=0.51)
+
+
+@pytest.mark.parametrize("stored", ["CMYK", "YCCK"])
+def test_a_jpeg_in_inks_becomes_rgb(tmp_path: Path, stored: str) -> None:
+    smooth = np.asarray(Image.fromarray(RGB[:4, :6]).resize((60, 40), Image.Resampling.BICUBIC))
+    inks = np.dstack([smooth, np.full(smooth.shape[:2], 255, np.uint8)])  # inverted, as Adobe writes them
+    encoded = imagecodecs.jpeg_encode(inks, level=98, colorspace="CMYK", outcolorspace=stored)
+    (tmp_path / "a.jpg").write_bytes(encoded)
+    with open_slide(tmp_path / "a.jpg", 1.0) as slide:
+        assert np.abs(slide.thumbnail(1.0).astype(int) - smooth).mean() < 3
+
+
+@pytest.mark.parametrize(("kind", "fix"), [("TIFF", "rename it to .tif"), ("GIF", "save it as PNG")])
+def test_another_kind_of_picture_under_this_name_is_called_what_it_is(tmp_path: Path, kind: str, fix: str) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB), format=kind)
+    with pytest.raises(SlideError, match=f"{kind} under the name of a PNG or JPEG") as caught:
+        open_reader(path)
+    assert caught.value.code == "E_FORMAT"
+    assert fix in caught.value.remedy
+
+
+def test_measurements_are_no_pictures(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB[..., 0].astype(np.uint16)))
+    with pytest.raises(SlideError, match="not a brightfield RGB picture: it has 16-bit grey values") as caught:
         open_reader(path)
     assert caught.value.code == "E_FORMAT"
 

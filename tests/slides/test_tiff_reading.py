@@ -136,7 +136,7 @@ def channels(path: Path) -> Path:
         (lambda path: write(path, RGB.astype(np.float32)), "32-bit"),
         (
             lambda path: write(path, np.dstack([RGB, RGB]), photometric="minisblack", planarconfig="contig"),
-            "6 channels",
+            "6 grey channels",
         ),
     ],
 )

@@ -80,12 +80,16 @@ def open_slide(path: Path) -> ImageReader:
     if reader.size_px[0] * reader.size_px[1] > _LARGEST_PX:
         reader.close()
         raise _too_large(path)
-    if reader.mode not in _COLOURS or reader.kind not in ("png", "jpeg", "mpo"):
+    if reader.kind not in ("png", "jpeg", "mpo"):
+        reader.close()
+        fix = "rename it to .tif" if reader.kind == "tiff" else "save it as PNG, or as TIFF"
+        raise SlideError("E_FORMAT", f"{reader.kind.upper()} under the name of a PNG or JPEG", remedy=fix)
+    if reader.mode not in _COLOURS:
         reader.close()
         raise SlideError(
             "E_FORMAT",
-            f"not a brightfield RGB picture: {reader.kind}, mode {reader.mode}",
-            remedy="export it as 8-bit RGB",
+            f"not a brightfield RGB picture: it has 16-bit grey values (mode {reader.mode})",
+            remedy="take it out of the slide folder; if it is brightfield, export it as 8-bit RGB",
         )
     return reader
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.pixels import GLASS, RGB
-from sammil_cli.slides.slide import UnknownContentError, damaged, paint_background
+from sammil_cli.slides.slide import UnknownContentError, damaged
+from sammil_cli.slides.tiff_colours import decoder, rgb_maker
 from sammil_cli.slides.tiff_layout import DAMAGE, TiffLayout, is_raw, piece_px, read_layout
 
 PRIORITY = 1
@@ -23,7 +24,6 @@ SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf2", ".tf8", ".qptiff")
 _CACHE_BYTES = 64 << 20
 _RAW_STRIP_BYTES = 1 << 20
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF
-_ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
 class _Level:
@@ -34,7 +34,7 @@ class _Level:
         self.planes = 1 if page.planarconfig == tifffile.PLANARCONFIG.CONTIG else page.samplesperpixel
         self._page, self._raw = page, is_raw(page)
         self._offsets, self._counts = page.dataoffsets, page.databytecounts
-        self._decode: Callable[..., tuple[NDArray[np.uint8] | None, object, object]] = page.decode
+        self._decode, self._colours = decoder(page), rgb_maker(page)
         self._tables = page.jpegtables
         self._row_bytes = page.imagewidth * page.samplesperpixel
         self._strip_rows = min(page.rowsperstrip, page.imagelength) if self._raw else 0
@@ -71,14 +71,6 @@ class _Level:
             rows.append(np.frombuffer(read(offset, count * self._row_bytes), np.uint8))
             first += count
         return np.concatenate(rows).reshape(-1, self.size_px[0], self._page.samplesperpixel)
-
-    def _colours(self, piece: NDArray[np.uint8]) -> RGB:
-        if piece.shape[2] == 1:
-            grey = 255 - piece if self._page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else piece
-            return np.repeat(grey, 3, axis=2)
-        if piece.shape[2] == 4 and self._page.extrasamples and self._page.extrasamples[0] in _ALPHA:
-            return paint_background(piece)
-        return np.ascontiguousarray(piece[..., :3])
 
 
 class TiffReader:
