@@ -21,7 +21,7 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.weight_download import download
 from sammil_cli.storage.weights import WantedWeights
-from sammil_cli.tissue.edits import find_drawings, stray_drawings
+from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 
 def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Row]:

@@ -158,9 +158,17 @@ def test_what_is_no_geojson_is_refused_with_the_place(tmp_path: Path, text: str,
         read_geojson(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_text_of_each_unicode_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    document = [feature(SQUARE, classification={"name": "Gewebe µ"})]
+    (tmp_path / "a.geojson").write_bytes(json.dumps(document, ensure_ascii=False).encode(encoding))
+    (drawn,), _ = read_geojson(tmp_path / "a.geojson")
+    assert (drawn.class_name, drawn.geometry.area) == ("Gewebe µ", 16)
+
+
 def test_bytes_that_are_no_text_and_damaged_archives_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.geojson").write_bytes(json.dumps([feature(SQUARE)]).encode("utf-16"))
-    with pytest.raises(InputError, match="no UTF-8 text"):
+    (tmp_path / "a.geojson").write_bytes(b'["\xe4"]')
+    with pytest.raises(InputError, match="no text in UTF-8 or UTF-16"):
         read_geojson(tmp_path / "a.geojson")
     packed = gzip.compress(json.dumps([feature(SQUARE)]).encode())
     for name, content in (("cut", packed[:-12]), ("flipped", packed[:15] + b"\xff\xff" + packed[17:]), ("not", b"{}")):
@@ -172,7 +180,7 @@ def test_bytes_that_are_no_text_and_damaged_archives_are_refused(tmp_path: Path)
 def test_a_small_archive_of_a_huge_text_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sammil_cli.storage.geojson._MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("sammil_cli.storage.packed._MOST_BYTES", 1 << 20)
     (tmp_path / "bomb.geojson.gz").write_bytes(gzip.compress(b"[" + b" " * (1 << 21) + b"]"))
     with pytest.raises(InputError, match="larger than 1 MiB"):
         read_geojson(tmp_path / "bomb.geojson.gz")

@@ -13,7 +13,8 @@ from slide_maker import array_slide, draw_asymmetric
 from tissue_specs import BARE, segment
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.tissue.edits import find_drawings, read_drawing, read_polygons
+from sammil_cli.tissue.drawing_files import find_drawings
+from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import write_tissue
 
 SIZE = (640, 448)
