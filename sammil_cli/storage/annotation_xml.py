@@ -145,7 +145,7 @@ class _Reader:
         """The annotations of ASAP, by their groups; a group in one that is taken away is, too."""
         above = {group.get("Name", ""): _group(group) for group in root.iter("Group")}
         annotations = list(root.iter("Annotation"))
-        groups = {_group(annotation).casefold() for annotation in annotations}
+        groups = {_group(a).casefold() for a in annotations if not takes_away(_group(a))}
         normal = "_2" if groups <= _CAMELYON16 else "normal" if "metastases" in groups else None
         shapes = []
         for number, annotation in enumerate(annotations, start=1):

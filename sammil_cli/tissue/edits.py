@@ -72,7 +72,8 @@ def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px
         raise SlideError(
             "E_EDIT",
             f"nothing drawn in {path} lies on the slide of {slide_size_px[0]} x {slide_size_px[1]} px",
-            remedy="coordinates are level-0 pixels from the corner of the scanned area; is it this slide's file?",
+            remedy="coordinates are level-0 pixels from the corner of the scanned area (XML: of the file); is it this "
+            "slide's file?",
         )
     return Drawing(include=areas[False] if parts[False] else None, exclude=areas[True], notices=tuple(notices))
 
