@@ -36,7 +36,7 @@ def takes_away(class_name: str) -> bool:
     return class_name.strip().casefold().startswith(_TAKEN_AWAY)
 
 
-def parse_annotation_xml(path: Path, content: bytes) -> list[Shape]:
+def parse_annotation_xml(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> list[Shape]:
     """The shapes of a file in level-0 pixels, counted from the corner of the whole file; dots and lines as points.
 
     The class is the layer's name (ImageScope, HALO) or the group's (ASAP). Regions with `NegativeROA` are holes in
@@ -44,12 +44,19 @@ def parse_annotation_xml(path: Path, content: bytes) -> list[Shape]:
 
     Args:
         path: for messages.
+        offset_px: where the scanned area begins. Only HALO's files are refused where that is not the corner of the
+            file, as on MIRAX: where they count from is not known, it writes negative numbers there.
 
     Raises:
         InputError: no XML, with a document type (its entities could be hostile), of another tool, or points that are
             none; the message names the annotation.
     """
-    root, points = _parse(path, content)
+    root, points, is_halo = _parse(path, content)
+    if is_halo and any(offset_px):
+        raise InputError(
+            f"{path} is HALO's, whose origin on slides with an empty margin, such as MIRAX, is not known",
+            remedy="draw it in QuPath, and export it as GeoJSON",
+        )
     read = _Reader(path, points)
     if root.tag == "ASAP_Annotations":
         return read.asap(root)
@@ -74,9 +81,11 @@ class _Handlers:
         self.open = [self.builder.start("file", {})]
         self.points: dict[Element, array[float]] = {}  # order, x, y of each point in turn
         self.elements = 0
+        self.is_halo = False
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if tag in _POINT_TAGS:
+            self.is_halo |= tag == "V"
             numbers = self.points.setdefault(self.open[-1], array("d"))
             numbers.extend(_number(attributes.get(name)) for name in ("Order", "X", "Y"))
             return
@@ -94,7 +103,7 @@ class _Handlers:
         raise ValueError("it declares a document type, whose entities could be hostile: take out the line <!DOCTYPE …>")
 
 
-def _parse(path: Path, content: bytes) -> tuple[Element, dict[Element, "array[float]"]]:
+def _parse(path: Path, content: bytes) -> tuple[Element, dict[Element, "array[float]"], bool]:
     handlers = _Handlers()
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = handlers.start, handlers.end
@@ -104,7 +113,7 @@ def _parse(path: Path, content: bytes) -> tuple[Element, dict[Element, "array[fl
     except (expat.ExpatError, ValueError, LookupError) as error:  # also an encoding that Python does not know
         raise InputError(f"{path} is no valid XML of annotations: {error}", remedy="export it again") from None
     handlers.builder.end("file")
-    return next(iter(handlers.builder.close()), Element("a point")), handlers.points
+    return next(iter(handlers.builder.close()), Element("a point")), handlers.points, handlers.is_halo
 
 
 def _number(text: str | None) -> float:

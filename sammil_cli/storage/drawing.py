@@ -28,12 +28,12 @@ def read_drawn_shapes(path: Path, *, offset_px: tuple[int, int]) -> tuple[list[S
     """The shapes of a file in level-0 pixels of the whole file, and whether it is XML.
 
     Args:
-        offset_px: where the scanned area begins, from which QuPath counts; ImageScope, HALO and ASAP do not.
+        offset_px: where the scanned area begins, from which QuPath counts; ImageScope and ASAP do not.
 
     Raises:
         InputError: the file cannot be read.
     """
     name, content = read_packed(path, wanted=is_drawing)
     if is_annotation_xml(name):
-        return parse_annotation_xml(path, content), True
+        return parse_annotation_xml(path, content, offset_px=offset_px), True
     return parse_geojson(path, content, offset_px=offset_px)[0], False
