@@ -173,12 +173,22 @@ def _geometry(path: Path, where: str, value: Any) -> shapely.Geometry:
 
 
 def _without_empty(value: Any) -> Any:
-    """A geometry without members of no points, which are allowed and which shapely does not take."""
+    """A geometry without members and rings of no points, which shapely refuses and GEOS may crash on."""
     if isinstance(members := value.get("geometries"), list):
         return {**value, "geometries": [_without_empty(member) for member in members]}
-    if str(value.get("type")).lower().startswith("multi") and isinstance(members := value.get("coordinates"), list):
-        return {**value, "coordinates": [member for member in members if member != []]}
-    return value
+    kind, parts = str(value.get("type")).lower(), value.get("coordinates")
+    if kind == "polygon":
+        parts = _rings(parts)
+    elif kind.startswith("multi") and isinstance(parts, list):
+        members = [_rings(part) for part in parts] if kind == "multipolygon" else parts
+        parts = [member for member in members if member != []]
+    return {**value, "coordinates": parts}
+
+
+def _rings(rings: Any) -> Any:
+    if not isinstance(rings, list) or not rings:
+        return rings
+    return [] if rings[0] == [] else [ring for ring in rings if ring != []]  # no outline, so nothing
 
 
 def _kind(feature: dict[str, Any]) -> tuple[str, str]:

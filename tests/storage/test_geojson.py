@@ -97,6 +97,8 @@ def test_an_offset_that_a_file_states_wins(tmp_path: Path) -> None:
         ({"objectType": "detection", "classification": None}, "", "detection"),
         ({"object_type": "tile"}, "", "tile"),
         ({"classification": 3, "objectType": [1]}, "", "annotation"),
+        ({"objectType": "PathCellObject"}, "", "cell"),
+        ({"objectType": "Detection"}, "", "detection"),
     ],
 )
 def test_classes_and_kinds_of_several_versions_of_qupath(
@@ -105,6 +107,61 @@ def test_classes_and_kinds_of_several_versions_of_qupath(
     (tmp_path / "a.geojson").write_text(json.dumps([feature(SQUARE, **properties)]))
     (drawn,), _ = read_geojson(tmp_path / "a.geojson")
     assert (drawn.class_name, drawn.object_type) == (name, kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("PathAnnotationObject", "annotation"),
+        ("PathDetectionObject", "detection"),
+        ("PathCellObject", "cell"),
+        ("PathTileObject", "tile"),
+        ("TMACoreObject", "tmacore"),
+        ("PathRootObject", "root"),
+        ("0c7f1e0e-5b1d-4e6a-9d3c-1f6f7a3a2b11", "annotation"),
+        ("my object", "annotation"),
+        (7, "annotation"),
+    ],
+)
+def test_old_versions_of_qupath_state_the_kind_as_the_id(tmp_path: Path, name: object, kind: str) -> None:
+    old = {**feature(SQUARE, isLocked=False), "id": name}
+    (tmp_path / "a.geojson").write_text(json.dumps([old]))
+    (drawn,), _ = read_geojson(tmp_path / "a.geojson")
+    assert drawn.object_type == kind
+    new = {**old, "properties": {"objectType": "tile"}}
+    (tmp_path / "a.geojson").write_text(json.dumps([new]))
+    assert read_geojson(tmp_path / "a.geojson")[0][0].object_type == "tile"
+
+
+CORNERS = [[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]
+EMPTY_MEMBER = {"type": "MultiPolygon", "coordinates": [[CORNERS], []]}
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        EMPTY_MEMBER,
+        {"type": "MultiPolygon", "coordinates": [[], [CORNERS, []], [[]], [[], [[1, 1], [2, 1], [2, 2], [1, 1]]]]},
+        {"type": "Polygon", "coordinates": [CORNERS, []]},
+        {"type": "GeometryCollection", "geometries": [EMPTY_MEMBER, {"type": "Point", "coordinates": []}]},
+        {"type": "GeometryCollection", "geometries": [{"type": "GeometryCollection", "geometries": [EMPTY_MEMBER]}]},
+        {"type": "Polygon", "coordinates": [[["0", "0"], ["4", "0"], ["4", "4"], ["0", "4"]]]},
+    ],
+)
+def test_members_without_points_are_passed_over(tmp_path: Path, geometry: object) -> None:
+    (tmp_path / "a.geojson").write_text(json.dumps([feature(geometry)]))
+    (drawn,), _ = read_geojson(tmp_path / "a.geojson", offset_px=(10, 20))
+    assert shapely.union_all([drawn.geometry]).equals(shapely.box(10, 20, 14, 24))
+
+
+def test_lines_without_points_in_a_collection_are_passed_over(tmp_path: Path) -> None:
+    lines = {"type": "MultiLineString", "coordinates": [[[0, 0], [3, 4]], []]}
+    (tmp_path / "a.geojson").write_text(
+        json.dumps([feature(lines), feature({"type": "MultiPolygon", "coordinates": []})])
+    )
+    (first, second), _ = read_geojson(tmp_path / "a.geojson")
+    assert first.geometry.length == 5
+    assert second.geometry.is_empty
 
 
 def test_heights_and_features_without_a_place_are_taken_as_rfc_7946_allows(tmp_path: Path) -> None:
@@ -138,6 +195,8 @@ def polygon_text(*points: str) -> str:
         ('[{"geometry": {"type": "Polygon", "coordinates": 3}}]', r"feature 1 of 1 \(Polygon\)"),
         ('[{"geometry": {"type": "MultiPolygon", "coordinates": [[[0, 0], [1, 1], [2, 0]]]}}]', "MultiPolygon"),
         ('[{"geometry": {"type": "GeometryCollection", "geometries": [5]}}]', "GeometryCollection"),
+        ('[{"geometry": {"type": "GeometryCollection", "geometries": [null]}}]', "GeometryCollection"),
+        ('[{"geometry": {"type": "MultiPolygon", "coordinates": [null, [[[0, 0], [1, 1], [2, 0]]]]}}]', "MultiP"),
         ('[{"geometry": [1, 2]}]', "no points of such a shape"),
         (polygon_text("[0, 0]", "[1, 1]"), "no points of such a shape"),
         (polygon_text("[0]", "[1]", "[2]", "[0]"), "no points of such a shape"),
