@@ -16,6 +16,7 @@ from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.packed import read_packed
 
 RGBColour = tuple[int, int, int]
+_Facts = dict[str, Any]  # what sammil wrote about a file
 
 _COLOURS: dict[str, RGBColour] = {"Tissue": (30, 150, 60), "Region": (40, 90, 200)}
 _OTHER_COLOUR: RGBColour = (200, 120, 0)
@@ -84,7 +85,7 @@ def is_geojson(name: str) -> bool:
     return name.lower().endswith((".geojson", ".json"))
 
 
-def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], dict[str, Any]]:
+def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
     """Reads a file, plain, `.gz` or `.zip`; see `parse_geojson`.
 
     Raises:
@@ -93,9 +94,7 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
     return parse_geojson(path, read_packed(path, wanted=is_geojson)[1], offset_px=offset_px)
 
 
-def parse_geojson(
-    path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)
-) -> tuple[list[Shape], dict[str, Any]]:
+def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
     """The shapes of a collection of features, a list of features, a single one or a bare geometry.
 
     Args:
@@ -172,8 +171,10 @@ def _geometry(path: Path, where: str, value: Any) -> shapely.Geometry:
     return geometry
 
 
-def _without_empty(value: Any) -> Any:
+def _without_empty(value: object) -> object:
     """A geometry without members and rings of no points, which shapely refuses and GEOS may crash on."""
+    if not isinstance(value, dict):
+        return value
     if isinstance(members := value.get("geometries"), list):
         return {**value, "geometries": [_without_empty(member) for member in members]}
     kind, parts = str(value.get("type")).lower(), value.get("coordinates")
@@ -185,7 +186,7 @@ def _without_empty(value: Any) -> Any:
     return {**value, "coordinates": parts}
 
 
-def _rings(rings: Any) -> Any:
+def _rings(rings: object) -> object:
     if not isinstance(rings, list) or not rings:
         return rings
     return [] if rings[0] == [] else [ring for ring in rings if ring != []]  # no outline, so nothing
