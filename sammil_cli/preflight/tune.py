@@ -165,14 +165,13 @@ def _evidence(best: Rank) -> str:
     """How much the rank rests on, where it rests on drawings."""
     if not best.edits:
         return ""
-    few = ": few; draw more edits before you trust it" if best.edits < _FEW_EDITS else ""
+    few = ": few; draw more before you trust it" if best.edits < _FEW_EDITS else ""
     return f" (IoU {_iou(best)} with the edits on {best.edits} of {best.slides} slides{few})"
 
 
 def _iou(one: Rank) -> str:
-    if one.edit_iou is None:
-        return "-"
-    return f"{one.edit_iou:.3f}" + ("" if one.edit_iou_sd is None else f" ± {one.edit_iou_sd:.3f}")
+    """Mean and standard deviation, where there are edits."""
+    return f"{one.edit_iou:.2f}" + ("" if one.edit_iou_sd is None else f"±{one.edit_iou_sd:.2f}")
 
 
 def _changes(before: SegmentSettings, after: SegmentSettings) -> dict[str, object]:
@@ -183,16 +182,15 @@ def report(trials: Sequence[Trial], settings: SegmentSettings, sheet: Path) -> N
     """Prints the settings ranked, what to write where, and where the sheet is."""
     console.print_table(
         f"settings on {len({trial.slide_id for trial in trials})} slides, the best first (IoU: with your edits)",
-        ("setting", "IoU", "edits", "all or none", "doubtful", "agreement", "tissue share", "pieces"),
+        ("setting", "IoU (edits)", "all/none", "doubtful", "agree", "tissue %", "pieces"),
         [
             (
                 one.setting,
-                _iou(one),
-                one.edits,
+                f"{_iou(one)} ({one.edits})" if one.edits else "-",
                 one.all_or_none,
                 one.doubtful,
                 f"{one.agreement:.2f}",
-                f"{one.tissue_share:.1%} ({one.least_share:.0%}–{one.largest_share:.0%})",
+                f"{100 * one.tissue_share:.0f} ({100 * one.least_share:.0f}–{100 * one.largest_share:.0f})",
                 f"{one.pieces:g}",
             )
             for one in rank(trials)

@@ -139,7 +139,7 @@ def test_a_setting_that_calls_a_quarter_of_the_slides_all_tissue_or_none_is_neve
     assert (first.edits, first.slides, first.edit_iou, first.edit_iou_sd) == (1, 12, 0.8, None)
     assert (first.least_share, first.largest_share) == (0.2, 0.99)
     assert advice(trials, SegmentSettings())[:3] == [
-        "ranked first: od (IoU 0.800 with the edits on 1 of 12 slides: few; draw more edits before you trust it)",
+        "ranked first: od (IoU 0.80 with the edits on 1 of 12 slides: few; draw more before you trust it)",
         "ranked last, whatever its IoU: none: all tissue or none on 11 of 12 slides",
         "ranked last, whatever its IoU: faint: all tissue or none on 6 of 12 slides",
     ]
@@ -158,9 +158,7 @@ def test_the_spread_over_edits_is_told() -> None:
     trials = [trial(name, "otsu", iou=iou) for name, iou in (("a", 0.7), ("b", 0.9), ("c", 0.8), ("d", None))]
     (first,) = rank(trials)
     assert (first.edits, first.edit_iou, first.edit_iou_sd) == (3, pytest.approx(0.8), pytest.approx(0.1))
-    assert (
-        advice(trials, SegmentSettings())[0] == "ranked first: otsu (IoU 0.800 ± 0.100 with the edits on 3 of 4 slides)"
-    )
+    assert advice(trials, SegmentSettings())[0] == "ranked first: otsu (IoU 0.80±0.10 with the edits on 3 of 4 slides)"
 
 
 def test_the_advice_can_be_copied() -> None:
