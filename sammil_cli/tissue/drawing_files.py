@@ -59,6 +59,8 @@ def unread_drawings(folder: Path) -> list[Unread]:
         if path.is_dir():
             inner = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
             groups[f"sub-folders are not read: move the files up into {folder}"] += inner
+        elif not path.exists():
+            groups["a link to a file that is not here: mend it"].append(path)
         elif path.suffix.lower() not in _NO_DRAWINGS and drawn_slide(path.name) is None:
             groups[_ADVICE.get(path.suffix.lower(), _OTHER)].append(path)
     return [Unread(tuple(paths), advice) for advice, paths in groups.items() if paths]

@@ -102,8 +102,10 @@ def test_every_other_file_is_named_with_what_to_do_and_none_of_those_that_are_no
     put(folder, "a.geojson", ".gitkeep", ".DS_Store", "._b.geojson", "b.geojson.dvc", "sub/.hidden")
     assert stray_drawings(folder, {"a"}) == []
     put(folder, "c.geojson.txt", "c.gjson", "d.gz", "e", "f.tif", "old/g.geojson", "old/2/h.json", "i.ndpa", "j.QPDATA")
+    (folder / "k.geojson").symlink_to("nowhere.geojson")
     said = stray_drawings(folder, {"a"})
-    assert len(said) == 4
+    assert len(said) == 5
+    assert f"passed over: {folder}/k.geojson: a link to a file that is not here: mend it" in said
     other = next(line for line in said if "c.gjson" in line)
     assert other.startswith(f"passed over: {folder}/c.geojson.txt, {folder}/c.gjson, {folder}/d.gz and 2 more: ")
     assert "a drawing is called <slide>.geojson, .json, .xml" in other
