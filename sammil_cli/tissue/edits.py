@@ -14,6 +14,7 @@ from sammil_cli.storage.drawing import read_drawn_shapes
 from sammil_cli.storage.geojson import Shape
 from sammil_cli.storage.paths import DrawingPath
 
+_MOST_CLASSES = 10  # of XML, in remarks
 _SLIVER_PX2 = 16.0  # level-0 pixels²: a repair's leftover, no stroke of a hand
 
 
@@ -111,19 +112,20 @@ def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Count
     except InputError as error:
         raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
     counts: Counter[str] = Counter()
+    classes: Counter[tuple[str, str]] = Counter()
     areas = []
     for drawn in shapes:
         if not (polygons := tuple(_polygons(drawn, counts))):
             continue
         excludes = drawn.taken_away or takes_away(drawn.class_name)
         areas.append(Area(polygons=polygons, excludes=excludes))
-        if is_xml:
-            what = "taken away" if excludes else "taken"
-            counts[
-                f"areas of {drawn.class_name!r} {what}" if drawn.class_name else f"areas without a class {what}"
-            ] += 1
-    if is_xml and areas and any(bounds_px[:2]):
-        counts["areas counted from the corner of the file, not of the scanned area"] = len(areas)
+        whose = f"of {drawn.class_name!r}" if drawn.class_name else "without a class"
+        classes[whose, "taken away" if excludes else "taken"] += 1
+    if is_xml:
+        for rank, ((whose, fate), number) in enumerate(classes.most_common()):
+            counts[f"areas {whose if rank < _MOST_CLASSES else 'of other classes'} {fate}"] += number
+        if any(bounds_px[:2]):
+            counts["areas counted from the corner of the file, not of the scanned area"] = len(areas)
     return areas, counts
 
 

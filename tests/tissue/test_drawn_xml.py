@@ -189,6 +189,13 @@ def test_the_remarks_say_what_was_taken_and_what_was_taken_away(tmp_path: Path) 
     ]
 
 
+def test_many_classes_are_counted_together(tmp_path: Path) -> None:
+    regions = [region(box(20 * i, 0, 9, 9), Text=f"cell {i}") for i in range(40)]
+    _, remarks = read(tmp_path, imagescope(layer(*regions)))
+    assert len(remarks) == 11
+    assert remarks[-1] == "edit: areas of other classes taken: 30"
+
+
 def test_imagescope_and_asap_count_from_the_corner_of_the_file_and_halo_is_refused_where_that_is_not_known(
     tmp_path: Path,
 ) -> None:
