@@ -32,7 +32,7 @@ def check(
     """List all that is wrong with labels, slides and tables.
 
     Before any compute, each with its row and its fix; exit code 2 with errors. The names of bags and of drawings in
-    data/edits, data/rois and data/annotations are looked at, too.
+    data/edits, data/rois, data/annotations and data/lesions are looked at, too.
     """
     from sammil_cli import console
     from sammil_cli.config import TrainSettings

@@ -18,11 +18,11 @@ from sammil_cli.regions.overlay import draw_regions
 from sammil_cli.regions.region_map import OVERVIEW_PX, RegionMap
 from sammil_cli.report.heatmap import SlideView, draw
 from sammil_cli.slides.files import open_slide
-from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.slide import Slide
 from sammil_cli.storage.files import Record, write_csv
-from sammil_cli.storage.geojson import read_geojson
 from sammil_cli.storage.paths import BagPath, BundlePath, DrawingPath, PatchesPath, RegionsPath, SlidePath
+from sammil_cli.tissue.edits import drawn_areas, told, what_is_left
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import read_bundle
 
@@ -41,7 +41,11 @@ class VisualizeJob:
 
 
 def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
-    """Draws one slide into `folder`, and writes what each patch says: level-0 corner, attention, evidence by class."""
+    """Draws one slide into `folder`, and writes what each patch says: level-0 corner, attention, evidence by class.
+
+    Raises:
+        SlideError: `E_EDIT`, the file of lesions cannot be read.
+    """
     del record  # a picture carries its model in the title
     bag, grid, regions = read_bag(job.bag), read_patches(job.patches), read_regions(job.regions)
     model, facts = read_bundle(job.bundle, "cpu")
@@ -56,6 +60,7 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
         thumbnail = slide.thumbnail(job.settings.heatmap_mpp)
         scale = thumbnail.shape[1] / slide.size_px[0]
         grid = replace(grid, xy=bag.xy, scores={})  # without patches that could not be decoded
+        outlines, remarks = _outlines(job.lesions, slide.bounds_px) if job.lesions else ([], [])
         top = [(read_patch(slide, grid, int(i)), float(attention[i])) for i in np.argsort(-attention)[:most]]
         view = SlideView(
             title=f"{bag.slide_id} — {facts.model}, fold {facts.repeat}.{facts.fold} (slide not seen in training): "
@@ -68,7 +73,7 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
             evidence=evidence[:, positive],
             positive=facts.classes[positive],
             classes=len(facts.classes),
-            outlines=_outlines(job.lesions, scale) if job.lesions else [],
+            outlines=[ring * scale for ring in outlines],
             top=top,
             patch_um=grid.patch_px * grid.patch_mpp,
         )
@@ -81,7 +86,7 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
             for (x, y), weight, shares in zip(bag.xy.tolist(), attention, evidence, strict=True)
         ],
     )
-    return []
+    return remarks
 
 
 def _regions_on(thumbnail: RGB, slide: Slide, regions: RegionMap) -> RGB:
@@ -101,7 +106,8 @@ def _regions_on(thumbnail: RGB, slide: Slide, regions: RegionMap) -> RGB:
     return draw_regions(thumbnail, labels.astype(np.int32))
 
 
-def _outlines(lesions: DrawingPath, scale: float) -> list[NDArray[np.float64]]:
-    shapes, _ = read_geojson(lesions)
-    polygons = [p for drawn in shapes for p in shapely.get_parts(drawn.geometry) if isinstance(p, shapely.Polygon)]
-    return [shapely.get_coordinates(ring) * scale for p in polygons for ring in (p.exterior, *p.interiors)]
+def _outlines(lesions: DrawingPath, bounds_px: Box) -> tuple[list[NDArray[np.float64]], list[str]]:
+    """Closed rings in level-0 pixels, and what had to be repaired or passed over."""
+    areas, counts = drawn_areas(lesions, bounds_px=bounds_px)
+    polygons = [polygon for whole in what_is_left(areas) for polygon in whole.geoms]
+    return [shapely.get_coordinates(r) for p in polygons for r in (p.exterior, *p.interiors)], told(counts)

@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,15 +12,15 @@ from sammil_cli import choices, console
 from sammil_cli.cohort.cohort_check import check_cohort, ready
 from sammil_cli.cohort.finding import Finding
 from sammil_cli.cohort.label_table import LabelTable, cell_errors, read_table
-from sammil_cli.cohort.near_ids import NearIds, look_alike
+from sammil_cli.cohort.near_ids import look_alike
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
+from sammil_cli.preflight.check_drawings import check_drawings
 from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.project import Project
 from sammil_cli.slides.conversion import UNSUPPORTED
 from sammil_cli.slides.files import find_slides, identify
 from sammil_cli.storage.paths import SlidePath
-from sammil_cli.tissue.edits import find_drawings
 
 _GLANCE = 4096  # bytes
 _SHOWN = 5  # findings of a kind that are printed
@@ -60,8 +60,8 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     findings += _identical(paths, table)
     findings += check_slides_table(project.slides_table, known, suffixes)
     findings += of_slides
-    for folder in (project.edits, project.rois, project.annotations):
-        findings += _drawings(folder, known, suffixes)
+    for folder in (project.edits, project.rois, project.annotations, project.lesions):
+        findings += check_drawings(folder, known, suffixes)
     unusable = {finding.text for finding in findings if finding.kind in ("empty-slide", "unreadable")}
     found = ready(table, known) - unusable if table else set()
     return CheckReport(
@@ -174,31 +174,6 @@ def _identical(paths: Mapping[str, SlidePath], table: LabelTable | None) -> Iter
             text=name,
             message=message + (where or ""),
             fix="keep one of them, file and row",
-        )
-
-
-def _drawings(folder: Path, known: Mapping[str, str], suffixes: Collection[str]) -> Iterator[Finding]:
-    """Files of QuPath for slides that there are not."""
-    try:
-        drawings = find_drawings(folder)
-    except InputError as error:
-        yield Finding(file=str(folder), kind="drawing", message=error.message, fix=error.remedy)
-        return
-    near_ids = NearIds(known, suffixes) if drawings else None
-    for name, path in drawings.items():
-        if near_ids is None or name in known:
-            continue
-        near = near_ids.find(name)
-        message = f"is for no slide: there is no {name!r}"
-        if near:
-            message += f"; {near.slide_id!r} differs in {near.difference}"
-        yield Finding(
-            file=str(path),
-            kind="drawing",
-            severity="error" if near else "warning",
-            text=name,
-            message=message,
-            fix=f"rename it to {near.slide_id}.geojson" if near else "name it as the slide, or delete it",
         )
 
 

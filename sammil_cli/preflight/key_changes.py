@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sammil_cli.config import STAGES
 from sammil_cli.project.project import Project
+from sammil_cli.tissue.drawing_files import find_drawings
 
 _SETTINGS = "settings"
 _DIGEST = 16  # hex digits from which on a text is taken for a check sum
@@ -21,6 +22,7 @@ _DRAWINGS = {
     "edit": ("edited polygons", "edits"),
     "roi": ("region of interest", "rois"),
     "drawing": ("annotations", "annotations"),
+    "lesions": ("known lesions", "lesions"),
 }
 
 
@@ -82,7 +84,7 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
 
 
 def _drawing(what: str, folder: Path, slide_id: str, old: object, new: object) -> Change:
-    file = next(iter(sorted(folder.glob(f"{slide_id}.*"))), folder / f"{slide_id}.geojson")
+    file = find_drawings(folder).get(slide_id, folder / f"{slide_id}.geojson")
     if new is None:
         return Change(f"{what} removed", f"{file} was removed")
     if old is None:

@@ -12,7 +12,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.jobs.segment import spec_of
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.report.contact_sheet import Cell, draw_sheet
-from sammil_cli.report.tissue_trials import Trial, rank, try_specs
+from sammil_cli.report.tissue_trials import Rank, Trial, rank, try_specs
 from sammil_cli.runner.executor import Call, open_executor
 from sammil_cli.runner.per_slide import limits_of
 from sammil_cli.slides.files import find_slides, open_slide
@@ -20,12 +20,14 @@ from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.stages.segment import OWN_SETTINGS, own_settings
 from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import DrawingPath, SlidePath
-from sammil_cli.tissue.edits import find_drawings, read_polygons
+from sammil_cli.tissue.drawing_files import find_drawings
+from sammil_cli.tissue.edits import read_polygons
 from sammil_cli.tissue.flags import is_flagged
 from sammil_cli.tissue.segment import look
 from sammil_cli.tissue.spec import PRESETS, TissueSpec, setting_key
 
 MOST_SLIDES = 12
+_FEW_EDITS = 3
 _HEADER = ("slide_id", "setting", "tissue_share", "pieces", "area_um2", "agreement", "edit_iou", "remarks")
 
 
@@ -131,9 +133,15 @@ def advice(trials: Sequence[Trial], settings: SegmentSettings) -> list[str]:
     """The lines for params.yaml that the first-ranked setting takes, and those for data/slides.csv where another
     setting does better on a slide that the first-ranked one leaves doubtful."""
     named = candidates(settings)
-    best = rank(trials)[0].setting
+    ranks = rank(trials)
+    best = ranks[0].setting
     changed = _changes(settings, named[best])
-    lines = [f"ranked first: {best}"]
+    lines = [f"ranked first: {best}{_evidence(ranks[0])}"]
+    lines += [
+        f"ranked last, whatever its IoU: {one.setting}: all tissue or none on {one.all_or_none} of {one.slides} slides"
+        for one in ranks
+        if one.degenerate
+    ]
     lines += ["for params.yaml:", *(f"  {key}: {value}" for key, value in changed.items())] if changed else []
     own: dict[str, dict[str, object]] = {}
     for slide_id in sorted({trial.slide_id for trial in trials}):
@@ -153,6 +161,19 @@ def advice(trials: Sequence[Trial], settings: SegmentSettings) -> list[str]:
     return lines
 
 
+def _evidence(best: Rank) -> str:
+    """How much the rank rests on, where it rests on drawings."""
+    if not best.edits:
+        return ""
+    few = ": few; draw more before you trust it" if best.edits < _FEW_EDITS else ""
+    return f" (IoU {_iou(best)} with the edits on {best.edits} of {best.slides} slides{few})"
+
+
+def _iou(one: Rank) -> str:
+    """Mean and standard deviation, where there are edits."""
+    return f"{one.edit_iou:.2f}" + ("" if one.edit_iou_sd is None else f"±{one.edit_iou_sd:.2f}")
+
+
 def _changes(before: SegmentSettings, after: SegmentSettings) -> dict[str, object]:
     return {key: getattr(after, key) for key in OWN_SETTINGS if getattr(after, key) != getattr(before, key)}
 
@@ -161,14 +182,15 @@ def report(trials: Sequence[Trial], settings: SegmentSettings, sheet: Path) -> N
     """Prints the settings ranked, what to write where, and where the sheet is."""
     console.print_table(
         f"settings on {len({trial.slide_id for trial in trials})} slides, the best first (IoU: with your edits)",
-        ("setting", "IoU", "doubtful", "agreement", "tissue share", "pieces"),
+        ("setting", "IoU (edits)", "all/none", "doubtful", "agree", "tissue %", "pieces"),
         [
             (
                 one.setting,
-                "-" if one.edit_iou is None else f"{one.edit_iou:.3f}",
+                f"{_iou(one)} ({one.edits})" if one.edits else "-",
+                one.all_or_none,
                 one.doubtful,
                 f"{one.agreement:.2f}",
-                f"{one.tissue_share:.1%}",
+                f"{100 * one.tissue_share:.0f} ({100 * one.least_share:.0f}–{100 * one.largest_share:.0f})",
                 f"{one.pieces:g}",
             )
             for one in rank(trials)

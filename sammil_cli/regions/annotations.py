@@ -1,20 +1,20 @@
 """A pathologist's annotations that are to be regions."""
 
 import shapely
-from shapely import MultiPolygon, Polygon
+from shapely import MultiPolygon
 
 from sammil_cli.errors import SlideError
 from sammil_cli.storage.paths import DrawingPath
-from sammil_cli.tissue.edits import read_areas, told
+from sammil_cli.tissue.edits import read_areas, told, what_is_left
 from sammil_cli.tissue.mask import TissueMask
 
 
 def read_annotations(path: DrawingPath, tissue: TissueMask) -> tuple[tuple[MultiPolygon, ...], list[str]]:
-    """Reads a file as QuPath exports it, by the rules of `tissue.edits`.
+    """Reads a file as QuPath exports it, or XML, by the rules of `tissue.edits`.
 
     Each annotation is one area, with its holes, in the file's order; areas may overlap or lie in one another. What
-    annotations of a class that begins with `Ignore` cover is taken off the others. An area that holds no tissue is
-    passed over, one that leaves the tissue is kept whole.
+    annotations of a class that begins with `Ignore` or `Exclu` cover is taken off the others. An area that holds no
+    tissue is passed over, one that leaves the tissue is kept whole.
 
     Args:
         path: the slide's file.
@@ -28,14 +28,9 @@ def read_annotations(path: DrawingPath, tissue: TissueMask) -> tuple[tuple[Multi
             lies on the slide's tissue.
     """
     drawn, counts = read_areas(path, bounds_px=tissue.bounds_px)
-    ignored = shapely.union_all([polygon for area in drawn if area.excludes for polygon in area.polygons])
     shapely.prepare(tissue.polygons)
     found = []
-    for area in drawn:
-        if area.excludes:
-            continue
-        pieces = shapely.get_parts(shapely.difference(shapely.union_all(area.polygons), ignored))
-        whole = MultiPolygon([piece for piece in pieces if isinstance(piece, Polygon)])
+    for whole in what_is_left(drawn):
         if shapely.intersects(tissue.polygons, whole):
             found.append(whole)
         else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import mean, median
+from statistics import mean, median, stdev
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.pixels import RGB
-from sammil_cli.tissue.flags import flags, iou, is_flagged, mask_iou, tissue_share
+from sammil_cli.tissue.flags import MUCH, flags, iou, is_flagged, mask_iou, tissue_share
 from sammil_cli.tissue.mask import TissueMask
 from sammil_cli.tissue.overlay import draw_outlines
 from sammil_cli.tissue.segment import Picture, find_tissue
@@ -19,6 +19,8 @@ from sammil_cli.tissue.spec import TissueSpec
 _CELL_PX = 260  # longest side of a slide on the sheet
 _VEIL = (110, 130, 165)  # laid over what is no tissue
 _CANVAS_PX = 512  # longest side of the canvas on which the settings vote
+_DEGENERATE = 0.25  # of the slides all tissue or none: such a setting tells nothing apart
+_MEANT_IOU = 0.5  # with a drawing: from here on all tissue, or little, is what the person saw, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,11 @@ class Trial:
     def doubtful(self) -> bool:
         """Whether nothing was found, or the mask is flagged."""
         return self.pieces == 0 or is_flagged(self.remarks)
+
+    @property
+    def all_or_none(self) -> bool:
+        """Whether everything is called tissue, or nothing, and no drawing agrees."""
+        return (self.pieces == 0 or self.tissue_share > MUCH) and (self.edit_iou or 0.0) < _MEANT_IOU
 
 
 def try_specs(
@@ -126,32 +133,51 @@ class Rank:
     """A setting over all slides."""
 
     setting: str
-    edit_iou: float | None  # mean over the slides with a drawing
+    slides: int
+    edits: int  # slides with a drawing
+    edit_iou: float | None  # mean over those
+    edit_iou_sd: float | None  # their standard deviation, from two on
+    all_or_none: int  # slides that are called all tissue or none
+    degenerate: bool
     doubtful: int  # slides where nothing was found or the mask is flagged
     agreement: float  # mean
     tissue_share: float  # mean
+    least_share: float
+    largest_share: float
     pieces: float  # median
 
 
 def rank(trials: Sequence[Trial]) -> list[Rank]:
     """The settings, the best first: by the drawings where there are any, then by doubtful slides, then by agreement.
 
-    Agreement is what the settings have in common, no truth: look at the sheet.
+    Settings that call a quarter of the slides or more all tissue or none, and more of them than another setting does,
+    are degenerate and come last, however well they fit a drawing. Agreement is what the settings have in common, no
+    truth: look at the sheet.
     """
     by_setting: dict[str, list[Trial]] = {}
     for trial in trials:
         by_setting.setdefault(trial.setting, []).append(trial)
+    least = min((sum(trial.all_or_none for trial in group) for group in by_setting.values()), default=0)
     ranks = []
     for setting, group in by_setting.items():
         drawn = [trial.edit_iou for trial in group if trial.edit_iou is not None]
+        shares = [trial.tissue_share for trial in group]
+        extreme = sum(trial.all_or_none for trial in group)
         ranks.append(
             Rank(
                 setting=setting,
+                slides=len(group),
+                edits=len(drawn),
                 edit_iou=mean(drawn) if drawn else None,
+                edit_iou_sd=stdev(drawn) if len(drawn) > 1 else None,
+                all_or_none=extreme,
+                degenerate=extreme > least and extreme >= _DEGENERATE * len(group),
                 doubtful=sum(trial.doubtful for trial in group),
                 agreement=mean(trial.agreement for trial in group),
-                tissue_share=mean(trial.tissue_share for trial in group),
+                tissue_share=mean(shares),
+                least_share=min(shares),
+                largest_share=max(shares),
                 pieces=median(trial.pieces for trial in group),
             )
         )
-    return sorted(ranks, key=lambda one: (-(one.edit_iou or 0.0), one.doubtful, -one.agreement))
+    return sorted(ranks, key=lambda one: (one.degenerate, -(one.edit_iou or 0.0), one.doubtful, -one.agreement))

@@ -11,7 +11,7 @@ from sammil_cli.runner.earlier_files import files_of
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import ArtefactsPath, TissuePath
-from sammil_cli.tissue.edits import find_drawings, stray_drawings
+from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 
 def run(project: Project, settings: PatchSettings, options: RunOptions) -> list[Row]:

@@ -1,7 +1,7 @@
 """sammil sam: slides and tissue masks -> regions."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +21,7 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.weight_download import download
 from sammil_cli.storage.weights import WantedWeights
-from sammil_cli.tissue.edits import find_drawings, stray_drawings
+from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 
 def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Row]:
@@ -77,7 +77,7 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
     )
     folder = drawings_folder(project, proposer)
     drawings = {} if folder is None else find_drawings(folder)
-    stray = [slide_id for slide_id in drawings if not (project.tissue / f"{slide_id}.geojson").exists()]
+    stray = {name: path.name for name, path in drawings.items() if not (project.tissue / f"{name}.geojson").exists()}
     tasks = []
     for tissue, slide in pairs:
         drawing = drawings.get(tissue.stem)
@@ -111,9 +111,9 @@ def drawings_folder(project: Project, proposer: ModuleType) -> Path | None:
     return folder
 
 
-def _not_drawn(slide_id: str, folder: Path, stray: Sequence[str]) -> SlideError:
+def _not_drawn(slide_id: str, folder: Path, stray: Mapping[str, str]) -> SlideError:
     near = difflib.get_close_matches(slide_id, stray, 1, 0.5)
-    hint = f"rename {near[0]}.geojson, if it is this slide's; or " if near else ""
+    hint = f"rename {stray[near[0]]}, if it is this slide's; or " if near else ""
     return SlideError(
         "E_ANNOTATION",
         f"it has no drawing: {folder / slide_id}.geojson does not exist",

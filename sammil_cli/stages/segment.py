@@ -15,7 +15,7 @@ from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import find_slides, identify
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.tissue.edits import find_drawings, stray_drawings
+from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.tissue.spec import TissueSpec
 
 # The settings that a column of data/slides.csv gives a slide of its own.

@@ -4,6 +4,7 @@ import html
 from pathlib import Path
 from urllib.parse import quote
 
+from sammil_cli import console
 from sammil_cli.config import VisualizeSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.visualize import VisualizeJob, work
@@ -15,7 +16,8 @@ from sammil_cli.runner.earlier_files import files_of, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file, write_text
-from sammil_cli.storage.paths import BagPath, BundlePath, DrawingPath, PatchesPath, RegionsPath
+from sammil_cli.storage.paths import BagPath, BundlePath, PatchesPath, RegionsPath
+from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.bundle import FACTS_FILE, read_facts
 from sammil_cli.training.fold import read_folds
 
@@ -23,6 +25,8 @@ from sammil_cli.training.fold import read_folds
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
     """Draws every slide that is in a test part; of several repeats the first one speaks. Returns the process list."""
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}):
+        console.say(line)
     _write_index(project.pictures)
     return rows
 
@@ -32,7 +36,7 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
     fold_of = {slide: fold.name for fold in reversed(read_folds(project.splits)) for slide in fold.test}
     bags = [p for p in files_of(BagPath, project.bags, ".h5", "extract", options.only) if p.stem in fold_of]
     pairs, refused = with_slides(bags, project.slides)
-    lesions_of = {path.stem: DrawingPath(path) for path in project.lesions.glob("*.geojson")}
+    lesions_of = find_drawings(project.lesions)
     shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}
     tasks = []
     for bag, slide in pairs:

@@ -1,8 +1,7 @@
 """GeoJSON (RFC 7946) that QuPath opens by drag and drop, and reading it back."""
 
-import gzip
 import json
-import zlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,29 @@ from shapely.geometry import mapping, shape
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, write_text
+from sammil_cli.storage.packed import read_packed
 
 RGBColour = tuple[int, int, int]
+_Facts = dict[str, Any]  # what sammil wrote about a file
 
 _COLOURS: dict[str, RGBColour] = {"Tissue": (30, 150, 60), "Region": (40, 90, 200)}
 _OTHER_COLOUR: RGBColour = (200, 120, 0)
-_MOST_BYTES = 1 << 29  # of text: a file (or what a small .gz unpacks to) must not fill the memory
-_FARTHEST_PX = 1e9  # no slide is that large, and areas stay finite
+FARTHEST_PX = 1e9  # no slide is that large, and areas stay finite
+# Old versions of QuPath state the kind as the feature's id: PathCellObject.
+_KIND = re.compile(r"(?:Path)?(annotation|cell|detection|root|tile|tmacore)Object", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """One object of a file: its geometry in level-0 pixels, QuPath's class ("" = none) and kind of object."""
+    """One object of a file: its geometry in level-0 pixels, its class ("" = none) and QuPath's kind of object.
+
+    `taken_away`: its place is taken off the other objects, whatever its class.
+    """
 
     geometry: shapely.Geometry
     class_name: str = ""
     object_type: str = "annotation"
+    taken_away: bool = False
 
 
 def write_geojson(
@@ -74,21 +80,35 @@ def write_geojson(
     write_text(path, text.replace('{"type": "Feature"', '\n{"type": "Feature"') + "\n")
 
 
-def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], dict[str, Any]]:
-    """Reads the shapes of a collection of features, a list of features, a single one or a bare geometry.
+def is_geojson(name: str) -> bool:
+    """Whether a file is GeoJSON by its name."""
+    return name.lower().endswith((".geojson", ".json"))
 
-    A `.gz` is unpacked.
+
+def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
+    """Reads a file, plain, `.gz` or `.zip`; see `parse_geojson`.
+
+    Raises:
+        InputError: no such file, or not GeoJSON; the message names the feature.
+    """
+    return parse_geojson(path, read_packed(path, wanted=is_geojson)[1], offset_px=offset_px)
+
+
+def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
+    """The shapes of a collection of features, a list of features, a single one or a bare geometry.
 
     Args:
+        path: for messages.
+        content: UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
         offset_px: added to the coordinates of a file that states no offset of its own (QuPath's exports do not).
 
     Returns:
         The shapes in level-0 pixels of the whole file, without heights, and what sammil wrote about the file.
 
     Raises:
-        InputError: no such file, or not GeoJSON; the message names the feature.
+        InputError: not GeoJSON; the message names the feature.
     """
-    document = _load(path)
+    document = _load(path, content)
     if isinstance(document, dict) and ("coordinates" in document or "geometries" in document):
         document = {"geometry": document}
     facts = document.get("sammil", {}) if isinstance(document, dict) else {}
@@ -98,7 +118,7 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
     offset = facts.get("offset_px", offset_px)
     if len(offset) != 2 if isinstance(offset, list | tuple) else True:
         raise _invalid(path, f"offset_px is {offset!r}, not x and y")
-    if not all(isinstance(side, int | float) and abs(side) < _FARTHEST_PX for side in offset):
+    if not all(isinstance(side, int | float) and abs(side) < FARTHEST_PX for side in offset):
         raise _invalid(path, f"offset_px is {offset!r}, not x and y")
     shapes = []
     for number, feature in enumerate(features, start=1):
@@ -108,25 +128,16 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
         geometry = _geometry(path, where, feature["geometry"])
         if any(offset):
             geometry = shapely.transform(geometry, lambda points: points + offset)
-        class_name, object_type = _kind(feature.get("properties"))
+        class_name, object_type = _kind(feature)
         shapes.append(Shape(geometry=geometry, class_name=class_name, object_type=object_type))
     return shapes, facts
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, content: bytes) -> Any:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise _invalid(path, f"it cannot be read: {error}") from None
-    if len(content) > _MOST_BYTES:
-        raise _invalid(path, f"it is larger than {_MOST_BYTES >> 20} MiB")
-    try:
-        return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return json.loads(content, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
-        raise _invalid(path, "it is no UTF-8 text") from None
+        raise _invalid(path, "it is no text in UTF-8 or UTF-16") from None
     except json.JSONDecodeError as error:
         place = "it ends too early" if error.pos >= len(error.doc.rstrip()) else f"{error.msg}, line {error.lineno}"
         raise _invalid(path, place) from None
@@ -143,10 +154,10 @@ def _geometry(path: Path, where: str, value: Any) -> shapely.Geometry:
         return shapely.GeometryCollection()  # RFC 7946: a feature without a place
     kind = value.get("type", "none") if isinstance(value, dict) else "none"
     try:
-        geometry = shapely.force_2d(shape(value))
+        geometry = shapely.force_2d(shape(_without_empty(value)))
     except (
         ValueError,
-        KeyError,
+        LookupError,
         TypeError,
         AttributeError,
         OverflowError,
@@ -155,20 +166,44 @@ def _geometry(path: Path, where: str, value: Any) -> shapely.Geometry:
     ):
         raise _invalid(path, f"{where} ({kind}): the coordinates are no points of such a shape") from None
     points = shapely.get_coordinates(geometry)
-    if not np.all(np.abs(points) < _FARTHEST_PX):  # false for NaN
+    if not np.all(np.abs(points) < FARTHEST_PX):  # false for NaN
         raise _invalid(path, f"{where} ({kind}): a coordinate is infinite or far outside of any slide")
     return geometry
 
 
-def _kind(properties: Any) -> tuple[str, str]:
-    """QuPath's class and kind of object from a feature's properties."""
+def _without_empty(value: object) -> object:
+    """A geometry without members and rings of no points, which shapely refuses and GEOS may crash on."""
+    if not isinstance(value, dict):
+        return value
+    if isinstance(members := value.get("geometries"), list):
+        return {**value, "geometries": [_without_empty(member) for member in members]}
+    kind, parts = str(value.get("type")).lower(), value.get("coordinates")
+    if kind == "polygon":
+        parts = _rings(parts)
+    elif kind.startswith("multi") and isinstance(parts, list):
+        members = [_rings(part) for part in parts] if kind == "multipolygon" else parts
+        parts = [member for member in members if member != []]
+    return {**value, "coordinates": parts}
+
+
+def _rings(rings: object) -> object:
+    if not isinstance(rings, list) or not rings:
+        return rings
+    return [] if rings[0] == [] else [ring for ring in rings if ring != []]  # no outline, so nothing
+
+
+def _kind(feature: dict[str, Any]) -> tuple[str, str]:
+    """QuPath's class and kind of object."""
+    properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     found = properties.get("classification")
     if isinstance(found, dict):  # a class derived from others has `names`
         names = found.get("names")
         found = ": ".join(map(str, names)) if isinstance(names, list) else found.get("name")
     kind = properties.get("objectType", properties.get("object_type"))
-    return (found if isinstance(found, str) else ""), (kind if isinstance(kind, str) else "annotation")
+    if not isinstance(kind, str):
+        kind = str(feature.get("id")) if _KIND.fullmatch(str(feature.get("id"))) else "annotation"
+    return (found if isinstance(found, str) else ""), _KIND.sub(r"\1", kind).lower()
 
 
 def _invalid(path: Path, reason: str) -> InputError:

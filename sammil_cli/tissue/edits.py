@@ -1,21 +1,20 @@
-"""Polygons that a person drew in QuPath: read, repaired with a notice, and cut to the slide."""
+"""Polygons that a person drew, in QuPath mostly: read, repaired with a notice, and cut to the slide."""
 
-import difflib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import shapely
 from shapely import MultiPolygon, Polygon
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.pixels import Box
-from sammil_cli.storage.geojson import Shape, read_geojson
+from sammil_cli.storage.annotation_xml import takes_away
+from sammil_cli.storage.drawing import read_drawn_shapes
+from sammil_cli.storage.geojson import Shape
 from sammil_cli.storage.paths import DrawingPath
 
-SUFFIXES = (".geojson", ".geojson.gz")
-_EXCLUDES = "ignore"  # classes that begin so; QuPath's own is named Ignore*
+_MOST_CLASSES = 10  # of XML, in remarks
 _SLIVER_PX2 = 16.0  # level-0 pixels²: a repair's leftover, no stroke of a hand
 
 
@@ -35,50 +34,17 @@ class Drawing:
 class Area:
     """One annotation: its valid polygons, level-0 pixels of the whole file, which may overlap."""
 
-    class_name: str
     polygons: tuple[Polygon, ...]
-
-    @property
-    def excludes(self) -> bool:
-        """Whether its class begins with `Ignore`."""
-        return self.class_name.strip().casefold().startswith(_EXCLUDES)
-
-
-def find_drawings(folder: Path) -> dict[str, DrawingPath]:
-    """The drawings of a folder by slide id: `<slide>.geojson` or `<slide>.geojson.gz`; empty without the folder.
-
-    Raises:
-        InputError: two files for one slide.
-    """
-    found: dict[str, DrawingPath] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-        if suffix is None or path.name.startswith(".") or not path.is_file():
-            continue
-        slide_id = path.name[: -len(suffix)]
-        if slide_id in found:
-            raise InputError(f"{found[slide_id]} and {path.name} are for one slide", remedy="keep one of them")
-        found[slide_id] = DrawingPath(path)
-    return found
-
-
-def stray_drawings(folder: Path, slides: Collection[str]) -> list[str]:
-    """A line for each drawing of a folder that belongs to no slide, with the nearest ids."""
-    lines = []
-    for slide_id, path in find_drawings(folder).items():
-        if slide_id not in slides:
-            near = difflib.get_close_matches(slide_id, slides, 2, 0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            lines.append(f"passed over: {path}: there is no slide {slide_id!r}{hint}")
-    return lines
+    excludes: bool  # taken off the others
 
 
 def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px: Box) -> Drawing:
-    """Reads a file of QuPath or of sammil.
+    """Reads a file of QuPath or of sammil, or XML of ImageScope, HALO or ASAP.
 
-    Annotations of a class that begins with `Ignore` exclude, all others include; points, lines and detections are
-    passed over. Coordinates of a file without `sammil.offset_px` count from the corner of the scanned area, as
-    QuPath's do. `notices` say what had to be repaired.
+    Annotations of a class that begins with `Ignore` or `Exclu` exclude, as do the holes that XML knows; all others
+    include. Points, lines and detections are passed over. Coordinates of GeoJSON without `sammil.offset_px` count from
+    the corner of the scanned area, as QuPath's do; those of XML from the corner of the file. `notices` say what had to
+    be repaired.
 
     Args:
         slide_size_px: level-0 width and height; what lies outside is cut off.
@@ -107,27 +73,19 @@ def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px
         raise SlideError(
             "E_EDIT",
             f"nothing drawn in {path} lies on the slide of {slide_size_px[0]} x {slide_size_px[1]} px",
-            remedy="coordinates are level-0 pixels from the corner of the scanned area; is it this slide's file?",
+            remedy="coordinates are level-0 pixels from the corner of the scanned area (XML: of the file); is it this "
+            "slide's file?",
         )
     return Drawing(include=areas[False] if parts[False] else None, exclude=areas[True], notices=tuple(notices))
 
 
 def read_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Counter[str]]:
-    """The annotations of a file that have an area, in its order, and counts of what was repaired or passed over.
-
-    Args:
-        bounds_px: the scanned area, level-0 pixels.
+    """As `drawn_areas`, of a file that must hold one.
 
     Raises:
         SlideError: `E_EDIT`, the file cannot be read, or no area is drawn in it.
     """
-    try:
-        shapes, _ = read_geojson(path, offset_px=bounds_px[:2])
-    except InputError as error:
-        raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
-    counts: Counter[str] = Counter()
-    areas = [Area(class_name=drawn.class_name, polygons=tuple(_polygons(drawn, counts))) for drawn in shapes]
-    areas = [area for area in areas if area.polygons]
+    areas, counts = drawn_areas(path, bounds_px=bounds_px)
     if not areas:
         passed = "; ".join(told(counts))
         raise SlideError(
@@ -136,6 +94,46 @@ def read_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Counte
             remedy="export annotations with an area from QuPath, or delete the file",
         )
     return areas, counts
+
+
+def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Counter[str]]:
+    """The annotations of a file that have an area, in its order, and counts of what was repaired or passed over.
+
+    Of XML the counts have the classes, too: its layers and groups follow no rule but their names.
+
+    Args:
+        bounds_px: the scanned area, level-0 pixels.
+
+    Raises:
+        SlideError: `E_EDIT`, the file cannot be read.
+    """
+    try:
+        shapes, is_xml = read_drawn_shapes(path, offset_px=bounds_px[:2])
+    except InputError as error:
+        raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
+    counts: Counter[str] = Counter()
+    classes: Counter[tuple[str, str]] = Counter()
+    areas = []
+    for drawn in shapes:
+        if not (polygons := tuple(_polygons(drawn, counts))):
+            continue
+        excludes = drawn.taken_away or takes_away(drawn.class_name)
+        areas.append(Area(polygons=polygons, excludes=excludes))
+        whose = f"of {drawn.class_name!r}" if drawn.class_name else "without a class"
+        classes[whose, "taken away" if excludes else "taken"] += 1
+    if is_xml:
+        for rank, ((whose, fate), number) in enumerate(classes.most_common()):
+            counts[f"areas {whose if rank < _MOST_CLASSES else 'of other classes'} {fate}"] += number
+        if any(bounds_px[:2]):
+            counts["areas counted from the corner of the file, not of the scanned area"] = len(areas)
+    return areas, counts
+
+
+def what_is_left(areas: Sequence[Area]) -> list[MultiPolygon]:
+    """Each area that includes, in their order, without what the excluding ones cover; may be empty."""
+    ignored = shapely.union_all([polygon for area in areas if area.excludes for polygon in area.polygons])
+    left = [shapely.difference(shapely.union_all(area.polygons), ignored) for area in areas if not area.excludes]
+    return [MultiPolygon([p for p in shapely.get_parts(whole) if isinstance(p, Polygon)]) for whole in left]
 
 
 def read_polygons(

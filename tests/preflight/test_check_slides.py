@@ -122,6 +122,30 @@ def test_drawings_of_no_slide_are_told(cohort: Path, folder: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("folder", ["edits", "rois", "annotations", "lesions"])
+def test_files_that_are_not_read_as_drawings_are_told_with_what_to_do(cohort: Path, folder: str) -> None:
+    for name in ("s_01.json", "s_02.xml", "s_03.geojson.txt", "s_04.ndpa", "old/s_05.geojson"):
+        Path(f"data/{folder}", name).parent.mkdir(parents=True, exist_ok=True)
+        write("{}", f"data/{folder}/{name}")
+    found = [(f.severity, f.kind, f.text, f.message) for f in checked().findings]
+    assert found == [
+        ("warning", "drawing", "s_05.geojson", f"not read as drawings: data/{folder}/old/s_05.geojson"),
+        ("warning", "drawing", "s_03.geojson.txt", f"not read as drawings: data/{folder}/s_03.geojson.txt"),
+        ("warning", "drawing", "s_04.ndpa", f"not read as drawings: data/{folder}/s_04.ndpa"),
+    ]
+    assert [f.fix.split(":")[0] for f in checked().findings][::2] == [
+        "sub-folders are not read",
+        "Hamamatsu's drawings count nanometres from the slide's centre",
+    ]
+
+
+def test_a_near_name_keeps_its_own_suffix_in_the_fix(cohort: Path) -> None:
+    for name in ("s_2.xml", "s_03.geojson.json"):
+        Path("data/edits").mkdir(parents=True, exist_ok=True)
+        write("{}", f"data/edits/{name}")
+    assert [f.fix for f in errors(checked())] == ["rename it to s_03.json", "rename it to s_02.xml"]
+
+
 # ---------------------------------------------------------------------------------------------- output
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,51 @@ def test_drawings_decide_then_doubtful_slides_then_agreement() -> None:
     drawn = [trial("c", "current", iou=0.9), trial("c", "otsu", iou=0.95), trial("c", "od", iou=0.7)]
     ranks = rank([*trials, *drawn])
     assert [(one.setting, one.edit_iou) for one in ranks] == [("otsu", 0.95), ("current", 0.9), ("od", 0.7)]
+
+
+def everything(slide: str, setting: str, iou: float | None = None) -> Trial:
+    return replace(trial(slide, setting, iou=iou, remarks="much-tissue: 99%"), tissue_share=0.99, pieces=1)
+
+
+def test_a_setting_that_calls_a_quarter_of_the_slides_all_tissue_or_none_is_never_first() -> None:
+    ids = [f"s{number:02}" for number in range(12)]
+    trials = [trial(name, "otsu", iou=0.7 if name == "s00" else None) for name in ids]
+    trials += [trial("s00", "faint", iou=0.95)]
+    trials += [everything(name, "faint") if name < "s07" else trial(name, "faint") for name in ids[1:]]
+    trials += [replace(trial(name, "none", iou=0.99 if name == "s00" else None), pieces=0) for name in ids]
+    trials += [trial("s00", "od", iou=0.8)]
+    trials += [everything(name, "od") if name < "s03" else trial(name, "od") for name in ids[1:]]
+    ranks = rank(trials)
+    assert [(one.setting, one.all_or_none, one.degenerate) for one in ranks] == [
+        ("od", 2, False),
+        ("otsu", 0, False),
+        ("none", 11, True),
+        ("faint", 6, True),
+    ]
+    first = ranks[0]
+    assert (first.edits, first.slides, first.edit_iou, first.edit_iou_sd) == (1, 12, 0.8, None)
+    assert (first.least_share, first.largest_share) == (0.2, 0.99)
+    assert advice(trials, SegmentSettings())[:3] == [
+        "ranked first: od (IoU 0.80 with the edits on 1 of 12 slides: few; draw more before you trust it)",
+        "ranked last, whatever its IoU: none: all tissue or none on 11 of 12 slides",
+        "ranked last, whatever its IoU: faint: all tissue or none on 6 of 12 slides",
+    ]
+
+
+def test_slides_that_every_setting_calls_all_tissue_or_that_were_drawn_so_count_against_none() -> None:
+    small = [everything(name, setting) for name in "ab" for setting in ("otsu", "od")]
+    drawn = [everything(name, "otsu", iou=0.98) for name in "cd"] + [trial(name, "od", iou=0.2) for name in "cd"]
+    assert [(one.setting, one.all_or_none, one.degenerate) for one in rank(small + drawn)] == [
+        ("otsu", 2, False),
+        ("od", 2, False),
+    ]
+
+
+def test_the_spread_over_edits_is_told() -> None:
+    trials = [trial(name, "otsu", iou=iou) for name, iou in (("a", 0.7), ("b", 0.9), ("c", 0.8), ("d", None))]
+    (first,) = rank(trials)
+    assert (first.edits, first.edit_iou, first.edit_iou_sd) == (3, pytest.approx(0.8), pytest.approx(0.1))
+    assert advice(trials, SegmentSettings())[0] == "ranked first: otsu (IoU 0.80±0.10 with the edits on 3 of 4 slides)"
 
 
 def test_the_advice_can_be_copied() -> None:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import shapely
 from csv_rows import by_slide
 from shapely.geometry import mapping
 
 from sammil_cli.patches.file import read_patches
+from sammil_cli.regions.file import read_regions
 from sammil_cli.tissue.mask import read_tissue
 
 Sammil = Callable[..., Any]
@@ -124,6 +126,51 @@ def test_a_file_that_cannot_be_used_costs_its_slide_only(
     assert reason in row["message"]
     assert row["remedy"]
     assert not list(Path("artifacts/tissue").glob("slide_2.*"))
+
+
+XML = """<ASAP_Annotations><Annotations>
+<Annotation Type="Rectangle" PartOfGroup="_0"><Coordinates><Coordinate X="150" Y="100"/><Coordinate X="700" Y="800"/>
+</Coordinates></Annotation>
+<Annotation Type="Polygon" PartOfGroup="_2"><Coordinates><Coordinate X="200" Y="300"/><Coordinate X="260" Y="300"/>
+<Coordinate X="260" Y="400"/><Coordinate X="200" Y="400"/></Coordinates></Annotation>
+</Annotations></ASAP_Annotations>"""
+
+
+def test_xml_is_tissue_a_region_of_interest_and_a_region_and_what_is_not_read_is_named(
+    study: Path, sammil: Sammil
+) -> None:
+    drawn = shapely.box(150, 100, 700, 800) - shapely.box(200, 300, 260, 400)
+    for folder in ("edits", "rois", "annotations"):
+        Path(f"data/{folder}/slide_2.xml").write_text(XML)
+        Path(f"data/{folder}/slide_3.geojson.txt").write_text("{}")
+    named = "passed over: data/{}/slide_3.geojson.txt: a drawing is called <slide>.geojson"
+    answer = sammil("segment")
+    assert (answer.code, statuses()) == (0, only_slide_2_was("done"))
+    assert tissue().equals(drawn)
+    remarks = rows()["slide_2"]["remarks"]
+    assert "edited: taken from slide_2.xml" in remarks
+    assert "edit: areas of '_0' taken: 1; edit: areas of '_2' taken away: 1" in remarks
+    assert named.format("edits") in answer.out
+    answer = sammil("patch", "-S", "patch_px=64", "--workers", 1)
+    assert answer.code == 0
+    assert named.format("rois") in answer.out
+    xy = read_patches(Path("artifacts/patches/slide_2.h5")).xy
+    assert xy.min(axis=0).tolist() >= [150 - 64, 100 - 64]
+    answer = sammil("sam", "-S", "proposer=geojson", "--only", "slide_2", "--workers", 1)
+    assert (answer.code, statuses("sam")) == (0, {"slide_2": "done"})
+    assert named.format("annotations") in answer.out
+    regions = read_regions(Path("artifacts/regions/slide_2.h5"))
+    assert len(regions) == 1
+    painted = np.count_nonzero(regions.labels() == 0) * regions.canvas.downsample**2
+    assert painted == pytest.approx(drawn.area, rel=0.01)
+
+
+def test_a_member_without_points_costs_nothing(study: Path, sammil: Sammil) -> None:
+    ring = [[100, 100], [500, 100], [500, 400], [100, 400], [100, 100]]
+    Path("data/edits/slide_2.json").write_text(json.dumps({"type": "MultiPolygon", "coordinates": [[ring], []]}))
+    assert sammil("segment").code == 0
+    assert statuses() == only_slide_2_was("done")
+    assert tissue().equals(shapely.box(100, 100, 500, 400))
 
 
 def test_an_edit_for_no_slide_is_told_with_the_nearest_id(study: Path, sammil: Sammil) -> None:

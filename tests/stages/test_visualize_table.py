@@ -1,13 +1,19 @@
 """The numbers behind a picture: what each patch of a slide says."""
 
 import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 import torch
+from shapely.geometry import mapping
 
 from sammil_cli.features.bag import read_bag
+from sammil_cli.jobs.visualize import _outlines
+from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.fold import read_folds
@@ -31,6 +37,38 @@ def test_a_slides_table_holds_what_the_model_that_did_not_see_it_says_of_each_pa
             assert len(output.attention) > len(table)  # group features are no patches
             np.testing.assert_allclose(table[:, 2], output.attention[: len(table)], rtol=1e-6)
             np.testing.assert_allclose(table[:, 3:], output.evidence[: len(table)], rtol=1e-6)
+
+
+def test_lesions_count_from_the_corner_that_qupath_counts_from_and_lose_what_is_ignored(tmp_path: Path) -> None:
+    lesion, ignored = shapely.box(10, 20, 110, 90), shapely.box(90, 20, 110, 90)
+    features = [
+        {"geometry": mapping(shapely.GeometryCollection([lesion])), "properties": {}},
+        {"geometry": mapping(ignored), "properties": {"classification": {"name": "Ignore*"}}},
+        {"geometry": mapping(shapely.box(0, 0, 9, 9)), "id": "PathCellObject"},
+    ]
+    (tmp_path / "s.json").write_text(json.dumps(features))
+    (ring,), remarks = _outlines(DrawingPath(tmp_path / "s.json"), (300, 40, 500, 400))
+    assert shapely.Polygon(ring).equals(shapely.box(310, 60, 390, 130))
+    assert remarks == ["edit: cells passed over: 1"]
+    (tmp_path / "none.geojson").write_text("[]")  # a slide that is known to have no lesion
+    assert _outlines(DrawingPath(tmp_path / "none.geojson"), (0, 0, 9, 9)) == ([], [])
+
+
+def test_lesions_that_cannot_be_read_cost_their_slide_and_strays_are_named(
+    done: Path, sammil: Callable[..., Any]
+) -> None:
+    Path("data/lesions").mkdir(exist_ok=True)
+    for path in Path("data/lesions").iterdir():
+        path.unlink()
+    for name in ("slide_1.xml", "slide_2.tif", "slide-3.json"):
+        Path("data/lesions", name).write_text("{}")
+    answer = sammil("visualize", "--workers", 1, "--json")
+    assert answer.code == 1
+    rows = {row["slide_id"]: row for row in json.loads(answer.out)["slides"]}
+    assert {slide: row["code"] for slide, row in rows.items() if row["code"]} == {"slide_1": "E_EDIT"}
+    again = sammil("visualize", "--workers", 1)
+    assert "passed over: data/lesions/slide_2.tif: a drawing is called" in again.out
+    assert "there is no slide 'slide-3'; did you mean slide_3" in again.out
 
 
 def test_the_index_leads_to_every_table(finished: tuple[Path, dict[str, Any]]) -> None:

@@ -97,6 +97,8 @@ def test_an_offset_that_a_file_states_wins(tmp_path: Path) -> None:
         ({"objectType": "detection", "classification": None}, "", "detection"),
         ({"object_type": "tile"}, "", "tile"),
         ({"classification": 3, "objectType": [1]}, "", "annotation"),
+        ({"objectType": "PathCellObject"}, "", "cell"),
+        ({"objectType": "Detection"}, "", "detection"),
     ],
 )
 def test_classes_and_kinds_of_several_versions_of_qupath(
@@ -105,6 +107,61 @@ def test_classes_and_kinds_of_several_versions_of_qupath(
     (tmp_path / "a.geojson").write_text(json.dumps([feature(SQUARE, **properties)]))
     (drawn,), _ = read_geojson(tmp_path / "a.geojson")
     assert (drawn.class_name, drawn.object_type) == (name, kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("PathAnnotationObject", "annotation"),
+        ("PathDetectionObject", "detection"),
+        ("PathCellObject", "cell"),
+        ("PathTileObject", "tile"),
+        ("TMACoreObject", "tmacore"),
+        ("PathRootObject", "root"),
+        ("0c7f1e0e-5b1d-4e6a-9d3c-1f6f7a3a2b11", "annotation"),
+        ("my object", "annotation"),
+        (7, "annotation"),
+    ],
+)
+def test_old_versions_of_qupath_state_the_kind_as_the_id(tmp_path: Path, name: object, kind: str) -> None:
+    old = {**feature(SQUARE, isLocked=False), "id": name}
+    (tmp_path / "a.geojson").write_text(json.dumps([old]))
+    (drawn,), _ = read_geojson(tmp_path / "a.geojson")
+    assert drawn.object_type == kind
+    new = {**old, "properties": {"objectType": "tile"}}
+    (tmp_path / "a.geojson").write_text(json.dumps([new]))
+    assert read_geojson(tmp_path / "a.geojson")[0][0].object_type == "tile"
+
+
+CORNERS = [[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]
+EMPTY_MEMBER = {"type": "MultiPolygon", "coordinates": [[CORNERS], []]}
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        EMPTY_MEMBER,
+        {"type": "MultiPolygon", "coordinates": [[], [CORNERS, []], [[]], [[], [[1, 1], [2, 1], [2, 2], [1, 1]]]]},
+        {"type": "Polygon", "coordinates": [CORNERS, []]},
+        {"type": "GeometryCollection", "geometries": [EMPTY_MEMBER, {"type": "Point", "coordinates": []}]},
+        {"type": "GeometryCollection", "geometries": [{"type": "GeometryCollection", "geometries": [EMPTY_MEMBER]}]},
+        {"type": "Polygon", "coordinates": [[["0", "0"], ["4", "0"], ["4", "4"], ["0", "4"]]]},
+    ],
+)
+def test_members_without_points_are_passed_over(tmp_path: Path, geometry: object) -> None:
+    (tmp_path / "a.geojson").write_text(json.dumps([feature(geometry)]))
+    (drawn,), _ = read_geojson(tmp_path / "a.geojson", offset_px=(10, 20))
+    assert shapely.union_all([drawn.geometry]).equals(shapely.box(10, 20, 14, 24))
+
+
+def test_lines_without_points_in_a_collection_are_passed_over(tmp_path: Path) -> None:
+    lines = {"type": "MultiLineString", "coordinates": [[[0, 0], [3, 4]], []]}
+    (tmp_path / "a.geojson").write_text(
+        json.dumps([feature(lines), feature({"type": "MultiPolygon", "coordinates": []})])
+    )
+    (first, second), _ = read_geojson(tmp_path / "a.geojson")
+    assert first.geometry.length == 5
+    assert second.geometry.is_empty
 
 
 def test_heights_and_features_without_a_place_are_taken_as_rfc_7946_allows(tmp_path: Path) -> None:
@@ -138,6 +195,8 @@ def polygon_text(*points: str) -> str:
         ('[{"geometry": {"type": "Polygon", "coordinates": 3}}]', r"feature 1 of 1 \(Polygon\)"),
         ('[{"geometry": {"type": "MultiPolygon", "coordinates": [[[0, 0], [1, 1], [2, 0]]]}}]', "MultiPolygon"),
         ('[{"geometry": {"type": "GeometryCollection", "geometries": [5]}}]', "GeometryCollection"),
+        ('[{"geometry": {"type": "GeometryCollection", "geometries": [null]}}]', "GeometryCollection"),
+        ('[{"geometry": {"type": "MultiPolygon", "coordinates": [null, [[[0, 0], [1, 1], [2, 0]]]]}}]', "MultiP"),
         ('[{"geometry": [1, 2]}]', "no points of such a shape"),
         (polygon_text("[0, 0]", "[1, 1]"), "no points of such a shape"),
         (polygon_text("[0]", "[1]", "[2]", "[0]"), "no points of such a shape"),
@@ -158,9 +217,17 @@ def test_what_is_no_geojson_is_refused_with_the_place(tmp_path: Path, text: str,
         read_geojson(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_text_of_each_unicode_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    document = [feature(SQUARE, classification={"name": "Gewebe µ"})]
+    (tmp_path / "a.geojson").write_bytes(json.dumps(document, ensure_ascii=False).encode(encoding))
+    (drawn,), _ = read_geojson(tmp_path / "a.geojson")
+    assert (drawn.class_name, drawn.geometry.area) == ("Gewebe µ", 16)
+
+
 def test_bytes_that_are_no_text_and_damaged_archives_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.geojson").write_bytes(json.dumps([feature(SQUARE)]).encode("utf-16"))
-    with pytest.raises(InputError, match="no UTF-8 text"):
+    (tmp_path / "a.geojson").write_bytes(b'["\xe4"]')
+    with pytest.raises(InputError, match="no text in UTF-8 or UTF-16"):
         read_geojson(tmp_path / "a.geojson")
     packed = gzip.compress(json.dumps([feature(SQUARE)]).encode())
     for name, content in (("cut", packed[:-12]), ("flipped", packed[:15] + b"\xff\xff" + packed[17:]), ("not", b"{}")):
@@ -172,7 +239,7 @@ def test_bytes_that_are_no_text_and_damaged_archives_are_refused(tmp_path: Path)
 def test_a_small_archive_of_a_huge_text_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sammil_cli.storage.geojson._MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("sammil_cli.storage.packed._MOST_BYTES", 1 << 20)
     (tmp_path / "bomb.geojson.gz").write_bytes(gzip.compress(b"[" + b" " * (1 << 21) + b"]"))
     with pytest.raises(InputError, match="larger than 1 MiB"):
         read_geojson(tmp_path / "bomb.geojson.gz")

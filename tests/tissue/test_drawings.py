@@ -13,7 +13,8 @@ from slide_maker import array_slide, draw_asymmetric
 from tissue_specs import BARE, segment
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.tissue.edits import find_drawings, read_drawing, read_polygons
+from sammil_cli.tissue.drawing_files import find_drawings
+from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import write_tissue
 
 SIZE = (640, 448)
@@ -51,9 +52,10 @@ def test_classes_include_and_those_that_begin_with_ignore_exclude(draw: Draw) ->
         (shapely.box(60, 10, 210, 60), "Tumor"),  # overlaps the first: counts once
         (shapely.box(10, 10, 30, 110), "Ignore*"),
         (shapely.box(200, 10, 250, 20), "ignored by me"),
+        (shapely.box(90, 90, 110, 95), "Exclusion"),
     )
     found, notices = polygons(path)
-    assert found.area == 100 * 100 + 100 * 50 - 20 * 100 - 10 * 10
+    assert found.area == 100 * 100 + 100 * 50 - 20 * 100 - 10 * 10 - 20 * 5
     assert found.is_valid
     assert notices == []
 
@@ -122,6 +124,19 @@ def test_points_lines_detections_and_slivers_are_passed_over_with_a_count(draw: 
     assert notices == ["edit: points or lines passed over: 4", "edit: slivers dropped: 1"]
     with pytest.raises(SlideError, match=r"no area drawn on it \(edit: detections passed over: 2\)"):
         polygons(draw((shapely.box(0, 0, 9, 9), ""), (shapely.box(10, 0, 19, 9), ""), kind="detection"))
+
+
+def test_cells_of_an_old_export_are_no_tissue(tmp_path: Path) -> None:
+    area, *cells = (shapely.box(x, 10, x + side, 10 + side) for x, side in ((10, 300), (400, 90), (500, 90)))
+    kinds = ("PathAnnotationObject", "PathCellObject", "PathDetectionObject")
+    features = [
+        {"type": "Feature", "id": kind, "geometry": mapping(drawn), "properties": {"isLocked": False}}
+        for kind, drawn in zip(kinds, (area, *cells), strict=True)
+    ]
+    (tmp_path / "s.geojson").write_text(json.dumps(features))
+    found, notices = polygons(tmp_path / "s.geojson")
+    assert found.equals(area)
+    assert notices == ["edit: cells passed over: 1", "edit: detections passed over: 1"]
 
 
 def test_where_only_ignore_was_drawn_the_rest_is_left(draw: Draw) -> None:

@@ -1,0 +1,68 @@
+"""A small text file, plain or packed: `.gz`, or a `.zip` that holds one."""
+
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from sammil_cli.errors import InputError
+
+PACKED = (".gz", ".zip")
+_MOST_BYTES = 1 << 29  # of text: a file (or what a small one unpacks to) must not fill the memory
+# What damaged, encrypted and unknown archives raise.
+_DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+def read_packed(path: Path, *, wanted: Callable[[str], bool]) -> tuple[str, bytes]:
+    """The name in small letters, without `.gz`, and the content of a file; of a `.zip` those of the one file in it.
+
+    Args:
+        wanted: says of a name in a `.zip` whether that file is looked for; others in it are passed over.
+
+    Raises:
+        InputError: no such file, or it cannot be unpacked, is too large, or holds more or less than one wanted file.
+    """
+    kind = path.suffix.lower()
+    try:
+        if kind == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                name = _only_member(path, archive, wanted)
+                with archive.open(name) as member:
+                    return PurePosixPath(name).name.lower(), _read(path, member)
+        if kind == ".gz":
+            with gzip.open(path) as stream:
+                return path.stem.lower(), _read(path, stream)
+        with path.open("rb") as plain:
+            return path.name.lower(), _read(path, plain)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
+    except _DAMAGED as error:
+        raise InputError(f"{path} cannot be read: {error}", remedy="copy or export it again") from None
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _only_member(path: Path, archive: zipfile.ZipFile, wanted: Callable[[str], bool]) -> str:
+    places = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
+    # What macOS adds lies in __MACOSX and begins with a dot.
+    seen = [place for place in places if place.parts[0] != "__MACOSX" and not place.name.startswith(".")]
+    found = [str(place) for place in seen if wanted(place.name)]
+    if len(found) != 1:
+        names = ", ".join(found[:3] or [str(place) for place in seen[:3]]) or "nothing"
+        raise InputError(
+            f"{path} holds {len(found) or 'no'} drawings, not one ({names})",
+            remedy="unpack it, and keep one file for each slide",
+        )
+    return found[0]
+
+
+def _read(path: Path, stream: _Stream) -> bytes:
+    content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise InputError(f"{path} is larger than {_MOST_BYTES >> 20} MiB", remedy="export fewer objects")
+    return content
