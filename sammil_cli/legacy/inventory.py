@@ -55,7 +55,9 @@ _DOCUMENTED = {
     "pt_files": (".pt", Kind.TENSOR),
     "patches": (".h5", Kind.COORDS),
     "segments": (".pkl", Kind.SEGMENTS),
+    "pt": (".pt", Kind.TENSOR),
     "sam_info": (".h5", Kind.SAM_INFO),
+    "sam": (".h5", Kind.SAM_INFO),
     "seg_files": (".h5", Kind.SEG_FILE),
 }
 _LAYERS = ("weight", "bias")  # how names of a network's parameters end

@@ -127,7 +127,7 @@ def _of_stamp_1(
     Raises:
         SlideError: `E_LEGACY_MISMATCH`, STAMP 1 is named, and the step is another.
     """
-    if "feats" not in shapes or {"patch_size", "patch_size_level0"} & set(facts):
+    if "feats" not in shapes or {"unit", "patch_size", "patch_size_level0"} & set(facts):
         return False
     named = (text(facts.get("extractor")) or "").startswith(_STAMP_1)
     on_step = not (coords % _STAMP_1_PX).any()

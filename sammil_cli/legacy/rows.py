@@ -142,7 +142,7 @@ def tidy(rows: Rows, slide_id: str, remarks: list[str]) -> Rows:
         SlideError: `E_LEGACY_MISMATCH`, one place has two patches that differ · `E_LEGACY_DAMAGED`, all are zero.
     """
     features, xy = rows.features, rows.xy
-    zero = ~features.any(axis=1)
+    zero = np.asarray(~features.any(axis=1))
     if zero.all():
         raise SlideError(
             "E_LEGACY_DAMAGED",
@@ -164,7 +164,7 @@ def tidy(rows: Rows, slide_id: str, remarks: list[str]) -> Rows:
     again = np.flatnonzero(original != np.arange(len(kept)))
     if len(again):
         one, other = features[kept[original[again]]], features[kept[again]]
-        differ = np.asarray(np.abs(one.astype(np.float32) - other).max(axis=1) > rounding(features))
+        differ = np.abs(one.astype(np.float32) - other).max(axis=1) > rounding(features)
         if differ.any():
             at = tuple(xy[kept[again[differ.argmax()]]].astype(int).tolist())
             raise SlideError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.legacy.h5_file import MATRICES, PLACES, damaged, missing
+from sammil_cli.storage.files import atomic_path
 from sammil_cli.storage.lookalikes import no_torch_file
 
 _GLANCE = 1 << 16  # bytes of a pickle that are looked at
@@ -35,6 +36,19 @@ def read_torch(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     places = next((name for name in PLACES if name in content), None)
     coords = None if places is None else _array(path, content[places], f"under {places!r} ", floats=False)
     return _array(path, content[features[0]], f"under {features[0]!r} ", floats=True), coords
+
+
+def write_torch(path: Path, features: NDArray[np.floating[Any]]) -> None:
+    """Writes one matrix as a float32 tensor, the only thing that SAM-MIL's loader reads; the same gives the same bytes.
+
+    `torch.save` wraps a tensor in a pickle that names torch's own types and nothing else; `weights_only` reads it.
+    """
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(features, np.float32))
+    # Through a stream: torch would put the temporary name into the file.
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        torch.save(tensor, stream)
 
 
 def _load(path: Path) -> object:
