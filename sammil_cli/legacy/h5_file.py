@@ -105,7 +105,7 @@ def features_of(path: Path, shapes: Mapping[str, tuple[int, ...]], encoder: str 
     return next(iter(found.values()))
 
 
-def um_per_unit(path: Path, facts: Mapping[str, Any]) -> float | None:
+def um_per_unit(path: Path, facts: Mapping[str, object]) -> float | None:
     """µm per unit of the coordinates, None = they are pixels: what the attribute `unit` says, or STAMP's tile size.
 
     Raises:

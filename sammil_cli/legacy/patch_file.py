@@ -118,7 +118,7 @@ def _senseless(path: Path, what: str) -> SlideError:
 
 
 def _of_stamp_1(
-    path: Path, coords: NDArray[np.float64], facts: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+    path: Path, coords: NDArray[np.float64], facts: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]
 ) -> bool:
     """Whether coordinates without a unit are STAMP 1's: its features' name, and its step of 224 or its name.
 
