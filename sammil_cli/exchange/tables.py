@@ -81,7 +81,7 @@ def _labels(
         return with_class_names(read_labels(given, None, slides), given)
     if not tables:
         for path in [] if project.labels.exists() else found.of(Kind.ZIPPED):
-            remarks.append(f"{path} holds {', '.join(zipped_tables(path)[:_SHOWN])}: unpack it to take labels from it")
+            remarks.append(f"{path.name} is a zip archive of tables; to take labels from it: {_unpacked(path)}")
         return None
     names = ", ".join(path.name for path in tables[:_SHOWN]) + (" …" if len(tables) > _SHOWN else "")
     if project.labels.exists():
@@ -179,9 +179,13 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
 def _refuse_zip(path: Path, option: str) -> None:
     if path.is_file() and (names := zipped_tables(path)):
         raise InputError(
-            f"{path} is a zip archive that holds {', '.join(names[:_SHOWN])}",
-            remedy=f"unpack it and name the table: {option} {names[0]}",
+            f"{path} is a zip archive that holds {', '.join(names[:_SHOWN])}", remedy=_unpacked(path, option)
         )
+
+
+def _unpacked(path: Path, option: str = "--labels") -> str:
+    table = path.stem if path.stem.endswith(".csv") else f"{path.stem}.csv"
+    return f"unzip -p {path} > {table}, then {option} {table}"
 
 
 def _own_members(project: Project) -> tuple[Member, ...]:

@@ -192,10 +192,10 @@ def _zip(path: Path) -> Kind:
 
 
 def zipped_tables(path: Path) -> list[str]:
-    """The names of the tables in a zip archive."""
+    """The names of the tables in a zip archive; pandas calls the one that it packs like the archive (`a.csv.zip`)."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return [name for name in archive.namelist() if name.lower().endswith(".csv")]
+            return [name for name in archive.namelist() if name.lower().endswith((".csv", ".csv.zip"))]
     except (zipfile.BadZipFile, OSError, ValueError):
         return []
 

@@ -10,7 +10,7 @@ from csv_rows import rows_of
 from sammil_cli.errors import InputError
 from sammil_cli.exchange.split_patients import slides_of_patients
 from sammil_cli.exchange.tables import OldTables, read_tables, write_tables
-from sammil_cli.legacy.inventory import take_inventory
+from sammil_cli.legacy.inventory import Kind, take_inventory
 from sammil_cli.legacy.tables import Split
 from sammil_cli.project.project import Project
 
@@ -75,12 +75,18 @@ def test_splits_of_patients_become_folds_of_slides(old: Path) -> None:
 def test_a_label_table_in_a_zip_is_told(old: Path) -> None:
     with zipfile.ZipFile(old / "labels.csv.zip", "w") as archive:
         archive.writestr("labels.csv", "slide_id,label\nP1_a,x\nP2_a,y\n")
-    assert [remark for remark in read(old).remarks if "labels.csv.zip holds labels.csv: unpack it" in remark]
+    assert [remark for remark in read(old).remarks if "labels.csv.zip is a zip archive of tables" in remark]
     with pytest.raises(InputError, match=r"is a zip archive that holds labels\.csv") as caught:
         read(old, labels=old / "labels.csv.zip")
-    assert caught.value.remedy == "unpack it and name the table: --labels labels.csv"
+    assert caught.value.remedy == f"unzip -p {old / 'labels.csv.zip'} > labels.csv, then --labels labels.csv"
     with pytest.raises(InputError, match="zip archive"):
         read(old, splits=old / "labels.csv.zip")
+
+
+def test_the_real_zip_of_labels_is_told(real_data: Path) -> None:
+    """pandas packed it under a name of its own, `../tcga_lung_subset.csv.zip`."""
+    folder = real_data / "mil" / "tcga_regions"
+    assert folder / "tcga_lung_subset.csv.zip" in take_inventory(folder).of(Kind.ZIPPED)
 
 
 def test_numbers_become_the_words_that_lie_beside_them(old: Path) -> None:
