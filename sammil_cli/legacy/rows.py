@@ -136,7 +136,7 @@ def _is_of_atlas_patch(array: NDArray[Any]) -> bool:
 
 
 def tidy(rows: Rows, slide_id: str, remarks: list[str]) -> Rows:
-    """Leaves out patches that stand there twice, and rows of zeros that fill up; says where others are all zero.
+    """Leaves out patches that stand there twice, and rows of zeros that pad; says where others are all zero.
 
     Raises:
         SlideError: `E_LEGACY_MISMATCH`, one place has two patches that differ · `E_LEGACY_DAMAGED`, all are zero.
@@ -153,9 +153,7 @@ def tidy(rows: Rows, slide_id: str, remarks: list[str]) -> Rows:
     number = number.ravel()
     filling = zero & (np.bincount(number, minlength=len(places))[number] > 1)
     if filling.any():
-        remarks.append(
-            f"{filling.sum()} rows of zeros at places that other rows have, too, were left out: they fill up"
-        )
+        remarks.append(f"{filling.sum()} rows of zeros at the places of other rows (padding) were left out")
     if (zero & ~filling).any():
         remarks.append(f"the features of {(zero & ~filling).sum()} patches are all zero; they are kept")
     kept = np.flatnonzero(~filling)

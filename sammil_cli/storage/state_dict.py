@@ -32,7 +32,9 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         ) from None
     except OSError as error:
         raise MissingError(f"{path} is no weight file: {error}", remedy=_REMEDY) from None
-    except pickle.UnpicklingError:  # what torch raises for anything that is not plain tensors
+    except pickle.UnpicklingError as error:  # what torch raises for anything that is not plain tensors
+        if "GLOBAL" not in str(error):  # its word for a forbidden name
+            raise MissingError(f"{path} is no weight file: it is cut or damaged", remedy="copy it again") from None
         raise MissingError(
             f"{path} holds more than tensors and was not loaded, since loading it would run its code",
             remedy="ask its author for a .safetensors file",

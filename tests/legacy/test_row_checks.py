@@ -54,7 +54,7 @@ def test_rows_of_zeros_that_fill_up_are_left_out(tmp_path: Path) -> None:
     for place in ((0, 0), tuple(XY[0])):  # none of the patches', and one of them
         converted = convert(tmp_path, features, np.concatenate([XY, [place] * 3]))
         np.testing.assert_array_equal(converted.bag.features, FEATURES)
-        assert "3 rows of zeros at places that other rows have" in " ".join(converted.remarks)
+        assert "3 rows of zeros at the places of other rows (padding)" in " ".join(converted.remarks)
 
 
 def test_a_patch_of_zeros_at_its_own_place_is_kept_and_told(tmp_path: Path) -> None:

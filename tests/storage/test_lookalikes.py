@@ -35,6 +35,12 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
 
 
+def garbled(path: Path) -> None:
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    path.write_bytes(data[:60] + b"\xff" * 40 + data[100:])
+
+
 def hdf5(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["features"] = np.ones((2, 2))
@@ -55,6 +61,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "HDF5": (hdf5, "an HDF5 file", ".h5"),
     "safetensors": (lambda path: save_file(STATE, path), "a safetensors file", "name it .safetensors"),
     "text": (lambda path: path.write_text("fc.weight 1 2 3"), "no file that torch wrote", "state dict"),
+    "garbled": (garbled, "", ""),
     "cut": (cut, "cut or damaged", "again"),
 }
 
@@ -70,6 +77,7 @@ def test_what_is_no_weight_file_is_called_by_its_name(tmp_path: Path, kind: str,
         load_state(path)
     assert what in caught.value.message
     assert remedy in caught.value.remedy
+    assert "more than tensors" not in caught.value.message
     assert not any(word in caught.value.message for word in ("weights_only", "torch.load", "Pytorch"))
     with pytest.raises(SlideError) as refused:  # and as features
         read_features(path, [])
