@@ -163,7 +163,10 @@ def test_package_files_without_code_stay_without_code(path: Path) -> None:
 
 @every_source
 def test_nothing_is_pickled(path: Path) -> None:
-    names = {name for name, _ in calls(path)}
+    """But for one tensor a slide, which SAM-MIL's loader reads and `weights_only` does."""
+    names = {name for name, _ in calls(path)} - (
+        {"torch.save"} if path == PACKAGE / "legacy" / "torch_file.py" else set()
+    )
     forbidden = {"pickle.dump", "pickle.dumps", "pickle.Pickler", "torch.save", "np.save", "np.savez", "pickle.load"}
     assert names & (forbidden | {"pickle.loads", "marshal.loads", "marshal.dumps"}) == set()
     roots = {name.split(".")[0] for name in imported(path)}

@@ -26,7 +26,7 @@ def convert_legacy(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP, DTFD), one of its files, or weights."
+            help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP, AtlasPatch, DTFD), a file of it, or weights."
         ),
     ],
     features: Annotated[Path | None, typer.Option(help="Folder of the features, where several are found.")] = None,
@@ -69,7 +69,9 @@ def convert_legacy(
         str | None,
         typer.Option(help="Weights, results: names of the classes, the positive one last. [default: class_0,class_1]"),
     ] = None,
-    encoder_name: Annotated[str | None, typer.Option(help="The encoder of the features, if known.")] = None,
+    encoder_name: Annotated[
+        str | None, typer.Option(help="The encoder of the features, if known; of several in a file, the one to take.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Weights: mean or max, whose files look alike.")] = None,
     group_features: Annotated[
         bool | None,

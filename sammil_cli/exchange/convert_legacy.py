@@ -24,6 +24,7 @@ from sammil_cli.storage.files import read_csv, sha256_file
 from sammil_cli.storage.paths import SlidePath
 
 _IGNORED = re.compile(r"would have ignored (\d+) of (\d+) masks")
+_LEFT = (Kind.ATTENTION, Kind.SLIDE_FEATURES, Kind.TISSUE, Kind.CONTOURS, Kind.WEIGHTS, Kind.ZIPPED, Kind.DAMAGED)
 _SHOWN = 5
 
 
@@ -44,7 +45,8 @@ def run(
     """
     found = take_inventory(source)
     lists = found.of(Kind.PATCH_LISTS)
-    holds = found.of(Kind.FEATURES, Kind.BARE_FEATURES, Kind.TENSOR, Kind.COORDS, Kind.IMAGES)
+    held = (Kind.FEATURES, Kind.BARE_FEATURES, Kind.TENSOR, Kind.PLACED_TENSOR, Kind.COORDS, Kind.IMAGES)
+    holds = found.of(*held)
     asked = any((request.features, request.coords, request.segments, request.process_list, request.grids))
     if not lists and not holds and not asked:
         return _tables_only(found, request, project), project.bags
@@ -179,11 +181,7 @@ def _found_lines(layout: Layout, grids: bool, slides: int) -> list[str]:
     lines += [f"left out: {slide}: {reason}" for slide, reason in gone[:_SHOWN]]
     if len(gone) > _SHOWN:
         lines.append(f"left out: … and {len(gone) - _SHOWN} more")
-    passed = [
-        f"{len(layout.inventory.of(kind))} {kind.value}"
-        for kind in (Kind.ATTENTION, Kind.SLIDE_FEATURES, Kind.TISSUE, Kind.CONTOURS, Kind.WEIGHTS, Kind.DAMAGED)
-        if layout.inventory.of(kind)
-    ]
+    passed = [f"{len(layout.inventory.of(kind))} {kind.value}" for kind in _LEFT if layout.inventory.of(kind)]
     return [*lines, f"not converted: {', '.join(passed)}"] if passed else lines
 
 

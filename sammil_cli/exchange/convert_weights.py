@@ -21,9 +21,9 @@ _NOT_SAID = -1  # of a seed or an epoch
 
 def is_weight_file(source: Path) -> bool:
     """Whether the argument of convert-legacy is a file of weights, and neither a run's folder nor its features."""
-    if source.suffix not in SUFFIXES or source.is_dir():
+    if source.suffix.lower() not in SUFFIXES or source.is_dir():
         return False
-    return not source.is_file() or recognise(source) is not Kind.TENSOR
+    return not source.is_file() or recognise(source) not in (Kind.TENSOR, Kind.PLACED_TENSOR)
 
 
 def run(

@@ -9,14 +9,16 @@ import numpy as np
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, read_labels
+from sammil_cli.config import load_settings
 from sammil_cli.errors import InputError
+from sammil_cli.exchange.class_numbers import write_class_names
 from sammil_cli.features.bag import FeatureBag, read_bag
 from sammil_cli.legacy import writers
 from sammil_cli.legacy.writers import Places
 from sammil_cli.patches.file import read_patches
 from sammil_cli.project.project import Project
 from sammil_cli.slides.files import find_slides
-from sammil_cli.storage.files import write_csv, write_text
+from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BagPath, PatchesPath, SlidePath
 from sammil_cli.training.fold import read_folds
 
@@ -29,11 +31,15 @@ class _Slide:
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """How one tool's files are written, and what they have no place for."""
+    """How one tool's files are written, and what they have no place for.
+
+    `bags_only`: whether its label table may name no slide without a bag, for its loader opens every one.
+    """
 
     write_slide: Callable[[Path, _Slide], None]
     write_labels: Callable[[Path, Cohort], None]
     not_carried: str
+    bags_only: bool = False
 
 
 def run(source: Path, layout: str, out: Path) -> int:
@@ -58,17 +64,19 @@ def run(source: Path, layout: str, out: Path) -> int:
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        bags: set[str] = set()
         for slide_id in slide_ids:
-            LAYOUTS[layout].write_slide(partial, _read(project, slide_id))
-        _write_tables(project, LAYOUTS[layout], partial, slide_ids)
+            slide = _read(project, slide_id)
+            LAYOUTS[layout].write_slide(partial, slide)
+            bags |= {slide_id} if slide.bag is not None else set()
+        doubts = _write_tables(project, LAYOUTS[layout], partial, slide_ids, bags)
         if out.exists():
             out.rmdir()
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    console.say(
-        f"{len(slide_ids)} slides in the layout of {layout} → {out}\nnot in these files: {LAYOUTS[layout].not_carried}"
-    )
+    told = [f"{len(slide_ids)} slides in the layout of {layout} → {out}", *doubts]
+    console.say("\n".join([*told, f"not in these files: {LAYOUTS[layout].not_carried}"]))
     return len(slide_ids)
 
 
@@ -131,7 +139,8 @@ def _clam(out: Path, slide: _Slide, *, groups: bool = False) -> None:
 def _sam_mil(out: Path, slide: _Slide) -> None:
     _clam(out, slide, groups=True)
     if slide.bag is not None:
-        writers.write_sam_info(out / "sam_info" / f"{slide.places.slide_id}.h5", slide.bag)
+        writers.write_tensor(out / "pt" / f"{slide.places.slide_id}.pt", slide.bag)
+        writers.write_sam_info(out / "sam" / f"{slide.places.slide_id}.h5", slide.bag)
 
 
 def _trident(out: Path, slide: _Slide) -> None:
@@ -148,19 +157,31 @@ def _trident(out: Path, slide: _Slide) -> None:
         writers.write_trident_features(folder / f"features_{encoder}" / f"{places.slide_id}.h5", slide.bag, places)
 
 
-def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[str]) -> None:
-    """The process list, and labels and splits where the project has them."""
+def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[str], bags: set[str]) -> list[str]:
+    """The process list, and labels and splits where the project has them; returns what is to be known of them."""
+    doubts = []
     suffix = {slide: path.suffix for slide, path in _slides(project.slides).items()}
     rows = [(slide + suffix.get(slide, ""), 0, "processed") for slide in slide_ids]
     write_csv(out / "process_list_autogen.csv", ("slide_id", "process", "status"), rows)
     if project.labels.exists():
-        layout.write_labels(out, read_labels(project.labels, None, set(slide_ids)))
+        params = project.labels.parent.parent / "params.yaml"
+        classes = load_settings(params).classes if params.exists() else None
+        cohort = read_labels(project.labels, classes, set(slide_ids))
+        if layout.bags_only:
+            labelled = {member.slide_id for member in cohort.members}
+            if left := len(labelled - bags) + len(bags - labelled):
+                doubts.append(f"{left} slides have a label or a bag, but not both: label.csv leaves them out")
+            cohort = cohort.only(bags)
+        layout.write_labels(out, cohort)
+    elif layout.bags_only:
+        doubts.append(f"no label.csv, which the loader wants: {project.labels} is not there")
     if project.splits.exists():
         for number, fold in enumerate(read_folds(project.splits)):
             parts = (fold.train, fold.val, fold.test)
             columns = [(*part, *[""] * (max(map(len, parts)) - len(part))) for part in parts]
             lines = [(row, *cells) for row, cells in enumerate(zip(*columns, strict=True))]
             write_csv(out / "splits" / f"splits_{number}.csv", ("", "train", "val", "test"), lines)
+    return doubts
 
 
 def _slides(folder: Path) -> dict[str, SlidePath]:
@@ -172,10 +193,11 @@ def _clam_labels(out: Path, cohort: Cohort) -> None:
     write_csv(out / "labels.csv", ("case_id", "slide_id", "label"), rows)
 
 
-def _plain_labels(out: Path, cohort: Cohort) -> None:
-    """Without a header, as the published files are; slides in place of patients."""
-    lines = [f"{member.slide_id},{cohort.classes[member.label]}\n" for member in cohort.members]
-    write_text(out / "labels.csv", "".join(lines))
+def _numbered_labels(out: Path, cohort: Cohort) -> None:
+    """As SAM-MIL's loader of CAMELYON16 reads it: no header, slides in place of patients, numbers for classes."""
+    rows = [(member.slide_id, str(member.label)) for member in cohort.members]
+    write_csv(out / "label.csv", rows[0] if rows else (), rows[1:])
+    write_class_names(out, cohort)
 
 
 LAYOUTS = {
@@ -186,9 +208,9 @@ LAYOUTS = {
     ),
     "sam-mil": _Layout(
         write_slide=_sam_mil,
-        write_labels=_plain_labels,
-        not_carried="masks (segments/*.pkl is a pickle; regions are in sam_info), the resolution, the encoder, "
-        "patients; no pt_files (they are pickles): make them of h5_files with torch.save",
+        write_labels=_numbered_labels,
+        not_carried="masks (segments/*.pkl is a pickle; regions are in sam/), the resolution, the encoder, patients",
+        bags_only=True,
     ),
     "trident": _Layout(
         write_slide=_trident, write_labels=_clam_labels, not_carried="regions, group features, the encoder's weights"

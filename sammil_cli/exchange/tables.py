@@ -6,7 +6,9 @@ from pathlib import Path
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, Member, read_labels
 from sammil_cli.errors import InputError
-from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
+from sammil_cli.exchange.class_numbers import with_class_names
+from sammil_cli.exchange.split_patients import plain, slides_of_patients
+from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory, zipped_tables
 from sammil_cli.legacy.tables import Result, Split, read_results, read_splits
 from sammil_cli.project.project import Project
 from sammil_cli.storage.files import write_csv
@@ -54,7 +56,9 @@ def read_tables(
     remarks: list[str] = []
     names = tuple(part.strip() for part in classes.split(",")) if classes else None
     cohort = _labels(found, project, slides, labels, remarks)
-    chosen = _splits(found, project, slides, splits, remarks)
+    members = cohort.members if cohort else _own_members(project)
+    patient_of = {member.slide_id: member.patient_id for member in members}
+    chosen = _splits(found, project, slides, splits, patient_of, remarks)
     results = []
     for path in found.of(Kind.RESULTS):
         number = "".join(part for part in path.stem.split("_") if part.isdigit())
@@ -73,8 +77,11 @@ def _labels(
 ) -> Cohort | None:
     tables = found.of(Kind.LABELS)
     if given is not None:
-        return read_labels(given, None, slides)
+        _refuse_zip(given, "--labels")
+        return with_class_names(read_labels(given, None, slides), given)
     if not tables:
+        for path in [] if project.labels.exists() else found.of(Kind.ZIPPED):
+            remarks.append(f"{path.name} is a zip archive of tables; to take labels from it: {_unpacked(path)}")
         return None
     names = ", ".join(path.name for path in tables[:_SHOWN]) + (" …" if len(tables) > _SHOWN else "")
     if project.labels.exists():
@@ -84,7 +91,7 @@ def _labels(
         remarks.append(f"{len(tables)} label tables found, none was taken: {names} (name one: --labels {tables[0]})")
         return None
     try:
-        cohort = read_labels(tables[0], None, slides)
+        cohort = with_class_names(read_labels(tables[0], None, slides), tables[0])
     except InputError as error:  # nobody asked for this table
         remarks.append(f"labels were found and passed over: {error.message}")
         return None
@@ -95,13 +102,19 @@ def _labels(
 
 
 def _splits(
-    found: Inventory, project: Project, slides: set[str] | None, given: Path | None, remarks: list[str]
+    found: Inventory,
+    project: Project,
+    slides: set[str] | None,
+    given: Path | None,
+    patient_of: dict[str, str],
+    remarks: list[str],
 ) -> list[Split]:
     if given is not None:
+        _refuse_zip(given, "--splits")
         paths = take_inventory(given).of(Kind.SPLITS)
         if not paths:
             raise InputError(f"{given} holds no splits of CLAM", remedy="give the folder of splits_0.csv, …")
-        return read_splits(paths)
+        return slides_of_patients(read_splits(paths), slides or set(), patient_of, remarks)
     folders = list(found.folders(Kind.SPLITS))
     if not folders:
         return []
@@ -111,8 +124,8 @@ def _splits(
     if len(folders) > 1:
         remarks.append(f"splits lie in {len(folders)} folders, none was taken (name one: --splits {folders[0]})")
         return []
-    chosen = read_splits(found.of(Kind.SPLITS))
-    named = {_plain(slide, slides or set()) for split in chosen for ids in split.parts.values() for slide in ids}
+    chosen = slides_of_patients(read_splits(found.of(Kind.SPLITS)), slides or set(), patient_of, remarks)
+    named = {plain(slide, slides or set()) for split in chosen for ids in split.parts.values() for slide in ids}
     if slides and not named & slides:
         remarks.append(
             f"the splits in {folders[0]} name none of these slides and were passed over (--splits DIR takes them)"
@@ -129,7 +142,8 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
     """
     for note in tables.remarks:
         console.say(note)
-    patient = {member.slide_id: member.patient_id for member in _known_members(tables, project)}
+    members = tables.labels.members if tables.labels else _own_members(project)
+    patient = {member.slide_id: member.patient_id for member in members}
     if tables.labels is not None:
         members = tables.labels.members
         classes = tables.labels.classes
@@ -145,7 +159,7 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
             Fold(
                 repeat=0,
                 fold=number,
-                **{name: tuple(_plain(s, slides) for s in ids) for name, ids in split.parts.items()},
+                **{name: tuple(plain(s, slides) for s in ids) for name, ids in split.parts.items()},
             )
             for number, split in enumerate(tables.splits)
         ]
@@ -162,15 +176,19 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
         _write_results(tables, patient)
 
 
-def _plain(slide: str, known: set[str]) -> str:
-    """Splits name slides with or without suffix."""
-    shorter = slide.rpartition(".")[0]
-    return shorter if slide not in known and shorter in known else slide
+def _refuse_zip(path: Path, option: str) -> None:
+    if path.is_file() and (names := zipped_tables(path)):
+        raise InputError(
+            f"{path} is a zip archive that holds {', '.join(names[:_SHOWN])}", remedy=_unpacked(path, option)
+        )
 
 
-def _known_members(tables: OldTables, project: Project) -> tuple[Member, ...]:
-    if tables.labels is not None:
-        return tables.labels.members
+def _unpacked(path: Path, option: str = "--labels") -> str:
+    table = path.stem if path.stem.endswith(".csv") else f"{path.stem}.csv"
+    return f"unzip -p {path} > {table}, then {option} {table}"
+
+
+def _own_members(project: Project) -> tuple[Member, ...]:
     try:
         return read_labels(project.labels).members if project.labels.exists() else ()
     except InputError:  # the user's own labels are none of this command's business

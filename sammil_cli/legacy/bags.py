@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite
 from sammil_cli.legacy.layout import Source
-from sammil_cli.legacy.patch_file import PatchFile, read_patch_file
+from sammil_cli.legacy.patch_file import PatchFile, read_patch_file, smallest_step
 from sammil_cli.legacy.patch_lists import PatchList
-from sammil_cli.legacy.rows import Floats, Rows, mismatch, read_bare_features, read_feature_h5, read_h5, split
+from sammil_cli.legacy.rows import TORCH_SUFFIXES, Floats, Rows, mismatch, read_features, split, tidy
 from sammil_cli.legacy.sam_info import Grouping, grouping_of, read_sam_info
 from sammil_cli.legacy.sam_mil import PatchScale, compare_sam_info, compare_seg_file, grouping, read_documents
 from sammil_cli.legacy.segments import Document
@@ -67,13 +67,15 @@ def convert_slide(
     """
     if source.features is None:
         raise SlideError("E_LEGACY_MISSING", f"{source.slide_id} has no features", remedy="convert its grid: --grids")
+    remarks: list[str] = []
     if not with_coords:
-        return without_coords(source.slide_id, read_bare_features(source.features), encoder or source.encoder)
-    rows, by_count, patches = _read_rows(source, source.features)
+        features, _ = read_features(source.features, remarks, encoder)
+        return without_coords(source.slide_id, features, encoder or source.encoder, remarks)
+    rows, by_count, patches = _read_rows(source, source.features, encoder, remarks)
     check_finite(rows.features)
+    rows = tidy(rows, source.slide_id, remarks)
     documents = None if source.segments is None else read_documents(source.segments)
     info = None if source.sam_info is None else read_sam_info(source.sam_info)
-    remarks: list[str] = []
     xy = level0_corners(rows.xy, patches, slide_mpp, source.slide_id, remarks)
     side = patch_side(xy, patches, documents, patch_px_level0, slide_mpp, remarks)
     groups: Grouping | None = None
@@ -101,12 +103,20 @@ def convert_slide(
     return _converted(source.slide_id, rows.features, xy, groups, side, slide_mpp, name, remarks)
 
 
-def without_coords(slide_id: str, features: Floats, encoder: str | None) -> Converted:
-    """A bag of features whose places nobody kept: coordinates (-1, -1), patch side 0, no regions."""
+def without_coords(slide_id: str, features: Floats, encoder: str | None, remarks: list[str]) -> Converted:
+    """A bag of features whose places nobody kept: coordinates (-1, -1), patch side 0, no regions.
+
+    Equal rows are kept, since bare glass has many; how many there are is a remark.
+    """
     check_finite(features)
+    if zero := int((~features.any(axis=1)).sum()):
+        remarks.append(f"{zero} of {len(features)} rows are all zero; they are kept")
+    if again := len(features) - len({row.tobytes() for row in features}):
+        remarks.append(f"{again} of {len(features)} rows are copies of others; they are kept")
     xy = np.full((len(features), 2), -1, np.int32)
     note = "no coordinates: (-1, -1) for every patch, so no heatmap; group rows, if any, count as patches"
-    return _converted(slide_id, features, xy, None, Side(patch_px=0, level0_px=0), None, encoder or "legacy", [note])
+    side = Side(patch_px=0, level0_px=0)
+    return _converted(slide_id, features, xy, None, side, None, encoder or "legacy", [*remarks, note])
 
 
 def from_patch_list(
@@ -119,22 +129,27 @@ def from_patch_list(
 ) -> Converted:
     """A slide of a DTFD-style pickle as a bag; arguments and errors as `convert_slide`."""
     if patches.xy is None or not with_coords:
-        return without_coords(slide_id, patches.features, encoder)
+        return without_coords(slide_id, patches.features, encoder, [])
     check_finite(patches.features)
     remarks = ["coordinates come from the patches' file names"]
-    side = patch_side(patches.xy, None, None, patch_px_level0 or patches.side_px0, slide_mpp, remarks)
-    return _converted(slide_id, patches.features, patches.xy, None, side, slide_mpp, encoder or "legacy", remarks)
+    stored = Rows(features=patches.features, xy=patches.xy.astype(np.float64), groups=patches.features[:0])
+    rows = tidy(stored, slide_id, remarks)
+    xy = rows.xy.astype(np.int32)
+    side = patch_side(xy, None, None, patch_px_level0 or patches.side_px0, slide_mpp, remarks)
+    return _converted(slide_id, rows.features, xy, None, side, slide_mpp, encoder or "legacy", remarks)
 
 
 def level0_corners(
     coords: NDArray[np.float64], patches: PatchFile | None, slide_mpp: float | None, slide_id: str, remarks: list[str]
 ) -> NDArray[np.int32]:
     """Patch corners in level-0 pixels (n, 2); STAMP's µm need the slide's resolution."""
+    if patches is not None:
+        remarks += patches.remarks
     if patches is not None and patches.overlap_px:
         remarks.append(f"patches overlap by {patches.overlap_px} of {patches.patch_px} px")
     if patches is not None and patches.magnification:
         remarks.append(f"cut at {patches.magnification:g}x as its file says; that is a name, no resolution")
-    if patches is None or not patches.unit_um:
+    if patches is None or patches.um_per_unit is None:
         return np.asarray(coords, np.int32)
     if slide_mpp is None:
         raise SlideError(
@@ -143,7 +158,7 @@ def level0_corners(
             remedy=f"add to data/slides.csv (first line slide_id,mpp): {slide_id},<µm per pixel of level 0>",
         )
     remarks.append(f"coordinates in µm were divided by {slide_mpp:g} µm per pixel and rounded")
-    return np.asarray(np.rint(coords / slide_mpp), np.int32)
+    return np.asarray(np.rint(coords * patches.um_per_unit / slide_mpp), np.int32)
 
 
 def patch_side(
@@ -163,11 +178,11 @@ def patch_side(
     if given is not None:
         if stated not in (None, given):
             remarks.append(f"patches are {given} level-0 pixels wide as given; their file says {stated}")
-        return Side(patch_px=(patches and patches.patch_px) or given, level0_px=given)
+        return _side((patches and patches.patch_px) or given, given, remarks)
     if patches and stated:
-        return Side(patch_px=patches.patch_px or stated, level0_px=stated)
+        return _side(patches.patch_px or stated, stated, remarks)
     named = next((document.patch_px for document in documents or [] if document.patch_px), None)
-    step = _smallest_step(xy)
+    step = smallest_step(xy)
     if named:
         doubt = f"; the smallest step between patches is {step}" if step not in (None, named) else ""
         remarks.append(f"patches are taken as {named} level-0 pixels wide, from the segments file{doubt}")
@@ -182,46 +197,37 @@ def patch_side(
     return Side(patch_px=step, level0_px=step)
 
 
-def _read_rows(source: Source, path: Path) -> tuple[Rows, bool, PatchFile | None]:
+def _side(patch_px: int, level0_px: int, remarks: list[str]) -> Side:
+    if patch_px > level0_px:
+        remarks.append(
+            f"finer than the slide: patches of {patch_px} px cover {level0_px} level-0 pixels, so the old run enlarged "
+            "them; sammil extract refuses to (E_COARSE)"
+        )
+    return Side(patch_px=patch_px, level0_px=level0_px)
+
+
+def _read_rows(
+    source: Source, path: Path, encoder: str | None, remarks: list[str]
+) -> tuple[Rows, bool, PatchFile | None]:
     """The rows, whether group rows were told by their count alone, and what the files say of the patches."""
-    if path.suffix.lower() == ".pt" or _is_bare(path, source.coords):
+    features, coords = read_features(path, remarks, encoder)
+    if coords is None:
         if source.coords is None:
             raise SlideError(
                 "E_LEGACY_MISSING",
-                f"{path} holds no coordinates",
+                f"{path} holds features and no coordinates",
                 remedy="name the folder of the coordinate files with --coords, or convert without them: --no-coords",
             )
         patches = read_patch_file(source.coords)
-        rows, by_count = split(read_bare_features(path), patches.coords, source.slide_id)
+        rows, by_count = split(features, patches.coords, source.slide_id)
         return rows, by_count, patches
-    features, coords = read_feature_h5(path)
     rows, by_count = split(features, coords, source.slide_id)
     if source.coords is None or not source.coords.exists():
-        own = read_patch_file(path)
-        return rows, by_count, own if own.said else None
+        return rows, by_count, None if path.suffix.lower() in TORCH_SUFFIXES else read_patch_file(path)
     patches = read_patch_file(source.coords)
     if not np.array_equal(patches.coords[(patches.coords != -1).any(axis=1)], rows.xy):
         raise mismatch(f"{source.coords} has other patches than {path}")
     return rows, by_count, patches
-
-
-def _is_bare(path: Path, coords: Path | None) -> bool:
-    """Whether the h5 file has features only, and coordinates lie elsewhere."""
-    return coords is not None and path.exists() and "coords" not in read_h5(path, ())[2]
-
-
-def _smallest_step(xy: NDArray[np.int32]) -> int | None:
-    """The smallest distance between neighbours in a row or a column of patches; None where no two share one.
-
-    Only in a row or column: pieces of tissue have grids of their own, whose columns may lie a pixel apart.
-    """
-    steps = []
-    for along, across in ((0, 1), (1, 0)):
-        order = np.lexsort((xy[:, along], xy[:, across]))
-        line = xy[order]
-        gap = np.diff(line[:, along])[np.diff(line[:, across]) == 0]
-        steps += gap[gap > 0].tolist()
-    return int(min(steps)) if steps else None
 
 
 def _converted(

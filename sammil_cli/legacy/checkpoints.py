@@ -95,17 +95,23 @@ ARCHITECTURES = (
 )
 _SUPPORTED = ", ".join(one.title for one in ARCHITECTURES)
 
-# What a name that holds this is of; the first that fits counts.
+# Parts of names that a model has, all of them, and one that it has not; the first that fits counts. What others share
+# with it (every gated attention has an `attention_a`, every transformer a `to_qkv`) tells a model only with the rest.
 _FOREIGN = (
-    ("confounder_feat", "IBMIL"),
-    ("to_qkv", "TransMIL"),
-    ("instance_classifiers.", "CLAM"),
-    ("attention_net.", "CLAM"),
-    ("att_classifier.", "DTFD-MIL"),
-    ("b_classifier.", "DSMIL"),
-    ("attention_a.", "gated AB-MIL as released (ReLU, no biases)"),
-    ("attention_V.", "gated AB-MIL of Ilse et al."),
+    ("IBMIL", ("confounder_feat",), None),
+    ("DSMIL", ("b_classifier.",), None),
+    ("CHIEF", ("attention_net.", "text_to_vision."), None),
+    ("TOAD", ("attention_net.", "site_classifier."), None),
+    ("CLAM", ("instance_classifiers.",), None),
+    ("TransMIL", ("layer1.", ".to_qkv."), None),
+    ("ACMIL", ("attention.", "Slide_classifier."), None),
+    ("DTFD-MIL", ("att_classifier.",), None),
+    ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), None),
+    ("gated AB-MIL as released (ReLU, no biases)", ("attention_a.", "attention_c."), "attention_a.0.bias"),
+    ("a model with CLAM's gated attention and other classifiers", ("attention_a.", "attention_c."), None),
+    ("gated AB-MIL of Ilse et al.", ("attention_V.", "attention_U."), None),
 )
+_HARNESS = "online_encoder."  # how MHIM-MIL, and SAM-MIL after it, call the model that they train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,20 +171,29 @@ def _recognise(path: Path, state: Mapping[str, Tensor]) -> list[Architecture]:
             f"{path} holds weights that sammil trained itself",
             remedy="use their folder: sammil predict --models FOLDER",
         )
-    foreign = next((title for part, title in _FOREIGN if any(part in key for key in state)), None)
+    foreign = _foreign(state)
     nearest = max(ARCHITECTURES, key=lambda one: len(set(one.names) & set(state)))
     lacking, besides = set(nearest.names) - set(state), set(state) - set(nearest.names)
     if not state:
-        looks = "holds no tensors by name (tables inside tables are not read)"
+        looks = "holds no tensors by name"
     elif foreign:
         looks = f"looks like {foreign}, which sammil does not import"
-    elif 2 * len(lacking) > len(nearest.names):
+    elif len(lacking) + len(besides) > len(set(nearest.names) & set(state)):
         looks = "looks like no published model that sammil knows"
     else:
         parts = [f"lacks {_listing(lacking)}"] * bool(lacking) + [f"has {_listing(besides)} besides"] * bool(besides)
         looks = f"looks like {nearest.title}, but {' and '.join(parts)}"
     found = f"; its keys: {_listing(state)}" if state else ""
     raise InputError(f"{path} {looks}{found}", remedy=f"supported are: {_SUPPORTED}")
+
+
+def _foreign(names: Iterable[str]) -> str | None:
+    """The model of other people that has such names; None where none is known to."""
+    everything = "\n".join(f".{name}" for name in names)
+    for title, parts, without in _FOREIGN:
+        if all(part in everything for part in parts) and not (without and without in everything):
+            return f"{title} inside MHIM-MIL" if f".{_HARNESS}" in everything else title
+    return None
 
 
 def _choose(path: Path, fitting: list[Architecture], model: str | None) -> Architecture:

@@ -11,6 +11,8 @@ from pathlib import Path
 import h5py
 
 from sammil_cli.errors import InputError
+from sammil_cli.legacy.h5_file import MATRICES, PLACES, feature_sets, own_datasets
+from sammil_cli.legacy.torch_file import words_of
 
 _DEEPEST = 4  # folders below the one that was given: TRIDENT's features lie two below
 _GLANCE = 1 << 16  # bytes of a pickle or a table that are looked at
@@ -22,6 +24,7 @@ class Kind(StrEnum):
     FEATURES = "features with coordinates (h5)"
     BARE_FEATURES = "features without coordinates (h5)"
     TENSOR = "features without coordinates (pt)"
+    PLACED_TENSOR = "features with coordinates (pt)"
     WEIGHTS = "weights of a model (pt, pth)"
     COORDS = "patch coordinates (h5)"
     IMAGES = "patch images with coordinates (h5)"
@@ -39,6 +42,7 @@ class Kind(StrEnum):
     SPLITS = "splits (csv)"
     SPLIT_COUNTS = "numbers of slides per split (csv)"
     LABELS = "labels (csv)"
+    ZIPPED = "tables inside a zip (unpack them)"
     PRESET = "presets of tissue settings (csv)"
     TABLE = "other tables (csv)"
     CONTOURS = "tissue polygons (geojson)"
@@ -51,9 +55,12 @@ _DOCUMENTED = {
     "pt_files": (".pt", Kind.TENSOR),
     "patches": (".h5", Kind.COORDS),
     "segments": (".pkl", Kind.SEGMENTS),
+    "pt": (".pt", Kind.TENSOR),
     "sam_info": (".h5", Kind.SAM_INFO),
+    "sam": (".h5", Kind.SAM_INFO),
     "seg_files": (".h5", Kind.SEG_FILE),
 }
+_LAYERS = ("weight", "bias")  # how names of a network's parameters end
 _UNCLEAR = frozenset({Kind.DAMAGED, Kind.PICKLE})
 
 
@@ -123,7 +130,7 @@ def _files(root: Path) -> list[Path]:
 
 def recognise(path: Path) -> Kind:
     """The kind of one file."""
-    look = {".h5": _h5, ".hdf5": _h5, ".pt": _torch, ".pth": _torch, ".pkl": _pickle, ".csv": _table}
+    look = {".h5": _h5, ".hdf5": _h5, ".pt": _torch, ".pth": _torch, ".pkl": _pickle, ".csv": _table, ".zip": _zip}
     suffix = path.suffix.lower()
     if suffix == ".geojson":
         return Kind.CONTOURS
@@ -136,20 +143,22 @@ def _h5(path: Path) -> Kind:
             if "kind" in file.attrs and "schema" in file.attrs:
                 return Kind.OURS
             names = set(file)
-            shapes = {name: getattr(file.get(name), "shape", None) for name in ("features", "feats")}
+            shapes = {name: data.shape or () for name, data in own_datasets(file).items()}
     except (OSError, RuntimeError, KeyError, ValueError):
         return Kind.DAMAGED
     if names and all(name.startswith("seg_") for name in names):
         return Kind.SEG_FILE
     if {"relative_area", "is_group_feat"} & names:
         return Kind.SAM_INFO
-    if {"features", "feats"} & names:
-        if any(shape is not None and len(shape) == 1 for shape in shapes.values()):
+    placed = bool(set(PLACES) & names)
+    if set(MATRICES) & names:
+        vectors = any(name.partition("/")[0] in MATRICES and len(shape) == 1 for name, shape in shapes.items())
+        if vectors and not feature_sets(shapes):
             return Kind.SLIDE_FEATURES
-        return Kind.FEATURES if "coords" in names else Kind.BARE_FEATURES
+        return Kind.FEATURES if placed else Kind.BARE_FEATURES
     if "attention_scores" in names:
         return Kind.ATTENTION
-    if "coords" in names:
+    if placed:
         return Kind.IMAGES if "imgs" in names else Kind.COORDS
     return Kind.OTHER
 
@@ -157,19 +166,38 @@ def _h5(path: Path) -> Kind:
 def _torch(path: Path) -> Kind:
     """A tensor file stores one block of numbers, weights many; files older than torch's zip form are taken for weights.
 
-    Nothing is unpickled: the zip archive's table of contents is looked at. What lies in `pt_files` is features.
+    A table of features names them, and no layer. Nothing is unpickled: the zip archive's table of contents is looked
+    at, and the words of the pickle. What lies in `pt_files` is features.
     """
-    if path.parent.name in ("pt_files", "pt"):
+    home = path.parent.name in ("pt_files", "pt")
+    try:
+        words = words_of(path)
+        table = bool(words & set(MATRICES)) and not any(word.endswith(_LAYERS) for word in words)
+        if table:
+            return Kind.PLACED_TENSOR if words & set(PLACES) else Kind.TENSOR
+        if not home and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                blocks = sum("/data/" in name for name in archive.namelist())
+            return Kind.WEIGHTS if blocks > 1 else Kind.TENSOR
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return Kind.TENSOR if home else Kind.DAMAGED
+    if home:
         return Kind.TENSOR
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as stream:
-            return Kind.WEIGHTS if stream.read(1) == b"\x80" else Kind.DAMAGED
+    with path.open("rb") as stream:
+        return Kind.WEIGHTS if stream.read(1) == b"\x80" else Kind.DAMAGED
+
+
+def _zip(path: Path) -> Kind:
+    return Kind.ZIPPED if zipped_tables(path) else Kind.OTHER
+
+
+def zipped_tables(path: Path) -> list[str]:
+    """The names of the tables in a zip archive; pandas calls the one that it packs like the archive (`a.csv.zip`)."""
     try:
         with zipfile.ZipFile(path) as archive:
-            blocks = sum("/data/" in name for name in archive.namelist())
+            return [name for name in archive.namelist() if name.lower().endswith((".csv", ".csv.zip"))]
     except (zipfile.BadZipFile, OSError, ValueError):
-        return Kind.DAMAGED
-    return Kind.WEIGHTS if blocks > 1 else Kind.TENSOR
+        return []
 
 
 def _pickle(path: Path) -> Kind:

@@ -1,12 +1,18 @@
 """Which files of an older run are converted: of each slide its features, coordinates, segments, and who chose it."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
+from sammil_cli.legacy.h5_file import read_h5
+from sammil_cli.legacy.inventory import Inventory, Kind, recognise, take_inventory
 from sammil_cli.legacy.process_list import Selection, read_process_list
-from sammil_cli.legacy.rows import read_h5
+from sammil_cli.legacy.rows import TORCH_SUFFIXES
 
 _TRIDENT_COORDS = "_patches"  # the end of the name of TRIDENT's coordinate files
 _TRIDENT_FEATURES = "features_"  # the beginning of the name of its feature folders, then the encoder
@@ -81,14 +87,13 @@ def find_layout(
     where = root if root.is_dir() else root.parent
     feature_folder, feature_files = (None, {}) if grids else _features(found, features)
     remarks: list[str] = []
-    coord_files = _coords(found, coords, feature_files, remarks)
+    coord_files = _coords(found, coords, feature_files, grids, remarks)
     if not feature_files and not coord_files:
         raise InputError(
             f"there is nothing to convert in {root}, neither features nor coordinates; it holds\n{found.listing()}",
             remedy="give the folder of the run; a weight file is converted alone: sammil convert-legacy FILE",
         )
-    bare = [path for path in feature_files.values() if path.suffix.lower() == ".pt"]
-    if bare and not coord_files and require_coords:
+    if feature_files and not coord_files and require_coords and _all_bare(feature_files.values()):
         raise InputError(
             f"{feature_folder} holds no coordinates, and there is no patches/ in {root}",
             remedy="name the folder of the coordinate files with --coords, or convert without them with --no-coords",
@@ -96,7 +101,9 @@ def find_layout(
     segment_files = _beside(found, segments, Kind.SEGMENTS)
     infos, seg_files = _beside(found, None, Kind.SAM_INFO), _beside(found, None, Kind.SEG_FILE)
     held = feature_files or coord_files
-    sam_mil = bool(segment_files or infos or seg_files) or _has_group_rows(feature_files)
+    places, names = _first_h5(feature_files)
+    # SAM-MIL marks group rows by the coordinates (-1, -1).
+    sam_mil = bool(segment_files or infos or seg_files) or bool((places == -1).all(axis=-1).any())
     if feature_files and sam_mil and not segment_files and not infos and require_segments:
         raise InputError(
             f"there is no segments/ in {root}, though its features are of a SAM-MIL run",
@@ -118,7 +125,7 @@ def find_layout(
     )
     return Layout(
         root=where,
-        tool=_tool(feature_files, coord_files, sam_mil, encoder),
+        tool=_tool(feature_files, coord_files, names, sam_mil, encoder),
         features=feature_folder,
         sources=sources,
         left_out=selection.left_out,
@@ -152,7 +159,7 @@ def _collections(found: Inventory, *kinds: Kind) -> dict[Path, Files]:
 
 
 def _features(found: Inventory, given: Path | None) -> tuple[Path | None, Files]:
-    h5, pt = (Kind.FEATURES, Kind.BARE_FEATURES), (Kind.TENSOR,)
+    h5, pt = (Kind.FEATURES, Kind.BARE_FEATURES), (Kind.TENSOR, Kind.PLACED_TENSOR)
     if given is not None:
         there = take_inventory(given)
         for kinds in (h5, pt, (Kind.DAMAGED,)):  # the user says that these are features, also if none can be read
@@ -172,7 +179,7 @@ def _features(found: Inventory, given: Path | None) -> tuple[Path | None, Files]
     return None, {}
 
 
-def _coords(found: Inventory, given: Path | None, features: Files, remarks: list[str]) -> Files:
+def _coords(found: Inventory, given: Path | None, features: Files, grids: bool, remarks: list[str]) -> Files:
     kinds = (Kind.COORDS, Kind.IMAGES)
     if given is not None:
         # Feature files hold coordinates, too.
@@ -183,6 +190,8 @@ def _coords(found: Inventory, given: Path | None, features: Files, remarks: list
             )
         return {slide: path for files in collections.values() for slide, path in files.items()}
     collections = _collections(found, *kinds)
+    if not collections and grids:
+        collections = _collections(found, Kind.FEATURES)
     if features:
         fitting = {folder: files for folder, files in collections.items() if set(files) & set(features)}
         for folder in collections.keys() - fitting.keys():
@@ -226,15 +235,21 @@ def _expected(folder: Path | None, files: Files, slide: str) -> Path | None:
     return example.parent / name
 
 
-def _has_group_rows(features: Files) -> bool:
-    """Whether the first h5 file marks rows by the coordinates (-1, -1), as SAM-MIL does."""
+def _all_bare(paths: Iterable[Path]) -> bool:
+    """Whether all of some feature files are torch's, and none holds coordinates."""
+    return all(path.suffix.lower() in TORCH_SUFFIXES and recognise(path) is not Kind.PLACED_TENSOR for path in paths)
+
+
+def _first_h5(features: Files) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Coordinates of the first h5 file and the names of its data sets; empty where it is none."""
     path = next(iter(features.values()), None)
-    if path is None or path.suffix.lower() != ".h5":
-        return False
+    if path is None or path.suffix.lower() not in (".h5", ".hdf5"):
+        return np.empty((0, 2)), ()
     try:
-        return bool((read_h5(path, ("coords",))[0]["coords"] == -1).all(axis=-1).any())
+        names = tuple(read_h5(path, ())[2])
+        return (read_h5(path, ("coords",))[0]["coords"] if "coords" in names else np.empty((0, 2))), names
     except SlideError:  # this slide will say it
-        return False
+        return np.empty((0, 2)), ()
 
 
 def _encoder(folder: Path | None) -> str | None:
@@ -242,14 +257,16 @@ def _encoder(folder: Path | None) -> str | None:
     return folder.name.removeprefix(_TRIDENT_FEATURES) if folder is not None and named else None
 
 
-def _tool(features: Files, coords: Files, sam_mil: bool, encoder: str | None) -> str:
+def _tool(features: Files, coords: Files, names: Sequence[str], sam_mil: bool, encoder: str | None) -> str:
     if sam_mil:
         return "SAM-MIL"
+    if any("/" in name for name in names):
+        return "AtlasPatch"
     if encoder or any(path.stem.endswith(_TRIDENT_COORDS) for path in coords.values()):
         return "TRIDENT"
-    if any(path.stem == "features" for path in features.values()):
+    if "feats" in names or any(path.stem == "features" for path in features.values()):
         return "STAMP"
-    return "CLAM"
+    return "h5 files of another tool" if "embeddings" in names else "CLAM"
 
 
 def _select(found: Inventory, given: Path | None, held: set[str], near: set[str], remarks: list[str]) -> Selection:

@@ -1,6 +1,7 @@
 """Coordinate files of CLAM, SAM-MIL, TRIDENT and STAMP: where patches are, and what the file says of them."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.legacy.rows import as_coords, damaged, read_h5
+from sammil_cli.errors import SlideError
+from sammil_cli.legacy.h5_file import damaged, feature_sets, read_h5, text, um_per_unit
+from sammil_cli.legacy.rows import as_coords
 
 _WIDEST = 1 << 20  # pixels of a patch's side; no slide is as wide
+_STAMP_1 = "STAMP-extract"  # how the name of its extractor begins
+_STAMP_1_PX, _STAMP_1_UM = 224, 256.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatchFile:
     """What a file says of its patches; None where it does not.
 
-    `coords` (n, 2): level-0 corners, in µm where `unit_um`; `patch_px`, `patch_px_level0`: side at the level patches
-    were cut at and at level 0; `side_um`: side in µm (STAMP); `overlap_px`: at the patches' own resolution (TRIDENT);
-    `images`: how many patch images lie in it (CLAM before its fast pipeline); `magnification`: a name, no resolution.
+    `coords` (n, 2): corners, in level-0 pixels or, where `um_per_unit` is a number, in so many µm (STAMP); `patch_px`,
+    `patch_px_level0`: side at the level patches were cut at and at level 0; `side_um`: side in µm (STAMP);
+    `overlap_px`: at the patches' own resolution (TRIDENT, AtlasPatch); `images`: how many patch images lie in it (CLAM
+    before its fast pipeline); `magnification`: a name, no resolution. `remarks`: what was assumed.
     """
 
     coords: NDArray[np.float64]
@@ -30,27 +36,34 @@ class PatchFile:
     side_um: float | None = None
     overlap_px: int = 0
     images: int = 0
-    unit_um: bool = False
+    um_per_unit: float | None = None
     magnification: float | None = None
     encoder: str | None = None
-
-    @property
-    def said(self) -> bool:
-        """Whether the file says anything of its patches besides where they are."""
-        return self.patch_px is not None or self.side_um is not None
+    remarks: tuple[str, ...] = ()
 
 
 def read_patch_file(path: Path) -> PatchFile:
     """Reads a coordinate file, or the `coords` of a feature file; images in it are counted, not read.
 
     CLAM says `patch_size` at `patch_level` and its `downsample`, and before its fast pipeline the shape of `imgs` does;
-    TRIDENT says `patch_size_level0` too; STAMP writes µm with the file's attributes `unit` and `tile_size_um`.
+    TRIDENT and AtlasPatch say `patch_size_level0` too; STAMP writes µm with the file's attributes `unit` and
+    `tile_size_um`, before version 2 pixels of a picture in which 224 pixels are 256 µm (`_of_stamp_1`).
 
     Raises:
-        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
+        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH`, it says of itself what it is not.
     """
     arrays, facts, shapes = read_h5(path, ("coords",))
     images = shapes.get("imgs", ())
+    unit = um_per_unit(path, facts)
+    coords = as_coords(path, arrays["coords"], whole=unit is None)
+    remarks: tuple[str, ...] = ()
+    if unit is None and _of_stamp_1(path, coords, facts, shapes):
+        unit = _STAMP_1_UM / _STAMP_1_PX
+        facts = {**facts, "tile_size_um": _STAMP_1_UM, "tile_size_px": _STAMP_1_PX}
+        remarks = (
+            "coordinates are on STAMP 1's step of 224, which stands for 256 µm, and taken as x, y; files that STAMP 1 "
+            "made of a cached picture have y first: compare a heatmap",
+        )
     try:
         side = int(facts["patch_size"]) if "patch_size" in facts else None
         if side is None and len(images) == 4:
@@ -58,26 +71,28 @@ def read_patch_file(path: Path) -> PatchFile:
         level = int(facts.get("patch_level", 0))
         downsample = float(np.ravel(facts["downsample"])[0]) if "downsample" in facts else float(2**level)
         level0 = int(facts["patch_size_level0"]) if "patch_size_level0" in facts else None
-        unit_um = _text(facts.get("unit")) == "um"
         side_um = float(facts["tile_size_um"]) if "tile_size_um" in facts else None
-        if unit_um and side_um is None and "tile_size" in facts:
+        if unit is not None and side_um is None and "tile_size" in facts:
             side_um = float(facts["tile_size"])
-        if unit_um and side is None and "tile_size_px" in facts:
+        if unit is not None and side is None and "tile_size_px" in facts:
             side = int(facts["tile_size_px"])
         overlap = int(facts.get("overlap", 0))
         magnification = float(facts["target_magnification"]) if "target_magnification" in facts else None
         size = _slide_size(facts)
     except (TypeError, ValueError, OverflowError, IndexError) as error:
         raise damaged(path, f"its attributes are no numbers: {error}") from None
-    if level0 is None and side is not None and not unit_um:
+    if level0 is None and side is not None and unit is None:
         if not math.isfinite(side * downsample) or side * downsample < 1:
-            raise damaged(path, f"its patches have a side of {side} x {downsample} level-0 pixels")
+            raise _senseless(path, f"a side of {side} x {downsample} level-0 pixels")
         level0 = round(side * downsample)
-    if any(number is not None and not 0 < number < _WIDEST for number in (level0, side, side_um)) or overlap < 0:
-        raise damaged(path, f"its patches have a side of {side} pixels and an overlap of {overlap}")
-    coords = as_coords(path, arrays["coords"], whole=not unit_um)
+    for number, what in ((side, "pixels"), (level0, "level-0 pixels"), (side_um, "µm")):
+        if number is not None and not 0 < number < _WIDEST:
+            raise _senseless(path, f"a side of {number} {what}")
+    if overlap < 0:
+        raise _senseless(path, f"an overlap of {overlap} pixels")
     if len(images) and images[0] != len(coords):
         raise damaged(path, f"it has {images[0]} images for {len(coords)} coordinates")
+    groups = [name for name, place in feature_sets(shapes).items() if name != place]
     return PatchFile(
         coords=coords,
         patch_px=side,
@@ -87,10 +102,56 @@ def read_patch_file(path: Path) -> PatchFile:
         side_um=side_um,
         overlap_px=overlap,
         images=int(images[0]) if len(images) else 0,
-        unit_um=unit_um,
+        um_per_unit=unit,
         magnification=magnification,
-        encoder=_text(facts.get("encoder")) or _text(facts.get("extractor")),
+        encoder=text(facts.get("encoder")) or text(facts.get("extractor")) or (groups[0] if len(groups) == 1 else None),
+        remarks=remarks,
     )
+
+
+def _senseless(path: Path, what: str) -> SlideError:
+    return SlideError(
+        "E_LEGACY_DAMAGED",
+        f"{path} cannot be read: its patches have {what}",
+        remedy="mend the file's attributes, or extract the slide again",
+    )
+
+
+def _of_stamp_1(
+    path: Path, coords: NDArray[np.float64], facts: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]
+) -> bool:
+    """Whether coordinates without a unit are STAMP 1's: its features' name, and its step of 224 or its name.
+
+    Without either mark 224 may be anybody's level-0 pixels.
+
+    Raises:
+        SlideError: `E_LEGACY_MISMATCH`, STAMP 1 is named, and the step is another.
+    """
+    if "feats" not in shapes or {"unit", "patch_size", "patch_size_level0"} & set(facts):
+        return False
+    named = (text(facts.get("extractor")) or "").startswith(_STAMP_1)
+    on_step = not (coords % _STAMP_1_PX).any()
+    if named and not on_step:
+        raise SlideError(
+            "E_LEGACY_MISMATCH",
+            f"{path} names {text(facts['extractor'])}, whose coordinates are multiples of 224, and these are not",
+            remedy="extract the features of this slide again; as a bag without places: --no-coords",
+        )
+    return named or (on_step and smallest_step(coords) == _STAMP_1_PX)
+
+
+def smallest_step(xy: NDArray[Any]) -> int | None:
+    """The smallest distance between neighbours in a row or a column of patches; None where no two share one.
+
+    Only in a row or column: pieces of tissue have grids of their own, whose columns may lie a pixel apart.
+    """
+    steps = []
+    for along, across in ((0, 1), (1, 0)):
+        order = np.lexsort((xy[:, along], xy[:, across]))
+        line = xy[order]
+        gap = np.diff(line[:, along])[np.diff(line[:, across]) == 0]
+        steps += gap[gap > 0].tolist()
+    return int(min(steps)) if steps else None
 
 
 def read_images(path: Path, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -114,9 +175,3 @@ def _slide_size(facts: dict[str, Any]) -> tuple[int, int] | None:
         width, height = (int(side) for side in np.ravel(facts["level_dim"]))
         return width, height
     return None
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else None

@@ -61,8 +61,9 @@ def _patch_list(patches: Any) -> PatchList:
     if len(places) < len(patches):
         return PatchList(features=narrow(features), xy=None, side_px0=None)
     # The name holds pixels and grid numbers: their ratio is the step, which is the side of patches without overlap.
-    steps = {at // number for x, y, column, row in places for at, number in ((x, column), (y, row)) if number}
-    exact = all(x % column == 0 if column else x == 0 for x, _, column, _ in places)
+    pairs = [pair for x, y, column, row in places for pair in ((x, column), (y, row))]
+    exact = all(at % number == 0 if number else at == 0 for at, number in pairs)
+    steps = {at // number for at, number in pairs if number}
     xy = np.array([(x, y) for x, y, _, _ in places], np.int64)
     if xy.max() >= 2**31:
         raise ValueError("its patches lie beyond any slide")

@@ -4,12 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from sammil_cli.legacy.rows import Floats
+from sammil_cli.legacy.rows import Floats, rounding
 from sammil_cli.legacy.segments import Document
 from sammil_cli.regions.members import released_members
 from sammil_cli.regions.region_mask import RegionMask
-
-_FLOAT16 = 2e-3  # of the features' largest value
 
 
 def published_groups(document: Document, features: Floats, xy: NDArray[np.int32], patch_px: int) -> Floats:
@@ -35,8 +33,3 @@ def count_equal(stored: Floats, expected: Floats) -> int:
     if not len(stored) or not len(expected):
         return 0
     return int((cdist(stored, expected, "chebyshev").min(axis=1) <= rounding(expected)).sum())
-
-
-def rounding(features: Floats) -> float:
-    """How far apart two equal features may lie once one of them was stored as float16."""
-    return _FLOAT16 * max(float(np.abs(features).max()), 1e-12)

@@ -1,21 +1,22 @@
 """Rows of older feature files: patches first, then SAM-MIL's group features, marked by coordinates or by nothing."""
 
-import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.legacy.h5_file import damaged, features_of, read_h5, um_per_unit
+from sammil_cli.legacy.torch_file import read_torch
 
 Floats = NDArray[np.floating[Any]]
 
-_WRITE_AGAIN = "copy or write the file again"
-_EXPANSION = 1000  # times its file: gzip reaches 1000 on zeros
+TORCH_SUFFIXES = (".pt", ".pth")
+
+_ATLAS_COLUMNS = 5  # x, y, width and height of what was read, pyramid level
+_FLOAT16 = 2e-3  # of the features' largest value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,76 +28,43 @@ class Rows:
     groups: Floats
 
 
-def read_feature_h5(path: Path) -> tuple[Floats, NDArray[np.float64]]:
-    """Reads `features` (rows, d), which STAMP calls `feats`, and `coords` (rows, 2); a leading axis of 1 is taken off.
+def read_features(
+    path: Path, remarks: list[str], encoder: str | None = None
+) -> tuple[Floats, NDArray[np.float64] | None]:
+    """Features (rows, d) of an h5 or pt file, and its coordinates (rows, 2), None where it has none.
+
+    A leading axis of 1 is taken off; rows that STAMP marks as `augmented` are left out.
+
+    Args:
+        encoder: whose features, where the file holds those of several.
 
     Raises:
-        SlideError: `E_LEGACY_MISSING` also where there are no coordinates, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH`
-            where their rows differ.
+        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_UNSAFE`, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH` where the numbers of
+            rows differ, or there are none.
     """
-    _, _, shapes = read_h5(path, ())
-    name = "feats" if "feats" in shapes and "features" not in shapes else "features"
-    if name in shapes and "coords" not in shapes:
-        raise SlideError(
-            "E_LEGACY_MISSING",
-            f"{path} has features and no coordinates; it has {', '.join(shapes)}",
-            remedy="name the folder of the coordinate files with --coords, or convert without them with --no-coords",
-        )
-    arrays, facts, _ = read_h5(path, (name, "coords"))
-    features = as_features(path, arrays[name])
-    coords = as_coords(path, arrays["coords"], whole=facts.get("unit") not in ("um", b"um"))
-    if len(features) != len(coords):
+    if path.suffix.lower() in TORCH_SUFFIXES:
+        matrix, places = read_torch(path)
+        features = as_features(path, matrix)
+        coords = None if places is None else as_coords(path, places)
+    else:
+        _, _, shapes = read_h5(path, ())
+        name = features_of(path, shapes, encoder)
+        wanted = [name, *(part for part in ("coords", "augmented") if part in shapes)]
+        arrays, facts, _ = read_h5(path, tuple(wanted))
+        features = as_features(path, arrays[name])
+        whole = um_per_unit(path, facts) is None
+        coords = as_coords(path, arrays["coords"], whole=whole) if "coords" in arrays else None
+        copies = arrays.get("augmented", np.zeros(0)).astype(bool).ravel()
+        if copies.any() and len(copies) == len(features):
+            remarks.append(f"{copies.sum()} rows of patches that STAMP changed at random (augmented) were left out")
+            features, coords = features[~copies], None if coords is None else coords[~copies]
+    if coords is not None and len(features) != len(coords):
         raise SlideError(
             "E_LEGACY_MISMATCH",
             f"{path} has {len(features)} rows of features and {len(coords)} of coordinates",
             remedy="extract the features of this slide again",
         )
     return features, coords
-
-
-def read_bare_features(path: Path) -> Floats:
-    """The features alone, of an h5 or pt file.
-
-    Raises:
-        SlideError: as `read_feature_h5` and `read_feature_pt`.
-    """
-    if path.suffix == ".pt":
-        return read_feature_pt(path)
-    _, _, shapes = read_h5(path, ())
-    name = "feats" if "feats" in shapes and "features" not in shapes else "features"
-    return as_features(path, read_h5(path, (name,))[0][name])
-
-
-def read_feature_pt(path: Path) -> Floats:
-    """Reads a tensor (rows, d); torch runs nothing that the file asks for.
-
-    Raises:
-        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_UNSAFE`, `E_LEGACY_DAMAGED`.
-    """
-    # Not at the top: the h5 form needs no torch, which takes seconds to load.
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of old protocols just before it refuses them
-            tensor = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" not in str(error):  # torch's word for a forbidden name
-            raise damaged(path, "torch cannot read it") from None
-        raise SlideError(
-            "E_LEGACY_UNSAFE",
-            f"{path} holds more than a tensor, and what it holds could run code; nothing was run",
-            remedy="write the features alone: torch.save(tensor, path)",
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError) as error:
-        raise damaged(path, str(error).partition("\n")[0] or "it is empty") from None
-    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-        raise damaged(path, f"it holds a {type(tensor).__name__}, no tensor of floating-point features")
-    if tensor.dtype == torch.bfloat16:  # numpy has no such type
-        tensor = tensor.float()
-    return as_features(path, tensor.detach().numpy())
 
 
 def split(features: Floats, coords: NDArray[np.float64], slide_id: str) -> tuple[Rows, bool]:
@@ -122,56 +90,16 @@ def split(features: Floats, coords: NDArray[np.float64], slide_id: str) -> tuple
     return rows, len(rows.groups) > 0
 
 
-def read_h5(
-    path: Path, names: tuple[str, ...], *, rows: NDArray[np.int64] | None = None
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, tuple[int, ...]]]:
-    """Some data sets (or some `rows` of each), the attributes of the file and of what it names, every set's shape.
-
-    Links to other files are not followed.
-
-    Raises:
-        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
-    """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            held = {name: file[name] for name in file if _is_own_dataset(file, name)}
-            lacking = [name for name in names if name not in held]
-            if lacking:
-                raise damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(file) or 'none'}")
-            facts = dict(file.attrs)
-            for name in ("imgs", "features", "coords"):
-                facts |= dict(held[name].attrs) if name in held else {}
-            for name in names:
-                _check_size(path, held[name])
-            arrays = {name: held[name][() if rows is None else rows] for name in names}
-            return arrays, facts, {name: data.shape or () for name, data in held.items()}
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise damaged(path, str(error) or type(error).__name__) from None
-
-
-def _is_own_dataset(file: h5py.File, name: str) -> bool:
-    # A link could lead to any other file on this machine.
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        return False
-    data = file.get(name)
-    # Nor may a data set take its numbers from elsewhere, or be there without any.
-    return isinstance(data, h5py.Dataset) and data.shape is not None and not data.is_virtual and data.external is None
-
-
-def _check_size(path: Path, data: h5py.Dataset) -> None:
-    """Refuses a data set that claims far more than the file can hold: a few bytes could ask for all memory."""
-    if data.dtype.kind == "O" or data.dtype.hasobject:
-        raise damaged(path, f"its {data.name.strip('/')} are of no fixed size")
-    if data.nbytes > _EXPANSION * max(path.stat().st_size, 1 << 20):
-        raise damaged(path, f"its {data.name.strip('/')} of shape {data.shape} would be {data.nbytes >> 20} MiB")
-
-
 def as_features(path: Path, array: NDArray[Any]) -> Floats:
     """Features as (rows, d) float16 or float32; `E_LEGACY_DAMAGED` where they are something else."""
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
+    if array.ndim == 2 and not len(array):
+        raise SlideError(
+            "E_LEGACY_MISMATCH",
+            f"{path} has no patches: its features have the shape {array.shape}",
+            remedy="look at this slide's tissue in the old run, or leave the slide out",
+        )
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating) or not array.size:
         raise damaged(path, f"its features have the shape {array.shape} and type {array.dtype}, not (rows, d) floats")
     return narrow(array)
@@ -183,20 +111,71 @@ def narrow(features: Floats) -> Floats:
 
 
 def as_coords(path: Path, array: NDArray[Any], *, whole: bool = True) -> NDArray[np.float64]:
-    """Coordinates as (rows, 2) float64, `whole` numbers of pixels or µm; `E_LEGACY_DAMAGED` otherwise."""
+    """Coordinates as (rows, 2) float64, `whole` numbers of pixels or µm; `E_LEGACY_DAMAGED` otherwise.
+
+    AtlasPatch writes five columns: x, y, the width and height that were read, and the pyramid level.
+    """
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
-    sound = array.ndim == 2 and array.shape[1] == 2 and np.issubdtype(array.dtype, np.number)
+    sound = array.ndim == 2 and np.issubdtype(array.dtype, np.number)
     sound = sound and not np.issubdtype(array.dtype, np.complexfloating)
-    if not sound or (array.size and not (np.abs(array.astype(np.float64)) < 2**31).all()):
+    corners = array[:, :2] if sound and (array.shape[1] == 2 or _is_of_atlas_patch(array)) else None
+    if corners is None or (corners.size and not (np.abs(corners.astype(np.float64)) < 2**31).all()):
         raise damaged(path, f"its coords have the shape {array.shape} and type {array.dtype}, not (rows, 2) pixels")
-    if whole and (array != np.trunc(array)).any():
+    if whole and (corners != np.trunc(corners)).any():
         raise damaged(path, "its coords are no whole pixels")
-    return np.asarray(array, np.float64)
+    return np.asarray(corners, np.float64)
 
 
-def _missing(path: Path) -> SlideError:
-    return SlideError("E_LEGACY_MISSING", f"{path} does not exist", remedy="bring it back, or leave the slide out")
+def _is_of_atlas_patch(array: NDArray[Any]) -> bool:
+    """Whether five columns are corners, one square size and one level, as AtlasPatch reads every patch of a slide."""
+    if array.shape[1] != _ATLAS_COLUMNS:
+        return False
+    read = array[:, 2:]
+    return not len(read) or bool((read == read[0]).all() and read[0, 0] == read[0, 1] > 0 <= read[0, 2] < 64)
+
+
+def tidy(rows: Rows, slide_id: str, remarks: list[str]) -> Rows:
+    """Leaves out patches that stand there twice, and rows of zeros that pad; says where others are all zero.
+
+    Raises:
+        SlideError: `E_LEGACY_MISMATCH`, one place has two patches that differ · `E_LEGACY_DAMAGED`, all are zero.
+    """
+    features, xy = rows.features, rows.xy
+    zero = np.asarray(~features.any(axis=1))
+    if zero.all():
+        raise SlideError(
+            "E_LEGACY_DAMAGED",
+            f"the features of all {len(zero)} patches of {slide_id} are zero",
+            remedy="extract the features of this slide again",
+        )
+    places, number = np.unique(xy, axis=0, return_inverse=True)
+    number = number.ravel()
+    filling = zero & (np.bincount(number, minlength=len(places))[number] > 1)
+    if filling.any():
+        remarks.append(f"{filling.sum()} rows of zeros at the places of other rows (padding) were left out")
+    if (zero & ~filling).any():
+        remarks.append(f"the features of {(zero & ~filling).sum()} patches are all zero; they are kept")
+    kept = np.flatnonzero(~filling)
+    _, first, place = np.unique(number[kept], return_index=True, return_inverse=True)
+    original = first[place.ravel()]  # of each kept row the first at its place
+    again = np.flatnonzero(original != np.arange(len(kept)))
+    if len(again):
+        one, other = features[kept[original[again]]], features[kept[again]]
+        differ = np.abs(one.astype(np.float32) - other).max(axis=1) > rounding(features)
+        if differ.any():
+            at = tuple(xy[kept[again[differ.argmax()]]].astype(int).tolist())
+            raise SlideError(
+                "E_LEGACY_MISMATCH",
+                f"{slide_id} has {differ.sum()} patches with other features than the patch at the same place, the "
+                f"first at {at}: they are of several resolutions or encoders, or changed at random",
+                remedy="extract the features of this slide again; as a bag without places: --no-coords",
+            )
+        remarks.append(f"{len(again)} patches stood there twice and were left out")
+        kept = np.delete(kept, again)
+    if len(kept) == len(features):
+        return rows
+    return Rows(features=features[kept], xy=xy[kept], groups=rows.groups)
 
 
 def mismatch(message: str) -> SlideError:
@@ -205,6 +184,6 @@ def mismatch(message: str) -> SlideError:
     return SlideError("E_LEGACY_MISMATCH", message, remedy=remedy)
 
 
-def damaged(path: Path, reason: str) -> SlideError:
-    """The error of a file that is cut, or laid out otherwise."""
-    return SlideError("E_LEGACY_DAMAGED", f"{path} cannot be read: {reason}", remedy=_WRITE_AGAIN)
+def rounding(features: Floats) -> float:
+    """How far apart two equal features may lie once one of them was stored as float16."""
+    return _FLOAT16 * max(float(np.abs(features).max()), 1e-12)

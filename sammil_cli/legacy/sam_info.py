@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import mean_group_features
-from sammil_cli.legacy.published import rounding
-from sammil_cli.legacy.rows import Floats, Rows, damaged, mismatch, read_h5
+from sammil_cli.legacy.h5_file import damaged, read_h5
+from sammil_cli.legacy.rows import Floats, Rows, mismatch, rounding
 from sammil_cli.regions.members import smallest_region
 from sammil_cli.regions.membership import Membership
 from sammil_cli.regions.region_map import RegionMap

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,8 +42,15 @@ def spread(count: int, chosen: int) -> NDArray[np.int64]:
 
 
 def read_patches(slide: Slide, xy: NDArray[np.int32], level0_px: int, patch_px: int) -> list[RGB]:
-    """Patches as the old run read them: `level0_px` level-0 pixels wide, as images of `patch_px`."""
-    return [slide.read_at((int(x), int(y)), (level0_px, level0_px), (patch_px, patch_px)) for x, y in xy]
+    """Patches as the old run read them: `level0_px` level-0 pixels wide, as images of `patch_px`.
+
+    Where those are more, the pixels that there are are enlarged, as older tools did.
+    """
+    side = (min(level0_px, patch_px),) * 2
+    images = [slide.read_at((int(x), int(y)), (level0_px, level0_px), side) for x, y in xy]
+    if side[0] == patch_px:
+        return images
+    return [np.asarray(cv2.resize(image, (patch_px, patch_px)), np.uint8) for image in images]
 
 
 def check_glass(images: list[RGB]) -> str:

@@ -1,4 +1,4 @@
-"""Our bags and grids in the h5 layouts of CLAM, SAM-MIL and TRIDENT. No pickle is ever written, so no pt and no pkl.
+"""Our bags and grids in the layouts of CLAM, SAM-MIL and TRIDENT: h5, and one tensor a slide for SAM-MIL (`pt`).
 
 What each format cannot carry: CLAM and TRIDENT know no regions and no group features; CLAM no resolution, and its
 `patch_size` is the side in level-0 pixels here, since it has only one; none of them knows the encoder's weights.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import FeatureBag
 from sammil_cli.legacy.sam_info import OWN
+from sammil_cli.legacy.torch_file import write_torch
 from sammil_cli.storage.files import atomic_path
 
 # TRIDENT's magnification of a slide, by the largest µm per pixel that still has it.
@@ -91,9 +92,18 @@ def write_features(path: Path, bag: FeatureBag, *, groups: bool) -> None:
     """`features` and `coords`; with `groups`, group features are appended at (-1, -1) as SAM-MIL does."""
     features, coords = bag.features, bag.xy.astype(np.int64)
     if groups:
-        features = np.concatenate([features, bag.group_features.astype(features.dtype)])
+        features = _with_groups(bag)
         coords = np.concatenate([coords, np.full((len(bag.group_features), 2), -1, np.int64)])
     _write(path, {"features": features, "coords": coords}, {})
+
+
+def write_tensor(path: Path, bag: FeatureBag) -> None:
+    """The rows of `write_features` with groups as SAM-MIL's loader reads them: a float32 tensor, its layers' type."""
+    write_torch(path, _with_groups(bag))
+
+
+def _with_groups(bag: FeatureBag) -> NDArray[np.floating[Any]]:
+    return np.concatenate([bag.features, bag.group_features.astype(bag.features.dtype)])
 
 
 def write_sam_info(path: Path, bag: FeatureBag) -> None:

@@ -8,27 +8,54 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sammil_cli.errors import MissingError
+from sammil_cli.storage.lookalikes import lookalike, no_torch_file
+
+_REMEDY = "give a .safetensors or .pth state dict"
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
     """Reads a state dict from a safetensors or a torch file, never running code from it.
 
+    Tensors of a table inside the table go by both names: `classifier.fc.weight`.
+
     Raises:
-        MissingError: the file is no state dict of tensors.
+        MissingError: the file is no state dict of tensors; the message says what it is, as far as that shows.
     """
+    safe = path.suffix.lower() == ".safetensors"
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state.get("model", state))
-        return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    except (SafetensorError, RuntimeError, ValueError, AttributeError, EOFError, OSError) as error:
+        if other := lookalike(path) if safe else no_torch_file(path):
+            raise MissingError(f"{path} is no weight file: it is {other.what}", remedy=other.remedy)
+        content = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, SafetensorError, ValueError, AttributeError, LookupError, TypeError):
         raise MissingError(
-            f"{path} is no weight file: {(str(error) or type(error).__name__).splitlines()[0]}",
-            remedy="give a .safetensors or .pth state dict",
+            f"{path} is no weight file: it is cut, damaged or of another form", remedy=f"copy it again, or {_REMEDY}"
         ) from None
-    except pickle.UnpicklingError:  # what torch raises for anything that is not plain tensors
+    except OSError as error:
+        raise MissingError(f"{path} is no weight file: {error}", remedy=_REMEDY) from None
+    except pickle.UnpicklingError as error:  # what torch raises for anything that is not plain tensors
+        if "GLOBAL" not in str(error):  # its word for a forbidden name
+            raise MissingError(f"{path} is no weight file: it is cut or damaged", remedy="copy it again") from None
         raise MissingError(
             f"{path} holds more than tensors and was not loaded, since loading it would run its code",
             remedy="ask its author for a .safetensors file",
         ) from None
+    if isinstance(content, torch.Tensor):
+        shape = " x ".join(map(str, content.shape))
+        raise MissingError(
+            f"{path} is no weight file: it holds one tensor ({shape}) without a name, as files of features do",
+            remedy="for features give the folder of a run",
+        )
+    if not isinstance(content, dict):
+        raise MissingError(f"{path} is no weight file: it holds a {type(content).__name__}", remedy=_REMEDY)
+    return _tensors(content.get("state_dict", content.get("model", content)))
+
+
+def _tensors(table: object) -> dict[str, torch.Tensor]:
+    """The tensors of a table, and of tables in it."""
+    if not isinstance(table, dict):
+        return {}
+    state = {key: value for key, value in table.items() if isinstance(value, torch.Tensor)}
+    for outer, inner in table.items():
+        if isinstance(inner, dict):
+            state |= {f"{outer}.{key}": value for key, value in inner.items() if isinstance(value, torch.Tensor)}
+    return state

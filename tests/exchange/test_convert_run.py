@@ -24,7 +24,7 @@ def exported(done: Path, sammil: Sammil, tmp_path: Path, monkeypatch: pytest.Mon
     """The finished project in SAM-MIL's layout; the working directory is a new, empty project with its slides."""
     answer = sammil("export", done, "--to", "sam-mil", "--out", tmp_path / "theirs")
     assert answer.code == 0, answer.err
-    assert "no pt_files (they are pickles)" in answer.out
+    assert "not in these files: masks" in answer.out
     (tmp_path / "new" / "data").mkdir(parents=True)
     (tmp_path / "new" / "data" / "slides").symlink_to(done / "data" / "slides")
     monkeypatch.chdir(tmp_path / "new")

@@ -24,7 +24,7 @@ from sammil_cli.config import load_settings
 from sammil_cli.errors import SammilError, SlideError
 from sammil_cli.features.bag import read_bag
 from sammil_cli.legacy.bags import without_coords
-from sammil_cli.legacy.rows import read_feature_h5, read_feature_pt
+from sammil_cli.legacy.rows import read_features
 from sammil_cli.legacy.segments import read_segments
 from sammil_cli.patches.file import read_patches, write_patches
 from sammil_cli.patches.patch_grid import PatchGrid
@@ -152,7 +152,7 @@ def bundle(path: Path) -> object:
 
 
 def old_features(path: Path) -> object:
-    return without_coords("a", read_feature_pt(path), None)
+    return without_coords("a", read_features(path, [])[0], None, [])
 
 
 # ---------------------------------------------------------------------------------------------- the table
@@ -303,7 +303,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "features.h5",
-        read_feature_h5,
+        lambda path: read_features(path, []),
         "E_LEGACY_DAMAGED",
         (
             ("half a file", half, "cannot be read"),
@@ -312,7 +312,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "coords.h5",
-        read_feature_h5,
+        lambda path: read_features(path, []),
         "E_LEGACY_MISMATCH",
         (("three for four", partial(features, coords=3), "4 rows of features and 3"),),
     ),
@@ -320,7 +320,10 @@ GROUPS: tuple[Group, ...] = (
         "weights.pth",
         load_state,
         "MissingError",
-        (("a command", partial(saved, {"w": Calls()}), "would run its code"), ("a web page", "<html>", "not loaded")),
+        (
+            ("a command", partial(saved, {"w": Calls()}), "would run its code"),
+            ("a web page", "<html>", "it is a web page"),
+        ),
     ),
     Group(
         "weights.safetensors",

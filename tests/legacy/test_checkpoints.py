@@ -112,9 +112,18 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "title"),
     [
-        (("b_classifier.q.0.weight", "i_classifier.fc.0.weight"), "DSMIL"),
-        (("patch_to_emb.0.weight", "online_encoder.b_classifier.q.0.weight"), "DSMIL"),
-        (("attention_net.3.attention_a.0.weight", "instance_classifiers.0.bias"), "CLAM"),
+        (("b_classifier.q.0.weight", "i_classifier.fc.0.weight"), "DSMIL, which"),
+        (("patch_to_emb.0.weight", "online_encoder.b_classifier.q.0.weight"), "DSMIL inside MHIM-MIL"),
+        (("predictor.weight", "online_encoder.layer1.attn.to_qkv.weight"), "TransMIL inside MHIM-MIL"),
+        (("attention_net.3.attention_a.0.weight", "instance_classifiers.0.bias"), "CLAM, which"),
+        (("attention_net.0.weight", "instance_classifiers.0.bias", "text_to_vision.0.bias"), "CHIEF"),
+        (("attention_net.3.attention_a.0.weight", "classifier.bias", "site_classifier.bias"), "TOAD"),
+        (("attention.attention_V.0.bias", "attention.attention_U.0.bias", "Slide_classifier.fc.bias"), "ACMIL"),
+        (("dim_reduction.fc1.weight", "attention.attention_V.0.bias", "attention.attention_U.0.bias"), "DTFD-MIL's"),
+        (
+            ("net.attention_a.0.weight", "net.attention_a.0.bias", "net.attention_c.weight", "risk.weight"),
+            "a model with CLAM's gated attention",
+        ),
         (("feature.0.weight", "attention_a.0.weight", "attention_c.weight"), "gated AB-MIL as released"),
         (("attention_V.0.weight", "attention_U.0.weight", "attention_w.weight"), "gated AB-MIL of Ilse et al."),
         (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL"),
@@ -128,6 +137,29 @@ def test_other_architectures_are_refused_by_name(tmp_path: Path, names: tuple[st
     assert f"looks like {title}" in caught.value.message
     assert all(name in caught.value.message for name in names)
     assert all(one.title in caught.value.remedy for one in ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("transformer.layers.0.0.fn.to_qkv.weight", "cls_token"),  # a vision transformer, STAMP's
+        ("attention.0.weight", "attention.0.bias", "attention.2.weight", "attention.2.bias", "classifier.weight"),
+        ("head.0.weight", "head.0.bias", *(f"blocks.{n}.weight" for n in range(20))),
+        ("attention_net.0.weight", "attention_net.0.bias", "coattn.weight"),
+    ],
+    ids=lambda names: names[0],
+)
+def test_names_that_many_models_share_name_none(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="looks like no published model that sammil knows"):
+        read_published(saved(tmp_path, {name: torch.zeros(2, 2) for name in names}))
+
+
+def test_tables_in_a_table_are_looked_into(tmp_path: Path) -> None:
+    """As DTFD-MIL keeps its four networks."""
+    parts = {"classifier": "fc.weight", "att_classifier": "classifier.fc.bias", "dim_reduction": "fc1.weight"}
+    with pytest.raises(InputError, match="looks like DTFD-MIL, which") as caught:
+        read_published(saved(tmp_path, {outer: {inner: torch.zeros(2, 2)} for outer, inner in parts.items()}))
+    assert "dim_reduction.fc1.weight" in caught.value.message
 
 
 def test_lacking_and_surplus_names_are_named(tmp_path: Path) -> None:
@@ -148,7 +180,7 @@ def test_weights_like_nothing_are_refused_with_their_names(tmp_path: Path) -> No
     assert caught.value.message.endswith("and 3 more")
 
 
-@pytest.mark.parametrize("content", [{}, {"classifier": {"fc.weight": torch.zeros(2, 2)}}])
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"model": [torch.zeros(2, 2)]}], ids=str)
 def test_a_file_without_named_tensors_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="holds no tensors by name"):
         read_published(saved(tmp_path, content))
@@ -223,11 +255,11 @@ def test_the_published_attention_weights_of_camelyon16_are_read(real_data: Path)
 @pytest.mark.parametrize(
     ("name", "looks"),
     [
-        ("sam-mil/c16_3fold_init_dsmil_seed2021_fold_0_model_best_auc.pt", "looks like DSMIL"),
-        ("sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt", "looks like gated AB-MIL as released"),
-        ("dsmil/c16_aggregator.pth", "looks like DSMIL"),
-        ("clam/demo_luad_lusc_clam_sb.pt", "looks like CLAM"),
-        ("dtfd/model.pth", "holds no tensors by name"),
+        ("sam-mil/c16_3fold_init_dsmil_seed2021_fold_0_model_best_auc.pt", "looks like DSMIL inside MHIM-MIL"),
+        ("sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt", "gated AB-MIL as released .* inside MHIM-MIL"),
+        ("dsmil/c16_aggregator.pth", "looks like DSMIL, which"),
+        ("clam/demo_luad_lusc_clam_sb.pt", "looks like CLAM, which"),
+        ("dtfd/model.pth", "looks like DTFD-MIL, which"),
     ],
 )
 def test_published_weights_of_other_models_are_refused(real_data: Path, name: str, looks: str) -> None:

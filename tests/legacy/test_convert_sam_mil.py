@@ -295,7 +295,7 @@ def test_a_tensor_file_that_runs_code_is_refused(run: Run, tmp_path: Path, moder
     run.write("pt")
     path = run.root / "features" / "pt_files" / "case.7.pt"
     torch.save({"features": Evil(tmp_path / "sentinel")}, path, _use_new_zipfile_serialization=modern)
-    error = failing(run, "holds more than a tensor, and what it holds could run code; nothing was run")
+    error = failing(run, "holds more than tensors, and what it holds could run code; nothing was run")
     assert (error.code, error.set_aside) == ("E_LEGACY_UNSAFE", True)
     assert not (tmp_path / "sentinel").exists()
 
@@ -320,9 +320,11 @@ def test_a_cut_file_is_damaged(run: Run, kind: str, path: str, keep: float) -> N
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"features": torch.zeros(8, 4)}, "it holds a dict"),
+        ({"features": [1, 2]}, "under 'features' it holds a list"),
+        ({"x": torch.zeros(8, 4)}, "it holds a dict with no features (features, feats, embeddings); it has x"),
+        ({"features": torch.ones(8, 4), "feats": torch.ones(8, 4)}, "features more than once"),
         (torch.zeros(8), "its features have the shape (8,) and type float32"),
-        (torch.zeros(8, 4, dtype=torch.int64), "it holds a Tensor, no tensor of floating-point features"),
+        (torch.zeros(8, 4, dtype=torch.int64), "it holds torch.int64 numbers, no tensor of floating-point features"),
         ([1, 2], "it holds a list"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from sammil_cli.errors import SlideError
 from sammil_cli.legacy.inventory import Kind, recognise
 from sammil_cli.legacy.patch_file import read_patch_file
-from sammil_cli.legacy.rows import read_feature_h5
+from sammil_cli.legacy.rows import read_features
 from sammil_cli.legacy.sam_info import read_sam_info, read_seg_file
 
 
@@ -84,7 +84,7 @@ def test_hostile_feature_files_are_damaged(tmp_path: Path, spoil: Callable[[h5py
         spoil(file)
     recognise(tmp_path / "s.h5")  # a glance at it must not fail either
     with pytest.raises(SlideError) as caught:
-        read_feature_h5(tmp_path / "s.h5")
+        read_features(tmp_path / "s.h5", [])
     assert (caught.value.code, bool(caught.value.remedy)) == ("E_LEGACY_DAMAGED", True)
     assert f"s.h5 cannot be read: {HOSTILE[spoil]}" in caught.value.message
 
@@ -96,10 +96,12 @@ def test_hostile_feature_files_are_damaged(tmp_path: Path, spoil: Callable[[h5py
         ({"patch_size": 10**30}, f"a side of {10**30} pixels"),
         ({"patch_size": 256, "patch_level": 10_000}, "its attributes are no numbers: int too large"),
         ({"patch_size": 256, "downsample": np.nan}, "a side of 256 x nan level-0 pixels"),
-        ({"patch_size": 256, "patch_size_level0": 0}, "a side of 256 pixels"),
+        ({"patch_size": 256, "patch_size_level0": 0}, "a side of 0 level-0 pixels"),
         ({"patch_size": np.zeros((2, 2))}, "its attributes are no numbers: only 0-dimensional"),
         ({"level_dim": np.array([1, 2, 3]), "patch_level": 0}, "its attributes are no numbers: too many values"),
-        ({"unit": "um", "tile_size_um": -3.0}, "its patches have a side of"),
+        ({"unit": "mm"}, "its coordinates are in 'mm', which is neither µm nor pixels"),
+        ({"patch_size": 256, "overlap": -1}, "an overlap of -1 pixels"),
+        ({"unit": "um", "tile_size_um": -3.0}, "its patches have a side of -3.0 µm"),
     ],
     ids=str,
 )

@@ -15,7 +15,7 @@ from sammil_cli.legacy.grids import convert_grid
 from sammil_cli.legacy.inventory import Kind, take_inventory
 from sammil_cli.legacy.layout import find_layout
 from sammil_cli.legacy.patch_file import read_patch_file
-from sammil_cli.legacy.rows import read_feature_h5, read_feature_pt
+from sammil_cli.legacy.rows import read_features
 from sammil_cli.legacy.segments import read_segments
 from sammil_cli.legacy.tables import read_results, read_splits
 from sammil_cli.legacy.unpickler import read_pickles
@@ -46,7 +46,7 @@ def test_bags_of_a_hundred_colon_images_are_read() -> None:
         bag = convert_slide(layout.source("img22"), slide_mpp=None, patch_px_level0=27, min_share=0.0).bag
         np.testing.assert_array_equal(bag.xy, file["coords"][()])
         np.testing.assert_array_equal(bag.features, file["features"][()])
-    assert patches == sum(len(read_feature_h5(path)[1]) for path in features.glob("*.h5"))
+    assert patches == sum(len(read_features(path, [])[1]) for path in features.glob("*.h5"))
 
 
 def test_h5_and_pt_of_a_real_clam_slide_give_the_same_bag(tmp_path: Path) -> None:
@@ -179,5 +179,5 @@ def test_real_fast_pipeline_coordinates_become_a_grid() -> None:
 
 def test_a_real_checkpoint_is_no_feature_file() -> None:
     with pytest.raises(SlideError, match=r"s_0_checkpoint\.pt cannot be read: it holds a OrderedDict") as caught:
-        read_feature_pt(real("legacy/clam_run/results/s_0_checkpoint.pt"))
+        read_features(real("legacy/clam_run/results/s_0_checkpoint.pt"), [])
     assert caught.value.code == "E_LEGACY_DAMAGED"

@@ -107,6 +107,14 @@ def test_micrometres_of_stamp_need_the_resolution(tmp_path: Path) -> None:
     assert "data/slides.csv" in caught.value.remedy
 
 
+def test_tiles_finer_than_the_slide_are_told(tmp_path: Path) -> None:
+    facts = {"unit": "um", "tile_size_um": 128.0, "tile_size_px": 224}
+    write_h5(tmp_path / "run" / "s.h5", {"feats": FEATURES, "coords": XY * 1.0}, facts, on="")
+    converted = convert(find_layout(tmp_path).source("s"), slide_mpp=1.0)
+    assert (converted.bag.encoder.patch_px, converted.bag.encoder.patch_px_level0) == (224, 128)
+    assert "finer than the slide: patches of 224 px cover 128 level-0 pixels" in " ".join(converted.remarks)
+
+
 def test_images_of_old_clam_files_say_the_side(tmp_path: Path) -> None:
     images = np.arange(3 * 64 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(3, 64, 64, 3)
     facts = {"patch_level": 1, "downsample": np.array([4.0, 4.0]), "wsi_name": "s", "level_dim": np.array([500, 400])}
@@ -141,6 +149,13 @@ def test_names_without_places_give_no_places(tmp_path: Path) -> None:
     found = read_patch_lists(tmp_path / "a.pkl")["s"]
     assert found.xy is None
     assert from_patch_list("s", found, 0.25, None, None, False).bag.xy.tolist() == [[-1, -1]] * 3
+
+
+def test_a_side_that_the_rows_contradict_is_not_taken_from_the_names(tmp_path: Path) -> None:
+    """x is the column times 512, y is not the row times 512."""
+    names = [f"a_{512 * c}_{512 * r + 100}_{c}_{r}_WW_9_HH_9.png" for c, r in ((2, 3), (3, 3), (2, 4))]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"s": patches(names)}))
+    assert read_patch_lists(tmp_path / "a.pkl")["s"].side_px0 is None
 
 
 @pytest.mark.parametrize(

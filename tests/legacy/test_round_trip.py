@@ -108,7 +108,7 @@ def test_sam_mil_files_are_as_the_published_loader_reads_them(project: Path, tmp
     with h5py.File(tmp_path / "out" / "h5_files" / "b.h5") as file:
         assert file["features"].shape == (9, 5)
         assert file["coords"][6:].tolist() == [[-1, -1]] * 3
-    with h5py.File(tmp_path / "out" / "sam_info" / "b.h5") as file:
+    with h5py.File(tmp_path / "out" / "sam" / "b.h5") as file:
         assert file["is_group_feat"][()].tolist() == [0] * 6 + [1] * 3
         assert file["relative_area"][()].tolist() == [40, 30, 30, 1, 40, 40, 0, 0, 0]
     with h5py.File(tmp_path / "out" / "patches" / "b.h5") as file:
@@ -120,7 +120,7 @@ def test_published_sam_info_gives_regions_of_equal_area_as_one(project: Path, tm
     export_layout.run(project, "sam-mil", tmp_path / "out")
     stored = read_bag(project / "artifacts" / "bags" / "b.h5")
     mean = stored.features[[1, 2]].mean(axis=0)
-    with h5py.File(tmp_path / "out" / "sam_info" / "b.h5", "r+") as file:
+    with h5py.File(tmp_path / "out" / "sam" / "b.h5", "r+") as file:
         for name in [name for name in file if name.startswith("sammil_")]:
             del file[name]
     with h5py.File(tmp_path / "out" / "h5_files" / "b.h5", "r+") as file:
@@ -135,7 +135,7 @@ def test_published_sam_info_gives_regions_of_equal_area_as_one(project: Path, tm
 
 def test_sam_info_of_other_rows_is_refused(project: Path, tmp_path: Path) -> None:
     export_layout.run(project, "sam-mil", tmp_path / "out")
-    with h5py.File(tmp_path / "out" / "sam_info" / "b.h5", "r+") as file:
+    with h5py.File(tmp_path / "out" / "sam" / "b.h5", "r+") as file:
         file["is_group_feat"][0] = 1
     with pytest.raises(SlideError, match="b has 6 patches and 3 group rows, its sam_info 5 and 4") as caught:
         back(tmp_path / "out", "b")
@@ -147,7 +147,7 @@ def test_regions_in_sam_info_that_lead_nowhere_are_refused(
     project: Path, tmp_path: Path, name: str, value: int
 ) -> None:
     export_layout.run(project, "sam-mil", tmp_path / "out")
-    with h5py.File(tmp_path / "out" / "sam_info" / "b.h5", "r+") as file:
+    with h5py.File(tmp_path / "out" / "sam" / "b.h5", "r+") as file:
         file[f"sammil_{name}"][0] = value
     with pytest.raises(SlideError, match="the regions in the sam_info of b do not fit its rows") as caught:
         back(tmp_path / "out", "b")
@@ -181,7 +181,8 @@ def test_tables_go_along(project: Path, tmp_path: Path) -> None:
     export_layout.run(project, "clam", tmp_path / "clam")
     export_layout.run(project, "sam-mil", tmp_path / "sam-mil")
     assert (tmp_path / "clam" / "labels.csv").read_text() == "case_id,slide_id,label\nP1,a.1,normal\nP2,b,tumour\n"
-    assert (tmp_path / "sam-mil" / "labels.csv").read_text() == "a.1,normal\nb,tumour\n"
+    assert (tmp_path / "sam-mil" / "label.csv").read_text() == "a.1,0\nb,1\n"
+    assert (tmp_path / "sam-mil" / "classes.csv").read_text() == "number,label\n0,normal\n1,tumour\n"
     assert (tmp_path / "clam" / "splits" / "splits_0.csv").read_text() == ",train,val,test\n0,a.1,,b\n"
     listed = (tmp_path / "clam" / "process_list_autogen.csv").read_text()
     assert listed == "slide_id,process,status\na.1,0,processed\nb,0,processed\n"

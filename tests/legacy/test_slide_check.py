@@ -52,6 +52,14 @@ def test_glass_is_counted_and_nothing_but_glass_is_refused(slide: Slide) -> None
     assert caught.value.code == "E_LEGACY_MISMATCH"
 
 
+def test_patches_finer_than_the_slide_are_enlarged_as_older_tools_did(slide: Slide) -> None:
+    images = slide_check.read_patches(slide, TISSUE, 64, 224)
+    assert {image.shape for image in images} == {(224, 224, 3)}
+    plain = slide_check.read_patches(slide, TISSUE, 64, 64)
+    assert all(abs(float(a.mean()) - float(b.mean())) < 1 for a, b in zip(images, plain, strict=True))
+    assert slide_check.check_glass(images) == "3 patches re-read from the slide, 0 of them bare glass"
+
+
 def test_stored_images_are_compared_pixel_by_pixel(slide: Slide, tmp_path: Path) -> None:
     images = read(slide, TISSUE)
     chosen = np.array([0, 1, 2])

@@ -1,0 +1,159 @@
+"""HDF5 files of older tools: data sets without following links, whatever the tools call them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.errors import SlideError
+from sammil_cli.storage.lookalikes import lookalike
+
+MATRICES = ("features", "feats", "embeddings")  # CLAM and TRIDENT; STAMP; HEST and others
+PLACES = ("coords", "coordinates")
+
+_UM = ("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers")
+_PIXELS = ("px", "pixel", "pixels")
+_WRITE_AGAIN = "copy or write the file again"
+_EXPANSION = 1000  # times its file: gzip reaches 1000 on zeros
+_UNFINISHED = "__tmp_"  # what AtlasPatch calls features while it writes them
+
+
+def read_h5(
+    path: Path, names: tuple[str, ...], *, rows: NDArray[np.int64] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, tuple[int, ...]]]:
+    """Some data sets (or some `rows` of each), the attributes of the file and of what it names, every set's shape.
+
+    A data set in a group is called `group/name`; coordinates are `coords`, whatever of `PLACES` the file calls them.
+    Links to other files are not followed.
+
+    Raises:
+        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            held = own_datasets(file)
+            lacking = [name for name in names if name not in held]
+            if lacking:
+                raise damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(held) or 'none'}")
+            facts = dict(file.attrs)
+            for name in ("imgs", *MATRICES, "coords"):
+                facts |= dict(held[name].attrs) if name in held else {}
+            for name in names:
+                _check_size(path, held[name])
+            arrays = {name: held[name][() if rows is None else rows] for name in names}
+            return arrays, facts, {name: data.shape or () for name, data in held.items()}
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        other = lookalike(path) if path.is_file() else None
+        if other:
+            raise SlideError(
+                "E_LEGACY_DAMAGED", f"{path} cannot be read: it is {other.what}", remedy=other.remedy
+            ) from None
+        raise damaged(path, str(error) or type(error).__name__) from None
+
+
+def own_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """The data sets of a file and of the groups in it, by name; none that takes its numbers from elsewhere."""
+    held: dict[str, h5py.Dataset] = {}
+    for name in file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            continue
+        found = file.get(name)
+        inner = {f"{name}/{part}": (found, part) for part in found} if isinstance(found, h5py.Group) else {}
+        for title, (parent, part) in {name: (file, name), **inner}.items():
+            if _is_own_dataset(parent, part):
+                held[title] = parent[part]
+    for name in PLACES[1:]:
+        if name in held and "coords" not in held:
+            held["coords"] = held.pop(name)
+    return held
+
+
+def feature_sets(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """What holds patches' features: its name (in a group, AtlasPatch's, that of the encoder) -> its data set."""
+    found = {}
+    for path, shape in shapes.items():
+        outer, _, inner = path.partition("/")
+        if outer in MATRICES and len(shape) != 1 and not inner.startswith(_UNFINISHED):
+            found[inner or outer] = path
+    return found
+
+
+def features_of(path: Path, shapes: Mapping[str, tuple[int, ...]], encoder: str | None) -> str:
+    """The data set of the features; of several that of the `encoder`.
+
+    Raises:
+        SlideError: `E_LEGACY_DAMAGED`, there are none · `E_LEGACY_MISSING`, there are several, and none is named.
+    """
+    # A vector is said by its shape.
+    found = feature_sets(shapes) or {name: name for name in MATRICES if name in shapes}
+    if encoder in found:
+        return found[str(encoder)]
+    if len(found) > 1:
+        raise SlideError(
+            "E_LEGACY_MISSING",
+            f"{path} holds features of {', '.join(found)}, and which are meant is not said",
+            remedy=f"name one: --encoder-name {next(iter(found))}",
+        )
+    if not found:
+        named = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise damaged(path, f"it has no data set 'features' (nor {', '.join(MATRICES[1:])}); it has {named or 'none'}")
+    return next(iter(found.values()))
+
+
+def um_per_unit(path: Path, facts: Mapping[str, object]) -> float | None:
+    """µm per unit of the coordinates, None = they are pixels: what the attribute `unit` says, or STAMP's tile size.
+
+    Raises:
+        SlideError: `E_LEGACY_DAMAGED`, another unit.
+    """
+    unit = text(facts.get("unit"))
+    if unit is None:
+        return 1.0 if "tile_size_um" in facts else None
+    if unit.lower() in _UM:
+        return 1.0
+    if unit.lower() in _PIXELS:
+        return None
+    raise SlideError(
+        "E_LEGACY_DAMAGED",
+        f"{path} says that its coordinates are in {unit!r}, which is neither µm nor pixels",
+        remedy="set the attribute `unit` to um or px, or convert without coordinates: --no-coords",
+    )
+
+
+def text(value: object) -> str | None:
+    """An attribute as text, where it is some."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
+
+
+def missing(path: Path) -> SlideError:
+    """The error of a file that is not there."""
+    return SlideError("E_LEGACY_MISSING", f"{path} does not exist", remedy="bring it back, or leave the slide out")
+
+
+def damaged(path: Path, reason: str) -> SlideError:
+    """The error of a file that is cut, or laid out otherwise."""
+    return SlideError("E_LEGACY_DAMAGED", f"{path} cannot be read: {reason}", remedy=_WRITE_AGAIN)
+
+
+def _is_own_dataset(parent: h5py.Group, name: str) -> bool:
+    # A link could lead to any other file on this machine.
+    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+        return False
+    data = parent.get(name)
+    # Nor may a data set take its numbers from elsewhere, or be there without any.
+    return isinstance(data, h5py.Dataset) and data.shape is not None and not data.is_virtual and data.external is None
+
+
+def _check_size(path: Path, data: h5py.Dataset) -> None:
+    """Refuses a data set that claims far more than the file can hold: a few bytes could ask for all memory."""
+    if data.dtype.kind == "O" or data.dtype.hasobject:
+        raise damaged(path, f"its {data.name.strip('/')} are of no fixed size")
+    if data.nbytes > _EXPANSION * max(path.stat().st_size, 1 << 20):
+        raise damaged(path, f"its {data.name.strip('/')} of shape {data.shape} would be {data.nbytes >> 20} MiB")
