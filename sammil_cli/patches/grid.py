@@ -132,7 +132,7 @@ def _uncovered(tissue: MultiPolygon, places: Places) -> float:
     if left <= x0 and top <= y0 and x1 <= right and y1 <= bottom:
         return 0.0
     inside = shapely.intersection(tissue, shapely.box(*places.box)).area
-    return round(max(0.0, 1 - inside / tissue.area), 6)
+    return max(0.0, round(1 - float(inside) / float(tissue.area), 6))
 
 
 def _cut(tissue: MultiPolygon, roi: MultiPolygon) -> MultiPolygon:
