@@ -12,7 +12,7 @@ from sammil_cli.slides.unstored import unstored
 from sammil_cli.tissue.artefact_maps import Map
 
 _SAMPLED = 8  # of so many rows and columns of a patch one is looked at: tiles are larger
-_NOTHING = 0.9  # share of a patch beyond which nothing is left to be encoded
+_NOTHING = 0.9  # share of a patch's part of the slide beyond which nothing is left to be encoded
 _LOST = 0.1  # share of a patch that shows something on the slide's thumbnail, and is not stored where patches are read
 _RIM_PX = 2
 _CUT = 1 / 3  # share of the pixels along what is not stored that are tissue: glass that is left out has a rim of glass
@@ -49,7 +49,9 @@ def check_stored(slide: Slide, grid: PatchGrid, index: int, patch: RGB, blank: M
     missing = unstored(slide, (x, y), (side, side), (grid.patch_px, grid.patch_px))
     if missing is None:
         return
-    if missing.mean() > _NOTHING or _cuts_tissue(patch, missing):
+    left, top, width, height = slide.bounds_px
+    on_slide = (min(x + side, left + width) - max(x, left)) * (min(y + side, top + height) - max(y, top)) / side**2
+    if missing.mean() > _NOTHING * on_slide or _cuts_tissue(patch, missing):
         raise UnstoredError(grid, index)
     if blank is not None and _shown(slide, (x, y), side, missing, blank) > _LOST:
         raise UnstoredError(grid, index)
