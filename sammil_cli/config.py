@@ -157,7 +157,7 @@ class ExtractSettings(Tolerance):
     )
     unreadable_share: float = _field(
         0.0,
-        "patches that cannot be read (damaged, never stored) are left out, up to this share; 0 = the slide is set aside",
+        "patches that cannot be read (damaged, never stored) are left out up to this share; 0 = the slide is set aside",
         ge=0,
         lt=1,
     )

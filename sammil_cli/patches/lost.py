@@ -14,6 +14,7 @@ from sammil_cli.tissue.artefact_maps import Map
 _SAMPLED = 8  # of so many rows and columns of a patch one is looked at: tiles are larger
 _NOTHING = 0.9  # share of a patch's part of the slide beyond which nothing is left to be encoded
 _LOST = 0.1  # share of a patch that shows something on the slide's thumbnail, and is not stored where patches are read
+_HAIR_PX = 7  # narrower gaps are seams between the scanner's fields, no tiles
 _RIM_PX = 2
 _CUT = 1 / 3  # share of the pixels along what is not stored that are tissue: glass that is left out has a rim of glass
 _BRIGHT = 190  # a pixel as bright as this in its darkest channel may be glass
@@ -46,9 +47,11 @@ def check_stored(slide: Slide, grid: PatchGrid, index: int, patch: RGB, blank: M
     if not (patch[::_SAMPLED, ::_SAMPLED] == GLASS).all(axis=2).any():
         return
     (x, y), side = (int(v) for v in grid.xy[index]), grid.patch_px_level0
-    missing = unstored(slide, (x, y), (side, side), (grid.patch_px, grid.patch_px))
-    if missing is None:
+    found = unstored(slide, (x, y), (side, side), (grid.patch_px, grid.patch_px))
+    if found is None:
         return
+    kernel = np.ones((_HAIR_PX, _HAIR_PX), np.uint8)
+    missing = np.asarray(cv2.morphologyEx(found.view(np.uint8), cv2.MORPH_OPEN, kernel), np.bool_)
     left, top, width, height = slide.bounds_px
     on_slide = (min(x + side, left + width) - max(x, left)) * (min(y + side, top + height) - max(y, top)) / side**2
     if missing.mean() > _NOTHING * on_slide or _cuts_tissue(patch, missing):

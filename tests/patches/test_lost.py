@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from slide_maker import PINK, blank, leave_out_tiles, write_pyramid
+from slide_maker import PINK, array_slide, blank, leave_out_tiles, write_pyramid
 
 from sammil_cli.patches.images import read_patch
 from sammil_cli.patches.lost import UnstoredError, check_stored
@@ -89,3 +89,20 @@ def test_tissue_that_only_the_thumbnail_shows_is_lost(tmp_path: Path) -> None:
 
 def test_what_lies_beyond_the_slide_is_not_lost(tmp_path: Path) -> None:
     assert not refused(tmp_path, (456, 320), [tile_at(0, 0)], GLASS_CELLS)
+
+
+@pytest.mark.parametrize(("width", "lost"), [(1, False), (5, False), (20, True)])
+def test_a_seam_between_fields_is_no_tile(width: int, lost: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = blank(*SIZE_PX)
+    rgb[:] = PINK
+    gap = np.zeros((64, 64), np.bool_)
+    gap[:, 24 : 24 + width] = True
+    slide, index = array_slide(rgb), PATCHES.index((96, 64))
+    patch = read_patch(slide, GRID, index)
+    patch[gap] = 255
+    monkeypatch.setattr("sammil_cli.patches.lost.unstored", lambda *_: gap)
+    if lost:
+        with pytest.raises(UnstoredError):
+            check_stored(slide, GRID, index, patch, None)
+    else:
+        check_stored(slide, GRID, index, patch, None)
