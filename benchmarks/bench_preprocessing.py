@@ -24,7 +24,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from sammil_cli.config import PatchSettings, SegmentSettings
-from sammil_cli.patches.grid import make_grid
+from sammil_cli.patches.grid import GridSpec, make_grid
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.slides.files import open_slide
 from sammil_cli.stages import patch, segment
@@ -110,10 +110,11 @@ def read_through_openslide(path: Path) -> object:
 def print_grid(tissue: TissueMask, side: int, repeats: int) -> None:
     """Both grids at one patch size, and what they have in common."""
     contours = contours_of(tissue)
-    ours = make_grid(tissue, patch_px=side, patch_mpp=None, min_tissue=0.25)
+    spec = GridSpec(patch_px=side, patch_mpp=None, min_tissue=0.25)
+    ours = make_grid(tissue, spec)
     theirs = published_grid(contours, side)
     mine, published = (set(map(tuple, xy.tolist())) for xy in (ours.xy, theirs))
-    fast = cpu_ms(lambda: make_grid(tissue, patch_px=side, patch_mpp=None, min_tissue=0.25), repeats)
+    fast = cpu_ms(lambda: make_grid(tissue, spec), repeats)
     slow = cpu_ms(lambda: published_grid(contours, side), max(1, repeats // 3))
     common = len(mine & published) / len(mine | published)
     print(

@@ -91,6 +91,9 @@ class PatchSettings(Tolerance):
     patch_px: int = _field(512, "patch side in pixels", ge=32, le=8192)
     patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, the paper", gt=0)
     patch_overlap: float = _field(0.0, "share of a patch's side that its neighbour covers, too", ge=0, lt=1)
+    patch_edge: Literal["drop", "pad"] = _field(
+        "drop", "patches that reach over the edge of the scanned area: drop | pad (kept, white beyond the edge)"
+    )
     patch_min_tissue: float = _field(0.25, "smallest share of tissue in a patch", ge=0, le=1)
     patch_max_blank: float = _field(1.0, "patches with a larger share of blank glass are dropped; 1 = none", ge=0, le=1)
     patch_max_pen: float = _field(1.0, "patches with a larger share of pen are dropped; 1 = none", ge=0, le=1)
@@ -154,7 +157,7 @@ class ExtractSettings(Tolerance):
     )
     unreadable_share: float = _field(
         0.0,
-        "patches that cannot be decoded are left out, up to this share of a slide's; 0 = the slide is set aside",
+        "patches that cannot be read (damaged, never stored) are left out up to this share; 0 = the slide is set aside",
         ge=0,
         lt=1,
     )

@@ -1,7 +1,7 @@
 """Small real slides: tiled pyramidal TIFFs that OpenSlide opens, drawn from arrays."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,21 @@ def overwrite_tiles(path: Path, level: int, tiles: slice) -> None:
         for offset, count in places:
             stream.seek(offset)
             stream.write(b"\x55" * count)
+
+
+def leave_out_tiles(path: Path, level: int, tiles: Collection[int]) -> None:
+    """Makes a TIFF sparse: some tiles or strips of a page, by number, have no place and no bytes in the file."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[level]
+        assert isinstance(page, tifffile.TiffPage)
+        kind = "Tile" if page.is_tiled else "Strip"
+        tags = [page.tags[f"{kind}{name}"] for name in ("Offsets", "ByteCounts")]
+        places = [(tag.valueoffset, {3: 2, 4: 4, 16: 8}[int(tag.dtype)]) for tag in tags]
+    with path.open("r+b") as stream:
+        for offset, size in places:
+            for tile in tiles:
+                stream.seek(offset + tile * size)
+                stream.write(bytes(size))
 
 
 def blank(width: int, height: int) -> RGB:

@@ -1,5 +1,6 @@
 """extract, one slide: pixels, patches and regions -> a feature bag and its quality."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +16,22 @@ from sammil_cli.features.grouping import group_patches
 from sammil_cli.features.quality import flags, measure, quality_record
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import batches
+from sammil_cli.patches.lost import UnstoredError
+from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.regions.file import read_regions
 from sammil_cli.runner.worker import own_device, threads
 from sammil_cli.slides.files import open_slide
 from sammil_cli.storage.files import Record, write_json
-from sammil_cli.storage.paths import BagPath, PatchesPath, RegionsPath, SlidePath
+from sammil_cli.storage.paths import ArtefactsPath, BagPath, PatchesPath, RegionsPath, SlidePath
+from sammil_cli.tissue.artefact_maps import read_artefacts
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractJob:
-    """What one slide's bag is made from."""
+    """What one slide's bag is made from. `artefacts`: its maps, None where `segment` did not make any."""
 
     slide: SlidePath
+    artefacts: ArtefactsPath | None
     patches: PatchesPath
     regions: RegionsPath
     settings: ExtractSettings
@@ -39,20 +44,19 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
     encoder = build_encoder(settings, job.device)
     with open_slide(job.slide, grid.slide_mpp) as slide:
         # Readers wait for the disk and the decoder, so there are twice as many as cores.
-        unreadable: list[int] = []
+        unreadable: dict[int, SlideError] = {}
         reading = batches(
-            slide, grid, encoder.prepare, batch_size=settings.batch_size, threads=2 * threads(), unreadable=unreadable
+            slide,
+            grid,
+            encoder.prepare,
+            batch_size=settings.batch_size,
+            threads=2 * threads(),
+            unreadable=unreadable,
+            blank=None if job.artefacts is None else read_artefacts(job.artefacts).blank,
         )
         encoded = [encoder.encode(batch) for batch in reading]
-    if len(unreadable) > settings.unreadable_share * len(grid.xy) or not encoded:
-        raise SlideError(
-            "E_READ",
-            f"{len(unreadable)} of {len(grid.xy)} patches cannot be decoded, the first at "
-            f"x={grid.xy[unreadable[0]][0]}, y={grid.xy[unreadable[0]][1]}",
-            remedy="copy or download the slide again; or leave them out: unreadable_share in params.yaml",
-        )
-    remarks = [f"unreadable: {len(unreadable)} of {len(grid.xy)} patches are left out"] if unreadable else []
-    xy = np.delete(grid.xy, unreadable, axis=0)
+    remarks = _left_out(grid, unreadable, settings.unreadable_share if encoded else 0.0)
+    xy = np.delete(grid.xy, list(unreadable), axis=0)
     features = np.concatenate(encoded)
     check_finite(features.astype(settings.feature_dtype))
     facts = EncoderFacts(
@@ -77,6 +81,33 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
     quality = measure(bag)
     write_json(folder / f"{grid.slide_id}.json", quality_record(quality))
     return [*slide.remarks, *remarks, *flags(quality)]
+
+
+def _left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: float) -> list[str]:
+    """The remarks on patches that could not be read.
+
+    Raises:
+        SlideError: `E_READ`, they are a larger share than allowed.
+    """
+    places = len(grid.xy)
+    unstored = [index for index, error in unreadable.items() if isinstance(error, UnstoredError)]
+    damaged = [index for index in unreadable if index not in unstored]
+    reasons = []
+    for indices, what in (
+        (damaged, "cannot be decoded"),
+        (unstored, "need tiles inside tissue that the file does not hold"),
+    ):
+        if indices:
+            x, y = grid.xy[indices[0]]
+            reasons.append(f"{len(indices)} of {places} patches {what}, the first at x={x}, y={y}")
+    if len(unreadable) > allowed * places:
+        again = "copy or download the slide again" if damaged else "export or scan the slide again"
+        remedy = f"{again}; or leave them out: unreadable_share in params.yaml"
+        raise SlideError("E_READ", "; ".join(reasons), remedy=remedy)
+    remarks = [f"unreadable: {len(unreadable)} of {places} patches are left out"] if unreadable else []
+    if unstored:
+        remarks.append(f"never-stored: {reasons[-1]}")
+    return remarks
 
 
 @lru_cache(maxsize=1)

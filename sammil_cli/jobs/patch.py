@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sammil_cli.config import PatchSettings
 from sammil_cli.patches.file import write_patches
-from sammil_cli.patches.grid import describe, make_grid
+from sammil_cli.patches.grid import GridSpec, describe, flags, make_grid
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import ArtefactsPath, DrawingPath, PatchesPath, TissuePath
 from sammil_cli.tissue.artefact_maps import read_artefacts
@@ -24,24 +24,26 @@ class PatchJob:
 
 
 def work(folder: Path, record: Record, job: PatchJob) -> list[str]:
-    """Writes one slide's grid into `folder`; remarks what each filter left."""
+    """Writes one slide's grid into `folder`; remarks what each filter left, and tissue that no patch can take."""
+    settings = job.settings
     mask, notices, region = read_tissue(job.tissue), list[str](), None
     if job.roi is not None:
         region, notices = read_polygons(job.roi, slide_size_px=mask.slide_size_px, bounds_px=mask.bounds_px)
-    patches = make_grid(
-        mask,
-        patch_px=job.settings.patch_px,
-        patch_mpp=job.settings.patch_mpp,
-        overlap=job.settings.patch_overlap,
-        min_tissue=job.settings.patch_min_tissue,
+    spec = GridSpec(
+        patch_px=settings.patch_px,
+        patch_mpp=settings.patch_mpp,
+        overlap=settings.patch_overlap,
+        edge=settings.patch_edge,
+        min_tissue=settings.patch_min_tissue,
         limits={
-            "blank": job.settings.patch_max_blank,
-            "pen": job.settings.patch_max_pen,
-            "dark": job.settings.patch_max_dark,
-            "blur": job.settings.patch_max_blur,
+            "blank": settings.patch_max_blank,
+            "pen": settings.patch_max_pen,
+            "dark": settings.patch_max_dark,
+            "blur": settings.patch_max_blur,
         },
-        roi=region,
-        artefacts=read_artefacts(job.artefacts),
     )
+    patches = make_grid(mask, spec, roi=region, artefacts=read_artefacts(job.artefacts))
     write_patches(PatchesPath(folder / f"{job.tissue.stem}.h5"), patches, record)
-    return [describe(patches.waterfall), *(f"roi: {notice.removeprefix('edit: ')}" for notice in notices)]
+    drawn = [f"roi: {notice.removeprefix('edit: ')}" for notice in notices]
+    left = describe(patches.waterfall, patches.uncovered)
+    return [left, *flags(patches.uncovered, settings.patch_edge), *drawn]

@@ -36,4 +36,5 @@ def read_patches(path: PatchesPath) -> PatchGrid:
         step_px_level0=None if step is None else int(step),
         scores={name: arrays[name] for name in SCORES if name in arrays},
         waterfall=json.loads(facts.get("waterfall", "{}")),
+        uncovered=float(facts.get("uncovered", 0.0)),
     )

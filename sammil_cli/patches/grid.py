@@ -1,6 +1,7 @@
 """The grid of patches inside the tissue: arithmetic on outlines and maps, no pixels, no files, no loop over patches."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -16,17 +17,30 @@ from sammil_cli.tissue.mask import TissueMask
 
 Scores = dict[str, NDArray[np.float64]]
 
+# Share of tissue in no place from which on it is remarked: less is the rim of a section that touches the edge.
+_SEEN = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSpec:
+    """How a grid is laid.
+
+    `patch_px`: patch side in pixels at `patch_mpp`; `patch_mpp`: µm per pixel, None = level 0, whatever it is (the
+    paper); `min_tissue`: smallest share of tissue, 0-1, at 0 every patch that touches tissue is kept; `overlap`: share
+    of its side that a patch has in common with its neighbour, 0 to below 1; `edge`: `drop` or `pad`, see `Places.on`;
+    `limits`: largest score by the artefact's name, 0-1, at 1, or without a name, none is dropped.
+    """
+
+    patch_px: int
+    patch_mpp: float | None
+    min_tissue: float
+    overlap: float = 0.0
+    edge: str = "drop"
+    limits: Mapping[str, float] = field(default_factory=dict)
+
 
 def make_grid(
-    tissue: TissueMask,
-    *,
-    patch_px: int,
-    patch_mpp: float | None,
-    min_tissue: float,
-    overlap: float = 0.0,
-    roi: MultiPolygon | None = None,
-    artefacts: ArtefactMaps | None = None,
-    limits: Mapping[str, float] | None = None,
+    tissue: TissueMask, spec: GridSpec, *, roi: MultiPolygon | None = None, artefacts: ArtefactMaps | None = None
 ) -> PatchGrid:
     """A grid aligned to the corner of the scanned area; patches with enough tissue and few artefacts are kept.
 
@@ -34,25 +48,21 @@ def make_grid(
     test of the published protocol (docs/methods.md §10.1), which looks at four points of the patch.
 
     Args:
-        patch_px: patch side in pixels at `patch_mpp`.
-        patch_mpp: µm per pixel; None = level 0, whatever it is (the paper).
-        min_tissue: smallest share of tissue, 0-1; at 0 every patch that touches tissue is kept.
-        overlap: share of its side that a patch has in common with its neighbour, 0 to below 1.
         roi: regions of interest in level-0 pixels. The tissue is cut to them, so that `min_tissue` counts what is
             tissue and of interest.
         artefacts: the slide's maps; None = no scores.
-        limits: largest score by the artefact's name, 0-1; at 1, or without a name, none is dropped.
 
     Raises:
         SlideError: `E_COARSE`, the slide is coarser than `patch_mpp` by more than 1 % (pixels are never made up);
             `E_SMALL`, it is smaller than a patch; `E_NO_PATCH`, no patch holds enough tissue; `E_ROI`, none within
             the regions of interest; `E_ARTEFACTS`, none is as free of artefacts as asked.
     """
-    mpp = patch_mpp or tissue.slide_mpp
-    places = Places.on(tissue, side_of(tissue, patch_px, mpp), overlap)
+    mpp, min_tissue = spec.patch_mpp or tissue.slide_mpp, spec.min_tissue
+    places = Places.on(tissue, side_of(tissue, spec.patch_px, mpp), spec.overlap, spec.edge)
     outlines = Outlines.of(tissue.polygons)
-    of_interest = None if roi is None else Outlines.of(_cut(tissue.polygons, roi))
-    scorer = None if artefacts is None else _Scorer(artefacts)
+    wanted = tissue.polygons if roi is None else _cut(tissue.polygons, roi)
+    of_interest = None if roi is None else Outlines.of(wanted)
+    scorer = None if artefacts is None else _Scorer(artefacts, tissue.slide_size_px)
     found: list[tuple[NDArray[np.int32], Scores]] = []
     waterfall = {"grid": places.rows * places.columns, "tissue": 0} | ({} if roi is None else {"roi": 0})
     rows, columns = places.near(tissue)
@@ -71,17 +81,17 @@ def make_grid(
     measured = {name: np.concatenate([scores[name] for _, scores in found]) for name in (found[0][1] if found else ())}
     kept = np.ones(len(xy), np.bool_)
     for name in NAMES:
-        limit = (limits or {}).get(name, 1.0)
+        limit = spec.limits.get(name, 1.0)
         if limit < 1 and name in measured:
             kept &= measured[name] <= limit
             waterfall[name] = int(kept.sum())
     waterfall["kept"] = int(kept.sum())
     if not kept.any():
-        raise _explain(tissue, places, min_tissue, limits or {}, waterfall)
+        raise _explain(tissue, places, spec, waterfall)
     return PatchGrid(
         slide_id=tissue.slide_id,
         xy=xy[kept],
-        patch_px=patch_px,
+        patch_px=spec.patch_px,
         patch_mpp=mpp,
         patch_px_level0=places.side,
         step_px_level0=places.step,
@@ -90,12 +100,39 @@ def make_grid(
         bounds_px=tissue.bounds_px,
         scores={name: values[kept].astype(np.float16) for name, values in measured.items()},
         waterfall=waterfall,
+        uncovered=_uncovered(wanted, places),
     )
 
 
-def describe(waterfall: Mapping[str, int]) -> str:
-    """The waterfall in one line: grid 12000 → tissue 3100 → pen 3080 → kept 3080."""
-    return " → ".join(f"{name} {count}" for name, count in waterfall.items())
+def describe(waterfall: Mapping[str, int], uncovered: float = 0.0) -> str:
+    """The waterfall in one line: grid 12000 → tissue 3100 → pen 3080 → kept 3080, 1.2% of the tissue uncovered."""
+    line = " → ".join(f"{name} {count}" for name, count in waterfall.items())
+    return f"{line}, {uncovered:.1%} of the tissue uncovered" if uncovered >= 0.001 else line
+
+
+def flags(uncovered: float, edge: str) -> list[str]:
+    """A note on a grid to look at, `word: what it is; what to do`."""
+    if uncovered < _SEEN:
+        return []
+    where, advice = (
+        (
+            "where a patch would reach over the edge of the scanned area",
+            "patch_edge: pad or a smaller patch_px takes it",
+        )
+        if edge == "drop"
+        else ("outside of the scanned area", "look at its drawing in data/edits")
+    )
+    return [f"edge: {uncovered:.0%} of the tissue lies {where} and is in no patch; {advice}"]
+
+
+def _uncovered(tissue: MultiPolygon, places: Places) -> float:
+    """The share 0-1 of tissue that lies in no place of the grid, which has no gaps."""
+    left, top, right, bottom = places.box
+    x0, y0, x1, y1 = tissue.bounds
+    if left <= x0 and top <= y0 and x1 <= right and y1 <= bottom:
+        return 0.0
+    inside = shapely.intersection(tissue, shapely.box(*places.box)).area
+    return max(0.0, round(1 - float(inside) / float(tissue.area), 6))
 
 
 def _cut(tissue: MultiPolygon, roi: MultiPolygon) -> MultiPolygon:
@@ -113,8 +150,8 @@ def _enough(
 class _Scorer:
     """The artefact scores of patches, from the maps of a slide."""
 
-    def __init__(self, maps: ArtefactMaps) -> None:
-        self.cell_px0 = maps.cell_px0
+    def __init__(self, maps: ArtefactMaps, slide_size_px: tuple[int, int]) -> None:
+        self.cell_px0, self.slide_size_px = maps.cell_px0, slide_size_px
         self.shares = {name: Integral.of(getattr(maps, name)) for name in ("blank", "pen", "dark")}
         # Blur is a property of what is not blank: it counts by that.
         visible = (255 - maps.blank).astype(np.float32)
@@ -124,41 +161,43 @@ class _Scorer:
     def scores(
         self, places: Places, rows: range, columns: range, row: NDArray[np.int64], column: NDArray[np.int64]
     ) -> Scores:
-        """Scores of the places at `row` and `column` of the strip."""
-        width, height = self.cell_px0
-        top, left = (
-            (places.top + np.asarray(rows) * places.step) / height,
-            (places.left + np.asarray(columns) * places.step) / width,
-        )
-        side = (places.side / height, places.side / width)
+        """Scores of the places at `row` and `column` of the strip; what lies beyond the slide is blank."""
+        (width, height), (wide, high) = self.cell_px0, self.slide_size_px
+        top, left = places.top + np.asarray(rows) * places.step, places.left + np.asarray(columns) * places.step
+        bottom, right = np.minimum(top + places.side, high), np.minimum(left + places.side, wide)
+        beyond = 1 - np.outer(bottom - top, right - left)[row, column] / places.side**2
 
         def sums(integral: Integral) -> NDArray[np.float64]:
-            return integral.over(top, left, side)[row, column]
+            return integral.over((top / height, bottom / height), (left / width, right / width))[row, column]
 
-        found = {name: sums(integral) / (255 * side[0] * side[1]) for name, integral in self.shares.items()}
+        cells = places.side**2 / (width * height)
+        found = {name: sums(integral) / (255 * cells) for name, integral in self.shares.items()}
+        found["blank"] += beyond
         visible = sums(self.visible)
         found["blur"] = np.where(visible > 0, sums(self.blur) / np.maximum(visible, 1e-9), 1.0)
         return {name: np.clip(values, 0, 1) for name, values in found.items()}
 
 
-def _explain(
-    tissue: TissueMask, places: Places, min_tissue: float, limits: Mapping[str, float], waterfall: Mapping[str, int]
-) -> SlideError:
+def _explain(tissue: TissueMask, places: Places, spec: GridSpec, waterfall: Mapping[str, int]) -> SlideError:
     """Names the step that left nothing, and the setting that does it."""
+    min_tissue, limits, uncovered = spec.min_tissue, spec.limits, _uncovered(tissue.polygons, places)
+    over_the_edge = f"; {uncovered:.0%} of the tissue lies beyond the grid, at the edge" if uncovered >= _SEEN else ""
+    pad = ", or set patch_edge: pad" if over_the_edge else ""
     if waterfall["grid"] == 0:
         width, height = tissue.bounds_px[2:]
         return SlideError(
             "E_SMALL",
             f"no whole patch of {places.side} level-0 px fits into the scanned area of {width} x {height} px",
-            remedy="use a smaller patch_px or patch_mpp, or take the slide out",
+            remedy="use a smaller patch_px or patch_mpp, or patch_edge: pad, or take the slide out",
         )
     steps = list(waterfall.items())
     before, (step, _) = next((a, b) for a, b in pairwise(steps) if b[1] == 0)
     if step == "tissue":
         return SlideError(
             "E_NO_PATCH",
-            f"none of the {before[1]} grid places of {places.side} level-0 px is at least {min_tissue:.0%} tissue",
-            remedy="use a smaller patch_px or patch_min_tissue, or look at the slide's tissue overlay",
+            f"none of the {before[1]} grid places of {places.side} level-0 px is at least {min_tissue:.0%} tissue"
+            f"{over_the_edge}",
+            remedy=f"use a smaller patch_px or patch_min_tissue{pad}, or look at the slide's tissue overlay",
         )
     if step == "roi":
         return SlideError(

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.patches.lost import check_stored
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.slides.slide import Slide
+from sammil_cli.tissue.artefact_maps import Map
 
 Prepare = Callable[[RGB], NDArray[Any]]
 
@@ -31,24 +33,32 @@ def batches(
     *,
     batch_size: int,
     threads: int,
-    unreadable: list[int] | None = None,
+    unreadable: dict[int, SlideError] | None = None,
+    blank: Map | None = None,
 ) -> Iterator[NDArray[Any]]:
     """Yields stacked prepared patches (b, …) in the grid's order, at most two batches ahead of the consumer.
 
     Decoders and array code release the interpreter lock, so threads scale and nothing is copied between processes.
 
     Args:
-        unreadable: takes the indices of patches that cannot be decoded, which are then left out; None = they raise.
+        unreadable: takes the patches that cannot be read, by index, with the reason; they are left out. None = they
+            raise.
+        blank: the slide's map of glass, see `patches.lost`.
 
     Raises:
-        SlideError: `E_READ`.
+        SlideError: `E_READ`, a patch cannot be decoded, or the file does not hold it (`UnstoredError`).
     """
     with ThreadPoolExecutor(threads) as pool:
         indices = iter(range(len(grid.xy)))
 
+        def prepared(index: int) -> NDArray[Any]:
+            patch = read_patch(slide, grid, index)
+            check_stored(slide, grid, index, patch, blank)
+            return prepare(patch)
+
         def submit() -> tuple[int, Future[NDArray[Any]]] | None:
             index = next(indices, None)
-            return None if index is None else (index, pool.submit(lambda: prepare(read_patch(slide, grid, index))))
+            return None if index is None else (index, pool.submit(prepared, index))
 
         waiting = deque(f for f in (submit() for _ in range(2 * batch_size)) if f is not None)
         try:
@@ -60,7 +70,7 @@ def batches(
                     except SlideError as error:
                         if unreadable is None or error.code != "E_READ":
                             raise
-                        unreadable.append(index)
+                        unreadable[index] = error
                     waiting.popleft()
                     if (following := submit()) is not None:
                         waiting.append(following)

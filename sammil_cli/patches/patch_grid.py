@@ -16,7 +16,8 @@ class PatchGrid:
     """Where patches are. `xy` (n, 2) int32: level-0 pixels of the top left corners, sorted by row, then column.
 
     `scores`: (n,) float16 each, 0-1: the share of `tissue`, and of the artefacts `blank`, `pen`, `dark` and `blur`;
-    empty where they were not measured. `waterfall`: how many places each step left, in order.
+    empty where they were not measured. `waterfall`: how many places each step left, in order. `uncovered`: share 0-1
+    of the tissue that lies in no place of the grid, because patches would reach over the edge of the scanned area.
     """
 
     slide_id: str
@@ -30,3 +31,4 @@ class PatchGrid:
     bounds_px: Box
     scores: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
     waterfall: Mapping[str, int] = field(default_factory=dict)
+    uncovered: float = 0.0

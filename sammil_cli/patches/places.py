@@ -17,12 +17,14 @@ from sammil_cli.tissue.mask import TissueMask
 _LINES = 16  # lines per patch side along which tissue is measured
 _VALUES_AT_ONCE = 2_000_000  # bounds memory: about 100 bytes each
 
+Ends = tuple[NDArray[np.float64], NDArray[np.float64]]  # where stretches begin and end
+
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """A grid of squares from (left, top) on, level-0 pixels. Only whole squares inside the scanned area and the slide.
+    """A grid of squares from (left, top) on, the corner of the scanned area; level-0 pixels.
 
-    The step is rounded to whole pixels once, so that places do not drift apart.
+    The step is rounded to whole pixels once, so that places do not drift apart. Corners always lie in the scanned area.
     """
 
     left: int
@@ -33,13 +35,26 @@ class Places:
     columns: int
 
     @classmethod
-    def on(cls, tissue: TissueMask, side: int, overlap: float) -> "Places":
-        """The places of a slide; neighbours share `overlap` of their side."""
+    def on(cls, tissue: TissueMask, side: int, overlap: float, edge: str) -> "Places":
+        """The places of a slide; neighbours share `overlap` of their side.
+
+        Args:
+            edge: `drop`, only whole squares inside the scanned area and the slide; `pad`, so many more that they cover
+                all of it: the last row and column may reach over its right and lower edge.
+        """
         left, top, width, height = tissue.bounds_px
         step = max(1, round(side * (1 - overlap)))
         width, height = min(width, tissue.slide_size_px[0] - left), min(height, tissue.slide_size_px[1] - top)
         rows, columns = (max(0, (length - side) // step + 1) for length in (height, width))
+        if edge == "pad":
+            rows, columns = (max(1, -(-(length - side) // step) + 1) for length in (height, width))
         return cls(left=left, top=top, side=side, step=step, rows=rows, columns=columns)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of what the places cover; no place has no width or no height."""
+        width, height = ((count - 1) * self.step + self.side if count else 0 for count in (self.columns, self.rows))
+        return (self.left, self.top, self.left + width, self.top + height)
 
     def xy(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int32]:
         """Corners (n, 2) of places."""
@@ -141,16 +156,14 @@ class Integral:
         values = cells.view(np.uint8) if cells.dtype == np.bool_ else cells
         return cls(np.asarray(cv2.integral(values, sdepth=cv2.CV_64F), np.float64))
 
-    def over(
-        self, top: NDArray[np.float64], left: NDArray[np.float64], side: tuple[float, float]
-    ) -> NDArray[np.float64]:
-        """Sums over the squares of all rows `top` (r,) and columns `left` (c,), in cells -> (r, c).
+    def over(self, rows: Ends, columns: Ends) -> NDArray[np.float64]:
+        """Sums over the boxes of all rows (r,) and columns (c,) -> (r, c). What lies beyond the map counts as 0.
 
         Args:
-            side: height and width of the squares, in cells. What lies beyond the map counts as 0.
+            rows, columns: where boxes begin and end, in cells.
         """
-        bands = _rows_at(self.sums, top + side[0]) - _rows_at(self.sums, top)
-        return np.asarray((_rows_at(bands.T, left + side[1]) - _rows_at(bands.T, left)).T, np.float64)
+        bands = _rows_at(self.sums, rows[1]) - _rows_at(self.sums, rows[0])
+        return np.asarray((_rows_at(bands.T, columns[1]) - _rows_at(bands.T, columns[0])).T, np.float64)
 
 
 def _rows_at(sums: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,7 +25,9 @@ FILES: dict[str, StageFiles] = {
     "segment": StageFiles(deps=("data/slides", "data/slides.csv", "data/edits"), outs=("artifacts/tissue",)),
     "patch": StageFiles(deps=("artifacts/tissue", "data/rois"), outs=("artifacts/patches",)),
     "sam": StageFiles(deps=("data/slides", "artifacts/tissue", "data/annotations"), outs=("artifacts/regions",)),
-    "extract": StageFiles(deps=("data/slides", "artifacts/patches", "artifacts/regions"), outs=("artifacts/bags",)),
+    "extract": StageFiles(
+        deps=("data/slides", "artifacts/tissue", "artifacts/patches", "artifacts/regions"), outs=("artifacts/bags",)
+    ),
     "train": StageFiles(
         deps=("artifacts/bags", "data/labels.csv"),
         outs=("runs/models", "runs/splits.csv", "runs/learning_curves", "runs/record.json"),

@@ -157,7 +157,7 @@ class Slide:
     def _read_level(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """Pixels of one level, white outside of the scanned area; of a finer level where this one is damaged."""
         downsample = self.reader.downsamples[level]
-        inside = _window(xy, size_px, downsample, self.bounds_px)
+        inside = window(xy, size_px, downsample, self.bounds_px)
         if inside is None:
             return np.full((size_px[1], size_px[0], 3), GLASS, np.uint8)
         try:
@@ -178,7 +178,7 @@ class Slide:
         return framed
 
 
-def _window(
+def window(
     xy: tuple[int, int], size_px: tuple[int, int], downsample: float, bounds_px: Box
 ) -> tuple[slice, slice] | None:
     """Rows and columns of a read that lie in the scanned area, to the outer pixel; None where nothing does."""

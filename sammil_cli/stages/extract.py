@@ -13,7 +13,7 @@ from sammil_cli.runner.earlier_files import files_of, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.storage.paths import PatchesPath, RegionsPath
+from sammil_cli.storage.paths import ArtefactsPath, PatchesPath, RegionsPath
 from sammil_cli.storage.weight_download import download
 
 LOCAL = ("encoder_weights", "batch_size")  # do not change the features: the weights' sha256 counts
@@ -48,9 +48,18 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
         if not regions.exists():
             refused.append(refusal(patches.stem, lack))
             continue
+        maps = ArtefactsPath(project.tissue / patches.name)
+        artefacts = maps if maps.exists() else None
         code = code_of_slide("extract", slide, settings.encoder)
-        inputs = {"slide": identify(slide), "patches": sha256_file(patches), "regions": sha256_file(regions)}
-        job = ExtractJob(slide=slide, patches=patches, regions=regions, settings=settings, device=options.device)
+        inputs = {
+            "slide": identify(slide),
+            "artefacts": None if artefacts is None else sha256_file(artefacts),
+            "patches": sha256_file(patches),
+            "regions": sha256_file(regions),
+        }
+        job = ExtractJob(
+            slide=slide, patches=patches, regions=regions, artefacts=artefacts, settings=settings, device=options.device
+        )
         tasks.append(Task.of(patches.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))
     out, process_lists = project.bags, project.process_lists
     return Plan(stage="extract", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)

@@ -1,6 +1,7 @@
 """The patch grid, with numbers derived by hand from a box of tissue."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import shapely
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.patches import grid as grid_module
 from sammil_cli.patches import places as places_module
-from sammil_cli.patches.grid import PatchGrid, describe, make_grid
+from sammil_cli.patches.grid import GridSpec, PatchGrid, describe
 from sammil_cli.tissue.artefact_maps import ArtefactMaps
 from sammil_cli.tissue.mask import TissueMask
 
@@ -22,6 +24,12 @@ def tissue(
     return TissueMask(
         slide_id="s", polygons=shapely.MultiPolygon(shapes), slide_mpp=mpp, slide_size_px=SLIDE_PX, bounds_px=bounds_px
     )
+
+
+def make_grid(
+    mask: TissueMask, *, roi: shapely.MultiPolygon | None = None, artefacts: ArtefactMaps | None = None, **spec: Any
+) -> PatchGrid:
+    return grid_module.make_grid(mask, GridSpec(**spec), roi=roi, artefacts=artefacts)
 
 
 # With patches of 64 px the box covers of column 1 a half, 2 to 4 all, 5 a quarter;

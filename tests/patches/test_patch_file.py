@@ -13,7 +13,7 @@ from sammil_cli.patches.patch_grid import SCORES, PatchGrid
 
 FACTS = (
     *("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "step_px_level0"),
-    *("slide_mpp", "slide_size_px", "bounds_px"),
+    *("slide_mpp", "slide_size_px", "bounds_px", "uncovered"),
 )
 
 GRID = PatchGrid(
@@ -28,6 +28,7 @@ GRID = PatchGrid(
     step_px_level0=128,
     scores={name: np.array([0.5, 0.25, 1], np.float16) for name in SCORES},
     waterfall={"grid": 12, "tissue": 3, "kept": 3},
+    uncovered=0.125,
 )
 
 

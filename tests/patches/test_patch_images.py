@@ -94,9 +94,9 @@ def test_patches_that_cannot_be_decoded_are_left_out_and_counted_where_that_is_w
             raise SlideError("E_READ", "it cannot be decoded", remedy="copy it again")
         return patch
 
-    unreadable: list[int] = []
+    unreadable: dict[int, SlideError] = {}
     found = list(batches(slide, GRID, prepare, batch_size=3, threads=3, unreadable=unreadable))
-    assert unreadable == list(damaged)
+    assert list(unreadable) == list(damaged)
     assert all(len(batch) for batch in found)
     readable = [index for index in range(15) if index not in damaged]
     np.testing.assert_array_equal(np.concatenate(found), [read_patch(slide, GRID, index) for index in readable])
@@ -109,11 +109,11 @@ def test_only_damage_is_left_out_and_other_errors_end_the_reading(slide: Slide, 
     def prepare(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise error
 
-    unreadable: list[int] = []
+    unreadable: dict[int, SlideError] = {}
     with pytest.raises(type(error)) as caught:
         list(batches(slide, GRID, prepare, batch_size=4, threads=2, unreadable=unreadable))
     assert caught.value is error
-    assert unreadable == []
+    assert unreadable == {}
 
 
 @pytest.mark.timeout(20)

@@ -12,7 +12,7 @@ from tissue_specs import CLEANED, segment
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_features, read_bag, write_bag
-from sammil_cli.patches.grid import make_grid
+from sammil_cli.patches.grid import GridSpec, make_grid
 from sammil_cli.patches.images import batches
 from sammil_cli.preflight.inspect import describe
 from sammil_cli.regions.members import find_members, smallest_region
@@ -145,7 +145,7 @@ def test_a_real_slide_goes_through_the_chain_to_a_bag(slides: Path, tmp_path: Pa
     tissue = tissue_of(path)
     whole_um2 = 2220 * 2967 * 0.499**2
     assert 0.3 * whole_um2 < tissue.area_um2 < whole_um2
-    grid = make_grid(tissue, patch_px=128, patch_mpp=1.0, min_tissue=0.25)
+    grid = make_grid(tissue, GridSpec(patch_px=128, patch_mpp=1.0, min_tissue=0.25))
     assert grid.patch_px_level0 == 257  # 128 / 0.499
     proposer = choices.load(choices.PROPOSERS, "superpixels")
     encoder = choices.load(choices.ENCODERS, "texture").build(weights=None, device="cpu", backbone=None, input_px=224)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.pixels import RGB, Box
@@ -17,6 +18,8 @@ from sammil_cli.slides.slide import UnknownContentError, check_size, damaged, pa
 
 PRIORITY = 0
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm", ".czi")
+
+_SAMPLED = 8  # of so many rows and columns one is looked at for pixels that are not stored: tiles are larger
 
 # Where the resolution stands when OpenSlide does not say it, in x and y.
 _VENDOR_TAGS = (
@@ -32,6 +35,7 @@ class OpenSlideReader:
         self._path = path
         self._lock = threading.Lock()
         self._slide = openslide.OpenSlide(path)
+        self._transparent = False  # whether any read met pixels that the file does not hold
         properties = self._slide.properties
         self.kind = properties.get(openslide.PROPERTY_NAME_VENDOR, "openslide")
         self.size_px: tuple[int, int] = self._slide.dimensions
@@ -44,13 +48,22 @@ class OpenSlideReader:
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """See `slides.slide.Reader.read`."""
+        rgba = self._region(xy, level, size_px)
+        self._transparent |= not rgba[::_SAMPLED, ::_SAMPLED, 3].all()
+        return paint_background(rgba)
+
+    def unstored(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """See `slides.unstored.SparseReader`: OpenSlide leaves transparent what no tile covers."""
+        return self._region(xy, level, size_px)[..., 3] == 0 if self._transparent else None
+
+    def _region(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
         slide = self._slide
         try:
-            return paint_background(np.asarray(slide.read_region(xy, level, size_px)))
+            return np.asarray(slide.read_region(xy, level, size_px))
         except openslide.OpenSlideError:
             slide = self._reopen(slide)
         try:  # the error may have been that of another thread's read
-            return paint_background(np.asarray(slide.read_region(xy, level, size_px)))
+            return np.asarray(slide.read_region(xy, level, size_px))
         except openslide.OpenSlideError as error:
             self._reopen(slide)
             message = f"level {level} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}"

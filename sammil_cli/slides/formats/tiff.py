@@ -5,15 +5,17 @@ Only the tiles or strips that a box needs are read.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.pixels import GLASS, RGB
+from sammil_cli.slides.shrink import shrink_blockwise
 from sammil_cli.slides.slide import UnknownContentError, damaged
 from sammil_cli.slides.tiff_colours import decoder, rgb_maker
 from sammil_cli.slides.tiff_layout import DAMAGE, TiffLayout, is_raw, piece_px, read_layout
@@ -24,6 +26,9 @@ SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf2", ".tf8", ".qptiff")
 _CACHE_BYTES = 64 << 20
 _RAW_STRIP_BYTES = 1 << 20
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF
+
+
+_Corners = tuple[int, int, int, int]  # left, top, right and bottom in pixels of a level
 
 
 class _Level:
@@ -43,6 +48,8 @@ class _Level:
             self.piece_px = (page.imagewidth, min(self._strip_rows, max(1, _RAW_STRIP_BYTES // self._row_bytes)))
         self.across = -(-self.size_px[0] // self.piece_px[0])
         self.down = -(-self.size_px[1] // self.piece_px[1])
+        self.stored = self._stored()
+        self.sparse = not self.stored.all()
 
     def piece(self, column: int, row: int, read: Callable[[int, int], bytes]) -> RGB:
         """A decoded piece as RGB; `read` gives a stretch of the file's bytes."""
@@ -50,16 +57,31 @@ class _Level:
             return self._colours(self._rows(row, read))
         number = row * self.across + column
         planes = [self._plane(plane * self.across * self.down + number, read) for plane in range(self.planes)]
-        if any(plane is None for plane in planes):  # a sparse file: nothing was scanned there
-            return np.full((self.piece_px[1], self.piece_px[0], 3), GLASS, np.uint8)
-        return self._colours(np.concatenate([plane for plane in planes if plane is not None], axis=2))
+        return self._colours(np.concatenate(planes, axis=2))
 
-    def _plane(self, index: int, read: Callable[[int, int], bytes]) -> NDArray[np.uint8] | None:
-        if not self._counts[index]:
-            return None
+    def touched(self, box: _Corners) -> tuple[slice, slice]:
+        """Rows and columns of the pieces that a box touches."""
+        (left, top, right, bottom), (width, height) = box, self.piece_px
+        rows = slice(max(0, top // height), max(0, -(-bottom // height)))
+        return rows, slice(max(0, left // width), max(0, -(-right // width)))
+
+    def _stored(self) -> NDArray[np.bool_]:
+        """(down, across) the pieces that the file holds: in a sparse one some have no place, or no bytes, in it."""
+        held = np.asarray(self._offsets) > 0
+        if self._raw:  # the bytes of a strip follow from its rows; a stretch ends in its strip or in the next one
+            first = np.arange(self.down) * self.piece_px[1]
+            last = np.minimum(first + self.piece_px[1], self.size_px[1]) - 1
+            return np.asarray(held[first // self._strip_rows] & held[last // self._strip_rows])[:, None]
+        pieces = self.planes * self.down * self.across
+        held = held[:pieces] & (np.asarray(self._counts)[:pieces] > 0)
+        return np.asarray(held.reshape(self.planes, self.down, self.across).all(axis=0))
+
+    def _plane(self, index: int, read: Callable[[int, int], bytes]) -> NDArray[np.uint8]:
         data = read(self._offsets[index], self._counts[index])
         piece, _, _ = self._decode(data, index, jpegtables=self._tables)
-        return None if piece is None else piece[0]
+        if piece is None:
+            raise ValueError("it holds no pixels")
+        return np.asarray(piece[0])
 
     def _rows(self, row: int, read: Callable[[int, int], bytes]) -> NDArray[np.uint8]:
         rows, first = [], row * self.piece_px[1]
@@ -106,6 +128,21 @@ class TiffReader:
                     image[y0 - top : y1 - top, x0 - left : x1 - left] = piece[y0 - y : y1 - y, x0 - x : x1 - x]
         return image
 
+    def unstored(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """See `slides.unstored.SparseReader`."""
+        pieces, downsample = self._levels[level], self.downsamples[level]
+        if not pieces.sparse:
+            return None
+        left, top = round(xy[0] / downsample), round(xy[1] / downsample)
+        right, bottom = min(left + size_px[0], pieces.size_px[0]), min(top + size_px[1], pieces.size_px[1])
+        missing = np.zeros((size_px[1], size_px[0]), np.bool_)
+        width, height = pieces.piece_px
+        for row, column in self._gaps(level, (left, top, right, bottom)):
+            x0, x1 = max(left, column * width), min(right, (column + 1) * width)
+            y0, y1 = max(top, row * height), min(bottom, (row + 1) * height)
+            missing[y0 - top : y1 - top, x0 - left : x1 - left] = self._never_stored(level, (x0, y0, x1, y1))
+        return missing if missing.any() else None
+
     def close(self) -> None:
         """See `slides.slide.Reader.close`."""
         self._stream.close()
@@ -117,7 +154,9 @@ class TiffReader:
                 self._cache.move_to_end(key)
                 return self._cache[key]
         try:
-            piece = self._levels[level].piece(column, row, self._bytes)
+            pieces = self._levels[level]
+            stored = pieces.stored[row, column]
+            piece = pieces.piece(column, row, self._bytes) if stored else self._substitute(level, column, row)
         except DAMAGE as error:
             message = f"level {level} cannot be decoded in tile {column}, {row}: {error}"
             raise damaged("E_READ", message) from error
@@ -128,6 +167,56 @@ class TiffReader:
             while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return piece
+
+    def _substitute(self, level: int, column: int, row: int) -> RGB:
+        """A piece that the file does not hold: what finer levels hold of it, else white."""
+        pieces = self._levels[level]
+        width, height = pieces.piece_px
+        x, y = column * width, row * height
+        right, bottom = min(x + width, pieces.size_px[0]), min(y + height, pieces.size_px[1])
+        piece = np.full((height, width, 3), GLASS, np.uint8)
+        if self._held_finer(level, (x, y, right, bottom)):
+            (left, top), finer, size_px = self._finer(level, (x, y, right, bottom))
+            step = self.downsamples[finer]
+
+            def block(x: int, y: int, width: int, height: int) -> RGB:
+                return self.read((left + round(x * step), top + round(y * step)), finer, (width, height))
+
+            shape = (right - x, bottom - y)
+            piece[: shape[1], : shape[0]] = shrink_blockwise(block, size_px, shape, self.tiles_px[finer])
+        return piece
+
+    def _never_stored(self, level: int, box: _Corners) -> NDArray[np.bool_] | bool:
+        """Where no level down to the finest holds a box of pieces that this one does not hold."""
+        if not self._held_finer(level, box):
+            return True
+        missing = self.unstored(*self._finer(level, box))
+        size = (box[2] - box[0], box[3] - box[1])
+        return missing is not None and np.asarray(
+            cv2.resize(missing.view(np.uint8), size, interpolation=cv2.INTER_NEAREST), np.bool_
+        )
+
+    def _gaps(self, level: int, box: _Corners) -> Iterator[tuple[int, int]]:
+        """Row and column of the pieces in a box that the file does not hold."""
+        rows, columns = self._levels[level].touched(box)
+        for row, column in np.argwhere(~self._levels[level].stored[rows, columns]).tolist():
+            yield rows.start + row, columns.start + column
+
+    def _held_finer(self, level: int, box: _Corners) -> bool:
+        """Whether a finer level holds a piece in a box of this one."""
+        for finer, pieces in enumerate(self._levels[:level]):
+            ratio = self.downsamples[level] / self.downsamples[finer]
+            left, top, right, bottom = (side * ratio for side in box)
+            if pieces.stored[pieces.touched((round(left), round(top), round(right), round(bottom)))].any():
+                return True
+        return False
+
+    def _finer(self, level: int, box: _Corners) -> tuple[tuple[int, int], int, tuple[int, int]]:
+        """A box as `read` takes it from the next finer level."""
+        scale = self.downsamples[level]
+        ratio = scale / self.downsamples[level - 1]
+        size = (max(1, round((box[2] - box[0]) * ratio)), max(1, round((box[3] - box[1]) * ratio)))
+        return (round(box[0] * scale), round(box[1] * scale)), level - 1, size
 
     def _bytes(self, offset: int, count: int) -> bytes:
         with self._lock:
