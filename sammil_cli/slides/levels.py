@@ -6,28 +6,15 @@ power of two only, or its tags agree with its sides. Else its pixels are compare
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from sammil_cli.errors import SlideError
-from sammil_cli.slides.pixels import RGB
-
-Size = tuple[int, int]
-# Pixels of a page: its number, x and y of the corner and width and height in its own pixels.
-ReadPage = Callable[[int, Size, Size], RGB]
+from sammil_cli.slides.likeness import Likeness, ReadPage, Size
 
 _APART = 1.1  # a level is coarser than the one before it by more
 _SLIP = 0.002  # by which resolution tags are rounded
 _MOST_PADDED = 16.0  # a level that is padded to more times its size is of no use
 _SIDES = (*((p, q) for p in range(1, 6) for q in range(1, 6)), (16, 9), (9, 16))  # shapes that pictures share by chance
-_CELL_PX = 4  # pixels are compared as means of cells: levels differ in sharpness, and by half a pixel
-_WINDOW_PX, _LARGEST_READ_PX = 128, 2048
-_GRID, _ENOUGH_WINDOWS = 8, 8
-_CONTRAST = 4.0  # grey values; glass and padding have less
 _ALIKE = 0.6  # of the variance that the finer level explains: smaller copies have 0.9 and more, other pictures 0
 _TIE = 0.02
 
@@ -59,11 +46,12 @@ def settle(pages: Sequence[Page], read: ReadPage) -> Levels:
     kept, padded, dropped = [(0, 1.0)], [], []
     for number, page in enumerate(pages[1:], 1):
         finer, finest = kept[-1], pages[0].size_px
-        guesses, certain = _guesses(finest, page)
+        guesses, likely, certain = _guesses(finest, page)
         guesses = [guess for guess in guesses if guess > _APART * finer[1]]
-        best = guesses[0] if certain and guesses else None
-        if guesses and best is None:
-            best = _Comparison(read, finest, (number, page.size_px), finer).best(guesses, page)
+        best = likely if likely in guesses else None
+        if guesses and not certain:
+            scores = Likeness(read, finest, (number, page.size_px), finer).scores(guesses)
+            best = _most_alike(scores, guesses) if scores else best
         if best is not None:
             kept.append((number, best))
             if not page.known and not _contains(_plain(finest, page), best):
@@ -72,6 +60,12 @@ def settle(pages: Sequence[Page], read: ReadPage) -> Levels:
             dropped.append(page.size_px)
     remarks = [*_padded_remark(padded), *left_out(dropped)]
     return Levels(tuple(number for number, _ in kept), tuple(downsample for _, downsample in kept), tuple(remarks))
+
+
+def _most_alike(scores: Mapping[float, float], guesses: Sequence[float]) -> float | None:
+    """The downsample at which a page is most like the finer level, of equals the first; None where at none it is."""
+    enough = max(_ALIKE, max(scores.values()) - _TIE)
+    return next((guess for guess in guesses if scores.get(guess, 0.0) >= enough), None)
 
 
 def left_out(sizes_px: Sequence[Size]) -> list[str]:
@@ -90,29 +84,36 @@ def _padded_remark(padded: Sequence[tuple[int, float, float]]) -> list[str]:
 
 
 def fits(finest: Size, page: Page) -> bool:
-    """Whether the sides allow a page to be a level, padded or not."""
-    return bool(_guesses(finest, page)[0])
+    """Whether the sides allow a page to be a level below level 0, padded or not."""
+    return any(guess > _APART for guess in _guesses(finest, page)[0])
 
 
-def _guesses(finest: Size, page: Page) -> tuple[list[float], bool]:
-    """The downsamples that a page may have, the likely ones first, and whether the first is certain."""
+def _guesses(finest: Size, page: Page) -> tuple[list[float], float | None, bool]:
+    """What the downsample of a page may be, likely ones first; what to take where pixels show nothing; if that is sure.
+
+    Where nothing but glass is seen no harm is done by a power of two that the sides agree with, or that is alone.
+    """
     if page.known and page.stated is not None:
-        return [page.stated], True
+        return [page.stated], page.stated, True
     plain, padded = _plain(finest, page), _padded(finest, page)
-    powers = [power for power in _powers(padded) if not _contains(plain, power)]
     even = _even(finest, page, plain)
+    if even is None and padded[0] >= padded[1]:
+        return [], None, True
     tagged = None if page.tagged is None else _snapped(page.tagged)
-    if tagged is not None:
-        near = (plain[0] * (1 - _SLIP), plain[1] * (1 + _SLIP))
-        if _contains(padded, tagged) and not _contains(plain, tagged):
-            return [tagged], True
-        if even is not None and _contains(near, tagged):
-            return [even], True
-    if even is not None and not powers and _contains(plain, _power(plain)) and (page.sure or not _common(finest, page)):
-        return [even], True
-    whole = [float(n) for n in range(math.ceil(padded[0]), math.ceil(min(padded[1], padded[0] + _GRID)))]
-    likely = [tagged if tagged is not None and tagged > padded[0] else None, *powers, even, *whole]
-    return list(dict.fromkeys(guess for guess in likely if guess is not None)), False
+    powers = [power for power in _powers(padded) if not _contains(plain, power)]
+    if tagged is not None and _contains(padded, tagged) and not _contains(plain, tagged):
+        return _distinct([tagged, *powers, even]), tagged, padded[1] < 2 * padded[0]
+    if tagged is not None and even is not None and plain[0] * (1 - _SLIP) < tagged < plain[1] * (1 + _SLIP):
+        return [even], even, True
+    if even is not None and _contains(plain, _power(plain)):
+        sure = not powers and tagged is None and (page.sure or not _common(finest, page))
+        return _distinct([even, *powers, tagged]), even, sure
+    guesses = _distinct([tagged, *powers, even])
+    return guesses, powers[0] if guesses == powers and len(powers) == 1 else None, False
+
+
+def _distinct(guesses: Sequence[float | None]) -> list[float]:
+    return list(dict.fromkeys(guess for guess in guesses if guess is not None))
 
 
 def ratio(finest: Size, size: Size) -> float:
@@ -174,79 +175,3 @@ def _common(finest: Size, page: Page) -> bool:
     width, height = finest
     rounding = sum(1 / side for side in page.size_px)
     return any(abs(width * q / (height * p) - 1) <= rounding for p, q in _SIDES)
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """The pixels of a page beside those of a level that is known: number and size, number and downsample."""
-
-    read: ReadPage
-    finest: Size
-    page: tuple[int, Size]
-    finer: tuple[int, float]
-
-    def best(self, guesses: Sequence[float], page: Page) -> float | None:
-        """The downsample at which the page shows what the finer level shows; None where it does at none of them.
-
-        Where there is nothing but glass to see, the only guess is taken, or a power of two that the sides agree with.
-        """
-        reach = int(_LARGEST_READ_PX * self.finer[1] / max(guesses)) // _CELL_PX * _CELL_PX
-        windows = self._windows(min(_WINDOW_PX, max(_CELL_PX * 4, reach)))
-        scores = {guess: score for guess in guesses if (score := self._explained(windows, guess)) is not None}
-        if scores:
-            highest = max(scores.values())
-            return next((g for g, s in scores.items() if s >= max(_ALIKE, highest - _TIE)), None)
-        plain = _plain(self.finest, page)
-        harmless = [guess for guess in guesses if _contains(plain, guess) and _contains(plain, _power(plain))]
-        return guesses[0] if len(guesses) == 1 else next(iter(harmless), None)
-
-    def _windows(self, side: int) -> list[tuple[int, int, NDArray[np.float32]]]:
-        """Places all over the page that show something, in cells."""
-        number, (width, height) = self.page
-        size = (min(side, width // _CELL_PX * _CELL_PX), min(side, height // _CELL_PX * _CELL_PX))
-        xs, ys = (
-            np.linspace(0, full - part, _GRID).astype(int) for full, part in zip((width, height), size, strict=True)
-        )
-        places = sorted({(int(x), int(y)) for x in xs for y in ys})
-        found: list[tuple[int, int, NDArray[np.float32]]] = []
-        for index in np.random.default_rng(0).permutation(len(places)):
-            x, y = places[index]
-            cells = self._cells(number, (x, y), size, (size[0] // _CELL_PX, size[1] // _CELL_PX))
-            if cells is not None and cells.std(axis=(0, 1)).max() >= _CONTRAST:
-                found.append((x, y, cells))
-            if len(found) == _ENOUGH_WINDOWS:
-                break
-        return found
-
-    def _explained(self, windows: Sequence[tuple[int, int, NDArray[np.float32]]], downsample: float) -> float | None:
-        """Share of the variance in the windows that the finer level explains, if the page is 1/`downsample`."""
-        number, finer = self.finer
-        scale = downsample / finer
-        error = variance = 0.0
-        for x, y, cells in windows:
-            # Cells that lie on the slide; those that its edge cuts are left out, those beyond it are padding.
-            ends = [(full / downsample - start) / _CELL_PX for full, start in zip(self.finest, (x, y), strict=True)]
-            across, down = (
-                max(0, min(int(end), n)) for end, n in zip(ends, (cells.shape[1], cells.shape[0]), strict=True)
-            )
-            if across and down:
-                size = (max(1, round(across * _CELL_PX * scale)), max(1, round(down * _CELL_PX * scale)))
-                seen = self._cells(number, (round(x * scale), round(y * scale)), size, (across, down))
-                if seen is None:
-                    continue
-                error += float(np.square(cells[:down, :across] - seen).sum())
-            beyond = np.ones(cells.shape[:2], bool)
-            beyond[: math.ceil(max(0.0, ends[1])), : math.ceil(max(0.0, ends[0]))] = False
-            if beyond.any():
-                error += float(np.square(cells[beyond] - cells[beyond].mean(axis=0)).sum())
-            variance += float(np.square(cells - cells.mean(axis=(0, 1))).sum())
-        return 1 - error / variance if variance else None
-
-    def _cells(self, number: int, xy: Size, size: Size, cells: Size) -> NDArray[np.float32] | None:
-        if min(cells) < 1:
-            return None
-        try:
-            image = self.read(number, xy, size)
-        except SlideError:  # damaged there; whoever reads it will hear of it
-            return None
-        return np.asarray(cv2.resize(image, cells, interpolation=cv2.INTER_AREA), np.float32)

@@ -13,6 +13,7 @@ _MOST_READ = 10_000  # characters of a description
 # A name, or a line of a description, that begins so, belongs to a picture of the glass or of a part of it.
 _OTHER = re.compile(r"^\W*(slide|image)?\W*(label|macro|thumbnail|overview|barcode|preview)(?![a-z])", re.I | re.M)
 _OTHER_QPTIFF = re.compile(r"<ImageType>\s*(Label|Overview|Thumbnail)\b")
+_APERIO_MPP = re.compile(r"\|\s*MPP\s*=\s*(\d+\.?\d*)")
 _SMALLER_QPTIFF = re.compile(r"<ImageType>\s*ReducedResolution\b")
 
 
@@ -21,14 +22,18 @@ def scan_of(top: Sequence[tifffile.TiffPage]) -> tifffile.TiffPage:
 
     A page that is called label, macro, overview or thumbnail is taken only where all are called so.
     """
-    return max(_unnamed(top), key=lambda page: (page.is_tiled and not page.is_reduced, _is_scanned(page), _area(page)))
+    return max(
+        _unnamed(top),
+        key=lambda page: (page.is_tiled and not page.is_reduced, _pixel_um(page) is not None, _area(page)),
+    )
 
 
 def passed_over(scan: tifffile.TiffPage, top: Sequence[tifffile.TiffPage]) -> list[str]:
-    """Remarks on pages that are larger than the scan, and not called label or the like."""
-    larger = [page for page in _unnamed(top) if _area(page) > _area(scan)]
-    listed = ", ".join(f"{page.imagewidth} x {page.imagelength}" for page in larger)
-    return [f"pages: larger than the slide, and taken for a label or the like: {listed} px"] if larger else []
+    """Remarks on pages that may be the slide just as well: larger or finer than the scan, and not called a label."""
+    um = _pixel_um(scan) or 0.0
+    rivals = [page for page in _unnamed(top) if _area(page) > _area(scan) or (_pixel_um(page) or um) < 0.9 * um]
+    listed = ", ".join(f"{page.imagewidth} x {page.imagelength}" for page in rivals)
+    return [f"pages: not read, though larger or finer than the slide: {listed} px"] if rivals else []
 
 
 def smaller_pages(
@@ -75,11 +80,13 @@ def _is_named(page: tifffile.TiffPage) -> bool:
     return bool(page.subfiletype & _OTHER_TYPES or any(map(_OTHER.match, names)) or _OTHER_QPTIFF.search(text))
 
 
-def _is_scanned(page: tifffile.TiffPage) -> bool:
-    """Whether a page says its resolution, as scanners do."""
-    x, y = _resolution(page)
+def _pixel_um(page: tifffile.TiffPage) -> float | None:
+    """µm per pixel that a page says itself; None where it says nothing, or the resolution of a printer."""
+    if (aperio := _APERIO_MPP.search(page.description[:_MOST_READ])) is not None:
+        return float(aperio.group(1))
     unit = {2: "inch", 3: "centimeter"}.get(int(page.tags.valueof("ResolutionUnit", 2)), "")
-    return from_tiff_tags(x, y, unit) is not None or "|MPP" in page.description[:_MOST_READ].replace(" ", "")
+    mpp = from_tiff_tags(*_resolution(page), unit)
+    return None if mpp is None else mpp[0]
 
 
 def _tagged(scan: tifffile.TiffPage, page: tifffile.TiffPage) -> float | None:
