@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sammil_cli.slides.likeness import Likeness, ReadPage, Size
 
 _APART = 1.1  # a level is coarser than the one before it by more
-_SLIP = 0.002  # by which resolution tags are rounded
+_SLIP = 0.002  # by which resolution tags are rounded, and a shape may differ from a square, 4:3, …
 _MOST_PADDED = 16.0  # a level that is padded to more times its size is of no use
 _SIDES = (*((p, q) for p in range(1, 6) for q in range(1, 6)), (16, 9), (9, 16))  # shapes that pictures share by chance
 _ALIKE = 0.6  # of the variance that the finer level explains: smaller copies have 0.9 and more, other pictures 0
@@ -106,7 +106,7 @@ def _guesses(finest: Size, page: Page) -> tuple[list[float], float | None, bool]
     if tagged is not None and even is not None and plain[0] * (1 - _SLIP) < tagged < plain[1] * (1 + _SLIP):
         return [even], even, True
     if even is not None and _contains(plain, _power(plain)):
-        sure = not powers and tagged is None and (page.sure or not _common(finest, page))
+        sure = not powers and tagged is None and (page.sure or not _common(finest))
         return _distinct([even, *powers, tagged]), even, sure
     guesses = _distinct([tagged, *powers, even])
     return guesses, powers[0] if guesses == powers and len(powers) == 1 else None, False
@@ -170,8 +170,6 @@ def _snapped(tagged: float) -> float:
     return whole if abs(tagged - whole) <= _SLIP * whole else tagged
 
 
-def _common(finest: Size, page: Page) -> bool:
+def _common(finest: Size) -> bool:
     """Whether the shape is one that labels and cameras have, too: a square, 4:3, …"""
-    width, height = finest
-    rounding = sum(1 / side for side in page.size_px)
-    return any(abs(width * q / (height * p) - 1) <= rounding for p, q in _SIDES)
+    return any(abs(finest[0] * q / (finest[1] * p) - 1) <= _SLIP for p, q in _SIDES)
