@@ -15,6 +15,7 @@ _APART = 1.1  # a level is coarser than the one before it by more
 _SLIP = 0.002  # by which resolution tags are rounded, and a shape may differ from a square, 4:3, …
 _MOST_PADDED = 16.0  # a level that is padded to more times its size is of no use
 _SIDES = (*((p, q) for p in range(1, 6) for q in range(1, 6)), (16, 9), (9, 16))  # shapes that pictures share by chance
+_LARGEST_UNIT_PX = 1024  # to which sides are filled up
 _ALIKE = 0.6  # of the variance that the finer level explains: smaller copies have 0.9 and more, other pictures 0
 _TIE = 0.02
 
@@ -29,7 +30,7 @@ class Page:
     stated: float | None = None  # the downsample as another library has it
     known: bool = False  # that library does not guess it from the sides
     sure: bool = False  # nothing but a level can stand there
-    marked: bool = False  # the file calls it a smaller copy
+    marked: bool = False  # the file calls it a smaller copy, or stores it like one
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,15 @@ def _plain(finest: Size, page: Page) -> tuple[float, float]:
 
 
 def _padded(finest: Size, page: Page) -> tuple[float, float]:
-    """The same, if sides are filled up to whole tiles; an empty interval, if they are no whole tiles."""
+    """The same, if sides are filled up to whole tiles, or to 2, 4, … of them; an empty interval where they are not."""
     low = _plain(finest, page)[0]
     if page.tile_px is None or any(side % tile for side, tile in zip(page.size_px, page.tile_px, strict=True)):
         return low, low
-    sides = zip(finest, page.size_px, page.tile_px, strict=True)
-    return low, min(full / (side - tile) if side > tile else math.inf for full, side, tile in sides)
+    (width, height), (wide, high) = page.size_px, page.tile_px
+    while max(wide, high) < _LARGEST_UNIT_PX and width % (2 * wide) == 0 and height % (2 * high) == 0:
+        wide, high = 2 * wide, 2 * high
+    sides = zip(finest, page.size_px, (wide, high), strict=True)
+    return low, min(full / (side - unit) if side > unit else math.inf for full, side, unit in sides)
 
 
 def _power(interval: tuple[float, float]) -> float:

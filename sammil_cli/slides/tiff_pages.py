@@ -47,11 +47,13 @@ def smaller_pages(
     for page in nested or _unnamed(top):
         marked = bool(nested) or page.is_reduced or bool(_SMALLER_QPTIFF.search(page.description[:_MOST_READ]))
         alike = (page.samplesperpixel, page.dtype) == (scan.samplesperpixel, scan.dtype)
-        if page is scan or not alike or _area(page) == 0 or not (page.is_tiled or marked or not scan.is_tiled):
+        if not alike or not 0 < _area(page) < _area(scan) or not (page.is_tiled or marked or not scan.is_tiled):
             continue
         tile = (page.tilewidth, page.tilelength) if page.is_tiled else None
         size = (page.imagewidth, page.imagelength)
-        facts = levels.Page(size_px=size, tile_px=tile, tagged=_tagged(scan, page), sure=bool(nested), marked=marked)
+        facts = levels.Page(
+            size_px=size, tile_px=tile, tagged=_tagged(scan, page), sure=bool(nested), marked=marked or page.is_tiled
+        )
         found.append((page, facts))
     return sorted(found, key=lambda one: -_area(one[0]))
 
@@ -84,7 +86,7 @@ def _pixel_um(page: tifffile.TiffPage) -> float | None:
     """µm per pixel that a page says itself; None where it says nothing, or the resolution of a printer."""
     if (aperio := _APERIO_MPP.search(page.description[:_MOST_READ])) is not None:
         return float(aperio.group(1))
-    unit = {2: "inch", 3: "centimeter"}.get(int(page.tags.valueof("ResolutionUnit", 2)), "")
+    unit = {2: "inch", 3: "centimeter"}.get(page.tags.valueof("ResolutionUnit", 2), "")
     mpp = from_tiff_tags(*_resolution(page), unit)
     return None if mpp is None else mpp[0]
 
@@ -101,9 +103,16 @@ def _tagged(scan: tifffile.TiffPage, page: tifffile.TiffPage) -> float | None:
 
 
 def _resolution(page: tifffile.TiffPage) -> tuple[float, float]:
-    found = (page.tags.valueof(name, (0, 1)) for name in ("XResolution", "YResolution"))
-    x, y = (value[0] / value[1] if value[1] else 0.0 for value in found)
-    return x, y
+    x, y = (page.tags.valueof(name, (0, 1)) for name in ("XResolution", "YResolution"))
+    return _number(x), _number(y)
+
+
+def _number(value: object) -> float:
+    """A rational number; 0 where it is none."""
+    match value:
+        case (int(above), int(below)) if below:
+            return above / below
+    return 0.0
 
 
 def _area(page: tifffile.TiffPage) -> int:

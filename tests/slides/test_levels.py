@@ -112,6 +112,32 @@ def test_padding_may_have_any_colour_and_fill_most_of_a_tile(tmp_path: Path) -> 
             check_pixels(slide.reader, rgb)
 
 
+def test_padding_may_go_beyond_a_tile(tmp_path: Path) -> None:
+    rgb = tissue(700, 530)
+    pages = [(rgb, TILED)]
+    for downsample in (2, 4):
+        small = shrink(rgb[:528], 700 // downsample, 528 // downsample)
+        high, wide = (-side % 256 for side in small.shape[:2])  # tiles have 64 px
+        pages.append((np.pad(small, ((0, high), (0, wide), (0, 0)), constant_values=255), TILED))
+    with open_slide(write(tmp_path / "a.tif", pages), 0.5) as slide:
+        assert slide.reader.downsamples == (1, 2, 4)
+        check_pixels(slide.reader, rgb)
+
+
+def test_a_thin_slide_has_the_downsamples_of_its_long_side(tmp_path: Path) -> None:
+    """8000 x 150 px at 1/64 are 125 x 2: the mean of both ratios, which OpenSlide takes, is 69.5."""
+    rgb = tissue(8000, 150)
+    said = TILED | {"description": APERIO.format(width=8000, height=150)}
+    pages = [(rgb, said), (shrink(rgb, 2000, 37), said), (shrink(rgb, 125, 2), said)]
+    for name in ("a.tif", "a.svs"):
+        with open_slide(
+            write(tmp_path / name, pages if name == "a.svs" else [(p, TILED) for p, _ in pages]), 0.5
+        ) as slide:
+            assert slide.reader.downsamples[0] == 1
+            assert slide.reader.downsamples[1:] == pytest.approx((4, 64), rel=0.01)
+            assert slide.remarks == []
+
+
 def test_a_padded_level_that_shows_nothing_to_compare_is_left_out(tmp_path: Path) -> None:
     path = write_padded(tmp_path / "a.tif", blank(650, 650), "none", fill=243)
     with open_slide(path, 0.5) as slide:
@@ -238,6 +264,19 @@ def test_a_label_larger_than_the_scan_is_not_the_slide(
         np.testing.assert_array_equal(slide.read_at((20, 30), (100, 90), (100, 90)), SMALL[30:120, 20:120])
         found = ["pages: not read, though larger or finer than the slide: 500 x 450 px"]
         assert slide.remarks == (found if remarked else [])
+
+
+def test_pages_beside_a_pyramid_of_sub_pages_are_none_of_its_levels(tmp_path: Path) -> None:
+    """An OME-TIFF as Bio-Formats writes it: label and macro, of the same shape, are images of their own."""
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
+        size = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        tiff.write(SQUARE, photometric="rgb", subifds=1, metadata=size, **TILED)
+        tiff.write(HALF, photometric="rgb", subfiletype=1, **TILED)
+        for name, side in (("label image", 256), ("macro image", 128)):
+            tiff.write(label(side, side), photometric="rgb", metadata={"axes": "YXS", "Name": name}, **TILED)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert (slide.reader.downsamples, slide.remarks) == ((1, 2), [])
+        check_pixels(slide.reader, SQUARE)
 
 
 def test_our_own_reader_calls_an_aperio_slide_so_and_its_thumbnail_no_level(tmp_path: Path) -> None:
