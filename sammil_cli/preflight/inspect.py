@@ -95,7 +95,7 @@ def describe(slide_id: str, path: SlidePath, mpp: float | None) -> SlideFacts:
             objective=reader.objective,
             bounds_px=None if reader.bounds_px == (0, 0, width, height) else reader.bounds_px,
         )
-        found = [*_damaged_levels(reader), *_single_level(reader, path)]
+        found = [*reader.remarks, *_damaged_levels(reader), *_single_level(reader, path)]
         try:
             value, source = resolution.resolve_mpp(reader.mpp, reader.mpp_source, slide_id, mpp)
         except SlideError as error:

@@ -44,6 +44,7 @@ class Reader(Protocol):
     mpp_source: str  # the property it came from
     objective: float | None  # power of the lens, None where the file does not say
     bounds_px: Box  # the scanned area in level-0 pixels; the whole slide where the file does not say
+    remarks: Sequence[str]  # what the user should know: levels that are left out or corrected, …
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """Pixels of a box: `xy` in level-0 pixels, `size_px` in the level's; outside of the scan it is white.
@@ -75,8 +76,8 @@ def check_size(size_px: tuple[int, int]) -> None:
 class Slide:
     """An open slide. Coordinates are level-0 pixels of the whole file, origin top left, x before y.
 
-    `mpp` is µm per level-0 pixel and `mpp_source` says where that number came from. `remarks` grows with what was
-    found while reading: short sentences for the slide's row of the process list.
+    `mpp` is µm per level-0 pixel and `mpp_source` says where that number came from. `remarks` begins with those of the
+    reader and grows with what is found while reading: short sentences for the slide's row of the process list.
     """
 
     slide_id: str
@@ -84,7 +85,10 @@ class Slide:
     reader: Reader
     mpp: float
     mpp_source: str
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "remarks", list(self.reader.remarks))
 
     @property
     def size_px(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a TIFF holds: which of its pages are the levels of one brightfield picture, and what its tags say."""
+"""What a TIFF holds: pages that may be the levels of one brightfield picture, and what its tags say."""
 
 import html
 import logging
@@ -12,6 +12,7 @@ from pathlib import Path
 import tifffile
 
 from sammil_cli.errors import SlideError
+from sammil_cli.slides import levels, tiff_pages
 from sammil_cli.slides.conversion import pyramid_command
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
 from sammil_cli.slides.slide import check_size, damaged
@@ -41,10 +42,15 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd 
 
 @dataclass(frozen=True, kw_only=True)
 class TiffLayout:
-    """The levels of a TIFF, finest first, and what the file says about itself (see `slides.slide.Reader`)."""
+    """Pages of a TIFF and what the file says about itself (see `slides.slide.Reader`).
+
+    The first of `pages` is level 0; `facts` says of each of them what tells whether it is a level.
+    """
 
     kind: str
     pages: Sequence[tifffile.TiffPage]
+    facts: Sequence[levels.Page]
+    remarks: Sequence[str]
     mpp: Mpp | None
     mpp_source: str
     objective: float | None
@@ -59,14 +65,23 @@ def read_layout(path: Path) -> TiffLayout:
     try:
         with tifffile.TiffFile(path) as tiff:
             top = [page for page in islice(tiff.pages, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
-            main = max(top, key=lambda page: page.imagewidth * page.imagelength)
+            main = tiff_pages.scan_of(top)
             for page in (top[0], main):
                 check_size((page.imagewidth, page.imagelength))
-            alike = sum((page.imagewidth, page.imagelength) == (main.imagewidth, main.imagelength) for page in top)
+            size = (main.imagewidth, main.imagelength)
+            alike = sum((page.imagewidth, page.imagelength) == size for page in top)
             if (refused := refusal(main, alike, path)) is not None:
                 raise refused
-            pages = _levels(main, [*top, *_sub_pages(main)])
-            pages = [page for page in pages if page is main or refusal(page, 1, path) is None]
+            smaller = [
+                (page, facts)
+                for page, facts in tiff_pages.smaller_pages(main, top, _sub_pages(main))
+                if refusal(page, 1, path) is None
+            ]
+            fitting = [one for one in smaller if levels.fits(size, one[1])]
+            others = levels.left_out(
+                [facts.size_px for _, facts in smaller if facts.marked and not levels.fits(size, facts)]
+            )
+            pages = [main, *(page for page, _ in fitting)]
             for page in pages:
                 _check_pieces(page, path)
                 _check_count(page)
@@ -75,7 +90,13 @@ def read_layout(path: Path) -> TiffLayout:
                 decoder(page), rgb_maker(page), page.jpegtables  # read now, while the file is open; kept by the page
             mpp, source = _mpp(tiff, main)
             return TiffLayout(
-                kind=_kind(tiff), pages=pages, mpp=mpp, mpp_source=source, objective=_objective(tiff, main)
+                kind=tiff_pages.kind_of(tiff),
+                pages=pages,
+                facts=[levels.Page(size_px=size), *(facts for _, facts in fitting)],
+                remarks=[*tiff_pages.passed_over(main, top), *others],
+                mpp=mpp,
+                mpp_source=source,
+                objective=_objective(tiff, main),
             )
     except DAMAGE as error:
         raise damaged("E_OPEN", f"the file is cut or damaged: {error}") from error
@@ -84,19 +105,6 @@ def read_layout(path: Path) -> TiffLayout:
 def _sub_pages(main: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     found = main.pages or ()
     return [page for page in islice(found, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
-
-
-def _levels(main: tifffile.TiffPage, candidates: Sequence[tifffile.TiffPage]) -> list[tifffile.TiffPage]:
-    """The page and its smaller copies: of the same shape up to a rounded pixel, of the same kind of pixels."""
-    width, height = main.imagewidth, main.imagelength
-    levels = [main]
-    for page in sorted(candidates, key=lambda page: -page.imagewidth):
-        small, low = page.imagewidth, page.imagelength
-        same_kind = (page.samplesperpixel, page.dtype) == (main.samplesperpixel, main.dtype)
-        smaller = 0 < small < 0.9 * levels[-1].imagewidth and low > 0
-        if same_kind and smaller and abs(small * height - low * width) <= width + height:
-            levels.append(page)
-    return levels
 
 
 def _check_pieces(page: tifffile.TiffPage, path: Path) -> None:
@@ -163,14 +171,6 @@ def is_raw(page: tifffile.TiffPage) -> bool:
         and page.photometric != tifffile.PHOTOMETRIC.YCBCR
         and page.fillorder == 1
     )
-
-
-def _kind(tiff: tifffile.TiffFile) -> str:
-    if tiff.is_ome:
-        return "ome-tiff"
-    if tiff.is_qpi:
-        return "qptiff"
-    return "bigtiff" if tiff.is_bigtiff else "tiff"
 
 
 def _mpp(tiff: tifffile.TiffFile, main: tifffile.TiffPage) -> tuple[Mpp | None, str]:

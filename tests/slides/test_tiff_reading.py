@@ -117,7 +117,7 @@ def test_pages_that_are_no_smaller_copies_are_no_levels(tmp_path: Path) -> None:
             tiff.write(np.ascontiguousarray(image), photometric="rgb", metadata=None)
     reader = open_tiff(tmp_path / "a.tif")
     assert reader.size_px == (210, 150)
-    assert reader.downsamples == pytest.approx((1, 2, 3.9623 - 0.0003), abs=0.02)
+    assert reader.downsamples == (1, 2, 4)
     np.testing.assert_array_equal(reader.read((0, 0), 1, (105, 75)), RGB[::2, ::2])
     reader.close()
 

@@ -3,6 +3,7 @@
 OpenSlide is loaded before torch: a libopenslide that torch pulls in from the system would silently change formats.
 """
 
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import openslide
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.slides import levels
 from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
 from sammil_cli.slides.slide import UnknownContentError, check_size, damaged, paint_background
@@ -40,33 +42,51 @@ class OpenSlideReader:
         self.kind = properties.get(openslide.PROPERTY_NAME_VENDOR, "openslide")
         self.size_px: tuple[int, int] = self._slide.dimensions
         check_size(self.size_px)
-        self.downsamples: tuple[float, ...] = self._slide.level_downsamples
-        self.tiles_px = tuple(_tile(properties, level) for level in range(len(self.downsamples)))
         self.mpp, self.mpp_source = _mpp(properties, self.kind)
         self.objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
         self.bounds_px = _bounds(properties, self.size_px)
+        pages = _pages(self._slide, self.kind)
+        self._stated = self._slide.level_downsamples  # a handle that met an error gives nothing any more
+        found = levels.settle(pages, self._read)
+        self._numbers, self.downsamples, self.remarks = found.numbers, found.downsamples, found.remarks
+        self.tiles_px = tuple(pages[number].tile_px or (256, 256) for number in self._numbers)
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """See `slides.slide.Reader.read`."""
-        rgba = self._region(xy, level, size_px)
+        rgba = self._region(*self._place(xy, level), size_px)
         self._transparent |= not rgba[::_SAMPLED, ::_SAMPLED, 3].all()
         return paint_background(rgba)
 
     def unstored(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> NDArray[np.bool_] | None:
         """See `slides.unstored.SparseReader`: OpenSlide leaves transparent what no tile covers."""
-        return self._region(xy, level, size_px)[..., 3] == 0 if self._transparent else None
+        return self._region(*self._place(xy, level), size_px)[..., 3] == 0 if self._transparent else None
 
-    def _region(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    def _place(self, xy: tuple[int, int], level: int) -> tuple[tuple[int, int], int]:
+        """A box's corner as OpenSlide takes it, and its number of the level, whatever it takes for the downsample."""
+        number, downsample = self._numbers[level], self.downsamples[level]
+        if downsample == self._stated[number]:
+            return xy, number
+        return self._stated_corner(number, (round(xy[0] / downsample), round(xy[1] / downsample))), number
+
+    def _stated_corner(self, number: int, corner: tuple[int, int]) -> tuple[int, int]:
+        """A corner in a level's pixels, in level-0 pixels as OpenSlide sees them."""
+        return round(corner[0] * self._stated[number]), round(corner[1] * self._stated[number])
+
+    def _read(self, number: int, corner: tuple[int, int], size_px: tuple[int, int]) -> RGB:
+        """Pixels of one of OpenSlide's levels; the corner is in its pixels."""
+        return paint_background(self._region(self._stated_corner(number, corner), number, size_px))
+
+    def _region(self, xy: tuple[int, int], number: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
         slide = self._slide
         try:
-            return np.asarray(slide.read_region(xy, level, size_px))
+            return np.asarray(slide.read_region(xy, number, size_px))
         except openslide.OpenSlideError:
             slide = self._reopen(slide)
         try:  # the error may have been that of another thread's read
-            return np.asarray(slide.read_region(xy, level, size_px))
+            return np.asarray(slide.read_region(xy, number, size_px))
         except openslide.OpenSlideError as error:
             self._reopen(slide)
-            message = f"level {level} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}"
+            message = f"level {number} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}"
             raise damaged("E_READ", message) from error
 
     def close(self) -> None:
@@ -127,10 +147,28 @@ def _number(properties: Mapping[str, str], name: str) -> float | None:
         return None
 
 
-def _tile(properties: Mapping[str, str], level: int) -> tuple[int, int]:
+def _pages(slide: openslide.OpenSlide, kind: str) -> list[levels.Page]:
+    """The levels as OpenSlide has them. Where it knows no downsample it takes the mean ratio of the sides.
+
+    Of Aperio's files it takes every page in tiles for a level; of other vendors' it knows which are.
+    """
+    pages = []
+    for number, (size, stated) in enumerate(zip(slide.level_dimensions, slide.level_downsamples, strict=True)):
+        guessed = math.isclose(stated, levels.ratio(slide.dimensions, size), rel_tol=1e-6)
+        tile = _tile(slide.properties, number)
+        pages.append(
+            levels.Page(
+                size_px=size, tile_px=tile, stated=stated, known=not guessed, sure=kind != "aperio", marked=True
+            )
+        )
+    return pages
+
+
+def _tile(properties: Mapping[str, str], level: int) -> tuple[int, int] | None:
+    """Width and height of a level's tiles; None where it has none."""
     sides = (_number(properties, f"openslide.level[{level}].tile-{side}") for side in ("width", "height"))
-    width, height = (int(side) if side else 256 for side in sides)
-    return (width, height)
+    width, height = (int(side) if side else 0 for side in sides)
+    return (width, height) if width > 0 and height > 0 else None
 
 
 def _bounds(properties: Mapping[str, str], size_px: tuple[int, int]) -> Box:

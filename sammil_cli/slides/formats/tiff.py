@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.slides import levels
 from sammil_cli.slides.pixels import GLASS, RGB
 from sammil_cli.slides.shrink import shrink_blockwise
 from sammil_cli.slides.slide import UnknownContentError, damaged
@@ -99,22 +100,33 @@ class TiffReader:
     """See `slides.slide.Reader`."""
 
     def __init__(self, path: Path, layout: TiffLayout) -> None:
-        self._levels = [_Level(page) for page in layout.pages]
+        pages = [_Level(page) for page in layout.pages]
         self.kind, self.objective = layout.kind, layout.objective
         self.mpp, self.mpp_source = layout.mpp, layout.mpp_source
-        self.size_px = self._levels[0].size_px
-        self.downsamples = tuple(_downsample(self.size_px, level.size_px) for level in self._levels)
-        self.tiles_px = tuple(level.piece_px for level in self._levels)
+        self.size_px = pages[0].size_px
         self.bounds_px = (0, 0, *self.size_px)
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[int, int, int], RGB] = OrderedDict()
         self._cached_bytes = 0
         self._stream = path.open("rb")
+        self._levels = pages
+        self.downsamples: tuple[float, ...] = ()  # not known yet: no level stands in for another
+        found = levels.settle(layout.facts, self._read)
+        self._levels = [pages[number] for number in found.numbers]
+        self._cache.clear()  # its keys are numbers of levels
+        self._cached_bytes = 0
+        self.downsamples = found.downsamples
+        self.tiles_px = tuple(level.piece_px for level in self._levels)
+        self.remarks = (*layout.remarks, *found.remarks)
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """See `slides.slide.Reader.read`."""
-        pieces, downsample = self._levels[level], self.downsamples[level]
-        left, top = round(xy[0] / downsample), round(xy[1] / downsample)
+        downsample = self.downsamples[level]
+        return self._read(level, (round(xy[0] / downsample), round(xy[1] / downsample)), size_px)
+
+    def _read(self, level: int, corner: tuple[int, int], size_px: tuple[int, int]) -> RGB:
+        """Pixels of a box whose corner is in the level's pixels."""
+        pieces, (left, top) = self._levels[level], corner
         right, bottom = left + size_px[0], top + size_px[1]
         image = np.full((size_px[1], size_px[0], 3), GLASS, np.uint8)
         width, height = pieces.piece_px
@@ -175,7 +187,7 @@ class TiffReader:
         x, y = column * width, row * height
         right, bottom = min(x + width, pieces.size_px[0]), min(y + height, pieces.size_px[1])
         piece = np.full((height, width, 3), GLASS, np.uint8)
-        if self._held_finer(level, (x, y, right, bottom)):
+        if self.downsamples and self._held_finer(level, (x, y, right, bottom)):
             (left, top), finer, size_px = self._finer(level, (x, y, right, bottom))
             step = self.downsamples[finer]
 
@@ -243,8 +255,3 @@ def open_slide(path: Path) -> TiffReader:
         raise SlideError(
             "E_OPEN", f"the TIFF cannot be decoded: {error}", remedy="copy or download the file again, or convert it"
         ) from error
-
-
-def _downsample(size_px: tuple[int, int], level_px: tuple[int, int]) -> float:
-    """As OpenSlide has it: the mean of both axes, each a rounded ratio."""
-    return (size_px[0] / level_px[0] + size_px[1] / level_px[1]) / 2
