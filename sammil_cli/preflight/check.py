@@ -18,12 +18,14 @@ from sammil_cli.errors import InputError
 from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.project import Project
 from sammil_cli.slides.conversion import UNSUPPORTED
-from sammil_cli.slides.files import find_slides, identify
+from sammil_cli.slides.dicom import other_objects
+from sammil_cli.slides.files import find_slides, foreign_content, identify
 from sammil_cli.storage.paths import SlidePath
 from sammil_cli.tissue.edits import find_drawings
 
 _GLANCE = 4096  # bytes
 _SHOWN = 5  # findings of a kind that are printed
+_UNUSABLE = ("empty-slide", "no-slide-content", "unreadable")  # kinds of findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     findings += of_slides
     for folder in (project.edits, project.rois, project.annotations):
         findings += _drawings(folder, known, suffixes)
-    unusable = {finding.text for finding in findings if finding.kind in ("empty-slide", "unreadable")}
+    unusable = {finding.text for finding in findings if finding.kind in _UNUSABLE}
     found = ready(table, known) - unusable if table else set()
     return CheckReport(
         findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
@@ -87,7 +89,8 @@ def _slides(folder: Path, suffixes: set[str], bags: bool) -> tuple[dict[str, Sli
         if not folder.is_dir() and bags:
             return {}, []  # features came without slides
         kinds = suffixes - set(choices.load(choices.FORMATS, "image").SUFFIXES)  # pictures of slides, mostly
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
+        found_files = (path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
+        files = sorted(path for path in found_files if path not in other_objects(path.parent))
         paths = {path.stem: SlidePath(path) for path in reversed(files)}
         findings += _same_id(folder, files)
         if not findings:
@@ -134,6 +137,8 @@ def _names(paths: Mapping[str, Path]) -> Iterator[Finding]:
         if path.stat().st_size == 0:
             message = "the file has no content (0 bytes)"
             yield finding(kind="empty-slide", message=message, fix="copy or download it again")
+        elif content := foreign_content(path):
+            yield finding(kind="no-slide-content", message=f"it is no slide but {content.what}", fix=content.fix)
 
 
 def _glance(path: Path) -> tuple[int, bytes]:

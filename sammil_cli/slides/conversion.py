@@ -3,11 +3,12 @@
 import shlex
 from pathlib import Path
 
-DANGLING = "dangling link"  # stands for a suffix
+DANGLING, NAMELESS_DICOM = "dangling link", "DICOM without .dcm"  # stand for a suffix
 
 # suffix that nothing here reads -> what to do
 UNSUPPORTED = {
     DANGLING: "copy the file here; in a container mount the folder that it is in, too",
+    NAMELESS_DICOM: "rename it to end in .dcm",
     ".vsi": "convert with bfconvert or QuPath, to OME-TIFF",
     ".ets": "part of a .vsi slide: convert with bfconvert or QuPath, to OME-TIFF",
     ".isyntax": "convert with Philips' Pathology SDK or isyntax2raw and raw2ometiff --rgb, to OME-TIFF",

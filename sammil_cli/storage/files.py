@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -12,6 +13,7 @@ from typing import Any
 
 from sammil_cli import __version__
 from sammil_cli.errors import InputError
+from sammil_cli.storage.csv_text import no_table, separator_of
 
 SCHEMA_VERSION = 1
 Record = Mapping[str, object]  # how a file was made, see `provenance`
@@ -68,28 +70,40 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
         header: the column names of a table without a header line; None = the first line names them.
 
     Raises:
-        InputError: the file is missing, is not text, or lacks a required column.
+        InputError: the file is missing, is not text, is separated by something else than commas, or lacks a required
+            column.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, fieldnames=header)
-            names = [name.strip() for name in reader.fieldnames or []]
-            missing = [name for name in required if name not in names]
-            if missing:
+        data = path.read_bytes()
+        if trouble := no_table(data):
+            raise InputError(f"{path} {trouble}", remedy="save it as CSV UTF-8")
+        text = data.decode("utf-8-sig")
+        if trouble := separator_of(text)[1]:
+            raise InputError(f"{path}: {trouble}", remedy=f"save it with commas; begin: {','.join(required)}")
+        reader = csv.DictReader(io.StringIO(text, newline=""), fieldnames=header)
+        names = [name.strip() for name in reader.fieldnames or []]
+        missing = [name for name in required if name not in names]
+        if missing:
+            raise InputError(
+                f"{path}: the header {','.join(names)!r} lacks the column {missing[0]!r}",
+                remedy=f"make the first line: {','.join(required)}",
+            )
+        reader.fieldnames = names
+        rows = []
+        for row in reader:
+            if any(cell.strip() for cell in row.pop(None, ())):
                 raise InputError(
-                    f"{path}: the header {','.join(names)!r} lacks the column {missing[0]!r}",
-                    remedy=f"make the first line: {','.join(required)}",
+                    f"{path}, line {reader.line_num} has more than {len(names)} cells",
+                    remedy="quote cells that hold a comma",
                 )
-            reader.fieldnames = names
-            rows = []
-            for row in reader:
-                if any(cell.strip() for cell in row.pop(None, ())):
-                    raise InputError(
-                        f"{path}, line {reader.line_num} has more than {len(names)} cells",
-                        remedy="quote cells that hold a comma",
-                    )
-                rows.append({key: (value or "").strip() for key, value in row.items()})
-            return rows
+            cells = [cell for cell in row.values() if cell is not None]
+            if len(cells) == 1 < len(names) and separator_of(cells[0])[1]:
+                raise InputError(
+                    f"{path}, line {reader.line_num}: {separator_of(cells[0])[1]}, those of the header by commas",
+                    remedy="save it with commas",
+                )
+            rows.append({key: (value or "").strip() for key, value in row.items()})
+        return rows
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None
     except UnicodeDecodeError as error:

@@ -29,8 +29,8 @@ def test_one_slide_under_two_names_is_found(cohort: Path, rows: str, severity: s
 
 
 def test_slides_of_one_size_and_other_content_are_two(cohort: Path) -> None:
-    put("s_07", content=b"a" * 9000)
-    put("s_08", content=b"b" + b"a" * 8999)
+    put("s_07", content=b"II*\0" + b"a" * 9000)
+    put("s_08", content=b"II*\0b" + b"a" * 8999)
     assert {f.kind for f in checked().findings} == {"no-label"}
 
 
