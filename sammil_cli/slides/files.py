@@ -238,7 +238,7 @@ def open_reader(path: SlidePath) -> Reader:
             continue
         if reader is not None:
             return reader
-    if (content := foreign_content(path)) and (refused is None or refused.code == "E_OPEN"):
+    if content := foreign_content(path):
         raise SlideError("E_OPEN", f"it is no slide but {content.what}", remedy=content.fix)
     raise refused or SlideError(
         "E_OPEN", f"no format reads this {path.suffix} file", remedy="convert it to a pyramidal tiled TIFF"
@@ -250,9 +250,9 @@ def foreign_content(path: Path) -> Content | None:
     if path.suffix.lower() in (*_LISTS, ".mrxs"):  # their content is text, or a picture of the slide, or nothing
         return None
     content = content_of(path)
-    if content is None or set(formats_of(path)) & set(formats_of(Path(f"a{content.suffix}"))):
-        return None
-    return content
+    if content is None or (content.suffix == ".dcm") != (path.suffix.lower() == ".dcm"):
+        return content
+    return None if set(formats_of(path)) & set(formats_of(Path(f"a{content.suffix}"))) else content
 
 
 def open_slide(path: SlidePath, mpp: float | None = None) -> Slide:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import __version__
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.storage.csv_text import no_table, separator_of
 
 SCHEMA_VERSION = 1
+_LONGEST_NAME = 255  # bytes
+_LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
 Record = Mapping[str, object]  # how a file was made, see `provenance`
 Key = Mapping[str, object]  # what a result is made with: inputs by their digests, settings, code
 
@@ -24,7 +26,8 @@ Key = Mapping[str, object]  # what a result is made with: inputs by their digest
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path` that replaces it when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    # Without the name itself, which may be as long as the file system allows.
+    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -41,6 +44,27 @@ def _umask() -> int:
     current = os.umask(0o022)
     os.umask(current)
     return current
+
+
+def check_name(slide_id: str, folder: Path) -> None:
+    """Refuses a slide whose files in `folder`, which are called like it, would have too long a name.
+
+    Raises:
+        SlideError: `E_NAME`.
+    """
+    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
+    try:
+        most = os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows
+        most = _LONGEST_NAME
+    length = len(os.fsencode(slide_id))
+    if length + len(_LONGEST_SUFFIX) > most:
+        raise SlideError(
+            "E_NAME",
+            f"its name has {length} bytes, with {_LONGEST_SUFFIX} more than the {most} of a file's name in {there} "
+            "(letters beyond ASCII have 2 to 4)",
+            remedy=f"rename it, here and in tables, to at most {most - len(_LONGEST_SUFFIX)} bytes before its suffix",
+        )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.pixels import RGB, is_grey
 from sammil_cli.slides.slide import Slide, plan_read
 from sammil_cli.tissue.artefact_maps import ArtefactMaps, Map
 from sammil_cli.tissue.pen import Mask, pen_mask
@@ -42,12 +42,16 @@ def border_mask(rgb: RGB) -> Mask:
 
 
 def glass_colour(rgb: RGB) -> tuple[int, int, int]:
-    """The colour of glass: the commonest bright grey of the picture (h, w, 3); near white without any."""
+    """The colour of glass: the commonest bright grey of the picture (h, w, 3); near white without any.
+
+    White itself is what was not scanned; on a grey picture it may be glass as well.
+    """
     stride = max(1, int((rgb.shape[0] * rgb.shape[1] / _GLASS_PIXELS) ** 0.5))
     pixels = np.ascontiguousarray(rgb[::stride, ::stride])
     red, green, blue = cv2.split(pixels)
     darkest, brightest = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
-    bright = pixels[(darkest > 190) & (darkest < 254) & (cv2.subtract(brightest, darkest) < 20)]
+    limit = 256 if is_grey(rgb) else 254
+    bright = pixels[(darkest > 190) & (darkest < limit) & (cv2.subtract(brightest, darkest) < 20)]
     if len(bright) < 0.002 * darkest.size:
         return (242, 242, 242)
     commonest = np.bincount(bright[:, 1], minlength=256).argmax()
