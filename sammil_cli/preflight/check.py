@@ -19,7 +19,7 @@ from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.project import Project
 from sammil_cli.slides.conversion import UNSUPPORTED
 from sammil_cli.slides.dicom import other_objects
-from sammil_cli.slides.files import find_slides, foreign_content, identify
+from sammil_cli.slides.files import find_slides, foreign_content, identify, is_utf8
 from sammil_cli.storage.files import check_name
 from sammil_cli.storage.paths import SlidePath
 from sammil_cli.tissue.edits import find_drawings
@@ -92,7 +92,7 @@ def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str,
             return {}, []  # features came without slides
         kinds = suffixes - set(choices.load(choices.FORMATS, "image").SUFFIXES)  # pictures of slides, mostly
         found_files = (path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
-        files = sorted(path for path in found_files if path not in other_objects(path.parent))
+        files = sorted(path for path in found_files if is_utf8(path) and path not in other_objects(path.parent))
         paths = {path.stem: SlidePath(path) for path in reversed(files)}
         findings += _same_id(folder, files)
         if not findings:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.slides.conversion import DANGLING, NAMELESS_DICOM, UNSUPPORTED
+from sammil_cli.slides.conversion import DANGLING, NAMELESS_DICOM, NO_UTF8, UNSUPPORTED
 from sammil_cli.slides.dicom import kind_without_suffix, other_objects, series_of
 from sammil_cli.slides.resolution import resolve_mpp
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
@@ -86,7 +86,9 @@ def find_slides(folder: Path) -> SlideFiles:
     inner = 0
     for path in _visible_files(folder):
         suffix = path.suffix.lower()
-        if _is_mirax_data(path, folder):
+        if not is_utf8(path.relative_to(folder)):  # no table could hold its name
+            unsupported[NO_UTF8] += 1
+        elif _is_mirax_data(path, folder):
             inner += 1
         elif not path.exists():
             unsupported[DANGLING] += 1
@@ -135,6 +137,11 @@ def slide_id_of(path: Path) -> str:
     slides = [file for file in near if file not in passed]
     alone = len(series) == 1 and 1 < len(series[0]) == len(slides)
     return path.parent.resolve().name if alone else path.stem
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path's name can be written into a table; an archive of another system may hold names that cannot."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in str(path))
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

@@ -50,16 +50,18 @@ def test_a_rotation_that_a_camera_noted_is_not_applied(tmp_path: Path) -> None:
         assert slide.size_px == (60, 40)
 
 
-@pytest.mark.parametrize("mode", ["I;16", "F"])
-def test_measurements_are_no_pictures(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / "a.png"
-    if mode == "F":
-        save(path, Image.fromarray(RGB[..., 0].astype(np.float32)), format="TIFF")
-    else:
-        save(path, Image.fromarray(RGB[..., 0].astype(np.uint16)))
+def test_measurements_are_no_pictures(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB[..., 0].astype(np.uint16)))
     with pytest.raises(SlideError, match="not a brightfield RGB picture") as caught:
         open_reader(path)
     assert caught.value.code == "E_FORMAT"
+
+
+def test_a_tiff_with_the_name_of_a_picture_is_to_be_renamed(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB[..., 0].astype(np.float32)), format="TIFF")
+    with pytest.raises(SlideError, match="it is no slide but a TIFF") as caught:
+        open_reader(path)
+    assert caught.value.remedy == "rename it to end in .tif"
 
 
 def test_a_picture_too_large_to_decode_whole_gets_the_command_that_helps(

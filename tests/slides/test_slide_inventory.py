@@ -1,7 +1,9 @@
 """Everything in a slide folder is accounted for: slides of one or many files, unsupported ones, sidecars."""
 
 import io
+import os
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,17 @@ def test_each_file_is_counted_by_what_it_is(tmp_path: Path) -> None:
         "dangling link 1: copy the file here; in a container mount the folder that it is in, too), "
         "5 sidecars (.jpg 1, .png 1, .txt 1, .xml 1, README 1)"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there names are any bytes")
+def test_a_name_that_is_no_utf8_costs_that_file_only(tmp_path: Path) -> None:
+    touch(tmp_path, "über.svs")
+    for name in (b"pr\xe4.svs", b"gr\xf6\xdfe.xml"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["über"]
+    assert found.unsupported == {"name that is no UTF-8": 2}
+    found.inventory().encode()  # can be printed
 
 
 def test_a_folder_of_unsupported_slides_says_so(tmp_path: Path) -> None:

@@ -74,13 +74,21 @@ def test_od_finds_the_tissue_of_every_kind_of_grey_slide_and_inspect_says_so(tmp
     assert not is_flagged(found)
 
 
-@pytest.mark.parametrize("glass", [255, 254, 243, 200])
+@pytest.mark.parametrize("glass", [255, 254, 243, 200, 150])
 def test_glass_of_a_grey_slide_may_be_white_or_dim(glass: int) -> None:
     grey, truth = drawn()
     tissue = np.minimum(grey, glass - 50)
     noisy = np.random.default_rng(0).integers(-1, 2, grey.shape) if glass < 255 else 0
     slide = array_slide(three(np.where(truth, tissue, glass + noisy).clip(0, 255).astype(np.uint8)))
     assert iou(slide, truth) > 0.95
+
+
+def test_a_broad_black_border_of_a_grey_slide_leaves_its_glass_as_it_is() -> None:
+    grey, truth = drawn()
+    grey = np.where(truth, np.minimum(grey, 140), 190).astype(np.uint8)
+    grey[:, 1190:] = grey[:60] = 5
+    truth = truth & (grey > 5)
+    assert iou(array_slide(three(grey)), truth) > 0.95
 
 
 def test_dense_tissue_of_a_grey_slide_is_no_pen() -> None:

@@ -30,14 +30,16 @@ def foreground(
     The density is the root mean square over the three channels: a stain that takes one colour only counts, too.
     """
     blurred = np.asarray(cv2.medianBlur(rgb, max(1, median_px) | 1), np.uint8)
+    grey = is_grey(rgb)
+    seen = rgb[~excluded][None] if grey and not excluded.all() else rgb  # what is painted white is no glass
     levels = np.arange(256, dtype=np.float32)
-    tables = [np.log10((glass + 1) / (levels + 1)).clip(min=0).astype(np.float32) for glass in glass_colour(rgb)]
+    tables = [np.log10((glass + 1) / (levels + 1)).clip(min=0).astype(np.float32) for glass in glass_colour(seen)]
     red, green, blue = (
         np.asarray(cv2.LUT(blurred[..., channel], table), np.float32) for channel, table in enumerate(tables)
     )
     total = red + green + blue
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     dense = red**2 + green**2 + blue**2 > 3 * spec.od_threshold**2
-    if is_grey(rgb):
+    if grey:
         return np.asarray(dense, np.bool_)
     return np.asarray(dense & ((spread > _UNEQUAL * total / 3) | (total > 3 * _DENSE)), np.bool_)
