@@ -67,9 +67,9 @@ def content_of_bytes(head: bytes, size: int) -> Content | None:
     for offset, magic, what, fix in _MAGIC:
         if head.startswith(magic, offset):
             return Content(what, f"rename it to end in {fix}", fix) if fix[0] == "." else Content(what, fix)
-    if not head.strip(b"\0"):
+    if head and not head.strip(b"\0"):
         return Content(f"zeros from its first byte on ({size} bytes): a copy that was not finished", _AGAIN)
-    text = _text(head)
+    text = _text(head) if head else None
     return None if text is None else _content_of_text(text, size)
 
 
