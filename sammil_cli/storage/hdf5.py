@@ -101,9 +101,9 @@ def read_hdf5(
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's ways to say that a file is damaged
-        content = content_of(path)
-        if content and not content.plain and not content.what.startswith("an HDF5"):  # a pointer of Git LFS or DVC, say
-            raise InputError(f"{path} is no HDF5 file but {content.what}", remedy=content.fix) from None
+        other = content_of(path)
+        if other and not other.plain and not other.what.startswith("an HDF5"):  # a pointer of Git LFS or DVC, say
+            raise InputError(f"{path} is no HDF5 file but {other.what}", remedy=other.fix) from None
         raise InputError(f"{path} cannot be read: {error}", remedy=_again(kind)) from None
     if wrong := _wrong_shape(content, shapes):
         raise InputError(f"{path} is damaged: {wrong}", remedy=_again(kind))

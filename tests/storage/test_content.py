@@ -11,6 +11,7 @@ import pytest
 from sammil_cli.errors import InputError
 from sammil_cli.storage.content import content_of
 from sammil_cli.storage.files import read_csv
+from sammil_cli.storage.hdf5 import read_hdf5
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 482113843\n"
 
@@ -108,3 +109,10 @@ def test_semicolons_in_cells_are_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('slide_id,remarks,note;x\na,"pen: 3 %; grey",;\nb\n', encoding="utf-8")
     rows = read_csv(tmp_path / "a.csv", ("slide_id",))
     assert [list(row.values()) for row in rows] == [["a", "pen: 3 %; grey", ";"], ["b", "", ""]]
+
+
+def test_a_pointer_in_the_place_of_a_result_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(LFS)
+    with pytest.raises(InputError, match="is no HDF5 file but a Git LFS pointer") as caught:
+        read_hdf5(tmp_path / "a.h5", "bag")
+    assert caught.value.remedy == "run: git lfs pull"
