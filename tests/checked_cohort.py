@@ -25,7 +25,7 @@ def fill() -> None:
 def put(*names: str, content: bytes | None = None, suffix: str = ".svs") -> None:
     Path("data/slides").mkdir(parents=True, exist_ok=True)
     for name in names:
-        Path("data/slides", name + suffix).write_bytes(name.encode() if content is None else content)
+        Path("data/slides", name + suffix).write_bytes(b"II*\0" + name.encode() if content is None else content)
 
 
 def write(text: str | bytes, file: str = "data/labels.csv") -> None:

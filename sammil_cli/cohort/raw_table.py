@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sammil_cli.cohort.finding import Finding
-
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-_SPREADSHEET = b"PK\x03\x04"  # .xlsx and .ods are zip files
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+from sammil_cli.storage.csv_text import is_for_excel, no_table, separator_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +31,8 @@ def read_raw(path: Path, first_line: str) -> tuple[list[RawRow], list[Finding]]:
     if not path.is_file():
         return [], [Finding(file=file, kind="no-file", message="is no file", fix=f"write a table; begin: {first_line}")]
     data = path.read_bytes()
-    if data.startswith(_SPREADSHEET):
-        return [], [_unreadable(file, "is a spreadsheet, no text")]
-    if data.startswith(_UTF16) or b"\0" in data:
-        return [], [_unreadable(file, "is not UTF-8 text but UTF-16 or binary")]
+    if trouble := no_table(data):
+        return [], [_unreadable(file, trouble)]
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -57,9 +52,8 @@ def _unreadable(file: str, message: str, row: int | None = None, text: str = "")
 def _rows(file: str, text: str, first_line: str) -> tuple[list[RawRow], list[Finding]]:
     findings = []
     head = text.lstrip().split("\n", 1)[0].rstrip()
-    separator = max((",", *_SEPARATORS), key=head.count)
-    if separator != ",":
-        message = f"the cells are separated by {_SEPARATORS[separator]}"
+    separator, message = separator_of(text)
+    if message:
         fix = f"save it with commas; begin: {first_line}"
         findings.append(Finding(file=file, kind="separator", row=1, text=head, message=message, fix=fix))
     rows = []
@@ -81,7 +75,7 @@ def _rows(file: str, text: str, first_line: str) -> tuple[list[RawRow], list[Fin
                         fix='close or delete the " in this row',
                     )
                 )
-            if any(cell.strip() for cell in cells) and not open_quote:
+            if any(cell.strip() for cell in cells) and not open_quote and not is_for_excel(separator.join(cells)):
                 rows.append(RawRow(line=line, cells=tuple(cells)))
             line = reader.line_num + 1
     except csv.Error as error:

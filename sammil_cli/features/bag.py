@@ -77,7 +77,8 @@ def check_finite(features: NDArray[np.floating[Any]]) -> None:
         raise SlideError(
             "E_NAN",
             f"{len(bad)} of {len(features)} patches have NaN or infinite features, the first is patch {bad[0]}",
-            remedy="look at these patches; for float16 overflow set feature_dtype: float32",
+            remedy="look at these patches"
+            + ("; where float16 overflowed, set feature_dtype: float32" if features.dtype == np.float16 else ""),
             set_aside=False,
         )
 

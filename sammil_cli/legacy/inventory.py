@@ -13,6 +13,7 @@ import h5py
 from sammil_cli.errors import InputError
 from sammil_cli.legacy.h5_file import MATRICES, PLACES, feature_sets, own_datasets
 from sammil_cli.legacy.torch_file import words_of
+from sammil_cli.storage.csv_text import separator_of
 
 _DEEPEST = 4  # folders below the one that was given: TRIDENT's features lie two below
 _GLANCE = 1 << 16  # bytes of a pickle or a table that are looked at
@@ -234,7 +235,8 @@ def _pickle(path: Path) -> Kind:
 def _table(path: Path) -> Kind:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-            lines = list(csv.reader(stream.read(_GLANCE).splitlines()))
+            text = stream.read(_GLANCE)
+        lines = list(csv.reader(text.splitlines(), delimiter=separator_of(text)[0]))
     except (OSError, csv.Error):
         return Kind.DAMAGED
     rows = [[cell.strip() for cell in line] for line in lines if line]

@@ -14,16 +14,19 @@ from sammil_cli.cohort.finding import Finding
 from sammil_cli.cohort.label_table import LabelTable, cell_errors, read_table
 from sammil_cli.cohort.near_ids import look_alike
 from sammil_cli.config import TrainSettings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
 from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.project import Project
 from sammil_cli.slides.conversion import UNSUPPORTED
-from sammil_cli.slides.files import find_slides, identify
+from sammil_cli.slides.dicom import other_objects
+from sammil_cli.slides.files import find_slides, foreign_content, identify, is_utf8
+from sammil_cli.storage.files import check_name
 from sammil_cli.storage.paths import SlidePath
 
 _GLANCE = 4096  # bytes
 _SHOWN = 5  # findings of a kind that are printed
+_UNUSABLE = ("empty-slide", "long-name", "no-slide-content", "unreadable")  # kinds of findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     """
     suffixes = {s for name in choices.names(choices.FORMATS) for s in choices.load(choices.FORMATS, name).SUFFIXES}
     bags = {path.stem: path for path in sorted(project.bags.glob("*.h5"))}
-    paths, of_slides = _slides(project.slides, suffixes, bool(bags))
+    paths, of_slides = _slides(project, suffixes, bool(bags))
     known = {slide_id: str(path) for slide_id, path in {**bags, **paths}.items()}
     table, findings = read_table(project.labels, set(known))
     if table is not None:
@@ -62,7 +65,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     findings += of_slides
     for folder in (project.edits, project.rois, project.annotations, project.lesions):
         findings += check_drawings(folder, known, suffixes)
-    unusable = {finding.text for finding in findings if finding.kind in ("empty-slide", "unreadable")}
+    unusable = {finding.text for finding in findings if finding.kind in _UNUSABLE}
     found = ready(table, known) - unusable if table else set()
     return CheckReport(
         findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
@@ -76,8 +79,9 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     )
 
 
-def _slides(folder: Path, suffixes: set[str], bags: bool) -> tuple[dict[str, SlidePath], list[Finding]]:
+def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str, SlidePath], list[Finding]]:
     """The slides by id, the first of those with one id, and what is wrong with their files' names."""
+    folder = project.slides
     findings: list[Finding] = []
     try:
         found = find_slides(folder)
@@ -87,12 +91,13 @@ def _slides(folder: Path, suffixes: set[str], bags: bool) -> tuple[dict[str, Sli
         if not folder.is_dir() and bags:
             return {}, []  # features came without slides
         kinds = suffixes - set(choices.load(choices.FORMATS, "image").SUFFIXES)  # pictures of slides, mostly
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
+        found_files = (path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
+        files = sorted(path for path in found_files if is_utf8(path) and path not in other_objects(path.parent))
         paths = {path.stem: SlidePath(path) for path in reversed(files)}
         findings += _same_id(folder, files)
         if not findings:
             findings.append(Finding(file=str(folder), kind="slide-folder", message=error.message, fix=error.remedy))
-    return paths, [*findings, *_names(paths)]
+    return paths, [*findings, *_names(paths), *_long_names(paths, project.tissue)]
 
 
 def _passed_over(folder: Path, unsupported: Mapping[str, int]) -> Iterator[Finding]:
@@ -134,6 +139,16 @@ def _names(paths: Mapping[str, Path]) -> Iterator[Finding]:
         if path.stat().st_size == 0:
             message = "the file has no content (0 bytes)"
             yield finding(kind="empty-slide", message=message, fix="copy or download it again")
+        elif content := foreign_content(path):
+            yield finding(kind="no-slide-content", message=f"it is no slide but {content.what}", fix=content.fix)
+
+
+def _long_names(paths: Mapping[str, Path], folder: Path) -> Iterator[Finding]:
+    for name, path in paths.items():
+        try:
+            check_name(name, folder)
+        except SlideError as error:
+            yield Finding(file=str(path), kind="long-name", text=name, message=error.message, fix=error.remedy)
 
 
 def _glance(path: Path) -> tuple[int, bytes]:

@@ -36,7 +36,10 @@ def check_slides_table(table: Path, known: Mapping[str, str], suffixes: Collecti
         read_slides_table(table, OWN_SETTINGS)
     except InputError as error:
         line = _line(error)
-        if not any(finding.severity == "error" and finding.row == line for finding in findings):
+        said = (
+            finding.kind == "separator" or finding.row == line for finding in findings if finding.severity == "error"
+        )
+        if not any(said):
             findings.append(
                 Finding(file=str(table), kind="slides-table", row=line, message=error.message, fix=error.remedy)
             )

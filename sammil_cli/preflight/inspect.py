@@ -12,14 +12,18 @@ from sammil_cli.runner.executor import Call, Limits, open_executor
 from sammil_cli.slides import resolution
 from sammil_cli.slides.conversion import pyramid_command
 from sammil_cli.slides.files import SlideFiles, find_slides, open_reader
+from sammil_cli.slides.pixels import is_grey
 from sammil_cli.slides.slide import Reader
 from sammil_cli.slides.table import read_mpp_overrides
-from sammil_cli.storage.files import write_csv
+from sammil_cli.storage.files import check_name, write_csv
 from sammil_cli.storage.paths import SlidePath
 
 _SECONDS = 120.0  # for opening a slide and reading a few pixels; what takes longer hangs
 _LARGE_PX = 100_000_000  # from here on one level alone is slow
 _SAMPLE_PX = 64
+_WHOLE_PX = 16_000_000  # a level that is read whole
+_PLACES = 24  # across and down, that are looked at on a larger one
+_GLASS_LEAST = 200  # grey value: nothing darker, nothing on the slide
 _MOST_SHOWN = 200
 _NARROWEST_ID = 16
 
@@ -66,6 +70,11 @@ def run(project: Project, options: RunOptions) -> tuple[list[SlideFacts], SlideF
             unknown = SlideFacts(slide_id=answer.slide_id, path=chosen[answer.slide_id])
             facts[answer.slide_id] = _troubled(unknown, answer.error) if answer.error else answer.value
             bar.advance(answer.slide_id)
+    for slide_id in facts:
+        try:
+            check_name(slide_id, project.tissue)
+        except SlideError as error:
+            facts[slide_id] = _troubled(facts[slide_id], error)
     odd = resolution.outliers({i: fact.mpp for i, fact in facts.items() if fact.mpp is not None})
     for slide_id, flag in odd.items():
         facts[slide_id] = replace(facts[slide_id], flags=(*facts[slide_id].flags, flag))
@@ -95,7 +104,7 @@ def describe(slide_id: str, path: SlidePath, mpp: float | None) -> SlideFacts:
             objective=reader.objective,
             bounds_px=None if reader.bounds_px == (0, 0, width, height) else reader.bounds_px,
         )
-        found = [*reader.remarks, *_damaged_levels(reader), *_single_level(reader, path)]
+        found = [*reader.remarks, *_damaged_levels(reader), *_single_level(reader, path), *_colourless(reader)]
         try:
             value, source = resolution.resolve_mpp(reader.mpp, reader.mpp_source, slide_id, mpp)
         except SlideError as error:
@@ -119,6 +128,28 @@ def _damaged_levels(reader: Reader) -> list[str]:
                 raise
             found.append(f"{error.message}; the next finer level is read instead")
     return found
+
+
+def _colourless(reader: Reader) -> list[str]:
+    """Whether the slide is grey. Where a few pixels of the middle have no colour, the coarsest level is looked at."""
+    x, y, width, height = reader.bounds_px
+    if not is_grey(reader.read((x + width // 2, y + height // 2), 0, (_SAMPLE_PX, _SAMPLE_PX))):
+        return []
+    level, downsample = len(reader.downsamples) - 1, reader.downsamples[-1]
+    size = (max(1, int(width / downsample)), max(1, int(height / downsample)))
+    try:
+        if size[0] * size[1] <= _WHOLE_PX:
+            pictures = [reader.read((x, y), level, size)]
+        else:
+            places = [
+                (x + width * i // _PLACES, y + height * j // _PLACES) for i in range(_PLACES) for j in range(_PLACES)
+            ]
+            pictures = [reader.read(place, level, (_SAMPLE_PX, _SAMPLE_PX)) for place in places]
+    except SlideError:  # named with the levels
+        return []
+    if min(int(picture.min()) for picture in pictures) > _GLASS_LEAST or not all(map(is_grey, pictures)):
+        return []  # blank, or coloured
+    return ["grey: it has no colour; segmenter: od finds tissue by how dark it is, the others find none"]
 
 
 def _single_level(reader: Reader, path: Path) -> list[str]:

@@ -1,31 +1,84 @@
 """What earlier stages and the user have left for a stage to work on."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.project.process_list import Row, refusal
-from sammil_cli.project.project import check_only
+from sammil_cli.project.project import Project, check_only
 from sammil_cli.slides.files import find_slides
+from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.paths import SlidePath
 
 FilePath = TypeVar("FilePath", bound=Path)
+_UNDONE = ("set-aside", "failed")
 
 
 def files_of(
-    kind: Callable[[Path], FilePath], folder: Path, suffix: str, stage: str, only: frozenset[str] | None
+    kind: Callable[[Path], FilePath], project: Project, folder: Path, stage: str, only: frozenset[str] | None
 ) -> list[FilePath]:
-    """The files of an earlier stage, one per slide, as paths of their kind (see `storage.paths`).
+    """The files that an earlier stage wrote into `folder`, one per slide, as paths of their kind (`storage.paths`).
 
     Raises:
-        InputError: the folder holds no such file, or `only` names a slide without one.
+        InputError: the folder holds no such file, or `only` names a slide without one; where the process list of the
+            stage says why, so does the message.
     """
+    suffix = ".geojson" if stage == "segment" else ".h5"
     paths = [kind(path) for path in sorted(folder.glob(f"*{suffix}"))]
-    if not paths:
-        raise InputError(f"there is nothing in {folder}", remedy=f"run: sammil {stage}")
-    check_only(only, {path.stem for path in paths}, str(folder))
+    check_done(project, folder, stage, {path.stem for path in paths}, only)
     return [path for path in paths if only is None or path.stem in only]
+
+
+def check_done(project: Project, folder: Path, stage: str, done: set[str], only: frozenset[str] | None) -> None:
+    """Refuses to go on with nothing, or with slides that `only` names and an earlier stage did not do.
+
+    Raises:
+        InputError: see `files_of`.
+    """
+    undone = _undone(project, stage)
+    if not done:
+        if not undone:
+            raise InputError(f"there is nothing in {folder}", remedy=f"run: sammil {stage}")
+        codes = ", ".join(
+            f"{code} {count}" for code, count in Counter(r["code"] for r in undone.values()).most_common()
+        )
+        first = next(iter(undone.values()))
+        raise InputError(
+            f"there is nothing in {folder}: sammil {stage} did none of {len(undone)} slide(s) ({codes}), such as "
+            f"{first['slide_id']}: {first['message']}",
+            remedy=f"{first['remedy']}; all reasons: {_list_of(project, stage)}",
+        )
+    for slide_id in sorted((only or frozenset()) - done):
+        if row := undone.get(slide_id):
+            raise InputError(
+                f"--only names the slide {slide_id!r}, which sammil {stage} did not do: {row['code']} {row['message']}",
+                remedy=row["remedy"],
+            )
+    check_only(only, done, str(folder))
+
+
+def lack_of(project: Project, slide_id: str, file: Path, stage: str) -> SlideError:
+    """The error of a slide whose file of an earlier stage is not there, with what that stage said of it."""
+    if row := _undone(project, stage).get(slide_id):
+        message = f"{file} is not there, since sammil {stage} did not do the slide: {row['code']} {row['message']}"
+        return SlideError("E_UPSTREAM", message, remedy=row["remedy"])
+    return SlideError("E_UPSTREAM", f"{file} is not there", remedy=f"run: sammil {stage}")
+
+
+def _undone(project: Project, stage: str) -> Mapping[str, dict[str, str]]:
+    """The rows of a stage's process list that are not done, by slide id."""
+    path = _list_of(project, stage)
+    try:
+        rows = read_csv(path, ("slide_id", "status", "code", "message", "remedy")) if path.is_file() else []
+    except InputError:  # somebody has changed it; it only says why
+        return {}
+    return {row["slide_id"]: row for row in rows if row["status"] in _UNDONE}
+
+
+def _list_of(project: Project, stage: str) -> Path:
+    return project.process_lists / f"{stage}.csv"
 
 
 def with_slides(paths: list[FilePath], slides: Path) -> tuple[list[tuple[FilePath, SlidePath]], list[Row]]:

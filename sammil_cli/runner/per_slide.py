@@ -22,7 +22,7 @@ from sammil_cli.runner.pulled_results import adopt
 from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.code import Code
-from sammil_cli.storage.files import Key, digest, provenance
+from sammil_cli.storage.files import Key, check_name, digest, provenance
 from sammil_cli.storage.store import Result, ResultStore, is_temporary, open_store, sweep
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
     Raises:
         KeyboardInterrupt: after everything finished was kept and listed.
     """
+    plan = _without_long_names(plan)
     store = open_store(plan.stage, options.store)
     store.tidy()
     if Path("dvc.lock").exists():
@@ -127,6 +128,18 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
     finally:
         listing.write()
     return [listing.rows[slide_id] for slide_id in sorted(listing.rows)]
+
+
+def _without_long_names(plan: Plan[Job]) -> Plan[Job]:
+    """The plan, without the slides whose files could not be written; they are refused."""
+    refused: dict[str, Row] = {}
+    for task in plan.tasks:
+        try:
+            check_name(task.slide_id, plan.out)
+        except SlideError as error:
+            refused[task.slide_id] = refusal(task.slide_id, error)
+    tasks = [task for task in plan.tasks if task.slide_id not in refused]
+    return replace(plan, tasks=tasks, refused=[*plan.refused, *refused.values()])
 
 
 def _reused(task: Task[Job], result: Result) -> Row:
@@ -230,7 +243,7 @@ def _keep(plan: Plan[Job], task: Task[Job], answer: Answer, store: ResultStore) 
         lost = SlideError(
             "E_STORE",
             f"its result does not read back from {store.root} as it was written",
-            remedy="check that disk, or set cache.dir of DVC to another one",
+            remedy="check that disk" + (", or set cache.dir of DVC to another one" if store.dvc_files.is_dir() else ""),
             set_aside=False,
         )
         return refusal(task.slide_id, lost, answer.seconds)

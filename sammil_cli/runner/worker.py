@@ -174,7 +174,10 @@ def _slide_error(error: BaseException) -> SlideError:
         return SlideError(
             "E_MEMORY",
             "not enough memory on the GPU" if on_gpu else "not enough memory",
-            remedy="fewer --workers (1: only one process holds the model), or a smaller batch_size in params.yaml"
+            remedy=(
+                "fewer --workers (1: only one process holds the model), or " if _state["place"].processes > 1 else ""
+            )
+            + "a smaller batch_size in params.yaml"
             + ("; or --device cpu" if on_gpu else ""),
             set_aside=False,
         )

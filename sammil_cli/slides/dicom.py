@@ -1,15 +1,26 @@
-"""Which DICOM files are one slide: the series of a folder, from the heads of its files. No pixels, no pixel spacing."""
+"""Which DICOM files are one slide: the series of a folder, from the heads of its files. No pixels, no pixel spacing.
+
+Many DICOM objects are no slide images: annotations (ANN), segmentations (SEG), reports (SR), scans of other kinds (MR).
+"""
 
 import functools
 import struct
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+_MEDIA_CLASS = (0x0002, 0x0002)
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _IMAGE_TYPE = (0x0008, 0x0008)
+_CLASS = (0x0008, 0x0016)
+_MODALITY = (0x0008, 0x0060)
 _SERIES = (0x0020, 0x000E)
-_WANTED = (_TRANSFER_SYNTAX, _IMAGE_TYPE, _SERIES)
+_WANTED = (_MEDIA_CLASS, _TRANSFER_SYNTAX, _IMAGE_TYPE, _CLASS, _MODALITY, _SERIES)
+_SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"  # VL Whole Slide Microscopy Image Storage
+_SLIDE_MODALITY = "SM"
+_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+_NAMES = (".dicom", ".dic", ".ima")  # besides no suffix at all, or the last number of a UID
 _IMPLICIT = "1.2.840.10008.1.2"
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _UNDEFINED = 0xFFFFFFFF
@@ -19,46 +30,75 @@ _DEEPEST = 16
 
 
 def series_of(folder: Path) -> list[list[Path]]:
-    """The DICOM files of a folder by series, each in order of their names, the picture's own levels first.
+    """The slide images of a folder by series, each in order of their names, the picture's own levels first.
 
     A file whose head cannot be read is a series of its own.
     """
-    return [list(files) for files in _series(folder, folder.stat().st_mtime_ns)]
+    return [list(files) for files in _objects(folder, folder.stat().st_mtime_ns)[0]]
+
+
+def other_objects(folder: Path) -> Mapping[Path, str]:
+    """The `.dcm` files of a folder that are no slide images, each with its Modality: ANN, SEG, SR, MR, …"""
+    return _objects(folder, folder.stat().st_mtime_ns)[1]
+
+
+def kind_without_suffix(path: Path) -> str | None:
+    """What a file is that does not end in `.dcm`: "" = a slide's image, its Modality = other DICOM, None = no DICOM."""
+    suffix = path.suffix.lower()
+    if suffix[1:].isalpha() and suffix not in _NAMES:
+        return None  # known by its suffix, and not opened
+    head = _read_head(path)
+    return None if head is None else _kind(head)
 
 
 @functools.lru_cache(maxsize=64)
-def _series(folder: Path, _changed: int) -> tuple[tuple[Path, ...], ...]:
+def _objects(folder: Path, _changed: int) -> tuple[tuple[tuple[Path, ...], ...], Mapping[Path, str]]:
     groups: dict[str, list[tuple[bool, Path]]] = defaultdict(list)
+    others: dict[Path, str] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() == ".dcm" and not path.name.startswith(".") and path.is_file():
-            head = _read_head(path)
+            head = _read_head(path) or {}
+            if kind := _kind(head):
+                others[path] = kind
+                continue
             picture = "VOLUME" in head.get(_IMAGE_TYPE, "").split("\\")  # of ORIGINAL\PRIMARY\VOLUME\NONE
             groups[head.get(_SERIES) or f"file {path.name}"].append((not picture, path))
-    return tuple(tuple(path for _, path in sorted(group)) for group in groups.values())
+    return tuple(tuple(path for _, path in sorted(group)) for group in groups.values()), others
 
 
-def _read_head(path: Path) -> dict[tuple[int, int], str]:
-    """The wanted values of a file; none where it is no DICOM or ends too soon."""
+def _kind(head: Mapping[tuple[int, int], str]) -> str:
+    """The Modality of what is no slide's image, or DICOMDIR; "" of a slide's, and of a head that does not say it."""
+    name, modality = head.get(_CLASS, ""), head.get(_MODALITY, "")
+    if head.get(_MEDIA_CLASS) == _DIRECTORY_CLASS:
+        return "DICOMDIR"
+    if name == _SLIDE_CLASS or modality == _SLIDE_MODALITY or not (name or modality):
+        return ""
+    return modality or "of another kind"
+
+
+def _read_head(path: Path) -> dict[tuple[int, int], str] | None:
+    """The wanted values of a file as far as it can be read; None where it is no DICOM."""
+    found: dict[tuple[int, int], str] = {}
     try:
         with path.open("rb") as stream:
             stream.seek(128)
             if stream.read(4) != b"DICM":
-                return {}
-            return _read_values(stream)
+                return None
+            _read_values(stream, found)
     except (OSError, struct.error, ValueError):
-        return {}
+        found.pop(_SERIES, None)
+    return found
 
 
-def _read_values(stream: BinaryIO) -> dict[tuple[int, int], str]:
-    """The wanted values of the outermost data set, which comes in rising order of tags; little endian only."""
-    found: dict[tuple[int, int], str] = {}
+def _read_values(stream: BinaryIO, found: dict[tuple[int, int], str]) -> None:
+    """Finds the wanted values of the outermost data set, which comes in rising order of tags; little endian only."""
     explicit = True
     while True:
         tag = _tag(stream)
         if tag[0] > 0x0002:  # the head of the head is always explicit
             explicit = found.get(_TRANSFER_SYNTAX) != _IMPLICIT
         if tag > _SERIES:
-            return found
+            return
         length = _length(stream, explicit)
         if length == _UNDEFINED:
             _skip_sequence(stream, explicit, 0)

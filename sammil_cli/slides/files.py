@@ -9,10 +9,11 @@ from types import ModuleType
 
 from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.slides.conversion import DANGLING, UNSUPPORTED
-from sammil_cli.slides.dicom import series_of
+from sammil_cli.slides.conversion import DANGLING, NAMELESS_DICOM, NO_UTF8, UNSUPPORTED
+from sammil_cli.slides.dicom import kind_without_suffix, other_objects, series_of
 from sammil_cli.slides.resolution import resolve_mpp
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
+from sammil_cli.storage.content import Content, content_of
 from sammil_cli.storage.files import digest
 from sammil_cli.storage.paths import SlidePath
 
@@ -61,6 +62,7 @@ class SlideFiles:
 def find_slides(folder: Path) -> SlideFiles:
     """Lists the slides in a folder and below; for their ids see `slide_id_of`.
 
+    DICOM objects that are no slide images (annotations, reports, …) are sidecars, listed by their Modality.
     PNG and JPEG pictures are slides only where no other slide lies in their folder and none has their name.
 
     Raises:
@@ -84,16 +86,25 @@ def find_slides(folder: Path) -> SlideFiles:
     inner = 0
     for path in _visible_files(folder):
         suffix = path.suffix.lower()
-        if _is_mirax_data(path, folder):
+        if not is_utf8(path.relative_to(folder)):  # no table could hold its name
+            unsupported[NO_UTF8] += 1
+        elif _is_mirax_data(path, folder):
             inner += 1
         elif not path.exists():
             unsupported[DANGLING] += 1
         elif suffix in _PICTURES:
             pictures.append(path)
+        elif suffix == ".dcm" and (kind := other_objects(path.parent).get(path)):
+            sidecars[f".dcm {kind}"] += 1
         elif suffix in suffixes:
             slides.append(path)
         elif suffix in UNSUPPORTED:
             unsupported[suffix] += 1
+        elif (kind := kind_without_suffix(path)) is not None:
+            if kind:
+                sidecars[f"DICOM {kind}"] += 1
+            else:
+                unsupported[NAMELESS_DICOM] += 1
         else:
             sidecars[suffix or path.name] += 1
     inside = _inside(slides)
@@ -121,10 +132,16 @@ def slide_id_of(path: Path) -> str:
     """
     if path.suffix.lower() != ".dcm" or not path.is_file():
         return path.stem
-    series, suffixes = series_of(path.parent), _formats()
-    slides = [file for file in path.parent.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
+    series, passed, suffixes = series_of(path.parent), other_objects(path.parent), _formats()
+    near = [file for file in path.parent.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
+    slides = [file for file in near if file not in passed]
     alone = len(series) == 1 and 1 < len(series[0]) == len(slides)
     return path.parent.resolve().name if alone else path.stem
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path's name can be written into a table; an archive of another system may hold names that cannot."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in str(path))
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
@@ -228,9 +245,21 @@ def open_reader(path: SlidePath) -> Reader:
             continue
         if reader is not None:
             return reader
+    if content := foreign_content(path):
+        raise SlideError("E_OPEN", f"it is no slide but {content.what}", remedy=content.fix)
     raise refused or SlideError(
         "E_OPEN", f"no format reads this {path.suffix} file", remedy="convert it to a pyramidal tiled TIFF"
     )
+
+
+def foreign_content(path: Path) -> Content | None:
+    """What a file is by its first bytes, if no format that may read a file of its name reads such content."""
+    if path.suffix.lower() in (*_LISTS, ".mrxs"):  # their content is text, or a picture of the slide, or nothing
+        return None
+    content = content_of(path)
+    if content is None or (content.suffix == ".dcm") != (path.suffix.lower() == ".dcm"):
+        return content
+    return None if set(formats_of(path)) & set(formats_of(Path(f"a{content.suffix}"))) else content
 
 
 def open_slide(path: SlidePath, mpp: float | None = None) -> Slide:

@@ -3,13 +3,12 @@
 from sammil_cli import choices
 from sammil_cli.config import ExtractSettings, Tolerance
 from sammil_cli.console import download_progress
-from sammil_cli.errors import SlideError
 from sammil_cli.jobs.extract import ExtractJob, build_encoder, work
 from sammil_cli.project import quality_table
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.earlier_files import files_of, with_slides
+from sammil_cli.runner.earlier_files import files_of, lack_of, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file
@@ -40,13 +39,12 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
     encoder = build_encoder(settings, "cpu")
     facts = settings.model_dump(exclude={*LOCAL, *Tolerance.model_fields})
     shared = {"settings": facts, "weights": encoder.weights_sha256}
-    pairs, refused = with_slides(files_of(PatchesPath, project.patches, ".h5", "patch", options.only), project.slides)
-    lack = SlideError("E_UPSTREAM", f"it has no regions in {project.regions}", remedy="run: sammil sam")
+    pairs, refused = with_slides(files_of(PatchesPath, project, project.patches, "patch", options.only), project.slides)
     tasks = []
     for patches, slide in pairs:
         regions = RegionsPath(project.regions / patches.name)
         if not regions.exists():
-            refused.append(refusal(patches.stem, lack))
+            refused.append(refusal(patches.stem, lack_of(project, patches.stem, regions, "sam")))
             continue
         maps = ArtefactsPath(project.tissue / patches.name)
         artefacts = maps if maps.exists() else None

@@ -28,7 +28,7 @@ def plan(project: Project, settings: PatchSettings, options: RunOptions) -> Plan
     facts = settings.model_dump(exclude=set(Tolerance.model_fields))
     rois = find_drawings(project.rois)
     tasks, refused = [], []
-    for tissue in files_of(TissuePath, project.tissue, ".geojson", "segment", options.only):
+    for tissue in files_of(TissuePath, project, project.tissue, "segment", options.only):
         maps, roi = ArtefactsPath(tissue.with_suffix(".h5")), rois.get(tissue.stem)
         if not maps.exists():
             lack = SlideError("E_UPSTREAM", f"{maps} is gone", remedy="run: sammil segment")

@@ -72,9 +72,7 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
     if hasattr(proposer, "wanted_weights"):
         wanted = proposer.wanted_weights(settings.model_dump())
         shared["weights"] = _sha256(wanted, download_first=options.download, weightless=weightless)
-    pairs, refused = with_slides(
-        files_of(TissuePath, project.tissue, ".geojson", "segment", options.only), project.slides
-    )
+    pairs, refused = with_slides(files_of(TissuePath, project, project.tissue, "segment", options.only), project.slides)
     folder = drawings_folder(project, proposer)
     drawings = {} if folder is None else find_drawings(folder)
     stray = {name: path.name for name, path in drawings.items() if not (project.tissue / f"{name}.geojson").exists()}

@@ -12,7 +12,8 @@ from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
-from sammil_cli.slides.files import find_slides, identify
+from sammil_cli.slides.conversion import UNSUPPORTED
+from sammil_cli.slides.files import SlideFiles, find_slides, identify
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
@@ -27,12 +28,15 @@ def run(project: Project, settings: SegmentSettings, options: RunOptions) -> lis
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
     found = find_slides(project.slides)
     if found.ignored:
-        console.say(
-            f"passed over, no slides: {', '.join(f'{n} {suffix}' for suffix, n in sorted(found.ignored.items()))}"
-        )
+        listed = (f"{n} {kind}{_fix(found, kind)}" for kind, n in sorted(found.ignored.items()))
+        console.say(f"passed over, no slides: {', '.join(listed)}")
     for line in stray_drawings(project.edits, found.paths):
         console.say(line)
     return rows
+
+
+def _fix(found: SlideFiles, kind: str) -> str:
+    return f" ({UNSUPPORTED[kind]})" if kind in found.unsupported else ""
 
 
 def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Plan[SegmentJob]:

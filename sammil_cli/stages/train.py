@@ -14,6 +14,7 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import hash_bags, start_run
+from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
 from sammil_cli.storage.files import digest, provenance
@@ -53,6 +54,7 @@ def run(
     Args:
         whole: all settings, for the run record; None = no record is written.
     """
+    check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, "cpu")
     cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
     start = None if whole is None else start_run(project, whole, options.device)

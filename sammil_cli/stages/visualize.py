@@ -34,7 +34,7 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> l
 def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan[VisualizeJob]:
     """What is to do."""
     fold_of = {slide: fold.name for fold in reversed(read_folds(project.splits)) for slide in fold.test}
-    bags = [p for p in files_of(BagPath, project.bags, ".h5", "extract", options.only) if p.stem in fold_of]
+    bags = [p for p in files_of(BagPath, project, project.bags, "extract", options.only) if p.stem in fold_of]
     pairs, refused = with_slides(bags, project.slides)
     lesions_of = find_drawings(project.lesions)
     shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}

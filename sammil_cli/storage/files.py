@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import __version__
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.storage.csv_text import no_table, separator_of
 
 SCHEMA_VERSION = 1
+_LONGEST_NAME = 255  # bytes
+_LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
 Record = Mapping[str, object]  # how a file was made, see `provenance`
 Key = Mapping[str, object]  # what a result is made with: inputs by their digests, settings, code
 
@@ -22,7 +26,8 @@ Key = Mapping[str, object]  # what a result is made with: inputs by their digest
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path` that replaces it when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    # Without the name itself, which may be as long as the file system allows.
+    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -39,6 +44,27 @@ def _umask() -> int:
     current = os.umask(0o022)
     os.umask(current)
     return current
+
+
+def check_name(slide_id: str, folder: Path) -> None:
+    """Refuses a slide whose files in `folder`, which are called like it, would have too long a name.
+
+    Raises:
+        SlideError: `E_NAME`.
+    """
+    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
+    try:
+        most = os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows
+        most = _LONGEST_NAME
+    length = len(os.fsencode(slide_id))
+    if length + len(_LONGEST_SUFFIX) > most:
+        raise SlideError(
+            "E_NAME",
+            f"its name has {length} bytes, with {_LONGEST_SUFFIX} more than the {most} of a file's name in {there} "
+            "(letters beyond ASCII have 2 to 4)",
+            remedy=f"rename it, here and in tables, to at most {most - len(_LONGEST_SUFFIX)} bytes before its suffix",
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,28 +94,40 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
         header: the column names of a table without a header line; None = the first line names them.
 
     Raises:
-        InputError: the file is missing, is not text, or lacks a required column.
+        InputError: the file is missing, is not text, is separated by something else than commas, or lacks a required
+            column.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, fieldnames=header)
-            names = [name.strip() for name in reader.fieldnames or []]
-            missing = [name for name in required if name not in names]
-            if missing:
+        data = path.read_bytes()
+        if trouble := no_table(data):
+            raise InputError(f"{path} {trouble}", remedy="save it as CSV UTF-8")
+        text = data.decode("utf-8-sig")
+        if trouble := separator_of(text)[1]:
+            raise InputError(f"{path}: {trouble}", remedy=f"save it with commas; begin: {','.join(required)}")
+        reader = csv.DictReader(io.StringIO(text, newline=""), fieldnames=header)
+        names = [name.strip() for name in reader.fieldnames or []]
+        missing = [name for name in required if name not in names]
+        if missing:
+            raise InputError(
+                f"{path}: the header {','.join(names)!r} lacks the column {missing[0]!r}",
+                remedy=f"make the first line: {','.join(required)}",
+            )
+        reader.fieldnames = names
+        rows = []
+        for row in reader:
+            if any(cell.strip() for cell in row.pop(None, ())):
                 raise InputError(
-                    f"{path}: the header {','.join(names)!r} lacks the column {missing[0]!r}",
-                    remedy=f"make the first line: {','.join(required)}",
+                    f"{path}, line {reader.line_num} has more than {len(names)} cells",
+                    remedy="quote cells that hold a comma",
                 )
-            reader.fieldnames = names
-            rows = []
-            for row in reader:
-                if any(cell.strip() for cell in row.pop(None, ())):
-                    raise InputError(
-                        f"{path}, line {reader.line_num} has more than {len(names)} cells",
-                        remedy="quote cells that hold a comma",
-                    )
-                rows.append({key: (value or "").strip() for key, value in row.items()})
-            return rows
+            cells = [cell for cell in row.values() if cell is not None]
+            if len(cells) == 1 < len(names) and separator_of(cells[0])[1]:
+                raise InputError(
+                    f"{path}, line {reader.line_num}: {separator_of(cells[0])[1]}, those of the header by commas",
+                    remedy="save it with commas",
+                )
+            rows.append({key: (value or "").strip() for key, value in row.items()})
+        return rows
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None
     except UnicodeDecodeError as error:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
+from sammil_cli.storage.content import content_of
 from sammil_cli.storage.files import SCHEMA_VERSION, Record, atomic_path
 
 Arrays = dict[str, NDArray[Any]]
@@ -100,6 +101,9 @@ def read_hdf5(
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's ways to say that a file is damaged
+        other = content_of(path)
+        if other and not other.plain and not other.what.startswith("an HDF5"):  # a pointer of Git LFS or DVC, say
+            raise InputError(f"{path} is no HDF5 file but {other.what}", remedy=other.fix) from None
         raise InputError(f"{path} cannot be read: {error}", remedy=_again(kind)) from None
     if wrong := _wrong_shape(content, shapes):
         raise InputError(f"{path} is damaged: {wrong}", remedy=_again(kind))

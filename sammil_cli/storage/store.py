@@ -189,7 +189,7 @@ class ResultStore:
                         (entry / file).unlink()
 
     def _deliver(self, name: str, file: str, facts: FileFacts, out: Path) -> None:
-        temporary = out / f"{TEMPORARY}{owner_tag()}-{secrets.token_hex(4)}-{file}"
+        temporary = out / f"{TEMPORARY}{owner_tag()}-{secrets.token_hex(4)}"
         try:
             for place in self._places(name, file, facts):
                 try:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.pixels import RGB, is_grey
 from sammil_cli.slides.slide import Slide, plan_read
 from sammil_cli.tissue.artefact_maps import ArtefactMaps, Map
 from sammil_cli.tissue.pen import Mask, pen_mask
@@ -18,6 +18,7 @@ _DARK = 80  # all channels of black lie below it; dense nuclei and double layers
 _BORDER = 60
 _GLASS_SPREAD = 12  # grey values by which glass differs from its own colour
 _NOISE = 0.192  # what a 3 x 3 mean leaves of the gradients of white noise: sqrt(6 / 81) / sqrt(2)
+_NEARLY = 0.8  # of the brightness of glass: darker is tissue
 _GLASS_PIXELS = 50_000  # pixels that are looked at for the colour of glass
 _BLOCK_PX = 2048  # side of the largest block that is read at once
 _HALO_PX = 2  # what the gradients of a block need around it
@@ -42,12 +43,17 @@ def border_mask(rgb: RGB) -> Mask:
 
 
 def glass_colour(rgb: RGB) -> tuple[int, int, int]:
-    """The colour of glass: the commonest bright grey of the picture (h, w, 3); near white without any."""
+    """The colour of glass: the commonest bright grey of the picture (h, w, 3); near white without any.
+
+    White itself is what was not scanned. On a grey picture, where no colour tells tissue from glass, it may be glass as
+    well, and glass may be dim: bright is what is nearly as bright as the picture's brightest.
+    """
     stride = max(1, int((rgb.shape[0] * rgb.shape[1] / _GLASS_PIXELS) ** 0.5))
     pixels = np.ascontiguousarray(rgb[::stride, ::stride])
     red, green, blue = cv2.split(pixels)
     darkest, brightest = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
-    bright = pixels[(darkest > 190) & (darkest < 254) & (cv2.subtract(brightest, darkest) < 20)]
+    least, most = (min(190, _NEARLY * np.percentile(darkest, 99)), 255) if is_grey(rgb) else (190, 253)
+    bright = pixels[(darkest > least) & (darkest <= most) & (cv2.subtract(brightest, darkest) < 20)]
     if len(bright) < 0.002 * darkest.size:
         return (242, 242, 242)
     commonest = np.bincount(bright[:, 1], minlength=256).argmax()

@@ -21,13 +21,14 @@ SMALL_SHARE = 0.25  # of the tissue, in more than 10 pieces that small: specks c
 EDGE_SHARE = 0.02  # of the scanned area's outline: cut-off tissue, or a dark edge of the glass
 SEEN_SHARE = 0.005  # of the slide: a stroke of 7 mm by 1 mm on a section slide; the edge of a cover slip is less
 SAME_SHARE = 0.5  # intersection over union of two methods: below, more is in dispute than agreed
+_REPORTED = ("pen:", "black-border:", "grey:", "edit:", "edited:")
 _COMPARED_PX = 1024  # longest side of the canvas on which masks are compared
 _SECOND_PX = 512  # about the longest side of the thumbnail that the second method sees: it only gives a hint
 
 
 def flags(picture: Picture, mask: TissueMask, spec: TissueSpec | None) -> list[str]:
     """The flags of a mask: `little-tissue`, `much-tissue`, `fragmented`, `touches-border`, `pen`, `black-border` and
-    `methods-disagree`, each with its number.
+    `methods-disagree`, each with its number; `grey`, a slide without colour, for which there is no second method.
 
     Args:
         spec: what found the mask, to be compared with another segmenter; None = a person drew it.
@@ -47,7 +48,9 @@ def flags(picture: Picture, mask: TissueMask, spec: TissueSpec | None) -> list[s
     for name, where in (("pen", picture.pen), ("black-border", picture.borders)):
         if (seen := float(where.mean())) > SEEN_SHARE:
             found.append(f"{name}: {seen:.1%} of the slide")
-    if spec is not None:
+    if spec is not None and picture.grey:
+        found.append("grey: no colour on this slide, so pen, dust and shadows look like tissue")
+    elif spec is not None:
         found += _disagreement(picture, mask, spec)
     return found
 
@@ -72,8 +75,8 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 
 def is_flagged(remarks: Sequence[str]) -> bool:
-    """Whether the remarks doubt the mask; pen and borders are only reported."""
-    return any(not flag.startswith(("pen:", "black-border:", "edit:", "edited:")) for flag in remarks)
+    """Whether the remarks doubt the mask; what was taken out or drawn, and grey, are only reported."""
+    return any(not flag.startswith(_REPORTED) for flag in remarks)
 
 
 def _edge_share(picture: Picture, mask: TissueMask) -> float:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.pixels import RGB
+from sammil_cli.slides.pixels import RGB, is_grey
 from sammil_cli.slides.shrink import shrink_whole
 
 Mask = NDArray[np.bool_]  # (h, w)
@@ -22,11 +22,14 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
     Stains absorb green light most, haematoxylin and eosin alike, and DAB absorbs blue most; blue and green inks absorb
     red most, red ink absorbs blue nearly as much as green and lets red through, black ink is grey. Stains that are
     blue or green themselves (trichrome, Alcian blue) are taken for ink: turn `tissue_without_pen` off for them.
-    Violet ink has the colour of haematoxylin and is not found, nor thin dark blue ink.
+    Violet ink has the colour of haematoxylin and is not found, nor thin dark blue ink. Ink on a grey picture looks like
+    dense tissue: it is not found either.
 
     Args:
         mpp: µm per pixel.
     """
+    if is_grey(rgb):
+        return np.zeros(rgb.shape[:2], np.bool_)
     block = max(1, min(int(_MPP / mpp), *rgb.shape[:2]))
     small = shrink_whole(rgb, block)
     red, green, blue = (channel.astype(np.uint32) >> 2 for channel in cv2.split(small))

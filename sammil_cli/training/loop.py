@@ -150,7 +150,8 @@ class _Run:
             raise SammilError(
                 f"the loss is not finite on slide {slide}: "
                 + ", ".join(f"{name} {value:g}" for name, value in zip(names, row, strict=True)),
-                remedy="lower learning_rate or consistency_weight, and look at the slide's features",
+                remedy=f"lower learning_rate{' or consistency_weight' if 'consistency' in names else ''}, "
+                "and look at the slide's features",
             )
         means = seen.mean(dim=0).tolist()
         return {

@@ -163,7 +163,7 @@ GROUPS: tuple[Group, ...] = (
         read_slides_table,
         "InputError",
         (
-            ("semicolons", "slide_id;mpp\na;0.5\n", "lacks the column 'slide_id'"),
+            ("semicolons", "slide_id;mpp\na;0.5\n", "separated by semicolons"),
             ("Latin-1", "slide_id,mpp\nprä,1\n".encode("latin-1"), "UTF-8"),
             ("UTF-16", "slide_id,mpp\na,1\n".encode("utf-16"), "UTF-8"),
             ("a decimal comma", "slide_id,mpp\na,0,5\n", "more than 2 cells"),

@@ -29,9 +29,34 @@ def test_one_slide_under_two_names_is_found(cohort: Path, rows: str, severity: s
 
 
 def test_slides_of_one_size_and_other_content_are_two(cohort: Path) -> None:
-    put("s_07", content=b"a" * 9000)
-    put("s_08", content=b"b" + b"a" * 8999)
+    put("s_07", content=b"II*\0" + b"a" * 9000)
+    put("s_08", content=b"II*\0b" + b"a" * 8999)
     assert {f.kind for f in checked().findings} == {"no-label"}
+
+
+def test_files_that_are_no_slides_and_names_too_long_are_errors(cohort: Path) -> None:
+    put("s_02", content=b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 48\n")
+    put("s_03", content=b"<!DOCTYPE html><title>Sign in</title>")
+    put("é" * 125)
+    found = {f.text: f for f in checked().findings if f.kind != "no-label"}
+    assert {text: f.kind for text, f in found.items()} == {
+        "s_02": "no-slide-content",
+        "s_03": "no-slide-content",
+        "é" * 125: "long-name",
+    }
+    assert all(f.severity == "error" for f in found.values())
+    assert (found["s_02"].fix, "'Sign in'" in found["s_03"].message) == ("run: git lfs pull", True)
+    assert "its name has 250 bytes" in found["é" * 125].message
+    assert checked().ready == 4
+
+
+@pytest.mark.parametrize("text", ["slide_id;mpp\ns_01;0,5\n", "sep=;\nslide_id;mpp\ns_01;0.5\n"])
+def test_a_table_of_slides_with_semicolons_is_named_once(cohort: Path, text: str) -> None:
+    write(text, "data/slides.csv")
+    found = [f for f in errors(checked()) if f.kind in ("separator", "slides-table")]
+    assert [f.kind for f in found] == ["separator"]
+    assert "separated by semicolons" in found[0].message
+    assert "with commas" in found[0].fix
 
 
 def test_files_of_slides_are_looked_at_by_name_and_size(cohort: Path) -> None:

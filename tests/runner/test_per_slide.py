@@ -363,3 +363,12 @@ def test_a_result_that_does_not_read_back_is_said_so(monkeypatch: pytest.MonkeyP
     (row,) = run(a="fine")
     assert (row.status, row.code) == ("failed", "E_STORE")
     assert outputs() == set()
+
+
+def test_a_name_too_long_for_its_files_is_refused_before_any_work() -> None:
+    longest = os.pathconf(".", "PC_NAME_MAX") - len(".geojson")
+    names = ["a" * longest, "é" * (longest // 2 + 1), "fine"]
+    rows = run(**dict.fromkeys(names, "fine"))
+    assert status(rows) == {names[0]: "done", names[1]: "E_NAME", "fine": "done"}
+    assert outputs() == {f"{names[0]}.txt", "fine.txt"}
+    assert listed()[names[1]]["status"] == "set-aside"

@@ -1,12 +1,23 @@
 """Everything in a slide folder is accounted for: slides of one or many files, unsupported ones, sidecars."""
 
+import io
+import os
 import struct
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.files import find_slides, identify, open_reader, other_files, slide_id_of
+
+
+def tiny_tiff() -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.zeros((4, 4, 3), np.uint8), photometric="rgb")
+    return stream.getvalue()
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -24,8 +35,23 @@ def element(group: int, tag: int, kind: bytes, value: bytes) -> bytes:
     return head + struct.pack("<H", len(value)) + value
 
 
-def write_dicom(path: Path, series: str, image_type: str = "ORIGINAL\\PRIMARY\\VOLUME\\NONE") -> None:
-    """The head of a DICOM file, with a sequence that names another series before its own."""
+WHOLE_SLIDE, ANNOTATIONS, REPORT = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("77.1.6", "91.1", "88.33"))
+SEGMENTATION, CAPTURE, DIRECTORY = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.7.4", "1.2.840.10008.1.3.10"
+
+
+def write_dicom(
+    path: Path,
+    series: str,
+    image_type: str = "ORIGINAL\\PRIMARY\\VOLUME\\NONE",
+    *,
+    kind: str = "",
+    modality: str = "",
+    media: str = "",
+) -> None:
+    """The head of a DICOM file, with a sequence that names another series before its own.
+
+    `kind` is its SOP class, `media` that of its head; none is written where they are empty.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     item = element(0x0020, 0x000E, b"UI", b"9.9.9")
     endless = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + item + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
@@ -33,8 +59,11 @@ def write_dicom(path: Path, series: str, image_type: str = "ORIGINAL\\PRIMARY\\V
     path.write_bytes(
         bytes(128)
         + b"DICM"
+        + (element(0x0002, 0x0002, b"UI", media.encode()) if media else b"")
         + element(0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1")
         + element(0x0008, 0x0008, b"CS", image_type.encode())
+        + (element(0x0008, 0x0016, b"UI", kind.encode()) if kind else b"")
+        + (element(0x0008, 0x0060, b"CS", modality.encode()) if modality else b"")
         + sequence
         + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
         + element(0x0020, 0x000D, b"UI", b"1.2.3")
@@ -61,6 +90,17 @@ def test_each_file_is_counted_by_what_it_is(tmp_path: Path) -> None:
         "dangling link 1: copy the file here; in a container mount the folder that it is in, too), "
         "5 sidecars (.jpg 1, .png 1, .txt 1, .xml 1, README 1)"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there names are any bytes")
+def test_a_name_that_is_no_utf8_costs_that_file_only(tmp_path: Path) -> None:
+    touch(tmp_path, "über.svs")
+    for name in (b"pr\xe4.svs", b"gr\xf6\xdfe.xml"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    found = find_slides(tmp_path)
+    assert list(found.paths) == ["über"]
+    assert found.unsupported == {"name that is no UTF-8": 2}
+    found.inventory().encode()  # can be printed
 
 
 def test_a_folder_of_unsupported_slides_says_so(tmp_path: Path) -> None:
@@ -104,6 +144,61 @@ def test_a_dicom_folder_with_other_slides_is_no_series_folder(tmp_path: Path) ->
     assert list(find_slides(tmp_path).paths) == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "modality", "label"),
+    [
+        (WHOLE_SLIDE, "SM", ""),
+        (WHOLE_SLIDE, "", ""),
+        ("", "SM", ""),
+        ("", "", ""),  # it does not say it: opening decides
+        (CAPTURE, "SM", ""),  # what converters write
+        (ANNOTATIONS, "ANN", "ANN"),
+        (SEGMENTATION, "SEG", "SEG"),
+        (REPORT, "SR", "SR"),
+        (REPORT, "", "of another kind"),
+        ("", "MR", "MR"),
+        (CAPTURE, "OT", "OT"),
+    ],
+)
+def test_dicom_objects_are_slides_by_their_class_and_modality(
+    tmp_path: Path, kind: str, modality: str, label: str
+) -> None:
+    write_dicom(tmp_path / "a.dcm", "1.2", kind=WHOLE_SLIDE, modality="SM")
+    write_dicom(tmp_path / "b.DCM", "1.3", kind=kind, modality=modality)
+    write_dicom(tmp_path / "nameless", "1.4", kind=kind, modality=modality)
+    found = find_slides(tmp_path)
+    assert list(found.paths) == (["a"] if label else ["a", "b"])
+    assert found.sidecars == ({f".dcm {label}": 1, f"DICOM {label}": 1} if label else {})
+    assert found.unsupported == ({} if label else {"DICOM without .dcm": 1})
+    assert (found.inner, found.total) == (0, 3)
+
+
+def test_annotations_beside_a_series_change_neither_its_name_nor_its_identity(tmp_path: Path) -> None:
+    for name in ("level_0", "level_1"):
+        write_dicom(tmp_path / "case 7" / f"{name}.dcm", "1.2", kind=WHOLE_SLIDE, modality="SM")
+    head = tmp_path / "case 7" / "level_0.dcm"
+    before = identify(head)
+    for modality in ("ANN", "SEG"):
+        write_dicom(tmp_path / "case 7" / f"a_{modality}.dcm", "1.2", kind=ANNOTATIONS, modality=modality)
+    assert find_slides(tmp_path).paths == {"case 7": head}
+    assert find_slides(tmp_path).inner == 1
+    assert slide_id_of(head) == "case 7"
+    assert identify(head) == before
+
+
+def test_dicom_files_without_their_suffix_are_named_with_the_fix(tmp_path: Path) -> None:
+    touch(tmp_path, "README", "notes.2024", "a.xml")
+    for name in ("IM0001", "1.2.840.113619.2.7", "x.dicom"):
+        write_dicom(tmp_path / name, "1.2", kind=WHOLE_SLIDE, modality="SM")
+    write_dicom(tmp_path / "DICOMDIR", "1.2", media=DIRECTORY)
+    with pytest.raises(InputError, match="no slides in") as caught:
+        find_slides(tmp_path)
+    assert "3 unsupported (DICOM without .dcm 3: rename it to end in .dcm)" in caught.value.message
+    assert "4 sidecars (.2024 1, .xml 1, DICOM DICOMDIR 1, README 1)" in caught.value.message
+    (tmp_path / "IM0001").rename(tmp_path / "IM0001.dcm")
+    assert list(find_slides(tmp_path).paths) == ["IM0001"]
+
+
 def test_damaged_dicom_files_are_slides_of_their_own(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm", "1.2")
     whole = (tmp_path / "a.dcm").read_bytes()
@@ -140,6 +235,32 @@ def test_a_vms_slide_is_one_slide(tmp_path: Path) -> None:
     found = find_slides(tmp_path)
     assert list(found.paths) == ["u", "v"]
     assert (found.inner, found.sidecars) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message", "fix"),
+    [
+        ("a.svs", b"version https://git-lfs.github.com/spec/v1\noid x\nsize 9\n", "a Git LFS pointer", "git lfs pull"),
+        ("a.dcm", b"version https://git-lfs.github.com/spec/v1\noid x\nsize 9\n", "a Git LFS pointer", "git lfs pull"),
+        ("a.ndpi", b"<!doctype html><title>Sign in</title>", "a web page with the title 'Sign in'", "login"),
+        ("a.png", b"<html>", "a web page", "login"),
+        ("a.tif", bytes(128) + b"DICM", "a DICOM file", "rename it to end in .dcm"),
+        ("a.jpg", tiny_tiff(), "a TIFF", "rename it to end in .tif"),
+        ("a.mrxs", b"", "", ""),
+        ("a.svs", b"II*\0\x08\0\0\0", "", ""),  # damaged, but no other thing
+        ("a.png", b"\xff\xd8\xff", "", ""),  # one format reads both
+        ("a.vms", b"[Virtual Microscope Specimen]", "", ""),
+    ],
+)
+def test_a_file_that_is_no_slide_is_named_by_its_content(
+    tmp_path: Path, name: str, data: bytes, message: str, fix: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SlideError) as caught:
+        open_reader(tmp_path / name)
+    assert ("it is no slide but" in caught.value.message) == bool(message)
+    assert message in caught.value.message
+    assert fix in caught.value.remedy
 
 
 def test_a_mirax_slide_without_its_data_names_the_folder(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_blank_slide_is_set_aside(name: str, noise: int) -> None:
     with pytest.raises(SlideError, match="no tissue found") as caught:
         segment(array_slide(rgb.astype(np.uint8)), replace(SPEC, segmenter=name))
     assert (caught.value.code, caught.value.set_aside) == ("E_NO_TISSUE", True)
-    assert "tissue_threshold" in caught.value.remedy
+    assert "if it is not blank, draw its tissue" in caught.value.remedy
 
 
 def test_the_error_says_that_only_small_pieces_were_found() -> None:

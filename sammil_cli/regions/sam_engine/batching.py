@@ -37,10 +37,12 @@ class Batches:
                 if not is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
+                    on_gpu = not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error)
                     raise SlideError(
                         "E_MEMORY",
                         f"not enough memory for one {self._what} at a time",
-                        remedy="fewer --workers, a smaller sam_canvas_px or sam_model, or --device cpu",
+                        remedy="fewer --workers, a smaller sam_canvas_px or sam_model"
+                        + (", or --device cpu" if on_gpu else ""),
                         set_aside=False,
                     ) from error
                 result = None

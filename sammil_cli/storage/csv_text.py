@@ -1,0 +1,39 @@
+"""Tables as people save them: what is wrong with a file's encoding or with what separates its cells, in words."""
+
+import re
+
+from sammil_cli.storage.content import content_of_bytes
+
+_NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_SPREADSHEET = b"PK\x03\x04"  # .xlsx and .ods are zip files
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_HEAD = 4096  # bytes
+_EXCEL = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that Excel reads and others take for the header
+
+
+def no_table(data: bytes) -> str:
+    """Why the bytes of a file are no table (`is a spreadsheet, no text`); "" where they may be one."""
+    if data.startswith(_SPREADSHEET):
+        return "is a spreadsheet, no text"
+    if data.startswith(_UTF16):
+        return "is not UTF-8 text but UTF-16"
+    content = content_of_bytes(data[:_HEAD], len(data)) if data else None
+    if content is not None and not content.plain:
+        return f"is no table but {content.what}"
+    return "is not UTF-8 text but UTF-16 or binary" if b"\0" in data else ""
+
+
+def separator_of(text: str) -> tuple[str, str]:
+    """What separates the cells of a table, by its first line, and what is wrong with that ("" = commas, nothing)."""
+    head = text.lstrip("\r\n ").split("\n", 1)[0].rstrip("\r\n ")
+    if told := _EXCEL.fullmatch(head):
+        sign = told.group(1)
+        more = "" if sign == "," else f", and the cells are separated by {_NAMES.get(sign, repr(sign))}"
+        return sign, f"the first line {head!r} is for Excel only{more}"
+    sign = max((",", *_NAMES), key=head.count)
+    return sign, "" if sign == "," else f"the cells are separated by {_NAMES[sign]}"
+
+
+def is_for_excel(line: str) -> bool:
+    """Whether a line only tells Excel what separates the cells."""
+    return _EXCEL.fullmatch(line) is not None
