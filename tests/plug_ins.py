@@ -131,7 +131,7 @@ HEAD = "<8sIId"
 
 class RawReader:
     kind, mpp_source, objective = "raw", "head", None
-    downsamples, tiles_px = (1.0,), ((64, 64),)
+    downsamples, tiles_px, remarks = (1.0,), ((64, 64),), ()
 
     def __init__(self, path, width, height, mpp):
         self.size_px, self.bounds_px, self.mpp = (width, height), (0, 0, width, height), (mpp, mpp)

@@ -163,6 +163,7 @@ class ArrayReader:
     kind: str = "array"
     tiles_px: Sequence[tuple[int, int]] = ((64, 64),)
     objective: float | None = None
+    remarks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.size_px = (self.rgb.shape[1], self.rgb.shape[0])

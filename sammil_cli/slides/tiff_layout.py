@@ -1,8 +1,6 @@
 """What a TIFF holds: which of its pages are the levels of one brightfield picture, and what its tags say."""
 
-import html
 import logging
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,17 @@ import tifffile
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.conversion import pyramid_command
-from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
+from sammil_cli.slides.resolution import (
+    TIFF_TAGS,
+    Mpp,
+    from_tiff_tags,
+    in_aperio,
+    magnification,
+    no_number,
+    number,
+    unit_um,
+)
+from sammil_cli.slides.scenes import Scene, choose, find_scenes, largest, left_out, remark
 from sammil_cli.slides.slide import check_size, damaged
 
 # What tifffile and its decoders raise on files that are damaged, or made up.
@@ -40,36 +48,51 @@ _PHOTOMETRIC = {
     tifffile.PHOTOMETRIC.RGB,
     tifffile.PHOTOMETRIC.YCBCR,
 }
-_UNIT_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd tags are not for our users
 
 
 @dataclass(frozen=True, kw_only=True)
 class TiffLayout:
-    """The levels of a TIFF, finest first, and what the file says about itself (see `slides.slide.Reader`)."""
+    """The levels of a TIFF, finest first, and what the file says about itself (see `slides.slide.Reader`).
+
+    `scene`: the number of the picture that was taken, None where the file has no other.
+    """
 
     kind: str
     pages: Sequence[tifffile.TiffPage]
     mpp: Mpp | None
     mpp_source: str
     objective: float | None
+    scene: int | None = None
+    remarks: Sequence[str] = ()
 
 
-def read_layout(path: Path) -> TiffLayout:
+def read_layout(path: Path, number: int | None = None) -> TiffLayout:
     """Reads the tags of a TIFF; no pixels.
 
+    Args:
+        number: which of its scenes is the slide, None = the largest (`slides.scenes`).
+
     Raises:
-        SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide, or not to be read in parts.
+        SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide, or not to be read in parts;
+            `E_SCENE`, no such scene.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
             top = [page for page in islice(tiff.pages, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
-            main = max(top, key=lambda page: page.imagewidth * page.imagelength)
+            scan = max(top, key=lambda page: page.imagewidth * page.imagelength)
+            scenes = find_scenes(tiff, top, scan)
+            scene = largest(scenes)
+            pages = _levels(scene.page, [*scene.loose, *_sub_pages(scene.page)])
+            others = left_out(scenes, scene, pages)
+            if number is not None:
+                scene, others = choose(number, scenes, scene, others), []
+                pages = _levels(scene.page, [*scene.loose, *_sub_pages(scene.page)])
+            main = scene.page
             for page in (top[0], main):
                 check_size((page.imagewidth, page.imagelength))
             _check_brightfield(main, top)
-            pages = _levels(main, [*top, *_sub_pages(main)])
             for page in pages:
                 _check_pieces(page, path)
                 if page.compression not in tifffile.TIFF.DECOMPRESSORS:
@@ -78,9 +101,15 @@ def read_layout(path: Path) -> TiffLayout:
             _check_whole(tiff, top, pages)
             for page in pages:
                 page.decode, page.jpegtables  # noqa: B018 - found now, while the file is open; kept by the page
-            mpp, source = _mpp(tiff, main)
+            mpp, source = _mpp(tiff, scene)
             return TiffLayout(
-                kind=_kind(tiff), pages=pages, mpp=mpp, mpp_source=source, objective=_objective(tiff, main)
+                kind=_kind(tiff),
+                pages=pages,
+                mpp=mpp,
+                mpp_source=source,
+                objective=scene.objective or magnification(in_aperio(main.description, "AppMag")),
+                scene=scene.number if others else number,
+                remarks=[*scene.remarks, *([remark(scene, others)] if others else [])],
             )
     except DAMAGE as error:
         raise damaged("E_OPEN", f"the file is cut or damaged: {error}") from error
@@ -198,39 +227,30 @@ def _kind(tiff: tifffile.TiffFile) -> str:
     return "bigtiff" if tiff.is_bigtiff else "tiff"
 
 
-def _mpp(tiff: tifffile.TiffFile, main: tifffile.TiffPage) -> tuple[Mpp | None, str]:
-    """µm per level-0 pixel and where it stands: OME's metadata, Aperio's description, or TIFF's resolution tags."""
-    ome = [_ome_length(tiff, f"PhysicalSize{axis}") for axis in "XY"]
-    if ome[0] is not None and ome[1] is not None:
-        return (ome[0], ome[1]), "OME PhysicalSizeX"
-    if (aperio := _aperio(main, "MPP")) is not None:
-        return (aperio, aperio), "aperio.MPP"
-    x, y, unit = (main.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
+def _mpp(tiff: tifffile.TiffFile, scene: Scene) -> tuple[Mpp | None, str]:
+    """µm per level-0 pixel and where it stands: OME's metadata, Aperio's description, ImageJ's or TIFF's resolution.
+
+    Where none of them helps: None, and why.
+    """
+    if scene.mpp is not None:
+        return scene.mpp, "OME PhysicalSizeX"
+    if scene.stale:
+        return None, scene.doubt
+    if aperio := in_aperio(scene.page.description, "MPP"):
+        mpp = number(aperio)
+        return ((mpp, mpp), "aperio.MPP") if mpp is not None else (None, no_number("aperio.MPP", aperio))
+    x, y, unit = (scene.page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
     if x is None or y is None:
-        return None, ""
-    name = {2: "inch", 3: "centimeter"}.get(int(unit.value) if unit is not None else 2, "")
-    return from_tiff_tags(_ratio(x.value), _ratio(y.value), name), TIFF_TAGS
-
-
-def _objective(tiff: tifffile.TiffFile, main: tifffile.TiffPage) -> float | None:
-    power = _ome_attribute(tiff, "Objective", "NominalMagnification")
-    return float(power) if power else _aperio(main, "AppMag")
-
-
-def _ome_length(tiff: tifffile.TiffFile, name: str) -> float | None:
-    """A length in µm of the first image."""
-    value, unit = (_ome_attribute(tiff, "Pixels", attribute) for attribute in (name, f"{name}Unit"))
-    return float(value) * _UNIT_UM[unit or "µm"] if value else None
-
-
-def _ome_attribute(tiff: tifffile.TiffFile, element: str, attribute: str) -> str:
-    found = re.search(rf'<(?:\w+:)?{element}\s[^>]*?\b{attribute}="([^"]*)"', tiff.ome_metadata or "")
-    return html.unescape(found.group(1)) if found else ""
-
-
-def _aperio(main: tifffile.TiffPage, name: str) -> float | None:
-    found = re.search(rf"\|\s*{name}\s*=\s*([0-9.]+)", main.description[:10_000])
-    return float(found.group(1)) if found else None
+        return None, scene.doubt
+    per_unit = _ratio(x.value), _ratio(y.value)
+    imagej = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    name = {"inch": "inch", "cm": "centimeter"}.get(imagej)
+    length_um = None if name else unit_um(imagej)
+    if length_um is not None and min(per_unit) > 0:
+        return (length_um / per_unit[0], length_um / per_unit[1]), "ImageJ unit"
+    name = name or {2: "inch", 3: "centimeter"}.get(int(unit.value) if unit is not None else 2, "")
+    found = from_tiff_tags(*per_unit, name)
+    return (None, scene.doubt) if found is None else (found, TIFF_TAGS)
 
 
 def _ratio(value: tuple[int, int]) -> float:

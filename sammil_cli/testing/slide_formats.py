@@ -52,6 +52,7 @@ class SlideFormatContract:
         assert reader.mpp is None or (min(reader.mpp) > 0 and reader.mpp_source)
         assert reader.objective is None or reader.objective > 0
         assert len(reader.bounds_px) == 4
+        assert list(reader.remarks) == []
         for level in range(len(reader.downsamples)):
             image = reader.read((width * 25 // 32, height * 5 // 7), level, (20, 10))
             assert (image.shape, str(image.dtype)) == ((10, 20, 3), "uint8")

@@ -33,6 +33,7 @@ class Picture:
     slide_mpp: float
     slide_size_px: tuple[int, int]  # level-0 width, height
     bounds_px: Box
+    scene: int | None = None  # of the slide file, where that holds several
 
     @property
     def mpp(self) -> float:
@@ -69,6 +70,7 @@ class Picture:
             slide_mpp=self.slide_mpp,
             slide_size_px=self.slide_size_px,
             bounds_px=self.bounds_px,
+            scene=self.scene,
         )
 
 
@@ -89,6 +91,7 @@ def look(slide: Slide, mpp: float) -> Picture:
         slide_mpp=slide.mpp,
         slide_size_px=slide.size_px,
         bounds_px=slide.bounds_px,
+        scene=slide.scene,
     )
 
 

@@ -74,6 +74,7 @@ class DrawnReader:
     kind: str = "drawn"
     tiles_px: Sequence[tuple[int, int]] = ((256, 256), (256, 256))
     objective: float | None = None
+    remarks: Sequence[str] = ()
     reads: list[tuple[tuple[int, int], int, tuple[int, int]]] = field(default_factory=list)
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:

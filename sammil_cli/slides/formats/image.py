@@ -34,6 +34,7 @@ class ImageReader:
         self.mpp_source = ""
         self.objective = None
         self.bounds_px = (0, 0, *self.size_px)
+        self.remarks = ()
         self.mode = self._file.mode
         self._lock = threading.Lock()
         self._pixels: RGB | None = None

@@ -11,8 +11,9 @@ import numpy as np
 import openslide
 
 from sammil_cli.errors import SlideError
+from sammil_cli.slides import focal_planes
 from sammil_cli.slides.pixels import RGB, Box
-from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
+from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags, in_aperio, magnification, no_number, number
 from sammil_cli.slides.slide import UnknownContentError, check_size, damaged, paint_background
 
 PRIORITY = 0
@@ -39,8 +40,9 @@ class OpenSlideReader:
         self.downsamples: tuple[float, ...] = self._slide.level_downsamples
         self.tiles_px = tuple(_tile(properties, level) for level in range(len(self.downsamples)))
         self.mpp, self.mpp_source = _mpp(properties, self.kind)
-        self.objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
+        self.objective = _objective(properties)
         self.bounds_px = _bounds(properties, self.size_px)
+        self.remarks = focal_planes.remarks(path, self.kind, properties, self._slide.level_dimensions)
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """See `slides.slide.Reader.read`."""
@@ -95,7 +97,10 @@ def open_slide(path: Path) -> OpenSlideReader | None:
 
 
 def _mpp(properties: Mapping[str, str], kind: str) -> tuple[Mpp | None, str]:
-    """µm per level-0 pixel and the name of the property that says so."""
+    """µm per level-0 pixel and the name of the property that says so, or None and why."""
+    aperio = in_aperio(properties.get("tiff.ImageDescription", ""), "MPP") if kind == "aperio" else ""
+    if aperio and number(aperio) is None:  # of several OpenSlide takes the last
+        return None, no_number("aperio.MPP", aperio)
     names = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
     for name_x, name_y in (names, *_VENDOR_TAGS):
         x, y = _number(properties, name_x), _number(properties, name_y)
@@ -104,14 +109,17 @@ def _mpp(properties: Mapping[str, str], kind: str) -> tuple[Mpp | None, str]:
     x, y = _number(properties, "tiff.XResolution"), _number(properties, "tiff.YResolution")
     if x is None or y is None:
         return None, ""
-    return from_tiff_tags(x, y, properties.get("tiff.ResolutionUnit", "")), TIFF_TAGS
+    found = from_tiff_tags(x, y, properties.get("tiff.ResolutionUnit", ""))
+    return (None, "") if found is None else (found, TIFF_TAGS)
+
+
+def _objective(properties: Mapping[str, str]) -> float | None:
+    names = (openslide.PROPERTY_NAME_OBJECTIVE_POWER, "aperio.AppMag")  # OpenSlide passes over 20x
+    return next(filter(None, (magnification(properties.get(name, "")) for name in names)), None)
 
 
 def _number(properties: Mapping[str, str], name: str) -> float | None:
-    try:
-        return float(properties[name].replace(",", "."))  # some scanners write the numbers of their country
-    except (KeyError, ValueError):
-        return None
+    return number(properties.get(name, ""))
 
 
 def _tile(properties: Mapping[str, str], level: int) -> tuple[int, int]:

@@ -88,6 +88,7 @@ class TiffReader:
         self._levels = [_Level(page) for page in layout.pages]
         self.kind, self.objective = layout.kind, layout.objective
         self.mpp, self.mpp_source = layout.mpp, layout.mpp_source
+        self.scene, self.remarks = layout.scene, layout.remarks
         self.size_px = self._levels[0].size_px
         self.downsamples = tuple(_downsample(self.size_px, level.size_px) for level in self._levels)
         self.tiles_px = tuple(level.piece_px for level in self._levels)
@@ -147,15 +148,24 @@ class TiffReader:
 
 
 def open_slide(path: Path) -> TiffReader:
-    """Opens a slide.
+    """Opens a slide; of several scenes the largest.
 
     Raises:
         SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide.
     """
+    return open_scene(path, None)
+
+
+def open_scene(path: Path, scene: int | None) -> TiffReader:
+    """Opens one of the scenes of a slide, by its number (`slides.scenes`).
+
+    Raises:
+        SlideError: as `open_slide`, and `E_SCENE`, no such scene.
+    """
     with path.open("rb") as stream:
         if stream.read(4) not in _MAGIC:
             raise UnknownContentError("the content is no TIFF")
-    layout = read_layout(path)
+    layout = read_layout(path, scene)
     try:
         return TiffReader(path, layout)
     except DAMAGE as error:

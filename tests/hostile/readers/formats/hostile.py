@@ -22,6 +22,7 @@ class HostileReader:
     mpp_source = kind = "hostile"
     objective = None
     bounds_px = (0, 0, 1024, 1024)
+    remarks = ()
 
     def __init__(self, path: Path) -> None:
         self._does = path.suffix
