@@ -19,9 +19,9 @@ class Scene:
     """A picture that may be the slide.
 
     `number` is what data/slides.csv calls it. `loose`: pages that may be its levels, besides those inside of its own
-    page. `described`: metadata says that it is an image of its own; `first`: chosen before others; `aside`: one of the
-    glass or its label. `mpp` and `objective` as OME-XML says; `doubt`: why it does not; `stale`: all that the file says
-    is of another picture.
+    page. `described`: metadata says that it is an image of its own, and of how many `channels` it is one. `first`:
+    chosen before others; `aside`: one of the glass or its label. `mpp` and `objective` as OME-XML says; `doubt`: why it
+    does not; `stale`: all that the file says is of another picture.
     """
 
     number: int
@@ -32,6 +32,7 @@ class Scene:
     stale: bool = False
     objective: float | None = None
     described: bool = False
+    channels: int = 1
     first: bool = True
     aside: bool = False
     loose: Sequence[tifffile.TiffPage] = field(default=(), repr=False)
@@ -53,9 +54,6 @@ def find_scenes(tiff: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], sca
 
     In an OME-TIFF they are the planes of its images, in the order of its metadata; in others every page is one, and
     the scan the first to be chosen.
-
-    Raises:
-        SlideError: `E_FORMAT`, channels in pages or files of their own, as of fluorescence.
     """
     note = ""
     if tiff.ome_metadata:
@@ -95,12 +93,6 @@ def _of_ome(images: Sequence[OmeImage], pages: Sequence[tifffile.TiffPage]) -> l
         elsewhere = f"ome: planes of this image lie in other files ({', '.join(image.elsewhere[:3])})"
         for plane in image.planes:
             page = pages[plane.page]
-            if image.channels > 1 and page.samplesperpixel == 1:
-                raise SlideError(
-                    "E_FORMAT",
-                    f"not a brightfield RGB slide: it has {image.channels} grey channels, as of fluorescence",
-                    remedy="take it out of the slide folder; if it is brightfield, export it as 8-bit RGB",
-                )
             size_px, mpp, doubt = (page.imagewidth, page.imagelength), image.mpp, image.doubt
             stale = size_px != image.size_px  # the picture was shrunk or cut, and its metadata copied
             if stale:
@@ -116,6 +108,7 @@ def _of_ome(images: Sequence[OmeImage], pages: Sequence[tifffile.TiffPage]) -> l
                     stale=stale,
                     objective=image.objective,
                     described=True,
+                    channels=image.channels,
                     aside=image.aside,
                     loose=loose,
                     remarks=(elsewhere,) if image.elsewhere else (),
@@ -154,6 +147,20 @@ def no_scene(number: int, scenes: Sequence[Scene] = ()) -> SlideError:
         f"data/slides.csv asks for scene {number}, {has}",
         remedy="correct the column scene of data/slides.csv, or leave the cell empty",
     )
+
+
+def check_channels(scene: Scene) -> None:
+    """Refuses a grey picture that is one of several channels, be the others in other files.
+
+    Raises:
+        SlideError: `E_FORMAT`.
+    """
+    if scene.channels > 1 and scene.page.samplesperpixel == 1:
+        raise SlideError(
+            "E_FORMAT",
+            f"not a brightfield RGB slide: it has {scene.channels} grey channels, as of fluorescence",
+            remedy="take it out of the slide folder; if it is brightfield, export it as 8-bit RGB",
+        )
 
 
 def left_out(scenes: Sequence[Scene], chosen: Scene, levels: Sequence[tifffile.TiffPage]) -> list[Scene]:

@@ -22,7 +22,7 @@ from sammil_cli.slides.resolution import (
     number,
     unit_um,
 )
-from sammil_cli.slides.scenes import Scene, choose, find_scenes, largest, left_out, remark
+from sammil_cli.slides.scenes import Scene, check_channels, choose, find_scenes, largest, left_out, remark
 from sammil_cli.slides.slide import check_size, damaged
 
 # What tifffile and its decoders raise on files that are damaged, or made up.
@@ -68,11 +68,11 @@ class TiffLayout:
     remarks: Sequence[str] = ()
 
 
-def read_layout(path: Path, number: int | None = None) -> TiffLayout:
+def read_layout(path: Path, wanted: int | None = None) -> TiffLayout:
     """Reads the tags of a TIFF; no pixels.
 
     Args:
-        number: which of its scenes is the slide, None = the largest (`slides.scenes`).
+        wanted: which of its scenes is the slide, None = the largest (`slides.scenes`).
 
     Raises:
         SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide, or not to be read in parts;
@@ -86,12 +86,13 @@ def read_layout(path: Path, number: int | None = None) -> TiffLayout:
             scene = largest(scenes)
             pages = _levels(scene.page, [*scene.loose, *_sub_pages(scene.page)])
             others = left_out(scenes, scene, pages)
-            if number is not None:
-                scene, others = choose(number, scenes, scene, others), []
+            if wanted is not None:
+                scene, others = choose(wanted, scenes, scene, others), []
                 pages = _levels(scene.page, [*scene.loose, *_sub_pages(scene.page)])
             main = scene.page
             for page in (top[0], main):
                 check_size((page.imagewidth, page.imagelength))
+            check_channels(scene)
             _check_brightfield(main, top)
             for page in pages:
                 _check_pieces(page, path)
@@ -108,7 +109,7 @@ def read_layout(path: Path, number: int | None = None) -> TiffLayout:
                 mpp=mpp,
                 mpp_source=source,
                 objective=scene.objective or magnification(in_aperio(main.description, "AppMag")),
-                scene=scene.number if others else number,
+                scene=scene.number if others else wanted,
                 remarks=[*scene.remarks, *([remark(scene, others)] if others else [])],
             )
     except DAMAGE as error:

@@ -200,6 +200,18 @@ def test_channels_in_files_of_their_own_are_fluorescence(tmp_path: Path) -> None
     assert caught.value.code == "E_FORMAT"
 
 
+def test_channels_of_another_image_do_not_refuse_the_slide(tmp_path: Path) -> None:
+    grey = image((60, 64), tiff_data(1) + '<TiffData IFD="2" FirstC="1"/>', name="DAPI", mpp=0.5, SizeC=2)
+    text = ome(image(SIZE, tiff_data(0), name="scan", mpp=0.5), grey)
+    pages = [(SCAN, 0), (noise(60, 64, 2)[..., 0], 0), (noise(60, 64, 3)[..., 0], 0)]
+    path = write(tmp_path / "a.ome.tif", text, pages)
+    with open_slide(path) as slide:
+        assert (slide.size_px, slide.scene) == (SIZE, 1)
+    with pytest.raises(SlideError, match="2 grey channels") as caught:
+        open_slide(path, scene=2)
+    assert caught.value.code == "E_FORMAT"
+
+
 def test_hostile_metadata_is_refused_before_it_grows(tmp_path: Path) -> None:
     laughs = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
     bomb = f'<!DOCTYPE OME [<!ENTITY l0 "ha">{laughs}]>' + ome(image(SIZE, name="&l9;", mpp=0.5)).partition("?>")[2]
