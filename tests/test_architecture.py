@@ -323,8 +323,8 @@ def test_any_stays_at_the_borders() -> None:
 
 SWAPS = {  # file: (as it is, with two arguments swapped)
     "stages/segment.py": (
-        "SegmentJob(slide=path, mpp=entry.mpp, drawing=edit",
-        "SegmentJob(slide=edit, mpp=entry.mpp, drawing=path",
+        "SegmentJob(slide=path, mpp=entry.mpp, scene=entry.scene, drawing=edit",
+        "SegmentJob(slide=edit, mpp=entry.mpp, scene=entry.scene, drawing=path",
     ),
     "stages/patch.py": ("tissue=tissue, artefacts=maps", "tissue=maps, artefacts=tissue"),
     "stages/sam.py": ("SamJob(slide=slide, tissue=tissue", "SamJob(slide=tissue, tissue=slide"),
@@ -342,7 +342,7 @@ SWAPS = {  # file: (as it is, with two arguments swapped)
         "plan.work, folders[task.slide_id], record, task.job",
         "plan.work, record, folders[task.slide_id], task.job",
     ),
-    "preflight/tune.py": ("found.paths[slide_id], entry.mpp, specs", "entry.mpp, found.paths[slide_id], specs"),
+    "preflight/tune.py": ("found.paths[slide_id], entry, specs", "entry, found.paths[slide_id], specs"),
     "cli/slides.py": (
         'run_per_slide("patch", stage.run, project, settings',
         'run_per_slide("patch", stage.run, settings, project',

@@ -19,7 +19,7 @@ from sammil_cli.project.process_list import Row, summarise
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.runner.per_slide import Plan, Task, run_plan
 from sammil_cli.slides.files import find_slides, identify
-from sammil_cli.slides.table import read_mpp_overrides
+from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import read_csv, sha256_file
 from sammil_cli.storage.paths import SlidePath
 
@@ -123,7 +123,7 @@ def plan_layout(
         grids=request.grids,
     )
     grids = layout.features is None
-    mpp, slides = read_mpp_overrides(request.slides_table), _slides(request.slides)
+    entries, slides = read_slides_table(request.slides_table), _slides(request.slides)
     tasks = []
     for one in layout.sources:
         tissue = layout.settings.get(one.slide_id)
@@ -138,7 +138,8 @@ def plan_layout(
             source=one,
             grids=grids,
             slide=slides.get(one.slide_id),
-            mpp=mpp.get(one.slide_id),
+            mpp=entries.get(one.slide_id, SlideEntry()).mpp,
+            scene=entries.get(one.slide_id, SlideEntry()).scene,
             tissue=tissue or "",
             request=request,
         )
@@ -154,6 +155,7 @@ def _task(job: ConvertJob, files: dict[str, object]) -> Task[ConvertJob]:
         "id": job.slide_id,
         "slide": None if job.slide is None else identify(job.slide),
         "mpp": job.mpp,
+        "scene": job.scene,
         "settings": job.request.settings(),
     }
     return Task.of(job.slide_id, job, inputs, code)
@@ -199,12 +201,14 @@ def plan_lists(path: Path, request: Request, project: Project, out: Path | None)
             "(…_<x>_<y>_<column>_<row>_WW_…_HH_….png)",
             remedy="convert them without coordinates, which costs their heatmaps: --no-coords",
         )
-    mpp, slides = read_mpp_overrides(request.slides_table), _slides(request.slides)
+    entries, slides = read_slides_table(request.slides_table), _slides(request.slides)
     file = {"file": sha256_file(path)}
-    jobs = [
-        ConvertJob(slide_id=name, source=path, slide=slides.get(name), mpp=mpp.get(name), request=request)
-        for name in found
-    ]
+    jobs = []
+    for name in found:
+        entry, slide = entries.get(name, SlideEntry()), slides.get(name)
+        jobs.append(
+            ConvertJob(slide_id=name, source=path, slide=slide, mpp=entry.mpp, scene=entry.scene, request=request)
+        )
     plan = _plan([_task(job, dict(file)) for job in jobs], project, out or project.bags)
     return plan, [f"DTFD-style pickle: features of {len(found)} slides, {placed} with places in their patches' names"]
 

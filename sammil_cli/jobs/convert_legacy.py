@@ -1,6 +1,6 @@
 """convert-legacy, one slide: an older tool's files -> a feature bag or a patch grid, held against the slide."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,8 +57,8 @@ class Request:
 class ConvertJob:
     """One slide of an older run.
 
-    `source`: its files, or the pickle that holds it among others. `grids`: coordinates only. `slide`, `mpp`: its file
-    and resolution, if known. `tissue`: what the run says of its tissue.
+    `source`: its files, or the pickle that holds it among others. `grids`: coordinates only. `slide`, `mpp`,
+    `scene`: its file, resolution and which of several scenes, if known. `tissue`: what the run says of its tissue.
     """
 
     slide_id: str
@@ -66,13 +66,14 @@ class ConvertJob:
     grids: bool = False
     slide: SlidePath | None
     mpp: float | None
+    scene: int | None = None
     tissue: str = ""
     request: Request
 
 
 def work(folder: Path, record: Record, job: ConvertJob) -> list[str]:
     """Converts one slide into `folder`, after holding it against the slide where that is there."""
-    slide, remarks = open_or_none(job.slide, job.mpp)
+    slide, remarks = open_or_none(job.slide, job.mpp, job.scene)
     try:
         if job.grids:
             remarks += _grid(folder, record, job, slide, remarks)
@@ -114,6 +115,7 @@ def _grid(folder: Path, record: Record, job: ConvertJob, slide: Slide | None, be
         patch_px_level0=job.request.patch_px_level0,
     )
     if slide is not None:
+        grid = replace(grid, scene=slide.scene)
         placed = Placed(xy=grid.xy, level0_px=grid.patch_px_level0, patch_px=grid.patch_px, coords=job.source.coords)
         remarks += check(slide, placed, SlideChecks(patches=job.request.checks.patches))
     remarks += _tissue(job)

@@ -42,7 +42,7 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
     """Writes one slide's bag and its quality into `folder`; returns remarks, and flags on the quality."""
     settings, grid, regions = job.settings, read_patches(job.patches), read_regions(job.regions)
     encoder = build_encoder(settings, job.device)
-    with open_slide(job.slide, grid.slide_mpp) as slide:
+    with open_slide(job.slide, grid.slide_mpp, grid.scene) as slide:
         # Readers wait for the disk and the decoder, so there are twice as many as cores.
         unreadable: dict[int, SlideError] = {}
         reading = batches(

@@ -38,7 +38,7 @@ def work(folder: Path, record: Record, job: SamJob) -> list[str]:
 def write_proposed(folder: Path, record: Record, job: SamJob, tissue: TissueMask, proposer: Proposer) -> list[str]:
     """What `work` does, with any proposer and tissue."""
     advice: Mapping[str, str] = getattr(choices.load(choices.PROPOSERS, job.settings.proposer), "ADVICE", {})
-    with open_slide(job.slide, tissue.slide_mpp) as slide:
+    with open_slide(job.slide, tissue.slide_mpp, tissue.scene) as slide:
         regions, picture = propose_regions(
             slide,
             tissue,

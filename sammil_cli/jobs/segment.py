@@ -19,10 +19,12 @@ from sammil_cli.tissue.spec import TissueSpec
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentJob:
-    """`mpp`: what the user says of the slide, None = what the file says; `drawing`: tissue that a person drew."""
+    """`mpp`, `scene`: what the user says of the slide, None = what the file says, and its largest scene; `drawing`:
+    tissue that a person drew."""
 
     slide: SlidePath
     mpp: float | None
+    scene: int | None
     drawing: DrawingPath | None
     settings: SegmentSettings
 
@@ -30,7 +32,7 @@ class SegmentJob:
 def work(folder: Path, record: Record, job: SegmentJob) -> list[str]:
     """Segments one slide and writes its GeoJSON, overlay and artefact maps into `folder`; returns remarks."""
     spec, mpp = spec_of(job.settings), job.settings.artefact_mpp
-    with open_slide(job.slide, job.mpp) as slide:
+    with open_slide(job.slide, job.mpp, job.scene) as slide:
         record = {**record, "mpp_source": slide.mpp_source}
         picture = look(slide, spec.mpp)
         mask, remarks = _found(picture, spec) if job.drawing is None else _drawn(picture, spec, job.drawing)

@@ -1,7 +1,7 @@
 """The slide behind old files: opened where it is there, and held against the patches that were converted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +33,18 @@ class SlideChecks:
     encoder: ExtractSettings | None = None
 
 
-def open_or_none(path: SlidePath | None, mpp: float | None) -> tuple[Slide | None, list[str]]:
+def open_or_none(path: SlidePath | None, mpp: float | None, scene: int | None) -> tuple[Slide | None, list[str]]:
     """The slide where it is there; one that does not say its resolution is opened all the same, to compare pixels."""
     if path is None:
         return None, []
     try:
-        return open_slide(path, mpp), []
+        return open_slide(path, mpp, scene), []
     except SlideError as error:
         if error.code != "E_MPP":
             raise
-    slide = open_slide(path, _ANY_MPP)
+    slide = open_slide(path, _ANY_MPP, scene)
     remark = "the slide does not say its resolution: areas in µm² and the patches' resolution are unknown"
-    return Slide(slide_id=slide.slide_id, path=path, reader=slide.reader, mpp=_ANY_MPP, mpp_source=_UNKNOWN), [remark]
+    return replace(slide, mpp_source=_UNKNOWN), [remark]
 
 
 def known_mpp(slide: Slide | None, given: float | None) -> float | None:

@@ -56,7 +56,7 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     evidence = output.evidence[:count].double().numpy()
     positive = len(facts.classes) - 1
     probability = float(torch.softmax(output.logits / facts.temperature, 0)[positive])
-    with open_slide(job.slide, grid.slide_mpp) as slide:
+    with open_slide(job.slide, grid.slide_mpp, grid.scene) as slide:
         thumbnail = slide.thumbnail(job.settings.heatmap_mpp)
         scale = thumbnail.shape[1] / slide.size_px[0]
         grid = replace(grid, xy=bag.xy, scores={})  # without patches that could not be decoded

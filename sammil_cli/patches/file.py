@@ -23,7 +23,7 @@ def read_patches(path: PatchesPath) -> PatchGrid:
     arrays, facts = read_hdf5(path, "patches", shapes=_SHAPES)
     width, height = (int(v) for v in facts["slide_size_px"])
     x, y, w, h = (int(v) for v in facts["bounds_px"])
-    step = facts.get("step_px_level0")
+    step, scene = facts.get("step_px_level0"), facts.get("scene")
     return PatchGrid(
         slide_id=facts["slide_id"],
         xy=arrays["xy"],
@@ -33,6 +33,7 @@ def read_patches(path: PatchesPath) -> PatchGrid:
         slide_mpp=float(facts["slide_mpp"]),
         slide_size_px=(width, height),
         bounds_px=(x, y, w, h),
+        scene=None if scene is None else int(scene),
         step_px_level0=None if step is None else int(step),
         scores={name: arrays[name] for name in SCORES if name in arrays},
         waterfall=json.loads(facts.get("waterfall", "{}")),

@@ -98,6 +98,7 @@ def make_grid(
         slide_mpp=tissue.slide_mpp,
         slide_size_px=tissue.slide_size_px,
         bounds_px=tissue.bounds_px,
+        scene=tissue.scene,
         scores={name: values[kept].astype(np.float16) for name, values in measured.items()},
         waterfall=waterfall,
         uncovered=_uncovered(wanted, places),

@@ -29,6 +29,7 @@ class PatchGrid:
     slide_mpp: float
     slide_size_px: tuple[int, int]
     bounds_px: Box
+    scene: int | None = None  # of the slide file, where that holds several
     scores: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
     waterfall: Mapping[str, int] = field(default_factory=dict)
     uncovered: float = 0.0

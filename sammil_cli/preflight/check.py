@@ -21,6 +21,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.slides.conversion import UNSUPPORTED
 from sammil_cli.slides.dicom import other_objects
 from sammil_cli.slides.files import find_slides, foreign_content, identify, is_utf8
+from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import check_name
 from sammil_cli.storage.paths import SlidePath
 
@@ -60,7 +61,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     if table is not None:
         findings += cell_errors(table, settings.classes or table.found)
         findings += check_cohort(table, classes=settings.classes, folds=settings.folds, slides=known, suffixes=suffixes)
-    findings += _identical(paths, table)
+    findings += _identical(paths, table, _entries(project.slides_table))
     findings += check_slides_table(project.slides_table, known, suffixes)
     findings += of_slides
     for folder in (project.edits, project.rois, project.annotations, project.lesions):
@@ -159,8 +160,21 @@ def _glance(path: Path) -> tuple[int, bytes]:
         return size, stream.read(_GLANCE)
 
 
-def _identical(paths: Mapping[str, SlidePath], table: LabelTable | None) -> Iterator[Finding]:
-    """Slides with the same content under two names. Only those that look alike at a glance are looked into."""
+def _entries(table: Path) -> dict[str, SlideEntry]:
+    """What slides.csv says; nothing where it is wrong, which is a finding of its own."""
+    try:
+        return read_slides_table(table)
+    except InputError:
+        return {}
+
+
+def _identical(
+    paths: Mapping[str, SlidePath], table: LabelTable | None, entries: Mapping[str, SlideEntry]
+) -> Iterator[Finding]:
+    """Slides with the same content under two names, but for scenes of one file that slides.csv tells apart.
+
+    Only those that look alike at a glance are looked into.
+    """
     by_glance: dict[tuple[int, bytes], list[str]] = defaultdict(list)
     for name, path in paths.items():
         try:
@@ -169,9 +183,10 @@ def _identical(paths: Mapping[str, SlidePath], table: LabelTable | None) -> Iter
             message = f"the file cannot be read: {error.strerror}"
             yield Finding(file=str(path), kind="unreadable", text=name, message=message, fix="check its rights")
     rows = {row["slide_id"]: row for row in table.rows} if table else {}
-    first: dict[str, str] = {}
+    first: dict[tuple[str, int | None], str] = {}
     for name in (name for (size, _), same in by_glance.items() if size and len(same) > 1 for name in same):
-        other = first.setdefault(identify(paths[name]), name)
+        scene = entries[name].scene if name in entries else None
+        other = first.setdefault((identify(paths[name]), scene), name)
         if other == name:
             continue
         one, two = rows.get(other), rows.get(name)

@@ -10,7 +10,7 @@ from sammil_cli.cohort.near_ids import NearIds
 from sammil_cli.cohort.raw_table import RawRow, read_raw
 from sammil_cli.config import SegmentSettings
 from sammil_cli.errors import InputError
-from sammil_cli.slides.table import SlideEntry, read_slides_table
+from sammil_cli.slides.table import SCENE_FIX, SlideEntry, is_scene, read_slides_table
 from sammil_cli.stages.segment import OWN_SETTINGS, own_settings
 
 _FIRST_LINE = "slide_id,mpp"
@@ -89,6 +89,8 @@ def _rows(file: str, columns: list[str], rows: list[RawRow], near_ids: NearIds, 
         elif row["mpp"] and (trouble := _mpp_trouble(row["mpp"])):
             severity, message, fix = trouble
             yield row.finding("mpp", "mpp", message, fix, severity)
+        if row["scene"] and not is_scene(row["scene"]):
+            yield row.finding("scene", "scene", f"scene {row['scene']!r} is no whole number from 1 on", SCENE_FIX)
         for key in OWN_SETTINGS:
             if row[key]:
                 try:  # as `segment` does

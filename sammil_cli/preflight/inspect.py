@@ -14,7 +14,7 @@ from sammil_cli.slides.conversion import pyramid_command
 from sammil_cli.slides.files import SlideFiles, find_slides, open_reader
 from sammil_cli.slides.pixels import is_grey
 from sammil_cli.slides.slide import Reader
-from sammil_cli.slides.table import read_mpp_overrides
+from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import check_name, write_csv
 from sammil_cli.storage.paths import SlidePath
 
@@ -57,13 +57,14 @@ def run(project: Project, options: RunOptions) -> tuple[list[SlideFacts], SlideF
     """Opens every slide in a process of its own; returns the facts by slide id, and what else lies in the folder."""
     found = find_slides(project.slides)
     check_only(options.only, set(found.paths), str(project.slides))
-    overrides = read_mpp_overrides(project.slides_table)
+    entries = read_slides_table(project.slides_table)
     chosen = {i: path for i, path in found.paths.items() if options.only is None or i in options.only}
     facts: dict[str, SlideFacts] = {}
 
     def calls() -> Iterator[Call]:
         for slide_id, path in chosen.items():
-            yield Call.to(slide_id, describe, slide_id, path, overrides.get(slide_id))
+            entry = entries.get(slide_id, SlideEntry())
+            yield Call.to(slide_id, describe, slide_id, path, entry.mpp, entry.scene)
 
     with console.progress(len(chosen), "inspect") as bar, open_executor(options, Limits(seconds=_SECONDS)) as executor:
         for answer in executor.answers(calls()):
@@ -86,13 +87,13 @@ def _troubled(facts: SlideFacts, error: SlideError) -> SlideFacts:
     return replace(facts, code=error.code, message=error.message, remedy=error.remedy, status=status)
 
 
-def describe(slide_id: str, path: SlidePath, mpp: float | None) -> SlideFacts:
+def describe(slide_id: str, path: SlidePath, mpp: float | None, scene: int | None = None) -> SlideFacts:
     """Runs in the worker: opens a slide and reads a few pixels in the middle of each level.
 
     Raises:
         SlideError: the slide cannot be opened or read.
     """
-    reader = open_reader(path)
+    reader = open_reader(path, scene)
     try:
         width, height = reader.size_px
         facts = SlideFacts(

@@ -74,6 +74,9 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
             "resolution in slides.csv changed",
             f"its resolution in {project.slides_table}: {_shown(old)} → {_shown(new)} µm per pixel",
         )
+    if name == "scene":
+        said = f"its scene in {project.slides_table}: {_shown(old)} → {_shown(new)}"
+        return Change("scene in slides.csv changed", said)
     if name in _DRAWINGS:
         what, folder = _DRAWINGS[name]
         return _drawing(what, getattr(project, folder), slide_id, old, new)

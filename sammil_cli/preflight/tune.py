@@ -52,7 +52,7 @@ def run(project: Project, settings: SegmentSettings, options: RunOptions) -> tup
             entry = entries.get(slide_id, SlideEntry())
             current = own_settings(settings, slide_id, entry, project.slides_table)
             specs = {name: spec_of(current if name == "current" else other) for name, other in named.items()}
-            yield Call.to(slide_id, try_settings, found.paths[slide_id], entry.mpp, specs, edits.get(slide_id))
+            yield Call.to(slide_id, try_settings, found.paths[slide_id], entry, specs, edits.get(slide_id))
 
     trials: dict[str, list[Trial]] = {}
     with console.progress(len(chosen), "tune") as bar, open_executor(options, limits_of(settings)) as executor:
@@ -98,14 +98,14 @@ def candidates(settings: SegmentSettings) -> dict[str, SegmentSettings]:
 
 
 def try_settings(
-    path: SlidePath, mpp: float | None, specs: Mapping[str, TissueSpec], edit: DrawingPath | None
+    path: SlidePath, entry: SlideEntry, specs: Mapping[str, TissueSpec], edit: DrawingPath | None
 ) -> list[Trial]:
     """Runs in the worker: one slide under each setting.
 
     Raises:
         SlideError: the slide cannot be opened or read, or `E_EDIT`.
     """
-    with open_slide(path, mpp) as slide:
+    with open_slide(path, entry.mpp, entry.scene) as slide:
         pictures = {wanted: look(slide, wanted) for wanted in {spec.mpp for spec in specs.values()}}
         drawn = None
         if edit is not None:

@@ -12,6 +12,7 @@ from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.conversion import DANGLING, NAMELESS_DICOM, NO_UTF8, UNSUPPORTED
 from sammil_cli.slides.dicom import kind_without_suffix, other_objects, series_of
 from sammil_cli.slides.resolution import resolve_mpp
+from sammil_cli.slides.scenes import no_scene
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
 from sammil_cli.storage.content import Content, content_of
 from sammil_cli.storage.files import digest
@@ -221,11 +222,14 @@ def _formats() -> dict[str, list[ModuleType]]:
     return readers
 
 
-def open_reader(path: SlidePath) -> Reader:
+def open_reader(path: SlidePath, scene: int | None = None) -> Reader:
     """Opens a slide file, whatever its resolution: by the first format that takes it.
 
+    Args:
+        scene: which of the file's pictures, by its number; None = the format's choice, the largest.
+
     Raises:
-        SlideError: `E_EMPTY`, `E_OPEN` or `E_FORMAT`.
+        SlideError: `E_EMPTY`, `E_OPEN`, `E_FORMAT` or `E_SCENE`.
     """
     try:
         with path.open("rb"):  # as the user who runs this may
@@ -237,7 +241,7 @@ def open_reader(path: SlidePath) -> Reader:
     refused: SlideError | None = None
     for module in _formats().get(path.suffix.lower(), ()):
         try:
-            reader: Reader | None = module.open_slide(path)
+            reader = _open_scene(module, path, scene)
         except SlideError as error:
             says_more = isinstance(refused, UnknownContentError) and not isinstance(error, UnknownContentError)
             if refused is None or says_more or error.code != "E_OPEN":
@@ -262,20 +266,36 @@ def foreign_content(path: Path) -> Content | None:
     return None if set(formats_of(path)) & set(formats_of(Path(f"a{content.suffix}"))) else content
 
 
-def open_slide(path: SlidePath, mpp: float | None = None) -> Slide:
-    """Opens a slide and settles its resolution; `mpp` overrides what the file says.
+def _open_scene(module: ModuleType, path: SlidePath, scene: int | None) -> Reader | None:
+    opens_scenes = scene is not None and hasattr(module, "open_scene")
+    reader: Reader | None = module.open_scene(path, scene) if opens_scenes else module.open_slide(path)
+    if reader is not None and not opens_scenes and scene not in (None, 1):
+        reader.close()
+        raise no_scene(scene)
+    return reader
+
+
+def open_slide(path: SlidePath, mpp: float | None = None, scene: int | None = None) -> Slide:
+    """Opens a slide and settles its resolution; `mpp` overrides what the file says, `scene` is as in `open_reader`.
 
     Raises:
-        SlideError: `E_EMPTY`, `E_OPEN`, `E_FORMAT` or `E_MPP`.
+        SlideError: `E_EMPTY`, `E_OPEN`, `E_FORMAT`, `E_SCENE` or `E_MPP`.
     """
-    reader = open_reader(path)
+    reader = open_reader(path, scene)
     slide_id = slide_id_of(path)
     try:
         resolution, source = resolve_mpp(reader.mpp, reader.mpp_source, slide_id, mpp)
     except SlideError:
         reader.close()
         raise
-    return Slide(slide_id=slide_id, path=path, reader=reader, mpp=resolution, mpp_source=source)
+    return Slide(
+        slide_id=slide_id,
+        path=path,
+        reader=reader,
+        mpp=resolution,
+        mpp_source=source,
+        scene=getattr(reader, "scene", scene),
+    )
 
 
 def identify(path: SlidePath) -> str:

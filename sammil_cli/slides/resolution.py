@@ -1,7 +1,9 @@
 """µm per pixel: where the number comes from, whether it can be true, and what is odd about it."""
 
 import math
+import re
 import statistics
+import unicodedata
 from collections.abc import Mapping
 
 from sammil_cli.errors import SlideError
@@ -14,10 +16,25 @@ _SQUARE = 0.02  # pixels whose sides differ by more are no squares
 _NEARLY_SQUARE = 0.005
 _OBJECTIVE_MPP = 10.0  # µm per pixel times power, of nearly all scanners: 0.25 at 40x, 0.5 at 20x
 _OBJECTIVE_FACTOR = 1.6
+_LONGEST_TEXT = 10_000  # characters of a description
 _LIKE = 1.25  # resolutions that differ by less are of one kind
 _SMALLEST_COHORT = 5
 _RARE = 0.2
 _PRINTERS_DPI = 1250.0  # 72, 96, 300, 1200 dots per inch are for paper; a slide has 12 700 at 2 µm per pixel
+
+_INCH_UM = 25_400.0
+_METRE_UM = 1e6
+# The lengths of the OME schema that a pixel may have, and what else people write for them.
+_UNITS_UM = {
+    **{"m": _METRE_UM, "dm": 1e5, "cm": 1e4, "mm": 1e3, "μm": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4},
+    **{"in": _INCH_UM, "thou": _INCH_UM / 1e3, "li": _INCH_UM / 12, "pt": _INCH_UM / 72},
+    **{"ft": 12 * _INCH_UM, "yd": 36 * _INCH_UM},
+    **{"um": 1.0, "inch": _INCH_UM, "angstrom": 1e-4},
+    **dict.fromkeys(("micron", "microns", "micrometer", "micrometre", "micrometers", "micrometres"), 1.0),
+    **dict.fromkeys(("millimeter", "millimetre"), 1e3),
+    **dict.fromkeys(("centimeter", "centimetre"), 1e4),
+    **dict.fromkeys(("nanometer", "nanometre"), 1e-3),
+}
 
 TIFF_TAGS = "TIFF tags"
 HOW_TO_ADD = "add to data/slides.csv (first line slide_id,mpp)"
@@ -28,6 +45,7 @@ def resolve_mpp(mpp: Mpp | None, source: str, slide_id: str, override: float | N
 
     Args:
         mpp: what the file says, None = nothing.
+        source: where it says it, or why nothing can be made of what it says.
         override: what the user says; it wins.
 
     Raises:
@@ -37,7 +55,8 @@ def resolve_mpp(mpp: Mpp | None, source: str, slide_id: str, override: float | N
         return override, "slides.csv"
     fix = f"{HOW_TO_ADD}: {table_line(slide_id)}"
     if mpp is None:
-        raise SlideError("E_MPP", "the file does not say its resolution (mpp)", remedy=fix)
+        reason = f": {source}" if source else ""
+        raise SlideError("E_MPP", f"the file does not say its resolution (mpp){reason}", remedy=fix)
     mpp_x, mpp_y = mpp
     if min(mpp) <= 0:
         raise SlideError("E_MPP", f"{min(mpp):g} µm per pixel ({source}) cannot be right", remedy=fix)
@@ -61,12 +80,51 @@ def from_tiff_tags(x_per_unit: float, y_per_unit: float, unit: str) -> Mpp | Non
     Args:
         unit: `inch` or `centimeter`; anything else is no length.
     """
-    length_um = {"inch": 25_400.0, "centimeter": 10_000.0}.get(unit)
+    length_um = _UNITS_UM[unit] if unit in ("inch", "centimeter") else None
     if length_um is None or not (0 < x_per_unit < math.inf and 0 < y_per_unit < math.inf):
         return None
-    if max(x_per_unit, y_per_unit) * 25_400 / length_um <= _PRINTERS_DPI:
+    if max(x_per_unit, y_per_unit) * _INCH_UM / length_um <= _PRINTERS_DPI:
         return None
     return length_um / x_per_unit, length_um / y_per_unit
+
+
+def number(text: str) -> float | None:
+    """A number as files have it, also with the comma of some countries; None where the text is no finite number."""
+    if not re.fullmatch(r"\s*[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*", text):
+        return None
+    value = float(text.replace(",", "."))
+    return value if math.isfinite(value) else None
+
+
+def in_aperio(description: str, name: str) -> str:
+    """What Aperio's description says under a name, all of it where it says several things: `0.25 / 0.5`."""
+    found = re.findall(rf"\|\s*{name}\s*=([^|\r\n]*)", description[:_LONGEST_TEXT])
+    return " / ".join(dict.fromkeys(text.strip() for text in found))
+
+
+def no_number(name: str, text: str) -> str:
+    """Why a resolution is not known, for `resolve_mpp`."""
+    return f"{name} is {text[:40]!r}, not one number"
+
+
+def micrometres(text: str, unit: str) -> float | None:
+    """A length in µm; None where text is no number, or unit (`nm`, `Å`, `in`, …) no length, such as `pixel`."""
+    value = number(text)
+    factor = unit_um(unit)
+    return None if value is None or factor is None else value * factor
+
+
+def unit_um(unit: str) -> float | None:
+    """How many µm a unit of length has, None where it is none; both signs for micro and for Å are known."""
+    word = unicodedata.normalize("NFKC", unit).strip()
+    return _UNITS_UM.get(word if len(word) <= 2 else word.lower())  # Mm is no mm
+
+
+def magnification(text: str) -> float | None:
+    """The power of a lens: 20 of `20`, `20x`, `Plan-Apochromat 20x/0.8`; None where the text says none."""
+    found = re.search(r"(?<![0-9.,])([0-9]+(?:[.,][0-9]+)?)\s*[xX×]", text)
+    value = number(found.group(1) if found else text)
+    return value if value is not None and value > 0 else None
 
 
 def flags(mpp: float, stored: Mpp | None, objective: float | None) -> list[str]:

@@ -34,7 +34,11 @@ def damaged(code: str, message: str) -> SlideError:
 
 
 class Reader(Protocol):
-    """What a file in `slides/formats/` gives: pixels and what the file says about itself."""
+    """What a file in `slides/formats/` gives: pixels and what the file says about itself.
+
+    Where a file may hold several scenes, the reader also has `scene`, the number of the one that it reads (None where
+    the file has no other), and its format `open_scene(path, scene)`.
+    """
 
     kind: str  # the format's name: aperio, mirax, dicom, ome-tiff, png, …
     size_px: tuple[int, int]  # level-0 width, height
@@ -77,7 +81,8 @@ class Slide:
     """An open slide. Coordinates are level-0 pixels of the whole file, origin top left, x before y.
 
     `mpp` is µm per level-0 pixel and `mpp_source` says where that number came from. `remarks` begins with those of the
-    reader and grows with what is found while reading: short sentences for the slide's row of the process list.
+    reader and grows with what is found while reading: short sentences for the slide's row of the process list. `scene`
+    is the number of the picture where the file holds several.
     """
 
     slide_id: str
@@ -86,6 +91,7 @@ class Slide:
     mpp: float
     mpp_source: str
     remarks: list[str] = field(init=False)
+    scene: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "remarks", list(self.reader.remarks))
@@ -214,8 +220,8 @@ def plan_read(downsamples: Sequence[float], target: float) -> ReadPlan:
         downsamples: level-0 pixels per pixel of each level, rising, the first 1.
         target: level-0 pixels per wanted pixel. Below 1 the read is level 0, and `shrink` < 1 tells the caller.
     """
-    fine_enough = [i for i, d in enumerate(downsamples) if d <= target * (1 + _TOLERANCE)]
-    level = fine_enough[-1] if fine_enough else 0
+    coarsest = max((d for d in downsamples if d <= target * (1 + _TOLERANCE)), default=downsamples[0])
+    level = list(downsamples).index(coarsest)  # of planes of a stack, which are alike, the first
     return ReadPlan(level=level, shrink=target / downsamples[level])
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,31 +10,34 @@ from pathlib import Path
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import read_csv
 
+SCENE_FIX = "give the number that sammil inspect names, or leave the cell empty"
 _LOOKS_ALIKE = 0.85  # difflib's ratio from which on a column is taken for a misspelt one
 
 
 @dataclass(frozen=True)
 class SlideEntry:
-    """A slide's row: µm per level-0 pixel (None = the file's own), and settings of this slide as text, by column."""
+    """A slide's row: µm per level-0 pixel (None = the file's own), which of several scenes (None = the largest), and
+    settings of this slide as text, by column."""
 
     mpp: float | None = None
+    scene: int | None = None
     overrides: dict[str, str] = field(default_factory=dict)
 
 
 def read_slides_table(table: Path, columns: Collection[str] = ()) -> dict[str, SlideEntry]:
     """The rows of `data/slides.csv` by slide id; empty where there is no such file.
 
-    The table has `slide_id` and any of `mpp` and `columns`; an empty cell overrides nothing. Other columns are the
-    user's own and passed over.
+    The table has `slide_id` and any of `mpp`, `scene` and `columns`; an empty cell overrides nothing. Other columns
+    are the user's own and passed over.
 
     Raises:
         InputError: a column that is nearly one of the known ones, a slide listed twice, an mpp that is no positive
-            number; the message names the place.
+            number, a scene that is no whole one; the message names the place.
     """
     if not table.exists():
         return {}
     rows = read_csv(table, ("slide_id",))
-    known = ["slide_id", "mpp", *columns]
+    known = ["slide_id", "mpp", "scene", *columns]
     for name in rows[0] if rows else ():
         _refuse_misspelt(name, known, table)
     entries: dict[str, SlideEntry] = {}
@@ -49,15 +53,10 @@ def read_slides_table(table: Path, columns: Collection[str] = ()) -> dict[str, S
             )
         lines[slide_id] = line
         mpp = _read_mpp(row["mpp"], table, line) if row.get("mpp") else None
+        scene = _read_scene(row["scene"], table, line) if row.get("scene") else None
         overrides = {name: row[name] for name in columns if row.get(name)}
-        entries[slide_id] = SlideEntry(mpp=mpp, overrides=overrides)
+        entries[slide_id] = SlideEntry(mpp=mpp, scene=scene, overrides=overrides)
     return entries
-
-
-def read_mpp_overrides(table: Path) -> dict[str, float]:
-    """The resolutions (µm per level-0 pixel) that the user gives, by slide id; see `read_slides_table`."""
-    entries = read_slides_table(table)
-    return {slide_id: entry.mpp for slide_id, entry in entries.items() if entry.mpp is not None}
 
 
 def _refuse_misspelt(name: str, known: list[str], table: Path) -> None:
@@ -80,3 +79,14 @@ def _read_mpp(text: str, table: Path, line: int) -> float:
     if not 0 < mpp < math.inf:
         raise InputError(f"{table}, line {line}: mpp {text!r} is no positive number", remedy="give µm per pixel")
     return mpp
+
+
+def _read_scene(text: str, table: Path, line: int) -> int:
+    if not is_scene(text):
+        raise InputError(f"{table}, line {line}: scene {text!r} is no whole number from 1 on", remedy=SCENE_FIX)
+    return int(text)
+
+
+def is_scene(text: str) -> bool:
+    """Whether a cell gives a scene: 1, 2, …"""
+    return re.fullmatch(r"0*[1-9][0-9]{0,8}", text) is not None

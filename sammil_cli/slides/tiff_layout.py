@@ -1,8 +1,6 @@
 """What a TIFF holds: pages that may be the levels of one brightfield picture, and what its tags say."""
 
-import html
 import logging
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,17 @@ import tifffile
 from sammil_cli.errors import SlideError
 from sammil_cli.slides import levels, tiff_pages
 from sammil_cli.slides.conversion import pyramid_command
-from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
+from sammil_cli.slides.resolution import (
+    TIFF_TAGS,
+    Mpp,
+    from_tiff_tags,
+    in_aperio,
+    magnification,
+    no_number,
+    number,
+    unit_um,
+)
+from sammil_cli.slides.scenes import Scene, check_channels, choose, find_scenes, largest, left_out, remark
 from sammil_cli.slides.slide import check_size, damaged
 from sammil_cli.slides.tiff_colours import decoder, refusal, rgb_maker
 
@@ -35,7 +43,6 @@ DAMAGE = (
 )
 _MOST_PAGES = 1000
 _LARGEST_PIECE_PX = 128_000_000  # a tile or strip that is decoded at once
-_UNIT_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd tags are not for our users
 
@@ -44,7 +51,8 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd 
 class TiffLayout:
     """Pages of a TIFF and what the file says about itself (see `slides.slide.Reader`).
 
-    The first of `pages` is level 0; `facts` says of each of them what tells whether it is a level.
+    The first of `pages` is level 0; `facts` says of each of them what tells whether it is a level. `scene`: the number
+    of the picture that was taken, None where the file has no other.
     """
 
     kind: str
@@ -54,31 +62,43 @@ class TiffLayout:
     mpp: Mpp | None
     mpp_source: str
     objective: float | None
+    scene: int | None = None
 
 
-def read_layout(path: Path) -> TiffLayout:
+def read_layout(path: Path, wanted: int | None = None) -> TiffLayout:
     """Reads the tags of a TIFF; no pixels.
 
+    Args:
+        wanted: which of its scenes is the slide, None = the largest (`slides.scenes`).
+
     Raises:
-        SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide, or not to be read in parts.
+        SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide, or not to be read in parts;
+            `E_SCENE`, no such scene.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
             top = [page for page in islice(tiff.pages, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
-            main = tiff_pages.scan_of(top)
+            scenes = find_scenes(tiff, top, tiff_pages.scan_of(top))
+            scene = largest(scenes)
+            smaller = _smaller(scene, path)
+            others = left_out(scenes, scene, [page for page, _ in smaller])
+            if wanted is not None:
+                scene, others = choose(wanted, scenes, scene, others), []
+                smaller = _smaller(scene, path)
+            main = scene.page
             for page in (top[0], main):
                 check_size((page.imagewidth, page.imagelength))
             size = (main.imagewidth, main.imagelength)
+            check_channels(scene)
             alike = sum((page.imagewidth, page.imagelength) == size for page in top)
             if (refused := refusal(main, alike, path)) is not None:
                 raise refused
-            smaller = [
-                (page, facts)
-                for page, facts in tiff_pages.smaller_pages(main, top, _sub_pages(main))
-                if refusal(page, 1, path) is None
-            ]
             fitting = [one for one in smaller if levels.fits(size, one[1])]
-            others = levels.left_out(
+            remarks = [*scene.remarks, *([remark(scene, others)] if others else [])]
+            if not scene.described and wanted is None:
+                known = [other.page for other in others]
+                remarks += tiff_pages.passed_over(main, [page for page in top if page not in known])
+            remarks += levels.left_out(
                 [facts.size_px for _, facts in smaller if facts.marked and not levels.fits(size, facts)]
             )
             pages = [main, *(page for page, _ in fitting)]
@@ -88,18 +108,25 @@ def read_layout(path: Path) -> TiffLayout:
             _check_whole(tiff, top, pages)
             for page in pages:
                 decoder(page), rgb_maker(page), page.jpegtables  # read now, while the file is open; kept by the page
-            mpp, source = _mpp(tiff, main)
+            mpp, source = _mpp(tiff, scene)
             return TiffLayout(
                 kind=tiff_pages.kind_of(tiff),
                 pages=pages,
                 facts=[levels.Page(size_px=size), *(facts for _, facts in fitting)],
-                remarks=[*tiff_pages.passed_over(main, top), *others],
+                remarks=remarks,
                 mpp=mpp,
                 mpp_source=source,
-                objective=_objective(tiff, main),
+                objective=scene.objective or magnification(in_aperio(main.description, "AppMag")),
+                scene=scene.number if others else wanted,
             )
     except DAMAGE as error:
         raise damaged("E_OPEN", f"the file is cut or damaged: {error}") from error
+
+
+def _smaller(scene: Scene, path: Path) -> list[tuple[tifffile.TiffPage, levels.Page]]:
+    """Pages that may be levels below a scene, in colours that can be read."""
+    found = tiff_pages.smaller_pages(scene.page, scene.loose, _sub_pages(scene.page))
+    return [(page, facts) for page, facts in found if refusal(page, 1, path) is None]
 
 
 def _sub_pages(main: tifffile.TiffPage) -> list[tifffile.TiffPage]:
@@ -173,39 +200,30 @@ def is_raw(page: tifffile.TiffPage) -> bool:
     )
 
 
-def _mpp(tiff: tifffile.TiffFile, main: tifffile.TiffPage) -> tuple[Mpp | None, str]:
-    """µm per level-0 pixel and where it stands: OME's metadata, Aperio's description, or TIFF's resolution tags."""
-    ome = [_ome_length(tiff, f"PhysicalSize{axis}") for axis in "XY"]
-    if ome[0] is not None and ome[1] is not None:
-        return (ome[0], ome[1]), "OME PhysicalSizeX"
-    if (aperio := _aperio(main, "MPP")) is not None:
-        return (aperio, aperio), "aperio.MPP"
-    x, y, unit = (main.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
+def _mpp(tiff: tifffile.TiffFile, scene: Scene) -> tuple[Mpp | None, str]:
+    """µm per level-0 pixel and where it stands: OME's metadata, Aperio's description, ImageJ's or TIFF's resolution.
+
+    Where none of them helps: None, and why.
+    """
+    if scene.mpp is not None:
+        return scene.mpp, "OME PhysicalSizeX"
+    if scene.stale:
+        return None, scene.doubt
+    if aperio := in_aperio(scene.page.description, "MPP"):
+        mpp = number(aperio)
+        return ((mpp, mpp), "aperio.MPP") if mpp is not None else (None, no_number("aperio.MPP", aperio))
+    x, y, unit = (scene.page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
     if x is None or y is None:
-        return None, ""
-    name = {2: "inch", 3: "centimeter"}.get(int(unit.value) if unit is not None else 2, "")
-    return from_tiff_tags(_ratio(x.value), _ratio(y.value), name), TIFF_TAGS
-
-
-def _objective(tiff: tifffile.TiffFile, main: tifffile.TiffPage) -> float | None:
-    power = _ome_attribute(tiff, "Objective", "NominalMagnification")
-    return float(power) if power else _aperio(main, "AppMag")
-
-
-def _ome_length(tiff: tifffile.TiffFile, name: str) -> float | None:
-    """A length in µm of the first image."""
-    value, unit = (_ome_attribute(tiff, "Pixels", attribute) for attribute in (name, f"{name}Unit"))
-    return float(value) * _UNIT_UM[unit or "µm"] if value else None
-
-
-def _ome_attribute(tiff: tifffile.TiffFile, element: str, attribute: str) -> str:
-    found = re.search(rf'<(?:\w+:)?{element}\s[^>]*?\b{attribute}="([^"]*)"', tiff.ome_metadata or "")
-    return html.unescape(found.group(1)) if found else ""
-
-
-def _aperio(main: tifffile.TiffPage, name: str) -> float | None:
-    found = re.search(rf"\|\s*{name}\s*=\s*([0-9.]+)", main.description[:10_000])
-    return float(found.group(1)) if found else None
+        return None, scene.doubt
+    per_unit = _ratio(x.value), _ratio(y.value)
+    imagej = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    name = {"inch": "inch", "cm": "centimeter"}.get(imagej)
+    length_um = None if name else unit_um(imagej)
+    if length_um is not None and min(per_unit) > 0:
+        return (length_um / per_unit[0], length_um / per_unit[1]), "ImageJ unit"
+    name = name or {2: "inch", 3: "centimeter"}.get(int(unit.value) if unit is not None else 2, "")
+    found = from_tiff_tags(*per_unit, name)
+    return (None, scene.doubt) if found is None else (found, TIFF_TAGS)
 
 
 def _ratio(value: tuple[int, int]) -> float:

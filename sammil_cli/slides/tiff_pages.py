@@ -37,14 +37,14 @@ def passed_over(scan: tifffile.TiffPage, top: Sequence[tifffile.TiffPage]) -> li
 
 
 def smaller_pages(
-    scan: tifffile.TiffPage, top: Sequence[tifffile.TiffPage], nested: Sequence[tifffile.TiffPage]
+    scan: tifffile.TiffPage, loose: Sequence[tifffile.TiffPage], nested: Sequence[tifffile.TiffPage]
 ) -> list[tuple[tifffile.TiffPage, levels.Page]]:
     """Pages that may be levels below the scan, large ones first: its sub-pages, or, where it has none, other pages.
 
     Strips below a scan in tiles are thumbnails, unless the file calls them smaller copies.
     """
     found = []
-    for page in nested or _unnamed(top):
+    for page in nested or _unnamed([scan, *loose]):
         marked = bool(nested) or page.is_reduced or bool(_SMALLER_QPTIFF.search(page.description[:_MOST_READ]))
         alike = (page.samplesperpixel, page.dtype) == (scan.samplesperpixel, scan.dtype)
         if not alike or not 0 < _area(page) < _area(scan) or not (page.is_tiled or marked or not scan.is_tiled):
@@ -73,10 +73,11 @@ def kind_of(tiff: tifffile.TiffFile) -> str:
 
 def _unnamed(top: Sequence[tifffile.TiffPage]) -> Sequence[tifffile.TiffPage]:
     """The pages that may be slides by their names: all of them, where all are called label or the like."""
-    return [page for page in top if not _is_named(page)] or top
+    return [page for page in top if not is_named(page)] or top
 
 
-def _is_named(page: tifffile.TiffPage) -> bool:
+def is_named(page: tifffile.TiffPage) -> bool:
+    """Whether a page is called label, macro, overview or thumbnail."""
     text = page.description[:_MOST_READ]
     names = [str(page.tags.valueof("PageName", "")), *text.splitlines()[:3]]
     return bool(page.subfiletype & _OTHER_TYPES or any(map(_OTHER.match, names)) or _OTHER_QPTIFF.search(text))

@@ -57,10 +57,11 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
         inputs = {
             "slide": identify(path),
             "mpp": entry.mpp,
+            "scene": entry.scene,
             "settings": _that_matter(spec_of(own)) | {"artefact_mpp": own.artefact_mpp},
             "edit": None if edit is None else sha256_file(edit),
         }
-        job = SegmentJob(slide=path, mpp=entry.mpp, drawing=edit, settings=own)
+        job = SegmentJob(slide=path, mpp=entry.mpp, scene=entry.scene, drawing=edit, settings=own)
         tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))
     return Plan(stage="segment", tasks=tasks, work=work, out=project.tissue, process_lists=project.process_lists)
 

@@ -28,6 +28,7 @@ class TissueMask:
     slide_mpp: float
     slide_size_px: tuple[int, int]  # level-0 width, height
     bounds_px: Box
+    scene: int | None = None  # of the slide file, where that holds several
 
     @property
     def area_um2(self) -> float:
@@ -60,7 +61,9 @@ class TissueMask:
 
 def write_tissue(path: TissuePath, mask: TissueMask, provenance: Record) -> None:
     """Writes the polygons, each with its area in µm², as `Tissue` annotations."""
-    facts = {"slide_mpp": mask.slide_mpp, "slide_size_px": mask.slide_size_px, "bounds_px": mask.bounds_px}
+    facts: Record = {"slide_mpp": mask.slide_mpp, "slide_size_px": mask.slide_size_px, "bounds_px": mask.bounds_px}
+    if mask.scene is not None:
+        facts = {**facts, "scene": mask.scene}
     shapes = [(p, {"area_um2": round(p.area * mask.slide_mpp**2, 1)}) for p in mask.polygons.geoms]
     offset = mask.bounds_px[:2]
     write_geojson(path, shapes, class_name="Tissue", offset_px=offset, provenance={**provenance, **facts})
@@ -84,6 +87,7 @@ def read_tissue(path: TissuePath) -> TissueMask:
         slide_mpp=float(mpp),
         slide_size_px=(size[0], size[1]),
         bounds_px=(bounds[0], bounds[1], bounds[2], bounds[3]),
+        scene=facts.get("scene"),
     )
 
 

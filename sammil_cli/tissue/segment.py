@@ -41,6 +41,7 @@ class Picture:
     slide_size_px: tuple[int, int]  # level-0 width, height
     bounds_px: Box
     grey: bool = False
+    scene: int | None = None  # of the slide file, where that holds several
 
     @property
     def mpp(self) -> float:
@@ -77,6 +78,7 @@ class Picture:
             slide_mpp=self.slide_mpp,
             slide_size_px=self.slide_size_px,
             bounds_px=self.bounds_px,
+            scene=self.scene,
         )
 
 
@@ -101,6 +103,7 @@ def look(slide: Slide, mpp: float) -> Picture:
         slide_size_px=slide.size_px,
         bounds_px=slide.bounds_px,
         grey=grey,
+        scene=slide.scene,
     )
 
 

@@ -28,6 +28,21 @@ def test_one_slide_under_two_names_is_found(cohort: Path, rows: str, severity: s
     assert message in finding.message
 
 
+def test_scenes_of_one_file_under_two_names_are_two_slides(cohort: Path) -> None:
+    put("s_07", "s_08", content=b"the same" * 2000)
+    write(GOOD + "s_07,tumour,P1\ns_08,normal,P1\n")
+    Path("data/slides.csv").write_text("slide_id,scene\ns_07,1\ns_08,2\n")
+    assert [f.kind for f in checked().findings if f.kind == "same-slide"] == []
+    Path("data/slides.csv").write_text("slide_id,scene\ns_07,2\ns_08,2\n")
+    assert [f.kind for f in checked().findings if f.kind == "same-slide"] == ["same-slide"]
+
+
+def test_every_scene_that_is_no_number_is_found(cohort: Path) -> None:
+    Path("data/slides.csv").write_text("slide_id,scene\ns_01,core A\ns_02,1\ns_03,0\n")
+    found = [(f.kind, f.row, f.column, f.text) for f in checked().findings]
+    assert found == [("scene", 2, "scene", "core A"), ("scene", 4, "scene", "0")]
+
+
 def test_slides_of_one_size_and_other_content_are_two(cohort: Path) -> None:
     put("s_07", content=b"II*\0" + b"a" * 9000)
     put("s_08", content=b"II*\0b" + b"a" * 8999)

@@ -54,7 +54,7 @@ def describe_array(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> SlideFact
     reader = ArrayReader(RGB, (0.5, 0.5))
     for name, value in changes.items():
         setattr(reader, name, value)
-    monkeypatch.setattr(inspect, "open_reader", lambda path: reader)
+    monkeypatch.setattr(inspect, "open_reader", lambda path, scene: reader)
     return describe("a", Path("my slides/a.tif"), None)
 
 

@@ -124,15 +124,17 @@ def test_a_removed_slide(done: Path, sammil: Sammil) -> None:
     assert "no longer among the slides" in why(sammil, "slide_4")
 
 
-def test_a_resolution_and_a_drawing_of_the_user(done: Path, sammil: Sammil) -> None:
-    (done / "data/slides.csv").write_text("slide_id,mpp\nslide_0,0.5\n")
+def test_a_resolution_a_scene_and_a_drawing_of_the_user(done: Path, sammil: Sammil) -> None:
+    (done / "data/slides.csv").write_text("slide_id,mpp,scene\nslide_0,0.5,\nslide_2,,1\n")
     assert "its resolution in data/slides.csv: none → 0.5 µm per pixel" in why(sammil, "slide_0")
+    assert "its scene in data/slides.csv: none → 1" in why(sammil, "slide_2")
     edit = done / "data/edits/slide_1.geojson"
     edit.parent.mkdir(exist_ok=True)
     edit.write_text("{}")
     assert "data/edits/slide_1.geojson was added at " in why(sammil, "slide_1")
-    assert reasons(sammil)["segment"] == {"resolution in slides.csv changed", "edited polygons"}
-    assert states(sammil)["segment"] == {**ALL, "slide_0": "to compute", "slide_1": "to compute"}
+    changes = {"resolution in slides.csv changed", "scene in slides.csv changed", "edited polygons"}
+    assert reasons(sammil)["segment"] == changes
+    assert states(sammil)["segment"] == {**ALL, **dict.fromkeys(("slide_0", "slide_1", "slide_2"), "to compute")}
 
 
 def test_other_code_of_a_stage(done: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from slide_maker import draw_asymmetric, write_pyramid
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.files import find_slides, identify, open_slide
 from sammil_cli.slides.resolution import resolve_mpp
-from sammil_cli.slides.table import read_mpp_overrides
+from sammil_cli.slides.table import SlideEntry, read_slides_table
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -108,9 +108,9 @@ def test_a_resolution_that_is_no_length_is_not_believed(mpp: float) -> None:
 
 def test_the_table_of_resolutions_is_read_and_may_have_gaps(tmp_path: Path) -> None:
     table = tmp_path / "slides.csv"
-    assert read_mpp_overrides(table) == {}
+    assert read_slides_table(table) == {}
     table.write_text("mpp,slide_id,note\n0.25,s1,x\n,s2,\n 7.776 , s3 ,\n")
-    assert read_mpp_overrides(table) == {"s1": 0.25, "s3": 7.776}
+    assert read_slides_table(table) == {"s1": SlideEntry(0.25), "s2": SlideEntry(), "s3": SlideEntry(7.776)}
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "0.25 um", "nan", "inf", '"0,25"'])
@@ -118,7 +118,7 @@ def test_a_resolution_that_is_no_positive_number_names_its_line(tmp_path: Path, 
     table = tmp_path / "slides.csv"
     table.write_text(f"slide_id,mpp\ns1,0.5\ns2,{value}\n")
     with pytest.raises(InputError, match=r"slides\.csv, line 3: .* no positive number") as caught:
-        read_mpp_overrides(table)
+        read_slides_table(table)
     assert "µm per pixel" in caught.value.remedy
 
 

@@ -40,7 +40,14 @@ def test_mpp_need_not_be_a_column(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("tissue_treshold", "tissue_threshold"), ("mmp", "mpp"), ("MPP", "mpp"), ("Segmenter", "segmenter")],
+    [
+        ("tissue_treshold", "tissue_threshold"),
+        ("mmp", "mpp"),
+        ("MPP", "mpp"),
+        ("Scene", "scene"),
+        ("scenes", "scene"),
+        ("Segmenter", "segmenter"),
+    ],
 )
 def test_a_misspelt_column_is_refused_with_what_was_meant(tmp_path: Path, name: str, meant: str) -> None:
     with pytest.raises(InputError, match=rf"has the column '{name}'") as caught:
@@ -62,3 +69,11 @@ def test_a_slide_listed_twice_is_refused_with_both_lines(tmp_path: Path) -> None
 def test_a_line_without_a_slide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 3 has no slide_id"):
         read_slides_table(table_of(tmp_path, "slide_id,mpp\na,0.5\n,0.5\n"))
+
+
+def test_a_scene_is_a_whole_number_from_one_on(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "slide_id,scene\na,2\nb,\nc,03\n")
+    assert read_slides_table(table) == {"a": SlideEntry(scene=2), "b": SlideEntry(), "c": SlideEntry(scene=3)}
+    for text in ("0", "-1", "1.5", "core A", "1e3", "²"):
+        with pytest.raises(InputError, match=rf"line 3: scene '{text}' is no whole number"):
+            read_slides_table(table_of(tmp_path, f"slide_id,scene\na,1\nb,{text}\n"))

@@ -13,9 +13,9 @@ import openslide
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides import levels
+from sammil_cli.slides import focal_planes, levels
 from sammil_cli.slides.pixels import RGB, Box
-from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags
+from sammil_cli.slides.resolution import TIFF_TAGS, Mpp, from_tiff_tags, in_aperio, magnification, no_number, number
 from sammil_cli.slides.slide import UnknownContentError, check_size, damaged, paint_background
 
 PRIORITY = 0
@@ -43,13 +43,15 @@ class OpenSlideReader:
         self.size_px: tuple[int, int] = self._slide.dimensions
         check_size(self.size_px)
         self.mpp, self.mpp_source = _mpp(properties, self.kind)
-        self.objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
+        self.objective = _objective(properties)
         self.bounds_px = _bounds(properties, self.size_px)
         pages = _pages(self._slide, self.kind)
         self._stated = self._slide.level_downsamples  # a handle that met an error gives nothing any more
         found = levels.settle(pages, self._read)
-        self._numbers, self.downsamples, self.remarks = found.numbers, found.downsamples, found.remarks
-        self.tiles_px = tuple(pages[number].tile_px or (256, 256) for number in self._numbers)
+        self._numbers, self.downsamples = found.numbers, found.downsamples
+        planes = focal_planes.remarks(path, self.kind, properties, self._slide.level_dimensions)
+        self.remarks = (*found.remarks, *planes)
+        self.tiles_px = tuple(pages[own].tile_px or (256, 256) for own in self._numbers)
 
     def read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """See `slides.slide.Reader.read`."""
@@ -63,30 +65,30 @@ class OpenSlideReader:
 
     def _place(self, xy: tuple[int, int], level: int) -> tuple[tuple[int, int], int]:
         """A box's corner as OpenSlide takes it, and its number of the level, whatever it takes for the downsample."""
-        number, downsample = self._numbers[level], self.downsamples[level]
-        if downsample == self._stated[number]:
-            return xy, number
-        return self._stated_corner(number, (round(xy[0] / downsample), round(xy[1] / downsample))), number
+        own, downsample = self._numbers[level], self.downsamples[level]
+        if downsample == self._stated[own]:
+            return xy, own
+        return self._stated_corner(own, (round(xy[0] / downsample), round(xy[1] / downsample))), own
 
-    def _stated_corner(self, number: int, corner: tuple[int, int]) -> tuple[int, int]:
+    def _stated_corner(self, own: int, corner: tuple[int, int]) -> tuple[int, int]:
         """A corner in a level's pixels, in level-0 pixels as OpenSlide sees them."""
-        return round(corner[0] * self._stated[number]), round(corner[1] * self._stated[number])
+        return round(corner[0] * self._stated[own]), round(corner[1] * self._stated[own])
 
-    def _read(self, number: int, corner: tuple[int, int], size_px: tuple[int, int]) -> RGB:
+    def _read(self, own: int, corner: tuple[int, int], size_px: tuple[int, int]) -> RGB:
         """Pixels of one of OpenSlide's levels; the corner is in its pixels."""
-        return paint_background(self._region(self._stated_corner(number, corner), number, size_px))
+        return paint_background(self._region(self._stated_corner(own, corner), own, size_px))
 
-    def _region(self, xy: tuple[int, int], number: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    def _region(self, xy: tuple[int, int], own: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
         slide = self._slide
         try:
-            return np.asarray(slide.read_region(xy, number, size_px))
+            return np.asarray(slide.read_region(xy, own, size_px))
         except openslide.OpenSlideError:
             slide = self._reopen(slide)
         try:  # the error may have been that of another thread's read
-            return np.asarray(slide.read_region(xy, number, size_px))
+            return np.asarray(slide.read_region(xy, own, size_px))
         except openslide.OpenSlideError as error:
             self._reopen(slide)
-            message = f"level {number} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}"
+            message = f"level {own} cannot be decoded near x={xy[0]}, y={xy[1]}: {error}"
             raise damaged("E_READ", message) from error
 
     def close(self) -> None:
@@ -128,7 +130,10 @@ def open_slide(path: Path) -> OpenSlideReader | None:
 
 
 def _mpp(properties: Mapping[str, str], kind: str) -> tuple[Mpp | None, str]:
-    """µm per level-0 pixel and the name of the property that says so."""
+    """µm per level-0 pixel and the name of the property that says so, or None and why."""
+    aperio = in_aperio(properties.get("tiff.ImageDescription", ""), "MPP") if kind == "aperio" else ""
+    if aperio and number(aperio) is None:  # of several OpenSlide takes the last
+        return None, no_number("aperio.MPP", aperio)
     names = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
     for name_x, name_y in (names, *_VENDOR_TAGS):
         x, y = _number(properties, name_x), _number(properties, name_y)
@@ -137,14 +142,17 @@ def _mpp(properties: Mapping[str, str], kind: str) -> tuple[Mpp | None, str]:
     x, y = _number(properties, "tiff.XResolution"), _number(properties, "tiff.YResolution")
     if x is None or y is None:
         return None, ""
-    return from_tiff_tags(x, y, properties.get("tiff.ResolutionUnit", "")), TIFF_TAGS
+    found = from_tiff_tags(x, y, properties.get("tiff.ResolutionUnit", ""))
+    return (None, "") if found is None else (found, TIFF_TAGS)
+
+
+def _objective(properties: Mapping[str, str]) -> float | None:
+    names = (openslide.PROPERTY_NAME_OBJECTIVE_POWER, "aperio.AppMag")  # OpenSlide passes over 20x
+    return next(filter(None, (magnification(properties.get(name, "")) for name in names)), None)
 
 
 def _number(properties: Mapping[str, str], name: str) -> float | None:
-    try:
-        return float(properties[name].replace(",", "."))  # some scanners write the numbers of their country
-    except (KeyError, ValueError):
-        return None
+    return number(properties.get(name, ""))
 
 
 def _pages(slide: openslide.OpenSlide, kind: str) -> list[levels.Page]:
@@ -153,9 +161,9 @@ def _pages(slide: openslide.OpenSlide, kind: str) -> list[levels.Page]:
     Of Aperio's files it takes every page in tiles for a level; of other vendors' it knows which are.
     """
     pages = []
-    for number, (size, stated) in enumerate(zip(slide.level_dimensions, slide.level_downsamples, strict=True)):
+    for own, (size, stated) in enumerate(zip(slide.level_dimensions, slide.level_downsamples, strict=True)):
         guessed = math.isclose(stated, levels.ratio(slide.dimensions, size), rel_tol=1e-6)
-        tile = _tile(slide.properties, number)
+        tile = _tile(slide.properties, own)
         pages.append(
             levels.Page(
                 size_px=size, tile_px=tile, stated=stated, known=not guessed, sure=kind != "aperio", marked=True

@@ -103,7 +103,7 @@ class TiffReader:
         pages = [_Level(page) for page in layout.pages]
         self.kind, self.objective = layout.kind, layout.objective
         self.mpp, self.mpp_source = layout.mpp, layout.mpp_source
-        self.size_px = pages[0].size_px
+        self.scene, self.size_px = layout.scene, pages[0].size_px
         self.bounds_px = (0, 0, *self.size_px)
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[int, int, int], RGB] = OrderedDict()
@@ -240,15 +240,24 @@ class TiffReader:
 
 
 def open_slide(path: Path) -> TiffReader:
-    """Opens a slide.
+    """Opens a slide; of several scenes the largest.
 
     Raises:
         SlideError: `E_OPEN`, no TIFF, or damaged; `E_FORMAT`, not a brightfield RGB slide.
     """
+    return open_scene(path, None)
+
+
+def open_scene(path: Path, scene: int | None) -> TiffReader:
+    """Opens one of the scenes of a slide, by its number (`slides.scenes`).
+
+    Raises:
+        SlideError: as `open_slide`, and `E_SCENE`, no such scene.
+    """
     with path.open("rb") as stream:
         if stream.read(4) not in _MAGIC:
             raise UnknownContentError("the content is no TIFF")
-    layout = read_layout(path)
+    layout = read_layout(path, scene)
     try:
         return TiffReader(path, layout)
     except DAMAGE as error:
