@@ -48,7 +48,10 @@ def test_features_that_are_no_numbers_are_refused_with_the_first_patch(value: fl
     ) as caught:
         check_finite(features)
     assert (caught.value.code, caught.value.set_aside) == ("E_NAN", False)
-    assert "float32" in caught.value.remedy
+    assert "float32" not in caught.value.remedy  # they are
+    with pytest.raises(SlideError) as caught:
+        check_finite(features.astype(np.float16))
+    assert "set feature_dtype: float32" in caught.value.remedy
     check_finite(FEATURES)
 
 

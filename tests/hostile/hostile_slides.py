@@ -209,6 +209,6 @@ SLIDES: tuple[HostileSlide, ...] = (
     HostileSlide(
         "one-pixel.tif", partial(plain, PINK, 1), "E_NO_TISSUE", "no piece is as large as 1000 µm² (the largest has 4)"
     ),
-    HostileSlide("white.tif", partial(plain, GLASS, 512), "E_NO_TISSUE", "0.0% of the slide passes"),
+    HostileSlide("white.tif", partial(plain, GLASS, 512), "E_NO_TISSUE", "0.0% of a slide without colour passes"),
     HostileSlide("black.tif", partial(plain, (0, 0, 0), 512), "E_NO_TISSUE", "100.0% is pen or black border"),
 )

@@ -165,7 +165,7 @@ ERRORS = {
     "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried": (
         "E_MEMORY",
         "not enough memory",
-        "fewer --workers",
+        "a smaller batch_size",
     ),
     "mat1 and mat2 shapes cannot be multiplied": (
         "E_BUG",
@@ -184,6 +184,12 @@ def test_what_torch_says_of_a_gpu_is_told_with_the_way_out(message: str) -> None
     assert told.value.message.partition(" (")[0] == words
     assert "\n" not in told.value.message
     assert way_out in told.value.remedy
+
+
+def test_fewer_workers_are_advised_where_there_are_several(place: Callable[[Place], None]) -> None:
+    for processes in (1, 2):
+        place(Place(processes=processes))
+        assert ("fewer --workers" in worker._slide_error(MemoryError()).remedy) == (processes > 1)
 
 
 def test_too_little_memory_on_the_gpu_is_told_so() -> None:
