@@ -172,6 +172,18 @@ def test_ordinary_levels_are_settled_without_a_look_at_pixels(
     assert (list(found.downsamples), found.remarks) == (downsamples, ())
 
 
+def test_resolution_tags_settle_a_padded_level_that_pixels_do_not() -> None:
+    def glass(number: int, xy: tuple[int, int], size: tuple[int, int]) -> RGB:
+        return blank(*size)
+
+    def page(side: int, tagged: float | None) -> Page:
+        return Page(size_px=(side, side), tile_px=(512, 512), tagged=tagged)
+
+    tagged = settle([page(2560, None), page(1536, 2.0004), page(1024, 4), page(512, 8)], glass)
+    assert tagged.downsamples == (1, 2, 4, 8)
+    assert settle([page(2560, None), page(1536, None), page(1024, None)], glass).downsamples == (1,)
+
+
 def test_the_levels_of_a_large_slide_are_told_by_few_pixels() -> None:
     """As CAMELYON16 has them: 97792 x 221184 px, each level filled up to tiles of 512 px, no resolution tags."""
     full = (97792, 221184)
