@@ -141,7 +141,7 @@ def _names(paths: Mapping[str, Path]) -> Iterator[Finding]:
             message = "the file has no content (0 bytes)"
             yield finding(kind="empty-slide", message=message, fix="copy or download it again")
         elif content := foreign_content(path):
-            yield finding(kind="no-slide-content", message=f"it is no slide but {content.what}", fix=content.fix)
+            yield finding(kind="no-slide-content", message=f"its content is {content.what}", fix=content.fix)
 
 
 def _long_names(paths: Mapping[str, Path], folder: Path) -> Iterator[Finding]:

@@ -249,8 +249,8 @@ def open_reader(path: SlidePath, scene: int | None = None) -> Reader:
             continue
         if reader is not None:
             return reader
-    if content := foreign_content(path):
-        raise SlideError("E_OPEN", f"it is no slide but {content.what}", remedy=content.fix)
+    if (refused is None or refused.code == "E_OPEN") and (content := foreign_content(path)):
+        raise SlideError("E_OPEN", f"its content is {content.what}", remedy=content.fix)
     raise refused or SlideError(
         "E_OPEN", f"no format reads this {path.suffix} file", remedy="convert it to a pyramidal tiled TIFF"
     )

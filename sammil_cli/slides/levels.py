@@ -57,7 +57,7 @@ def settle(pages: Sequence[Page], read: ReadPage) -> Levels:
             kept.append((number, best))
             if not page.known and not _contains(_plain(finest, page), best):
                 padded.append((len(kept) - 1, best, ratio(finest, page.size_px)))
-        elif guesses or page.marked:
+        elif (guesses or page.marked) and page.size_px != finest:  # a plane of a stack has the size of level 0
             dropped.append(page.size_px)
     remarks = [*_padded_remark(padded), *left_out(dropped)]
     return Levels(tuple(number for number, _ in kept), tuple(downsample for _, downsample in kept), tuple(remarks))

@@ -101,13 +101,6 @@ def test_measurements_are_no_pictures(tmp_path: Path) -> None:
     assert caught.value.code == "E_FORMAT"
 
 
-def test_a_tiff_with_the_name_of_a_picture_is_to_be_renamed(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", Image.fromarray(RGB[..., 0].astype(np.float32)), format="TIFF")
-    with pytest.raises(SlideError, match="it is no slide but a TIFF") as caught:
-        open_reader(path)
-    assert caught.value.remedy == "rename it to end in .tif"
-
-
 def test_a_picture_too_large_to_decode_whole_gets_the_command_that_helps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,7 +132,7 @@ def test_an_empty_file_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_text_file_with_a_slides_name_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "a.svs").write_text("slide_id,label\n")
-    with pytest.raises(SlideError, match="no slide but text that begins 'slide_id,label'") as caught:
+    with pytest.raises(SlideError, match="its content is text that begins 'slide_id,label'") as caught:
         open_slide(tmp_path / "a.svs")
     assert (caught.value.code, caught.value.set_aside) == ("E_OPEN", True)
     assert caught.value.remedy == "copy or download the file itself"

@@ -245,7 +245,6 @@ def test_a_vms_slide_is_one_slide(tmp_path: Path) -> None:
         ("a.ndpi", b"<!doctype html><title>Sign in</title>", "a web page with the title 'Sign in'", "login"),
         ("a.png", b"<html>", "a web page", "login"),
         ("a.tif", bytes(128) + b"DICM", "a DICOM file", "rename it to end in .dcm"),
-        ("a.jpg", tiny_tiff(), "a TIFF", "rename it to end in .tif"),
         ("a.mrxs", b"", "", ""),
         ("a.svs", b"II*\0\x08\0\0\0", "", ""),  # damaged, but no other thing
         ("a.png", b"\xff\xd8\xff", "", ""),  # one format reads both
@@ -258,7 +257,7 @@ def test_a_file_that_is_no_slide_is_named_by_its_content(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(SlideError) as caught:
         open_reader(tmp_path / name)
-    assert ("it is no slide but" in caught.value.message) == bool(message)
+    assert ("its content is" in caught.value.message) == bool(message)
     assert message in caught.value.message
     assert fix in caught.value.remedy
 
