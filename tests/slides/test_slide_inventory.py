@@ -1,23 +1,14 @@
 """Everything in a slide folder is accounted for: slides of one or many files, unsupported ones, sidecars."""
 
-import io
 import os
 import struct
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.slides.files import find_slides, identify, open_reader, other_files, slide_id_of
-
-
-def tiny_tiff() -> bytes:
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, np.zeros((4, 4, 3), np.uint8), photometric="rgb")
-    return stream.getvalue()
 
 
 def touch(folder: Path, *names: str) -> None:
