@@ -87,7 +87,7 @@ def features_of(path: Path, shapes: Mapping[str, tuple[int, ...]], encoder: str 
     """The data set of the features; of several that of the `encoder`.
 
     Raises:
-        SlideError: `E_LEGACY_DAMAGED`, there are none · `E_LEGACY_MISSING`, there are several, and none is named.
+        SlideError: `E_LEGACY_DAMAGED`, no such matrix · `E_LEGACY_MISSING`, several, and none was named.
     """
     # A vector is said by its shape.
     found = feature_sets(shapes) or {name: name for name in MATRICES if name in shapes}

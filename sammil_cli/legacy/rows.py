@@ -40,7 +40,7 @@ def read_features(
 
     Raises:
         SlideError: `E_LEGACY_MISSING`, `E_LEGACY_UNSAFE`, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH` where the numbers of
-            rows differ, or there are none.
+            rows differ, or are missing.
     """
     if path.suffix.lower() in TORCH_SUFFIXES:
         matrix, places = read_torch(path)

@@ -11,7 +11,7 @@ from sammil_cli.slides.slide import Slide
 from sammil_cli.slides.unstored import unstored
 from sammil_cli.tissue.artefact_maps import Map
 
-_SAMPLED = 8  # of so many rows and columns of a patch one is looked at: tiles are larger
+_SAMPLED = 8  # one in eight rows and columns of a patch is looked at: tiles are larger
 _NOTHING = 0.9  # share of a patch's part of the slide beyond which nothing is left to be encoded
 _LOST = 0.1  # share of a patch that shows something on the slide's thumbnail, and is not stored where patches are read
 _HAIR_PX = 7  # narrower gaps are seams between the scanner's fields, no tiles

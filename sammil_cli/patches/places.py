@@ -39,7 +39,7 @@ class Places:
         """The places of a slide; neighbours share `overlap` of their side.
 
         Args:
-            edge: `drop`, only whole squares inside the scanned area and the slide; `pad`, so many more that they cover
+            edge: `drop`, only whole squares inside the scanned area and the slide; `pad`, as many as cover
                 all of it: the last row and column may reach over its right and lower edge.
         """
         left, top, width, height = tissue.bounds_px

@@ -9,7 +9,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 GLASS = 255  # red, green and blue of what was not scanned, which is painted white
 
 _GREY_SPREAD = 4  # by which the channels of a grey picture differ at most: compression leaves that much
-_GLANCE = 16  # of so many pixels in x and y one is looked at first
+_GLANCE = 16  # one pixel in sixteen, in x and y, is looked at first
 
 
 def is_grey(rgb: RGB) -> bool:

@@ -132,7 +132,7 @@ def choose(number: int, scenes: Sequence[Scene], usual: Scene, others: Sequence[
             what they are, only these are given: a thumbnail would come with the resolution of the slide.
 
     Raises:
-        SlideError: `E_SCENE`, there is none of that number.
+        SlideError: `E_SCENE`, no scene has that number.
     """
     offered = scenes if usual.described else [usual, *others]
     for scene in offered:

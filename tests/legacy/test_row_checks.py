@@ -1,4 +1,4 @@
-"""Rows that are zero, stand there twice, or are none: told, left out or refused."""
+"""Rows that are zero, doubled or missing: reported, left out or refused."""
 
 from pathlib import Path
 from typing import Any

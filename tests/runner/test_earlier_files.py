@@ -1,4 +1,4 @@
-"""A stage without files of the one before says why there are none."""
+"""A stage without files of the one before says why they are missing."""
 
 from pathlib import Path
 

@@ -51,7 +51,7 @@ def half(rgb: RGB) -> RGB:
 
 
 def write(path: Path, description: str | None, pages: Sequence[tuple[RGB, int]], **options: Any) -> Path:
-    """Pages, each with so many levels below it inside of it."""
+    """Pages, each with its levels inside of it."""
     with tifffile.TiffWriter(path) as tiff:
         for number, (page, levels) in enumerate(pages):
             text = description.encode() if number == 0 and description is not None else None

@@ -21,7 +21,7 @@ from sammil_cli.slides.slide import UnknownContentError, check_size, damaged, pa
 PRIORITY = 0
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm", ".czi")
 
-_SAMPLED = 8  # of so many rows and columns one is looked at for pixels that are not stored: tiles are larger
+_SAMPLED = 8  # one in eight rows and columns is looked at for pixels that are not stored: tiles are larger
 
 # Where the resolution stands when OpenSlide does not say it, in x and y.
 _VENDOR_TAGS = (
