@@ -22,8 +22,8 @@ _STAMP_1_PX, _STAMP_1_UM = 224, 256.0
 class PatchFile:
     """What a file says of its patches; None where it does not.
 
-    `coords` (n, 2): corners, in level-0 pixels or, where `um_per_unit` is a number, in units of that many µm (STAMP); `patch_px`,
-    `patch_px_level0`: side at the level patches were cut at and at level 0; `side_um`: side in µm (STAMP);
+    `coords` (n, 2): corners, in level-0 pixels or, where `um_per_unit` is a number, in units of that many µm (STAMP);
+    `patch_px`, `patch_px_level0`: side at the level patches were cut at and at level 0; `side_um`: side in µm (STAMP);
     `overlap_px`: at the patches' own resolution (TRIDENT, AtlasPatch); `images`: how many patch images lie in it (CLAM
     before its fast pipeline); `magnification`: a name, no resolution. `remarks`: what was assumed.
     """
