@@ -102,7 +102,8 @@ def _left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: fl
             reasons.append(f"{len(indices)} of {places} patches {what}, the first at x={x}, y={y}")
     if len(unreadable) > allowed * places:
         again = "copy or download the slide again" if damaged else "export or scan the slide again"
-        remedy = f"{again}; or leave them out: unreadable_share in params.yaml"
+        share = f"{allowed:g} now" if allowed else "0 allows none"
+        remedy = f"{again}; or leave them out: a larger unreadable_share in params.yaml ({share})"
         raise SlideError("E_READ", "; ".join(reasons), remedy=remedy)
     remarks = [f"unreadable: {len(unreadable)} of {places} patches are left out"] if unreadable else []
     if unstored:

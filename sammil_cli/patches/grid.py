@@ -126,6 +126,11 @@ def flags(uncovered: float, edge: str) -> list[str]:
     return [f"edge: {uncovered:.0%} of the tissue lies {where} and is in no patch; {advice}"]
 
 
+def _side_setting(spec: GridSpec) -> str:
+    """The settings that make patches smaller on the slide; at level 0 patch_mpp is no smaller."""
+    return "patch_px" if spec.patch_mpp is None else "patch_px or patch_mpp"
+
+
 def _uncovered(tissue: MultiPolygon, places: Places) -> float:
     """The share 0-1 of tissue that lies in no place of the grid, which has no gaps."""
     left, top, right, bottom = places.box
@@ -189,16 +194,17 @@ def _explain(tissue: TissueMask, places: Places, spec: GridSpec, waterfall: Mapp
         return SlideError(
             "E_SMALL",
             f"no whole patch of {places.side} level-0 px fits into the scanned area of {width} x {height} px",
-            remedy="use a smaller patch_px or patch_mpp, or patch_edge: pad, or take the slide out",
+            remedy=f"use a smaller {_side_setting(spec)}, or patch_edge: pad, or take the slide out",
         )
     steps = list(waterfall.items())
     before, (step, _) = next((a, b) for a, b in pairwise(steps) if b[1] == 0)
     if step == "tissue":
+        lower = f"{_side_setting(spec)} or patch_min_tissue" if min_tissue else _side_setting(spec)
         return SlideError(
             "E_NO_PATCH",
             f"none of the {before[1]} grid places of {places.side} level-0 px is at least {min_tissue:.0%} tissue"
             f"{over_the_edge}",
-            remedy=f"use a smaller patch_px or patch_min_tissue{pad}, or look at the slide's tissue overlay",
+            remedy=f"use a smaller {lower}{pad}, or look at the slide's tissue overlay",
         )
     if step == "roi":
         return SlideError(

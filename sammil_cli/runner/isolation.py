@@ -114,7 +114,7 @@ class _IsolatedProcess:
                 raise _timed_out(call, self._limits) from error
             except ProcessExpired as error:
                 self._first_bytes = None
-                raise _died(call, self._limits, error.exitcode) from error
+                raise _died(call, self._limits, error.exitcode, self._start_up[2]) from error
             except RuntimeError:
                 self._end()
         raise _crashed(call, "its process could not start, or ended at once")
@@ -168,7 +168,7 @@ def _timed_out(call: Call, limits: Limits) -> SlideError:
     )
 
 
-def _died(call: Call, limits: Limits, exit_code: int | None) -> SlideError:
+def _died(call: Call, limits: Limits, exit_code: int | None, place: Place) -> SlideError:
     if exit_code == OUT_OF_MEMORY:
         return SlideError(
             "E_MEMORY",
@@ -180,8 +180,8 @@ def _died(call: Call, limits: Limits, exit_code: int | None) -> SlideError:
         return SlideError(
             "E_MEMORY",
             "the system killed its process (SIGKILL), as it does when memory runs out",
-            remedy="fewer --workers, or a smaller batch_size in params.yaml; "
-            "slide_memory_gib stops a slide before it takes memory from others",
+            remedy=("fewer --workers, or " if place.processes > 1 else "")
+            + "a smaller batch_size in params.yaml; slide_memory_gib stops a slide before it takes memory from others",
             set_aside=False,
         )
     if exit_code is not None and exit_code < 0:

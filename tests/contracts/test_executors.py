@@ -57,7 +57,7 @@ def nothing_left(options: RunOptions) -> Iterator[None]:
 TROUBLE = {
     "exits": ("E_CRASH", "exit code 9", "--only exits --workers 1"),
     "segfaults": ("E_CRASH", "SIGSEGV", "--only segfaults"),
-    "is-killed": ("E_MEMORY", "the system killed its process (SIGKILL)", "--workers"),
+    "is-killed": ("E_MEMORY", "the system killed its process (SIGKILL)", "batch_size"),
     "hangs": ("E_TIMEOUT", "0.05 minutes", "slide_minutes in params.yaml"),
     "floods": ("E_MEMORY", "grew over 0.488281 GiB", "slide_memory_gib in params.yaml"),
     "raises": ("E_BUG", "ZeroDivisionError: one over nothing (executor_work.py:", "report"),
