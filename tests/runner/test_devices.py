@@ -12,7 +12,7 @@ from encoded_project import make_project
 import sammil_cli.runner.machine as rules
 from sammil_cli import choices
 from sammil_cli.cli.options import RunAsked, gpu_options
-from sammil_cli.config import TrainSettings
+from sammil_cli.config import SamSettings, TrainSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.project.project import Project, RunOptions
@@ -82,7 +82,8 @@ def test_what_is_asked_for_wins(three_gpus: None) -> None:
 
 
 def options_of(choice: ModuleType, device: str, workers: int | None = None, executor: str = "local") -> RunOptions:
-    return gpu_options(choice, device, RunAsked(workers=workers, executor=executor), download=False)
+    asked = RunAsked(workers=workers, executor=executor)
+    return gpu_options(choice, SamSettings(), device, asked, download=False, needs_weights=False)
 
 
 def test_slides_go_to_every_gpu_two_at_once(three_gpus: None) -> None:

@@ -50,7 +50,12 @@ def bag_of(slide: SlidePath, scene: int | None) -> dict[str, np.ndarray[Any, Any
     regions = RegionsPath(out / f"regions/{slide.stem}.h5")
     sam.work(regions.parent, {}, sam.SamJob(slide=slide, tissue=tissue, drawing=None, settings=proposed, device="cpu"))
     bag_job = extract.ExtractJob(
-        slide=slide, patches=grid, regions=regions, settings=ExtractSettings(encoder="texture"), device="cpu"
+        slide=slide,
+        patches=grid,
+        regions=regions,
+        artefacts=None,
+        settings=ExtractSettings(encoder="texture"),
+        device="cpu",
     )
     extract.work(out / "bags", {}, bag_job)
     assert read_tissue(tissue).scene == read_patches(grid).scene == scene
