@@ -139,7 +139,7 @@ def slides_at_once(device: str) -> int | None:
 
 
 def describe_place(choice: ModuleType, device: str, executor: str = "local") -> str:
-    """Where a proposer or encoder runs and why there: that a GPU is not used shall be seen."""
+    """Where a proposer or encoder runs, and why; a user should notice when no GPU is used."""
     if executor != "local":
         return f"on {'GPUs' if device.startswith('cuda') else 'CPUs'} of the {executor} workers"
     if device.startswith("cuda"):
