@@ -45,23 +45,17 @@ def test_a_wrong_setting_is_refused_before_torch_is_imported(project: Path) -> N
 
 
 def test_a_wrong_setting_is_refused_within_half_a_second(project: Path) -> None:
-    def best(tries: int, *words: str) -> float:
-        seconds = []
-        for _ in range(tries):
-            start = time.perf_counter()
-            answer = process(*words)
-            seconds.append(time.perf_counter() - start)
-            if len(words) > 1:
-                assert answer.returncode == 2
-                assert answer.stderr.startswith("error: params.yaml: tissue_mpp: 'coarse'")
-                assert "Traceback" not in answer.stderr
-            if min(seconds) < 0.5:
-                break
-        return min(seconds)
-
-    # On a slow or busy machine: twice what the libraries of every command line take on it.
-    took = best(8, CALL, "segment", "-S", "tissue_mpp=coarse")
-    assert took < 0.5 or took < 2 * best(3, "import typer, pydantic, yaml")
+    seconds = []
+    for _ in range(25):  # the best of them: more tries where a busy machine needs them, never more time
+        start = time.perf_counter()
+        answer = process(CALL, "segment", "-S", "tissue_mpp=coarse")
+        seconds.append(time.perf_counter() - start)
+        assert answer.returncode == 2
+        assert answer.stderr.startswith("error: params.yaml: tissue_mpp: 'coarse'")
+        assert "Traceback" not in answer.stderr
+        if min(seconds) < 0.5:
+            break
+    assert min(seconds) < 0.5, seconds
 
 
 @pytest.mark.parametrize("verb", VERBS)
