@@ -31,14 +31,6 @@ BOX_PX = 300
 SHARES = ((0, 0), (0.37, 0.61), (0.83, 0.29), (1, 1))  # of the way to the far corner; of level 0
 
 
-@pytest.fixture(scope="module")
-def slides(real_data: Path) -> Path:
-    folder = real_data / "slides"
-    if not folder.is_dir():
-        pytest.skip(f"no slides in {real_data}")
-    return folder
-
-
 @contextmanager
 def both(path: Path) -> Iterator[tuple[TiffReader, openslide.OpenSlide]]:
     reader = open_tiff(path)

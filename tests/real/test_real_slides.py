@@ -42,14 +42,6 @@ OUTCOMES: dict[str, tuple[tuple[int, int], float] | str] = {
 SIDECARS = {".json": 1, ".png": 1}
 
 
-@pytest.fixture(scope="module")
-def slides(real_data: Path) -> Path:
-    folder = real_data / "slides"
-    if not folder.is_dir():
-        pytest.skip(f"no slides in {real_data}")
-    return folder
-
-
 def test_the_table_of_outcomes_names_every_slide(slides: Path) -> None:
     found = find_slides(slides)
     assert {path.relative_to(slides).as_posix() for path in found.paths.values()} == set(OUTCOMES)
