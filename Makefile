@@ -12,9 +12,11 @@ demo: .venv/ready
 	print(*(f'{k:<9} {m[k][\"pooled\"]:.3f}, 95 % interval {m[k][\"low\"]:.3f} to {m[k][\"high\"]:.3f}' for k in ('auc', 'accuracy', 'f1')), sep='\n')"
 	@echo "report: $(CURDIR)/report/index.html   pictures: $(CURDIR)/report/slides/index.html"
 
+# Files of tests share the cores; what measures time runs by itself.
 test: .venv/ready lint
 	@python -m compileall -q sammil_cli
-	pytest
+	pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadfile
+	pytest -m alone
 
 lint: .venv/ready
 	ruff check .

@@ -17,7 +17,8 @@ from sammil_cli.errors import IMAGE_VARIABLE, InputError
 class StageSettings(BaseModel):
     """Base of all settings: unknown keys are refused, values are checked and never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Built when first used: a command uses the settings of one stage, and its start should cost no others.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -43,6 +43,7 @@ def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.alone
 def test_help_answers_within_300_ms() -> None:
     seconds = []
     for _ in range(10):  # the best of five; more where a busy machine needs them

@@ -44,6 +44,7 @@ def test_a_wrong_setting_is_refused_before_torch_is_imported(project: Path) -> N
     assert answer.stdout.splitlines() == [f"{verb} 2 False" for verb in VERBS]
 
 
+@pytest.mark.alone
 def test_a_wrong_setting_is_refused_within_half_a_second(project: Path) -> None:
     seconds = []
     for _ in range(25):  # the best of them: more tries where a busy machine needs them, never more time
