@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: demo test lint fix bench image image-check clean project-files
+.PHONY: demo test test-lowest lint fix bench image image-check clean project-files
 
 demo: .venv/ready
 	dvc repro
@@ -17,6 +17,14 @@ test: .venv/ready lint
 	@python -m compileall -q sammil_cli
 	pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadfile
 	pytest -m alone
+
+# The floors in pyproject.toml are versions that these tests passed with.
+test-lowest: .venv/ready
+	rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
+	VIRTUAL_ENV=$(CURDIR)/.venv-lowest $(BIN)/uv pip install --quiet --compile-bytecode --resolution lowest-direct \
+	--editable '.[cluster]' 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6'
+	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" .venv-lowest/bin/python -m pytest -m "not alone and not slow" -W default \
+	--numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/ready
 	ruff check .
