@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from slide_maker import draw_asymmetric, write_pyramid
 
+from sammil_cli import console
+
 pytest_plugins = ["study_fixtures"]
 pytest.register_assert_rewrite("sammil_cli.testing")
 
@@ -21,6 +23,12 @@ def _one_thread() -> None:
     """In models as small as those of the tests, more threads only wait for each other; `sammil train` uses one, too."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _talks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ran before, with `--json` or not, what is printed is for people until a test says otherwise."""
+    monkeypatch.setitem(console._state, "quiet", False)
 
 
 @pytest.fixture

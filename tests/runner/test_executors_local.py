@@ -55,6 +55,7 @@ def test_a_process_that_is_killed_between_two_slides_costs_no_slide(processes: I
     assert processes.run(call("value")).error is None
 
 
+@pytest.mark.alone
 def test_a_process_does_not_import_the_main_module(processes: IsolatedProcesses) -> None:
     answer = processes.run(Call(slide_id="s", function=("executor_work", "has_module"), arguments=("pytest",)))
     assert answer.error is None
