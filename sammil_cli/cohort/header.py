@@ -116,10 +116,16 @@ def _fix(given: Sequence[str], wanted: str, raw: Sequence[RawRow], known: Collec
     """How to name a column. Which of them holds the slides is said where their names show it: it is not the label."""
     rows = raw[: _LOOKED_AT + 1]
     cells = [[cell.strip() for cell in row.cells] for row in rows]
-    hits = [sum(len(row) > place and row[place] in known for row in cells) for place in range(len(given))]
+    times = survival_columns(given)  # 12 months are no slide s12
+    hits = [
+        0 if name in times else sum(len(row) > place and row[place] in known for row in cells)
+        for place, name in enumerate(given)
+    ]
     slides = hits.index(max(hits)) if any(hits) else None
     is_row = given[0] in known or (slides is not None and given[slides] in known)
-    if is_row or not (any(map(_meant, given)) or set(given) & {*KEYS, "label"} or names_columns(raw, known, ())):
+    if is_row or not (
+        any(map(_meant, given)) or set(given) & {*KEYS, "label"} or times or names_columns(raw, known, ())
+    ):
         order = f"such as {FIRST_LINE}" if not slides else f"with slide_id for column {slides + 1}"
         return f"the file has no header: write a first line, {order}, that names the columns in their order"
     if wanted == "label":

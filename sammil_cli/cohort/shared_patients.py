@@ -10,7 +10,7 @@ _BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE
 _BREAK = re.compile(r"[-_. ]+")
 _SHORTEST = 6  # letters and digits of a stem that may name a patient
 _DIGITS = 3  # so many at least: a case number; `batch1` and `site_02` are none
-_LARGEST = 0.25  # share of the slides; more of them with one stem are a study or a year, no patient
+_LARGEST, _MOST_SLIDES = 0.25, 20  # share and number of slides; more with one stem are a study or a year, no patient
 
 
 def patients_in_names(members: Sequence[Member]) -> dict[str, str]:
@@ -31,12 +31,13 @@ def patients_in_names(members: Sequence[Member]) -> dict[str, str]:
 
 
 def _stems(slides: Sequence[str]) -> dict[str, str]:
-    """Slide -> the longest beginning that it shares with others, for those that may name a patient."""
+    """Slide -> the shortest beginning that it shares with others and that may name a patient."""
     slides_of: dict[str, list[str]] = defaultdict(list)
     for slide in slides:
         for found in _BREAK.finditer(slide):
             stem = slide[: found.start()]
             if len(re.sub(r"[\W_]", "", stem)) >= _SHORTEST and sum(c.isdigit() for c in stem) >= _DIGITS:
                 slides_of[stem].append(slide)
-    few = max(2.0, _LARGEST * len(slides))
-    return {slide: stem for stem, found in slides_of.items() if 1 < len(found) <= few for slide in found}
+    few = max(2.0, min(_MOST_SLIDES, _LARGEST * len(slides)))
+    by_length = sorted(slides_of, key=len, reverse=True)  # the shortest one is the last to be set
+    return {slide: stem for stem in by_length if 1 < len(slides_of[stem]) <= few for slide in slides_of[stem]}

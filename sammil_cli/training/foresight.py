@@ -25,7 +25,7 @@ def fold_findings(cohort: Cohort, folds: Sequence[Fold], file: str) -> Iterator[
     given = any(member.role for member in cohort.members)
     warning = partial(Finding, file=file, severity="warning")
     for name, where in _without_a_class(cohort, folds, "val"):
-        halves = " and the threshold is 0.5" if len(cohort.classes) == 2 else ""
+        halves = ", and the threshold is 0.5" if len(cohort.classes) == 2 else ""
         message = f"{where}: no slide of class {name!r} is in validation: the epoch is chosen by loss, not by AUC"
         fix = "give val a patient of it" if given else _larger_validation(cohort, folds)
         yield warning(kind="no-class-in-val", text=name, message=message + halves, fix=fix)
@@ -81,16 +81,14 @@ def _shared(cohort: Cohort, folds: Sequence[Fold], shared: Mapping[str, str]) ->
     name = min(shared.values())
     first, second, *_ = sorted(slide for slide, other in shared.items() if other == name)
     message = (
-        f"{len(shared)} slides count as {counted} patients, but their names hold {len(set(shared.values()))}: "
-        f"{first!r} and {second!r} are both of {name}"
+        f"{len(shared)} of {len(patient_of)} slides count as {counted} patients, but their names hold "
+        f"{len(set(shared.values()))}: {first!r} and {second!r} are both of {name}"
     )
     if folds:
-        mixed = sum(
-            shared[slide] in {shared[other] for other in (*fold.train, *fold.val) if other in shared}
-            for fold in folds
-            for slide in set(fold.test) - set(fold.val)
-            if slide in shared
-        )
+        mixed = 0
+        for fold in folds:
+            learnt = {shared[slide] for slide in {*fold.train, *fold.val} - set(fold.test) if slide in shared}
+            mixed += sum(shared.get(slide) in learnt for slide in fold.test)
         tested = sum(len(fold.test) for fold in folds)
         message += f"; {mixed} of {tested} test slides of the folds drawn have their patient in train or validation"
     return message, f"write patients into the column patient_id: {name} for {first} and {second}"

@@ -111,7 +111,7 @@ def test_classes_without_quotes_are_refused_with_the_quotes(tmp_path: Path, give
         lambda: load_settings(None, [f"classes={given}"]),
         lambda: load_settings(write(tmp_path, f"classes: {given}\n")),
     ):
-        with pytest.raises(InputError, match="classes: .*without quotes these are numbers") as caught:
+        with pytest.raises(InputError, match=r"classes: .*without quotes these are numbers") as caught:
             load()
         assert caught.value.remedy.endswith(f'as they stand in the labels: classes: {quoted}; or -S "classes={quoted}"')
     assert load_settings(None, [f"classes={quoted}"]).classes == yaml.safe_load(quoted)
