@@ -219,7 +219,7 @@ class TrainSettings(StageSettings):
 
     @field_validator("classes", mode="before")
     @classmethod
-    def _classes_in_quotes(cls, value: Any) -> Any:
+    def _classes_in_quotes(cls, value: object) -> object:
         """YAML reads 0 as a number, no as false, 1.10 as 1.1 and 010 as 8: only text stands as in the labels."""
         if not isinstance(value, list) or any(isinstance(name, list | dict) for name in value):
             return value
