@@ -1,6 +1,7 @@
 """What folds will meet is foreseen: classes that parts lack, patients in the names of slides; in words of our own."""
 
 import random
+import re
 import warnings
 
 import pytest
@@ -33,8 +34,8 @@ def test_a_class_without_a_patient_in_validation_is_named_with_its_folds_and_a_s
     ((kind, message, fix),) = foreseen(cohort)
     assert (kind, message) == (
         "no-class-in-val",
-        "folds 0, 1, 2 of repeat 0: no slide of class 'a' is in validation: the epoch is chosen by loss, not by AUC, and "
-        "the threshold is 0.5",
+        "folds 0, 1, 2 of repeat 0: no slide of class 'a' is in validation: the epoch is chosen by loss, not by AUC, "
+        "and the threshold is 0.5",
     )
     assert fix == "set val_fraction to 0.5, or add patients of this class"
     assert foreseen(cohort, val_fraction=0.5) == []
@@ -65,28 +66,21 @@ def test_given_parts_that_nothing_can_be_learnt_from_are_refused(labels: str, ro
 
 def test_no_cohort_however_small_ends_in_words_of_scikit_learn() -> None:
     lot = random.Random(1)
-    refused = 0
+    refused = []
     for _ in range(150):
         labels = "".join(letter * lot.randint(1, 7) for letter in "abc"[: lot.randint(2, 3)])
         roles = "".join(lot.choice("rrrve") for _ in labels) if lot.random() < 0.3 else ""
-        changes = {
-            "folds": lot.randint(2, 5),
-            "val_fraction": lot.choice((0.05, 0.2, 0.5, 0.9)),
-            "protocol": lot.choice(("honest", "paper")),
-            "published": lot.random() < 0.5,
-        }
+        folds, share = lot.randint(2, 5), lot.choice((0.05, 0.2, 0.5, 0.9))
+        protocol, published = lot.choice(("honest", "paper")), lot.random() < 0.5
+        changes = {"folds": folds, "val_fraction": share, "protocol": protocol, "published": published}
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
                 foreseen(cohort_of(labels, roles=roles), **changes)
             except InputError as error:
-                refused += 1
-                assert not {"n_splits", "members", "least populated", "test_size", "samples"} & set(
-                    error.message.split()
-                )
-                assert "n_splits" not in error.message + error.remedy
-                assert error.remedy
-    assert 20 < refused < 130
+                refused.append(error.message + error.remedy)
+    assert 20 < len(refused) < 130
+    assert not [text for text in refused if re.search("n_splits|least populated|test_size|n_samples|stratif", text)]
 
 
 def test_a_class_of_the_number_that_the_refusal_asks_for_is_enough() -> None:
@@ -115,10 +109,6 @@ def test_patients_in_the_names_of_slides_are_counted_in_the_folds_with_the_colum
     assert kind == "shared-patients"
     assert "24 of 24 slides count as 24 patients, but their names hold 12: " in message
     folds = draw_folds(cohort, folds=3, repeats=1, val_fraction=0.2, seed=1)
-    patient = {
-        slide: slide[:12] if name == "TCGA" else slide.rstrip("01AB_HE").rstrip("2").rstrip("-_")
-        for slide in PAIRS[name]
-    }
     patient = dict(zip(PAIRS[name], [i // 2 for i in range(24)], strict=True))
     mixed = sum(
         any(patient[s] == patient[other] for other in (*fold.train, *fold.val)) for fold in folds for s in fold.test
