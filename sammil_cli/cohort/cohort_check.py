@@ -41,7 +41,7 @@ def check_cohort(
         yield from _parts(table)
     else:
         yield from _slides_and_patients(table, slides)
-    if slides and not ready(table, slides):
+    if slides and not _fitting(table, slides, table.rows):
         yield from [_nothing_fits(table, slides)] if table.rows else []
     elif as_classes:
         order = classes or [name for name in table.found if name not in slips]
@@ -260,6 +260,9 @@ def _is_here(table: LabelTable, slides: Mapping[str, str]) -> Callable[[LabelRow
 
 def ready(table: LabelTable, slides: Mapping[str, str]) -> set[str]:
     """The slides that are there and labelled."""
-    if table.of_slides:
-        return {row["slide_id"] for row in table.rows} & set(slides)
-    return set(contained((row[table.key] for row in table.rows), slides))
+    return _fitting(table, slides, [row for row in table.rows if row["label"]])
+
+
+def _fitting(table: LabelTable, slides: Mapping[str, str], rows: Sequence[LabelRow]) -> set[str]:
+    names = {row[table.key] for row in rows}
+    return names & set(slides) if table.of_slides else set(contained(names, slides))
