@@ -196,7 +196,7 @@ def cell_errors(table: LabelTable, classes: Sequence[str] | None) -> Iterator[Fi
                 yield _empty(table, row, column, words, allowed)
         if name in seen:
             yield _listed_twice(table, seen[name], row)
-        if label and label not in allowed and not no_classes:
+        if label and not no_classes and label not in allowed:
             yield _foreign_class(table, row, allowed)
         if role and role not in ROLES:
             fix = f"use one of {', '.join(ROLES)} or leave it empty"

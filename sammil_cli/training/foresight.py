@@ -41,9 +41,9 @@ def fold_findings(cohort: Cohort, folds: Sequence[Fold], file: str) -> Iterator[
 def _without_a_class(cohort: Cohort, folds: Sequence[Fold], part: Literal["val", "test"]) -> Iterator[tuple[str, str]]:
     """Each class that a part lacks in some fold, and the names of these folds."""
     label = {member.slide_id: member.label for member in cohort.members}
+    there = [{label[slide] for slide in getattr(fold, part)} for fold in folds]
     for number, name in enumerate(cohort.classes):
-        lacking = [fold for fold in folds if number not in {label[slide] for slide in getattr(fold, part)}]
-        if lacking:
+        if lacking := [fold for fold, labels in zip(folds, there, strict=True) if number not in labels]:
             yield name, _named(lacking)
 
 

@@ -228,7 +228,15 @@ def test_classes_too_small_for_the_folds_are_errors(
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("ER+", "ER-"), ("grade_1", "grade_2"), ("class A", "class B"), ("tumour", "non-tumour")]
+    ("one", "other"),
+    [
+        ("ER+", "ER-"),
+        ("grade_1", "grade_2"),
+        ("class A", "class B"),
+        ("tumour", "non-tumour"),
+        ("1.0", "10"),
+        ("<1", "1"),
+    ],
 )
 def test_classes_that_differ_by_a_sign_a_number_or_a_word_are_no_slips(cohort: Path, one: str, other: str) -> None:
     put("s_07")
