@@ -30,6 +30,7 @@ from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import check_name
 from sammil_cli.storage.paths import SlidePath
 from sammil_cli.training.fold import Fold
+from sammil_cli.training.foresight import fold_findings
 
 _GLANCE = 4096  # bytes
 _SHOWN = 5  # findings of a kind that are printed
@@ -103,12 +104,11 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
 
 def _folds(cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: bool) -> Iterator[Finding]:
     """What `train` will meet when it draws folds of these slides, which are drawn here to see it."""
-    from sammil_cli.training.foresight import fold_findings
-    from sammil_cli.training.splits import draw_folds  # scikit-learn takes a second
-
     folds: list[Fold] = []
-    try:
-        if drawable:
+    if drawable:
+        from sammil_cli.training.splits import draw_folds  # scikit-learn takes a second
+
+        try:
             folds = draw_folds(
                 cohort,
                 folds=settings.folds,
@@ -118,8 +118,8 @@ def _folds(cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: b
                 protocol=settings.protocol,
                 published=settings.published_folds,
             )
-    except InputError as error:
-        yield Finding(file=str(labels), kind="folds", message=error.message, fix=error.remedy)
+        except InputError as error:
+            yield Finding(file=str(labels), kind="folds", message=error.message, fix=error.remedy)
     yield from fold_findings(cohort, folds, str(labels))
 
 
@@ -252,7 +252,12 @@ def _identical(
 
 def as_record(report: CheckReport) -> dict[str, object]:
     """The report for programs."""
-    counts = {"labelled": report.labelled, "classes": report.classes, "patients": report.patients}
+    counts = {
+        "labelled": report.labelled,
+        "unlabelled": report.unlabelled,
+        "classes": report.classes,
+        "patients": report.patients,
+    }
     return {
         "errors": report.count("error"),
         "warnings": report.count("warning"),
