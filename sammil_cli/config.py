@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError
@@ -216,6 +217,21 @@ class TrainSettings(StageSettings):
     seed: int = _field(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
     strict_versions: bool = _strict_versions()
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes_in_quotes(cls, value: object) -> object:
+        """YAML reads 0 as a number, no as false, 1.10 as 1.1 and 010 as 8: only text stands as in the labels."""
+        if not isinstance(value, list) or any(isinstance(name, list | dict) for name in value):
+            return value
+        if len({str(name) for name in value}) < len(value):
+            raise ValueError("a class is named twice")
+        if all(isinstance(name, str) for name in value):
+            return value
+        names = [name if isinstance(name, str) else yaml.safe_dump(name).split("\n")[0] for name in value]
+        fix = f"quote them as they stand in the labels: classes: {names}"
+        what = "without quotes these are numbers, truth values or nothing, not names"
+        raise PydanticCustomError("unquoted", "{what}", {"what": what, "remedy": f'{fix}; or -S "classes={names}"'})
+
 
 class EvaluateSettings(StageSettings):
     """Evaluation; all else that it needs stands in the trained bundles."""
@@ -292,9 +308,8 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
             near = difflib.get_close_matches(key, Settings.model_fields, 1)
             remedy = f"did you mean {near[0]}?" if near else "params.yaml of sammil init lists all keys"
             raise InputError(f"{where}: unknown key {key!r}", remedy=remedy) from None
-        raise InputError(
-            f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=f"{key} is: {describe(key)}"
-        ) from None
+        remedy = first.get("ctx", {}).get("remedy", f"{key} is: {describe(key)}")
+        raise InputError(f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=remedy) from None
 
 
 def describe(key: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sammil_cli.cohort.finding import refuse_first
-from sammil_cli.cohort.label_table import FIRST_LINE, LabelRow, cell_errors, contained, read_table
+from sammil_cli.cohort.header import FIRST_LINE
+from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_errors, contained, read_table
 from sammil_cli.errors import InputError
 
 _BY_SLIDE = "label slides, one row each, first line: slide_id,label,patient_id"
@@ -71,19 +72,31 @@ def read_labels(path: Path, classes: Sequence[str] | None = None, slides: Collec
     Raises:
         InputError: the table is wrong; the message names the line.
     """
-    table, findings = read_table(path, slides)
+    table, findings = read_table(path, slides, classes)
     refuse_first(findings)
     for finding in findings:
         log.warning("%s: %s (%s)", finding.place, finding.message, finding.fix)
     if table is None:
         raise InputError(f"{path} is no table of labels", remedy=f"begin: {FIRST_LINE}")
+    refuse_first(list(cell_errors(table, classes)))
+    return cohort_of_table(table, classes, slides)
+
+
+def cohort_of_table(table: LabelTable, classes: Sequence[str] | None, slides: Collection[str] | None) -> Cohort:
+    """The cohort of a table without errors.
+
+    Args:
+        classes, slides: see `read_labels`.
+
+    Raises:
+        InputError: a table of patients that fits no slide, or two of whose patients fit one.
+    """
     order = tuple(classes) if classes else tuple(table.found)
-    refuse_first(list(cell_errors(table, order)))
     if table.of_slides:
         members = tuple(_member(row, row[table.key], table.patient(row), order) for row in table.rows)
         return Cohort(classes=order, members=members, patients=patients_of(members))
     names = [row[table.key] for row in table.rows]
-    own = slides_by_patient(path, names, slides)
+    own = slides_by_patient(Path(table.file), names, slides)
     return Cohort(
         classes=order,
         members=tuple(

@@ -3,9 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from sammil_cli.cohort.class_sizes import small_classes
 from sammil_cli.cohort.finding import Finding
 from sammil_cli.cohort.label_slips import find_slips, slip_findings
-from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_finding, contained
+from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_finding, contained, what_is_no_class
 from sammil_cli.cohort.near_ids import NearIds, look_alike, visible
 from sammil_cli.cohort.roles import ROLES
 
@@ -15,31 +16,36 @@ def check_cohort(
     *,
     classes: Sequence[str] | None,
     folds: int,
+    validated: bool,
     slides: Mapping[str, str],
-    suffixes: Collection[str],
+    suffixes: Callable[[], Collection[str]],
 ) -> Iterator[Finding]:
     """Findings on the whole cohort, file order within each kind.
 
     Args:
         classes: as params.yaml gives them; None = those of the table.
         folds: outer folds, each of which needs a patient of every class.
+        validated: whether validation is taken from the training patients (`protocol: honest`).
         slides: id -> where it lies, for messages; empty = nothing is known of slides.
-        suffixes: of slide files.
+        suffixes: gives those of slide files, where a row fits no slide.
     """
     yield from _blanks(table)
-    slips = find_slips(table)
+    yield from _no_patients(table)
+    as_classes = what_is_no_class(table, classes) is None
+    slips = find_slips(table) if as_classes and not classes else {}  # else they are none of the classes
     yield from slip_findings(table, slips, folds)
     yield from _alike_ids(table, slides)
     if table.of_slides:
         yield from _slides_and_labels(table, slides, suffixes)
-        yield from _patients_with_two_labels(table)
+        yield from _patients_with_two_labels(table) if as_classes else ()
         yield from _parts(table)
     else:
         yield from _slides_and_patients(table, slides)
-    if not slides or ready(table, slides):
-        yield from _class_sizes(table, classes or [name for name in table.found if name not in slips], folds, slides)
-    elif table.rows:
-        yield _nothing_fits(table, slides)
+    if slides and not _fitting(table, slides, table.rows):
+        yield from [_nothing_fits(table, slides)] if table.rows else []
+    elif as_classes:
+        order = classes or [name for name in table.found if name not in slips]
+        yield from _class_sizes(table, order, folds, slides, validated=validated)
 
 
 def _blanks(table: LabelTable) -> Iterator[Finding]:
@@ -54,6 +60,19 @@ def _blanks(table: LabelTable) -> Iterator[Finding]:
                 message = f"{column} {text!r} has a blank before or after it"
                 fix = f"write {row[column]}; sammil passes over it, other tools do not"
                 yield cell_finding(table, row, column, "blanks", message, fix, "warning")
+
+
+def _no_patients(table: LabelTable) -> Iterator[Finding]:
+    """Words such as NA in place of a patient, which would make one patient of all of their slides."""
+    rows: dict[tuple[str, str], list[LabelRow]] = defaultdict(list)
+    for row in table.rows:
+        for column in ("patient_id", "case_id"):
+            if column in row.missing and column != table.key and row.raw.get(column, "").strip():
+                rows[column, row.raw[column].strip()].append(row)
+    for (column, word), found in rows.items():
+        message = f"{column} {word!r} (rows: {len(found)}) names nobody: each of these slides counts as its own patient"
+        fix = "nothing if that is so; else write the patients, or folds may share one"
+        yield cell_finding(table, found[0], column, "no-patient", message, fix, "warning")
 
 
 def _quoted_or_odd(text: str) -> bool:
@@ -76,12 +95,15 @@ def _alike_ids(table: LabelTable, slides: Mapping[str, str]) -> Iterator[Finding
             yield cell_finding(table, row, table.key, "look-alike", message, fix, "warning" if both else "error")
 
 
-def _slides_and_labels(table: LabelTable, slides: Mapping[str, str], suffixes: Collection[str]) -> Iterator[Finding]:
+def _slides_and_labels(
+    table: LabelTable, slides: Mapping[str, str], suffixes: Callable[[], Collection[str]]
+) -> Iterator[Finding]:
     """Rows without a slide and slides without a row."""
     if not slides:
         return
     labelled = {row["slide_id"] for row in table.rows}
-    open_slides = NearIds(set(slides) - labelled, suffixes)
+    fitting = not any(row["slide_id"] and visible(row["slide_id"]) not in slides for row in table.rows)
+    open_slides = NearIds(set(slides) - labelled, () if fitting else suffixes())
     taken = set()
     for row in table.rows:
         name = row["slide_id"]
@@ -180,6 +202,11 @@ def _parts(table: LabelTable) -> Iterator[Finding]:
             yield Finding(
                 file=table.file, kind="split-gap", column="split", text=role, message=message, fix="give it some"
             )
+    trained = {row["label"] for row in given if row["split"] == "train"}
+    for name in [name for name in table.found if name not in trained] if trained else []:
+        message = f"no slide of class {name!r} is in the part train: nothing would be learnt of it"
+        fix = "give train some of its patients, or drop the class"
+        yield Finding(file=table.file, kind="split-gap", column="split", text=name, message=message, fix=fix)
     first: dict[str, LabelRow] = {}
     for row in given:
         other = first.setdefault(table.patient(row), row)
@@ -190,7 +217,9 @@ def _parts(table: LabelTable) -> Iterator[Finding]:
             yield cell_finding(table, row, "split", "split-patient", message, "give a patient to one part")
 
 
-def _class_sizes(table: LabelTable, order: Sequence[str], folds: int, slides: Mapping[str, str]) -> Iterator[Finding]:
+def _class_sizes(
+    table: LabelTable, order: Sequence[str], folds: int, slides: Mapping[str, str], *, validated: bool
+) -> Iterator[Finding]:
     """Classes that are too small to be divided, counted by patients with slides; a patient has its highest class."""
     here = _is_here(table, slides)
     of_patient: dict[str, int] = {}
@@ -201,23 +230,22 @@ def _class_sizes(table: LabelTable, order: Sequence[str], folds: int, slides: Ma
             of_patient[name] = max(order.index(row["label"]), of_patient.get(name, 0))
             rows_of[row["label"]].append(row)
     tally = Counter(order[label] for label in of_patient.values())
-    given = any(row["split"] for row in table.rows)
-    needed = 2 if given else folds
-    why = "train and test need one each" if given else f"{folds} folds need {folds}"
-    for name in order:
-        number = tally[name]
-        if number >= needed:
-            continue
-        patients = f"{number or 'no'} patient" + ("" if number == 1 else "s") + (" with slides" if slides else "")
-        fewer = f", or set folds to {number} in params.yaml" if 2 <= number < folds else ""
+    patients = {name: tally[name] for name in order}
+    shared = {
+        name: len({table.patient(row) for row in rows if order[of_patient[table.patient(row)]] != name})
+        for name, rows in rows_of.items()
+    }
+    found = small_classes(patients, folds, validated=validated, here=" with slides" if slides else "", shared=shared)
+    for small in () if any(row["split"] for row in table.rows) else found:
+        rows = rows_of[small.name]
         yield Finding(
             file=table.file,
             kind="small-class",
-            row=rows_of[name][0].line if number == 1 and rows_of[name] else None,
+            row=rows[0].line if patients[small.name] == 1 and rows else None,
             column="label",
-            text=name,
-            message=f"class {name!r} has {patients}; {why}",
-            fix=f"add patients{fewer}, or drop the class",
+            text=small.name,
+            message=small.message,
+            fix=small.fix,
         )
 
 
@@ -232,6 +260,9 @@ def _is_here(table: LabelTable, slides: Mapping[str, str]) -> Callable[[LabelRow
 
 def ready(table: LabelTable, slides: Mapping[str, str]) -> set[str]:
     """The slides that are there and labelled."""
-    if table.of_slides:
-        return {row["slide_id"] for row in table.rows} & set(slides)
-    return set(contained((row[table.key] for row in table.rows), slides))
+    return _fitting(table, slides, [row for row in table.rows if row["label"]])
+
+
+def _fitting(table: LabelTable, slides: Mapping[str, str], rows: Sequence[LabelRow]) -> set[str]:
+    names = {row[table.key] for row in rows}
+    return names & set(slides) if table.of_slides else set(contained(names, slides))

@@ -9,18 +9,21 @@ from difflib import SequenceMatcher
 from sammil_cli.cohort.finding import Finding, Severity
 from sammil_cli.cohort.label_table import LabelTable, cell_finding
 from sammil_cli.cohort.near_ids import look_alike
+from sammil_cli.cohort.no_classes import number_of
 
 _RARE = 0.1  # a label this much rarer than one it resembles is taken for a slip
 _SIMILAR = 0.8  # difflib's ratio
+_BY_MARKS, _BY_NUMBER = "only in case, blanks or punctuation", "only in how the number is written"
 _FEW = 2  # slips come in ones and twos in a small cohort
 
 
 @dataclass(frozen=True)
 class Slip:
-    """The commoner label that was meant, and whether it differs in case, blanks or punctuation only."""
+    """The commoner label that was meant, how this one differs, and whether both surely are the same."""
 
     meant: str
-    same_letters: bool
+    difference: str
+    same: bool
 
 
 def find_slips(table: LabelTable) -> dict[str, Slip]:
@@ -40,8 +43,11 @@ def find_slips(table: LabelTable) -> dict[str, Slip]:
             and _marks(other) == _marks(label)
             and SequenceMatcher(None, other.casefold(), label.casefold()).ratio() > _SIMILAR
         ]
-        if same or near:
-            slips[label] = Slip((same or near)[0], bool(same))
+        if same:
+            how = _BY_NUMBER if number_of(label) is not None else _BY_MARKS
+            slips[label] = Slip(same[0], how, True)
+        elif near:
+            slips[label] = Slip(near[0], "in a letter or two", False)
     return slips
 
 
@@ -52,17 +58,21 @@ def slip_findings(table: LabelTable, slips: Mapping[str, Slip], folds: int) -> I
         label = row["label"]
         if label not in slips:
             continue
-        meant, same = slips[label].meant, slips[label].same_letters
-        how = "only in case, blanks or punctuation" if same else "in a letter or two"
-        message = f"label {label!r} (rows: {tally[label]}) differs from {meant!r} ({tally[meant]}) {how}"
+        meant, same = slips[label].meant, slips[label].same
+        message = (
+            f"label {label!r} (rows: {tally[label]}) differs from {meant!r} ({tally[meant]}) {slips[label].difference}"
+        )
         fix = f"write {meant}" if same else f"if it is a slip, write {meant}"
         severity: Severity = "error" if same or tally[label] < folds else "warning"
         yield cell_finding(table, row, "label", "label-slip", message, fix, severity)
 
 
-def _letters(text: str) -> str:
-    """Without case, blanks and what joins words; a sign at the end, as of ER+ and ER-, stays."""
-    return re.sub(r"(?<=\w)[_.-]+(?=\w)", "", look_alike(text))
+def _letters(text: str) -> str | float:
+    """Without case, blanks and what joins words; a sign at the end, as of ER+ and ER-, stays. A number is its value."""
+    plain = look_alike(text)
+    number = number_of(plain)
+    joined = re.sub(r"(?<=[^\W\d])[_.-]+(?=\w)|(?<=\w)[_.-]+(?=[^\W\d])", "", plain)  # not between two numbers
+    return joined if number is None else number
 
 
 def _marks(text: str) -> list[str]:

@@ -1,36 +1,35 @@
 """labels.csv as a table, and what is wrong with it: `read_labels` raises the first error, `sammil check` lists all."""
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from sammil_cli.cohort.finding import Finding, Severity
+from sammil_cli.cohort.header import FIRST_LINE, KEYS, is_headerless, names_columns, read_header
+from sammil_cli.cohort.missing_words import is_missing
+from sammil_cli.cohort.no_classes import number_of, what_they_are
 from sammil_cli.cohort.raw_table import RawRow, read_raw
 from sammil_cli.cohort.roles import ROLES
 
-FIRST_LINE = "slide_id,label,patient_id"
-_KEYS = ("slide_id", "patient_id", "case_id")  # what can be labelled; CLAM says case_id
-_NAMES = {  # names that other tools and people give, without case, blanks and hyphens
-    "slide_id": ("slideid", "slide", "slides", "slidename", "image", "imageid", "imagename", "filename", "file", "wsi"),
-    "label": ("label", "labels", "class", "diagnosis", "target", "category", "subtype", "slidelabel", "y"),
-    "patient_id": ("patientid", "patient", "patients", "pid", "case", "caseid", "subject", "subjectid"),
-    "split": ("split", "splits", "set", "subset", "part", "partition", "fold"),
-}
-# What follows from an optional column that is not recognised.
-_UNUSED = {"patient_id": ": every slide counts as a patient of its own, and folds may share a patient", "split": ""}
+_LISTED = 6  # classes that a fix lists
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRow:
-    """One labelled slide or patient. `raw` holds the cells by column with their blanks."""
+    """One labelled slide or patient.
+
+    `raw` holds the cells by column with their blanks; `missing` the columns whose word says that there is nothing
+    (`NA`), which read as empty.
+    """
 
     line: int
     raw: dict[str, str]
+    missing: frozenset[str] = frozenset()
 
     def __getitem__(self, column: str) -> str:
-        return self.raw.get(column, "").strip()
+        return "" if column in self.missing else self.raw.get(column, "").strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,38 +55,57 @@ class LabelTable:
         return row["patient_id"] or row["case_id"] or row[self.key]
 
 
-def read_table(path: Path, slides: Collection[str] | None) -> tuple[LabelTable | None, list[Finding]]:
+def read_table(
+    path: Path, slides: Collection[str] | None, classes: Sequence[str] | None = None
+) -> tuple[LabelTable | None, list[Finding]]:
     """Reads the table, and what is wrong with its form; no table where no column can be made out.
 
     A headerless file of two columns is the published form: its first column names slides or, where it holds no slide's
     id but parts of such, patients.
+
+    Args:
+        slides: the ids that there are; None or empty = they are not known.
+        classes: as params.yaml names them; a word for a missing label, such as `unknown`, is a class if it is one of
+            them.
     """
     file = str(path)
     raw, findings = read_raw(path, FIRST_LINE)
     if not raw:
         return None, findings
-    first = [cell.strip() for cell in raw[0].cells]
     known = set(slides or ())
-    if _is_headerless(first, known):
-        rows, more = _by_column(file, raw, ["id", "label"])
-        ids = {row["id"] for row in rows}
-        of_patients = not ids & known and contained(ids, known)
-        key = "patient_id" if of_patients else "slide_id"
-        rows = [LabelRow(line=row.line, raw={key: row.raw["id"], "label": row.raw["label"]}) for row in rows]
-        named = _headerless(file, raw[0], key)
-        return LabelTable(file=file, key=key, rows=tuple(rows)), [*findings, named, *more]
-    columns, more = _columns(file, raw[0], known)
-    findings += more
-    key = next((name for name in _KEYS if name in columns), "")
+    ids = {row.cells[0].strip() for row in raw}
+    patients = set() if ids & known or len(raw[0].cells) != 2 else _patients(ids, known)
+    if is_headerless(raw, known | patients, classes or ()):
+        columns = ["patient_id" if patients else "slide_id", "label"]
+        findings.append(_headerless(file, raw[0], columns[0]))
+        body = raw
+    else:
+        columns, more = read_header(file, raw, known | patients)
+        findings += more
+        body = raw[1:]
+        if body and names_columns(body, known, classes or ()):
+            findings.append(_second_header(file, body[0]))
+            body = body[1:]
+    key = next((name for name in KEYS if name in columns), "")
     if not key or "label" not in columns:
         return None, findings
-    rows, more = _by_column(file, raw[1:], columns)
+    rows, more = _by_column(file, body, columns, classes or ())
     return LabelTable(file=file, key=key, rows=tuple(rows)), [*findings, *more]
 
 
-def _is_headerless(first: Sequence[str], known: set[str]) -> bool:
-    named = {*_KEYS, "label"} & set(first) or (_stands_for(first[0]) and first[0] not in known)
-    return len(first) == 2 and not named
+def _patients(ids: set[str], slides: set[str]) -> set[str]:
+    return {name for found in contained(ids, slides).values() for name in found}
+
+
+def _second_header(file: str, row: RawRow) -> Finding:
+    return Finding(
+        file=file,
+        kind="second-header",
+        row=row.line,
+        text=",".join(row.cells),
+        message=f"{','.join(cell.strip() for cell in row.cells)!r} looks like a second header, not like a row",
+        fix="delete this row; if it is a slide, its class has no other one",
+    )
 
 
 def _headerless(file: str, first: RawRow, key: str) -> Finding:
@@ -102,63 +120,9 @@ def _headerless(file: str, first: RawRow, key: str) -> Finding:
     )
 
 
-def _plain(name: str) -> str:
-    return "".join(c for c in name.casefold() if c.isalnum())
-
-
-def _stands_for(name: str) -> str | None:
-    """The column that goes by such a name in other tools."""
-    return next((column for column, names in _NAMES.items() if _plain(name) in names), None)
-
-
-def _meant(name: str) -> str | None:
-    """The column that a name stands for, or is nearly the name of."""
-    if any(c.isdigit() for c in name):
-        return None  # patient_1 is a patient, no misspelt patient_id
-    columns = {names[0]: column for column, names in _NAMES.items()}
-    near = difflib.get_close_matches(_plain(name), columns, 1, 0.8)
-    return _stands_for(name) or (columns[near[0]] if near else None)
-
-
-def _columns(file: str, head: RawRow, known: set[str]) -> tuple[list[str], list[Finding]]:
-    """The columns of a header, misnamed ones by their right name, and what is wrong with them."""
-    given = [cell.strip() for cell in head.cells]
-    columns = list(given)
-    findings: list[Finding] = []
-    in_header = partial(Finding, file=file, kind="columns", row=head.line)
-
-    def report(message: str, fix: str, column: str | None = None, severity: Severity = "error") -> None:
-        shown = column or ",".join(given)
-        findings.append(in_header(column=column, text=shown, message=message, fix=fix, severity=severity))
-
-    for place, name in enumerate(given):
-        if name and name in given[:place]:
-            report(f"the column {name!r} stands there twice", "rename or delete one", name)
-    of_slides = any(_stands_for(name) == "slide_id" for name in given)
-    has_key = "slide_id" in given if of_slides else any(name in given for name in _KEYS)
-    needed = [("label",)] if has_key else [("slide_id", "patient_id"), ("label",)]
-    for wanted in (names for names in needed if names[0] not in given):
-        meant = [(place, name, _meant(name)) for place, name in enumerate(given) if name not in (*_KEYS, "label")]
-        choice = next(((place, name, right) for right in wanted for place, name, m in meant if m == right), None)
-        message = f"the header {','.join(given)!r} lacks the column {wanted[0]!r}"
-        if choice:
-            place, name, right = choice
-            columns[place] = right
-            report(message, f"did you mean {name!r}? Rename it to {right}", name)
-        elif given[0] in known or not any(_meant(name) for name in given):
-            report(message, f"the file has no header: write the first line, such as {FIRST_LINE}")
-        else:
-            report(message, f"make the first line: {FIRST_LINE}")
-    for optional, consequence in _UNUSED.items():
-        if optional in columns or (optional == "patient_id" and "case_id" in columns):
-            continue
-        if unused := next((name for name in columns if _meant(name) == optional), None):
-            message = f"the column {unused!r} is not used{consequence}"
-            report(message, f"if it is meant, rename it to {optional}", unused, "warning")
-    return columns, findings
-
-
-def _by_column(file: str, raw: Iterable[RawRow], columns: list[str]) -> tuple[list[LabelRow], list[Finding]]:
+def _by_column(
+    file: str, raw: Iterable[RawRow], columns: list[str], classes: Sequence[str]
+) -> tuple[list[LabelRow], list[Finding]]:
     rows, findings = [], []
     for row in raw:
         if any(cell.strip() for cell in row.cells[len(columns) :]):
@@ -173,7 +137,10 @@ def _by_column(file: str, raw: Iterable[RawRow], columns: list[str]) -> tuple[li
                 )
             )
         filled = [*row.cells, *[""] * len(columns)]
-        rows.append(LabelRow(line=row.line, raw=dict(zip(columns, filled, strict=False))))
+        cells = dict(reversed(list(zip(columns, filled, strict=False))))  # of two columns of a name the first one
+        said = {name: cells.get(name, "").strip() for name in ("label", "patient_id", "case_id")}
+        missing = {name for name, text in said.items() if is_missing(text) and text not in classes}
+        rows.append(LabelRow(line=row.line, raw=cells, missing=frozenset(missing)))
     return rows, findings
 
 
@@ -210,26 +177,27 @@ def cell_finding(
     )
 
 
-def cell_errors(table: LabelTable, classes: Sequence[str]) -> Iterator[Finding]:
+def cell_errors(table: LabelTable, classes: Sequence[str] | None) -> Iterator[Finding]:
     """Cells that cannot be, by row: empty, listed twice, no class, no part; then a table of fewer than two classes.
 
     Args:
-        classes: those that a label may be.
+        classes: those that a label may be, as params.yaml names them; None = all that there are.
     """
+    allowed = classes or table.found
+    no_classes = what_is_no_class(table, classes)
+    if no_classes:
+        yield no_classes
+    words = Counter(row.raw.get("label", "").strip() for row in table.rows)
     seen: dict[str, LabelRow] = {}
     for row in table.rows:
         name, label, role = row[table.key], row["label"], row["split"]
         for column in (table.key, "label"):
             if not row[column]:
-                yield cell_finding(table, row, column, "empty", f"{column} is empty", "fill it in or delete the row")
+                yield _empty(table, row, column, words, allowed)
         if name in seen:
             yield _listed_twice(table, seen[name], row)
-        if label and label not in classes:
-            near = difflib.get_close_matches(label.casefold(), [c.casefold() for c in classes], 1)
-            meant = [c for c in classes if near and c.casefold() == near[0]]
-            fix = f"write {meant[0]}, or" if meant else "mend it, or"
-            message = f"label {label!r} is none of the classes {list(classes)}"
-            yield cell_finding(table, row, "label", "class", message, f"{fix} add it to classes in params.yaml")
+        if label and not no_classes and label not in allowed:
+            yield _foreign_class(table, row, allowed)
         if role and role not in ROLES:
             fix = f"use one of {', '.join(ROLES)} or leave it empty"
             yield cell_finding(table, row, "split", "split-word", f"split {role!r}", fix)
@@ -244,6 +212,37 @@ def cell_errors(table: LabelTable, classes: Sequence[str]) -> Iterator[Finding]:
             message=f"the column label has {len(table.found)} class(es)",
             fix="a classifier needs at least two",
         )
+
+
+def what_is_no_class(table: LabelTable, classes: Sequence[str] | None) -> Finding | None:
+    """The finding on a column of labels that holds something else than classes; those that params.yaml names are."""
+    given = [row["label"] for row in table.rows if row["label"]]
+    labels = [label for label in given if label not in (classes or ())]
+    found = what_they_are(labels, {row[table.key] for row in table.rows}) if 2 * len(labels) > len(given) else None
+    if found is None:
+        return None
+    kind, message, fix = found
+    return Finding(file=table.file, kind=kind, column="label", text=labels[0], message=message, fix=fix)
+
+
+def _empty(table: LabelTable, row: LabelRow, column: str, words: Mapping[str, int], allowed: Sequence[str]) -> Finding:
+    word = row.raw.get(column, "").strip()
+    if not word or column != "label":
+        what = f"{word!r} names nobody" if word else "is empty"
+        return cell_finding(table, row, column, "empty", f"{column} {what}", "fill it in or delete the row")
+    message = f"label {word!r} (rows: {words[word]}) says that there is no label"
+    names = f"classes: {[*allowed, word]}" if len(allowed) <= _LISTED else "classes"
+    fix = f"fill it in or delete the row; if {word!r} is a class, name all of them in params.yaml: {names}"
+    return cell_finding(table, row, column, "missing-label", message, fix)
+
+
+def _foreign_class(table: LabelTable, row: LabelRow, allowed: Sequence[str]) -> Finding:
+    label = row["label"]
+    near = difflib.get_close_matches(label.casefold(), [c.casefold() for c in allowed], 1)
+    meant = [c for c in allowed if (near and c.casefold() == near[0]) or None is not number_of(c) == number_of(label)]
+    fix = f"write {meant[0]}, or" if meant else "mend it, or"
+    message = f"label {label!r} is none of the classes {list(allowed)}"
+    return cell_finding(table, row, "label", "class", message, f"{fix} add it to classes in params.yaml")
 
 
 def _listed_twice(table: LabelTable, first: LabelRow, row: LabelRow) -> Finding:

@@ -6,27 +6,35 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from sammil_cli import choices, console
-from sammil_cli.cohort.cohort_check import check_cohort, ready
+from sammil_cli.cohort.cohort import Cohort
+from sammil_cli.cohort.cohort_check import ready
+from sammil_cli.cohort.examine import examine
 from sammil_cli.cohort.finding import Finding
-from sammil_cli.cohort.label_table import LabelTable, cell_errors, read_table
+from sammil_cli.cohort.label_table import LabelTable
 from sammil_cli.cohort.near_ids import look_alike
+from sammil_cli.cohort.no_classes import NO_CLASSES
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
 from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.project import Project
+from sammil_cli.runner.earlier_files import slide_suffixes
 from sammil_cli.slides.conversion import UNSUPPORTED
 from sammil_cli.slides.dicom import other_objects
 from sammil_cli.slides.files import find_slides, foreign_content, identify, is_utf8
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import check_name
 from sammil_cli.storage.paths import SlidePath
+from sammil_cli.training.fold import Fold
+from sammil_cli.training.foresight import fold_findings
 
 _GLANCE = 4096  # bytes
 _SHOWN = 5  # findings of a kind that are printed
+_MOST_CLASSES = 12  # that the last line lists
 _UNUSABLE = ("empty-slide", "long-name", "no-slide-content", "unreadable")  # kinds of findings
 
 
@@ -37,6 +45,7 @@ class CheckReport:
     findings: tuple[Finding, ...]
     labelled: int
     classes: dict[str, int]
+    unlabelled: int
     patients: int
     slides: int
     ready: int
@@ -53,14 +62,19 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
 
     Never raises for what it looks at: everything wrong is a finding.
     """
-    suffixes = {s for name in choices.names(choices.FORMATS) for s in choices.load(choices.FORMATS, name).SUFFIXES}
+    suffixes = slide_suffixes()
     bags = {path.stem: path for path in sorted(project.bags.glob("*.h5"))}
     paths, of_slides = _slides(project, suffixes, bool(bags))
     known = {slide_id: str(path) for slide_id, path in {**bags, **paths}.items()}
-    table, findings = read_table(project.labels, set(known))
-    if table is not None:
-        findings += cell_errors(table, settings.classes or table.found)
-        findings += check_cohort(table, classes=settings.classes, folds=settings.folds, slides=known, suffixes=suffixes)
+    examined = examine(
+        project.labels,
+        classes=settings.classes,
+        folds=settings.folds,
+        validated=settings.protocol == "honest",
+        slides=known,
+        suffixes=lambda: suffixes,
+    )
+    table, findings = examined.table, list(examined.findings)
     findings += _identical(paths, table, _entries(project.slides_table))
     findings += check_slides_table(project.slides_table, known, suffixes)
     findings += of_slides
@@ -68,16 +82,45 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         findings += check_drawings(folder, known, suffixes)
     unusable = {finding.text for finding in findings if finding.kind in _UNUSABLE}
     found = ready(table, known) - unusable if table else set()
+    if examined.cohort:
+        here = examined.cohort.only(ready(table, known)) if table and known else examined.cohort
+        drawable = not any(finding.kind == "small-class" for finding in examined.findings)
+        findings += _folds(here, settings, project.labels, drawable=drawable)
+    classes = Counter(row["label"] for row in table.rows) if table else Counter()
+    if any(finding.kind in NO_CLASSES for finding in findings):
+        classes = Counter()
     return CheckReport(
         findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
         labelled=len(table.rows) if table else 0,
-        classes=dict(sorted(Counter(row["label"] for row in table.rows if row["label"]).items())) if table else {},
+        classes={name: classes[name] for name in sorted(classes) if name},
+        unlabelled=classes[""],
         patients=len({table.patient(row) for row in table.rows} - {""}) if table else 0,
         slides=len(known),
         ready=len(found),
         labels=project.labels,
         of_patients=table is not None and not table.of_slides,
     )
+
+
+def _folds(cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: bool) -> Iterator[Finding]:
+    """What `train` will meet when it draws folds of these slides, which are drawn here to see it."""
+    folds: list[Fold] = []
+    if drawable:
+        from sammil_cli.training.splits import draw_folds  # scikit-learn takes a second
+
+        try:
+            folds = draw_folds(
+                cohort,
+                folds=settings.folds,
+                repeats=settings.repeats,
+                val_fraction=settings.val_fraction,
+                seed=settings.seed,
+                protocol=settings.protocol,
+                published=settings.published_folds,
+            )
+        except InputError as error:
+            yield Finding(file=str(labels), kind="folds", message=error.message, fix=error.remedy)
+    yield from fold_findings(cohort, folds, str(labels))
 
 
 def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str, SlidePath], list[Finding]]:
@@ -209,7 +252,12 @@ def _identical(
 
 def as_record(report: CheckReport) -> dict[str, object]:
     """The report for programs."""
-    counts = {"labelled": report.labelled, "classes": report.classes, "patients": report.patients}
+    counts = {
+        "labelled": report.labelled,
+        "unlabelled": report.unlabelled,
+        "classes": report.classes,
+        "patients": report.patients,
+    }
     return {
         "errors": report.count("error"),
         "warnings": report.count("warning"),
@@ -236,10 +284,12 @@ def report(found: CheckReport) -> None:
             _list_kind(place, findings)
         console.say("")
     unit = "patient" if found.of_patients else "slide"
-    classes = ", ".join(f"{name} {number}" for name, number in found.classes.items())
+    classes = ", ".join(f"{name} {number}" for name, number in islice(found.classes.items(), _MOST_CLASSES))
+    classes += ", …" if len(found.classes) > _MOST_CLASSES else ""
     console.say(
         f"{found.labels.name}: {_counted(found.labelled, unit)}, {_counted(len(found.classes), 'class')}"
         + (f" ({classes})" if classes else "")
+        + (f", {found.unlabelled} without a label" if found.unlabelled else "")
         + ("" if found.of_patients else f", {_counted(found.patients, 'patient')}")
         + f"; slides: {found.slides}; ready: {found.ready}"
     )

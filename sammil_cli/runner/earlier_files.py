@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, check_only
@@ -65,6 +66,21 @@ def lack_of(project: Project, slide_id: str, file: Path, stage: str) -> SlideErr
         message = f"{file} is not there, since sammil {stage} did not do the slide: {row['code']} {row['message']}"
         return SlideError("E_UPSTREAM", message, remedy=row["remedy"])
     return SlideError("E_UPSTREAM", f"{file} is not there", remedy=f"run: sammil {stage}")
+
+
+def slide_suffixes() -> set[str]:
+    """What the names of slide files end with, such as `.svs`."""
+    formats = (choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS))
+    return {suffix for module in formats for suffix in module.SUFFIXES}
+
+
+def slides_met(project: Project) -> dict[str, str]:
+    """The slides that `segment`, the first to look at them, met: id -> its process list; nothing if it did not run."""
+    path = _list_of(project, "segment")
+    try:
+        return {row["slide_id"]: str(path) for row in read_csv(path, ("slide_id",))} if path.is_file() else {}
+    except InputError:  # somebody has changed it
+        return {}
 
 
 def _undone(project: Project, stage: str) -> Mapping[str, dict[str, str]]:

@@ -6,7 +6,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
 from sammil_cli import console
-from sammil_cli.cohort.cohort import Cohort, counts, read_labels
+from sammil_cli.cohort.cohort import Cohort, counts
+from sammil_cli.cohort.examine import cohort_of, examine, warn
 from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
@@ -14,7 +15,7 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import hash_bags, start_run
-from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
 from sammil_cli.storage.files import digest, provenance
@@ -23,6 +24,7 @@ from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import BundleFacts, build_model, read_facts
 from sammil_cli.training.fold import write_folds
+from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done
 from sammil_cli.training.splits import draw_folds
 
@@ -30,6 +32,7 @@ from sammil_cli.training.splits import draw_folds
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
 # Settings that a fold knows already by its parts: another number of folds does not make the same fold a new one.
 _OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "strict_versions")
+_SAID_OF_BAGS = ("no-slide", "no-label")  # findings that `labelled_bags` counts
 _POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ def run(
     """
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, "cpu")
-    cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
+    cohort = labelled_bags(_read_labels(project, settings, bags), bags)
     start = None if whole is None else start_run(project, whole, options.device)
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
     store = open_store("train", options.store)
@@ -112,6 +115,7 @@ def _plan(
         protocol=settings.protocol,
         published=settings.published_folds,
     )
+    warn(fold_findings(cohort, folds, str(project.labels)))
     labels = {member.slide_id: member.label for member in cohort.members}
     places = devices(options.device)
     code = code_of_slide("train", word=settings.model)
@@ -144,6 +148,23 @@ def _plan(
         )
         tasks.append(_FoldTask(name=name, job=job))
     return tasks
+
+
+def _read_labels(project: Project, settings: TrainSettings, bags: BagFolder) -> Cohort:
+    """The cohort of the label file, looked at as `sammil check` does.
+
+    Raises:
+        InputError: the first error that check would list.
+    """
+    found = examine(
+        project.labels,
+        classes=settings.classes,
+        folds=settings.folds,
+        validated=settings.protocol == "honest",
+        slides={**slides_met(project), **{slide: str(path) for slide, path in bags.paths.items()}},
+        suffixes=slide_suffixes,
+    )
+    return cohort_of(found, project.labels, passed_over=_SAID_OF_BAGS)
 
 
 def labelled_bags(cohort: Cohort, bags: BagFolder) -> Cohort:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
+from sammil_cli.cohort.class_sizes import small_classes
 from sammil_cli.cohort.cohort import Cohort, Member, Patient, patients_of
 from sammil_cli.cohort.roles import ROLES
 from sammil_cli.errors import InputError
@@ -51,24 +52,27 @@ def draw_folds(
             file, in its order. Slides then stand in the order drawn, else in that of the file.
 
     Raises:
-        InputError: too few patients of a class.
+        InputError: too few patients of a class, in all or in the training part of a fold.
     """
     given = _given_parts(cohort)
+    validated = protocol == "honest"
     result = []
     for repeat in range(repeats):
         if given is not None:
             draw = _draw_as_given(cohort, given)
         elif published:
-            draw = _draw_as_published(cohort, folds, seed + repeat)
+            draw = _draw_as_published(cohort, folds, seed + repeat, validated=validated)
         else:
-            draw = _draw_by_name(cohort, folds, seed + repeat)
+            draw = _draw_by_name(cohort, folds, seed + repeat, validated=validated)
         for number, (rest, test) in enumerate(draw.outer):
-            if protocol == "paper":
+            name = f"fold {number} of repeat {repeat}" if given is None else "the column split"
+            if not validated:
                 train, val = rest, test
             elif given is not None and given["val"]:
                 train, val = _positions(draw.patients, given["train"]), _positions(draw.patients, given["val"])
             else:
-                train, val = _inner(rest, draw.labels, len(cohort.classes), val_fraction, seed + repeat)
+                train, val = _inner(rest, draw.labels, cohort.classes, val_fraction, seed + repeat, name)
+            _check_trained(cohort.classes, draw.labels[train], name)
             parts = {role: set(draw.patients[chosen]) for role, chosen in zip(ROLES, (train, val, test), strict=True)}
             slides = {
                 role: tuple(m.slide_id for m in draw.members if m.patient_id in names) for role, names in parts.items()
@@ -77,20 +81,20 @@ def draw_folds(
     return result
 
 
-def _draw_by_name(cohort: Cohort, folds: int, seed: int) -> _Draw:
+def _draw_by_name(cohort: Cohort, folds: int, seed: int, *, validated: bool) -> _Draw:
     """By the names of the patients with slides: the order of the label file does not matter."""
     names, labels = _columns(sorted(patients_of(cohort.members), key=lambda patient: patient.patient_id))
-    _check_enough(cohort, labels, folds)
+    _check_enough(cohort, labels, folds, validated=validated)
     cutter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return _Draw(names, labels, cohort.members, list(cutter.split(names, labels)))
 
 
-def _draw_as_published(cohort: Cohort, folds: int, seed: int) -> _Draw:
+def _draw_as_published(cohort: Cohort, folds: int, seed: int, *, validated: bool) -> _Draw:
     """By the order of the label file, from all of its patients; then those without slides drop out."""
     patients = list(cohort.patients)
     random.Random(seed).shuffle(patients)  # noqa: S311 - the published generator, no secret
     names, labels = _columns(patients)
-    _check_enough(cohort, labels, folds)
+    _check_enough(cohort, labels, folds, validated=validated)
     place = {name: position for position, name in enumerate(names)}
     members = tuple(sorted(cohort.members, key=lambda member: place[member.patient_id]))
     here = np.isin(names, [member.patient_id for member in members])
@@ -115,28 +119,51 @@ def _columns(patients: Sequence[Patient]) -> tuple[NDArray[np.str_], NDArray[np.
 
 
 def _inner(
-    rest: NDArray[np.int64], labels: NDArray[np.int64], classes: int, val_fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    size = max(classes, round(val_fraction * len(rest)))
-    try:
-        cutter = StratifiedShuffleSplit(1, test_size=size, random_state=seed)
-        train, val = next(cutter.split(rest, labels[rest]))
-    except ValueError as error:
+    rest: _Positions, labels: NDArray[np.int64], classes: Sequence[str], val_fraction: float, seed: int, name: str
+) -> tuple[_Positions, _Positions]:
+    """The training and the validation part of a fold, stratified.
+
+    Args:
+        rest: the patients that are not tested. name: of the fold, for messages.
+    """
+    size = max(len(classes), round(val_fraction * len(rest)))
+    tally = Counter(labels[rest].tolist())
+    single = next((classes[label] for label, number in sorted(tally.items()) if number == 1), None)
+    if single is not None:
         raise InputError(
-            f"no validation part of {size} patients can be taken from {len(rest)} training patients: {error}",
-            remedy="use fewer folds, another val_fraction, or more patients",
-        ) from None
+            f"{name}: class {single!r} has 1 patient beside the test part; training and validation need one each",
+            remedy="add patients of this class, or drop it",
+        )
+    left = len(rest) - size
+    if left < len(classes):
+        raise InputError(
+            f"{name}: of {len(rest)} patients beside the test part {size} are for validation, and {max(left, 0)} are "
+            f"left to train {len(classes)} classes on",
+            remedy=f"lower val_fraction ({val_fraction:g}), or add patients",
+        )
+    train, val = next(StratifiedShuffleSplit(1, test_size=size, random_state=seed).split(rest, labels[rest]))
     return rest[train], rest[val]
 
 
-def _check_enough(cohort: Cohort, labels: NDArray[np.int64], folds: int) -> None:
+def _check_trained(classes: Sequence[str], trained: NDArray[np.int64], name: str) -> None:
+    if absent := set(range(len(classes))) - set(trained.tolist()):
+        raise InputError(
+            f"{name}: no patient of class {classes[min(absent)]!r} is left to train on",
+            remedy="lower val_fraction, add patients of this class, or drop it",
+        )
+
+
+def _check_enough(cohort: Cohort, labels: NDArray[np.int64], folds: int, *, validated: bool) -> None:
     tally = Counter(labels.tolist())
-    for label, name in enumerate(cohort.classes):
-        if tally[label] < folds:
-            raise InputError(
-                f"class {name!r} has {tally[label]} patients, too few for {folds} folds",
-                remedy=f"set folds to {max(2, tally[label])} or less" if tally[label] >= 2 else "add patients",
-            )
+    patients = {name: tally[label] for label, name in enumerate(cohort.classes)}
+    highest = {patient.patient_id: patient.label for patient in patients_of(cohort.members)}
+    shared = Counter(
+        cohort.classes[label]
+        for label, patient in {(m.label, m.patient_id) for m in cohort.members}
+        if label != highest[patient]
+    )
+    for small in small_classes(patients, folds, validated=validated, shared=shared):
+        raise InputError(small.message, remedy=small.fix)
 
 
 def _given_parts(cohort: Cohort) -> dict[str, set[str]] | None:

@@ -84,7 +84,7 @@ def test_an_unknown_key_like_no_other_is_refused_too() -> None:
         "mask_ratio=false",
         "group_features=5",
         "classes=tumour",
-        "classes=[1, 2]",
+        "classes=[a, b, a]",
         "model_options=gated",
         "patch_mpp=fine",
         "segmenter=3",
@@ -95,6 +95,26 @@ def test_a_wrong_type_is_refused_with_what_the_key_is(text: str) -> None:
     with pytest.raises(InputError, match=f"settings: {key}: ") as caught:
         load_settings(None, [text])
     assert caught.value.remedy == f"{key} is: {describe(key)}"
+
+
+@pytest.mark.parametrize(
+    ("given", "quoted"),
+    [
+        ("[0, 1]", "['0', '1']"),
+        ("[0.0, 1.0]", "['0.0', '1.0']"),
+        ("[no, yes]", "['false', 'true']"),
+        ("[null, LUAD]", "['null', 'LUAD']"),
+    ],
+)
+def test_classes_without_quotes_are_refused_with_the_quotes(tmp_path: Path, given: str, quoted: str) -> None:
+    for load in (
+        lambda: load_settings(None, [f"classes={given}"]),
+        lambda: load_settings(write(tmp_path, f"classes: {given}\n")),
+    ):
+        with pytest.raises(InputError, match=r"classes: .*without quotes these are numbers") as caught:
+            load()
+        assert caught.value.remedy.endswith(f'as they stand in the labels: classes: {quoted}; or -S "classes={quoted}"')
+    assert load_settings(None, [f"classes={quoted}"]).classes == yaml.safe_load(quoted)
 
 
 @pytest.mark.parametrize(

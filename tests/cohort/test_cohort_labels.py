@@ -238,3 +238,45 @@ def test_a_cohort_is_restricted_to_some_slides_and_keeps_its_classes(tmp_path: P
 def test_a_cohort_is_counted_for_people(tmp_path: Path) -> None:
     path = write(tmp_path, "slide_id,label,patient_id\na,x,P\nb,w,Q\nc,x,P\nd,x,R\n")
     assert counts(read_labels(path)) == "1 w, 3 x slides of 3 patients"
+
+
+ROWS = "".join(f"s{i},{'wx'[i % 2]}\n" for i in range(8))
+TURNED = "".join(f"{'wx'[i % 2]},s{i},{40 + i}\n" for i in range(8))
+KNOWN = {f"s{i}" for i in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("text", "slides", "message", "fix"),
+    [
+        ("ID,Group\n" + ROWS, KNOWN, "'ID,Group' lacks the column 'slide_id'", "rename the column 'ID' to slide_id"),
+        ("ID,Group\n" + ROWS, set(), "'ID,Group' lacks the column 'slide_id'", "that of the patients to patient_id"),
+        ("slide_id,Group\n" + ROWS, set(), "lacks the column 'label'", "the columns are: slide_id, Group"),
+        ("Group,ID,Age\n" + TURNED, KNOWN, "lacks the column 'slide_id'", "rename the column 'ID' to slide_id"),
+        (TURNED, KNOWN, "lacks the column 'slide_id'", "write a first line, with slide_id for column 2"),
+        (
+            "image,diagnosis\n" + ROWS,
+            set(),
+            "lacks the column 'slide_id'",
+            "did you mean 'image'? Rename it to slide_id",
+        ),
+        ("slide_id,label\nimage,class\n" + ROWS, set(), "row 2: 'image,class' looks like a second header", "delete"),
+        (
+            "time,event\n" + "".join(f"{3 * i},{i % 2}\n" for i in range(8)),
+            KNOWN,
+            "lacks the column 'slide_id'",
+            "names of",
+        ),
+    ],
+)
+def test_a_header_of_other_names_is_no_row_and_gives_no_class(
+    tmp_path: Path, text: str, slides: set[str], message: str, fix: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read_labels(write(tmp_path, text), slides=slides)
+    assert message in caught.value.message
+    assert fix in caught.value.remedy
+
+
+def test_a_first_row_of_a_class_that_params_name_is_no_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "control,rare\n" + ROWS)
+    assert read_labels(path, ["w", "x", "rare"]).members[0].label == 2

@@ -228,7 +228,15 @@ def test_classes_too_small_for_the_folds_are_errors(
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("ER+", "ER-"), ("grade_1", "grade_2"), ("class A", "class B"), ("tumour", "non-tumour")]
+    ("one", "other"),
+    [
+        ("ER+", "ER-"),
+        ("grade_1", "grade_2"),
+        ("class A", "class B"),
+        ("tumour", "non-tumour"),
+        ("1.0", "10"),
+        ("<1", "1"),
+    ],
 )
 def test_classes_that_differ_by_a_sign_a_number_or_a_word_are_no_slips(cohort: Path, one: str, other: str) -> None:
     put("s_07")
@@ -248,8 +256,8 @@ def test_a_single_class_is_an_error(cohort: Path) -> None:
 
 
 def test_a_patient_with_two_labels_is_a_warning_that_names_both_rows(cohort: Path) -> None:
-    put("s_07", "s_08")
-    write(GOOD + "s_07,tumour,P0\ns_08,normal,P0\n")
+    put("s_07", "s_08", "s_09", "s_10")
+    write(GOOD + "s_07,tumour,P0\ns_08,normal,P0\ns_09,normal,P6\ns_10,normal,P7\n")
     (finding,) = checked(folds=2).findings
     assert (finding.severity, finding.row, finding.column) == ("warning", 8, "patient_id")
     assert "'normal' in row 2, 'tumour' here" in finding.message
@@ -273,8 +281,9 @@ def test_a_headerless_file_is_accepted_and_named_as_such(cohort: Path) -> None:
 
 
 def test_a_table_of_patients_is_checked_by_the_slides_names(cohort: Path) -> None:
-    put("two_s_01_s_02")
-    write("patient_id,label\ns_01,normal\ns_02,tumour\ns_03,normal\ns_04,tumour\nP77,normal\ns_05,tumour\n")
+    put("two_s_01_s_02", "t_1", "t_2", "t_3")
+    rows = "s_01,normal\ns_02,tumour\ns_03,normal\ns_04,tumour\nP77,normal\ns_05,tumour\n"
+    write(f"patient_id,label\n{rows}t_1,normal\nt_2,normal\nt_3,tumour\n")
     found = checked(folds=2).findings
     assert [(f.severity, f.kind, f.row, f.text) for f in found] == [
         ("error", "two-patients", None, "two_s_01_s_02"),

@@ -1,5 +1,6 @@
 """Label tables as SAM-MIL and CLAM ship them."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from sammil_cli.cohort.cohort import Cohort, counts, read_labels
 from sammil_cli.training.fold import read_folds, write_folds
+from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.splits import draw_folds
 
 
@@ -57,6 +59,34 @@ def test_the_tcga_labels_of_sam_mil_find_the_slides_of_their_patients(published_
     for fold in draw_folds(cohort, folds=5, repeats=1, val_fraction=0.2, seed=2021, published=True):
         parts = [{slide[:12] for slide in part} for part in (fold.train, fold.val, fold.test)]
         assert sum(len(part) for part in parts) == len(set.union(*parts))  # no patient straddles
+
+
+def test_patients_of_tcga_are_seen_in_the_names_where_case_id_repeats_slide_id(
+    published_labels: Path, real_data: Path, tmp_path: Path
+) -> None:
+    splits = real_data / "mil" / "tcga_regions" / "splits_lung" / "splits_0_bool.csv"
+    if not splits.is_file():
+        pytest.skip(f"{splits} is missing")
+    slides = sorted(line.split(",")[0] for line in splits.read_text(encoding="utf-8").splitlines()[1:])
+    known = {
+        p.patient_id: p.label for p in read_labels(published_labels / "label_tcga_nsclc.csv", slides=slides).patients
+    }
+    rows = "".join(f"{slide},{slide},{('LUAD', 'LUSC')[known[slide[:12]]]}\n" for slide in slides)
+    path = tmp_path / "labels.csv"
+    path.write_text("case_id,slide_id,label\n" + rows, encoding="utf-8")
+    cohort = read_labels(path)
+    folds = draw_folds(cohort, folds=5, repeats=1, val_fraction=0.2, seed=2021, published=True)
+    (finding,) = fold_findings(cohort, folds, str(path))
+    mixed = sum(
+        slide[:12] in {other[:12] for other in (*fold.train, *fold.val)} for fold in folds for slide in fold.test
+    )
+    assert (len(slides), len({slide[:12] for slide in slides})) == (1033, 936)
+    assert "128 of 1033 slides count as 128 patients, but their names hold 31: " in finding.message
+    assert (
+        f"; {mixed} of 1033 test slides of the folds drawn have their patient in train or validation" in finding.message
+    )
+    path.write_text("patient_id,slide_id,label\n" + re.sub("(?m)^(.{12})[^,]*", r"\1", rows), encoding="utf-8")
+    assert list(fold_findings(read_labels(path), [], str(path))) == []
 
 
 def test_folds_of_camelyon16_have_the_published_sizes(published_labels: Path, tmp_path: Path) -> None:

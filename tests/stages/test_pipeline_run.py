@@ -291,11 +291,15 @@ def test_a_test_slide_without_a_bag_is_refused(done: Path, sammil: Sammil) -> No
 
 
 def test_labels_that_fit_no_bag_are_refused_with_both_names(done: Path, sammil: Sammil) -> None:
-    (done / "data/labels.csv").write_text("slide_id,label\nslide_1.tif,x\nslide_2.tif,w\n", encoding="utf-8")
-    answer = sammil("train")
-    assert answer.code == 2
-    assert "labels name 'slide_1.tif', bags 'slide_0'" in answer.err
-    assert "without its suffix" in answer.err
+    for names, message, fix in (
+        (("slide_1.tif", "slide_2.tif"), "'slide_1' differs in the file's suffix", "write slide_1"),
+        (("case_a", "case_b"), "rows name 'case_a', slides 'slide_0'", "without its suffix"),
+    ):
+        (done / "data/labels.csv").write_text(f"slide_id,label\n{names[0]},x\n{names[1]},w\n", encoding="utf-8")
+        answer = sammil("train")
+        assert answer.code == 2
+        assert message in answer.err
+        assert fix in answer.err
 
 
 def test_slides_without_a_label_or_without_a_bag_are_named(done: Path, sammil: Sammil) -> None:

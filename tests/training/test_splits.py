@@ -114,21 +114,21 @@ def test_the_order_of_the_table_does_not_matter_to_the_folds() -> None:
 
 def test_too_few_patients_of_a_class_are_refused_and_the_remedy_works() -> None:
     cohort = make_cohort(12, 3)
-    with pytest.raises(InputError, match="class 'tumour' has 3 patients, too few for 4 folds") as caught:
+    with pytest.raises(InputError, match="class 'tumour' has 3 patients; 4 folds need 4") as caught:
         draw(cohort)
     assert "set folds to 3" in caught.value.remedy
     assert len(draw(cohort, folds=3)) == 3
 
 
 def test_too_few_patients_for_a_validation_part_are_refused() -> None:
-    with pytest.raises(InputError, match="no validation part of 2 patients can be taken from 2"):
+    with pytest.raises(InputError, match="class 'normal' has 2 patients; 2 folds need 4, two beside each test part"):
         draw(make_cohort(2, 2), folds=2)
 
 
 def test_a_class_that_only_shares_patients_with_a_higher_one_is_refused() -> None:
     # A patient counts for its highest class, so that nobody is left in class `normal`.
     members = tuple(member(f"s{p}_{label}", label, f"P{p}") for p in range(8) for label in (0, 1))
-    with pytest.raises(InputError, match="class 'normal' has 0 patients"):
+    with pytest.raises(InputError, match=r"class 'normal' has no patients \(8 more have slides of a higher class"):
         draw(cohort_of(members), folds=2)
 
 
@@ -198,7 +198,7 @@ def test_published_folds_without_a_slide_of_a_class_are_refused() -> None:
 
 
 def test_too_few_patients_for_published_folds_are_refused() -> None:
-    with pytest.raises(InputError, match="class 'tumour' has 3 patients, too few for 4 folds"):
+    with pytest.raises(InputError, match="class 'tumour' has 3 patients; 4 folds need 4"):
         draw(make_cohort(12, 3), published=True)
 
 
