@@ -76,7 +76,7 @@ def run(source: Path, layout: str, out: Path) -> int:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     told = [f"{len(slide_ids)} slides in the layout of {layout} → {out}", *doubts]
-    console.say("\n".join([*told, f"not in these files: {LAYOUTS[layout].not_carried}"]))
+    console.say(*told, f"not in these files: {LAYOUTS[layout].not_carried}")
     return len(slide_ids)
 
 
