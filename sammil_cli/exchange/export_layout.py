@@ -162,7 +162,7 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
     doubts = []
     suffix = {slide: path.suffix for slide, path in _slides(project.slides).items()}
     rows = [(slide + suffix.get(slide, ""), 0, "processed") for slide in slide_ids]
-    write_csv(out / "process_list_autogen.csv", ("slide_id", "process", "status"), rows)
+    write_csv(out / "process_list_autogen.csv", ("slide_id", "process", "status"), rows, for_spreadsheets=False)
     if project.labels.exists():
         params = project.labels.parent.parent / "params.yaml"
         classes = load_settings(params).classes if params.exists() else None
@@ -180,7 +180,7 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
             parts = (fold.train, fold.val, fold.test)
             columns = [(*part, *[""] * (max(map(len, parts)) - len(part))) for part in parts]
             lines = [(row, *cells) for row, cells in enumerate(zip(*columns, strict=True))]
-            write_csv(out / "splits" / f"splits_{number}.csv", ("", "train", "val", "test"), lines)
+            write_csv(out / "splits" / f"splits_{number}.csv", ("", "train", "val", "test"), lines, for_spreadsheets=False)
     return doubts
 
 
@@ -190,13 +190,13 @@ def _slides(folder: Path) -> dict[str, SlidePath]:
 
 def _clam_labels(out: Path, cohort: Cohort) -> None:
     rows = [(member.patient_id, member.slide_id, cohort.classes[member.label]) for member in cohort.members]
-    write_csv(out / "labels.csv", ("case_id", "slide_id", "label"), rows)
+    write_csv(out / "labels.csv", ("case_id", "slide_id", "label"), rows, for_spreadsheets=False)
 
 
 def _numbered_labels(out: Path, cohort: Cohort) -> None:
     """As SAM-MIL's loader of CAMELYON16 reads it: no header, slides in place of patients, numbers for classes."""
     rows = [(member.slide_id, str(member.label)) for member in cohort.members]
-    write_csv(out / "label.csv", rows[0] if rows else (), rows[1:])
+    write_csv(out / "label.csv", rows[0] if rows else (), rows[1:], for_spreadsheets=False)
     write_class_names(out, cohort)
 
 

@@ -8,12 +8,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sammil_cli import __version__
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.storage.csv_text import no_table, separator_of
+from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
+from sammil_cli.storage.shown_text import json_text
 
 SCHEMA_VERSION = 1
 _LONGEST_NAME = 255  # bytes
@@ -75,15 +77,28 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON atomically, two-space indented, keys in the order given; NaN is refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a table atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+def write_csv(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], *, for_spreadsheets: bool = True
+) -> None:
+    """Writes a table atomically; `read_csv` gives the same names back.
+
+    Args:
+        for_spreadsheets: names that a spreadsheet would run are guarded (`csv_text.guarded`); False = for programs that
+            do not know that.
+    """
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        careful = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in chain([header], rows):
+            cells = [guarded(cell) for cell in row] if for_spreadsheets else list(row)
+            lone = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # would end the row if not quoted
+            (careful if lone else writer).writerow(cells)
 
 
 def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | None = None) -> list[dict[str, str]]:
@@ -126,7 +141,7 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
                     f"{path}, line {reader.line_num}: {separator_of(cells[0])[1]}, those of the header by commas",
                     remedy="save it with commas",
                 )
-            rows.append({key: (value or "").strip() for key, value in row.items()})
+            rows.append({key: unguarded((value or "").strip()) for key, value in row.items()})
         return rows
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None
