@@ -23,7 +23,7 @@ _LONGEST_ITEM = 48  # characters of a name beside a progress bar
 class _OneLine(logging.Formatter):
     """A log message is one line, whatever names it holds."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         return shown(super().formatMessage(record))
 
 
@@ -102,7 +102,7 @@ def progress(total: int, title: str) -> Iterator[Bar]:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table; columns of numbers are right-aligned. A line break in a cell begins a line of that cell."""
+    """Prints a table; columns of numbers are right-aligned. A cell that is a list has one line for each item."""
     if _state["quiet"]:
         return
     from rich.console import Console
@@ -110,7 +110,8 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
     from rich.text import Text
 
     def text(cell: object) -> Text:  # a string would be read as markup
-        return Text(shown(str(cell), kept="\n"))
+        lines = cell if isinstance(cell, list) else [cell]
+        return Text("\n".join(shown(str(line)) for line in lines))
 
     table = Table(title=text(title), title_justify="left", title_style="bold", header_style="bold")
     for index, name in enumerate(header):

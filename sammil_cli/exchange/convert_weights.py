@@ -86,7 +86,7 @@ def run(
     console.say(
         f"{source.name}: {architecture.title}, {weights.dim}-d features, classes {', '.join(facts.classes)}, "
         f"{'with' if use_groups else 'without'} group features",
-        f"bundle: {folder}; use it: sammil predict --models {folder}"
+        f"bundle: {folder}; use it: sammil predict --models {folder}",
     )
     return facts
 

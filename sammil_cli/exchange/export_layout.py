@@ -180,7 +180,9 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
             parts = (fold.train, fold.val, fold.test)
             columns = [(*part, *[""] * (max(map(len, parts)) - len(part))) for part in parts]
             lines = [(row, *cells) for row, cells in enumerate(zip(*columns, strict=True))]
-            write_csv(out / "splits" / f"splits_{number}.csv", ("", "train", "val", "test"), lines, for_spreadsheets=False)
+            write_csv(
+                out / "splits" / f"splits_{number}.csv", ("", "train", "val", "test"), lines, for_spreadsheets=False
+            )
     return doubts
 
 

@@ -65,7 +65,7 @@ def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> bytes
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
     width = 1 / CONFIDENCE_BINS / max(len(bins), 1)
-    for place, (name, found) in enumerate(bins.items()):
+    for place, found in enumerate(bins.values()):
         points = np.array(found, np.float64).reshape(-1, 3)
         upper.plot(points[:, 0], points[:, 1], marker="o", markersize=4, linewidth=1.6)
         left = np.minimum((points[:, 0] * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1) / CONFIDENCE_BINS

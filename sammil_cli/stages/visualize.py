@@ -71,8 +71,8 @@ def _write_index(pictures: Path) -> None:
     names = sorted(path.stem for path in pictures.glob("*.png"))
     items = "".join(
         f"<h2 id='{escaped(name)}'>{escaped(name)}</h2>"
-        f"<p><a href='{address(name + ".csv")}'>attention and evidence of every patch</a></p>"
-        f"<img loading='lazy' alt='{escaped(name)}' src='{address(name + ".png")}'>"
+        f"<p><a href='{address(name + '.csv')}'>attention and evidence of every patch</a></p>"
+        f"<img loading='lazy' alt='{escaped(name)}' src='{address(name + '.png')}'>"
         for name in names
     )
     body = f"<h1>Slides</h1><p>{len(names)} slides, each by the model of the fold that did not see it.</p>{items}"

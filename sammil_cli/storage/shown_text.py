@@ -38,7 +38,9 @@ def json_text(value: object, *, indent: int | None = None) -> str:
     """
     text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
     return "".join(
-        character if character == "\n" or unicodedata.category(character) not in _UNSEEN else json.dumps(character)[1:-1]
+        character
+        if character == "\n" or unicodedata.category(character) not in _UNSEEN
+        else json.dumps(character)[1:-1]
         for character in text
     )
 
