@@ -110,10 +110,11 @@ def test_pages_link_to_the_files_and_take_no_name_for_a_tag(named: Named) -> Non
     assert not {"b", "i"} & (page.tags | Links(named[0] / "report/index.html").tags)
 
 
-def test_metrics_are_json_without_what_nobody_sees(named: Named) -> None:
-    text = (named[0] / "report/metrics.json").read_text(encoding="utf-8")
-    assert json.loads(text)["slides"] == len(SLIDES)
-    assert is_plain(text)
+def test_json_holds_names_and_nothing_that_nobody_sees(named: Named) -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in named[0].rglob("*.*json")}
+    assert len(texts) > 3 * len(SLIDES)
+    assert all(json.loads(text) for text in texts.values())
+    assert [path for path, text in texts.items() if not is_plain(text)] == []
 
 
 @pytest.mark.parametrize("name", ALL)
