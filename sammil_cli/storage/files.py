@@ -48,8 +48,11 @@ def _umask() -> int:
     return current
 
 
-def check_name(slide_id: str, folder: Path) -> None:
+def check_name(slide_id: str, folder: Path, suffix: str = _LONGEST_SUFFIX) -> None:
     """Refuses a slide whose files in `folder`, which are called like it, would have too long a name.
+
+    Args:
+        suffix: the longest of those files.
 
     Raises:
         SlideError: `E_NAME`.
@@ -60,12 +63,12 @@ def check_name(slide_id: str, folder: Path) -> None:
     except (AttributeError, OSError, ValueError):  # Windows
         most = _LONGEST_NAME
     length = len(os.fsencode(slide_id))
-    if length + len(_LONGEST_SUFFIX) > most:
+    if length + len(suffix) > most:
         raise SlideError(
             "E_NAME",
-            f"its name has {length} bytes, with {_LONGEST_SUFFIX} more than the {most} of a file's name in {there} "
+            f"its name has {length} bytes, with {suffix} more than the {most} of a file's name in {there} "
             "(letters beyond ASCII have 2 to 4)",
-            remedy=f"rename it, here and in tables, to at most {most - len(_LONGEST_SUFFIX)} bytes before its suffix",
+            remedy=f"rename it, here and in tables, to at most {most - len(suffix)} bytes before its suffix",
         )
 
 
