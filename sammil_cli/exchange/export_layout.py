@@ -22,7 +22,6 @@ from sammil_cli.storage.files import check_name, write_csv
 from sammil_cli.storage.paths import BagPath, PatchesPath, SlidePath
 from sammil_cli.training.fold import read_folds
 
-
 _TRIDENT_PATCHES = "_patches.h5"
 
 
