@@ -24,7 +24,7 @@ _CYAN, _WHITE = (0, 255, 255), (255, 255, 255)
 _PANEL_IN, _LEAST_IN = 4.6, 2.4  # longer side of a panel, and least width, in inches
 _HEAD_IN, _TITLE_IN, _LEGEND_IN, _GAP_IN = 0.4, 0.25, 0.6, 0.15
 _DPI = 100
-_LETTERS_PER_IN, _LONGEST_CLASS = 10, 16  # of the title; of the class in the panels' titles and legends
+_LETTERS_PER_IN = 10, 12  # of the picture's title, and of those of the panels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +113,8 @@ def draw(view: SlideView) -> bytes:
     across = 3 if height <= 1.2 * width else 6
     step = (width + _GAP_IN, _TITLE_IN + height + _LEGEND_IN)
     figure = Figure(figsize=(across * step[0] + _GAP_IN, _HEAD_IN + 6 // across * step[1]), dpi=_DPI)
-    title = lettering(view.title, int(_LETTERS_PER_IN * figure.get_figwidth()))
-    view = replace(view, positive=lettering(view.positive, _LONGEST_CLASS))
+    title = lettering(view.title, int(_LETTERS_PER_IN[0] * figure.get_figwidth()))
+    view = replace(view, positive=lettering(view.positive, int(_LETTERS_PER_IN[1] * width) - len("evidence for ")))
     figure.suptitle(title, fontsize=12, y=1 - 0.2 / figure.get_figheight(), va="center")
     panels = [_draw_slide, _draw_regions, _draw_attention, _draw_evidence]
     if view.classes == 2:

@@ -1,11 +1,10 @@
 """Text as people see it: what nobody sees, or what a terminal obeys, is written out; a long name is shortened."""
 
 import json
-import re
 import unicodedata
+from collections.abc import Callable
 
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (right-to-left marks, zero width), lone halves, line ends
-_PLAIN = re.compile(r"[ -~]*")
 
 
 def shown(text: str, *, kept: str = "") -> str:
@@ -14,12 +13,7 @@ def shown(text: str, *, kept: str = "") -> str:
     Args:
         kept: characters that stay as they are, such as line breaks.
     """
-    if _PLAIN.fullmatch(text):
-        return text
-    return "".join(
-        character if character in kept or unicodedata.category(character) not in _UNSEEN else _escape(character)
-        for character in text
-    )
+    return _written_out(text, kept, lambda one: one.encode("unicode_escape", "surrogatepass").decode("ascii"))
 
 
 def shortened(text: str, most: int) -> str:
@@ -37,13 +31,9 @@ def json_text(value: object, *, indent: int | None = None) -> str:
         ValueError: NaN or infinite numbers.
     """
     text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
-    return "".join(
-        character
-        if character == "\n" or unicodedata.category(character) not in _UNSEEN
-        else json.dumps(character)[1:-1]
-        for character in text
-    )
+    return _written_out(text, "\n", lambda one: json.dumps(one)[1:-1])  # the only line breaks are between its parts
 
 
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+def _written_out(text: str, kept: str, escape: Callable[[str], str]) -> str:
+    unseen = [one for one in set(text) if one not in kept and unicodedata.category(one) in _UNSEEN]
+    return text.translate({ord(one): escape(one) for one in unseen}) if unseen else text
