@@ -232,6 +232,12 @@ class TrainSettings(StageSettings):
         what = "without quotes these are numbers, truth values or nothing, not names"
         raise PydanticCustomError("unquoted", "{what}", {"what": what, "remedy": f'{fix}; or -S "classes={names}"'})
 
+    @field_validator("model_options", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: object) -> object:
+        """`model_options:` without anything behind it, as params.yaml has it from the start."""
+        return {} if value is None else value
+
 
 class EvaluateSettings(StageSettings):
     """Evaluation; all else that it needs stands in the trained bundles."""
@@ -279,22 +285,36 @@ class Settings(
 def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Settings:
     """Reads params.yaml, then applies `key=value` assignments (values in YAML).
 
+    A key may have DVC's `+` or `++` before it, which adds where the file has no such key.
+
     Args:
         params: the file; None = defaults only.
 
     Raises:
         InputError: no such file, no YAML, an unknown key, a wrong type or a value out of range.
     """
-    values = {} if params is None else _read_yaml(params)
+    values: dict[str, object] = {} if params is None else _read_yaml(params)
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"-S {text!r} is not key=value", remedy="for example: -S mask_ratio=0.5")
         try:
-            values[key.strip()] = yaml.safe_load(value)
+            values = _assigned(values, key.strip().lstrip("+"), yaml.safe_load(value))
         except yaml.YAMLError:
             raise InputError(f"-S {text!r}: the value is no YAML", remedy="quote it") from None
     return check(values, str(params) if params else "settings")
+
+
+_TABLES = [key for key, field in Settings.model_fields.items() if isinstance(field.default, dict)]
+
+
+def _assigned(values: Mapping[str, object], key: str, value: object) -> dict[str, object]:
+    """The settings with one more; `model_options.gated` sets a key of a table, and leaves its others."""
+    name, dot, inner = key.partition(".")
+    if not dot or name not in _TABLES:
+        return {**values, key: value}
+    table = values.get(name) or {}
+    return {**values, name: {**table, inner: value} if isinstance(table, dict) else table}
 
 
 def check(values: Mapping[str, Any], where: str) -> Settings:
@@ -369,7 +389,9 @@ def render_params(name: str, *, stages: Sequence[str]) -> str:
         if fields:
             lines += ["", f"# {stage}"]
         for key in fields:
-            value = yaml.safe_dump({key: getattr(settings, key)}, default_flow_style=True, width=10_000)
+            # An empty table as null: DVC's -S sets that as a whole, and would refuse to add to {}.
+            value = getattr(settings, key)
+            value = yaml.safe_dump({key: None if value == {} else value}, default_flow_style=True, width=10_000)
             lines.append(f"{value.strip()[1:-1]:<36} # {describe(key)}")
         listed |= set(fields)
     return "\n".join(lines) + "\n"

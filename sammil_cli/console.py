@@ -1,16 +1,30 @@
-"""What the user sees: progress, tables, messages, logs. The only place with rich, imported when needed."""
+"""What the user sees: progress, tables, messages, logs. The only place with rich, imported when needed.
+
+Everything that goes to the terminal passes through here as text, never as markup, and what a terminal would obey
+(colours, moves of the cursor, right-to-left marks) is written out: names come from files and tables of others.
+"""
 
 import contextlib
-import json
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sammil_cli.storage.shown_text import json_text, shortened, shown
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _state = {"quiet": False}
+_LONGEST_ITEM = 48  # characters of a name beside a progress bar
+
+
+class _OneLine(logging.Formatter):
+    """A log message is one line, whatever names it holds."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return shown(super().formatMessage(record))
 
 
 def set_up(*, verbose: bool = False, as_json: bool = False) -> None:
@@ -19,7 +33,12 @@ def set_up(*, verbose: bool = False, as_json: bool = False) -> None:
     stdout is for people, or with `as_json` for programs: of what is printed there only the one or the other appears.
     """
     _state["quiet"] = as_json
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    for stream in (sys.stdout, sys.stderr):  # a terminal of few letters gets the others as escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("sammil_cli").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
@@ -42,11 +61,15 @@ class Bar:
 
     def advance(self, item: str) -> None:
         """One more is done, and this is its name."""
-        self._bar.update(self._task, advance=1, item=item)
+        self._bar.update(self._task, advance=1, item=_beside_bar(item))
 
     def at(self, done: int, item: str) -> None:
         """`done` of them are finished, and `item` is in work."""
-        self._bar.update(self._task, completed=done, item=item)
+        self._bar.update(self._task, completed=done, item=_beside_bar(item))
+
+
+def _beside_bar(item: str) -> str:
+    return shortened(shown(item), _LONGEST_ITEM)
 
 
 @contextlib.contextmanager
@@ -65,32 +88,37 @@ def progress(total: int, title: str) -> Iterator[Bar]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[item]}"),
+        TextColumn("{task.fields[item]}", style="dim", markup=False),
     )
     stderr = Console(stderr=True)
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
-        yield Bar(bar, bar.add_task(title, total=total, item=""))
+        yield Bar(bar, bar.add_task(shown(title), total=total, item=""))
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table; columns of numbers are right-aligned."""
+    """Prints a table; columns of numbers are right-aligned. A cell that is a list has one line for each item."""
     if _state["quiet"]:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    def text(cell: object) -> Text:  # a string would be read as markup
+        lines = cell if isinstance(cell, list) else [cell]
+        return Text("\n".join(shown(str(line)) for line in lines))
+
+    table = Table(title=text(title), title_justify="left", title_style="bold", header_style="bold")
     for index, name in enumerate(header):
         numeric = all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*map(text, row))
     Console().print(table)
 
 
@@ -104,27 +132,28 @@ def short_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def say(message: str) -> None:
-    """Prints a message for the user, as it is."""
+def say(*lines: str) -> None:
+    """Prints lines for the user; a line break within one, as in a file's name, is shown and breaks nothing."""
     if not _state["quiet"]:
-        sys.stdout.write(message + "\n")
+        sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))
         sys.stdout.flush()
 
 
 def note(message: str) -> None:
     """Says something about the run itself on stderr, where it is in no program's way."""
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(shown(message) + "\n")
     sys.stderr.flush()
 
 
 def print_json(value: object) -> None:
     """Prints JSON on one line, where stdout is for programs."""
     if _state["quiet"]:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(value) + "\n")
 
 
 def print_error(message: str, remedy: str) -> None:
-    """Prints what is wrong and the fix on stderr."""
+    """Prints what is wrong and the fix on stderr; both may have several lines."""
+    message, remedy = shown(message, kept="\n"), shown(remedy, kept="\n")
     red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
     sys.stderr.write(f"{red}error: {message}{plain}\n" + (f"  fix: {remedy}\n" if remedy else ""))
 

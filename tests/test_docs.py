@@ -35,6 +35,14 @@ def test_the_links_of_the_docs_lead_somewhere() -> None:
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
+def test_an_experiment_of_single_stages_names_the_one_that_reads_the_keys() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    called = re.compile(r"dvc (?:exp run|repro)[^`\n]*--single-item[^`\n]*")
+    calls = [call for page in pages for call in called.findall(page.read_text())]
+    assert calls
+    assert [call for call in calls if " code train" not in call] == []
+
+
 def headings(page: str) -> set[str]:
     """The numbers of a page's sections: `0`, `10.1`, …"""
     return set(re.findall(r"^#+ (\d+(?:\.\d+)?)\.? ", (ROOT / page).read_text(), re.MULTILINE))

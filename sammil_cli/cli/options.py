@@ -102,20 +102,29 @@ def read_settings(
 
 def run_options(device: str, asked: RunAsked | None = None, *, download: bool = False) -> "RunOptions":
     """How to run, from what was asked for: see `project.project.RunOptions`."""
-    from sammil_cli.project.project import RunOptions, read_only
+    from sammil_cli.project.project import read_only
     from sammil_cli.runner.machine import choose_device, choose_workers
 
     asked = asked or RunAsked()
+    where = _place(asked)
     chosen = choose_device(device, here=asked.executor == "local")
-    return RunOptions(
+    return replace(
+        where,
         device=chosen,
         workers=choose_workers(asked.workers, chosen),
         only=read_only(asked.only),
         download=download,
-        executor=asked.executor,
-        scheduler=asked.scheduler,
-        cluster=asked.cluster,
     )
+
+
+def _place(asked: RunAsked) -> "RunOptions":
+    """Where to run; a word that is unknown is refused before anything is looked at."""
+    from sammil_cli.project.project import RunOptions
+    from sammil_cli.runner.executor import check_executor
+
+    options = RunOptions(executor=asked.executor, scheduler=asked.scheduler, cluster=asked.cluster)
+    check_executor(options)
+    return options
 
 
 def gpu_options(
@@ -129,6 +138,7 @@ def gpu_options(
     from sammil_cli.project.weights import expect
     from sammil_cli.runner.machine import check_device_word, describe_place, device_for, slides_at_once
 
+    _place(asked)
     if needs_weights:
         check_device_word(device)
         expect(choice, settings)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sammil_cli.cohort.finding import Finding
-from sammil_cli.storage.csv_text import is_for_excel, no_table, separator_of
+from sammil_cli.storage.csv_text import is_for_excel, no_table, separator_of, unguarded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def _rows(file: str, text: str, first_line: str) -> tuple[list[RawRow], list[Fin
                     )
                 )
             if any(cell.strip() for cell in cells) and not open_quote and not is_for_excel(separator.join(cells)):
-                rows.append(RawRow(line=line, cells=tuple(cells)))
+                rows.append(RawRow(line=line, cells=tuple(map(unguarded, cells))))
             line = reader.line_num + 1
     except csv.Error as error:
         findings.append(Finding(file=file, kind="quote", row=line, message=f"is no table: {error}", fix="mend the row"))

@@ -152,9 +152,9 @@ def report(found: Sequence[Finding]) -> None:
     notes = sum(finding.state == "note" for finding in found)
     more = f"; {notes} note{'s' if notes > 1 else ''} above" if notes else ""
     if not faults:
-        console.say(f"\nAll is well{more}.")
+        console.say("", f"All is well{more}.")
         return
-    console.say(f"\nWhat to do ({len(faults)} wrong{more}):")
+    console.say("", f"What to do ({len(faults)} wrong{more}):")
     for number, remedy in enumerate(dict.fromkeys(finding.remedy for finding in faults), 1):
         same = [finding for finding in faults if finding.remedy == remedy]
         names = ", ".join(dict.fromkeys(finding.name for finding in same))
@@ -166,7 +166,7 @@ def _say(line: str, indent: int) -> None:
     """Says a line; paths stay in one piece, so that they can be copied."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(line)
     console.say(
-        textwrap.fill(
+        *textwrap.wrap(
             line, max(width, 2 * indent), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
         )
     )

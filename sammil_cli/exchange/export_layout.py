@@ -10,7 +10,7 @@ import numpy as np
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, read_labels
 from sammil_cli.config import load_settings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.exchange.class_numbers import write_class_names
 from sammil_cli.features.bag import FeatureBag, read_bag
 from sammil_cli.legacy import writers
@@ -18,9 +18,11 @@ from sammil_cli.legacy.writers import Places
 from sammil_cli.patches.file import read_patches
 from sammil_cli.project.project import Project
 from sammil_cli.slides.files import find_slides
-from sammil_cli.storage.files import write_csv
+from sammil_cli.storage.files import check_name, write_csv
 from sammil_cli.storage.paths import BagPath, PatchesPath, SlidePath
 from sammil_cli.training.fold import read_folds
+
+_TRIDENT_PATCHES = "_patches.h5"
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ class _Slide:
 class _Layout:
     """How one tool's files are written, and what they have no place for.
 
-    `bags_only`: whether its label table may name no slide without a bag, for its loader opens every one.
+    `bags_only`: whether its label table may name no slide without a bag, for its loader opens every one. `suffix`: the
+    longest that follows a slide's id in a file's name.
     """
 
     write_slide: Callable[[Path, _Slide], None]
     write_labels: Callable[[Path, Cohort], None]
     not_carried: str
     bags_only: bool = False
+    suffix: str = ".h5"
 
 
 def run(source: Path, layout: str, out: Path) -> int:
@@ -61,6 +65,11 @@ def run(source: Path, layout: str, out: Path) -> int:
         raise InputError(
             f"there are no bags and no patch grids in {source}", remedy="give a project's folder or its artifacts/bags"
         )
+    for slide_id in slide_ids:
+        try:
+            check_name(slide_id, out, LAYOUTS[layout].suffix)
+        except SlideError as error:
+            raise InputError(f"slide {slide_id!r}: {error.message}", remedy=error.remedy) from None
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -76,7 +85,7 @@ def run(source: Path, layout: str, out: Path) -> int:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     told = [f"{len(slide_ids)} slides in the layout of {layout} → {out}", *doubts]
-    console.say("\n".join([*told, f"not in these files: {LAYOUTS[layout].not_carried}"]))
+    console.say(*told, f"not in these files: {LAYOUTS[layout].not_carried}")
     return len(slide_ids)
 
 
@@ -151,7 +160,7 @@ def _trident(out: Path, slide: _Slide) -> None:
             f"{places.slide_id} has patches of {folder.name}, slides before it of {others[0].name}",
             remedy="patch all slides with one patch_px and patch_mpp, or export --to clam",
         )
-    writers.write_trident_patches(folder / "patches" / f"{places.slide_id}_patches.h5", places)
+    writers.write_trident_patches(folder / "patches" / f"{places.slide_id}{_TRIDENT_PATCHES}", places)
     if slide.bag is not None:
         encoder = slide.bag.encoder.name.replace(":", "_").replace("/", "_")
         writers.write_trident_features(folder / f"features_{encoder}" / f"{places.slide_id}.h5", slide.bag, places)
@@ -162,7 +171,7 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
     doubts = []
     suffix = {slide: path.suffix for slide, path in _slides(project.slides).items()}
     rows = [(slide + suffix.get(slide, ""), 0, "processed") for slide in slide_ids]
-    write_csv(out / "process_list_autogen.csv", ("slide_id", "process", "status"), rows)
+    write_csv(out / "process_list_autogen.csv", ("slide_id", "process", "status"), rows, for_spreadsheets=False)
     if project.labels.exists():
         params = project.labels.parent.parent / "params.yaml"
         classes = load_settings(params).classes if params.exists() else None
@@ -180,7 +189,9 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
             parts = (fold.train, fold.val, fold.test)
             columns = [(*part, *[""] * (max(map(len, parts)) - len(part))) for part in parts]
             lines = [(row, *cells) for row, cells in enumerate(zip(*columns, strict=True))]
-            write_csv(out / "splits" / f"splits_{number}.csv", ("", "train", "val", "test"), lines)
+            write_csv(
+                out / "splits" / f"splits_{number}.csv", ("", "train", "val", "test"), lines, for_spreadsheets=False
+            )
     return doubts
 
 
@@ -190,13 +201,13 @@ def _slides(folder: Path) -> dict[str, SlidePath]:
 
 def _clam_labels(out: Path, cohort: Cohort) -> None:
     rows = [(member.patient_id, member.slide_id, cohort.classes[member.label]) for member in cohort.members]
-    write_csv(out / "labels.csv", ("case_id", "slide_id", "label"), rows)
+    write_csv(out / "labels.csv", ("case_id", "slide_id", "label"), rows, for_spreadsheets=False)
 
 
 def _numbered_labels(out: Path, cohort: Cohort) -> None:
     """As SAM-MIL's loader of CAMELYON16 reads it: no header, slides in place of patients, numbers for classes."""
     rows = [(member.slide_id, str(member.label)) for member in cohort.members]
-    write_csv(out / "label.csv", rows[0] if rows else (), rows[1:])
+    write_csv(out / "label.csv", rows[0] if rows else (), rows[1:], for_spreadsheets=False)
     write_class_names(out, cohort)
 
 
@@ -213,6 +224,9 @@ LAYOUTS = {
         bags_only=True,
     ),
     "trident": _Layout(
-        write_slide=_trident, write_labels=_clam_labels, not_carried="regions, group features, the encoder's weights"
+        write_slide=_trident,
+        write_labels=_clam_labels,
+        not_carried="regions, group features, the encoder's weights",
+        suffix=_TRIDENT_PATCHES,
     ),
 }

@@ -308,16 +308,16 @@ def _list_kind(place: str, findings: Sequence[Finding]) -> None:
         row = [] if finding.row is None else [f"row {finding.row}"]
         file = [] if finding.file == place else [Path(finding.file).name]
         where = ", ".join([*file, *row, *([finding.column] if finding.column else [])])
-        console.say(_wrapped(f"  {finding.severity:<8} {where + ': ' if where else ''}{finding.message}", 11, width))
-        console.say(_wrapped(f"{'':11}fix: {finding.fix}", 16, width))
+        console.say(*_wrapped(f"  {finding.severity:<8} {where + ': ' if where else ''}{finding.message}", 11, width))
+        console.say(*_wrapped(f"{'':11}fix: {finding.fix}", 16, width))
     if more := findings[_SHOWN:]:
         rows = ", ".join(str(finding.row) for finding in more[:_SHOWN] if finding.row)
         listing = f" (rows {rows}{', …' if len(more) > _SHOWN else ''})" if rows else ""
         console.say(f"{'':11}… and {len(more)} more of this kind{listing}; --json lists all")
 
 
-def _wrapped(text: str, indent: int, width: int) -> str:
-    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, indent: int, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _counted(number: int, noun: str) -> str:

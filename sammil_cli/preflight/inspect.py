@@ -167,7 +167,7 @@ def report(facts: Sequence[SlideFacts], found: SlideFiles) -> None:
     _say_some(["", *remarks] if remarks else [], "remarks")
     _say_some(_troubles(facts), "lines")
     usable = sum(not fact.code for fact in facts)
-    console.say(f"\n{found.inventory()}\ninspect: {usable} of {len(facts)} slides can be used")
+    console.say("", found.inventory(), f"inspect: {usable} of {len(facts)} slides can be used")
 
 
 def _say_some(lines: Sequence[str], what: str) -> None:

@@ -1,5 +1,6 @@
 """Why a result is stale: the difference of two keys in words."""
 
+import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +66,7 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
     if name == "libraries":
         return Change("other versions of libraries", f"{path[-1]}: {_shown(old)} → {_shown(new)}")
     if name == "slide":
-        file = next(iter(sorted(project.slides.rglob(f"{slide_id}.*"))), None)
+        file = next(iter(sorted(project.slides.rglob(f"{glob.escape(slide_id)}.*"))), None)
         return Change("slide file changed", f"the slide file changed{_when(file)}")
     if name in _UPSTREAM:
         return Change(f"{_UPSTREAM[name]} changed", f"{_UPSTREAM[name]} changed")

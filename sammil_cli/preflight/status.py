@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import Key, read_csv
+from sammil_cli.storage.nearest_ids import did_you_mean
 from sammil_cli.storage.origin import as_stored, read_key
 from sammil_cli.storage.store import Result, ResultStore, is_content, open_store
 
@@ -203,7 +203,7 @@ def report(stages: Sequence[StageStatus]) -> None:
             why.append(f"… and {len(reasons) - _MOST_REASONS} other reasons")
         if stage.problem is not None:
             why.append(f"{stage.problem.message} (fix: {stage.problem.remedy})")
-        rows.append((stage.stage, *(tally[state] for state in used), "\n".join(why)))
+        rows.append((stage.stage, *(tally[state] for state in used), why))
     console.print_table("What the next run would do", ("stage", *used, "why"), rows)
     if set(used) <= {UP_TO_DATE} and not any(stage.problem for stage in stages):
         console.say("nothing to do")
@@ -219,9 +219,7 @@ def check_slide(project: Project, slide_id: str) -> None:
     folders = (project.tissue, project.patches, project.regions, project.bags)
     known |= {path.stem for folder in folders if folder.is_dir() for path in folder.iterdir()}
     if slide_id not in known:
-        near = get_close_matches(slide_id, known, 3, 0.5)
-        remedy = f"did you mean {' or '.join(near)}?" if near else "a slide's id is its file name without the suffix"
-        raise InputError(f"there is no slide {slide_id!r} in {project.slides}", remedy=remedy)
+        raise InputError(f"there is no slide {slide_id!r} in {project.slides}", remedy=did_you_mean(slide_id, known))
 
 
 def explain(slide_id: str, stages: Sequence[StageStatus]) -> None:

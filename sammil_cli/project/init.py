@@ -51,11 +51,11 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
     if dvc:
         _set_up(folder)
     console.say(
-        f"{folder} is ready, preset {preset_name}. Next:\n"
-        f"  1. put slides into {folder / 'data/slides'} (links will do)\n"
-        f"  2. fill {folder / 'data/labels.csv'}: {LABELS.strip()}\n"
-        f"  3. cd {folder} && sammil check\n"
-        f"  4. {'dvc repro' if dvc else 'sammil ' + ', '.join(stages)}"
+        f"{folder} is ready, preset {preset_name}. Next:",
+        f"  1. put slides into {folder / 'data/slides'} (links will do)",
+        f"  2. fill {folder / 'data/labels.csv'}: {LABELS.strip()}",
+        f"  3. cd {folder} && sammil check",
+        f"  4. {'dvc repro' if dvc else 'sammil ' + ', '.join(stages)}",
     )
 
 

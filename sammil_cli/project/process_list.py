@@ -87,7 +87,7 @@ def summarise(stage: str, rows: Sequence[Row], out: Path, process_list: Path) ->
     """Prints what could not be done, with reason and remedy, some remarks, and one line of totals."""
     troubled = [row for row in rows if not row.done]
     for row in troubled[:_MOST_SHOWN]:
-        console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}\n    fix: {row.remedy}")
+        console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}", f"    fix: {row.remedy}")
     if len(troubled) > _MOST_SHOWN:
         console.say(f"… and {len(troubled) - _MOST_SHOWN} more")
     flagged = {row.slide_id: flags for row in rows if (flags := [text for text in row.remarks if _FLAG.match(text)])}

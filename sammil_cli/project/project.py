@@ -1,11 +1,12 @@
 """A project folder: where everything lies, and how a run is asked for."""
 
-import difflib
+import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import read_csv
+from sammil_cli.storage.nearest_ids import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +60,16 @@ class RunOptions:
 def read_only(text: str | None) -> frozenset[str] | None:
     """`--only`: slide ids separated by commas, or a CSV file with a column slide_id, such as a process list.
 
+    An id that holds a comma stands in double quotes.
+
     From a process list only the slides that could not be done are taken.
     """
     if not text:
         return None
     path = Path(text)
     if path.suffix != ".csv":
-        return frozenset(part.strip() for part in text.split(",") if part.strip())
+        parts = next(csv.reader([text], skipinitialspace=True))
+        return frozenset(part.strip() for part in parts if part.strip())
     rows = read_csv(path, ("slide_id",))
     chosen = [row["slide_id"] for row in rows if row.get("status", "failed") in ("failed", "set-aside")]
     if not chosen:
@@ -80,6 +84,5 @@ def check_only(only: frozenset[str] | None, known: set[str], where: str) -> None
         InputError: with the first unknown id.
     """
     if unknown := sorted((only or frozenset()) - known):
-        near = difflib.get_close_matches(unknown[0], known, 2, 0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "a slide's id is its file name without the suffix"
+        hint = did_you_mean(unknown[0], known)
         raise InputError(f"--only names the slide {unknown[0]!r}, which is not in {where}", remedy=hint)

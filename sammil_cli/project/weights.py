@@ -226,14 +226,14 @@ def report(found: Sequence[Held], *, details: bool) -> None:
     if details:
         for held in found:
             facts = {name: value for name, value in as_record(held).items() if value is not None}
-            console.say("\n".join(f"{name:10}{value}" for name, value in facts.items()) + "\n")
+            console.say(*(f"{name:10}{value}" for name, value in facts.items()), "")
     else:
         header = ("weights", "for", "MB", "licence", "state")
         rows = [(one.word, one.pinned.used_by, one.pinned.megabytes, one.pinned.licence, one.state) for one in found]
         console.print_table("Published weights", header, rows)
         if any(one.state == "unchecked" for one in found):
             console.say("unchecked: here, of the right size; sammil weights verify compares the content")
-        console.say("file, sha256 and source of one: sammil weights list WORD; of all: --json\n")
+        console.say("file, sha256 and source of one: sammil weights list WORD; of all: --json", "")
     console.say("looked for in")
     for folder in weight_folders():
         here = [one.path.name for one in found if one.path is not None and one.path.parent == folder]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.storage.files import atomic_path
+from sammil_cli.storage.shown_text import shown
 
 _GAP, _LINE, _LEAST_PX = 10, 18, 150
 _INK, _WARNING, _PAPER = (40, 40, 40), (190, 40, 30), 248
@@ -61,5 +62,5 @@ def _paper(height: int, width: int) -> NDArray[np.uint8]:
 
 def _write(band: RGB, text: str, left: int, line: int, colour: tuple[int, int, int], weight: int) -> None:
     """OpenCV's letters are ASCII only."""
-    plain = text.encode("ascii", "replace").decode()
+    plain = shown(text).encode("ascii", "replace").decode()
     cv2.putText(band, plain, (left + _GAP // 2, line - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, weight, cv2.LINE_AA)

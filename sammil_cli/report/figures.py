@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sammil_cli.report.metrics import CONFIDENCE_BINS
-from sammil_cli.report.png import to_png
+from sammil_cli.report.png import lettering, to_png
 
 Points = Sequence[tuple[str, float, float]]  # curve, x, y
 _LEGEND_LIMIT = 10
+_LONGEST_CURVE, _LONGEST_CLASS, _ROOM = 32, 18, 36  # letters in a legend, at a tick, and along an axis
 
 
 def curves(points: Points, x_label: str, y_label: str, *, diagonal: bool) -> bytes:
@@ -22,11 +24,19 @@ def curves(points: Points, x_label: str, y_label: str, *, diagonal: bool) -> byt
         axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
     for name in names:
         xy = np.array([(x, y) for curve, x, y in points if curve == name])
-        axes.plot(xy[:, 0], xy[:, 1], linewidth=1.6, label=name, drawstyle="default")
+        axes.plot(xy[:, 0], xy[:, 1], linewidth=1.6, drawstyle="default")
     axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     if 0 < len(names) <= _LEGEND_LIMIT:
-        axes.legend(fontsize=8, frameon=False)
+        _legend(axes, names)
     return to_png(figure)
+
+
+def _legend(axes: Axes, names: Sequence[str]) -> None:
+    """Names the last lines; matplotlib itself would leave out a name that begins with `_`."""
+    lines = axes.get_lines()[-len(names) :]
+    legend = axes.legend(lines, [str(number) for number in range(len(names))], fontsize=8, frameon=False)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(lettering(name, _LONGEST_CURVE))
 
 
 def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes:
@@ -38,8 +48,10 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes:
     for row, column in np.ndindex(counts.shape):
         colour = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=13)
-    ticks = range(len(classes))
-    axes.set(xticks=ticks, yticks=ticks, xticklabels=classes, yticklabels=classes, xlabel="predicted", ylabel="true")
+    ticks, names = range(len(classes)), [lettering(name, _LONGEST_CLASS) for name in classes]
+    axes.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel="predicted", ylabel="true")
+    if sum(map(len, names)) > _ROOM:
+        axes.tick_params(axis="x", labelrotation=90)
     return to_png(figure)
 
 
@@ -53,13 +65,13 @@ def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> bytes
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
     width = 1 / CONFIDENCE_BINS / max(len(bins), 1)
-    for place, (name, found) in enumerate(bins.items()):
+    for place, found in enumerate(bins.values()):
         points = np.array(found, np.float64).reshape(-1, 3)
-        upper.plot(points[:, 0], points[:, 1], marker="o", markersize=4, linewidth=1.6, label=name)
+        upper.plot(points[:, 0], points[:, 1], marker="o", markersize=4, linewidth=1.6)
         left = np.minimum((points[:, 0] * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1) / CONFIDENCE_BINS
         lower.bar(left + place * width, points[:, 2], width=width, align="edge")
     upper.set(ylabel="share that is right", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     lower.set(xlabel="confidence: probability of the most probable class", ylabel="slides")
     if bins:
-        upper.legend(fontsize=8, frameon=False)
+        _legend(upper, list(bins))
     return to_png(figure)

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from sammil_cli.report.png import to_png
+from sammil_cli.report.png import lettering, to_png
 from sammil_cli.slides.pixels import RGB
 
 Values = NDArray[np.float64]
@@ -24,6 +24,7 @@ _CYAN, _WHITE = (0, 255, 255), (255, 255, 255)
 _PANEL_IN, _LEAST_IN = 4.6, 2.4  # longer side of a panel, and least width, in inches
 _HEAD_IN, _TITLE_IN, _LEGEND_IN, _GAP_IN = 0.4, 0.25, 0.6, 0.15
 _DPI = 100
+_LETTERS_PER_IN = 10, 12  # of the picture's title, and of those of the panels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,9 @@ def draw(view: SlideView) -> bytes:
     across = 3 if height <= 1.2 * width else 6
     step = (width + _GAP_IN, _TITLE_IN + height + _LEGEND_IN)
     figure = Figure(figsize=(across * step[0] + _GAP_IN, _HEAD_IN + 6 // across * step[1]), dpi=_DPI)
-    figure.suptitle(view.title, fontsize=12, y=1 - 0.2 / figure.get_figheight(), va="center")
+    title = lettering(view.title, int(_LETTERS_PER_IN[0] * figure.get_figwidth()))
+    view = replace(view, positive=lettering(view.positive, int(_LETTERS_PER_IN[1] * width) - len("evidence for ")))
+    figure.suptitle(title, fontsize=12, y=1 - 0.2 / figure.get_figheight(), va="center")
     panels = [_draw_slide, _draw_regions, _draw_attention, _draw_evidence]
     if view.classes == 2:
         panels.append(_draw_paper_view)

@@ -1,12 +1,11 @@
 """The report as one HTML page that needs no other file; pictures of slides lie beside it in `slides/`."""
 
 import base64
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.report.document import document
+from sammil_cli.report.document import document, escaped
 from sammil_cli.report.tables import Table, report_tables, stamp
 from sammil_cli.storage.files import write_text
 
@@ -22,8 +21,8 @@ def write_page(
         curves: figure title -> PNG.
     """
     pictures = "".join(
-        f"<figure><img alt='{html.escape(title)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
-        f"<figcaption>{html.escape(title)}</figcaption></figure>"
+        f"<figure><img alt='{escaped(title)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
+        f"<figcaption>{escaped(title)}</figcaption></figure>"
         for title, png in curves.items()
     )
     mark = stamp(summary)
@@ -32,15 +31,15 @@ def write_page(
         title="Folds", header=tuple(folds[0]), rows=[tuple(_cell(value) for value in fold.values()) for fold in folds]
     )
     said = (summary.get("notice"), summary.get("optimism", {}).get("missing"))
-    warning = "".join(f"<p class='warning'>{html.escape(text)}</p>" for text in said if text)
+    warning = "".join(f"<p class='warning'>{escaped(text)}</p>" for text in said if text)
     choice = (
         "epoch, threshold and temperature were chosen on the test slides themselves."
         if mark
         else "epoch, threshold and temperature were chosen on validation patients."
     )
-    body = f"""<h1>{html.escape(str(summary["model"]))}: out-of-fold report</h1>
+    body = f"""<h1>{escaped(str(summary["model"]))}: out-of-fold report</h1>
 <p>{summary["slides"]} slides of {summary["patients"]} patients, {len(folds)} folds. Each slide is judged by the model
-that was not trained on its patient. Protocol: {html.escape(str(summary["protocol"]))}; {choice}</p>
+that was not trained on its patient. Protocol: {escaped(str(summary["protocol"]))}; {choice}</p>
 {warning}{first}{pictures}{"".join(others)}{_table(per_fold, mark)}
 <p>Every prediction: runs/predictions.csv. Heatmaps and top patches of every slide:
 <a href="slides/index.html">slides</a> (written by <code>sammil visualize</code>).</p>"""
@@ -49,7 +48,7 @@ that was not trained on its patient. Protocol: {html.escape(str(summary["protoco
 
 def write_tables(path: Path, title: str, tables: Sequence[Table]) -> None:
     """Writes a page of tables and nothing else."""
-    body = f"<h1>{html.escape(title)}</h1>\n" + "\n".join(_table(table, None) for table in tables)
+    body = f"<h1>{escaped(title)}</h1>\n" + "\n".join(_table(table, None) for table in tables)
     write_text(path, document(title, body))
 
 
@@ -59,12 +58,12 @@ def _table(table: Table, mark: str | None) -> str:
     rows = [(*row, mark) for row in table.rows] if mark else table.rows
     body = "".join(_cells("td", row) for row in rows)
     kind = " class='stamped'" if mark else ""
-    note = f"<p class='note'>{html.escape(table.note)}</p>" if table.note else ""
-    return f"<h2>{html.escape(table.title)}</h2>\n<table{kind}>{_cells('th', header)}{body}</table>{note}"
+    note = f"<p class='note'>{escaped(table.note)}</p>" if table.note else ""
+    return f"<h2>{escaped(table.title)}</h2>\n<table{kind}>{_cells('th', header)}{body}</table>{note}"
 
 
 def _cells(tag: str, row: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{escaped(cell)}</{tag}>" for cell in row) + "</tr>"
 
 
 def _cell(value: object) -> str:

@@ -1,13 +1,31 @@
-"""A figure as the bytes of a PNG."""
+"""A figure as the bytes of a PNG, its text as it stands."""
 
 import io
+import warnings
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from sammil_cli.storage.shown_text import shortened, shown
 
 
 def to_png(figure: Figure) -> bytes:
-    """A figure as PNG; the same figure gives the same bytes."""
+    """A figure as PNG; the same figure gives the same bytes.
+
+    Names of slides and classes stand in it: `$` and TeX mean nothing, and what nobody sees is written out.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_usetex(False)
+        text.set_text(shown(text.get_text()))
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():  # letters that the font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        FigureCanvasAgg(figure).print_figure(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
+
+
+def lettering(name: str, most: int) -> str:
+    """A name as a figure has room for it: at most `most` characters, with its beginning and its end."""
+    return shortened(shown(name), most)

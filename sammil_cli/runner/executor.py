@@ -58,6 +58,17 @@ class Executor(Protocol):
         ...
 
 
+def check_executor(options: RunOptions) -> None:
+    """Refuses what no executor is, before any work is looked for, so also where nothing is to do.
+
+    Raises:
+        InputError: an unknown executor, or one that lacks what it needs; the message lists those there are.
+    """
+    check = getattr(choices.load(choices.EXECUTORS, options.executor), "check", None)
+    if check is not None:
+        check(options)
+
+
 def open_executor(options: RunOptions, limits: Limits) -> AbstractContextManager[Executor]:
     """The executor that the options name."""
     opened: AbstractContextManager[Executor] = choices.load(choices.EXECUTORS, options.executor).open_executor(

@@ -1,6 +1,5 @@
 """sammil sam: slides and tissue masks -> regions."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,7 @@ from sammil_cli.runner.earlier_files import files_of, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.nearest_ids import nearest_ids
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.weight_download import download
 from sammil_cli.storage.weights import WantedWeights
@@ -110,7 +110,7 @@ def drawings_folder(project: Project, proposer: ModuleType) -> Path | None:
 
 
 def _not_drawn(slide_id: str, folder: Path, stray: Mapping[str, str]) -> SlideError:
-    near = difflib.get_close_matches(slide_id, stray, 1, 0.5)
+    near = nearest_ids(slide_id, stray, 1)
     hint = f"rename {stray[near[0]]}, if it is this slide's; or " if near else ""
     return SlideError(
         "E_ANNOTATION",

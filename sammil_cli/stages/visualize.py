@@ -1,8 +1,6 @@
 """sammil visualize: one picture and one table of patches per slide, by the model that did not see it."""
 
-import html
 from pathlib import Path
-from urllib.parse import quote
 
 from sammil_cli import console
 from sammil_cli.config import VisualizeSettings
@@ -11,7 +9,7 @@ from sammil_cli.jobs.visualize import VisualizeJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.document import document
+from sammil_cli.report.document import address, document, escaped
 from sammil_cli.runner.earlier_files import files_of, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
@@ -72,9 +70,9 @@ def _write_index(pictures: Path) -> None:
     """A page with all pictures, by slide id."""
     names = sorted(path.stem for path in pictures.glob("*.png"))
     items = "".join(
-        f"<h2 id='{html.escape(name)}'>{html.escape(name)}</h2>"
-        f"<p><a href='{html.escape(quote(name))}.csv'>attention and evidence of every patch</a></p>"
-        f"<img loading='lazy' alt='{html.escape(name)}' src='{html.escape(quote(name))}.png'>"
+        f"<h2 id='{escaped(name)}'>{escaped(name)}</h2>"
+        f"<p><a href='{address(name + '.csv')}'>attention and evidence of every patch</a></p>"
+        f"<img loading='lazy' alt='{escaped(name)}' src='{address(name + '.png')}'>"
         for name in names
     )
     body = f"<h1>Slides</h1><p>{len(names)} slides, each by the model of the fold that did not see it.</p>{items}"

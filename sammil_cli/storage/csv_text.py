@@ -1,4 +1,9 @@
-"""Tables as people save them: what is wrong with a file's encoding or with what separates its cells, in words."""
+"""Tables as people save them: what is wrong with a file's encoding or with what separates its cells, in words.
+
+And what is done to a cell that a spreadsheet would run when it opens the table: a name of a slide or a class that
+begins like a formula. It gets an apostrophe before it, which our readers take off again. Names that are in use, such as
+`-`, `+ve` and `-5`, are no such ones: they call nothing, and stay.
+"""
 
 import re
 
@@ -9,6 +14,21 @@ _SPREADSHEET = b"PK\x03\x04"  # .xlsx and .ods are zip files
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _HEAD = 4096  # bytes
 _EXCEL = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that Excel reads and others take for the header
+
+_FORMULA = r"\s*(?:[=@]|[+-].*[(|!])"  # a spreadsheet passes over blanks; without ( | ! no function and no program runs
+_RUNS = re.compile(f"'*{_FORMULA}", re.DOTALL)
+_GUARDED = re.compile(f"''*{_FORMULA}", re.DOTALL)
+_FIRST = frozenset("=@+-' \t\r\n\f\v")  # of a cell that needs a look: most do not
+
+
+def guarded(cell: object) -> object:
+    """A cell as it is written: an apostrophe before what a spreadsheet would run, and before such apostrophes."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in _FIRST and _RUNS.match(cell) else cell
+
+
+def unguarded(cell: str) -> str:
+    """A cell as it was before `guarded`."""
+    return cell[1:] if cell[:1] == "'" and _GUARDED.match(cell) else cell
 
 
 def no_table(data: bytes) -> str:

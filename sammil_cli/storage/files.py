@@ -8,12 +8,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sammil_cli import __version__
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.storage.csv_text import no_table, separator_of
+from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
+from sammil_cli.storage.shown_text import json_text
 
 SCHEMA_VERSION = 1
 _LONGEST_NAME = 255  # bytes
@@ -46,8 +48,11 @@ def _umask() -> int:
     return current
 
 
-def check_name(slide_id: str, folder: Path) -> None:
+def check_name(slide_id: str, folder: Path, suffix: str = _LONGEST_SUFFIX) -> None:
     """Refuses a slide whose files in `folder`, which are called like it, would have too long a name.
+
+    Args:
+        suffix: the longest of those files.
 
     Raises:
         SlideError: `E_NAME`.
@@ -58,12 +63,12 @@ def check_name(slide_id: str, folder: Path) -> None:
     except (AttributeError, OSError, ValueError):  # Windows
         most = _LONGEST_NAME
     length = len(os.fsencode(slide_id))
-    if length + len(_LONGEST_SUFFIX) > most:
+    if length + len(suffix) > most:
         raise SlideError(
             "E_NAME",
-            f"its name has {length} bytes, with {_LONGEST_SUFFIX} more than the {most} of a file's name in {there} "
+            f"its name has {length} bytes, with {suffix} more than the {most} of a file's name in {there} "
             "(letters beyond ASCII have 2 to 4)",
-            remedy=f"rename it, here and in tables, to at most {most - len(_LONGEST_SUFFIX)} bytes before its suffix",
+            remedy=f"rename it, here and in tables, to at most {most - len(suffix)} bytes before its suffix",
         )
 
 
@@ -75,15 +80,28 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON atomically, two-space indented, keys in the order given; NaN is refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a table atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+def write_csv(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], *, for_spreadsheets: bool = True
+) -> None:
+    """Writes a table atomically; `read_csv` gives the same names back.
+
+    Args:
+        for_spreadsheets: names that a spreadsheet would run are guarded (`csv_text.guarded`); False = for programs that
+            do not know that.
+    """
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        careful = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in chain([header], rows):
+            cells = [guarded(cell) for cell in row] if for_spreadsheets else list(row)
+            lone = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # would end the row if not quoted
+            (careful if lone else writer).writerow(cells)
 
 
 def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | None = None) -> list[dict[str, str]]:
@@ -126,7 +144,7 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
                     f"{path}, line {reader.line_num}: {separator_of(cells[0])[1]}, those of the header by commas",
                     remedy="save it with commas",
                 )
-            rows.append({key: (value or "").strip() for key, value in row.items()})
+            rows.append({key: unguarded((value or "").strip()) for key, value in row.items()})
         return rows
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None

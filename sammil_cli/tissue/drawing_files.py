@@ -1,6 +1,5 @@
 """The files of a folder of drawings: by the slide that each is for, and those that are not read."""
 
-import difflib
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.drawing import drawn_slide
+from sammil_cli.storage.nearest_ids import nearest_ids
 from sammil_cli.storage.paths import DrawingPath
 
 _SHOWN = 3  # names in one line
@@ -71,7 +71,7 @@ def stray_drawings(folder: Path, slides: Collection[str]) -> list[str]:
     lines = []
     for slide_id, path in find_drawings(folder).items():
         if slide_id not in slides:
-            near = difflib.get_close_matches(slide_id, slides, 2, 0.5)
+            near = nearest_ids(slide_id, slides)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             lines.append(f"passed over: {path}: there is no slide {slide_id!r}{hint}")
     return lines + [f"passed over: {unread.names}: {unread.advice}" for unread in unread_drawings(folder)]

@@ -186,6 +186,23 @@ def test_weights_that_are_not_the_published_ones_are_refused(sammil: Sammil, pro
     assert "is not the published file: sha256" in answer.err
 
 
+@pytest.mark.parametrize("verb", ["segment", "patch", "sam", "extract", "visualize"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--executor", "slurm"), "unknown executor 'slurm'\n  fix: one of: dask, local\n"),
+        (("--executor", "dask"), "--executor dask needs one of --scheduler and --cluster\n"),
+        (("--executor", "dask", "--cluster", "slrum"), "--cluster 'slrum' is unknown\n  fix: one of: htcondor, "),
+    ],
+)
+def test_an_unknown_executor_is_refused_before_anything_is_looked_for(
+    sammil: Sammil, project: Path, verb: str, words: tuple[str, ...], message: str
+) -> None:
+    answer = sammil(verb, *words)  # there is nothing here to work on, nor weights
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"error: {message}")
+
+
 @pytest.mark.parametrize(
     ("verb", "setting", "message"),
     [

@@ -44,6 +44,10 @@ def test_of_two_assignments_the_last_one_counts() -> None:
         ("group_features=false", "group_features", False),
         ("classes=[benign, malignant]", "classes", ["benign", "malignant"]),
         ("model_options={gated: true}", "model_options", {"gated": True}),
+        ("model_options.gated=true", "model_options", {"gated": True}),
+        ("++model_options.gated=true", "model_options", {"gated": True}),
+        ("model_options=null", "model_options", {}),
+        ("+folds=3", "folds", 3),
         ("model=abmil", "model", "abmil"),
         ("sam_checkpoint=a=b.pth", "sam_checkpoint", "a=b.pth"),
         (" seed = 5", "seed", 5),
@@ -67,6 +71,32 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
         load_settings(write(tmp_path, "mask_ration: 0.5\n"))
     assert caught.value.remedy == "did you mean mask_ratio?"
     assert caught.value.exit_code == 2
+
+
+def test_a_key_of_a_table_leaves_its_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "model_options: {depth: 2, gated: false}\n")
+    assert load_settings(path, ["model_options.gated=true"]).model_options == {"depth": 2, "gated": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("+mask_rato=0.3", "unknown key 'mask_rato'"),
+        ("mask_ratio.of=0.3", "unknown key 'mask_ratio.of'"),
+        ("options.gated=true", "unknown key 'options.gated'"),
+    ],
+)
+def test_a_plus_or_a_dot_makes_no_key(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_settings(None, [text])
+
+
+def test_dvc_sets_the_options_of_a_model_in_params_yaml(tmp_path: Path) -> None:
+    hydra = pytest.importorskip("dvc.utils.hydra")
+    for text in ("model_options={gated: true}", "++model_options.gated=true"):
+        path = write(tmp_path, render_params("demo", stages=list(STAGES)))
+        hydra.apply_overrides(path, [text])
+        assert load_settings(path).model_options == {"gated": True}
 
 
 def test_an_unknown_key_like_no_other_is_refused_too() -> None:

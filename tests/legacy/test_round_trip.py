@@ -205,6 +205,11 @@ def test_what_cannot_be_exported_is_refused(project: Path, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no bags"):
         export_layout.run(tmp_path / "empty", "clam", tmp_path / "out")
+    long = "a" * 246  # and .geojson is within what a name may have
+    (project / "artifacts" / "bags" / f"{long}.h5").touch()
+    with pytest.raises(InputError, match=f"slide '{long}': its name has 246 bytes, with _patches.h5 more than"):
+        export_layout.run(project, "trident", tmp_path / "out")
+    (project / "artifacts" / "bags" / f"{long}.h5").unlink()
     bag = make_bag("b", np.float32)
     bag.xy[:] = -1
     write_bag(project / "artifacts" / "bags" / "b.h5", bag, {})

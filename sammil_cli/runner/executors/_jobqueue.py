@@ -20,16 +20,14 @@ KINDS = {
 
 @contextlib.contextmanager
 def open_cluster(kind: str, jobs: int, *, gpu: bool) -> Iterator[Any]:
-    """A `dask_jobqueue` cluster with this number of jobs, which are taken back with the block.
+    """A `dask_jobqueue` cluster of a kind of `KINDS` with this number of jobs, which are taken back with the block.
 
     Cores, memory, queue, … of a job come from Dask's own configuration, section `jobqueue.<kind>`.
 
     Raises:
-        InputError: an unknown kind, or the configuration lacks something.
+        InputError: the configuration lacks something.
         MissingError: dask-jobqueue is not installed, or this machine cannot submit jobs.
     """
-    if kind not in KINDS:
-        raise InputError(f"--cluster {kind!r} is unknown", remedy=f"one of: {', '.join(KINDS)}")
     try:
         import dask.config
         import dask_jobqueue

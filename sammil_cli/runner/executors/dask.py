@@ -15,6 +15,7 @@ from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError, SammilError, SlideError
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits
+from sammil_cli.runner.executors._jobqueue import KINDS, open_cluster
 from sammil_cli.runner.worker import Place
 from sammil_cli.storage.code import installed_code
 from sammil_cli.storage.store import find_store
@@ -150,19 +151,30 @@ def _lost(address: str) -> MissingError:
     )
 
 
-@contextlib.contextmanager
-def open_executor(options: RunOptions, limits: Limits) -> Iterator[DaskExecutor]:
-    """The cluster that the options name.
+def check(options: RunOptions) -> None:
+    """Refuses words that name no cluster.
 
     Raises:
-        InputError: not exactly one of scheduler and cluster is given; see also `_jobqueue.open_cluster`.
-        MissingError: no Dask, no scheduler, or a worker with other code or without the project's folder.
+        InputError: not exactly one of scheduler and cluster is given, or the cluster is of an unknown kind.
     """
     if (options.scheduler is None) == (options.cluster is None):
         raise InputError(
             "--executor dask needs one of --scheduler and --cluster",
             remedy="for example: --scheduler tcp://node1:8786, or: --cluster slurm",
         )
+    if options.cluster is not None and options.cluster not in KINDS:
+        raise InputError(f"--cluster {options.cluster!r} is unknown", remedy=f"one of: {', '.join(KINDS)}")
+
+
+@contextlib.contextmanager
+def open_executor(options: RunOptions, limits: Limits) -> Iterator[DaskExecutor]:
+    """The cluster that the options name.
+
+    Raises:
+        InputError: see `check` and `_jobqueue.open_cluster`.
+        MissingError: no Dask, no scheduler, or a worker with other code or without the project's folder.
+    """
+    check(options)
     try:
         import distributed
     except ModuleNotFoundError:
@@ -172,8 +184,6 @@ def open_executor(options: RunOptions, limits: Limits) -> Iterator[DaskExecutor]
     gpu = options.device.startswith("cuda")
     with contextlib.ExitStack() as stack:
         if options.cluster is not None:
-            from sammil_cli.runner.executors._jobqueue import open_cluster
-
             cluster = stack.enter_context(open_cluster(options.cluster, options.workers, gpu=gpu))
             client = stack.enter_context(distributed.Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]
         else:
