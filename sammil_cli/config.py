@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -23,7 +23,8 @@ class StageSettings(BaseModel):
     @classmethod
     def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Pydantic takes true for 1; in a settings file it is a slip."""
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
             raise ValueError("true and false are no numbers or words")
         return value
 
@@ -171,7 +172,10 @@ class TrainSettings(StageSettings):
     sammil_mode: Literal["paper", "released"] = _field(
         "paper", "paper (eq. 13) | released (what the published code trains: pseudo-bags only); sam-mil only"
     )
-    group_features: bool = _field(True, "group features are instances, too (eq. 4)")
+    group_features: bool | Literal["auto"] = _field(
+        "auto",
+        "group features are instances, too (eq. 4): auto (where the model's paper has them: sam-mil) | true | false",
+    )
     mask_strategy: Literal["none", "random", "non-group", "sam-guided"] = _field(
         "sam-guided", "none | random | non-group | sam-guided (Fig. 3)"
     )
@@ -187,6 +191,11 @@ class TrainSettings(StageSettings):
         "region", "what a group is, for masks and consistency: region (by id) | area (equal areas are one, as released)"
     )
     pseudo_bags: int = _field(5, "parts of a bag (eq. 6)", ge=1)
+    group_features_of: Literal["bag", "pseudo-bag"] = _field(
+        "bag",
+        "group features of a pseudo-bag: bag (its share of the bag's, as released) | pseudo-bag (means of its own "
+        "patches, eq. 6 to the letter)",
+    )
     pseudo_bag_weight: float = _field(0.5, "α of eq. 13", ge=0)
     consistency_weight: float = _field(1.0, "β of eq. 13", ge=0)
     consistency_form: Literal["distance", "variance", "eq12"] = _field(

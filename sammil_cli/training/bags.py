@@ -85,6 +85,8 @@ def to_tensors(bag: Instances, device: str) -> Bag:
         region=_move(torch.from_numpy(bag.region).long(), device),
         group_region=_move(torch.from_numpy(bag.group_region).long(), device),
         region_area=_move(torch.from_numpy(bag.region_area).float(), device),
+        member_start=_move(torch.from_numpy(bag.members.start), device),
+        member_patch=_move(torch.from_numpy(bag.members.patch), device),
     )
 
 

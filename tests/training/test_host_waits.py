@@ -22,7 +22,8 @@ def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
         region_area=torch.randint(1, 60_000, (regions,), generator=generator).float(),
     )
     model = build("sam-mil", **changes)
-    bag.groups(model.spec.grouping)  # once for a bag
+    assert bag.groups(model.spec.grouping)  # once for a bag
+    assert bag.pairs
     ops, waits = [], []
     for slides in (2, 6):
         with OpWatch() as watch:
@@ -33,7 +34,15 @@ def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"consistency_form": "eq12"}, {"mask_strategy": "random"}, {"grouping": "area"}], ids=str
+    "changes",
+    [
+        {},
+        {"consistency_form": "eq12"},
+        {"mask_strategy": "random"},
+        {"grouping": "area"},
+        {"group_features_of": "pseudo-bag"},
+    ],
+    ids=str,
 )
 def test_a_step_never_makes_the_host_wait_and_runs_as_much_for_any_number_of_regions(
     changes: dict[str, object],
