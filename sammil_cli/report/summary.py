@@ -43,7 +43,7 @@ def summarise(
 
 
 def on_validation(areas: Sequence[float | None]) -> dict[str, Any]:
-    """What settings are chosen by: the mean AUC of the folds' chosen epochs on validation; None = a class is missing."""
+    """What settings are chosen by: the AUC of each fold's chosen epoch on validation, None where a class is missing."""
     defined = [area for area in areas if area is not None]
     spread = over_folds([{"val_auc": math.nan if area is None else area} for area in areas])
     return {**spread, "folds_with_val_auc": len(defined)}
