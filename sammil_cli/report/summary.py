@@ -42,7 +42,7 @@ def summarise(
     return summary
 
 
-def on_validation(areas: Sequence[float | None]) -> dict[str, Any]:
+def on_validation(areas: Sequence[float | None]) -> dict[str, object]:
     """What settings are chosen by: the AUC of each fold's chosen epoch on validation, None where a class is missing."""
     defined = [area for area in areas if area is not None]
     spread = over_folds([{"val_auc": math.nan if area is None else area} for area in areas])
