@@ -90,7 +90,7 @@ class PatchSettings(Tolerance):
     """The grid of patches."""
 
     patch_px: int = _field(512, "patch side in pixels", ge=32, le=8192)
-    patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, the paper", gt=0)
+    patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, as published", gt=0)
     patch_overlap: float = _field(0.0, "share of a patch's side that its neighbour covers, too", ge=0, lt=1)
     patch_edge: Literal["drop", "pad"] = _field(
         "drop", "patches that reach over the edge of the scanned area: drop | pad (kept, white beyond the edge)"
@@ -111,11 +111,11 @@ class SamSettings(Tolerance):
 
     proposer: str = _field("sam", "whose regions")
     sam_canvas_px: int = _field(
-        1024, "longest side of a picture that the proposer sees (1024, the paper); with sam_mpp, of a tile", ge=64
+        1024, "longest side of a picture that the proposer sees (1024, as published); with sam_mpp, of a tile", ge=64
     )
     sam_mpp: float | None = _field(
         None,
-        "µm per pixel of the pictures, which are overlapping tiles; null = one picture of all tissue, the paper",
+        "µm per pixel of the pictures, which are overlapping tiles; null = one picture of all tissue, as published",
         gt=0,
     )
     sam_tile_overlap: float = _field(
@@ -127,7 +127,7 @@ class SamSettings(Tolerance):
     sam_points_per_side: int = _field(32, "prompts along a side", ge=1)
     sam_pred_iou_thresh: float = _field(0.6, "masks that SAM itself rates lower are dropped", ge=0, le=1)
     sam_stability_thresh: float = _field(0.6, "less stable masks are dropped", ge=0, le=1)
-    sam_crop_layers: int = _field(1, "0 = whole picture, 1 = four crops besides (the paper)", ge=0, le=3)
+    sam_crop_layers: int = _field(1, "0 = whole picture, 1 = four crops besides (as published)", ge=0, le=3)
     sam_crop_points_downscale: int = _field(2, "prompts are thinned by this in crops", ge=1)
     sam_points: Literal["tissue", "all"] = _field(
         "tissue", "tissue (prompts on tissue only: less work) | all (as published)"
@@ -216,7 +216,7 @@ class TrainSettings(StageSettings):
     weight_decay: float = _field(1e-5, "L2, as Adam's", ge=0)
     dropout: float = _field(0.25, "after the embedding", ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = _field(
-        "none", "none (the paper) | balanced (a slide's loss weighs by how rare its class is in the training part)"
+        "none", "none (as published) | balanced (a slide's loss weighs by how rare its class is in the training part)"
     )
     precision: Literal["float32", "bfloat16"] = _field(
         "float32", "float32 | bfloat16 (products in training; prediction is always in float32)"
