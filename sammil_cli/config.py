@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -25,7 +25,8 @@ class StageSettings(BaseModel):
     @classmethod
     def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Pydantic takes true for 1; in a settings file it is a slip."""
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
             raise ValueError("true and false are no numbers or words")
         return value
 
@@ -91,7 +92,7 @@ class PatchSettings(Tolerance):
     """The grid of patches."""
 
     patch_px: int = _field(512, "patch side in pixels", ge=32, le=8192)
-    patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, the paper", gt=0)
+    patch_mpp: float | None = _field(None, "µm per pixel of a patch; null = level 0, as published", gt=0)
     patch_overlap: float = _field(0.0, "share of a patch's side that its neighbour covers, too", ge=0, lt=1)
     patch_edge: Literal["drop", "pad"] = _field(
         "drop", "patches that reach over the edge of the scanned area: drop | pad (kept, white beyond the edge)"
@@ -112,11 +113,11 @@ class SamSettings(Tolerance):
 
     proposer: str = _field("sam", "whose regions")
     sam_canvas_px: int = _field(
-        1024, "longest side of a picture that the proposer sees (1024, the paper); with sam_mpp, of a tile", ge=64
+        1024, "longest side of a picture that the proposer sees (1024, as published); with sam_mpp, of a tile", ge=64
     )
     sam_mpp: float | None = _field(
         None,
-        "µm per pixel of the pictures, which are overlapping tiles; null = one picture of all tissue, the paper",
+        "µm per pixel of the pictures, which are overlapping tiles; null = one picture of all tissue, as published",
         gt=0,
     )
     sam_tile_overlap: float = _field(
@@ -128,7 +129,7 @@ class SamSettings(Tolerance):
     sam_points_per_side: int = _field(32, "prompts along a side", ge=1)
     sam_pred_iou_thresh: float = _field(0.6, "masks that SAM itself rates lower are dropped", ge=0, le=1)
     sam_stability_thresh: float = _field(0.6, "less stable masks are dropped", ge=0, le=1)
-    sam_crop_layers: int = _field(1, "0 = whole picture, 1 = four crops besides (the paper)", ge=0, le=3)
+    sam_crop_layers: int = _field(1, "0 = whole picture, 1 = four crops besides (as published)", ge=0, le=3)
     sam_crop_points_downscale: int = _field(2, "prompts are thinned by this in crops", ge=1)
     sam_points: Literal["tissue", "all"] = _field(
         "tissue", "tissue (prompts on tissue only: less work) | all (as published)"
@@ -173,7 +174,10 @@ class TrainSettings(StageSettings):
     sammil_mode: Literal["paper", "released"] = _field(
         "paper", "paper (eq. 13) | released (what the published code trains: pseudo-bags only); sam-mil only"
     )
-    group_features: bool = _field(True, "group features are instances, too (eq. 4)")
+    group_features: bool | Literal["auto"] = _field(
+        "auto",
+        "group features are instances, too (eq. 4): auto (where the model's paper has them: sam-mil) | true | false",
+    )
     mask_strategy: Literal["none", "random", "non-group", "sam-guided"] = _field(
         "sam-guided", "none | random | non-group | sam-guided (Fig. 3)"
     )
@@ -189,6 +193,11 @@ class TrainSettings(StageSettings):
         "region", "what a group is, for masks and consistency: region (by id) | area (equal areas are one, as released)"
     )
     pseudo_bags: int = _field(5, "parts of a bag (eq. 6)", ge=1)
+    group_features_of: Literal["bag", "pseudo-bag"] = _field(
+        "bag",
+        "group features of a pseudo-bag: bag (its share of the bag's, as released) | pseudo-bag (means of its own "
+        "patches, eq. 6 to the letter)",
+    )
     pseudo_bag_weight: float = _field(0.5, "α of eq. 13", ge=0)
     consistency_weight: float = _field(1.0, "β of eq. 13", ge=0)
     consistency_form: Literal["distance", "variance", "eq12"] = _field(
@@ -209,7 +218,7 @@ class TrainSettings(StageSettings):
     weight_decay: float = _field(1e-5, "L2, as Adam's", ge=0)
     dropout: float = _field(0.25, "after the embedding", ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = _field(
-        "none", "none (the paper) | balanced (a slide's loss weighs by how rare its class is in the training part)"
+        "none", "none (as published) | balanced (a slide's loss weighs by how rare its class is in the training part)"
     )
     precision: Literal["float32", "bfloat16"] = _field(
         "float32", "float32 | bfloat16 (products in training; prediction is always in float32)"

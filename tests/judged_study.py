@@ -65,6 +65,7 @@ def make_study(
     protocol: str = "honest",
     labels: Sequence[int] | None = None,
     temperature: float = 2.0,
+    val_auc: Sequence[float | None] = (0.75,),
 ) -> Study:
     rng = np.random.default_rng(0)
     count, slides = len(classes), [f"s{i:02d}" for i in range(12)]
@@ -92,7 +93,7 @@ def make_study(
     spec = ModelSpec(dim=3, classes=count, group_features=False)
     torch.manual_seed(0)
     state = build_model("mean", spec, {}).state_dict()
-    for fold in drawn:
+    for place, fold in enumerate(drawn):
         facts = BundleFacts(
             model="mean",
             model_options={},
@@ -106,7 +107,7 @@ def make_study(
             fold=fold.fold,
             seed=1,
             epoch=3,
-            val_auc=0.75,
+            val_auc=val_auc[place % len(val_auc)],
             provenance={},
         )
         write_bundle(folder / "models" / fold.name, state, facts)

@@ -150,7 +150,7 @@ def ablate(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     tables: Annotated[
-        str, typer.Option(help="Of 2, 3, 4, 6 (the paper's), protocol and regions (do SAM's help?).")
+        str, typer.Option(help="Of 2, 3, 4, 6, 7 (the paper's), protocol and regions (do SAM's help?).")
     ] = "2,3,4,6",
     proposers: Annotated[
         str | None,

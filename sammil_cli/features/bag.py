@@ -36,6 +36,7 @@ class Instances:
     region_area: NDArray[np.int64]  # (m,) pixels of the paper's canvas, as eq. 7 needs
     group_features: NDArray[np.floating[Any]]  # (g, d)
     group_region: NDArray[np.int32]  # (g,) the region each group feature stands for
+    members: Membership  # all patch-region pairs, over the m regions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,6 @@ class FeatureBag(Instances):
     slide_id: str
     xy: NDArray[np.int32]  # (n, 2) level-0 corners; (-1, -1) where an older tool did not keep them
     region_area_um2: NDArray[np.float64]  # (m,); NaN where the scale is unknown
-    members: Membership  # all patch-region pairs, over the m regions
     encoder: EncoderFacts
 
 
@@ -92,13 +92,14 @@ _SHAPES = {
     "group_features": "g d",
     "group_region": "g",
 }
+_MEMBERS = ("member_start", "member_patch")
 _ENCODER: tuple[str, ...] = ("name", "weights_sha256", "dim", "patch_px", "patch_mpp", "patch_px_level0")
 
 
 def write_bag(path: BagPath, bag: FeatureBag, provenance: Record) -> None:
     """Writes the bag; arrays are contiguous, so that they load at the disk's speed."""
     arrays = {name: getattr(bag, name) for name in _SHAPES}
-    arrays |= {"member_start": bag.members.start, "member_patch": bag.members.patch}
+    arrays |= dict(zip(_MEMBERS, (bag.members.start, bag.members.patch), strict=True))
     facts = {f"encoder_{name}": getattr(bag.encoder, name) for name in _ENCODER}
     write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance)
 
@@ -111,7 +112,7 @@ def read_bag(path: BagPath) -> FeatureBag:
     arrays, facts = read_hdf5(path, "bag", mapped=True, shapes=_SHAPES)
     return FeatureBag(
         slide_id=facts["slide_id"],
-        members=Membership(start=arrays["member_start"], patch=arrays["member_patch"]),
+        members=_members(arrays),
         encoder=_encoder_facts(facts),
         **{name: arrays[name] for name in _SHAPES},
     )
@@ -119,14 +120,19 @@ def read_bag(path: BagPath) -> FeatureBag:
 
 def read_instances(path: BagPath) -> Instances:
     """What a model sees of a bag, mapped as `read_bag` does it, without what it does not see: half the time."""
-    names = tuple(field.name for field in fields(Instances))
-    arrays, _ = read_hdf5(path, "bag", arrays=names, attributes=False, mapped=True, shapes=_SHAPES)
-    return Instances(**arrays)
+    names = tuple(field.name for field in fields(Instances) if field.name in _SHAPES)
+    arrays, _ = read_hdf5(path, "bag", arrays=(*names, *_MEMBERS), attributes=False, mapped=True, shapes=_SHAPES)
+    return Instances(**{name: arrays[name] for name in names}, members=_members(arrays))
 
 
 def read_encoder(path: BagPath) -> EncoderFacts:
     """What made a bag's features; reads no features. `InputError` where it is no bag."""
     return _encoder_facts(read_hdf5(path, "bag", arrays=False)[1])
+
+
+def _members(arrays: Mapping[str, NDArray[Any]]) -> Membership:
+    start, patch = (arrays[name] for name in _MEMBERS)
+    return Membership(start=start, patch=patch)
 
 
 def _encoder_facts(facts: Mapping[str, Any]) -> EncoderFacts:

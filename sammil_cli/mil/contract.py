@@ -20,6 +20,10 @@ class Bag:
     region: Tensor  # (n,) int64, region of each patch, -1 = none
     group_region: Tensor  # (g,) int64, region of each group feature
     region_area: Tensor  # (m,) float, pixels of the paper's canvas (eq. 7)
+    # All k patch-region pairs (eq. 3): region r holds member_patch[member_start[r] : member_start[r + 1]].
+    # None = a patch belongs to `region` and to no other.
+    member_start: Tensor | None = None  # (m + 1,) int
+    member_patch: Tensor | None = None  # (k,) int
 
     def blocks(self, group_features: bool) -> tuple[Tensor, ...]:
         """Composite features (eq. 4) without a copy: patches, then group features if wanted and there are any."""
@@ -34,6 +38,17 @@ class Bag:
     def groups(self, grouping: str) -> Groups:
         """Groups by `region` or by equal `area`, made when first asked for and kept with the bag."""
         return self._by_area if grouping == "area" else self._by_region
+
+    @cached_property
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """The patch and the group feature of each patch-region pair: (k,) int64 each, made when first asked for."""
+        if self.member_start is None or self.member_patch is None:
+            patch = (self.region >= 0).nonzero()[:, 0]
+            region = self.region[patch]
+        else:
+            patch = self.member_patch.long()
+            region = torch.repeat_interleave(self.member_start.diff(), output_size=len(patch))
+        return patch, torch.searchsorted(self.group_region, region)
 
     @cached_property
     def _by_region(self) -> Groups:
@@ -75,6 +90,7 @@ class ModelSpec:
     sigmoid_center: float = 5000.0
     grouping: str = "region"
     pseudo_bags: int = 5
+    group_features_of: str = "bag"
     pseudo_bag_weight: float = 0.5
     consistency_weight: float = 1.0
     consistency_form: str = "distance"
@@ -84,6 +100,8 @@ class MILModel(nn.Module):
     """Base of all models. A subclass named `Model` in a file of `mil/models/` is a choice of the setting `model`."""
 
     options_type: ClassVar[type[Options]] = Options
+    # What `group_features: auto` means: does the paper of this model have SAM's group features among its instances?
+    wants_group_features: ClassVar[bool] = False
 
     def __init__(self, spec: ModelSpec, options: Options) -> None:
         super().__init__()

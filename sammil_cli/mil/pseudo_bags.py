@@ -3,6 +3,45 @@
 import torch
 from torch import Tensor
 
+_BLOCK = 1 << 14  # patch-region pairs whose features are added up at once
+
+
+def divide(
+    blocks: tuple[Tensor, ...], parts: int, pairs: tuple[Tensor, Tensor] | None, generator: torch.Generator
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Eq. 6: which instances each pseudo-bag has.
+
+    Args:
+        blocks: the N instances of the bag: patches (n, d), and group features (g, d) where the bag has them.
+        pairs: None = the instances are divided, group features among them, as in the released code. Otherwise the
+            patch and the group feature of each patch-region pair, (k,) int64 each: the patches are divided, and each
+            part has the group features of its own patches (ℱ_SAM after Divide, as eq. 6 reads).
+
+    Returns:
+        (parts, N + e) bool members, and the e instances that only pseudo-bags have, as a block (e, d) or none.
+    """
+    device, count = blocks[0].device, sum(map(len, blocks))
+    if pairs is None or len(blocks) == 1:
+        part, parts = draw_parts(count, parts, generator, device)
+        return part == torch.arange(parts, device=device)[:, None], ()
+    patches, groups = map(len, blocks)
+    part, parts = draw_parts(patches, parts, generator, device)
+    means, size = _means(blocks[0], part[pairs[0]] * groups + pairs[1], pairs[0], parts * groups)
+    place = torch.arange(parts, device=device)[:, None]
+    own = (torch.arange(parts * groups, device=device) // groups == place) & (size > 0)
+    return torch.cat([part == place, own.new_zeros(parts, groups), own], dim=1), (means,)
+
+
+def _means(features: Tensor, cell: Tensor, patch: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """The mean feature of each cell (eq. 3), at least in float32, and its size; pair i puts `patch[i]` in `cell[i]`."""
+    kind = torch.promote_types(features.dtype, torch.float32)
+    sums = torch.zeros(cells, features.shape[1], dtype=kind, device=features.device)
+    for rows in range(0, len(cell), _BLOCK):
+        some = slice(rows, rows + _BLOCK)
+        sums.index_add_(0, cell[some], features[patch[some]].to(kind))
+    size = sums.new_zeros(cells).index_add_(0, cell, sums.new_ones(len(cell)))
+    return sums / size.clamp(min=1)[:, None], size
+
 
 def draw_parts(
     count: int, parts: int, generator: torch.Generator, device: torch.device, *, remainder_last: bool = False

@@ -1,7 +1,8 @@
-"""The paper's ablations (Tables 2, 3, 4 and 6) and the gap between the protocols, on a user's own cohort."""
+"""The paper's ablations (Tables 2, 3, 4, 6 and 7) and the gap between the protocols, on a user's own cohort."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sammil_cli.report.intervals import Estimate, bootstrap, paired_difference
@@ -10,11 +11,13 @@ from sammil_cli.report.tables import Table
 
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
 _SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
+_WITHOUT, _WITH = {"group_features": False}, {"group_features": True}
+_MODELS = ("mean", "max", "abmil", "sam-mil")
 
 # What each variant sets; all else is as the user's settings say. Masking is studied without bag-level terms.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "baseline": {"group_features": False, "mask_strategy": "none", **_NO_BAG_LEVEL},
-    "no-mask": {"mask_strategy": "none", **_NO_BAG_LEVEL},
+    "baseline": {**_WITHOUT, "mask_strategy": "none", **_NO_BAG_LEVEL},
+    "no-mask": {**_WITH, "mask_strategy": "none", **_NO_BAG_LEVEL},
     "random": {"mask_strategy": "random", **_NO_BAG_LEVEL},
     "non-group": {"mask_strategy": "non-group", **_NO_BAG_LEVEL},
     "instance": {"mask_strategy": "sam-guided", "mask_ratio_function": "sigmoid", **_NO_BAG_LEVEL},
@@ -24,22 +27,34 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-consistency": {"consistency_weight": 0.0},
     "full": {},
     "paper-protocol": {"protocol": "paper"},
+    **{
+        f"{model}{suffix}": {"model": model, "model_options": {}, **groups}
+        for model in _MODELS
+        for suffix, groups in (("", _WITHOUT), ("-groups", _WITH))
+    },
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """A table: its title and its rows, each a variant and its name in the paper; the last row is the paper's choice."""
+    """A table: its title and its rows, each a variant and its name in the paper; the last row is the paper's choice.
+
+    `pairs`: every second row is compared with the one above it, instead of all with the last.
+    """
 
     title: str
     rows: tuple[tuple[str, str], ...]
+    pairs: bool = False
+
+
+_CORE = (("baseline", "AB-MIL core, patches only"), ("no-mask", "AB-MIL core, with group features"))
 
 
 ABLATIONS: dict[str, Ablation] = {
     "2": Ablation(
         title="Components (Table 2)",
         rows=(
-            ("baseline", "AB-MIL core, patches only"),
+            *_CORE,
             ("instance", "+ SAM, instance level (masking)"),
             ("bag", "+ SAM, bag level (pseudo-bags, consistency)"),
             ("full", "+ SAM, instance and bag level"),
@@ -48,8 +63,7 @@ ABLATIONS: dict[str, Ablation] = {
     "3": Ablation(
         title="Masking strategies (Table 3)",
         rows=(
-            ("baseline", "AB-MIL core, patches only"),
-            ("no-mask", "group features, no mask"),
+            *_CORE,
             ("random", "random mask"),
             ("non-group", "non-group mask"),
             ("instance", "SAM-guided group mask"),
@@ -57,20 +71,20 @@ ABLATIONS: dict[str, Ablation] = {
     ),
     "4": Ablation(
         title="Mask ratio functions (Table 4)",
-        rows=(
-            ("baseline", "AB-MIL core, patches only"),
-            ("constant", "constant"),
-            ("linear", "linear"),
-            ("instance", "adjusted sigmoid"),
-        ),
+        rows=(*_CORE, ("constant", "constant"), ("linear", "linear"), ("instance", "adjusted sigmoid")),
     ),
     "6": Ablation(
         title="Consistency (Table 6)",
-        rows=(
-            ("baseline", "AB-MIL core, patches only"),
-            ("no-consistency", "without consistency"),
-            ("full", "with consistency"),
+        rows=(*_CORE, ("no-consistency", "without consistency"), ("full", "with consistency")),
+    ),
+    "7": Ablation(
+        title="Group features in each model (as Table 7)",
+        rows=tuple(
+            (f"{model}{suffix}", f"{model}{said}")
+            for model in _MODELS
+            for suffix, said in (("", ""), ("-groups", " with group features"))
         ),
+        pairs=True,
     ),
     "protocol": Ablation(
         title="Protocols",
@@ -85,13 +99,16 @@ def variants_of(names: Sequence[str]) -> list[str]:
 
 
 def make_table(name: str, found: Mapping[str, Predictions], *, level: float, draws: int) -> Table:
-    """One table: mean ± sd over folds, the pooled value with its interval, and the difference to the last row.
+    """One table: mean ± sd over folds, the pooled value with its interval, and the difference to another row.
 
     Args:
         found: out-of-fold predictions by variant. level, draws: see `report.intervals.bootstrap`.
     """
     ablation = ABLATIONS[name]
     rows = [(label, found[variant]) for variant, label in ablation.rows]
+    if ablation.pairs:
+        parts = (differences(rows[at : at + 2], 0, level=level, draws=draws) for at in range(0, len(rows), 2))
+        return comparison(ablation.title, rows, [*chain(*parts)], "row above", level=level, draws=draws)
     gaps = differences(rows, len(rows) - 1, level=level, draws=draws)
     return comparison(ablation.title, rows, gaps, "last row", level=level, draws=draws)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli.report.document import document, escaped
-from sammil_cli.report.tables import Table, report_tables, stamp
+from sammil_cli.report.tables import Table, report_tables, stamp, validation_note
 from sammil_cli.storage.files import write_text
 
 
@@ -40,7 +40,8 @@ def write_page(
     body = f"""<h1>{escaped(str(summary["model"]))}: out-of-fold report</h1>
 <p>{summary["slides"]} slides of {summary["patients"]} patients, {len(folds)} folds. Each slide is judged by the model
 that was not trained on its patient. Protocol: {escaped(str(summary["protocol"]))}; {choice}</p>
-{warning}{first}{pictures}{"".join(others)}{_table(per_fold, mark)}
+{warning}{first}<p class='note'>{escaped(validation_note(summary))}</p>
+{pictures}{"".join(others)}{_table(per_fold, mark)}
 <p>Every prediction: runs/predictions.csv. Heatmaps and top patches of every slide:
 <a href="slides/index.html">slides</a> (written by <code>sammil visualize</code>).</p>"""
     write_text(path, document(f"sammil: {summary['model']}", body))

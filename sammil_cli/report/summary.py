@@ -42,6 +42,13 @@ def summarise(
     return summary
 
 
+def on_validation(areas: Sequence[float | None]) -> dict[str, object]:
+    """What settings are chosen by: the AUC of each fold's chosen epoch on validation, None where a class is missing."""
+    defined = [area for area in areas if area is not None]
+    spread = over_folds([{"val_auc": math.nan if area is None else area} for area in areas])
+    return {**spread, "folds_with_val_auc": len(defined)}
+
+
 def beside(rows: Predictions, *, level: float, draws: int) -> dict[str, Any]:
     """AUC, accuracy and F1 of a baseline, in the shape of `summarise`."""
     spread = over_folds([fold_metrics(part.labels, part.probabilities, part.predicted) for part in rows.by_fold()])

@@ -44,6 +44,14 @@ def report_tables(summary: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
+def validation_note(summary: Mapping[str, Any]) -> str:
+    """What settings are to be compared by, and what not: the AUC on validation, not the one out of fold."""
+    of = f"{summary['folds_with_val_auc']} of {summary['folds']} folds"
+    if stamp(summary):
+        return f"val_auc: {_spread(summary['val_auc'])} over {of}, of the test parts themselves: choose nothing by it"
+    return f"val_auc, the AUC on validation: {_spread(summary['val_auc'])} over {of}; choose settings by it"
+
+
 def _metrics(summary: Mapping[str, Any]) -> Table:
     rows = []
     for key, name in NAMES.items():

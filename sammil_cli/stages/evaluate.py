@@ -19,8 +19,8 @@ from sammil_cli.report import figures, metrics
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
-from sammil_cli.report.summary import at_test_threshold, beside, remarks, summarise
-from sammil_cli.report.tables import report_tables, stamp
+from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
+from sammil_cli.report.tables import report_tables, stamp, validation_note
 from sammil_cli.storage.files import write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
@@ -180,10 +180,12 @@ def _summary(
     areas = [score["auc"] for score in _per_fold(results)]
     summary: dict[str, Any] = {
         "model": facts[0].model,
+        "group_features": facts[0].spec.group_features,
         "protocol": f"paper: {metrics.SELECTED_ON_TEST}" if published else facts[0].protocol,
         "folds": len(results),
         "repeats": len({fact.repeat for fact in facts}),
         "folds_with_auc": sum(not math.isnan(area) for area in areas),
+        **on_validation([fact.val_auc for fact in facts]),
         "slides": len(set(rows.slides)),
         "patients": len(set(rows.patients)),
         "interval": settings.interval,
@@ -220,6 +222,7 @@ def _print(summary: Mapping[str, Any]) -> None:
     console.say(f"{summary['model']} on {summary['slides']} slides of {summary['patients']} patients")
     for table in report_tables(summary):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
+    console.say(validation_note(summary))
     for text in (summary["notice"], summary.get("optimism", {}).get("missing")):
         if text:
             console.say(f"note: {text}")

@@ -22,7 +22,7 @@ from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, build_model, read_facts
+from sammil_cli.training.bundle import BundleFacts, build_model, read_facts, takes_group_features
 from sammil_cli.training.fold import write_folds
 from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done
@@ -57,6 +57,9 @@ def run(
     Args:
         whole: all settings, for the run record; None = no record is written.
     """
+    # Settled once, so that `auto` and what it comes to make the same key, bundle and spec.
+    groups = takes_group_features(settings.model, settings.group_features)
+    settings = settings.model_copy(update={"group_features": groups})
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, "cpu")
     cohort = labelled_bags(_read_labels(project, settings, bags), bags)
@@ -64,7 +67,8 @@ def run(
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
     store = open_store("train", options.store)
     tasks = _plan(project, settings, options, cohort, bags, bag_sha256, store)
-    console.say(f"train: {settings.model} on {counts(cohort)}, {len(tasks)} folds, {options.device}")
+    name = f"{settings.model} {'with' if groups else 'without'} group features"
+    console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds, {options.device}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     for folder in (project.models, project.learning_curves):

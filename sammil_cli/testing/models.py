@@ -18,14 +18,21 @@ either = pytest.mark.parametrize("group_features", [True, False])
 
 
 def make_bag(patches: int = PATCHES, groups: int = GROUPS) -> Bag:
-    """`groups` of the 5 regions have a group feature; some patches lie in no region."""
+    """`groups` of the 5 regions have a group feature; some patches lie in no region, the last one in every region."""
     generator = torch.Generator().manual_seed(1)
+    features, group_features = (torch.randn(count, DIM, generator=generator) for count in (patches, groups))
+    region = torch.randint(-1, groups, (patches,), generator=generator)
+    region[-1] = 1 if groups else -1  # the smallest
+    held = [[*(region[:-1] == index).nonzero()[:, 0].tolist(), patches - 1] for index in range(groups)]
+    held += [[]] * (groups > 0)  # the region without a patch
     return Bag(
-        features=torch.randn(patches, DIM, generator=generator),
-        group_features=torch.randn(groups, DIM, generator=generator),
-        region=torch.randint(-1, groups, (patches,), generator=generator),
+        features=features,
+        group_features=group_features,
+        region=region,
         group_region=torch.arange(groups),
         region_area=torch.tensor([9000.0, 12.0, 700.0, 40_000.0, 3.0])[: groups + 1 if groups else 0],
+        member_start=torch.tensor([0, *map(len, held)]).cumsum(0),
+        member_patch=torch.tensor([patch for patches in held for patch in patches], dtype=torch.int32),
     )
 
 
@@ -69,7 +76,10 @@ class ModelContract:
     def test_the_order_of_the_patches_does_not_matter(self, word: str) -> None:
         model, bag = build(word).eval(), make_bag()
         order = torch.randperm(PATCHES, generator=torch.Generator().manual_seed(2))
-        one, other = model(bag), model(replace(bag, features=bag.features[order], region=bag.region[order]))
+        assert bag.member_patch is not None
+        members = order.argsort()[bag.member_patch.long()]
+        moved = replace(bag, features=bag.features[order], region=bag.region[order], member_patch=members)
+        one, other = model(bag), model(moved)
         order = torch.cat([order, torch.arange(PATCHES, PATCHES + GROUPS)])
         assert torch.allclose(one.logits, other.logits, atol=1e-5)
         assert torch.allclose(one.attention[order], other.attention, atol=1e-6)

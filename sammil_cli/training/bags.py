@@ -66,7 +66,7 @@ class BagFolder:
             listing = "; ".join(f"{n} slides: {k[0]}, {k[2]}-d, {k[3]} px" for k, n in kinds.most_common())
             raise InputError(f"the bags come from different encoders: {listing}", remedy="run sammil extract again")
         mpps = [f.patch_mpp for f in facts.values()]
-        if max(mpps) > _MPP_SPREAD * min(mpps):  # allowed: the paper reads level 0, whatever it is
+        if max(mpps) > _MPP_SPREAD * min(mpps):  # allowed: the published code reads level 0, whatever it is
             log.warning(
                 "patches are of %.3g to %.3g µm per pixel: patch_mpp would make them alike", min(mpps), max(mpps)
             )
@@ -85,6 +85,8 @@ def to_tensors(bag: Instances, device: str) -> Bag:
         region=_move(torch.from_numpy(bag.region).long(), device),
         group_region=_move(torch.from_numpy(bag.group_region).long(), device),
         region_area=_move(torch.from_numpy(bag.region_area).float(), device),
+        member_start=_move(torch.from_numpy(bag.members.start), device),
+        member_patch=_move(torch.from_numpy(bag.members.patch), device),
     )
 
 

@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -63,6 +63,16 @@ def build_model(name: str, spec: ModelSpec, options: dict[str, Any]) -> MILModel
             f"model_options.{'.'.join(map(str, first['loc']))} of {name}: {first['msg']}", remedy=f"it has: {known}"
         ) from None
     return cls(spec, checked)
+
+
+def takes_group_features(name: str, setting: bool | Literal["auto"]) -> bool:
+    """What the setting `group_features` comes to: `auto` is what the model's paper has.
+
+    Raises:
+        InputError: no such model.
+    """
+    model: type[MILModel] = choices.load(choices.MODELS, name).Model
+    return model.wants_group_features if setting == "auto" else setting
 
 
 def write_bundle(folder: BundlePath, state: dict[str, torch.Tensor], facts: BundleFacts) -> None:

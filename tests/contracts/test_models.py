@@ -10,7 +10,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import MILModel, ModelSpec
 from sammil_cli.testing.models import DIM, GROUPS, PATCHES, ModelContract, build, make_bag, total_loss
-from sammil_cli.training.bundle import BundleFacts, build_model, read_bundle, write_bundle
+from sammil_cli.training.bundle import BundleFacts, build_model, read_bundle, takes_group_features, write_bundle
 from sammil_cli.training.loop import predict
 
 MODELS = choices.names(choices.MODELS)
@@ -113,6 +113,12 @@ def test_an_unknown_option_is_refused_and_the_known_ones_are_named(name: str) ->
     with pytest.raises(InputError, match="nonsense") as caught:
         build_model(name, SPEC, {"nonsense": 1})
     assert all(option in caught.value.remedy for option in known or ("none",))
+
+
+@every_model
+def test_auto_gives_group_features_to_sam_mil_alone_and_a_word_goes_before_it(name: str) -> None:
+    found = {setting: takes_group_features(name, setting) for setting in ("auto", True, False)}
+    assert found == {"auto": name == "sam-mil", True: True, False: False}
 
 
 def test_the_gated_option_of_abmil_adds_a_gate() -> None:

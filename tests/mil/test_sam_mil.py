@@ -174,6 +174,54 @@ def test_pseudo_bags_are_parts_of_the_whole_bag_with_the_label_of_the_slide(bag:
     assert found.item() == pytest.approx(0.25 * expected.item(), rel=1e-5)
 
 
+HELD = ([0, 3, 4, 17, 39], [3, 8, 9, 17, 20, 21, 22], [5, 17], [])  # three patches lie in two regions, one in three
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
+def test_eq_6_to_the_letter_gives_each_pseudo_bag_the_means_of_its_own_patches(bag: Bag, stored: torch.dtype) -> None:
+    bag = dataclasses.replace(
+        bag,
+        features=bag.features.to(stored),
+        region_area=torch.tensor([9000.0, 300.0, 40_000.0, 7.0]),
+        member_start=torch.tensor([0, *map(len, HELD)]).cumsum(0),
+        member_patch=torch.tensor([patch for patches in HELD for patch in patches], dtype=torch.int32),
+    )
+    model, generator = build(pseudo_bag_weight=0.25, group_features_of="pseudo-bag"), seeded()
+    kept(bag, model.spec, generator)  # what is drawn before
+    features, entropies, means = bag.features.float(), [], 0
+    for part in parts_of(PATCHES, 4, generator):
+        own = [[patch for patch in patches if patch in part.tolist()] for patches in HELD]
+        groups = [features[patches].mean(0, keepdim=True) for patches in own if patches]
+        means += len(groups)
+        entropies.append(cross_entropy(by_hand(model, torch.cat([features[part], *groups]))))
+    assert GROUPS < means < 4 * GROUPS  # more than the bag has; and not each part has patches of each region
+    found, expected = model.losses(bag, LABEL, seeded()), 0.25 * torch.stack(entropies).mean()
+    assert found["pseudo_bags"].item() == pytest.approx(expected.item(), rel=1e-5)
+    one, other = gradient(model, found["pseudo_bags"]), gradient(model, expected)
+    assert all(torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-6) for name in one)
+    plain = build(pseudo_bag_weight=0.25).losses(bag, LABEL, seeded())
+    assert {name: plain[name].item() == found[name].item() for name in plain} == {
+        "bag": True,
+        "pseudo_bags": False,
+        "consistency": True,
+    }
+
+
+def test_without_group_features_eq_6_has_one_reading(bag: Bag) -> None:
+    terms = [
+        values(build(group_features=False, group_features_of=of).losses(bag, LABEL, seeded()))
+        for of in ("bag", "pseudo-bag")
+    ]
+    assert terms[0] == terms[1]
+
+
+def test_a_bag_that_names_no_pairs_has_each_patch_in_its_own_region(bag: Bag) -> None:
+    patch, group = bag.pairs
+    assert dict(zip(patch.tolist(), group.tolist(), strict=True)) == {
+        place: region for place, region in enumerate(bag.region.tolist()) if region >= 0
+    }
+
+
 @pytest.mark.parametrize("group_features", [True, False])
 @pytest.mark.parametrize("form", FORMS)
 def test_consistency_is_that_of_the_attention_of_the_whole_bag(bag: Bag, form: str, group_features: bool) -> None:

@@ -19,6 +19,8 @@ SUMMARY: dict[str, Any] = {
     "folds": 2,
     "repeats": 1,
     "folds_with_auc": 1,
+    "val_auc": {"mean": 0.875, "sd": 0.0},
+    "folds_with_val_auc": 1,
     "slides": 23,
     "patients": 19,
     "interval": 0.95,

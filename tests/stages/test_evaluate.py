@@ -35,17 +35,19 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
     study = make_study(tmp_path, monkeypatch)
     summary = study.run()
     assert json.loads(study.project.metrics.read_text(encoding="utf-8")) == summary
-    facts = ("model", "protocol", "folds", "repeats", "folds_with_auc", "slides", "patients", "interval")
+    of_folds = ("folds", "repeats", "folds_with_auc", "folds_with_val_auc")
+    facts = ("model", "group_features", "protocol", *of_folds, "slides", "patients", "interval")
     of_decisions = ("auc", "accuracy", "f1", "balanced_accuracy", "sensitivity", "specificity")
     assert keys(summary) == {
         **dict.fromkeys((*facts, "bootstrap_draws", "notice")),
+        "val_auc": dict.fromkeys(("mean", "sd")),
         **each(of_decisions, EVERY),
         **each(("auc_delong", "brier", "brier_calibrated"), INTERVAL),
         **each(("ece", "ece_calibrated"), {"pooled": None}),
         "baselines": each(("mean-pool", "majority"), each(("auc", "accuracy", "f1"), EVERY)),
         "test_threshold": each(("accuracy", "f1"), dict.fromkeys(("mean", "sd"))),
     }
-    assert [summary[name] for name in facts] == ["mean", "honest", 3, 1, 3, 12, 6, 0.95]
+    assert [summary[name] for name in facts] == ["mean", False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
 
 
 def test_pooled_numbers_follow_from_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +175,36 @@ def test_a_fold_of_one_class_breaks_nothing_and_writes_no_nan(tmp_path: Path, mo
     assert "1 folds have no AUC" in summary["notice"]
     assert "NaN" not in study.project.metrics.read_text(encoding="utf-8")
     assert summary["auc"]["pooled"] is not None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "areas", "found", "said"),
+    [
+        ("honest", (0.5, None, 1.0), (0.75, 0.25, 2), "0.750 ± 0.250 over 2 of 3 folds; choose settings by it"),
+        ("honest", (None,), (None, None, 0), "– over 0 of 3 folds; choose settings by it"),
+        (
+            "paper",
+            (0.9,),
+            (0.9, 0.0, 3),
+            "0.900 ± 0.000 over 3 of 3 folds, of the test parts themselves: choose nothing",
+        ),
+    ],
+)
+def test_the_auc_on_validation_is_there_to_choose_settings_by(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    protocol: str,
+    areas: Sequence[float | None],
+    found: tuple[float | None, float | None, int],
+    said: str,
+) -> None:
+    study = make_study(tmp_path, monkeypatch, protocol=protocol, val_auc=areas)
+    study.run()
+    written = json.loads(study.project.metrics.read_text(encoding="utf-8"))
+    assert (*written["val_auc"].values(), written["folds_with_val_auc"]) == found
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in study.project.page.read_text(encoding="utf-8")
 
 
 def test_three_classes_have_macro_means_and_a_row_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from encoded_project import make_project, write_random_bag, write_settings
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import train
 from sammil_cli.training import loop
+from sammil_cli.training.bundle import read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
 
 Sammil = Callable[..., Any]
@@ -132,6 +133,20 @@ def test_a_changed_setting_trains_anew_and_the_old_one_brings_all_back(
     say(sammil, "train")
     assert len(trained) == 6
     assert outputs() == before
+
+
+def test_auto_and_what_it_comes_to_are_the_same_folds(project: Path, sammil: Sammil, trained: list[str]) -> None:
+    for model, groups in (("sam-mil", True), ("abmil", False)):
+        trained.clear()
+        words = ("train", "-S", f"model={model}", "-S", "folds=2", "-S", "epochs=1")
+        said = [say(sammil, *words)]
+        before = learned()
+        said += [say(sammil, *words, "-S", f"group_features={str(groups).lower()}")]
+        assert trained == FOLDS[:2]
+        assert learned() == before
+        assert all(f"train: {model} {'with' if groups else 'without'} group features on" in text for text in said)
+        facts = read_facts(project / "runs/models" / FOLDS[0])
+        assert facts.spec.group_features is facts.provenance["key"]["settings"]["group_features"] is groups
 
 
 def test_another_number_of_folds_and_back_finds_the_old_ones(project: Path, sammil: Sammil, trained: list[str]) -> None:

@@ -22,7 +22,8 @@ def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
         region_area=torch.randint(1, 60_000, (regions,), generator=generator).float(),
     )
     model = build("sam-mil", **changes)
-    bag.groups(model.spec.grouping)  # once for a bag
+    assert bag.groups(model.spec.grouping)  # once for a bag
+    assert bag.pairs
     ops, waits = [], []
     for slides in (2, 6):
         with OpWatch() as watch:
@@ -46,3 +47,7 @@ def test_a_step_never_makes_the_host_wait_and_runs_as_much_for_any_number_of_reg
     assert few["_fused_adam_"] == 4
     assert few["threshold_backward"] >= 3 * 4  # the pooling's own backward pass is among what was seen
     assert few.total() / 4 < 224  # of an earlier, plain implementation
+
+
+def test_group_features_of_pseudo_bags_make_the_host_wait_for_nothing_either() -> None:
+    assert per_step(200, group_features_of="pseudo-bag")[1] == 0  # it has more instances to embed for more regions

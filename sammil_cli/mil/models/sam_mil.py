@@ -7,13 +7,13 @@ masked bag, the pseudo-bags and the consistency term, all on the live model: L =
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from sammil_cli.mil.consistency import FORMS
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
 from sammil_cli.mil.masking import keep_instances
 from sammil_cli.mil.pooling import AttentionWeights, pool
-from sammil_cli.mil.pseudo_bags import draw_parts
+from sammil_cli.mil.pseudo_bags import divide, draw_parts
 
 HIDDEN = 512
 ATTENTION = 128
@@ -21,6 +21,8 @@ ATTENTION = 128
 
 class Model(MILModel):
     """Composite features, masked, in pseudo-bags, with attention that is consistent inside regions."""
+
+    wants_group_features = True
 
     def __init__(self, spec: ModelSpec, options: Options) -> None:
         super().__init__(spec, options)
@@ -55,16 +57,18 @@ class Model(MILModel):
             center=spec.sigmoid_center,
             generator=generator,
         )
-        bags = [keep[None]]
+        blocks, members = bag.blocks(spec.group_features), keep[None]
         if spec.pseudo_bag_weight > 0:
-            part, parts = draw_parts(len(keep), spec.pseudo_bags, generator, keep.device)
-            bags.append(part == torch.arange(parts, device=keep.device)[:, None])
-        entropy, scores = self._entropies(bag, torch.cat(bags), label, generator)
+            pairs = bag.pairs if spec.group_features_of == "pseudo-bag" else None
+            parts, more = divide(blocks, spec.pseudo_bags, pairs, generator)
+            members = torch.cat([pad(members, (0, parts.shape[1] - len(keep))), parts])
+            blocks += more
+        entropy, scores = self._entropies(blocks, members, label, generator)
         terms = {"bag": entropy[0]}
         if spec.pseudo_bag_weight > 0:
             terms["pseudo_bags"] = spec.pseudo_bag_weight * entropy[1:].mean()
         if spec.consistency_weight > 0:
-            attention = torch.softmax(scores, dim=0)
+            attention = torch.softmax(scores[: len(keep)], dim=0)
             loss = FORMS[spec.consistency_form](attention, *groups.members(spec.group_features))
             terms["consistency"] = spec.consistency_weight * loss
         return terms
@@ -74,13 +78,15 @@ class Model(MILModel):
 
         Its masked bag never enters the loss and its consistency term has no gradient, so neither is computed.
         """
-        count, device = sum(map(len, bag.blocks(self.spec.group_features))), bag.features.device
-        part, parts = draw_parts(count, self.spec.pseudo_bags, generator, device, remainder_last=True)
+        blocks, device = bag.blocks(self.spec.group_features), bag.features.device
+        part, parts = draw_parts(sum(map(len, blocks)), self.spec.pseudo_bags, generator, device, remainder_last=True)
         members = part == torch.arange(parts, device=device)[:, None]
-        entropy, _ = self._entropies(bag, members, label, generator)
+        entropy, _ = self._entropies(blocks, members, label, generator)
         return {"last_pseudo_bag": entropy[-1], "pseudo_bags": self.spec.pseudo_bag_weight * entropy.mean()}
 
-    def _entropies(self, bag: Bag, members: Tensor, label: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _entropies(
+        self, blocks: tuple[Tensor, ...], members: Tensor, label: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy of each bag (k,) made of its members (k, N), and the scores (N,) of all instances."""
         weights = AttentionWeights(
             embed=self.get_parameter("patch_to_emb.0.weight"),
@@ -89,6 +95,6 @@ class Model(MILModel):
             score=self.get_parameter("attention.2.weight"),
         )
         dropout = self.spec.dropout if self.training else 0.0
-        pooled, scores = pool(bag.blocks(self.spec.group_features), members, weights, dropout, generator)
+        pooled, scores = pool(blocks, members, weights, dropout, generator)
         logits = self.predictor(pooled).to(scores.dtype)
         return cross_entropy(logits, label.expand(len(logits)), reduction="none"), scores
