@@ -1,8 +1,8 @@
 """How hard each form of the consistency term pulls (β = 1), and how that changes with the size of a bag.
 
-Every patch of a seeded bag is there k times over, which changes nothing for attention pooling: the pooled bag, its logits
-and the gradient of its classification stay the same. Prints the norm of each form's gradient over all weights of an
-untrained SAM-MIL beside that of the bag's cross-entropy, and checks that falls are those of docs/methods.md §10.5.
+Every patch of a seeded bag is there k times over, which changes nothing for attention pooling: the pooled bag, its
+logits and the gradient of its classification stay the same. Prints the norm of each form's gradient over all weights of
+an untrained SAM-MIL beside that of the bag's cross-entropy, and checks that it falls as docs/methods.md §10.5 says.
 """
 
 import torch

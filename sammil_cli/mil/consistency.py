@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sammil_cli.mil.groups import Members
 
+_LEAST_MEAN = 1e-300  # what weighs less adds nothing, but its logarithm would be infinite
 _TINY = 1e-20  # the root has no gradient at 0: groups of equal attention start flat instead of at NaN
 
 
@@ -26,7 +27,8 @@ def consistency(form: str, scores: Tensor, members: Members) -> Tensor:
         () the loss, of the scores' type, computed in double precision: N numbers cost nothing beside their embedding.
     """
     log_attention = torch.log_softmax(scores, dim=0, dtype=torch.float64)
-    return FORMS[form](log_attention[members.place], members.group, members.size).to(scores.dtype)
+    inside = log_attention.index_select(0, members.place)
+    return FORMS[form](inside, members.group, members.size).to(scores.dtype)
 
 
 def divergence(log_attention: Tensor, group: Tensor, size: Tensor) -> Tensor:
@@ -34,18 +36,14 @@ def divergence(log_attention: Tensor, group: Tensor, size: Tensor) -> Tensor:
 
     A_k is the attention of group k, p_i = a_i / A_k its distribution inside, n_k the group's size. A_k weighs and gets
     no gradient: no region is pushed against another. The gradient by a score is a_i (log(n_k p_i) - L_k), with L_k the
-    inner sum, which lies between 0 and log n_k. All in logarithms: a share that underflows is 0, not NaN.
+    inner sum, which lies between 0 and log n_k. Attention that underflows, of an instance or a group, counts as 0.
 
     Args and returns as `distance`.
     """
-    top = log_attention.detach().new_full((len(size),), float("-inf"))
-    top = top.scatter_reduce(0, group, log_attention.detach(), "amax")
-    below = log_attention - top[group]
-    mean = torch.zeros_like(top).index_add(0, group, below.exp()) / size.clamp(min=1)  # of a_i / max a in the group
-    log_mean = mean.masked_fill(size == 0, 1).log()
-    excess = below - log_mean[group]  # log(n_k p_i)
-    share = (top + log_mean).exp().detach()  # A_k / n_k
-    return (share[group] * excess.exp() * excess).sum()
+    sums = log_attention.new_zeros(len(size)).index_add(0, group, log_attention.exp())
+    mean = sums / size.clamp(min=1)  # A_k / n_k
+    excess = log_attention - mean.clamp(min=_LEAST_MEAN).log().index_select(0, group)  # log(n_k p_i)
+    return (mean.detach().index_select(0, group) * excess.exp() * excess).sum()
 
 
 def distance(log_attention: Tensor, group: Tensor, size: Tensor) -> Tensor:
@@ -63,7 +61,7 @@ def distance(log_attention: Tensor, group: Tensor, size: Tensor) -> Tensor:
     """
     deviation, spread = _within(log_attention.exp(), group, size)
     own_size = size[group].to(deviation.dtype)
-    root = torch.sqrt(own_size * deviation + spread[group] + _TINY)
+    root = torch.sqrt(own_size * deviation + spread.index_select(0, group) + _TINY)
     counts = (own_size >= 2).to(deviation.dtype)
     return (root * counts).sum() / counts.sum().clamp(min=1)
 
@@ -101,7 +99,7 @@ def _within(attention: Tensor, group: Tensor, size: Tensor) -> tuple[Tensor, Ten
     """Squared deviation from the group's mean (c,) and its sum over each group (z,)."""
     zeros = attention.new_zeros(len(size))
     mean = zeros.index_add(0, group, attention) / size.clamp(min=1)
-    deviation = (attention - mean[group]) ** 2
+    deviation = (attention - mean.index_select(0, group)) ** 2
     return deviation, zeros.index_add(0, group, deviation)
 
 
