@@ -199,9 +199,13 @@ class TrainSettings(StageSettings):
         "patches, eq. 6 to the letter)",
     )
     pseudo_bag_weight: float = _field(0.5, "α of eq. 13", ge=0)
-    consistency_weight: float = _field(1.0, "β of eq. 13", ge=0)
-    consistency_form: Literal["distance", "variance", "eq12"] = _field(
-        "distance", "distance (released formula) | variance (Appendix F) | eq12 (similarity between regions)"
+    consistency_weight: float = _field(
+        0.01, "β of eq. 13; 0 = no consistency; what suits one form and bag size is wrong for another", ge=0
+    )
+    consistency_form: Literal["divergence", "distance", "variance", "eq12"] = _field(
+        "divergence",
+        "divergence (from the mean inside regions, alike for any number of patches) | distance (released formula) | "
+        "variance (Appendix F) | eq12 (similarity between regions)",
     )
     classes: list[str] | None = _field(None, "order of the classes, the positive one last; null = by name")
     protocol: Literal["honest", "paper"] = _field(

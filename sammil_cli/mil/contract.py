@@ -92,8 +92,8 @@ class ModelSpec:
     pseudo_bags: int = 5
     group_features_of: str = "bag"
     pseudo_bag_weight: float = 0.5
-    consistency_weight: float = 1.0
-    consistency_form: str = "distance"
+    consistency_weight: float = 0.01
+    consistency_form: str = "divergence"
 
 
 class MILModel(nn.Module):

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import statistics
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
@@ -21,11 +23,12 @@ from sammil_cli.runner.machine import devices
 from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
+from sammil_cli.training import loss_balance
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import BundleFacts, build_model, read_facts, takes_group_features
 from sammil_cli.training.fold import write_folds
 from sammil_cli.training.foresight import fold_findings
-from sammil_cli.training.learning_curves import epochs_done
+from sammil_cli.training.learning_curves import epochs_done, read_curve
 from sammil_cli.training.splits import draw_folds
 
 # What the settings and every model know.
@@ -89,7 +92,24 @@ def run(
         ("repeat", "fold", "epoch", "AUC", "threshold"),
         [(f.repeat, f.fold, f.epoch + 1, *map(console.three_digits, (f.val_auc, f.threshold))) for f in facts.values()],
     )
+    _say_balance(project, settings, facts, [len(bags.load(member.slide_id).features) for member in cohort.members])
     return list(facts.values())
+
+
+def _say_balance(
+    project: Project, settings: TrainSettings, facts: dict[str, BundleFacts], patches: Sequence[int]
+) -> None:
+    """Prints what each loss term amounts to beside the bag's, and warns of one that does nothing or rules."""
+    found = {
+        fold: loss_balance.shares_of_bag(read_curve(project.learning_curves / f"{fold}.csv"), bundle.epoch)
+        for fold, bundle in facts.items()
+    }
+    size = f"{statistics.median_low(patches):,} patches a slide"
+    about = {"consistency": f"{settings.consistency_form}, β = {settings.consistency_weight:g}, {size}"}
+    if line := loss_balance.describe(found, about):
+        console.say(line)
+    for remark in loss_balance.warnings(found, about):
+        log.warning(remark)
 
 
 def _plan(

@@ -61,7 +61,8 @@ def run(
         )
         tables += found
     slides = len(region_ablation.labelled_slides(project, settings.classes))
-    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds"
+    consistency = f"consistency {settings.consistency_form}, β = {settings.consistency_weight:g}"
+    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds; {consistency}"
     write_tables(out / "index.html", title, tables)
     write_text(out / "ablation.md", f"# {title}\n\n{as_markdown(tables)}")
     cells = [{"title": t.title, "rows": [dict(zip(t.header, row, strict=True)) for row in t.rows]} for t in tables]

@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from sammil_cli.storage.files import read_csv
+
 
 class CurveFile(AbstractContextManager["CurveFile"]):
     """A CSV that grows by one line per epoch; each line is on disk when `add` returns.
@@ -31,3 +33,9 @@ def epochs_done(path: Path) -> int:
         return max(0, path.read_text(encoding="utf-8").count("\n") - 1)
     except FileNotFoundError:
         return 0
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """The figures of each epoch, as `CurveFile.add` was given them."""
+    rows = read_csv(path, ("epoch",))
+    return [{name: float(value) for name, value in row.items() if name != "epoch"} for row in rows]

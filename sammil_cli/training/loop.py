@@ -14,6 +14,7 @@ from torch import Tensor
 from sammil_cli.errors import SammilError
 from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from sammil_cli.training.gradients import MeanGradients
 
 Loader = Callable[[str], Bag]
 EpochLog = dict[str, float]
@@ -63,7 +64,8 @@ def train_fold(
     Args:
         load: slide id -> bag; called for `train` and `val` slides only.
         train, val: slide ids with their labels.
-        log: called after each epoch with its mean loss terms, the gradient norm of each term and validation figures.
+        log: called after each epoch with its mean loss terms, the norm of each term's averaged gradient (see
+            `training.gradients`; NaN for a term without one) and validation figures.
         checkpoint: written after each epoch; where it is there already, training goes on from it, and ends with the
             same numbers as without the interruption.
     """
@@ -119,9 +121,7 @@ class _Run:
         self._weights = _class_weights(labels, model.spec.classes, recipe.class_weights).to(self._device)
 
     def epoch(self, number: int, load: Loader) -> EpochLog:
-        """One pass over the training slides in a new order; mean of each loss term, and each term's gradient norm.
-
-        The norms are those of the first step: a backward pass for each term in every step would triple the cost.
+        """One pass over the training slides in a new order; mean of each loss term, norm of each mean gradient.
 
         Raises:
             SammilError: a loss is not finite; the message names the slide.
@@ -130,17 +130,18 @@ class _Run:
         for group in self._adam.param_groups:  # cosine from learning_rate to 0, by epoch
             group["lr"] = self._recipe.learning_rate * (1 + math.cos(math.pi * number / self._recipe.epochs)) / 2
         names: list[str] = []
-        norms: list[Tensor] = []
         steps = []
         order = torch.randperm(len(self._train), generator=self._order).tolist()
-        for index in order:
+        gradients = MeanGradients(self._parameters, len(order))
+        for step, index in enumerate(order):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
                 terms = self._model.losses(load(self._train[index][0]), self._labels[index], self._generator)
-            if not names:
-                names, norms = list(terms), [self._gradient_norm(term) for term in terms.values()]
+            names = names or list(terms)
+            gradients.add_terms(step, terms, self._weights[index])
             values = torch.stack(list(terms.values()))
             self._adam.zero_grad(set_to_none=True)
             (values.sum() * self._weights[index]).backward()  # type: ignore[no-untyped-call]
+            gradients.add_total(step)
             self._adam.step()
             steps.append(values.detach())
         seen = torch.stack(steps).double().cpu()  # the only time in an epoch that the host waits for the steps
@@ -157,17 +158,8 @@ class _Run:
         return {
             **{f"loss_{name}": value for name, value in zip(names, means, strict=True)},
             "loss_total": sum(means),
-            **{f"gradient_{name}": float(norm) for name, norm in zip(names, norms, strict=True)},
+            **{f"gradient_{name}": norm for name, norm in gradients.norms(names).items()},
         }
-
-    def _gradient_norm(self, term: Tensor) -> Tensor:
-        """L2 norm of a term's gradient over all weights; 0 where it has none."""
-        if not term.requires_grad:
-            return torch.zeros((), device=self._device)
-        gradients = torch.autograd.grad(term, self._parameters, retain_graph=True, allow_unused=True)
-        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients if gradient is not None]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        return norm
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on."""

@@ -22,12 +22,12 @@ def bag() -> Bag:
 
 def test_composite_features_are_the_patches_and_then_the_group_features(bag: Bag) -> None:
     assert bag.instances(True).tolist() == [[0, 1], [2, 3], [4, 5], [10, 11]]
-    assert bag.groups("region").members(True)[0].tolist() == [2, 0, 1, 2]
+    assert bag.groups("region").members(True).place.tolist() == [0, 2, 3]
 
 
 def test_without_group_features_the_instances_are_the_patches(bag: Bag) -> None:
     assert bag.instances(False).tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert bag.groups("region").members(False)[0].tolist() == [2, 0, 1]
+    assert bag.groups("region").members(False).place.tolist() == [0, 2]
 
 
 def test_blocks_are_the_bags_own_tensors_without_a_copy(bag: Bag) -> None:

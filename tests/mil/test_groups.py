@@ -7,15 +7,16 @@ import torch
 
 from sammil_cli.mil import contract
 from sammil_cli.mil.contract import Bag
-from sammil_cli.mil.groups import Groups, make_groups
+from sammil_cli.mil.groups import Groups, Members, make_groups
 
 REGION = torch.tensor([2, -1, 0, 1, 1, 3, 0])
 GROUP_REGION = torch.tensor([0, 1, 2, 3])
 AREA = torch.tensor([9.0, 4.0, 9.0, 1.0])  # regions 0 and 2 are equally large; region 3 is as large as "none"
 
 
-def lists(groups: Groups) -> dict[str, list[float]]:
-    return {field.name: getattr(groups, field.name).tolist() for field in dataclasses.fields(Groups)}
+def lists(groups: Groups | Members) -> dict[str, object]:
+    found = {field.name: getattr(groups, field.name) for field in dataclasses.fields(groups)}
+    return {name: lists(value) if isinstance(value, Members) else value.tolist() for name, value in found.items()}
 
 
 def test_a_group_is_a_region_and_group_0_what_lies_in_none() -> None:
@@ -23,10 +24,15 @@ def test_a_group_is_a_region_and_group_0_what_lies_in_none() -> None:
         "patch": [3, 0, 1, 2, 2, 4, 1],
         "instance": [3, 0, 1, 2, 2, 4, 1, 1, 2, 3, 4],
         "size": [1, 2, 2, 1, 1],
-        "instance_size": [1, 3, 3, 2, 2],
         "area": [1, 9, 4, 9, 1],
         "sorted_group": [0, 1, 1, 2, 2, 3, 4],
         "sorted_rank": [0, 0, 1, 0, 1, 0, 0],
+        "patch_members": {"place": [0, 2, 3, 4, 5, 6], "group": [3, 1, 2, 2, 4, 1], "size": [0, 2, 2, 1, 1]},
+        "instance_members": {
+            "place": [0, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+            "group": [3, 1, 2, 2, 4, 1, 1, 2, 3, 4],
+            "size": [0, 3, 3, 2, 2],
+        },
     }
 
 
@@ -35,10 +41,16 @@ def test_by_area_equal_regions_are_one_group_and_area_1_is_that_of_no_region() -
         "patch": [2, 0, 2, 1, 1, 0, 2],
         "instance": [2, 0, 2, 1, 1, 0, 2, 2, 1, 2, 0],
         "size": [2, 2, 3],
-        "instance_size": [3, 3, 5],
         "area": [1, 4, 9],
         "sorted_group": [0, 0, 1, 1, 2, 2, 2],
         "sorted_rank": [0, 1, 0, 1, 0, 1, 2],
+        # of the group of area 1 only region 3 remains
+        "patch_members": {"place": [0, 2, 3, 4, 5, 6], "group": [2, 2, 1, 1, 0, 2], "size": [1, 2, 3]},
+        "instance_members": {
+            "place": [0, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+            "group": [2, 2, 1, 1, 0, 2, 2, 1, 2, 0],
+            "size": [2, 3, 5],
+        },
     }
 
 
@@ -49,26 +61,24 @@ def test_a_bag_without_regions_is_one_group(grouping: str) -> None:
         "patch": [0, 0, 0],
         "instance": [0, 0, 0],
         "size": [3],
-        "instance_size": [3],
         "area": [1],
         "sorted_group": [0, 0, 0],
         "sorted_rank": [0, 1, 2],
+        "patch_members": {"place": [], "group": [], "size": [0]},
+        "instance_members": {"place": [], "group": [], "size": [0]},
     }
 
 
 def test_regions_without_patches_or_without_a_group_feature_are_empty_groups() -> None:
     groups = make_groups(torch.tensor([2, 2]), torch.tensor([1]), torch.tensor([5.0, 6.0, 7.0]), "region")
     assert groups.size.tolist() == [0, 0, 0, 2]
-    assert groups.instance_size.tolist() == [0, 0, 1, 2]
+    assert groups.members(True).size.tolist() == [0, 0, 1, 2]
     assert groups.instance.tolist() == [3, 3, 2]
 
 
 def test_members_are_those_of_the_instances_that_take_part() -> None:
     groups = make_groups(REGION, GROUP_REGION, AREA, "region")
-    for wanted, count in ((True, 11), (False, 7)):
-        group, size = groups.members(wanted)
-        assert len(group) == count
-        assert torch.bincount(group, minlength=5).tolist() == size.tolist()
+    assert (groups.members(True), groups.members(False)) == (groups.instance_members, groups.patch_members)
 
 
 def test_groups_are_made_once_for_a_bag(monkeypatch: pytest.MonkeyPatch) -> None:

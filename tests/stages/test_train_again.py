@@ -105,6 +105,29 @@ def test_a_second_run_trains_nothing_and_changes_nothing(project: Path, sammil: 
     assert outputs() == before
 
 
+@pytest.mark.parametrize(
+    ("weight", "form", "said"),
+    [
+        (0, "divergence", None),
+        (1e-6, "variance", "raise consistency_weight"),
+        (1e5, "distance", "lower consistency_weight"),
+    ],
+)
+def test_training_says_what_the_consistency_term_amounts_to_and_warns_where_it_is_out_of_proportion(
+    project: Path, sammil: Sammil, weight: float, form: str, said: str | None
+) -> None:
+    settings = [f"consistency_weight={weight}", f"consistency_form={form}", "folds=2", "epochs=1"]
+    words = ("train", *(word for setting in settings for word in ("-S", setting)))
+    for answer in (sammil(*words), sammil(*words)):  # also of folds that come from the store
+        assert answer.code == 0, answer
+        about = f"consistency ({form}, β = {weight:g}, 24 patches a slide)"
+        assert (f"{about} " in answer.out) == (weight > 0)
+        assert "gradient, of the bag's: pseudo_bags " in answer.out
+        warned = [line for line in answer.err.splitlines() if "gradient of consistency" in line]
+        assert len(warned) == (said is not None)
+        assert all(f"{about} is " in line and "in all 2 folds: " in line and str(said) in line for line in warned)
+
+
 def test_models_come_back_after_dvc_has_emptied_their_folder(project: Path, sammil: Sammil, trained: list[str]) -> None:
     say(sammil, "train")
     before = outputs()

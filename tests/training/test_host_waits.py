@@ -8,6 +8,7 @@ from op_watch import OpWatch
 from toy_cohort import DIM, TRAIN, VAL, build, recipe
 
 from sammil_cli.mil.contract import Bag
+from sammil_cli.training import gradients
 from sammil_cli.training.loop import train_fold
 
 
@@ -34,11 +35,20 @@ def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"consistency_form": "eq12"}, {"mask_strategy": "random"}, {"grouping": "area"}], ids=str
+    "changes",
+    [
+        {},
+        {"consistency_form": "distance"},
+        {"consistency_form": "eq12"},
+        {"mask_strategy": "random"},
+        {"grouping": "area"},
+    ],
+    ids=str,
 )
 def test_a_step_never_makes_the_host_wait_and_runs_as_much_for_any_number_of_regions(
-    changes: dict[str, object],
+    changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gradients, "MOST_STEPS", 1)  # of either number of slides: the steps between are plain ones
     few, waits_few = per_step(20, **changes)
     some, waits_some = per_step(200, **changes)
     many, waits_many = per_step(1000, **changes)
@@ -51,3 +61,10 @@ def test_a_step_never_makes_the_host_wait_and_runs_as_much_for_any_number_of_reg
 
 def test_group_features_of_pseudo_bags_make_the_host_wait_for_nothing_either() -> None:
     assert per_step(200, group_features_of="pseudo-bag")[1] == 0  # it has more instances to embed for more regions
+
+
+def test_a_step_whose_gradients_are_averaged_makes_the_host_wait_no_more_than_another() -> None:
+    (few, waits_few), (many, waits_many) = per_step(20), per_step(1000)
+    assert (waits_few, waits_many) == (0, 0)
+    assert few == many
+    assert few["threshold_backward"] >= 3 * 3 * 4  # three backward passes: of two terms, and of all

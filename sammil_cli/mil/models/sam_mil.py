@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from sammil_cli.mil.consistency import FORMS
+from sammil_cli.mil.consistency import consistency
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
 from sammil_cli.mil.masking import keep_instances
 from sammil_cli.mil.pooling import AttentionWeights, pool
@@ -68,8 +68,7 @@ class Model(MILModel):
         if spec.pseudo_bag_weight > 0:
             terms["pseudo_bags"] = spec.pseudo_bag_weight * entropy[1:].mean()
         if spec.consistency_weight > 0:
-            attention = torch.softmax(scores[: len(keep)], dim=0)
-            loss = FORMS[spec.consistency_form](attention, *groups.members(spec.group_features))
+            loss = consistency(spec.consistency_form, scores[: len(keep)], groups.members(spec.group_features))
             terms["consistency"] = spec.consistency_weight * loss
         return terms
 
