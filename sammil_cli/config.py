@@ -192,7 +192,10 @@ class TrainSettings(StageSettings):
     consistency_form: Literal["distance", "variance", "eq12"] = _field(
         "distance", "distance (released formula) | variance (Appendix F) | eq12 (similarity between regions)"
     )
-    classes: list[str] | None = _field(None, "order of the classes, the positive one last; null = by name")
+    positive_class: str | None = _field(
+        None, "of two classes, the one that sensitivity, F1 and probabilities are of; null = the last of them"
+    )
+    classes: list[str] | None = _field(None, "order of the classes in tables; null = by name, numbers by value")
     protocol: Literal["honest", "paper"] = _field(
         "honest", "honest | paper (epoch and threshold chosen on the test fold: to understand published numbers only)"
     )

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.cohort.finding import refuse_first
 from sammil_cli.cohort.label_table import FIRST_LINE, LabelRow, cell_errors, contained, read_table
+from sammil_cli.cohort.positive_class import with_positive_last
 from sammil_cli.errors import InputError
 
 _BY_SLIDE = "label slides, one row each, first line: slide_id,label,patient_id"
@@ -45,6 +47,11 @@ class Cohort:
     members: tuple[Member, ...]
     patients: tuple[Patient, ...]
 
+    @property
+    def positive_class(self) -> str | None:
+        """The positive class of two; None with more."""
+        return positive_of(self.classes)
+
     def only(self, slide_ids: set[str]) -> "Cohort":
         """The cohort without the slides that are not in `slide_ids`; the classes and the file's patients stay."""
         return replace(self, members=tuple(m for m in self.members if m.slide_id in slide_ids))
@@ -58,18 +65,25 @@ def patients_of(members: Iterable[Member]) -> tuple[Patient, ...]:
     return tuple(Patient(patient_id=name, label=label) for name, label in label_of.items())
 
 
-def read_labels(path: Path, classes: Sequence[str] | None = None, slides: Collection[str] | None = None) -> Cohort:
+def read_labels(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    slides: Collection[str] | None = None,
+    *,
+    positive_class: str | None = None,
+) -> Cohort:
     """Reads labels.csv: `slide_id,label[,patient_id][,split]` or `patient_id,label[,split]`, or the published columns.
 
     A table of patients labels every slide whose id contains the patient's (docs/methods.md §1). The published files
     have no header: their first column names slides or, where it holds no slide's id but parts of such, patients.
 
     Args:
-        classes: the order of the classes, the positive one last; None = sorted by name.
+        classes: the order of the classes; None = by name, numbers by value.
         slides: ids of the slides that there are; a table of patients cannot be read without them.
+        positive_class: of two classes, the one that comes last in the cohort; None = the last of their order.
 
     Raises:
-        InputError: the table is wrong; the message names the line.
+        InputError: the table is wrong, and the message names the line; or `positive_class` is none of two classes.
     """
     table, findings = read_table(path, slides)
     refuse_first(findings)
@@ -79,6 +93,7 @@ def read_labels(path: Path, classes: Sequence[str] | None = None, slides: Collec
         raise InputError(f"{path} is no table of labels", remedy=f"begin: {FIRST_LINE}")
     order = tuple(classes) if classes else tuple(table.found)
     refuse_first(list(cell_errors(table, order)))
+    order = with_positive_last(order, positive_class, table.file)
     if table.of_slides:
         members = tuple(_member(row, row[table.key], table.patient(row), order) for row in table.rows)
         return Cohort(classes=order, members=members, patients=patients_of(members))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sammil_cli.cohort.class_order import by_name
 from sammil_cli.cohort.finding import Finding, Severity
 from sammil_cli.cohort.raw_table import RawRow, read_raw
 from sammil_cli.cohort.roles import ROLES
@@ -48,8 +49,8 @@ class LabelTable:
 
     @property
     def found(self) -> list[str]:
-        """The classes that there are, by name."""
-        return sorted({row["label"] for row in self.rows} - {""})
+        """The classes that there are, by name; numbers by value."""
+        return by_name({row["label"] for row in self.rows} - {""})
 
     def patient(self, row: LabelRow) -> str:
         """A row's patient; a slide without one is its own."""

@@ -85,7 +85,8 @@ def run(
     write_bundle(folder, weights.state, facts)
     console.say(
         f"{source.name}: {architecture.title}, {weights.dim}-d features, classes {', '.join(facts.classes)}, "
-        f"{'with' if use_groups else 'without'} group features\n"
+        + (f"positive class: {facts.positive_class}, " if facts.positive_class else "")
+        + f"{'with' if use_groups else 'without'} group features\n"
         f"bundle: {folder}; use it: sammil predict --models {folder}"
     )
     return facts

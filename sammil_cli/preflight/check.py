@@ -9,10 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from sammil_cli import choices, console
+from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.cohort.cohort_check import check_cohort, ready
 from sammil_cli.cohort.finding import Finding
+from sammil_cli.cohort.label_slips import find_slips
 from sammil_cli.cohort.label_table import LabelTable, cell_errors, read_table
 from sammil_cli.cohort.near_ids import look_alike
+from sammil_cli.cohort.positive_class import positive_findings, with_positive_last
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
@@ -37,6 +40,7 @@ class CheckReport:
     findings: tuple[Finding, ...]
     labelled: int
     classes: dict[str, int]
+    positive_class: str | None
     patients: int
     slides: int
     ready: int
@@ -58,7 +62,13 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     paths, of_slides = _slides(project, suffixes, bool(bags))
     known = {slide_id: str(path) for slide_id, path in {**bags, **paths}.items()}
     table, findings = read_table(project.labels, set(known))
+    positive = None
     if table is not None:
+        order = settings.classes or [name for name in table.found if name not in find_slips(table)]
+        wrong = list(positive_findings(order, settings.positive_class, table.file))
+        if not any(finding.severity == "error" for finding in wrong):
+            positive = positive_of(with_positive_last(order, settings.positive_class, table.file))
+        findings += wrong
         findings += cell_errors(table, settings.classes or table.found)
         findings += check_cohort(table, classes=settings.classes, folds=settings.folds, slides=known, suffixes=suffixes)
     findings += _identical(paths, table, _entries(project.slides_table))
@@ -71,13 +81,20 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     return CheckReport(
         findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
         labelled=len(table.rows) if table else 0,
-        classes=dict(sorted(Counter(row["label"] for row in table.rows if row["label"]).items())) if table else {},
+        classes=_sizes(table) if table else {},
+        positive_class=positive,
         patients=len({table.patient(row) for row in table.rows} - {""}) if table else 0,
         slides=len(known),
         ready=len(found),
         labels=project.labels,
         of_patients=table is not None and not table.of_slides,
     )
+
+
+def _sizes(table: LabelTable) -> dict[str, int]:
+    """How many rows each class has."""
+    tally = Counter(row["label"] for row in table.rows)
+    return {name: tally[name] for name in table.found}
 
 
 def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str, SlidePath], list[Finding]]:
@@ -209,7 +226,12 @@ def _identical(
 
 def as_record(report: CheckReport) -> dict[str, object]:
     """The report for programs."""
-    counts = {"labelled": report.labelled, "classes": report.classes, "patients": report.patients}
+    counts = {
+        "labelled": report.labelled,
+        "classes": report.classes,
+        "positive_class": report.positive_class,
+        "patients": report.patients,
+    }
     return {
         "errors": report.count("error"),
         "warnings": report.count("warning"),
@@ -240,6 +262,7 @@ def report(found: CheckReport) -> None:
     console.say(
         f"{found.labels.name}: {_counted(found.labelled, unit)}, {_counted(len(found.classes), 'class')}"
         + (f" ({classes})" if classes else "")
+        + (f", positive class: {found.positive_class}" if found.positive_class else "")
         + ("" if found.of_patients else f", {_counted(found.patients, 'patient')}")
         + f"; slides: {found.slides}; ready: {found.ready}"
     )

@@ -24,15 +24,16 @@ _CYAN, _WHITE = (0, 255, 255), (255, 255, 255)
 _PANEL_IN, _LEAST_IN = 4.6, 2.4  # longer side of a panel, and least width, in inches
 _HEAD_IN, _TITLE_IN, _LEGEND_IN, _GAP_IN = 0.4, 0.25, 0.6, 0.15
 _DPI = 100
+_LETTER_EM = 0.6  # width of a letter of the title, for its size
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideView:
     """What is drawn. Coordinates in thumbnail pixels.
 
-    `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the positive
-    class, named `positive` of `classes` classes, that each patch speaks for; `outlines`: known lesions, closed rings
-    (k, 2), empty without any.
+    `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the class
+    `shown_class` of `classes` classes that each patch speaks for, not calibrated; `outlines`: known lesions,
+    closed rings (k, 2), empty without any.
     """
 
     title: str
@@ -42,7 +43,7 @@ class SlideView:
     side: float
     attention: Values
     evidence: Values
-    positive: str
+    shown_class: str
     classes: int
     outlines: Sequence[Values]
     top: Sequence[tuple[RGB, float]]  # patch image and its attention
@@ -112,7 +113,8 @@ def draw(view: SlideView) -> bytes:
     across = 3 if height <= 1.2 * width else 6
     step = (width + _GAP_IN, _TITLE_IN + height + _LEGEND_IN)
     figure = Figure(figsize=(across * step[0] + _GAP_IN, _HEAD_IN + 6 // across * step[1]), dpi=_DPI)
-    figure.suptitle(view.title, fontsize=12, y=1 - 0.2 / figure.get_figheight(), va="center")
+    size = min(12.0, figure.get_figwidth() * 72 / (_LETTER_EM * max(len(view.title), 1)))
+    figure.suptitle(view.title, fontsize=size, y=1 - 0.2 / figure.get_figheight(), va="center")
     panels = [_draw_slide, _draw_regions, _draw_attention, _draw_evidence]
     if view.classes == 2:
         panels.append(_draw_paper_view)
@@ -162,8 +164,8 @@ def _draw_attention(axis: Axes, view: SlideView) -> None:
 def _draw_evidence(axis: Axes, view: SlideView) -> None:
     neutral = 1 / view.classes
     reach = max(float(np.abs(view.evidence - neutral).max()), 1e-6)
-    axis.set_title(f"evidence for {view.positive}", fontsize=10)
-    legend = f"probability; {neutral:.2g} speaks neither for nor against"
+    axis.set_title(f"evidence for {view.shown_class}", fontsize=10)
+    legend = f"probability, not calibrated; {neutral:.2g} speaks neither for nor against"
     _heat(axis, view, view.evidence, "coolwarm", (neutral - reach, neutral + reach), legend)
 
 
@@ -172,7 +174,7 @@ def _draw_paper_view(axis: Axes, view: SlideView) -> None:
     axis.set_title("as in the paper's Fig. 11", fontsize=10)
     _outline(axis, view, "yellow")
     keys = [
-        Patch(facecolor="cyan", edgecolor="0.3", label=f"evidence for {view.positive} > {EVIDENCE_ABOVE}"),
+        Patch(facecolor="cyan", edgecolor="0.3", label=f"evidence for {view.shown_class} > {EVIDENCE_ABOVE}"),
         Patch(facecolor="white", edgecolor="0.3", label=f"attention, min–max scaled, ≥ {ATTENTION_FROM}"),
     ]
     axis.legend(handles=keys, loc="upper center", bbox_to_anchor=(0.5, 0), fontsize=8, frameon=False)

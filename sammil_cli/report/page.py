@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli.report.document import document
-from sammil_cli.report.tables import Table, report_tables, stamp
+from sammil_cli.report.tables import Table, of_class, report_tables, stamp
 from sammil_cli.storage.files import write_text
 
 
@@ -29,8 +29,11 @@ def write_page(
     mark = stamp(summary)
     first, *others = [_table(table, mark) for table in report_tables(summary)]
     per_fold = Table(
-        title="Folds", header=tuple(folds[0]), rows=[tuple(_cell(value) for value in fold.values()) for fold in folds]
+        title=of_class("Folds", summary["positive_class"]),
+        header=tuple(folds[0]),
+        rows=[tuple(_cell(value) for value in fold.values()) for fold in folds],
     )
+    positive = f" The positive class is {summary['positive_class']}." if summary["positive_class"] else ""
     said = (summary.get("notice"), summary.get("optimism", {}).get("missing"))
     warning = "".join(f"<p class='warning'>{html.escape(text)}</p>" for text in said if text)
     choice = (
@@ -40,7 +43,8 @@ def write_page(
     )
     body = f"""<h1>{html.escape(str(summary["model"]))}: out-of-fold report</h1>
 <p>{summary["slides"]} slides of {summary["patients"]} patients, {len(folds)} folds. Each slide is judged by the model
-that was not trained on its patient. Protocol: {html.escape(str(summary["protocol"]))}; {choice}</p>
+that was not trained on its patient.{html.escape(positive)} Protocol: {html.escape(str(summary["protocol"]))};
+{choice}</p>
 {warning}{first}{pictures}{"".join(others)}{_table(per_fold, mark)}
 <p>Every prediction: runs/predictions.csv. Heatmaps and top patches of every slide:
 <a href="slides/index.html">slides</a> (written by <code>sammil visualize</code>).</p>"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, counts, read_labels
+from sammil_cli.cohort.positive_class import positive_findings
 from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
@@ -29,7 +30,7 @@ from sammil_cli.training.splits import draw_folds
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
 # Settings that a fold knows already by its parts: another number of folds does not make the same fold a new one.
-_OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "strict_versions")
+_OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "positive_class", "strict_versions")
 _POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,17 @@ def run(
     """
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, "cpu")
-    cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
+    cohort = labelled_bags(
+        read_labels(project.labels, settings.classes, set(bags.paths), positive_class=settings.positive_class), bags
+    )
+    for finding in positive_findings(cohort.classes, settings.positive_class, str(project.labels)):
+        log.warning("%s (%s)", finding.message, finding.fix)
     start = None if whole is None else start_run(project, whole, options.device)
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
     store = open_store("train", options.store)
     tasks = _plan(project, settings, options, cohort, bags, bag_sha256, store)
-    console.say(f"train: {settings.model} on {counts(cohort)}, {len(tasks)} folds, {options.device}")
+    positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
+    console.say(f"train: {settings.model} on {counts(cohort)}{positive}, {len(tasks)} folds, {options.device}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     for folder in (project.models, project.learning_curves):
@@ -77,12 +83,20 @@ def run(
     facts = {task.job.fold.name: read_facts(BundlePath(project.models / task.job.fold.name)) for task in tasks}
     if start is not None:
         start.write(cohort, bag_sha256, bags.encoder(list(bag_sha256)), facts)
-    console.print_table(
-        "Chosen on validation",
-        ("repeat", "fold", "epoch", "AUC", "threshold"),
-        [(f.repeat, f.fold, f.epoch + 1, *map(console.three_digits, (f.val_auc, f.threshold))) for f in facts.values()],
-    )
+    _print(list(facts.values()), positive)
     return list(facts.values())
+
+
+def _print(facts: list[BundleFacts], positive: str) -> None:
+    mark = facts[0].stamp
+    console.print_table(
+        f"Chosen on the test part{positive} - {mark}" if mark else f"Chosen on validation{positive}",
+        ("repeat", "fold", "epoch", "AUC", "threshold"),
+        [
+            (f.repeat, f.fold, f.epoch + 1, *map(console.three_digits, (f.val_auc, f.calibrated_threshold)))
+            for f in facts
+        ],
+    )
 
 
 def _plan(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sammil_cli.report.document import document
-from sammil_cli.report.metrics import SELECTED_ON_TEST
 from sammil_cli.report.page import write_page, write_tables
 from sammil_cli.report.tables import Table
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 NAMES = ("auc", "accuracy", "f1")
 SUMMARY: dict[str, Any] = {

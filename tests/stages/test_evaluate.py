@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from sammil_cli.errors import InputError
-from sammil_cli.report.metrics import SELECTED_ON_TEST
 from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 
 def keys(value: Any) -> Any:
