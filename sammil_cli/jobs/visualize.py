@@ -80,7 +80,7 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
             side=grid.patch_px_level0 * scale,
             attention=attention,
             evidence=evidence[:, shown],
-            shown_class=facts.classes[shown],
+            positive=facts.classes[shown],
             classes=len(facts.classes),
             outlines=[ring * scale for ring in outlines],
             top=top,

@@ -32,7 +32,7 @@ class SlideView:
     """What is drawn. Coordinates in thumbnail pixels.
 
     `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the class
-    `shown_class` of `classes` classes that each patch speaks for, not calibrated; `outlines`: known lesions,
+    `positive` of `classes` classes that each patch speaks for, not calibrated; `outlines`: known lesions,
     closed rings (k, 2), empty without any.
     """
 
@@ -43,7 +43,7 @@ class SlideView:
     side: float
     attention: Values
     evidence: Values
-    shown_class: str
+    positive: str
     classes: int
     outlines: Sequence[Values]
     top: Sequence[tuple[RGB, float]]  # patch image and its attention
@@ -164,7 +164,7 @@ def _draw_attention(axis: Axes, view: SlideView) -> None:
 def _draw_evidence(axis: Axes, view: SlideView) -> None:
     neutral = 1 / view.classes
     reach = max(float(np.abs(view.evidence - neutral).max()), 1e-6)
-    axis.set_title(f"evidence for {view.shown_class}", fontsize=10)
+    axis.set_title(f"evidence for {view.positive}", fontsize=10)
     legend = f"probability, not calibrated; {neutral:.2g} speaks neither for nor against"
     _heat(axis, view, view.evidence, "coolwarm", (neutral - reach, neutral + reach), legend)
 
@@ -174,7 +174,7 @@ def _draw_paper_view(axis: Axes, view: SlideView) -> None:
     axis.set_title("as in the paper's Fig. 11", fontsize=10)
     _outline(axis, view, "yellow")
     keys = [
-        Patch(facecolor="cyan", edgecolor="0.3", label=f"evidence for {view.shown_class} > {EVIDENCE_ABOVE}"),
+        Patch(facecolor="cyan", edgecolor="0.3", label=f"evidence for {view.positive} > {EVIDENCE_ABOVE}"),
         Patch(facecolor="white", edgecolor="0.3", label=f"attention, min–max scaled, ≥ {ATTENTION_FROM}"),
     ]
     axis.legend(handles=keys, loc="upper center", bbox_to_anchor=(0.5, 0), fontsize=8, frameon=False)

@@ -12,7 +12,6 @@ COLDEST, HOTTEST = 1 / 20, 20.0
 SPREAD = math.log(2)  # of log T before any slide is seen: T within 1/2 to 2 is likely
 
 _STEPS = 121
-_BELOW_1 = 2.0**-53  # how far the largest number below 1 lies from it
 
 
 def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
@@ -65,8 +64,7 @@ def _scaled(positive: Values, temperature: float) -> Values:
     """sigmoid(logit(p) / T) of probabilities (s,), never falling where they rise; p itself at T = 1."""
     if temperature == 1:
         return positive
-    rest = np.log(np.maximum(1 - positive, _BELOW_1))
-    return np.asarray(expit((_logarithm(positive) - rest) / temperature), np.float64)
+    return np.asarray(expit((_logarithm(positive) - _logarithm(1 - positive)) / temperature), np.float64)
 
 
 def _logarithm(probabilities: Probabilities) -> Probabilities:

@@ -41,7 +41,7 @@ def read_judged_by(
     cohort = read_labels(labels, None, bags)
     now = {member.slide_id: (cohort.classes[member.label], member.patient_id) for member in cohort.members}
     then = labels_of_folds(splits)
-    changed = None if then is None else [slide for slide in then if slide in now and now[slide] != then[slide]]
+    changed = None if then is None else [slide for slide in sorted(then) if slide in now and now[slide] != then[slide]]
     if not changed_labels:
         if then is None:
             raise InputError(
