@@ -85,9 +85,9 @@ def run(
     write_bundle(folder, weights.state, facts)
     console.say(
         f"{source.name}: {architecture.title}, {weights.dim}-d features, classes {', '.join(facts.classes)}, "
-        + (f"positive class: {facts.positive_class}, " if facts.positive_class else "")
-        + f"{'with' if use_groups else 'without'} group features\n"
-        f"bundle: {folder}; use it: sammil predict --models {folder}"
+        f"{'with' if use_groups else 'without'} group features\n"
+        + (f"positive class: {facts.positive_class}\n" if facts.positive_class else "")
+        + f"bundle: {folder}; use it: sammil predict --models {folder}"
     )
     return facts
 
