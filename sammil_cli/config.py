@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError
@@ -218,6 +219,18 @@ class TrainSettings(StageSettings):
     seed: int = _field(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
     strict_versions: bool = _strict_versions()
 
+    @field_validator("positive_class", mode="before")
+    @classmethod
+    def _positive_class_in_quotes(cls, value: object) -> object:
+        """YAML reads 1 as a number and no as false: only text stands as in the labels."""
+        if not isinstance(value, bool | int | float):
+            return value
+        name = yaml.safe_dump(value).split("\n")[0]
+        fix = f"quote it as it stands in the labels: positive_class: '{name}'"
+        what = "without quotes this is no name"
+        remedy = f"{fix}; or -S \"positive_class='{name}'\""
+        raise PydanticCustomError("unquoted", "{what}", {"what": what, "remedy": remedy})
+
 
 class EvaluateSettings(StageSettings):
     """Evaluation; all else that it needs stands in the trained bundles."""
@@ -294,9 +307,8 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
             near = difflib.get_close_matches(key, Settings.model_fields, 1)
             remedy = f"did you mean {near[0]}?" if near else "params.yaml of sammil init lists all keys"
             raise InputError(f"{where}: unknown key {key!r}", remedy=remedy) from None
-        raise InputError(
-            f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=f"{key} is: {describe(key)}"
-        ) from None
+        remedy = first.get("ctx", {}).get("remedy", f"{key} is: {describe(key)}")
+        raise InputError(f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=remedy) from None
 
 
 def describe(key: str) -> str:

@@ -71,6 +71,7 @@ def read_labels(
     slides: Collection[str] | None = None,
     *,
     positive_class: str | None = None,
+    others: bool = False,
 ) -> Cohort:
     """Reads labels.csv: `slide_id,label[,patient_id][,split]` or `patient_id,label[,split]`, or the published columns.
 
@@ -81,6 +82,7 @@ def read_labels(
         classes: the order of the classes; None = by name, numbers by value.
         slides: ids of the slides that there are; a table of patients cannot be read without them.
         positive_class: of two classes, the one that comes last in the cohort; None = the last of their order.
+        others: whether other classes than `classes` may stand in the table; they come after those.
 
     Raises:
         InputError: the table is wrong, and the message names the line; or `positive_class` is none of two classes.
@@ -92,6 +94,8 @@ def read_labels(
     if table is None:
         raise InputError(f"{path} is no table of labels", remedy=f"begin: {FIRST_LINE}")
     order = tuple(classes) if classes else tuple(table.found)
+    if others:
+        order = (*order, *(name for name in table.found if name not in order))
     refuse_first(list(cell_errors(table, order)))
     order = with_positive_last(order, positive_class, table.file)
     if table.of_slides:

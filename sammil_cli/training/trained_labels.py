@@ -1,7 +1,7 @@
 """The labels that trained folds are judged by, against those that they were trained on."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sammil_cli.cohort.cohort import Member, read_labels
@@ -38,7 +38,7 @@ def read_judged_by(
     Raises:
         InputError: they changed and this is not meant; or a slide's class is none of the models'.
     """
-    cohort = read_labels(labels, None, bags)
+    cohort = read_labels(labels, classes, bags, others=True)
     now = {member.slide_id: (cohort.classes[member.label], member.patient_id) for member in cohort.members}
     then = labels_of_folds(splits)
     changed = None if then is None else [slide for slide in sorted(then) if slide in now and now[slide] != then[slide]]
@@ -51,17 +51,14 @@ def read_judged_by(
             )
         if changed:
             raise InputError(f"{_CODE}: {labels} {_differences(changed, then, now)}", remedy=_AGAIN)
-    members = {}
     for member in cohort.members:
-        name = cohort.classes[member.label]
-        if name in classes:
-            members[member.slide_id] = replace(member, label=classes.index(name))
-        elif then is None or member.slide_id in then:
+        if member.label >= len(classes) and (then is None or member.slide_id in then):
             raise InputError(
-                f"{labels}: the label {name!r} of slide {member.slide_id!r} is none of the models' classes "
-                f"{', '.join(map(repr, classes))}",
+                f"{labels}: the label {cohort.classes[member.label]!r} of slide {member.slide_id!r} is none of the "
+                f"models' classes {', '.join(map(repr, classes))}",
                 remedy="correct it, or train again: sammil train",
             )
+    members = {member.slide_id: member for member in cohort.members if member.label < len(classes)}
     return JudgedBy(members=members, changed=None if changed is None else len(changed))
 
 

@@ -17,8 +17,8 @@ def test_a_good_cohort_has_no_finding(cohort: Path, capsys: pytest.CaptureFixtur
     assert exit_code(found) == 0
     report(found)
     assert capsys.readouterr().out == (
-        "labels.csv: 6 slides, 2 classes (normal 3, tumour 3), positive class: tumour, 6 patients; slides: 6; ready: 6\n"
-        "no errors\n"
+        "labels.csv: 6 slides, 2 classes (normal 3, tumour 3), positive class: tumour, 6 patients; slides: 6; "
+        "ready: 6\nno errors\n"
     )
 
 
