@@ -61,10 +61,14 @@ def apply_to_threshold(threshold: float, temperature: float) -> float:
 
 
 def _scaled(positive: Values, temperature: float) -> Values:
-    """sigmoid(logit(p) / T) of probabilities (s,), never falling where they rise; p itself at T = 1."""
+    """sigmoid(logit(p) / T) of probabilities (s,), never falling where they rise; p itself at T = 1.
+
+    A small T does not make a probability below 1 equal to 1, which as a threshold calls nobody positive.
+    """
     if temperature == 1:
         return positive
-    return np.asarray(expit((_logarithm(positive) - _logarithm(1 - positive)) / temperature), np.float64)
+    scaled = expit((_logarithm(positive) - _logarithm(1 - positive)) / temperature)
+    return np.asarray(np.where(positive < 1, np.minimum(scaled, np.nextafter(1, 0)), scaled), np.float64)
 
 
 def _logarithm(probabilities: Probabilities) -> Probabilities:
