@@ -67,7 +67,7 @@ def run(
     store = open_store("train", options.store)
     tasks = _plan(project, settings, options, cohort, bags, bag_sha256, store)
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
-    console.say(f"train: {settings.model} on {counts(cohort)}{positive}, {len(tasks)} folds, {options.device}")
+    console.say(f"train: {settings.model} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     for folder in (project.models, project.learning_curves):

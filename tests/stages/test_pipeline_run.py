@@ -294,7 +294,7 @@ def test_a_test_slide_without_a_bag_is_refused(done: Path, sammil: Sammil) -> No
 
 
 def test_labels_that_fit_no_bag_are_refused_with_both_names(done: Path, sammil: Sammil) -> None:
-    (done / "data/labels.csv").write_text("slide_id,label\nslide_1.tif,x\nslide_2.tif,w\n", encoding="utf-8")
+    (done / "data/labels.csv").write_text("slide_id,label\nslide_1.tif,tumour\nslide_2.tif,normal\n", encoding="utf-8")
     answer = sammil("train")
     assert answer.code == 2
     assert "labels name 'slide_1.tif', bags 'slide_0'" in answer.err
