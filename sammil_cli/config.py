@@ -207,7 +207,10 @@ class TrainSettings(StageSettings):
         "divergence (from the mean inside regions, alike for any number of patches) | distance (released formula) | "
         "variance (Appendix F) | eq12 (similarity between regions)",
     )
-    classes: list[str] | None = _field(None, "order of the classes, the positive one last; null = by name")
+    positive_class: str | None = _field(
+        None, "of two classes, the one that sensitivity, F1 and probabilities are of; null = the last of them"
+    )
+    classes: list[str] | None = _field(None, "order of the classes in tables; null = by name, numbers by value")
     protocol: Literal["honest", "paper"] = _field(
         "honest", "honest | paper (epoch and threshold chosen on the test fold: to understand published numbers only)"
     )
@@ -250,6 +253,18 @@ class TrainSettings(StageSettings):
     def _none_is_empty(cls, value: object) -> object:
         """`model_options:` without anything behind it, as params.yaml has it from the start."""
         return {} if value is None else value
+
+    @field_validator("positive_class", mode="before")
+    @classmethod
+    def _positive_class_in_quotes(cls, value: object) -> object:
+        """YAML reads 1 as a number and no as false: only text stands as in the labels."""
+        if not isinstance(value, bool | int | float):
+            return value
+        name = yaml.safe_dump(value).split("\n")[0]
+        fix = f"quote it as it stands in the labels: positive_class: '{name}'"
+        what = "without quotes this is no name"
+        remedy = f"{fix}; or -S \"positive_class='{name}'\""
+        raise PydanticCustomError("unquoted", "{what}", {"what": what, "remedy": remedy})
 
 
 class EvaluateSettings(StageSettings):

@@ -32,6 +32,7 @@ class Study:
     label: dict[str, int]
     said: dict[str, np.ndarray]
     classes: tuple[str, ...]
+    threshold: float
 
     def run(self, **settings: object) -> dict[str, Any]:
         return evaluate.run(self.project, EvaluateSettings(bootstrap_draws=200, **settings), RunOptions())
@@ -66,6 +67,7 @@ def make_study(
     labels: Sequence[int] | None = None,
     temperature: float = 2.0,
     val_auc: Sequence[float | None] = (0.75,),
+    threshold: float = 0.4,
 ) -> Study:
     rng = np.random.default_rng(0)
     count, slides = len(classes), [f"s{i:02d}" for i in range(12)]
@@ -77,19 +79,17 @@ def make_study(
         features = rng.normal(size=(6, 3)).astype(np.float32)
         features[:, 0] += 3 * label[slide]
         write_bag(folder / "bags" / f"{slide}.h5", make_bag(slide, features), {})
-    write_csv(
-        folder / "labels.csv",
-        ("slide_id", "label", "patient_id"),
-        [(slide, classes[label[slide]], f"P{int(slide[1:]) // 2 if repeats == 1 else slide}") for slide in slides],
-    )
+    patient = {slide: f"P{int(slide[1:]) // 2 if repeats == 1 else slide}" for slide in slides}
+    labelled = [(slide, classes[label[slide]], patient[slide]) for slide in slides]
+    write_csv(folder / "labels.csv", ("slide_id", "label", "patient_id"), labelled)
     drawn = make_folds(slides, folds, repeats, protocol)
     rows = [
-        (fold.repeat, fold.fold, slide, "", role)
+        (fold.repeat, fold.fold, slide, patient[slide], role, classes[label[slide]])
         for fold in drawn
         for role in ("train", "val", "test")
         for slide in getattr(fold, role)
     ]
-    write_csv(folder / "splits.csv", ("repeat", "fold", "slide_id", "patient_id", "role"), rows)
+    write_csv(folder / "splits.csv", ("repeat", "fold", "slide_id", "patient_id", "role", "label"), rows)
     spec = ModelSpec(dim=3, classes=count, group_features=False)
     torch.manual_seed(0)
     state = build_model("mean", spec, {}).state_dict()
@@ -99,7 +99,7 @@ def make_study(
             model_options={},
             spec=spec,
             classes=classes,
-            threshold=0.4 if count == 2 else None,
+            threshold=threshold if count == 2 else None,
             temperature=temperature,
             protocol=protocol,
             encoder=ENCODER,
@@ -122,7 +122,7 @@ def make_study(
         curves=folder / "curves",
         page=folder / "index.html",
     )
-    return Study(project=project, folds=drawn, label=label, said=said, classes=classes)
+    return Study(project=project, folds=drawn, label=label, said=said, classes=classes, threshold=threshold)
 
 
 def make_bag(slide: str, features: np.ndarray) -> FeatureBag:

@@ -64,7 +64,7 @@ def train(
     )
     options = run_options(device, RunAsked(workers=workers))
     facts = stage.run(project, settings.stage(TrainSettings), options, whole=settings)
-    shown = ("repeat", "fold", "epoch", "val_auc", "threshold")
+    shown = ("repeat", "fold", "epoch", "val_auc", "calibrated_threshold", "positive_class")
     console.print_json([{name: getattr(fact, name) for name in shown} for fact in facts])
 
 
@@ -77,6 +77,9 @@ def evaluate(
     runs: Annotated[Path, typer.Option(help="What train wrote.")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
     device: DeviceOption = "auto",
+    changed_labels: Annotated[
+        bool, typer.Option(help="Judge by labels that changed since training; the report says so.")
+    ] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -102,7 +105,8 @@ def evaluate(
         curves=out / "curves",
         page=out / "index.html",
     )
-    console.print_json(stage.run(project, settings, run_options(device)))
+    options = run_options(device)
+    console.print_json(stage.run(project, settings, options, changed_labels=changed_labels))
 
 
 @app.command()

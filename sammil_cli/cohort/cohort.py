@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.cohort.finding import refuse_first
 from sammil_cli.cohort.header import FIRST_LINE
 from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_errors, contained, read_table
+from sammil_cli.cohort.positive_class import with_positive_last
 from sammil_cli.errors import InputError
 
 _BY_SLIDE = "label slides, one row each, first line: slide_id,label,patient_id"
@@ -46,6 +48,11 @@ class Cohort:
     members: tuple[Member, ...]
     patients: tuple[Patient, ...]
 
+    @property
+    def positive_class(self) -> str | None:
+        """The positive class of two; None with more."""
+        return positive_of(self.classes)
+
     def only(self, slide_ids: set[str]) -> "Cohort":
         """The cohort without the slides that are not in `slide_ids`; the classes and the file's patients stay."""
         return replace(self, members=tuple(m for m in self.members if m.slide_id in slide_ids))
@@ -59,18 +66,27 @@ def patients_of(members: Iterable[Member]) -> tuple[Patient, ...]:
     return tuple(Patient(patient_id=name, label=label) for name, label in label_of.items())
 
 
-def read_labels(path: Path, classes: Sequence[str] | None = None, slides: Collection[str] | None = None) -> Cohort:
+def read_labels(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    slides: Collection[str] | None = None,
+    *,
+    positive_class: str | None = None,
+    others: bool = False,
+) -> Cohort:
     """Reads labels.csv: `slide_id,label[,patient_id][,split]` or `patient_id,label[,split]`, or the published columns.
 
     A table of patients labels every slide whose id contains the patient's (docs/methods.md §1). The published files
     have no header: their first column names slides or, where it holds no slide's id but parts of such, patients.
 
     Args:
-        classes: the order of the classes, the positive one last; None = sorted by name.
+        classes: the order of the classes; None = by name, numbers by value.
         slides: ids of the slides that there are; a table of patients cannot be read without them.
+        positive_class: of two classes, the one that comes last in the cohort; None = the last of their order.
+        others: whether other classes than `classes` may stand in the table; they come after those.
 
     Raises:
-        InputError: the table is wrong; the message names the line.
+        InputError: the table is wrong, and the message names the line; or `positive_class` is none of two classes.
     """
     table, findings = read_table(path, slides, classes)
     refuse_first(findings)
@@ -78,20 +94,22 @@ def read_labels(path: Path, classes: Sequence[str] | None = None, slides: Collec
         log.warning("%s: %s (%s)", finding.place, finding.message, finding.fix)
     if table is None:
         raise InputError(f"{path} is no table of labels", remedy=f"begin: {FIRST_LINE}")
+    if classes and others:
+        classes = (*classes, *(name for name in table.found if name not in classes))
     refuse_first(list(cell_errors(table, classes)))
-    return cohort_of_table(table, classes, slides)
+    return cohort_of_table(table, with_positive_last(classes or table.found, positive_class, table.file), slides)
 
 
-def cohort_of_table(table: LabelTable, classes: Sequence[str] | None, slides: Collection[str] | None) -> Cohort:
+def cohort_of_table(table: LabelTable, order: tuple[str, ...], slides: Collection[str] | None) -> Cohort:
     """The cohort of a table without errors.
 
     Args:
-        classes, slides: see `read_labels`.
+        order: all classes; of two, the positive one last.
+        slides: see `read_labels`.
 
     Raises:
         InputError: a table of patients that fits no slide, or two of whose patients fit one.
     """
-    order = tuple(classes) if classes else tuple(table.found)
     if table.of_slides:
         members = tuple(_member(row, row[table.key], table.patient(row), order) for row in table.rows)
         return Cohort(classes=order, members=members, patients=patients_of(members))

@@ -5,11 +5,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.cohort.cohort import Cohort, cohort_of_table
 from sammil_cli.cohort.cohort_check import check_cohort
 from sammil_cli.cohort.finding import Finding, refuse_first
 from sammil_cli.cohort.header import FIRST_LINE
 from sammil_cli.cohort.label_table import LabelTable, cell_errors, read_table
+from sammil_cli.cohort.positive_class import positive_findings, with_positive_last
 from sammil_cli.errors import InputError
 
 _OF_FOLDS = "small-class"  # said where folds are drawn, of the slides that there are then
@@ -24,12 +26,14 @@ class Examined:
     table: LabelTable | None
     findings: tuple[Finding, ...]
     cohort: Cohort | None
+    positive_class: str | None
 
 
 def examine(
     path: Path,
     *,
     classes: Sequence[str] | None,
+    positive_class: str | None,
     folds: int,
     validated: bool,
     slides: Mapping[str, str],
@@ -39,16 +43,25 @@ def examine(
 
     Args:
         classes, folds, validated, slides, suffixes: see `check_cohort`.
+        positive_class: see `with_positive_last`.
     """
     table, findings = read_table(path, slides, classes)
     if table is None:
-        return Examined(table=None, findings=tuple(findings), cohort=None)
+        return Examined(table=None, findings=tuple(findings), cohort=None, positive_class=None)
     findings += cell_errors(table, classes)
     findings += check_cohort(table, classes=classes, folds=folds, validated=validated, slides=slides, suffixes=suffixes)
+    slips = {finding.text for finding in findings if finding.kind == "label-slip" and finding.severity == "error"}
+    order = classes or [name for name in table.found if name not in slips]
+    misfits = list(positive_findings(order, positive_class, table.file))
+    findings += misfits
+    positive = None
+    if not any(finding.severity == "error" for finding in misfits):
+        order = with_positive_last(order, positive_class, table.file)
+        positive = positive_of(order)
     wrong = any(finding.severity == "error" and finding.kind != _OF_FOLDS for finding in findings)
     known = bool(slides) or table.of_slides
-    cohort = cohort_of_table(table, classes, slides) if known and not wrong else None
-    return Examined(table=table, findings=tuple(findings), cohort=cohort)
+    cohort = cohort_of_table(table, tuple(order), slides) if known and not wrong else None
+    return Examined(table=table, findings=tuple(findings), cohort=cohort, positive_class=positive)
 
 
 def cohort_of(found: Examined, path: Path, *, passed_over: Collection[str] = ()) -> Cohort:

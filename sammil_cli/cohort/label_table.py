@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sammil_cli.cohort.class_order import by_name
 from sammil_cli.cohort.finding import Finding, Severity
 from sammil_cli.cohort.header import FIRST_LINE, KEYS, is_headerless, names_columns, read_header
 from sammil_cli.cohort.missing_words import is_missing
@@ -47,8 +48,8 @@ class LabelTable:
 
     @property
     def found(self) -> list[str]:
-        """The classes that there are, by name."""
-        return sorted({row["label"] for row in self.rows} - {""})
+        """The classes that there are, by name; numbers by value."""
+        return by_name({row["label"] for row in self.rows} - {""})
 
     def patient(self, row: LabelRow) -> str:
         """A row's patient; a slide without one is its own."""

@@ -86,6 +86,7 @@ def run(
     console.say(
         f"{source.name}: {architecture.title}, {weights.dim}-d features, classes {', '.join(facts.classes)}, "
         f"{'with' if use_groups else 'without'} group features",
+        *([f"positive class: {facts.positive_class}"] if facts.positive_class else []),
         f"bundle: {folder}; use it: sammil predict --models {folder}",
     )
     return facts

@@ -31,6 +31,7 @@ def run(bundle: BundlePath, out: Path) -> None:
         "tool": f"sammil {__version__}",
         "architecture": architecture.title,
         "classes": list(facts.classes),
+        "positive_class": facts.positive_class,
         "threshold": facts.threshold,
         "temperature": facts.temperature,
         "protocol": facts.protocol,

@@ -9,7 +9,7 @@ import numpy as np
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, read_labels
-from sammil_cli.config import load_settings
+from sammil_cli.config import Settings, load_settings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.exchange.class_numbers import write_class_names
 from sammil_cli.features.bag import FeatureBag, read_bag
@@ -174,8 +174,8 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
     write_csv(out / "process_list_autogen.csv", ("slide_id", "process", "status"), rows, for_spreadsheets=False)
     if project.labels.exists():
         params = project.labels.parent.parent / "params.yaml"
-        classes = load_settings(params).classes if params.exists() else None
-        cohort = read_labels(project.labels, classes, set(slide_ids))
+        settings = load_settings(params) if params.exists() else Settings()
+        cohort = read_labels(project.labels, settings.classes, set(slide_ids), positive_class=settings.positive_class)
         if layout.bags_only:
             labelled = {member.slide_id for member in cohort.members}
             if left := len(labelled - bags) + len(bags - labelled):

@@ -164,9 +164,12 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
             for number, split in enumerate(tables.splits)
         ]
         named = sorted({slide for fold in folds for slide in (*fold.train, *fold.val, *fold.test)})
+        label = {member.slide_id: member.label for member in members} if tables.labels else {}
         cohort = Cohort(
-            classes=(),
-            members=tuple(Member(slide_id=s, label=0, patient_id=patient.get(s, s), role=None) for s in named),
+            classes=tables.labels.classes if tables.labels and label.keys() >= set(named) else (),
+            members=tuple(
+                Member(slide_id=s, label=label.get(s, 0), patient_id=patient.get(s, s), role=None) for s in named
+            ),
             patients=(),
         )
         write_folds(project.splits, folds, cohort)

@@ -25,6 +25,8 @@ from sammil_cli.storage.paths import BagPath, BundlePath, DrawingPath, PatchesPa
 from sammil_cli.tissue.edits import drawn_areas, told, what_is_left
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import read_bundle
+from sammil_cli.training.calibration import apply
+from sammil_cli.training.thresholds import decide, in_digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class VisualizeJob:
 def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     """Draws one slide into `folder`, and writes what each patch says: level-0 corner, attention, evidence by class.
 
+    Evidence and probability are of the positive class; of more than two classes, of the one that the slide is called.
+
     Raises:
         SlideError: `E_EDIT`, the file of lesions cannot be read.
     """
@@ -54,8 +58,11 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     count, most = len(bag.xy), job.settings.top_patches
     attention = output.attention[:count].double().numpy()
     evidence = output.evidence[:count].double().numpy()
-    positive = len(facts.classes) - 1
-    probability = float(torch.softmax(output.logits / facts.temperature, 0)[positive])
+    said = torch.softmax(output.logits.double(), 0).numpy()
+    probabilities, threshold = apply(said[None], facts.temperature)[0], facts.calibrated_threshold
+    predicted = int(decide(probabilities[None], threshold)[0])
+    shown = predicted if facts.positive_class is None else 1
+    texts, limit = in_digits(probabilities, threshold, predicted, 3)
     with open_slide(job.slide, grid.slide_mpp, grid.scene) as slide:
         thumbnail = slide.thumbnail(job.settings.heatmap_mpp)
         scale = thumbnail.shape[1] / slide.size_px[0]
@@ -63,15 +70,17 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
         outlines, remarks = _outlines(job.lesions, slide.bounds_px) if job.lesions else ([], [])
         top = [(read_patch(slide, grid, int(i)), float(attention[i])) for i in np.argsort(-attention)[:most]]
         view = SlideView(
-            title=f"{bag.slide_id} — {facts.model}, fold {facts.repeat}.{facts.fold} (slide not seen in training): "
-            f"P({facts.classes[positive]}) = {probability:.3f}",
+            title=f"{bag.slide_id} — {facts.model}, fold {facts.repeat}.{facts.fold} "
+            f"({facts.stamp or 'slide not seen in training'}): P({facts.classes[shown]}) = {texts[shown]}, "
+            + (f"threshold {limit}: " if limit else "")
+            + f"called {facts.classes[predicted]}",
             thumbnail=thumbnail,
             regions=_regions_on(thumbnail, slide, regions),
             xy=bag.xy * scale,
             side=grid.patch_px_level0 * scale,
             attention=attention,
-            evidence=evidence[:, positive],
-            positive=facts.classes[positive],
+            evidence=evidence[:, shown],
+            positive=facts.classes[shown],
             classes=len(facts.classes),
             outlines=[ring * scale for ring in outlines],
             top=top,

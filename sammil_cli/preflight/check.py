@@ -46,6 +46,7 @@ class CheckReport:
     labelled: int
     classes: dict[str, int]
     unlabelled: int
+    positive_class: str | None
     patients: int
     slides: int
     ready: int
@@ -69,6 +70,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     examined = examine(
         project.labels,
         classes=settings.classes,
+        positive_class=settings.positive_class,
         folds=settings.folds,
         validated=settings.protocol == "honest",
         slides=known,
@@ -94,6 +96,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         labelled=len(table.rows) if table else 0,
         classes={name: classes[name] for name in sorted(classes) if name},
         unlabelled=classes[""],
+        positive_class=examined.positive_class,
         patients=len({table.patient(row) for row in table.rows} - {""}) if table else 0,
         slides=len(known),
         ready=len(found),
@@ -256,6 +259,7 @@ def as_record(report: CheckReport) -> dict[str, object]:
         "labelled": report.labelled,
         "unlabelled": report.unlabelled,
         "classes": report.classes,
+        "positive_class": report.positive_class,
         "patients": report.patients,
     }
     return {
@@ -290,6 +294,7 @@ def report(found: CheckReport) -> None:
         f"{found.labels.name}: {_counted(found.labelled, unit)}, {_counted(len(found.classes), 'class')}"
         + (f" ({classes})" if classes else "")
         + (f", {found.unlabelled} without a label" if found.unlabelled else "")
+        + (f", positive class: {found.positive_class}" if found.positive_class else "")
         + ("" if found.of_patients else f", {_counted(found.patients, 'patient')}")
         + f"; slides: {found.slides}; ready: {found.ready}"
     )

@@ -105,6 +105,7 @@ class RunRecord(_Part):
     encoder: EncoderEntry
     regions: list[RegionsEntry]
     seed: int
+    positive_class: str | None = None  # of two classes; earlier versions do not say
     data: DataEntry
     folds: list[FoldEntry]
 
@@ -154,6 +155,7 @@ class RunStart:
             encoder=EncoderEntry(name=encoder.name, sha256=encoder.weights_sha256),
             regions=_regions(project.regions, {slide: key.get("regions") for slide, key in keys.items()}),
             seed=settings.seed,
+            positive_class=cohort.positive_class,
             data=DataEntry(
                 labels_sha256=self.labels_sha256,
                 splits_sha256=sha256_file(project.splits),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sammil_cli.report.intervals import Estimate, bootstrap, paired_difference
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
-from sammil_cli.report.tables import Table
+from sammil_cli.report.tables import Table, of_class
 
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
 _SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
@@ -148,7 +148,7 @@ def comparison(
         pooled = f"{100 * area.value:.1f} [{100 * area.low:.1f}, {100 * area.high:.1f}]"
         cells.append((label, *means, pooled, "–" if gap is None else in_points(gap)))
     return Table(
-        title=title,
+        title=of_class(title, rows[0][1].positive_class),
         header=("variant", *_SHOWN.values(), f"AUC pooled [{level:.0%}]", f"AUC minus {reference}"),
         rows=cells,
         note="All × 100. ± is the sd over folds, their spread and no error. Intervals: patients drawn anew. "

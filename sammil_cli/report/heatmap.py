@@ -24,16 +24,18 @@ _CYAN, _WHITE = (0, 255, 255), (255, 255, 255)
 _PANEL_IN, _LEAST_IN = 4.6, 2.4  # longer side of a panel, and least width, in inches
 _HEAD_IN, _TITLE_IN, _LEGEND_IN, _GAP_IN = 0.4, 0.25, 0.6, 0.15
 _DPI = 100
-_LETTERS_PER_IN = 10, 12  # of the picture's title, and of those of the panels
+_TITLE_PT = 7, 12  # least and usual size of the picture's title
+_LETTER_EM = 0.6  # width of its letters, for their size
+_LETTERS_PER_IN = 12  # of the titles of the panels
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideView:
     """What is drawn. Coordinates in thumbnail pixels.
 
-    `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the positive
-    class, named `positive` of `classes` classes, that each patch speaks for; `outlines`: known lesions, closed rings
-    (k, 2), empty without any.
+    `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the class
+    `positive` of `classes` classes that each patch speaks for, not calibrated; `outlines`: known lesions,
+    closed rings (k, 2), empty without any.
     """
 
     title: str
@@ -113,9 +115,11 @@ def draw(view: SlideView) -> bytes:
     across = 3 if height <= 1.2 * width else 6
     step = (width + _GAP_IN, _TITLE_IN + height + _LEGEND_IN)
     figure = Figure(figsize=(across * step[0] + _GAP_IN, _HEAD_IN + 6 // across * step[1]), dpi=_DPI)
-    title = lettering(view.title, int(_LETTERS_PER_IN[0] * figure.get_figwidth()))
-    view = replace(view, positive=lettering(view.positive, int(_LETTERS_PER_IN[1] * width) - len("evidence for ")))
-    figure.suptitle(title, fontsize=12, y=1 - 0.2 / figure.get_figheight(), va="center")
+    room = figure.get_figwidth() * 72 / _LETTER_EM
+    title = lettering(view.title, int(room / _TITLE_PT[0]))
+    view = replace(view, positive=lettering(view.positive, int(_LETTERS_PER_IN * width) - len("evidence for ")))
+    size = min(_TITLE_PT[1], room / max(len(title), 1))
+    figure.suptitle(title, fontsize=size, y=1 - 0.2 / figure.get_figheight(), va="center")
     panels = [_draw_slide, _draw_regions, _draw_attention, _draw_evidence]
     if view.classes == 2:
         panels.append(_draw_paper_view)
@@ -166,7 +170,7 @@ def _draw_evidence(axis: Axes, view: SlideView) -> None:
     neutral = 1 / view.classes
     reach = max(float(np.abs(view.evidence - neutral).max()), 1e-6)
     axis.set_title(f"evidence for {view.positive}", fontsize=10)
-    legend = f"probability; {neutral:.2g} speaks neither for nor against"
+    legend = f"probability, not calibrated; {neutral:.2g} speaks neither for nor against"
     _heat(axis, view, view.evidence, "coolwarm", (neutral - reach, neutral + reach), legend)
 
 

@@ -11,7 +11,6 @@ from sammil_cli.training.thresholds import Labels, Probabilities, Values
 
 Flags = NDArray[np.bool_]
 
-SELECTED_ON_TEST = "selected on test - not an estimate of generalisation"
 CONFIDENCE_BINS = 15
 
 
@@ -19,7 +18,8 @@ CONFIDENCE_BINS = 15
 class Predictions:
     """Out-of-fold predictions: r rows, one per slide and repeat; C classes.
 
-    slides, patients (r) ids; repeat, fold (r,) of the model that judged; labels, predicted (r,); probabilities (r, C).
+    slides, patients (r) ids; repeat, fold (r,) of the model that judged; labels, predicted (r,); probabilities (r, C),
+    calibrated. `positive_class`: of two classes the name of class 1, for titles of tables; None = not to be named.
     """
 
     slides: tuple[str, ...]
@@ -29,6 +29,7 @@ class Predictions:
     labels: Labels
     predicted: Labels
     probabilities: Probabilities
+    positive_class: str | None = None
 
     def rows(self, chosen: Flags) -> "Predictions":
         """The rows (r,) that are chosen."""
@@ -41,6 +42,7 @@ class Predictions:
             labels=self.labels[where],
             predicted=self.predicted[where],
             probabilities=self.probabilities[where],
+            positive_class=self.positive_class,
         )
 
     def by_repeat(self) -> Iterator["Predictions"]:

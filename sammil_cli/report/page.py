@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli.report.document import document, escaped
-from sammil_cli.report.tables import Table, report_tables, stamp, validation_note
+from sammil_cli.report.tables import Table, of_class, report_tables, stamp, validation_note
 from sammil_cli.storage.files import write_text
 
 
@@ -28,8 +28,11 @@ def write_page(
     mark = stamp(summary)
     first, *others = [_table(table, mark) for table in report_tables(summary)]
     per_fold = Table(
-        title="Folds", header=tuple(folds[0]), rows=[tuple(_cell(value) for value in fold.values()) for fold in folds]
+        title=of_class("Folds", summary["positive_class"]),
+        header=tuple(folds[0]),
+        rows=[tuple(_cell(value) for value in fold.values()) for fold in folds],
     )
+    positive = f" The positive class is {summary['positive_class']}." if summary["positive_class"] else ""
     said = (summary.get("notice"), summary.get("optimism", {}).get("missing"))
     warning = "".join(f"<p class='warning'>{escaped(text)}</p>" for text in said if text)
     choice = (
@@ -39,7 +42,8 @@ def write_page(
     )
     body = f"""<h1>{escaped(str(summary["model"]))}: out-of-fold report</h1>
 <p>{summary["slides"]} slides of {summary["patients"]} patients, {len(folds)} folds. Each slide is judged by the model
-that was not trained on its patient. Protocol: {escaped(str(summary["protocol"]))}; {choice}</p>
+that was not trained on its patient.{escaped(positive)} Protocol: {escaped(str(summary["protocol"]))};
+{choice}</p>
 {warning}{first}<p class='note'>{escaped(validation_note(summary))}</p>
 {pictures}{"".join(others)}{_table(per_fold, mark)}
 <p>Every prediction: runs/predictions.csv. Heatmaps and top patches of every slide:

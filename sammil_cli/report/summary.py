@@ -9,6 +9,7 @@ import numpy as np
 
 from sammil_cli.report.intervals import Estimate, bootstrap, delong
 from sammil_cli.report.metrics import Predictions, calibration_error, fold_metrics, metric_names, over_folds
+from sammil_cli.report.tables import PER_CLASS
 from sammil_cli.training.thresholds import Probabilities, decide, youden_threshold
 
 WIDE = 0.2  # an AUC interval wider than this says little
@@ -16,25 +17,25 @@ _BESIDE_BASELINES = ("auc", "accuracy", "f1")
 
 
 def summarise(
-    rows: Predictions, calibrated: Probabilities, classes: Sequence[str], *, level: float, draws: int
+    rows: Predictions, uncalibrated: Probabilities, classes: Sequence[str], *, level: float, draws: int
 ) -> dict[str, Any]:
     """Every number about one model's predictions; None where one is not defined.
 
     Args:
-        calibrated: (r, C) probabilities after temperature scaling.
+        uncalibrated: (r, C) probabilities before temperature scaling.
         level, draws: of the intervals.
     """
     spread = over_folds([fold_metrics(part.labels, part.probabilities, part.predicted) for part in rows.by_fold()])
     pooled = bootstrap(rows, level=level, draws=draws)
-    after = replace(rows, probabilities=calibrated)
+    before = replace(rows, probabilities=uncalibrated)
     summary: dict[str, Any] = {name: {**spread[name], **cells(pooled[name])} for name in metric_names(len(classes))}
     if len(classes) == 2:
         first = next(rows.by_repeat())
         summary["auc_delong"] = cells(delong(first.labels, first.probabilities[:, 1], level=level))
-    summary["brier"] = cells(pooled["brier"])
-    summary["brier_calibrated"] = cells(bootstrap(after, level=level, draws=draws)["brier"])
-    summary["ece"] = {"pooled": _error(rows)}
-    summary["ece_calibrated"] = {"pooled": _error(after)}
+    summary["brier"] = cells(bootstrap(before, level=level, draws=draws)["brier"])
+    summary["brier_calibrated"] = cells(pooled["brier"])
+    summary["ece"] = {"pooled": _error(before)}
+    summary["ece_calibrated"] = {"pooled": _error(rows)}
     if len(classes) > 2:
         summary["per_class"] = {
             name: _of_class(rows.against_rest(index), level, draws) for index, name in enumerate(classes)
@@ -70,6 +71,10 @@ def remarks(summary: dict[str, Any]) -> str | None:
     """What a reader must know before quoting the AUC; None where there is nothing to say."""
     auc = summary["auc"]
     said = []
+    if summary["changed_labels"] is None:
+        said.append("nothing says which labels the models were trained on: they may not be those of this report")
+    elif changed := summary["changed_labels"]:
+        said.append(f"{changed} slides have another label or patient here than when the models were trained")
     if auc["low"] is not None and auc["high"] - auc["low"] > WIDE:
         said.append(
             f"n too small: the interval of the AUC is {auc['high'] - auc['low']:.2f} wide, "
@@ -98,4 +103,4 @@ def _error(rows: Predictions) -> float:
 def _of_class(rows: Predictions, level: float, draws: int) -> dict[str, Any]:
     pooled = bootstrap(rows, level=level, draws=draws)
     slides = {slide for slide, label in zip(rows.slides, rows.labels, strict=True) if label}
-    return {**{name: cells(pooled[name]) for name in ("auc", "f1", "sensitivity")}, "slides": len(slides)}
+    return {**{name: cells(pooled[name]) for name in PER_CLASS}, "slides": len(slides)}

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sammil_cli.report.metrics import SELECTED_ON_TEST
 from sammil_cli.report.optimism import SHUFFLES
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 NAMES = {
     "auc": "AUC",
@@ -15,6 +15,8 @@ NAMES = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
 }
+_HABIT = "Had the threshold been chosen on the test slides (a published habit)"
+PER_CLASS = ("auc", "f1", "sensitivity", "specificity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ def report_tables(summary: Mapping[str, Any]) -> list[Table]:
     if "test_threshold" in summary:
         tables.append(_test_threshold(summary))
     if "published" in summary.get("optimism", {}):
-        tables.append(_optimism(summary["optimism"]))
+        tables.append(_optimism(summary["optimism"], summary["positive_class"]))
     return tables
 
 
@@ -50,6 +52,11 @@ def validation_note(summary: Mapping[str, Any]) -> str:
     if stamp(summary):
         return f"val_auc: {_spread(summary['val_auc'])} over {of}, of the test parts themselves: choose nothing by it"
     return f"val_auc, the AUC on validation: {_spread(summary['val_auc'])} over {of}; choose settings by it"
+
+
+def of_class(title: str, positive_class: str | None) -> str:
+    """The title of a table whose numbers are of the positive class; None = of none of them."""
+    return title if positive_class is None else f"{title}, positive class: {positive_class}"
 
 
 def _metrics(summary: Mapping[str, Any]) -> Table:
@@ -65,7 +72,7 @@ def _metrics(summary: Mapping[str, Any]) -> Table:
         ]
     several = " Pooled is the mean over repeats." if summary["repeats"] > 1 else ""
     return Table(
-        title="Out of fold",
+        title=of_class("Out of fold", summary["positive_class"]),
         header=("metric", "of", "pooled", _interval(summary), "folds: mean ± sd"),
         rows=rows,
         note="Pooled: all test parts together, each slide judged by the model that was not trained on its patient."
@@ -87,16 +94,17 @@ def _calibration(summary: Mapping[str, Any]) -> Table:
         rows=rows,
         note="Brier score: mean over slides of the sum over classes of (probability - truth)², 0 to 2. ECE: how far "
         "confidence lies from the share that is right, 15 equal bins of confidence. Calibrated: logits divided by "
-        "the fold's temperature, chosen where its threshold is. Decisions do not use it.",
+        "the fold's temperature, chosen where its threshold is. All other numbers are of calibrated probabilities; "
+        "within a fold of two classes they rank and decide as the model does.",
     )
 
 
 def _per_class(summary: Mapping[str, Any]) -> Table:
     return Table(
         title=f"Each class against the rest, {_interval(summary)}",
-        header=("class", "slides", "AUC", "F1", "sensitivity"),
+        header=("class", "slides", *(NAMES[key] for key in PER_CLASS)),
         rows=[
-            (name, str(found["slides"]), *(_with_interval(found[key]) for key in ("auc", "f1", "sensitivity")))
+            (name, str(found["slides"]), *(_with_interval(found[key]) for key in PER_CLASS))
             for name, found in summary["per_class"].items()
         ],
         note="AUC, F1 and balanced accuracy above are the plain (macro) means of these; accuracy counts slides.",
@@ -106,7 +114,7 @@ def _per_class(summary: Mapping[str, Any]) -> Table:
 def _test_threshold(summary: Mapping[str, Any]) -> Table:
     found = summary["test_threshold"]
     return Table(
-        title="Had the threshold been chosen on the test slides (a published habit)",
+        title=of_class(_HABIT, summary["positive_class"]),
         header=("metric", "threshold from validation", "threshold from the test scores"),
         rows=[(NAMES[key], _spread(summary[key]), _spread(found[key])) for key in ("accuracy", "f1")],
         note="Mean ± sd over folds. The right column is selected on test: it estimates nothing and is shown for "
@@ -114,13 +122,13 @@ def _test_threshold(summary: Mapping[str, Any]) -> Table:
     )
 
 
-def _optimism(found: Mapping[str, Any]) -> Table:
+def _optimism(found: Mapping[str, Any], positive_class: str | None) -> Table:
     rows = []
     for key in ("auc", "accuracy", "f1"):
         chance = [_number(found["chance"][key][name]) for name in ("mean", "p95")]
         rows.append((NAMES[key], _spread(found["published"][key]), _spread(found["nothing_chosen"][key]), *chance))
     return Table(
-        title="What choosing on the test fold is worth",
+        title=of_class("What choosing on the test fold is worth", positive_class),
         header=(
             "metric",
             "as published",

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from sammil_cli import console
-from sammil_cli.cohort.cohort import Member, read_labels
+from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report import figures, metrics
-from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.metrics import Predictions, over_folds
+from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
@@ -29,18 +30,23 @@ from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, re
 from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.fold import Fold, read_folds
 from sammil_cli.training.loop import predict
-from sammil_cli.training.thresholds import decide, validation_threshold
+from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
+from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
 Known = Mapping[str, Member]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldResult:
-    """What one model says of a fold's test slides: probabilities (s, C), decisions predicted (s,)."""
+    """What one model says of a fold's test slides: calibrated probabilities (s, C), decisions predicted (s,).
+
+    `uncalibrated` (s, C): what it says before calibration; those of a baseline are the same.
+    """
 
     fold: Fold
     members: list[Member]
     probabilities: NDArray[np.float64]
+    uncalibrated: NDArray[np.float64]
     predicted: NDArray[np.int64]
 
     @property
@@ -54,31 +60,44 @@ class Judged:
     """All folds judged, and what they were judged from."""
 
     bags: BagFolder
-    known: Known
+    labels: JudgedBy
     facts: list[BundleFacts]
     results: list[FoldResult]
 
+    @property
+    def rows(self) -> Predictions:
+        """The test parts of all folds together."""
+        return _pool(self.results, self.facts[0].positive_class)
 
-def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> dict[str, Any]:
-    """Predicts each fold's test slides with its own model, writes everything and returns the metrics."""
-    judged = _judge(project, options.device)
+    @property
+    def uncalibrated(self) -> NDArray[np.float64]:
+        """(r, C) of the same rows."""
+        return np.concatenate([result.uncalibrated for result in self.results])
+
+
+def run(
+    project: Project, settings: EvaluateSettings, options: RunOptions, *, changed_labels: bool = False
+) -> dict[str, Any]:
+    """Predicts each fold's test slides with its own model, writes everything and returns the metrics.
+
+    Args:
+        changed_labels: whether labels that changed since training are meant; else they are refused.
+    """
+    judged = _judge(project, options.device, changed_labels=changed_labels)
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
-    rows = _pool(results)
-    calibrated = np.concatenate(
-        [calibration.apply(r.probabilities, f.temperature) for r, f in zip(results, facts, strict=True)]
-    )
-    summary = _summary(project, settings, judged, rows, calibrated)
+    rows, uncalibrated = judged.rows, judged.uncalibrated
+    summary = _summary(project, settings, judged)
     summary["baselines"] = {
-        name: beside(_pool(found), level=settings.interval, draws=settings.bootstrap_draws)
+        name: beside(_pool(found, None), level=settings.interval, draws=settings.bootstrap_draws)
         for name, found in _baselines(judged).items()
     }
-    _write_predictions(project.predictions, judged, rows, calibrated, summary["protocol"])
+    _write_predictions(project.predictions, judged, summary["protocol"])
     write_json(project.metrics, summary)
     curves = _write_curves(project.curves, results, rows, classes)
     curves["Reliability"] = figures.reliability(
         {
-            "as the model says": metrics.reliability(rows.labels, rows.probabilities),
-            "calibrated": metrics.reliability(rows.labels, calibrated),
+            "as the model says": metrics.reliability(rows.labels, uncalibrated),
+            "calibrated": metrics.reliability(rows.labels, rows.probabilities),
         }
     )
     write_page(project.page, summary, _fold_rows(facts, results), curves)
@@ -89,24 +108,26 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions) -> di
 
 def out_of_fold(project: Project, device: str) -> Predictions:
     """Each fold's test slides by its own model; writes nothing."""
-    return _pool(_judge(project, device).results)
+    return _judge(project, device, changed_labels=False).rows
 
 
-def _judge(project: Project, device: str) -> Judged:
+def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
     folds = read_folds(project.splits)
     bags = BagFolder(project.bags, device)
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
-    known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
-    _check_there(folds, bags, known)
+    labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
+    _check_there(folds, bags, labels.members)
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
             model, fact = read_bundle(BundlePath(project.models / fold.name), device)
             check_encoder(bags.encoder(list(fold.test)), fact.encoder, remedy="run: sammil train")
             facts.append(fact)
-            results.append(_result(fold, known, predict(model, bags.load, fold.test), fact.threshold))
+            said = predict(model, bags.load, fold.test)
+            shown = calibration.apply(said, fact.temperature)
+            results.append(_result(fold, labels.members, said, shown, fact.calibrated_threshold))
             bar.advance(fold.name)
-    return Judged(bags=bags, known=known, facts=facts, results=results)
+    return Judged(bags=bags, labels=labels, facts=facts, results=results)
 
 
 def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
@@ -119,18 +140,25 @@ def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
                 )
 
 
-def _result(fold: Fold, known: Known, probabilities: NDArray[np.float64], threshold: float | None) -> FoldResult:
+def _result(
+    fold: Fold,
+    known: Known,
+    uncalibrated: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    threshold: float | None,
+) -> FoldResult:
     return FoldResult(
         fold=fold,
         members=[known[slide] for slide in fold.test],
         probabilities=probabilities,
+        uncalibrated=uncalibrated,
         predicted=decide(probabilities, threshold),
     )
 
 
 def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
     """The baselines on the very same folds; `mean-pool` chooses on validation, as the model does."""
-    folds, bags, known = [result.fold for result in judged.results], judged.bags, judged.known
+    folds, bags, known = [result.fold for result in judged.results], judged.bags, judged.labels.members
     classes = judged.facts[0].classes
     count = len(classes)
     slides = {slide for fold in folds for role in (fold.train, fold.val, fold.test) for slide in role}
@@ -143,7 +171,8 @@ def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
         }
         judge = baselines.fit_mean_pool(features["train"], train, features["val"], val, count)
         threshold = validation_threshold(val, judge(features["val"])[:, 1]) if count == 2 else None
-        found[baselines.MEAN_POOL].append(_result(fold, known, judge(features["test"]), threshold))
+        said = judge(features["test"])
+        found[baselines.MEAN_POOL].append(_result(fold, known, said, said, threshold))
         commonest = int(baselines.class_shares(train, count).argmax())
         # Shares differ a little between folds: as scores they would rank slides by their fold. Nothing is ranked here.
         level = np.full((len(fold.test), count), 1 / count)
@@ -152,13 +181,14 @@ def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
                 fold=fold,
                 members=[known[slide] for slide in fold.test],
                 probabilities=level,
+                uncalibrated=level,
                 predicted=np.full(len(fold.test), commonest, np.int64),
             )
         )
     return found
 
 
-def _pool(results: Sequence[FoldResult]) -> Predictions:
+def _pool(results: Sequence[FoldResult], positive_class: str | None) -> Predictions:
     """The test parts of all folds together, in their order."""
     return Predictions(
         slides=tuple(m.slide_id for r in results for m in r.members),
@@ -168,20 +198,21 @@ def _pool(results: Sequence[FoldResult]) -> Predictions:
         labels=np.concatenate([r.labels for r in results]),
         predicted=np.concatenate([r.predicted for r in results]),
         probabilities=np.concatenate([r.probabilities for r in results]),
+        positive_class=positive_class,
     )
 
 
-def _summary(
-    project: Project, settings: EvaluateSettings, judged: Judged, rows: Predictions, calibrated: NDArray[np.float64]
-) -> dict[str, Any]:
+def _summary(project: Project, settings: EvaluateSettings, judged: Judged) -> dict[str, Any]:
     """What metrics.json holds, but for the baselines."""
-    facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
+    facts, results, rows, classes = judged.facts, judged.results, judged.rows, judged.facts[0].classes
     published = facts[0].protocol == "paper"
     areas = [score["auc"] for score in _per_fold(results)]
     summary: dict[str, Any] = {
         "model": facts[0].model,
         "group_features": facts[0].spec.group_features,
-        "protocol": f"paper: {metrics.SELECTED_ON_TEST}" if published else facts[0].protocol,
+        "protocol": f"paper: {SELECTED_ON_TEST}" if published else facts[0].protocol,
+        "positive_class": facts[0].positive_class,
+        "changed_labels": judged.labels.changed,
         "folds": len(results),
         "repeats": len({fact.repeat for fact in facts}),
         "folds_with_auc": sum(not math.isnan(area) for area in areas),
@@ -190,20 +221,21 @@ def _summary(
         "patients": len(set(rows.patients)),
         "interval": settings.interval,
         "bootstrap_draws": settings.bootstrap_draws,
-        **summarise(rows, calibrated, classes, level=settings.interval, draws=settings.bootstrap_draws),
+        **summarise(rows, judged.uncalibrated, classes, level=settings.interval, draws=settings.bootstrap_draws),
     }
     if published:
-        summary["optimism"] = _optimism(project, facts, results, summary)
+        summary["optimism"] = _optimism(project, facts, results)
     elif len(classes) == 2:
         summary["test_threshold"] = at_test_threshold(rows)
     summary["notice"] = remarks(summary)
     return summary
 
 
-def _optimism(
-    project: Project, facts: Sequence[BundleFacts], results: Sequence[FoldResult], summary: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The published numbers beside those without choice and those of shuffled labels, or why those cannot be had."""
+def _optimism(project: Project, facts: Sequence[BundleFacts], results: Sequence[FoldResult]) -> dict[str, Any]:
+    """The published numbers beside those without choice and those of shuffled labels, or why those cannot be had.
+
+    All of probabilities as the models say them: other epochs than the chosen one have no temperature.
+    """
     epochs = []
     for fact, result in zip(facts, results, strict=True):
         path = project.models / result.fold.name / EPOCHS_FILE
@@ -213,13 +245,15 @@ def _optimism(
         if probabilities.ndim != 3 or probabilities.shape[1:] != (len(result.members), len(fact.classes)):
             raise InputError(f"{path} is not of the slides of this fold", remedy="run: sammil train")
         epochs.append(FoldEpochs(labels=result.labels, probabilities=probabilities))
-    published = {name: {key: summary[name][key] for key in ("mean", "sd")} for name in ("auc", "accuracy", "f1")}
+    spread = over_folds([metrics.fold_metrics(r.labels, r.uncalibrated, r.predicted) for r in results])
+    published = {name: spread[name] for name in OPTIMISM_OF}
     return {"published": published, "nothing_chosen": nothing_chosen(epochs), "chance": chance_level(epochs)}
 
 
 def _print(summary: Mapping[str, Any]) -> None:
     mark = stamp(summary)
-    console.say(f"{summary['model']} on {summary['slides']} slides of {summary['patients']} patients")
+    positive = f", positive class: {summary['positive_class']}" if summary["positive_class"] else ""
+    console.say(f"{summary['model']} on {summary['slides']} slides of {summary['patients']} patients{positive}")
     for table in report_tables(summary):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
     console.say(validation_note(summary))
@@ -228,20 +262,19 @@ def _print(summary: Mapping[str, Any]) -> None:
             console.say(f"note: {text}")
 
 
-def _write_predictions(
-    path: Path, judged: Judged, rows: Predictions, calibrated: NDArray[np.float64], protocol: str
-) -> None:
-    classes = judged.facts[0].classes
-    header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "threshold")
-    columns = [f"{kind}_{name}" for kind in ("probability", "calibrated") for name in classes]
-    thresholds = {(fact.repeat, fact.fold): fact.threshold for fact in judged.facts}
+def _write_predictions(path: Path, judged: Judged, protocol: str) -> None:
+    classes, rows = judged.facts[0].classes, judged.rows
+    header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "positive_class", "threshold")
+    columns = [f"{kind}_{name}" for kind in ("probability", "uncalibrated") for name in classes]
+    thresholds = {(fact.repeat, fact.fold): fact.calibrated_threshold for fact in judged.facts}
+    before = judged.uncalibrated
     cells = []
     for at, place in enumerate(zip(rows.repeat, rows.fold, strict=True)):
-        threshold = thresholds[place]
-        said = (*rows.probabilities[at], *calibrated[at])
+        predicted = int(rows.predicted[at])
+        probabilities, threshold = in_digits(rows.probabilities[at], thresholds[place], predicted, 6)
         known = (rows.slides[at], rows.patients[at], *place, "test", classes[rows.labels[at]])
-        shown = (classes[rows.predicted[at]], "" if threshold is None else f"{threshold:.6f}")
-        cells.append((*known, *shown, *(f"{p:.6f}" for p in said), protocol))
+        decided = (classes[predicted], rows.positive_class or "", threshold)
+        cells.append((*known, *decided, *probabilities, *(f"{p:.6f}" for p in before[at]), protocol))
     write_csv(path, (*header, *columns, "protocol"), cells)
 
 
@@ -250,6 +283,7 @@ def _write_curves(
 ) -> dict[str, bytes]:
     """Curves as CSV for `dvc plots` and as PNG for the page: of class 1, or each class against the rest."""
     positive = [1] if len(classes) == 2 else list(range(len(classes)))
+    positive_class = f", positive class: {rows.positive_class}" if rows.positive_class else ""
     roc, pr = [], []
     for result in results:
         for index in positive:
@@ -265,8 +299,8 @@ def _write_curves(
     write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
     counts = metrics.confusion(rows.labels, rows.predicted, len(classes))
     return {
-        "ROC": figures.curves(roc, "false positive rate", "true positive rate", diagonal=True),
-        "Precision and recall": figures.curves(pr, "recall", "precision", diagonal=False),
+        f"ROC{positive_class}": figures.curves(roc, "false positive rate", "true positive rate", diagonal=True),
+        f"Precision and recall{positive_class}": figures.curves(pr, "recall", "precision", diagonal=False),
         "Confusion": figures.confusion(counts, classes),
     }
 
@@ -283,7 +317,7 @@ def _fold_rows(facts: Sequence[BundleFacts], results: Sequence[FoldResult]) -> l
             "test slides": len(result.members),
             "epoch": fact.epoch + 1,
             "val AUC": fact.val_auc,
-            "threshold": fact.threshold,
+            "threshold": fact.calibrated_threshold,
             "temperature": fact.temperature,
             **{name: scores[name] for name in ("accuracy", "auc", "f1")},
         }

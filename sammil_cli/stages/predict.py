@@ -18,7 +18,7 @@ from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
 from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
-from sammil_cli.training.thresholds import Probabilities, decide, mean_threshold
+from sammil_cli.training.thresholds import Probabilities, decide, in_digits, mean_threshold
 
 _SHOWN = 20  # slides in the table on the screen
 
@@ -37,15 +37,17 @@ class Verdict:
     """What the models say of one slide, by class.
 
     `probability`, `low`, `high`: mean, least and largest calibrated probability over the models.
-    `raw`: mean of the uncalibrated ones, which the `threshold` (mean of the models') is for.
+    `threshold`: mean of the models' calibrated ones; from it on the probability of `positive_class` is positive.
+    `uncalibrated`: mean of what the models say before calibration; nothing is decided by it.
     """
 
     slide_id: str
     predicted: str
+    positive_class: str | None
     probability: dict[str, float]
     low: dict[str, float]
     high: dict[str, float]
-    raw: dict[str, float]
+    uncalibrated: dict[str, float]
     threshold: float | None
     models: int
     in_sample: bool
@@ -75,8 +77,7 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> list
         for slide in slides:
             verdicts.append(judge(slide, bags.load(slide), folds))
             bar.advance(slide)
-    classes = folds[0].facts.classes
-    _write(out, verdicts, classes)
+    _write(out, verdicts, folds)
     _print(out, verdicts, folds)
     return verdicts
 
@@ -116,7 +117,8 @@ def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
     even = np.concatenate(
         [calibration.apply(row[None], fold.facts.temperature) for row, fold in zip(each, used, strict=True)]
     )
-    raw, threshold = each.mean(axis=0), mean_threshold([fold.facts.threshold for fold in used])
+    # Decided where it is shown: of one model this is its own decision, of several that of the numbers in the table.
+    mean, threshold = even.mean(axis=0), mean_threshold([fold.facts.calibrated_threshold for fold in used])
     classes = folds[0].facts.classes
 
     def by_class(values: Probabilities) -> dict[str, float]:
@@ -124,57 +126,75 @@ def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
 
     return Verdict(
         slide_id=slide,
-        predicted=classes[int(decide(raw[None], threshold)[0])],
-        probability=by_class(even.mean(axis=0)),
+        predicted=classes[int(decide(mean[None], threshold)[0])],
+        positive_class=folds[0].facts.positive_class,
+        probability=by_class(mean),
         low=by_class(even.min(axis=0)),
         high=by_class(even.max(axis=0)),
-        raw=by_class(raw),
+        uncalibrated=by_class(each.mean(axis=0)),
         threshold=threshold,
         models=len(used),
         in_sample=not blind,
     )
 
 
-def _write(path: Path, verdicts: list[Verdict], classes: tuple[str, ...]) -> None:
-    kinds = ("probability", "low", "high", "raw")
-    header = ["slide_id", "predicted", *(f"{kind}_{name}" for kind in kinds for name in classes)]
-    rows = [
-        (
-            verdict.slide_id,
-            verdict.predicted,
-            *(f"{getattr(verdict, kind)[name]:.6f}" for kind in kinds for name in classes),
-            "" if verdict.threshold is None else f"{verdict.threshold:.6f}",
-            verdict.models,
-            str(verdict.in_sample).lower(),
-        )
-        for verdict in verdicts
-    ]
-    write_csv(path, (*header, "threshold", "models", "in_sample"), rows)
+def _stamp(folds: Sequence[TrainedFold]) -> str | None:
+    """What the numbers carry where one of the models was chosen on the test fold."""
+    return next((fold.facts.stamp for fold in folds if fold.facts.stamp), None)
+
+
+def _in_digits(verdict: Verdict, digits: int) -> tuple[dict[str, str], str]:
+    """Probabilities by class, and the threshold, as text that shows the decision."""
+    classes, values = list(verdict.probability), np.array(list(verdict.probability.values()))
+    texts, threshold = in_digits(values, verdict.threshold, classes.index(verdict.predicted), digits)
+    return dict(zip(classes, texts, strict=True)), threshold
+
+
+def _write(path: Path, verdicts: list[Verdict], folds: Sequence[TrainedFold]) -> None:
+    classes = folds[0].facts.classes
+    kinds = ("low", "high", "uncalibrated")
+    columns = [f"{kind}_{name}" for kind in ("probability", *kinds) for name in classes]
+    header = ("slide_id", "predicted", "positive_class", "threshold", *columns, "models", "in_sample", "protocol")
+    protocol = f"paper: {mark}" if (mark := _stamp(folds)) else "honest"
+    rows = []
+    for verdict in verdicts:
+        probability, threshold = _in_digits(verdict, 6)
+        others = (f"{getattr(verdict, kind)[name]:.6f}" for kind in kinds for name in classes)
+        decided = (verdict.slide_id, verdict.predicted, verdict.positive_class or "", threshold)
+        seen = (verdict.models, str(verdict.in_sample).lower(), protocol)
+        rows.append((*decided, *(probability[name] for name in classes), *others, *seen))
+    write_csv(path, header, rows)
 
 
 def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None:
-    positive = folds[0].facts.classes[-1]
-    rows = [
-        (
-            verdict.slide_id,
-            verdict.predicted,
-            f"{verdict.probability[positive]:.3f}",
-            f"{verdict.low[positive]:.3f}–{verdict.high[positive]:.3f}",
-            verdict.models,
-            "yes" if verdict.in_sample else "no",
+    positive, mark = folds[0].facts.positive_class, _stamp(folds)
+    rows = []
+    for verdict in verdicts[:_SHOWN]:
+        shown = positive or verdict.predicted  # of more than two classes the one that is called
+        probability, threshold = _in_digits(verdict, 3)
+        rows.append(
+            (
+                verdict.slide_id,
+                verdict.predicted,
+                probability[shown],
+                threshold or "–",
+                f"{verdict.low[shown]:.3f}–{verdict.high[shown]:.3f}",
+                verdict.models,
+                "yes" if verdict.in_sample else "no",
+            )
         )
-        for verdict in verdicts[:_SHOWN]
-    ]
-    more = f", the first {_SHOWN}" if len(verdicts) > _SHOWN else ""
+    title = f"{len(verdicts)} slide(s) by {len(folds)} model(s)"
+    title += f", the first {_SHOWN}" if len(verdicts) > _SHOWN else ""
+    title += f", positive class: {positive}" if positive else ""
     console.print_table(
-        f"{len(verdicts)} slide(s) by {len(folds)} model(s){more}",
-        ("slide", "predicted", f"P({positive})", "over models", "models", "in sample"),
+        f"{title} - {mark}" if mark else title,
+        ("slide", "predicted", f"P({positive or 'predicted'})", "threshold", "over models", "models", "in sample"),
         rows,
     )
     if known := sum(verdict.in_sample for verdict in verdicts):
         console.say(
             f"{known} slide(s) were seen in training or validation by every model: no fair predictions of these"
         )
-    if any(fold.facts.protocol == "paper" for fold in folds):
+    if mark:
         console.say("protocol paper: these models were chosen on the slides that they were tested on")
     console.say(f"predictions: {out}")

@@ -34,7 +34,7 @@ from sammil_cli.training.splits import draw_folds
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
 # Settings that a fold knows already by its parts: another number of folds does not make the same fold a new one.
-_OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "strict_versions")
+_OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "positive_class", "strict_versions")
 _SAID_OF_BAGS = ("no-slide", "no-label")  # findings that `labelled_bags` counts
 _POLL_SECONDS = 0.5
 
@@ -71,7 +71,8 @@ def run(
     store = open_store("train", options.store)
     tasks = _plan(project, settings, options, cohort, bags, bag_sha256, store)
     name = f"{settings.model} {'with' if groups else 'without'} group features"
-    console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds, {options.device}")
+    positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
+    console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     for folder in (project.models, project.learning_curves):
@@ -87,11 +88,7 @@ def run(
     facts = {task.job.fold.name: read_facts(BundlePath(project.models / task.job.fold.name)) for task in tasks}
     if start is not None:
         start.write(cohort, bag_sha256, bags.encoder(list(bag_sha256)), facts)
-    console.print_table(
-        "Chosen on validation",
-        ("repeat", "fold", "epoch", "AUC", "threshold"),
-        [(f.repeat, f.fold, f.epoch + 1, *map(console.three_digits, (f.val_auc, f.threshold))) for f in facts.values()],
-    )
+    _print(list(facts.values()), positive)
     _say_balance(project, settings, facts, [len(bags.load(member.slide_id).features) for member in cohort.members])
     return list(facts.values())
 
@@ -110,6 +107,18 @@ def _say_balance(
         console.say(line)
     for remark in loss_balance.warnings(found, about):
         log.warning(remark)
+
+
+def _print(facts: list[BundleFacts], positive: str) -> None:
+    mark = facts[0].stamp
+    console.print_table(
+        f"Chosen on the test part{positive} - {mark}" if mark else f"Chosen on validation{positive}",
+        ("repeat", "fold", "epoch", "AUC", "threshold"),
+        [
+            (f.repeat, f.fold, f.epoch + 1, *map(console.three_digits, (f.val_auc, f.calibrated_threshold)))
+            for f in facts
+        ],
+    )
 
 
 def _plan(
@@ -183,6 +192,7 @@ def _read_labels(project: Project, settings: TrainSettings, bags: BagFolder) -> 
     found = examine(
         project.labels,
         classes=settings.classes,
+        positive_class=settings.positive_class,
         folds=settings.folds,
         validated=settings.protocol == "honest",
         slides={**slides_met(project), **{slide: str(path) for slide, path in bags.paths.items()}},

@@ -25,8 +25,20 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> l
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
     for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}):
         console.say(line)
-    _write_index(project.pictures)
+    _write_index(project.pictures, _stamp(project))
     return rows
+
+
+def _stamp(project: Project) -> str | None:
+    """What the pictures carry where a model was chosen on the test fold."""
+    folders = [path.parent for path in sorted(project.models.glob(f"*/{FACTS_FILE}"))]
+    for folder in folders:
+        try:
+            if stamp := read_facts(BundlePath(folder)).stamp:
+                return stamp
+        except InputError:  # its slides are refused one by one
+            continue
+    return None
 
 
 def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan[VisualizeJob]:
@@ -66,7 +78,7 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
     return Plan(stage="visualize", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
 
 
-def _write_index(pictures: Path) -> None:
+def _write_index(pictures: Path, stamp: str | None) -> None:
     """A page with all pictures, by slide id."""
     names = sorted(path.stem for path in pictures.glob("*.png"))
     items = "".join(
@@ -75,5 +87,7 @@ def _write_index(pictures: Path) -> None:
         f"<img loading='lazy' alt='{escaped(name)}' src='{address(name + '.png')}'>"
         for name in names
     )
-    body = f"<h1>Slides</h1><p>{len(names)} slides, each by the model of the fold that did not see it.</p>{items}"
+    how = "each by the model of the fold that did not see it in training"
+    warning = f"<p class='warning'>Epoch and threshold were chosen on these very slides: {stamp}.</p>" if stamp else ""
+    body = f"<h1>Slides</h1><p>{len(names)} slides, {how}.</p>{warning}{items}"
     write_text(pictures / "index.html", document("sammil: slides", body))

@@ -18,7 +18,8 @@ SAME_TOLERANCE = 1e-5
 # Another library or processor rounds otherwise, GPUs add up in any order, and training carries that on.
 OTHER_TOLERANCE = 0.01
 _KEY = ("repeat", "fold", "slide_id")
-_PROBABILITIES = ("probability_", "calibrated_")
+_WORDS = ("notice", "positive_class")  # of metrics.json: words, or none
+_PROBABILITIES = ("probability_", "uncalibrated_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
     elif isinstance(value, list):
         for index, part in enumerate(value):
             yield from _numbers(part, f"{path}[{index}]")
-    elif value is None and path != "notice":  # a remark in words, or none
+    elif value is None and path not in _WORDS:
         yield path, None
     elif isinstance(value, int | float):
         yield path, value

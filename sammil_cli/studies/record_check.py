@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sammil_cli.cohort.cohort import read_labels
+from sammil_cli.cohort.cohort import Cohort, read_labels
 from sammil_cli.config import Settings
 from sammil_cli.errors import InputError
 from sammil_cli.project import environment
@@ -47,7 +47,7 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
         raise InputError(f"{project.labels} does not exist", remedy=remedy)
     if sha256_file(project.labels) == record.data.labels_sha256:
         added = sorted(
-            {member.slide_id for member in read_labels(project.labels, settings.classes, known).members}
+            {member.slide_id for member in _labels_now(project, settings, known).members}
             & known - {slide.slide_id for slide in record.data.slides}
         )
         if added:
@@ -56,7 +56,7 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
                 remedy=_bring_back(record, project.bags, made=True),
             )
         return
-    now = read_labels(project.labels, settings.classes, known)
+    now = _labels_now(project, settings, known)
     label_of = {member.slide_id: (now.classes[member.label], member.patient_id) for member in now.members}
     for slide in record.data.slides:
         found = label_of.get(slide.slide_id)
@@ -72,6 +72,10 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
         "(rows, their order, columns or line ends), and folds may follow from that",
         remedy=remedy,
     )
+
+
+def _labels_now(project: Project, settings: Settings, known: set[str]) -> Cohort:
+    return read_labels(project.labels, settings.classes, known, positive_class=settings.positive_class)
 
 
 def _check_bags(project: Project, record: RunRecord, remedy: str) -> set[str]:

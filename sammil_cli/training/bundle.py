@@ -12,21 +12,26 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save
 
 from sammil_cli import choices
+from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import MILModel, ModelSpec
 from sammil_cli.storage.files import Record, atomic_path, sha256_file, write_json
 from sammil_cli.storage.paths import BundlePath
+from sammil_cli.training.calibration import apply_to_threshold
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
 EPOCHS_FILE = "epochs.safetensors"  # paper protocol only: probabilities (E, s, C) of the test slides, each epoch
+_DERIVED = ("positive_class", "calibrated_threshold")  # in the file for people and other programs; not read
 
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
     """What goes with the weights.
 
-    `threshold`: a slide is positive from this probability on; None = the largest class wins.
+    `classes`: of two, the positive one last.
+    `threshold`: a slide is positive from this uncalibrated probability on; None = the largest class wins.
     `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
     `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
     """
@@ -45,6 +50,21 @@ class BundleFacts:
     epoch: int
     val_auc: float | None
     provenance: Record
+
+    @property
+    def positive_class(self) -> str | None:
+        """The positive class of two; None with more."""
+        return positive_of(self.classes)
+
+    @property
+    def calibrated_threshold(self) -> float | None:
+        """The threshold for calibrated probabilities, which are the ones that are shown; it decides the same slides."""
+        return None if self.threshold is None else apply_to_threshold(self.threshold, self.temperature)
+
+    @property
+    def stamp(self) -> str | None:
+        """What every number of a model that was chosen on the test fold carries; None of an honest one."""
+        return SELECTED_ON_TEST if self.protocol == "paper" else None
 
 
 def build_model(name: str, spec: ModelSpec, options: dict[str, Any]) -> MILModel:
@@ -79,7 +99,7 @@ def write_bundle(folder: BundlePath, state: dict[str, torch.Tensor], facts: Bund
     """Writes weights, then facts: a folder with facts is whole."""
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
-    record = dataclasses.asdict(facts)
+    record = dataclasses.asdict(facts) | {name: getattr(facts, name) for name in _DERIVED}
     if math.isnan(facts.encoder.patch_mpp):  # converted bags of unknown scale; JSON has no NaN
         record["encoder"]["patch_mpp"] = None
     write_json(folder / FACTS_FILE, {**record, "weights_sha256": sha256_file(folder / WEIGHTS_FILE)})
@@ -110,6 +130,7 @@ def _read_facts(path: Path) -> tuple[BundleFacts, str]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         sha256 = record.pop("weights_sha256")
+        record = {name: value for name, value in record.items() if name not in _DERIVED}
         record["spec"] = ModelSpec(**record["spec"])
         if record["encoder"]["patch_mpp"] is None:
             record["encoder"]["patch_mpp"] = math.nan

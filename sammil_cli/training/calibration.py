@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
-from sammil_cli.training.thresholds import Labels, Probabilities
+from sammil_cli.training.thresholds import Labels, Probabilities, Values
 
 COLDEST, HOTTEST = 1 / 20, 20.0
 SPREAD = math.log(2)  # of log T before any slide is seen: T within 1/2 to 2 is likely
@@ -44,8 +44,31 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def apply(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """softmax(logits / T) of probabilities (s, C): log p is the logits but for a constant, which softmax drops."""
+    """softmax(logits / T) of probabilities (s, C): log p is the logits but for a constant, which softmax drops.
+
+    Of two classes only that of class 1 is looked at, as in `apply_to_threshold`: a slide that lies on the threshold
+    stays on it.
+    """
+    if probabilities.shape[1] == 2:
+        positive = _scaled(probabilities[:, 1], temperature)
+        return np.stack([1 - positive, positive], axis=1)
     return np.asarray(np.exp(log_softmax(_logarithm(probabilities) / temperature, axis=1)), np.float64)
+
+
+def apply_to_threshold(threshold: float, temperature: float) -> float:
+    """The threshold (0 to 1, on class 1 of two) for probabilities that `apply` gave: it decides the same slides."""
+    return float(_scaled(np.array([threshold]), temperature)[0])
+
+
+def _scaled(positive: Values, temperature: float) -> Values:
+    """sigmoid(logit(p) / T) of probabilities (s,), never falling where they rise; p itself at T = 1.
+
+    A small T does not make a probability below 1 equal to 1, which as a threshold calls nobody positive.
+    """
+    if temperature == 1:
+        return positive
+    scaled = expit((_logarithm(positive) - _logarithm(1 - positive)) / temperature)
+    return np.asarray(np.where(positive < 1, np.minimum(scaled, np.nextafter(1, 0)), scaled), np.float64)
 
 
 def _logarithm(probabilities: Probabilities) -> Probabilities:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sammil_cli.cohort.cohort import Cohort
 
 _HEADER = ("repeat", "fold", "slide_id", "patient_id", "role")
+_LABEL = "label"  # not in the tables of earlier versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +32,15 @@ class Fold:
 
 
 def write_folds(path: Path, folds: list[Fold], cohort: "Cohort") -> None:
-    """Writes the table `repeat,fold,slide_id,patient_id,role`."""
-    patient = {m.slide_id: m.patient_id for m in cohort.members}
+    """Writes the table `repeat,fold,slide_id,patient_id,role,label`; no label where the cohort has no classes."""
+    facts = {m.slide_id: (m.patient_id, cohort.classes[m.label] if cohort.classes else "") for m in cohort.members}
     rows = [
-        (fold.repeat, fold.fold, slide, patient[slide], role)
+        (fold.repeat, fold.fold, slide, facts[slide][0], role, facts[slide][1])
         for fold in folds
         for role in ROLES
         for slide in getattr(fold, role)
     ]
-    write_csv(path, _HEADER, rows)
+    write_csv(path, (*_HEADER, _LABEL), rows)
 
 
 def read_folds(path: Path) -> list[Fold]:
@@ -57,3 +58,11 @@ def read_folds(path: Path) -> list[Fold]:
         Fold(repeat=repeat, fold=fold, **{role: tuple(ids) for role, ids in roles.items()})
         for (repeat, fold), roles in parts.items()
     ]
+
+
+def labels_of_folds(path: Path) -> dict[str, tuple[str, str]] | None:
+    """Label and patient of each slide when the folds were drawn; None where the table does not hold the labels."""
+    rows = read_csv(path, _HEADER)
+    if not all(row.get(_LABEL) for row in rows):
+        return None
+    return {row["slide_id"]: (row[_LABEL], row["patient_id"]) for row in rows}

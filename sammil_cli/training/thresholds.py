@@ -10,6 +10,9 @@ Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 Values = NDArray[np.float64]
 
+SELECTED_ON_TEST = "selected on test - not an estimate of generalisation"
+_MOST_DIGITS = 17  # decimals; what these do not tell apart is written as it is stored
+
 
 def fold_threshold(labels: Labels, probabilities: Probabilities, protocol: str) -> float | None:
     """The threshold of a fold, from its validation part: None with more than two classes, where the largest wins.
@@ -56,6 +59,29 @@ def validation_threshold(labels: Labels, scores: Values) -> float:
     upper = youden_threshold(labels, scores)
     lower = scores[scores < upper]
     return float((upper + lower.max()) / 2) if len(lower) else upper
+
+
+def in_digits(
+    probabilities: Probabilities, threshold: float | None, predicted: int, digits: int
+) -> tuple[list[str], str]:
+    """One slide's probabilities (C,) and its threshold as text in which its decision can be read.
+
+    Rounding may lift a probability onto its threshold, or make two classes equal. So as many decimals are written, from
+    `digits` on, as it takes to decide the same from the text; the threshold is empty where there is none.
+    """
+    numbers = [*probabilities.tolist(), *([] if threshold is None else [threshold])]
+    for places in range(digits, _MOST_DIGITS):
+        texts = [f"{number:.{places}f}" for number in numbers]
+        if _read(texts, threshold is not None) == predicted:
+            break
+    else:
+        texts = [repr(number) for number in numbers]
+    return (texts, "") if threshold is None else (texts[:-1], texts[-1])
+
+
+def _read(texts: Sequence[str], with_threshold: bool) -> int:
+    values = np.array([[float(text) for text in texts]])
+    return int(decide(values[:, :-1], float(values[0, -1]))[0] if with_threshold else decide(values, None)[0])
 
 
 def decide(probabilities: Probabilities, threshold: float | None) -> Labels:

@@ -237,7 +237,7 @@ def test_json_of_train_and_evaluate_is_nothing_but_json(
     )
     assert judged.predictions == Path("else/predictions.csv")
     assert trained.record == Path("else/record.json")
-    assert whole == [{"whole": Settings(seed=3)}, {}]  # for the record
+    assert whole == [{"whole": Settings(seed=3)}, {"changed_labels": False}]  # the first for the record
 
 
 # ---------------------------------------------------------------------------------------------- --only

@@ -8,7 +8,7 @@ from checked_cohort import GOOD, Place, changed, checked, errors, places, put, w
 
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.errors import InputError
-from sammil_cli.preflight.check import exit_code, report
+from sammil_cli.preflight.check import as_record, exit_code, report
 
 
 def test_a_good_cohort_has_no_finding(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,7 +17,8 @@ def test_a_good_cohort_has_no_finding(cohort: Path, capsys: pytest.CaptureFixtur
     assert exit_code(found) == 0
     report(found)
     assert capsys.readouterr().out == (
-        "labels.csv: 6 slides, 2 classes (normal 3, tumour 3), 6 patients; slides: 6; ready: 6\nno errors\n"
+        "labels.csv: 6 slides, 2 classes (normal 3, tumour 3), positive class: tumour, 6 patients; slides: 6; "
+        "ready: 6\nno errors\n"
     )
 
 
@@ -241,13 +242,48 @@ def test_classes_too_small_for_the_folds_are_errors(
 def test_classes_that_differ_by_a_sign_a_number_or_a_word_are_no_slips(cohort: Path, one: str, other: str) -> None:
     put("s_07")
     write(GOOD.replace("normal", "@").replace("tumour", other).replace("@", one) + f"s_07,{one},P7\n")
-    assert checked().findings == ()
+    assert checked(positive_class=one).findings == ()
 
 
 def test_a_class_that_params_do_not_name_is_an_error_with_the_nearest_one(cohort: Path) -> None:
     write(changed("s_02,tumour", "s_02,tumours"))
     found = [f for f in errors(checked(classes=["normal", "tumour"])) if f.kind == "class"]
     assert [(f.row, f.fix) for f in found] == [(3, "write tumour, or add it to classes in params.yaml")]
+
+
+def test_a_positive_class_that_sounds_negative_is_asked_about(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(GOOD.replace("tumour", "cancer"))
+    found = checked()
+    assert [(f.kind, f.severity, f.message, f.fix) for f in found.findings] == [
+        (
+            "positive-class",
+            "warning",
+            "positive is 'normal': is that meant?",
+            "set positive_class: cancer (or normal, if it is meant)",
+        )
+    ]
+    report(found)
+    assert "(cancer 3, normal 3), positive class: normal, 6 patients" in capsys.readouterr().out
+    for meant in ("cancer", "normal"):
+        found = checked(positive_class=meant)
+        assert (found.findings, found.positive_class) == ((), meant)
+    assert as_record(found)["labels"]["positive_class"] == "normal"
+
+
+def test_a_positive_class_that_is_none_is_an_error_of_check_and_train(cohort: Path) -> None:
+    found = checked(positive_class="Tumour")
+    (error,) = found.findings
+    assert (error.message, error.fix) == (
+        "positive_class 'Tumour' is none of the classes 'normal', 'tumour'",
+        "set positive_class: tumour",
+    )
+    assert found.positive_class is None
+    write(GOOD.replace("s_06,tumour", "s_06,stroma").replace("s_05,normal", "s_05,stroma"))
+    assert ["there are 3 classes" in error.message for error in errors(checked(positive_class="tumour", folds=2))] == [
+        True
+    ]
+    with pytest.raises(InputError, match="there are 3 classes"):
+        read_labels(Path("data/labels.csv"), positive_class="tumour")
 
 
 def test_a_single_class_is_an_error(cohort: Path) -> None:

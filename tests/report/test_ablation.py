@@ -1,5 +1,7 @@
 """The ablation tables: what each variant sets, and numbers that can be checked by hand."""
 
+from dataclasses import replace
+
 import pytest
 from two_folds import PERFECT, POOR
 
@@ -60,6 +62,9 @@ def test_markdown_has_a_row_per_variant_and_the_note() -> None:
     assert lines[0] == "## Consistency (Table 6)"
     assert sum(line.startswith("|") for line in lines) == 6
     assert "does not tell the two apart" in lines[-1]
+    named = replace(POOR, positive_class="tumour")
+    table = make_table("6", {"baseline": named, "no-consistency": POOR, "full": PERFECT}, level=0.95, draws=100)
+    assert table.title == "Consistency (Table 6), positive class: tumour"
 
 
 @pytest.mark.parametrize("name", list(ABLATIONS))

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from sammil_cli.report.document import document
-from sammil_cli.report.metrics import SELECTED_ON_TEST
 from sammil_cli.report.page import write_page, write_tables
 from sammil_cli.report.tables import Table
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 NAMES = ("auc", "accuracy", "f1")
 SUMMARY: dict[str, Any] = {
     "model": "sam-mil",
     "protocol": "honest",
+    "positive_class": "tumour",
+    "changed_labels": 0,
     "folds": 2,
     "repeats": 1,
     "folds_with_auc": 1,
@@ -114,12 +116,12 @@ def test_more_than_two_classes_have_a_row_each(tmp_path: Path) -> None:
     one = {"pooled": 0.75, "low": 0.5, "high": 1.0}
     none = {"pooled": None, "low": None, "high": None}
     per_class = {
-        "A": {"auc": one, "f1": one, "sensitivity": one, "slides": 7},
-        "<B>": {"auc": none, "f1": none, "sensitivity": none, "slides": 0},
+        "A": {"auc": one, "f1": one, "sensitivity": one, "specificity": one, "slides": 7},
+        "<B>": {"auc": none, "f1": none, "sensitivity": none, "specificity": none, "slides": 0},
     }
     text, reader = write(tmp_path, {**SUMMARY, "per_class": per_class})
-    assert ["A", "7", *["0.750 (0.500 to 1.000)"] * 3] in reader.rows
-    assert ["<B>", "0", "–", "–", "–"] in reader.rows
+    assert ["A", "7", *["0.750 (0.500 to 1.000)"] * 4] in reader.rows
+    assert ["<B>", "0", "–", "–", "–", "–"] in reader.rows
     assert "&lt;B&gt;" in text
 
 
@@ -150,7 +152,7 @@ def test_pictures_are_inside_the_page(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("key", ["model", "protocol"])
+@pytest.mark.parametrize("key", ["model", "protocol", "positive_class"])
 def test_what_the_user_named_is_text_and_no_html(tmp_path: Path, key: str) -> None:
     text, reader = write(tmp_path, {**SUMMARY, key: "<script>alert('x')</script>"})
     assert "script" not in reader.tags

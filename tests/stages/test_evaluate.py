@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from csv_rows import rows_of
 from judged_study import Study, make_study
 from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
+from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
-from sammil_cli.report.metrics import SELECTED_ON_TEST
+from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 
 def keys(value: Any) -> Any:
@@ -37,9 +40,10 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
     assert json.loads(study.project.metrics.read_text(encoding="utf-8")) == summary
     of_folds = ("folds", "repeats", "folds_with_auc", "folds_with_val_auc")
     facts = ("model", "group_features", "protocol", *of_folds, "slides", "patients", "interval")
+    said = ("positive_class", "changed_labels", "bootstrap_draws", "notice")
     of_decisions = ("auc", "accuracy", "f1", "balanced_accuracy", "sensitivity", "specificity")
     assert keys(summary) == {
-        **dict.fromkeys((*facts, "bootstrap_draws", "notice")),
+        **dict.fromkeys((*facts, *said)),
         "val_auc": dict.fromkeys(("mean", "sd")),
         **each(of_decisions, EVERY),
         **each(("auc_delong", "brier", "brier_calibrated"), INTERVAL),
@@ -48,18 +52,20 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
         "test_threshold": each(("accuracy", "f1"), dict.fromkeys(("mean", "sd"))),
     }
     assert [summary[name] for name in facts] == ["mean", False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
+    assert (summary["positive_class"], summary["changed_labels"]) == ("tumour", 0)
 
 
 def test_pooled_numbers_follow_from_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
     summary, rows = study.run(), study.predictions()
     labels = np.array([row["label"] == "tumour" for row in rows])
-    scores = np.array([float(row["probability_tumour"]) for row in rows])
+    scores, before = (np.array([float(row[f"{k}_tumour"]) for row in rows]) for k in ("probability", "uncalibrated"))
     assert summary["auc"]["pooled"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
     assert summary["auc_delong"]["pooled"] == summary["auc"]["pooled"]
-    assert summary["accuracy"]["pooled"] == pytest.approx(accuracy_score(labels, scores >= 0.4), abs=1e-6)
-    assert summary["f1"]["pooled"] == pytest.approx(f1_score(labels, scores >= 0.4), abs=1e-6)
-    assert summary["brier"]["pooled"] == pytest.approx(np.mean(2 * (scores - labels) ** 2), abs=1e-5)
+    assert summary["accuracy"]["pooled"] == pytest.approx(accuracy_score(labels, before >= 0.4), abs=1e-6)
+    assert summary["f1"]["pooled"] == pytest.approx(f1_score(labels, before >= 0.4), abs=1e-6)
+    assert summary["brier"]["pooled"] == pytest.approx(np.mean(2 * (before - labels) ** 2), abs=1e-5)
+    assert summary["brier_calibrated"]["pooled"] == pytest.approx(np.mean(2 * (scores - labels) ** 2), abs=1e-5)
     assert all(
         summary[name]["low"] < summary[name]["pooled"] < summary[name]["high"]
         for name in ("auc", "accuracy", "f1", "brier", "brier_calibrated", "auc_delong", "sensitivity")
@@ -98,11 +104,13 @@ def test_calibrated_probabilities_are_those_of_the_bundles_temperature(
     study = make_study(tmp_path, monkeypatch, temperature=2.0)
     study.run()
     for row in study.predictions():
-        raw = float(row["probability_tumour"])
+        raw = float(row["uncalibrated_tumour"])
         odds = math.sqrt(raw / (1 - raw))  # logits halved
-        assert float(row["calibrated_tumour"]) == pytest.approx(odds / (1 + odds), abs=1e-5)
-        assert float(row["calibrated_normal"]) == pytest.approx(1 / (1 + odds), abs=1e-5)
-        assert row["predicted"] == ("tumour" if raw >= 0.4 else "normal")  # the decision stays that of the raw one
+        assert float(row["probability_tumour"]) == pytest.approx(odds / (1 + odds), abs=1e-5)
+        assert float(row["probability_normal"]) == pytest.approx(1 / (1 + odds), abs=1e-5)
+        assert float(row["threshold"]) == pytest.approx(math.sqrt(2 / 3) / (1 + math.sqrt(2 / 3)), abs=1e-6)
+        assert row["predicted"] == ("tumour" if raw >= 0.4 else "normal")  # the decision stays the model's own
+        assert row["positive_class"] == "tumour"
         assert row["protocol"] == "honest"
 
 
@@ -213,10 +221,12 @@ def test_three_classes_have_macro_means_and_a_row_each(tmp_path: Path, monkeypat
     summary = study.run()
     assert {"sensitivity", "specificity", "auc_delong", "test_threshold"} & set(summary) == set()
     assert keys(summary["per_class"]) == each(
-        classes, {"auc": INTERVAL, "f1": INTERVAL, "sensitivity": INTERVAL, "slides": None}
+        classes, {"auc": INTERVAL, "f1": INTERVAL, "sensitivity": INTERVAL, "specificity": INTERVAL, "slides": None}
     )
     labels = np.array([study.label[slide] for fold in study.folds for slide in fold.test])
-    said = np.stack([study.said[slide] for fold in study.folds for slide in fold.test])
+    said = np.stack([study.said[slide] for fold in study.folds for slide in fold.test]) ** (1 / 2)  # temperature 2
+    said /= said.sum(axis=1, keepdims=True)
+    assert summary["positive_class"] is None
     assert summary["auc"]["pooled"] == pytest.approx(roc_auc_score(labels, said, multi_class="ovr"), abs=1e-6)
     for index, name in enumerate(classes):
         one = summary["per_class"][name]
@@ -225,7 +235,121 @@ def test_three_classes_have_macro_means_and_a_row_each(tmp_path: Path, monkeypat
     assert np.mean([summary["per_class"][name]["f1"]["pooled"] for name in classes]) == pytest.approx(
         summary["f1"]["pooled"], abs=1e-5
     )
-    assert {"calibrated_A", "calibrated_B", "calibrated_C"} <= set(study.predictions()[0])
+    assert {"uncalibrated_A", "uncalibrated_B", "uncalibrated_C"} <= set(study.predictions()[0])
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.7, 1.0, 3.0, 20.0])
+@pytest.mark.parametrize("on", [None, 3])
+def test_every_decision_can_be_read_from_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temperature: float, on: int | None
+) -> None:
+    scores = [1e-12, 3e-9, 3.1e-9, 0.4, 0.40000001, 0.4000001, 0.6, 0.9, 1 - 1e-7, 1 - 1e-9, 1 - 2e-12, 1.0]
+    study = make_study(
+        tmp_path, monkeypatch, temperature=temperature, threshold=0.40000005 if on is None else scores[on]
+    )
+    for slide, score in zip(study.said, scores, strict=True):
+        study.said[slide] = np.array([1 - score, score])
+    study.run()
+    for row, score in zip(sorted(study.predictions(), key=lambda one: one["slide_id"]), scores, strict=True):
+        called = "tumour" if float(row["probability_tumour"]) >= float(row["threshold"]) else "normal"
+        assert called == row["predicted"] == ("tumour" if score >= study.threshold else "normal")
+
+
+def test_the_positive_class_is_named_with_every_table_and_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path, monkeypatch, classes=("HPV-", "HPV+"))
+    study.run()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "patients, positive class: HPV+ Out of fold, positive class: HPV+" in said
+    assert "(a published habit), positive class: HPV+" in said
+    page = study.project.page.read_text(encoding="utf-8")
+    assert "The positive class is HPV+." in page
+    for title in ("Out of fold", "Folds", "ROC", "Precision and recall"):
+        assert f">{title}, positive class: HPV+<" in page
+    assert evaluate.out_of_fold(study.project, "cpu").positive_class == "HPV+"
+
+
+# ---------------------------------------------------------------------------------------------- labels since training
+
+
+def relabel(study: Study, **changes: tuple[str, str]) -> None:
+    """Gives slides another label and patient, on a table with another order, form and one slide more."""
+    rows = {row["slide_id"]: (row["label"], row["patient_id"]) for row in rows_of(study.project.labels)}
+    rows = {"new": ("something else", "P9"), **dict(reversed(rows.items())), **changes}
+    write_csv(
+        study.project.labels,
+        ("patient_id", "slide_id", "note", "label"),
+        [(patient, slide, "", label) for slide, (label, patient) in rows.items()],
+    )
+
+
+def test_a_table_that_says_the_same_of_the_folds_slides_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    before = study.run()
+    relabel(study)
+    assert study.run() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"s00": ("tumour", "P0"), "s01": ("normal", "P0")},
+            "2 of 12 slides have another label now (s00 'tumour', was 'normal'; s01 'normal', was 'tumour')",
+        ),
+        ({"s03": ("tumour", "P7")}, "1 of 12 slides have another patient now (s03 'P7', was 'P1')"),
+        (
+            {"s02": ("tumour", "P8"), "s04": ("Normal", "P2")},
+            "2 of 12 slides have another label now (s02 'tumour', was 'normal'; s04 'Normal', was 'normal'), "
+            "1 of 12 slides have another patient now (s02 'P8', was 'P1')",
+        ),
+    ],
+)
+def test_labels_that_changed_since_training_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, tuple[str, str]], said: str
+) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    relabel(study, **changes)
+    with pytest.raises(InputError) as caught:
+        study.run()
+    assert caught.value.message.startswith("E_LABELS: ")
+    assert said in caught.value.message
+    assert "sammil train" in caught.value.remedy
+    assert not study.project.metrics.exists()
+
+
+def test_changed_labels_are_judged_by_when_asked_for_and_the_report_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    before = study.run()
+    flipped = {0: "tumour", 1: "normal"}
+    relabel(study, **{slide: (flipped[label], f"P{int(slide[1:]) // 2}") for slide, label in study.label.items()})
+    settings = EvaluateSettings(bootstrap_draws=100)
+    summary = evaluate.run(study.project, settings, RunOptions(), changed_labels=True)
+    assert summary["auc"]["mean"] == pytest.approx(1 - before["auc"]["mean"])
+    assert summary["changed_labels"] == 12
+    notice = "12 slides have another label or patient here than when the models were trained"
+    assert notice in summary["notice"]
+    assert notice in study.project.page.read_text(encoding="utf-8")
+    relabel(study, s00=("Tumour", "P0"))
+    with pytest.raises(InputError, match="the label 'Tumour' of slide 's00' is none of the models' classes"):
+        evaluate.run(study.project, settings, RunOptions(), changed_labels=True)
+
+
+def test_splits_without_labels_are_refused_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch)
+    rows = [tuple(row.values())[:-1] for row in rows_of(study.project.splits)]
+    write_csv(study.project.splits, ("repeat", "fold", "slide_id", "patient_id", "role"), rows)
+    with pytest.raises(InputError, match=r"^E_LABELS: .*splits\.csv does not hold the labels"):
+        study.run()
+    settings = EvaluateSettings(bootstrap_draws=100)
+    summary = evaluate.run(study.project, settings, RunOptions(), changed_labels=True)
+    assert summary["changed_labels"] is None
+    assert "nothing says which labels the models were trained on" in summary["notice"]
 
 
 # ---------------------------------------------------------------------------------------------- the published protocol
@@ -310,8 +434,8 @@ def test_a_slide_that_is_gone_is_named_with_its_part(
     study = make_study(tmp_path, monkeypatch)
     # Only one fold is left, so that a slide has one part.
     fold = study.folds[0]
-    rows = [(0, 0, slide, "", part) for part in ("train", "val", "test") for slide in getattr(fold, part)]
-    write_csv(study.project.splits, ("repeat", "fold", "slide_id", "patient_id", "role"), rows)
+    kept = [row for row in rows_of(study.project.splits) if row["fold"] == "0"]
+    write_csv(study.project.splits, tuple(kept[0]), [tuple(row.values()) for row in kept])
     slide = getattr(fold, role)[0]
     (study.project.bags / f"{slide}.h5").unlink()
     with pytest.raises(InputError, match=f"slide '{slide}' of the {role} part has no bag any more"):

@@ -140,7 +140,8 @@ def test_every_slide_is_predicted_once_by_the_model_that_did_not_see_it(finished
         model = json.loads(
             (finished[0] / f"runs/models/repeat_0_fold_{row['fold']}/model.json").read_text(encoding="utf-8")
         )
-        assert float(row["threshold"]) == pytest.approx(model["threshold"], abs=1e-6)
+        assert float(row["threshold"]) == pytest.approx(model["calibrated_threshold"], abs=1e-6)
+        assert row["positive_class"] == model["positive_class"] == "tumour"
         assert row["predicted"] == ("tumour" if probability >= float(row["threshold"]) else "normal")
 
 
@@ -216,7 +217,9 @@ def test_train_and_evaluate_print_nothing_but_json_when_asked_for_it(
 ) -> None:
     trained = sammil("train", "-S", "epochs=1", "-S", "model=mean", "--json")
     assert [fold["fold"] for fold in json.loads(trained.out)] == [0, 1, 2]
-    assert set(json.loads(trained.out)[0]) == {"repeat", "fold", "epoch", "val_auc", "threshold"}
+    assert set(json.loads(trained.out)[0]) == {
+        *("repeat", "fold", "epoch", "val_auc", "calibrated_threshold", "positive_class")
+    }
     judged = json.loads(sammil("evaluate", "--json").out)
     assert judged == json.loads((done / "report/metrics.json").read_text(encoding="utf-8"))
     assert judged["model"] == "mean"
@@ -295,7 +298,9 @@ def test_labels_that_fit_no_bag_are_refused_with_both_names(done: Path, sammil: 
         (("slide_1.tif", "slide_2.tif"), "'slide_1' differs in the file's suffix", "write slide_1"),
         (("case_a", "case_b"), "rows name 'case_a', slides 'slide_0'", "without its suffix"),
     ):
-        (done / "data/labels.csv").write_text(f"slide_id,label\n{names[0]},x\n{names[1]},w\n", encoding="utf-8")
+        (done / "data/labels.csv").write_text(
+            f"slide_id,label\n{names[0]},tumour\n{names[1]},normal\n", encoding="utf-8"
+        )
         answer = sammil("train")
         assert answer.code == 2
         assert message in answer.err

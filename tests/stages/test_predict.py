@@ -1,6 +1,7 @@
 """Verdicts of an ensemble, by numbers worked out by hand: each model says one probability whatever the slide."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
 from sammil_cli.training.bundle import BundleFacts, build_model, write_bundle
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 DIM = 3
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=DIM, patch_px=64, patch_mpp=0.5, patch_px_level0=128)
@@ -105,16 +107,33 @@ def test_the_mean_of_calibrated_probabilities_and_their_range(place: Path) -> No
     assert (verdict.models, verdict.in_sample) == (2, False)
 
 
-def test_the_decision_is_the_mean_threshold_on_the_mean_raw_probability(place: Path) -> None:
+def test_the_decision_is_that_of_the_shown_probability_and_the_shown_threshold(place: Path) -> None:
     verdict = judged()["a"]
-    assert verdict.raw["tumour"] == pytest.approx(0.55)
-    assert verdict.threshold == pytest.approx(0.6)
+    assert verdict.uncalibrated["tumour"] == pytest.approx(0.55)
+    halved = math.sqrt(0.7) / (math.sqrt(0.7) + math.sqrt(0.3))
+    assert verdict.threshold == pytest.approx((0.5 + halved) / 2)
     assert verdict.probability["tumour"] > 0.5  # the larger class, and yet below the threshold
-    assert verdict.predicted == "normal"
+    assert (verdict.predicted, verdict.positive_class) == ("normal", "tumour")
     write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.59, temperature=2.0)
     verdict = judged()["a"]
-    assert verdict.probability["tumour"] < verdict.threshold == pytest.approx(0.545)
-    assert verdict.predicted == "tumour"  # 0.55 >= 0.545
+    assert verdict.probability["tumour"] > verdict.threshold
+    assert verdict.predicted == "tumour"
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-5, 1e-7, 1e-12, -1e-5, -1e-9])
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_table_and_screen_show_the_decision_however_near_the_threshold_is(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, gap: float, temperature: float
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = float(torch.softmax(torch.tensor([0.35, 0.65]).log().double(), 0)[1])  # as the model says it
+    write_model(Path("one/fold"), [0.35, 0.65], threshold=said + gap, temperature=temperature)
+    verdict = judged("one")["a"]
+    assert verdict.predicted == ("normal" if gap > 0 else "tumour")
+    row = rows_of(Path("out.csv"))[0]
+    shown = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("│ a ")).split("│")
+    for probability, threshold in ((row["probability_tumour"], row["threshold"]), (shown[3], shown[4])):
+        assert (float(probability) >= float(threshold)) == (verdict.predicted == "tumour")
 
 
 def test_of_more_than_two_classes_the_largest_wins(place: Path) -> None:
@@ -123,7 +142,8 @@ def test_of_more_than_two_classes_the_largest_wins(place: Path) -> None:
     write_model(Path("three/two"), [0.2, 0.1, 0.7], threshold=None, classes=names)
     verdict = judged("three")["a"]
     assert (verdict.predicted, verdict.threshold) == ("c", None)
-    assert verdict.raw == {"a": pytest.approx(0.2), "b": pytest.approx(0.3), "c": pytest.approx(0.5)}
+    assert verdict.positive_class is None
+    assert verdict.uncalibrated == {"a": pytest.approx(0.2), "b": pytest.approx(0.3), "c": pytest.approx(0.5)}
 
 
 def test_where_one_model_has_no_threshold_there_is_none(place: Path) -> None:
@@ -145,17 +165,20 @@ def test_the_table_says_what_the_verdicts_say(place: Path) -> None:
         "low_tumour": "0.333333",
         "high_normal": "0.666667",
         "high_tumour": "0.750000",
-        "raw_normal": "0.450000",
-        "raw_tumour": "0.550000",
-        "threshold": "0.600000",
+        "uncalibrated_normal": "0.450000",
+        "uncalibrated_tumour": "0.550000",
+        "positive_class": "tumour",
+        "threshold": "0.552178",
         "models": "2",
         "in_sample": "false",
+        "protocol": "honest",
     }
 
 
 def test_one_bundle_is_an_ensemble_of_one(place: Path) -> None:
     verdict = judged("runs/models/repeat_0_fold_1")["b"]
-    assert (verdict.models, verdict.predicted, verdict.threshold) == (1, "tumour", 0.7)
+    assert (verdict.models, verdict.predicted) == (1, "tumour")
+    assert verdict.threshold == pytest.approx(math.sqrt(0.7) / (math.sqrt(0.7) + math.sqrt(0.3)))
     assert verdict.low == verdict.high == verdict.probability
 
 
@@ -165,7 +188,7 @@ def test_one_bundle_is_an_ensemble_of_one(place: Path) -> None:
 def test_a_slide_of_the_cohort_is_judged_by_the_model_that_did_not_see_it(place: Path) -> None:
     write_splits("0,0,a,a,train", "0,1,a,a,test", "0,0,b,b,test", "0,1,b,b,val")
     verdicts = judged()
-    assert {slide: verdict.raw["tumour"] for slide, verdict in verdicts.items()} == {
+    assert {slide: verdict.uncalibrated["tumour"] for slide, verdict in verdicts.items()} == {
         "a": pytest.approx(0.9),  # fold 1 alone
         "b": pytest.approx(0.2),  # fold 0 alone: validation has seen it, too
         "c": pytest.approx(0.55),  # new
@@ -175,7 +198,7 @@ def test_a_slide_of_the_cohort_is_judged_by_the_model_that_did_not_see_it(place:
         "b": (1, False),
         "c": (2, False),
     }
-    assert verdicts["a"].threshold == 0.7
+    assert verdicts["b"].threshold == pytest.approx(0.5)
 
 
 def test_where_no_other_model_is_left_all_judge_and_the_table_says_so(place: Path) -> None:
@@ -248,6 +271,8 @@ def test_the_command_says_what_was_in_sample_and_what_was_chosen_on_the_test(
     assert "3 slide(s) by 2 model(s)" in said
     assert "1 slide(s) were seen in training or validation by every model" in said
     assert "protocol paper" in said
+    assert f"positive class: tumour - {SELECTED_ON_TEST}" in said
+    assert {row["protocol"] for row in rows_of(Path("runs/new_predictions.csv"))} == {f"paper: {SELECTED_ON_TEST}"}
 
 
 def test_the_command_refuses_with_a_remedy(place: Path, sammil: Callable[..., Any]) -> None:

@@ -2,21 +2,30 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import shapely
 import torch
+from csv_rows import rows_of
 from shapely.geometry import mapping
 
+from sammil_cli.config import VisualizeSettings
 from sammil_cli.features.bag import read_bag
+from sammil_cli.jobs import visualize
 from sammil_cli.jobs.visualize import _outlines
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.report.heatmap import SlideView
+from sammil_cli.stages.visualize import _stamp, _write_index, plan
 from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.fold import read_folds
+from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 
 def test_a_slides_table_holds_what_the_model_that_did_not_see_it_says_of_each_patch(
@@ -37,6 +46,30 @@ def test_a_slides_table_holds_what_the_model_that_did_not_see_it_says_of_each_pa
             assert len(output.attention) > len(table)  # group features are no patches
             np.testing.assert_allclose(table[:, 2], output.attention[: len(table)], rtol=1e-6)
             np.testing.assert_allclose(table[:, 3:], output.evidence[: len(table)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("honest", "slide not seen in training"), ("paper", SELECTED_ON_TEST)])
+def test_a_picture_shows_the_decision_of_the_table_and_how_its_model_was_chosen(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, said: str
+) -> None:
+    facts = Path("runs/models/repeat_0_fold_0/model.json")
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"protocol": protocol}))
+    views: list[SlideView] = []
+    monkeypatch.setattr(visualize, "draw", lambda view: views.append(view) or b"")
+    tasks = {task.slide_id: task for task in plan(Project(), VisualizeSettings(), RunOptions()).tasks}
+    row = next(row for row in rows_of(Path("runs/predictions.csv")) if row["fold"] == "0")
+    visualize.work(tmp_path, {}, tasks[row["slide_id"]].job)
+    numbers = re.fullmatch(
+        rf"{row['slide_id']} — sam-mil, fold 0.0 \({said}\): P\(tumour\) = ([\d.]+), threshold ([\d.]+): called (\w+)",
+        views[0].title,
+    )
+    assert numbers is not None, views[0].title
+    probability, threshold, called = numbers.groups()
+    assert float(probability) == pytest.approx(float(row["probability_tumour"]), abs=6e-4)
+    assert float(threshold) == pytest.approx(float(row["threshold"]), abs=6e-4)
+    assert called == row["predicted"] == ("tumour" if float(probability) >= float(threshold) else "normal")
+    _write_index(tmp_path, _stamp(Project()))
+    assert (SELECTED_ON_TEST in (tmp_path / "index.html").read_text()) == (protocol == "paper")
 
 
 def test_lesions_count_from_the_corner_that_qupath_counts_from_and_lose_what_is_ignored(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_a_bundle_is_two_files_and_the_facts_are_readable_by_people(folder: Path
     facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
     assert facts["classes"] == ["normal", "tumour"]
     assert facts["threshold"] == 0.25
+    assert (facts["positive_class"], facts["calibrated_threshold"]) == ("tumour", 0.25)
     assert facts["spec"]["dropout"] == 0.1
     assert facts["weights_sha256"] == sha256_file(folder / WEIGHTS_FILE)
 

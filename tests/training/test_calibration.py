@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sammil_cli.training.calibration import COLDEST, HOTTEST, SPREAD, apply, fit_temperature
+from sammil_cli.training.calibration import COLDEST, HOTTEST, SPREAD, apply, apply_to_threshold, fit_temperature
 
 
 def two(scores: np.ndarray) -> np.ndarray:
@@ -98,3 +98,12 @@ def test_a_probability_of_0_stays_a_number() -> None:
     assert np.isfinite(after).all()
     assert after.sum(axis=1) == pytest.approx(1)
     assert after[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.6, 1.0, 2.0, HOTTEST])
+def test_a_calibrated_threshold_decides_as_the_threshold_did(temperature: float) -> None:
+    scores = np.concatenate([np.random.default_rng(3).random(200), [1e-12, 0.5, 1 - 1e-12, 0.0, 1.0]])
+    after = apply(two(scores), temperature)[:, 1]
+    for threshold in (*scores[:20], 0.5, 1.0, 0.0):  # also on a slide, as in the published protocol
+        assert ((after >= apply_to_threshold(float(threshold), temperature)) == (scores >= threshold)).all()
+    assert apply_to_threshold(0.9, 2.0) == pytest.approx(0.75)

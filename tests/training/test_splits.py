@@ -272,7 +272,12 @@ def test_the_table_of_the_folds_is_that_of_the_contract(tmp_path: Path) -> None:
     cohort = given()
     write_folds(tmp_path / "splits.csv", draw(cohort), cohort)
     lines = (tmp_path / "splits.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[:4] == ["repeat,fold,slide_id,patient_id,role", "0,0,a,P1,train", "0,0,b,P2,train", "0,0,c,P3,val"]
+    assert lines[:4] == [
+        "repeat,fold,slide_id,patient_id,role,label",
+        "0,0,a,P1,train,normal",
+        "0,0,b,P2,train,tumour",
+        "0,0,c,P3,val,normal",
+    ]
     assert len(lines) == 7
 
 

@@ -6,6 +6,7 @@ import pytest
 from sammil_cli.training.thresholds import (
     decide,
     fold_threshold,
+    in_digits,
     mean_threshold,
     validation_threshold,
     youden_threshold,
@@ -70,3 +71,21 @@ def test_a_fold_takes_the_threshold_of_its_protocol_and_none_with_three_classes(
 def test_folds_together_have_the_mean_threshold_or_none() -> None:
     assert mean_threshold([0.2, 0.6]) == pytest.approx(0.4)
     assert mean_threshold([0.2, None]) is None
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "threshold", "predicted", "shown"),
+    [
+        ([0.25, 0.75], 0.5, 1, (["0.250", "0.750"], "0.500")),
+        ([0.5001, 0.4999], 0.50004, 0, (["0.5001", "0.4999"], "0.5000")),  # both are 0.500 with three decimals
+        ([0.5, 0.5], 0.5, 1, (["0.500", "0.500"], "0.500")),  # at the threshold
+        ([1.0, 2e-30], 3e-30, 0, (["1.0", "2e-30"], "3e-30")),
+        ([0.3333, 0.3334, 0.3333], None, 1, (["0.3333", "0.3334", "0.3333"], "")),
+        ([0.2, 0.3, 0.5], None, 2, (["0.200", "0.300", "0.500"], "")),
+    ],
+)
+def test_as_many_decimals_are_written_as_show_the_decision(
+    probabilities: list[float], threshold: float | None, predicted: int, shown: tuple[list[str], str]
+) -> None:
+    assert decide(np.array([probabilities]), threshold)[0] == predicted
+    assert in_digits(np.array(probabilities), threshold, predicted, 3) == shown
