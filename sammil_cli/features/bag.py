@@ -1,7 +1,8 @@
 """The feature bag: one slide for learning, in memory and on disk."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sammil_cli.regions.membership import Membership
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 from sammil_cli.storage.paths import BagPath
+
+MadeWith = Mapping[str, Mapping[str, object]]  # stage -> its settings by key; what is not known is not there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class FeatureBag(Instances):
     region_area_um2: NDArray[np.float64]  # (m,); NaN where the scale is unknown
     members: Membership  # all patch-region pairs, over the m regions
     encoder: EncoderFacts
+    made_with: MadeWith = field(default_factory=dict)  # see `features.making`
 
 
 def mean_group_features(
@@ -100,6 +104,7 @@ def write_bag(path: BagPath, bag: FeatureBag, provenance: Record) -> None:
     arrays = {name: getattr(bag, name) for name in _SHAPES}
     arrays |= {"member_start": bag.members.start, "member_patch": bag.members.patch}
     facts = {f"encoder_{name}": getattr(bag.encoder, name) for name in _ENCODER}
+    facts |= {"made_with": json.dumps(bag.made_with, sort_keys=True)}
     write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance)
 
 
@@ -113,6 +118,7 @@ def read_bag(path: BagPath) -> FeatureBag:
         slide_id=facts["slide_id"],
         members=Membership(start=arrays["member_start"], patch=arrays["member_patch"]),
         encoder=_encoder_facts(facts),
+        made_with=json.loads(facts.get("made_with", "{}")),
         **{name: arrays[name] for name in _SHAPES},
     )
 

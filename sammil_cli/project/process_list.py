@@ -60,6 +60,10 @@ class ProcessList:
         if time.monotonic() - self._written > _WRITE_SECONDS:
             self.write()
 
+    def done(self) -> set[str]:
+        """The slides whose result is there."""
+        return {row.slide_id for row in self.rows.values() if row.done}
+
     def write(self) -> None:
         """Writes all rows; those that a restricted run leaves as they are stay."""
         rows = [_cells(row) for row in self.rows.values()]

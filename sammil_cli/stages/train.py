@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,8 @@ from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, counts, read_labels
 from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError
+from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.features.making import Making
 from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
@@ -17,13 +20,17 @@ from sammil_cli.project.run_record import hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
+from sammil_cli.stages.models_folder import clear
 from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
+from sammil_cli.training.bag_survey import survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, build_model, read_facts
+from sammil_cli.training.bundle import BundleFacts, build_model, check_model, read_facts
 from sammil_cli.training.fold import write_folds
 from sammil_cli.training.learning_curves import epochs_done
+from sammil_cli.training.making_check import check_alike, trained_on
+from sammil_cli.training.region_use import acting_on_regions, check_regions
 from sammil_cli.training.splits import draw_folds
 
 # What the settings and every model know.
@@ -33,6 +40,17 @@ _OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "
 _POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What a training starts from: bags, labels, what the bags are, and the model to be built."""
+
+    bags: BagFolder
+    cohort: Cohort
+    encoder: EncoderFacts
+    spec: ModelSpec
+    makings: Mapping[str, Making]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +72,17 @@ def run(
     Args:
         whole: all settings, for the run record; None = no record is written.
     """
-    check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
-    bags = BagFolder(project.bags, "cpu")
-    cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
+    ready = preflight(project, settings)
+    bags, cohort = ready.bags, ready.cohort
     start = None if whole is None else start_run(project, whole, options.device)
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
     store = open_store("train", options.store)
-    tasks = _plan(project, settings, options, cohort, bags, bag_sha256, store)
+    tasks = _plan(project, settings, options, ready, bag_sha256, store)
     console.say(f"train: {settings.model} on {counts(cohort)}, {len(tasks)} folds, {options.device}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
-    for folder in (project.models, project.learning_curves):
-        shutil.rmtree(folder, ignore_errors=True)
+    for line in clear(project.models, project.learning_curves, {task.job.fold.name for task in tasks}):
+        console.say(f"train: {line}")
     if start is not None:
         project.record.unlink(missing_ok=True)  # it is of the models that were there
     write_folds(project.splits, [task.job.fold for task in tasks], cohort)
@@ -76,7 +93,7 @@ def run(
         _train_all(open_tasks, options, settings.epochs, store, project)
     facts = {task.job.fold.name: read_facts(BundlePath(project.models / task.job.fold.name)) for task in tasks}
     if start is not None:
-        start.write(cohort, bag_sha256, bags.encoder(list(bag_sha256)), facts)
+        start.write(cohort, bag_sha256, ready.encoder, facts)
     console.print_table(
         "Chosen on validation",
         ("repeat", "fold", "epoch", "AUC", "threshold"),
@@ -85,23 +102,43 @@ def run(
     return list(facts.values())
 
 
+def preflight(project: Project, settings: TrainSettings) -> Ready:
+    """Looks at settings, bags and labels; the settings first, whatever else is wrong. Nothing is written.
+
+    Raises:
+        InputError: a wrong model or option, no bags or labels, bags that are damaged, not finite or not made alike, or
+            without the regions that the settings act on.
+    """
+    check_model(settings.model, settings.model_options)
+    check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
+    bags = BagFolder(project.bags, "cpu")
+    cohort = labelled_bags(read_labels(project.labels, settings.classes, set(bags.paths)), bags)
+    seen = survey(bags.paths, (member.slide_id for member in cohort.members))
+    encoder = bags.encoder(list(seen))
+    shared = {name: getattr(settings, name) for name in _SHARED}
+    spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
+    acting = acting_on_regions(settings.model, spec)
+    makings = {slide: one.making for slide, one in seen.items()}
+    for remark in check_alike(makings, regions=bool(acting)):
+        log.warning("%s", remark)
+    check_regions(settings.model, acting, {slide: one.regions for slide, one in seen.items()})
+    return Ready(bags=bags, cohort=cohort, encoder=encoder, spec=spec, makings=makings)
+
+
 def _plan(
     project: Project,
     settings: TrainSettings,
     options: RunOptions,
-    cohort: Cohort,
-    bags: BagFolder,
+    ready: Ready,
     bag_sha256: dict[str, str],
     store: ResultStore,
 ) -> list[_FoldTask]:
     """The folds, drawn, and what each is made with.
 
     Raises:
-        InputError: a wrong model or option, bags of several encoders, or folds that cannot be drawn.
+        InputError: folds that cannot be drawn.
     """
-    encoder = bags.encoder(list(bag_sha256))
-    shared = {name: getattr(settings, name) for name in _SHARED}
-    spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
+    cohort, spec = ready.cohort, ready.spec
     build_model(settings.model, spec, settings.model_options)
     folds = draw_folds(
         cohort,
@@ -133,7 +170,8 @@ def _plan(
             labels=labels,
             classes=cohort.classes,
             spec=spec,
-            encoder=encoder,
+            encoder=ready.encoder,
+            trained_on=trained_on(ready.makings, [*fold.train, *fold.val]),
             settings=settings,
             bags=BagFolderPath(project.bags),
             out=BundlePath(project.models / fold.name),  # a store's workspace while it is trained

@@ -1,6 +1,7 @@
 """Bags with other regions: patch features are taken from bags that there are, and grouped anew. No slide is read."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from sammil_cli import console
@@ -8,6 +9,7 @@ from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import FeatureBag, read_bag, write_bag
 from sammil_cli.features.grouping import group_patches
+from sammil_cli.features.making import regrouped_with
 from sammil_cli.features.quality import measure, quality_record
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.regions.file import read_regions
@@ -99,7 +101,10 @@ def _regroup_file(slide: str, bag: BagPath, regions: RegionsPath, out: Path, set
     key = {"bag": sha256_file(bag), "regions": sha256_file(regions), "settings": chosen, "code": code.version}
     if quality.exists() and read_key(target) == as_stored(key):
         return False
-    made = regroup(read_bag(bag), read_regions(regions), settings)
+    before = read_bag(bag)
+    made = replace(
+        regroup(before, read_regions(regions), settings), made_with=regrouped_with(before.made_with, regions, chosen)
+    )
     write_bag(target, made, provenance("regroup", key, code.libraries))
     write_json(quality, quality_record(measure(made)))
     return True
