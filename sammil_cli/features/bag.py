@@ -118,7 +118,7 @@ def read_bag(path: BagPath) -> FeatureBag:
         slide_id=facts["slide_id"],
         members=Membership(start=arrays["member_start"], patch=arrays["member_patch"]),
         encoder=_encoder_facts(facts),
-        made_with=json.loads(facts.get("made_with", "{}")),
+        made_with=_made_with(facts),
         **{name: arrays[name] for name in _SHAPES},
     )
 
@@ -132,9 +132,20 @@ def read_instances(path: BagPath) -> Instances:
 
 def read_encoder(path: BagPath) -> EncoderFacts:
     """What made a bag's features; reads no features. `InputError` where it is no bag."""
-    return _encoder_facts(read_hdf5(path, "bag", arrays=False)[1])
+    return read_origin(path)[0]
+
+
+def read_origin(path: BagPath) -> tuple[EncoderFacts, MadeWith]:
+    """What made a bag's features, and the settings that it was made with; reads and raises as `read_encoder`."""
+    facts = read_hdf5(path, "bag", arrays=False)[1]
+    return _encoder_facts(facts), _made_with(facts)
 
 
 def _encoder_facts(facts: Mapping[str, Any]) -> EncoderFacts:
     values: dict[str, Any] = {name: facts.get(f"encoder_{name}") for name in _ENCODER}
     return EncoderFacts(**values)
+
+
+def _made_with(facts: Mapping[str, Any]) -> MadeWith:
+    known: MadeWith = json.loads(facts.get("made_with", "{}"))  # older bags and those of other tools do not say it
+    return known

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sammil_cli.features.bag import EncoderFacts, MadeWith
+from sammil_cli.features.bag import EncoderFacts, MadeWith, read_origin
 from sammil_cli.storage.origin import read_record
-from sammil_cli.storage.paths import PatchesPath, RegionsPath
+from sammil_cli.storage.paths import BagPath, PatchesPath, RegionsPath
 
 # What `extract` decides of a bag, its encoder's name and weights apart: those are facts of the encoder.
 EXTRACT = ("encoder_input_px", "membership_rule", "membership_min_share")
@@ -19,6 +19,12 @@ class Making:
 
     encoder: EncoderFacts
     made_with: MadeWith
+
+
+def read_making(path: BagPath) -> Making:
+    """How a bag was made; reads no features. `InputError` where it is no bag."""
+    encoder, made = read_origin(path)
+    return Making(encoder=encoder, made_with=made)
 
 
 def made_with(patches: PatchesPath, regions: RegionsPath, extract: Mapping[str, object]) -> MadeWith:

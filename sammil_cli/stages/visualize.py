@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 from sammil_cli import console
 from sammil_cli.config import VisualizeSettings
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError, SlideError, as_slide_error
+from sammil_cli.features.making import read_making
 from sammil_cli.jobs.visualize import VisualizeJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
@@ -20,6 +21,7 @@ from sammil_cli.storage.paths import BagPath, BundlePath, PatchesPath, RegionsPa
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.bundle import FACTS_FILE, read_facts
 from sammil_cli.training.fold import read_folds
+from sammil_cli.training.making_check import check_bag
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
@@ -48,10 +50,11 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
             refused.append(refusal(bag.stem, lack))
             continue
         try:
-            code = code_of_slide("visualize", slide, read_facts(bundle).model)
+            facts = read_facts(bundle)
+            code = code_of_slide("visualize", slide, facts.model)
+            check_bag(read_making(bag), facts, remedy="run: sammil train")
         except InputError as error:
-            damaged = SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)
-            refused.append(refusal(bag.stem, damaged))
+            refused.append(refusal(bag.stem, as_slide_error(error)))
             continue
         inputs = {
             "slide": identify(slide),

@@ -7,7 +7,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import ModelSpec
 
 _SAM_MIL = "sam-mil"
-_ON_REGIONS = ("non-group", "sam-guided")  # of mask_strategy
+_BY_REGION = "sam-guided"  # the other masks draw patches wherever they lie
 _OFF = {"group_features": "false", "mask_strategy": "none", "consistency_weight": "0"}
 _SHOWN = 5
 
@@ -18,7 +18,7 @@ def acting_on_regions(model: str, spec: ModelSpec) -> Mapping[str, str]:
     """The settings that act on regions, each with its value: for sam-mil those of its method, else group features."""
     found = {"group_features": "true"} if spec.group_features else {}
     if model == _SAM_MIL and spec.sammil_mode == "paper":  # the released code trains on pseudo-bags alone
-        if spec.mask_strategy in _ON_REGIONS and spec.mask_ratio > 0:
+        if spec.mask_strategy == _BY_REGION and spec.mask_ratio > 0:
             found["mask_strategy"] = spec.mask_strategy
         if spec.consistency_weight > 0:
             found["consistency_weight"] = f"{spec.consistency_weight:g}"
@@ -40,9 +40,8 @@ def check_regions(model: str, acting: Mapping[str, str], regions: Mapping[str, i
     named = ", ".join(f"{key}: {value}" for key, value in acting.items())
     if len(without) < len(regions):
         listed = ", ".join(without[:_SHOWN]) + (", …" if len(without) > _SHOWN else "")
-        log.warning(
-            "%d of %d bags have no regions: %s; there %s does nothing", len(without), len(regions), listed, named
-        )
+        share = f"{len(without)} of {len(regions)}"
+        log.warning("%s bags have no regions, where %s does nothing: %s", share, named, listed)
     elif model != _SAM_MIL:
         log.warning("no bag has regions, so that %s does nothing", named)
     else:
