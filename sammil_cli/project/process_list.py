@@ -79,6 +79,11 @@ class ProcessList:
         self._written = time.monotonic()
 
 
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Writes a process list in one go."""
+    write_csv(path, HEADER, sorted(_cells(row) for row in rows))
+
+
 def _as_listed(row: dict[str, str]) -> tuple[str, ...]:
     return tuple(row.get(name, "") for name in HEADER)
 

@@ -24,11 +24,12 @@ from sammil_cli.report.tables import report_tables, stamp
 from sammil_cli.storage.files import write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
+from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_facts
-from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.fold import Fold, read_folds
 from sammil_cli.training.loop import predict
+from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.thresholds import decide, validation_threshold
 
 Known = Mapping[str, Member]
@@ -98,11 +99,12 @@ def _judge(project: Project, device: str) -> Judged:
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
     known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
     _check_there(folds, bags, known)
+    seen = survey(bags.paths, (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train)))
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
             model, fact = read_bundle(BundlePath(project.models / fold.name), device)
-            check_encoder(bags.encoder(list(fold.test)), fact.encoder, remedy="run: sammil train")
+            _check_made(fold, fact, seen)
             facts.append(fact)
             results.append(_result(fold, known, predict(model, bags.load, fold.test), fact.threshold))
             bar.advance(fold.name)
@@ -117,6 +119,15 @@ def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
                 raise InputError(
                     f"slide {slide!r} of the {role} part has no {what} any more", remedy="run: sammil train"
                 )
+
+
+def _check_made(fold: Fold, facts: BundleFacts, seen: Mapping[str, Seen]) -> None:
+    """Refuses test bags that are made otherwise than those that the fold learned from."""
+    for slide in fold.test:
+        try:
+            check_bag(seen[slide].making, facts, remedy="run: sammil train")
+        except InputError as error:
+            raise InputError(f"slide {slide!r}, {fold.name}: {error.message}", remedy=error.remedy) from None
 
 
 def _result(fold: Fold, known: Known, probabilities: NDArray[np.float64], threshold: float | None) -> FoldResult:

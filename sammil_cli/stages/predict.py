@@ -1,35 +1,43 @@
 """sammil predict: bags and one trained fold, or an ensemble of folds -> a verdict on every slide."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sammil_cli import console
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SammilError, SlideError
 from sammil_cli.mil.contract import Bag, MILModel
-from sammil_cli.project.project import RunOptions, check_only
+from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.worker import trouble_of
 from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import calibration
+from sammil_cli.training.bag_survey import look
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
-from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
+from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.thresholds import Probabilities, decide, mean_threshold
 
 _SHOWN = 20  # slides in the table on the screen
+# What stands in the table, and on the screen.
+_IN_SAMPLE = {True: ("true", "yes"), False: ("false", "no"), None: ("unknown", "unknown")}
+_OF_ONE_SLIDE = (SammilError, RuntimeError, MemoryError, OSError, ValueError)  # what one bag may cost
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedFold:
-    """A model, what goes with it, and the slides that it was trained or chosen on."""
+    """A model, what goes with it, and the slides that it was trained or chosen on; None = nobody knows."""
 
     model: MILModel
     facts: BundleFacts
-    seen: frozenset[str]
+    seen: frozenset[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +45,8 @@ class Verdict:
     """What the models say of one slide, by class.
 
     `probability`, `low`, `high`: mean, least and largest calibrated probability over the models.
-    `raw`: mean of the uncalibrated ones, which the `threshold` (mean of the models') is for.
+    `raw`: mean of the uncalibrated ones, which the `threshold` (mean of the models') is for. `in_sample`: whether every
+    model has seen the slide; None where a model does not know what it has seen.
     """
 
     slide_id: str
@@ -48,11 +57,19 @@ class Verdict:
     raw: dict[str, float]
     threshold: float | None
     models: int
-    in_sample: bool
+    in_sample: bool | None
 
 
-def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> list[Verdict]:
-    """Judges slides and writes the table.
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The verdicts, and a row of the process list for every slide: those that could not be judged say why."""
+
+    verdicts: Sequence[Verdict]
+    rows: Sequence[Row]
+
+
+def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Prediction:
+    """Judges slides and writes the table; a bag that cannot be judged costs its own slide.
 
     A slide of the models' own cohort is judged by the models that did not see it in training or validation. If all
     of them saw it, all judge it, and `in_sample` says so.
@@ -61,30 +78,75 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> list
         models: a bundle, or a folder of bundles.
 
     Raises:
-        InputError: no models or no bags, models of different classes, or bags of another encoder.
+        InputError: no models or no bags, models of different classes, or not one bag that they can judge.
+        KeyboardInterrupt: after what was judged has been written.
     """
     folds = read_trained(models, options.device)
+    project = Project(bags=bags_folder)
+    check_done(project, bags_folder, "extract", {path.stem for path in bags_folder.glob("*.h5")}, options.only)
     bags = BagFolder(bags_folder, options.device)
-    check_only(options.only, set(bags.paths), str(bags_folder))
     slides = [slide for slide in bags.paths if options.only is None or slide in options.only]
-    encoder = bags.encoder(slides)
-    for fold in folds:
-        check_encoder(encoder, fold.facts.encoder, remedy="give bags of the model's encoder: sammil extract, --bags")
-    verdicts = []
-    with console.progress(len(slides), "predict") as bar:
-        for slide in slides:
-            verdicts.append(judge(slide, bags.load(slide), folds))
-            bar.advance(slide)
-    classes = folds[0].facts.classes
-    _write(out, verdicts, classes)
+    verdicts: list[Verdict] = []
+    rows: list[Row] = []
+    process_list = project.process_lists / "predict.csv"
+    try:
+        with console.progress(len(slides), "predict") as bar:
+            for slide in slides:
+                try:
+                    remarks = _check(bags, slide, folds)
+                    verdicts.append(judge(slide, bags.load(slide), folds))
+                    rows.append(Row(slide_id=slide, status="done", remarks=remarks))
+                except _OF_ONE_SLIDE as error:
+                    rows.append(refusal(slide, trouble_of(error)))
+                bar.advance(slide)
+    except KeyboardInterrupt:
+        console.say(f"predict: interrupted, {len(verdicts)} of {len(slides)} slide(s) judged")
+        raise
+    finally:
+        write_rows(process_list, rows)
+        if verdicts:
+            _write(out, verdicts, folds[0].facts.classes)
+    if not verdicts:
+        first = rows[0]
+        more = f" ({len(rows)} slides, all reasons: {process_list})" if len(rows) > 1 else ""
+        raise InputError(f"no slide can be judged; {first.slide_id}: {first.message}{more}", remedy=first.remedy)
     _print(out, verdicts, folds)
-    return verdicts
+    _say_remarks(rows)
+    if len(verdicts) < len(rows):
+        summarise("predict", [replace(row, remarks=()) for row in rows], out, process_list)
+    return Prediction(verdicts=verdicts, rows=rows)
+
+
+def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[str, ...]:
+    """Looks at a slide's bag, and whether it is one for these models; returns remarks.
+
+    Raises:
+        SlideError: `E_BAG`, it is not made as those that a model learned from; else as `bag_survey.look`.
+    """
+    making, remarks = look(bags.paths[slide]).making, dict[str, None]()
+    for fold in folds:
+        try:
+            likeness = check_bag(making, fold.facts, remedy="train a model on bags like these")
+        except InputError as error:
+            raise SlideError("E_BAG", error.message, remedy=error.remedy) from None
+        if likeness.unknown:
+            known = f"one of the two does not say it: {', '.join(likeness.unknown)}"
+            remarks[f"not compared with the bags of the training, since {known}"] = None
+        remarks |= dict.fromkeys(f"differs in which patches it has: {line}" for line in likeness.remarks)
+    return tuple(remarks)
+
+
+def _say_remarks(rows: Sequence[Row]) -> None:
+    """Each remark once, with the number of its slides."""
+    for remark, count in Counter(remark for row in rows for remark in row.remarks).items():
+        console.say(f"{count} bag(s): {remark}")
 
 
 def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     """The models of a folder: itself a bundle, or the bundles in it, in the order of their names.
 
-    What each has seen stands in the `splits.csv` beside the folder that the bundle lies in, under the bundle's name.
+    What each has seen it says itself. Models of before that do not: it stands in the `splits.csv` beside the folder
+    that the bundle lies in, under the bundle's name; where it does not, nobody knows.
     """
     folders = [folder] if (folder / FACTS_FILE).is_file() else sorted(p.parent for p in folder.glob(f"*/{FACTS_FILE}"))
     if not folders:
@@ -96,7 +158,8 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     folds = []
     for path in folders:
         model, facts = read_bundle(BundlePath(path), device)
-        folds.append(TrainedFold(model=model, facts=facts, seen=known.get(path.resolve().name, frozenset())))
+        seen = frozenset(facts.trained_on.slides) if facts.trained_on else known.get(path.resolve().name)
+        folds.append(TrainedFold(model=model, facts=facts, seen=seen))
         if facts.classes != folds[0].facts.classes:
             raise InputError(
                 f"{path.name} knows the classes {', '.join(facts.classes)}, "
@@ -107,8 +170,8 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
 
 
 def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
-    """One slide by the models that did not see it, or by all where none is left."""
-    blind = [fold for fold in folds if slide not in fold.seen]
+    """One slide by the models that did not see it, as far as that is known, or by all where none is left."""
+    blind = [fold for fold in folds if fold.seen is None or slide not in fold.seen]
     used = blind or folds
     each = np.concatenate([predict(fold.model, lambda _: bag, [slide]) for fold in used])  # (k, C)
     if not np.isfinite(each).all():
@@ -131,7 +194,7 @@ def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
         raw=by_class(raw),
         threshold=threshold,
         models=len(used),
-        in_sample=not blind,
+        in_sample=None if any(fold.seen is None for fold in used) else not blind,
     )
 
 
@@ -145,7 +208,7 @@ def _write(path: Path, verdicts: list[Verdict], classes: tuple[str, ...]) -> Non
             *(f"{getattr(verdict, kind)[name]:.6f}" for kind in kinds for name in classes),
             "" if verdict.threshold is None else f"{verdict.threshold:.6f}",
             verdict.models,
-            str(verdict.in_sample).lower(),
+            _IN_SAMPLE[verdict.in_sample][0],
         )
         for verdict in verdicts
     ]
@@ -161,7 +224,7 @@ def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None
             f"{verdict.probability[positive]:.3f}",
             f"{verdict.low[positive]:.3f}–{verdict.high[positive]:.3f}",
             verdict.models,
-            "yes" if verdict.in_sample else "no",
+            _IN_SAMPLE[verdict.in_sample][1],
         )
         for verdict in verdicts[:_SHOWN]
     ]
@@ -171,7 +234,12 @@ def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None
         ("slide", "predicted", f"P({positive})", "over models", "models", "in sample"),
         rows,
     )
-    if known := sum(verdict.in_sample for verdict in verdicts):
+    if unknown := sum(verdict.in_sample is None for verdict in verdicts):
+        console.say(
+            f"{unknown} slide(s) may have been seen in training: a model does not say which slides it has seen (it was "
+            "imported, or trained before models kept that and copied without its splits.csv)"
+        )
+    if known := sum(verdict.in_sample is True for verdict in verdicts):
         console.say(
             f"{known} slide(s) were seen in training or validation by every model: no fair predictions of these"
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 from sammil_cli import console
 from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError, SlideError, as_slide_error
-from sammil_cli.features.bag import FeatureBag, read_bag, write_bag
+from sammil_cli.features.bag import FeatureBag, write_bag
+from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.grouping import group_patches
 from sammil_cli.features.making import regrouped_with
 from sammil_cli.features.quality import measure, quality_record
@@ -106,7 +107,7 @@ def _regroup_file(slide: str, bag: BagPath, regions: RegionsPath, out: Path, set
     key = {"bag": sha256_file(bag), "regions": sha256_file(regions), "settings": chosen, "code": code.version}
     if quality.exists() and read_key(target) == as_stored(key):
         return False
-    before = read_bag(bag)
+    before = read_checked(bag)
     made = replace(
         regroup(before, read_regions(regions), settings), made_with=regrouped_with(before.made_with, regions, chosen)
     )
