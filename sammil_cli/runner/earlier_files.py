@@ -67,6 +67,15 @@ def lack_of(project: Project, slide_id: str, file: Path, stage: str) -> SlideErr
     return SlideError("E_UPSTREAM", f"{file} is not there", remedy=f"run: sammil {stage}")
 
 
+def undone_by(project: Project, *stages: str) -> dict[str, str]:
+    """Why slides are not there, by slide id: the first of these stages that did not do it, and its reason."""
+    found: dict[str, str] = {}
+    for stage in stages:
+        for slide_id, row in _undone(project, stage).items():
+            found.setdefault(slide_id, f"sammil {stage} did not do slide {slide_id!r}: {row['code']} {row['message']}")
+    return found
+
+
 def _undone(project: Project, stage: str) -> Mapping[str, dict[str, str]]:
     """The rows of a stage's process list that are not done, by slide id."""
     path = _list_of(project, stage)

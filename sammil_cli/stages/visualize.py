@@ -13,7 +13,7 @@ from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.document import document
-from sammil_cli.runner.earlier_files import files_of, with_slides
+from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file, write_text
@@ -27,7 +27,8 @@ from sammil_cli.training.making_check import check_bag
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
     """Draws every slide that is in a test part; of several repeats the first one speaks. Returns the process list."""
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
-    for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}):
+    undone = undone_by(project, "segment", "patch", "sam", "extract")
+    for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}, undone):
         console.say(line)
     _write_index(project.pictures)
     return rows
