@@ -14,6 +14,7 @@ from sammil_cli.storage.paths import SlidePath
 
 FilePath = TypeVar("FilePath", bound=Path)
 _UNDONE = ("set-aside", "failed")
+_MADE = {"segment": "tissue mask", "patch": "patch grid", "sam": "region file", "extract": "bag"}  # by each stage
 
 
 def files_of(
@@ -40,14 +41,14 @@ def check_done(project: Project, folder: Path, stage: str, done: set[str], only:
     undone = _undone(project, stage)
     if not done:
         if not undone:
-            raise InputError(f"there is nothing in {folder}", remedy=f"run: sammil {stage}")
+            raise InputError(f"there is no {_MADE[stage]} in {folder}", remedy=f"run: sammil {stage}")
         codes = ", ".join(
             f"{code} {count}" for code, count in Counter(r["code"] for r in undone.values()).most_common()
         )
         first = next(iter(undone.values()))
         raise InputError(
-            f"there is nothing in {folder}: sammil {stage} did none of {len(undone)} slide(s) ({codes}), such as "
-            f"{first['slide_id']}: {first['message']}",
+            f"there is no {_MADE[stage]} in {folder}: sammil {stage} did none of {len(undone)} slide(s) ({codes}), "
+            f"such as {first['slide_id']}: {first['message']}",
             remedy=f"{first['remedy']}; all reasons: {_list_of(project, stage)}",
         )
     for slide_id in sorted((only or frozenset()) - done):

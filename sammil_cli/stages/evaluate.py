@@ -21,6 +21,7 @@ from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, remarks, summarise
 from sammil_cli.report.tables import report_tables, stamp
+from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.storage.files import write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
@@ -95,6 +96,7 @@ def out_of_fold(project: Project, device: str) -> Predictions:
 
 def _judge(project: Project, device: str) -> Judged:
     folds = read_folds(project.splits)
+    check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
     known = {m.slide_id: m for m in read_labels(project.labels, classes, slides=set(bags.paths)).members}
