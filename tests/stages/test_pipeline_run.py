@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from csv_rows import rows_of
 
+from sammil_cli.training.bundle import read_facts
+from sammil_cli.training.fold import read_folds
+
 Sammil = Callable[..., Any]
 Finished = tuple[Path, dict[str, Any]]
 
