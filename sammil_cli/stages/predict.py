@@ -123,8 +123,14 @@ def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[s
     Raises:
         SlideError: `E_BAG`, it is not made as those that a model learned from; else as `bag_survey.look`.
     """
-    making, remarks = look(bags.paths[slide]).making, dict[str, None]()
+    seen, remarks = look(bags.paths[slide]), dict[str, None]()
+    making = seen.making
     for fold in folds:
+        if not seen.regions and fold.facts.spec.group_features:
+            lack = "it has no regions, so no group features, which the model learned from"
+            if "sam" not in making.made_with and fold.facts.trained_on and "sam" in fold.facts.trained_on.made_with:
+                raise SlideError("E_BAG", lack, remedy="give it regions: sammil segment, sammil sam, sammil extract")
+            remarks[lack] = None
         try:
             likeness = check_bag(making, fold.facts, remedy="train a model on bags like these")
         except InputError as error:
