@@ -89,6 +89,16 @@ def module_name(kind: Kind, name: str) -> str:
     return found[0]
 
 
+def check(kind: Kind, name: str) -> None:
+    """Refuses a word that is no choice; imports nothing, and looks at plug-ins only for words that are not ours.
+
+    Raises:
+        InputError: see `module_name`.
+    """
+    if name not in {own.replace("_", "-") for own in _own(kind.folder)}:
+        module_name(kind, name)
+
+
 def load(kind: Kind, name: str) -> ModuleType:
     """Imports one choice.
 

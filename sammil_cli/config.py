@@ -346,9 +346,13 @@ def _assigned(values: Mapping[str, object], key: str, value: object) -> dict[str
 
 
 def check(values: Mapping[str, Any], where: str) -> Settings:
-    """Settings from a mapping; `where` is named in errors."""
+    """Settings from a mapping; `where` is named in errors.
+
+    Raises:
+        InputError: an unknown key, a wrong type, a value out of range, or a word that is no choice.
+    """
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
@@ -358,6 +362,12 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
             raise InputError(f"{where}: unknown key {key!r}", remedy=remedy) from None
         remedy = first.get("ctx", {}).get("remedy", f"{key} is: {describe(key)}")
         raise InputError(f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=remedy) from None
+    for kind in choices.PICKED:  # whatever the command: hours of the stages before it would be in vain
+        try:
+            choices.check(kind, getattr(settings, str(kind.setting)))
+        except InputError as error:
+            raise InputError(f"{where}: {kind.setting}: {error.message}", remedy=error.remedy) from None
+    return settings
 
 
 def describe(key: str) -> str:

@@ -57,6 +57,13 @@ class SlideError(SammilError):
         return _slide_error, (self.code, self.message, self.remedy, self.set_aside)
 
 
+def as_slide_error(error: SammilError) -> SlideError:
+    """An error that costs one slide only: of a file that it needs, say."""
+    if isinstance(error, SlideError):
+        return error
+    return SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)
+
+
 def _slide_error(code: str, message: str, remedy: str, set_aside: bool) -> SlideError:
     return SlideError(code, message, remedy=remedy, set_aside=set_aside)
 

@@ -10,6 +10,7 @@ from sammil_cli.cli.options import (
     BagsOption,
     DeviceOption,
     DownloadOption,
+    FailOverOption,
     JsonOption,
     LabelsOption,
     OnlyOption,
@@ -213,6 +214,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Table, written.")] = Path("runs/new_predictions.csv"),
     only: OnlyOption = None,
     device: DeviceOption = "auto",
+    fail_over: FailOverOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -223,8 +225,12 @@ def predict(
     from dataclasses import asdict
 
     from sammil_cli import console
+    from sammil_cli.project.process_list import exit_code, read_share
     from sammil_cli.stages import predict as stage
 
     console.set_up(verbose=verbose, as_json=as_json)
-    verdicts = stage.run(models, bags, out, run_options(device, RunAsked(only=only)))
-    console.print_json([asdict(verdict) for verdict in verdicts])
+    allowed = 0.0 if fail_over is None else read_share(fail_over)
+    found = stage.run(models, bags, out, run_options(device, RunAsked(only=only)))
+    undone = [row.__dict__ for row in found.rows if not row.done]
+    console.print_json([*(asdict(verdict) for verdict in found.verdicts), *undone])
+    raise typer.Exit(exit_code(found.rows, allowed))

@@ -20,7 +20,7 @@ from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.runner.per_slide import Plan, Task, run_plan
 from sammil_cli.slides.files import find_slides, identify
 from sammil_cli.slides.table import SlideEntry, read_slides_table
-from sammil_cli.storage.files import read_csv, sha256_file
+from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import SlidePath
 
 _IGNORED = re.compile(r"would have ignored (\d+) of (\d+) masks")
@@ -86,12 +86,8 @@ def _tables_only(found: Inventory, request: Request, project: Project) -> list[R
 
 
 def _keeping(plan: Plan[ConvertJob], options: RunOptions) -> RunOptions:
-    """Files in `out` that other commands or runs wrote are not this one's to delete."""
-    earlier: set[str] = set()
-    if plan.process_list.exists():
-        earlier = {row["slide_id"] for row in read_csv(plan.process_list, ("slide_id",))}
-    mine = options.only or frozenset({task.slide_id for task in plan.tasks} | earlier)
-    return replace(options, only=mine)
+    """Of `out` only the slides of this folder count: what came from another one, or another command, is kept."""
+    return replace(options, only=options.only or frozenset(task.slide_id for task in plan.tasks))
 
 
 def encoder_to_check(settings: ExtractSettings, name: str | None) -> ExtractSettings:

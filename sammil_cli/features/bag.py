@@ -1,7 +1,8 @@
 """The feature bag: one slide for learning, in memory and on disk."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sammil_cli.regions.membership import Membership
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 from sammil_cli.storage.paths import BagPath
+
+MadeWith = Mapping[str, Mapping[str, object]]  # stage -> its settings by key; what is not known is not there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class FeatureBag(Instances):
     xy: NDArray[np.int32]  # (n, 2) level-0 corners; (-1, -1) where an older tool did not keep them
     region_area_um2: NDArray[np.float64]  # (m,); NaN where the scale is unknown
     encoder: EncoderFacts
+    made_with: MadeWith = field(default_factory=dict)  # see `features.making`
 
 
 def mean_group_features(
@@ -101,6 +105,7 @@ def write_bag(path: BagPath, bag: FeatureBag, provenance: Record) -> None:
     arrays = {name: getattr(bag, name) for name in _SHAPES}
     arrays |= dict(zip(_MEMBERS, (bag.members.start, bag.members.patch), strict=True))
     facts = {f"encoder_{name}": getattr(bag.encoder, name) for name in _ENCODER}
+    facts |= {"made_with": json.dumps(bag.made_with, sort_keys=True)}
     write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance)
 
 
@@ -114,6 +119,7 @@ def read_bag(path: BagPath) -> FeatureBag:
         slide_id=facts["slide_id"],
         members=_members(arrays),
         encoder=_encoder_facts(facts),
+        made_with=_made_with(facts),
         **{name: arrays[name] for name in _SHAPES},
     )
 
@@ -127,7 +133,13 @@ def read_instances(path: BagPath) -> Instances:
 
 def read_encoder(path: BagPath) -> EncoderFacts:
     """What made a bag's features; reads no features. `InputError` where it is no bag."""
-    return _encoder_facts(read_hdf5(path, "bag", arrays=False)[1])
+    return read_origin(path)[0]
+
+
+def read_origin(path: BagPath) -> tuple[EncoderFacts, MadeWith]:
+    """What made a bag's features, and the settings that it was made with; reads and raises as `read_encoder`."""
+    facts = read_hdf5(path, "bag", arrays=False)[1]
+    return _encoder_facts(facts), _made_with(facts)
 
 
 def _members(arrays: Mapping[str, NDArray[Any]]) -> Membership:
@@ -138,3 +150,8 @@ def _members(arrays: Mapping[str, NDArray[Any]]) -> Membership:
 def _encoder_facts(facts: Mapping[str, Any]) -> EncoderFacts:
     values: dict[str, Any] = {name: facts.get(f"encoder_{name}") for name in _ENCODER}
     return EncoderFacts(**values)
+
+
+def _made_with(facts: Mapping[str, Any]) -> MadeWith:
+    known: MadeWith = json.loads(facts.get("made_with", "{}"))  # older bags and those of other tools do not say it
+    return known

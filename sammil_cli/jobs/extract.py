@@ -1,7 +1,7 @@
 """extract, one slide: pixels, patches and regions -> a feature bag and its quality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, check_finite, write_bag
 from sammil_cli.features.encoder import Encoder
 from sammil_cli.features.grouping import group_patches
+from sammil_cli.features.making import EXTRACT, made_with
 from sammil_cli.features.quality import flags, measure, quality_record
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import batches
@@ -77,7 +78,8 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
         rule=settings.membership_rule,
         dtype=settings.feature_dtype,
     )
-    write_bag(BagPath(folder / f"{grid.slide_id}.h5"), bag, record)
+    made = made_with(job.patches, job.regions, {name: getattr(settings, name) for name in EXTRACT})
+    write_bag(BagPath(folder / f"{grid.slide_id}.h5"), replace(bag, made_with=made), record)
     quality = measure(bag)
     write_json(folder / f"{grid.slide_id}.json", quality_record(quality))
     return [*slide.remarks, *remarks, *flags(quality)]

@@ -15,7 +15,7 @@ from sammil_cli.project import environment
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, build_model, write_bundle
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.calibration import fit_temperature
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.learning_curves import CurveFile
@@ -34,6 +34,7 @@ class TrainJob:
     classes: tuple[str, ...]
     spec: ModelSpec
     encoder: EncoderFacts
+    trained_on: TrainedOn
     settings: TrainSettings
     bags: BagFolderPath
     out: BundlePath
@@ -79,6 +80,7 @@ def work(job: TrainJob) -> None:
         epoch=trained.epoch,
         val_auc=None if math.isnan(trained.val_auc) else trained.val_auc,
         provenance={**job.record, "environment": environment.describe(job.device)},
+        trained_on=job.trained_on,
     )
     write_bundle(job.out, trained.state, facts)
     shutil.copyfile(job.curve, job.out / CURVE_FILE)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sammil_cli.config import VisualizeSettings
-from sammil_cli.features.bag import read_bag
+from sammil_cli.features.bag_check import read_checked
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
 from sammil_cli.regions.file import read_regions
@@ -48,10 +48,10 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     Evidence and probability are of the positive class; of more than two classes, of the one that the slide is called.
 
     Raises:
-        SlideError: `E_EDIT`, the file of lesions cannot be read.
+        SlideError: `E_EDIT`, the file of lesions cannot be read; or what `features.bag_check` finds in the bag.
     """
     del record  # a picture carries its model in the title
-    bag, grid, regions = read_bag(job.bag), read_patches(job.patches), read_regions(job.regions)
+    bag, grid, regions = read_checked(job.bag), read_patches(job.patches), read_regions(job.regions)
     model, facts = read_bundle(job.bundle, "cpu")
     with torch.inference_mode():
         output = model(to_tensors(bag, "cpu"))

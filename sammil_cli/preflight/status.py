@@ -12,6 +12,7 @@ from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.preflight.key_changes import Change, changes, listed_settings
 from sammil_cli.project.pipeline import FILES
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner.out_folder import done_before, is_own
 from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.by_name import plan_stage
@@ -97,8 +98,11 @@ def _examine(
             slide_id=row.slide_id, state=NOT_DONE, changes=(Change(row.code, f"{row.message}; fix: {row.remedy}"),)
         )
     found |= {slide_id: slide for slide_id, slide in waiting.items() if slide.state != GONE or slide_id in found}
+    done = done_before(plan.process_list)
     for path in plan.out.iterdir() if plan.out.is_dir() else ():
-        if path.stem not in found and (only is None or path.stem in only) and not path.name.startswith("."):
+        if path.stem in found or (only is not None and path.stem not in only) or path.name.startswith("."):
+            continue
+        if is_own(plan.out, path.stem, plan.stage, done):
             gone = Change("slide is gone", f"{path.stem} is no longer among the slides: its files would be removed")
             found[path.stem] = SlideStatus(slide_id=path.stem, state=GONE, changes=(gone,))
     return StageStatus(stage=stage, slides=_sorted(found))

@@ -60,6 +60,10 @@ class ProcessList:
         if time.monotonic() - self._written > _WRITE_SECONDS:
             self.write()
 
+    def done(self) -> set[str]:
+        """The slides whose result is there."""
+        return {row.slide_id for row in self.rows.values() if row.done}
+
     def write(self) -> None:
         """Writes all rows; those that a restricted run leaves as they are stay."""
         rows = [_cells(row) for row in self.rows.values()]
@@ -73,6 +77,11 @@ class ProcessList:
                 others = (row for row in old if row["slide_id"] not in (self._only or ()))
                 write_csv(self._path, HEADER, sorted([*rows, *(_as_listed(row) for row in others)]))
         self._written = time.monotonic()
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Writes a process list in one go."""
+    write_csv(path, HEADER, sorted(_cells(row) for row in rows))
 
 
 def _as_listed(row: dict[str, str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from sammil_cli.storage.paths import SlidePath
 
 FilePath = TypeVar("FilePath", bound=Path)
 _UNDONE = ("set-aside", "failed")
+_MADE = {"segment": "tissue mask", "patch": "patch grid", "sam": "region file", "extract": "bag"}  # by each stage
 
 
 def files_of(
@@ -41,14 +42,14 @@ def check_done(project: Project, folder: Path, stage: str, done: set[str], only:
     undone = _undone(project, stage)
     if not done:
         if not undone:
-            raise InputError(f"there is nothing in {folder}", remedy=f"run: sammil {stage}")
+            raise InputError(f"there is no {_MADE[stage]} in {folder}", remedy=f"run: sammil {stage}")
         codes = ", ".join(
             f"{code} {count}" for code, count in Counter(r["code"] for r in undone.values()).most_common()
         )
         first = next(iter(undone.values()))
         raise InputError(
-            f"there is nothing in {folder}: sammil {stage} did none of {len(undone)} slide(s) ({codes}), such as "
-            f"{first['slide_id']}: {first['message']}",
+            f"there is no {_MADE[stage]} in {folder}: sammil {stage} did none of {len(undone)} slide(s) ({codes}), "
+            f"such as {first['slide_id']}: {first['message']}",
             remedy=f"{first['remedy']}; all reasons: {_list_of(project, stage)}",
         )
     for slide_id in sorted((only or frozenset()) - done):
@@ -81,6 +82,15 @@ def slides_met(project: Project) -> dict[str, str]:
         return {row["slide_id"]: str(path) for row in read_csv(path, ("slide_id",))} if path.is_file() else {}
     except InputError:  # somebody has changed it
         return {}
+
+
+def undone_by(project: Project, *stages: str) -> dict[str, str]:
+    """Why slides are not there, by slide id: the first of these stages that did not do it, and its reason."""
+    found: dict[str, str] = {}
+    for stage in stages:
+        for slide_id, row in _undone(project, stage).items():
+            found.setdefault(slide_id, f"sammil {stage} did not do slide {slide_id!r}: {row['code']} {row['message']}")
+    return found
 
 
 def _undone(project: Project, stage: str) -> Mapping[str, dict[str, str]]:

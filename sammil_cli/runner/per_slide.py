@@ -18,12 +18,13 @@ from sammil_cli.errors import SlideError
 from sammil_cli.project.process_list import ProcessList, Row, refusal
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
+from sammil_cli.runner.out_folder import OutFolder
 from sammil_cli.runner.pulled_results import adopt
 from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.code import Code
 from sammil_cli.storage.files import Key, check_name, digest, provenance
-from sammil_cli.storage.store import Result, ResultStore, is_temporary, open_store, sweep
+from sammil_cli.storage.store import Result, ResultStore, open_store, sweep
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
     Each slide's work runs in a process of its own: an exception, a crash or a hang costs that slide only. Several
     runs on one project, on other hosts too, share the work: what another one computes is waited for at the end.
     Files of slides that are not up to date are removed from `out` before any work, and those of slides that are no
-    longer there, unless `options.only` restricts the run.
+    longer there, unless `options.only` restricts the run; files that another command has made stay (`OutFolder`).
 
     Raises:
         KeyboardInterrupt: after everything finished was kept and listed.
@@ -104,6 +105,7 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
         adopt(store, Path("dvc.lock"), plan.out, unknown, plan.name_by)
     plan.out.mkdir(parents=True, exist_ok=True)
     sweep(plan.out)
+    folder = OutFolder(plan.out, plan.stage, plan.process_list, options.only)
     listing = ProcessList(plan.process_list, options.only, store)
     try:
         with console.progress(len(plan.tasks) + len(plan.refused), plan.stage) as bar:
@@ -118,15 +120,20 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
                 listing.rows[task.slide_id] = _reused(task, result)
                 kept |= set(result.files)
                 bar.advance(task.slide_id)
-            _remove_stale(plan.out, kept, options.only)
+            folder.clear(kept, listing.done())
+            names = {task.slide_id: plan.name_of(task) for task in open_tasks}
             with contextlib.closing(_compute(plan, open_tasks, store, options, limits)) as ended:
                 for row in ended:
+                    if row.done and folder.was_others(row.slide_id) and (made := store.look(names[row.slide_id])):
+                        folder.take_over(row.slide_id, made.files)
                     listing.add(row)
                     bar.advance(row.slide_id)
                     if not row.done:
                         log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
     finally:
         listing.write()
+    for line in folder.said(listing.done()):
+        console.say(f"{plan.stage}: {line}")
     return [listing.rows[slide_id] for slide_id in sorted(listing.rows)]
 
 
@@ -155,14 +162,6 @@ def _fetch_all(plan: Plan[Job], store: ResultStore) -> Iterator[tuple[Task[Job],
         )
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _remove_stale(out: Path, kept: set[str], only: frozenset[str] | None) -> None:
-    """Deletes all files but those of `kept`; in a restricted run only those of its own slides."""
-    for path in out.iterdir():
-        ours = only is None or path.stem in only
-        if ours and path.name not in kept and not path.is_dir() and not is_temporary(path):
-            path.unlink(missing_ok=True)
 
 
 def _compute(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sammil_cli.errors import SammilError, SlideError
+from sammil_cli.errors import SammilError, SlideError, as_slide_error
 from sammil_cli.runner.machine import usable_cores
 from sammil_cli.storage.files import Record
 
@@ -151,7 +151,7 @@ def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> tuple[Any,
         importlib.import_module("openslide")  # before torch, see slides/formats/openslide.py
         value = getattr(importlib.import_module(function[0]), function[1])(*arguments)
     except (Exception, SystemExit) as error:
-        raise _slide_error(error) from error
+        raise trouble_of(error) from error
     finally:
         with _ending:
             _at_work.clear()
@@ -164,11 +164,10 @@ def in_fresh_folder(work: Work[Job], folder: Path, record: Record, job: Job) -> 
     return fresh, list(work(fresh, record, job))
 
 
-def _slide_error(error: BaseException) -> SlideError:
-    if isinstance(error, SlideError):
-        return error
-    if isinstance(error, SammilError):  # a damaged file of an earlier stage, say: this slide's trouble only
-        return SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)
+def trouble_of(error: BaseException) -> SlideError:
+    """Whatever went wrong with a slide, with code, place and remedy."""
+    if isinstance(error, SammilError):
+        return as_slide_error(error)
     if _is_out_of_memory(error):
         on_gpu = not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in str(error)
         return SlideError(

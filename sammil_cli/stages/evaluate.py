@@ -22,14 +22,16 @@ from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
 from sammil_cli.report.tables import report_tables, stamp, validation_note
+from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.storage.files import write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
+from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_facts
-from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.fold import Fold, read_folds
 from sammil_cli.training.loop import predict
+from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
@@ -113,15 +115,17 @@ def out_of_fold(project: Project, device: str) -> Predictions:
 
 def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
     folds = read_folds(project.splits)
+    check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
     labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
     _check_there(folds, bags, labels.members)
+    seen = survey(bags.paths, (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train)))
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
             model, fact = read_bundle(BundlePath(project.models / fold.name), device)
-            check_encoder(bags.encoder(list(fold.test)), fact.encoder, remedy="run: sammil train")
+            _check_made(fold, fact, seen)
             facts.append(fact)
             said = predict(model, bags.load, fold.test)
             shown = calibration.apply(said, fact.temperature)
@@ -138,6 +142,15 @@ def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
                 raise InputError(
                     f"slide {slide!r} of the {role} part has no {what} any more", remedy="run: sammil train"
                 )
+
+
+def _check_made(fold: Fold, facts: BundleFacts, seen: Mapping[str, Seen]) -> None:
+    """Refuses test bags that are made otherwise than those that the fold learned from."""
+    for slide in fold.test:
+        try:
+            check_bag(seen[slide].making, facts, remedy="run: sammil train")
+        except InputError as error:
+            raise InputError(f"slide {slide!r}, {fold.name}: {error.message}", remedy=error.remedy) from None
 
 
 def _result(

@@ -7,7 +7,7 @@ from sammil_cli.jobs.patch import PatchJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.earlier_files import files_of
+from sammil_cli.runner.earlier_files import files_of, undone_by
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import ArtefactsPath, TissuePath
@@ -17,7 +17,8 @@ from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 def run(project: Project, settings: PatchSettings, options: RunOptions) -> list[Row]:
     """Lays the grid on every slide that has a tissue mask; returns the process list."""
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
-    for line in stray_drawings(project.rois, {path.stem for path in project.tissue.glob("*.geojson")}):
+    undone = undone_by(project, "segment")
+    for line in stray_drawings(project.rois, {path.stem for path in project.tissue.glob("*.geojson")}, undone):
         console.say(line)
     return rows
 

@@ -1,35 +1,43 @@
 """sammil predict: bags and one trained fold, or an ensemble of folds -> a verdict on every slide."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sammil_cli import console
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SammilError, SlideError
 from sammil_cli.mil.contract import Bag, MILModel
-from sammil_cli.project.project import RunOptions, check_only
+from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.worker import trouble_of
 from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import calibration
+from sammil_cli.training.bag_survey import look
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
-from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
+from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.thresholds import Probabilities, decide, in_digits, mean_threshold
 
 _SHOWN = 20  # slides in the table on the screen
+# What stands in the table, and on the screen.
+_IN_SAMPLE = {True: ("true", "yes"), False: ("false", "no"), None: ("unknown", "unknown")}
+_OF_ONE_SLIDE = (SammilError, RuntimeError, MemoryError, OSError, ValueError)  # what one bag may cost
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedFold:
-    """A model, what goes with it, and the slides that it was trained or chosen on."""
+    """A model, what goes with it, and the slides that it was trained or chosen on; None = nobody knows."""
 
     model: MILModel
     facts: BundleFacts
-    seen: frozenset[str]
+    seen: frozenset[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,7 @@ class Verdict:
     `probability`, `low`, `high`: mean, least and largest calibrated probability over the models.
     `threshold`: mean of the models' calibrated ones; from it on the probability of `positive_class` is positive.
     `uncalibrated`: mean of what the models say before calibration; nothing is decided by it.
+    `in_sample`: whether every model has seen the slide; None where a model does not know what it has seen.
     """
 
     slide_id: str
@@ -50,11 +59,19 @@ class Verdict:
     uncalibrated: dict[str, float]
     threshold: float | None
     models: int
-    in_sample: bool
+    in_sample: bool | None
 
 
-def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> list[Verdict]:
-    """Judges slides and writes the table.
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The verdicts, and a row of the process list for every slide: those that could not be judged say why."""
+
+    verdicts: Sequence[Verdict]
+    rows: Sequence[Row]
+
+
+def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Prediction:
+    """Judges slides and writes the table; a bag that cannot be judged costs its own slide.
 
     A slide of the models' own cohort is judged by the models that did not see it in training or validation. If all
     of them saw it, all judge it, and `in_sample` says so.
@@ -63,29 +80,81 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> list
         models: a bundle, or a folder of bundles.
 
     Raises:
-        InputError: no models or no bags, models of different classes, or bags of another encoder.
+        InputError: no models or no bags, models of different classes, or not one bag that they can judge.
+        KeyboardInterrupt: after what was judged has been written.
     """
     folds = read_trained(models, options.device)
+    project = Project(bags=bags_folder)
+    check_done(project, bags_folder, "extract", {path.stem for path in bags_folder.glob("*.h5")}, options.only)
     bags = BagFolder(bags_folder, options.device)
-    check_only(options.only, set(bags.paths), str(bags_folder))
     slides = [slide for slide in bags.paths if options.only is None or slide in options.only]
-    encoder = bags.encoder(slides)
-    for fold in folds:
-        check_encoder(encoder, fold.facts.encoder, remedy="give bags of the model's encoder: sammil extract, --bags")
-    verdicts = []
-    with console.progress(len(slides), "predict") as bar:
-        for slide in slides:
-            verdicts.append(judge(slide, bags.load(slide), folds))
-            bar.advance(slide)
-    _write(out, verdicts, folds)
+    verdicts: list[Verdict] = []
+    rows: list[Row] = []
+    process_list = project.process_lists / "predict.csv"
+    try:
+        with console.progress(len(slides), "predict") as bar:
+            for slide in slides:
+                try:
+                    remarks = _check(bags, slide, folds)
+                    verdicts.append(judge(slide, bags.load(slide), folds))
+                    rows.append(Row(slide_id=slide, status="done", remarks=remarks))
+                except _OF_ONE_SLIDE as error:
+                    rows.append(refusal(slide, trouble_of(error)))
+                bar.advance(slide)
+    except KeyboardInterrupt:
+        console.say(f"predict: interrupted, {len(verdicts)} of {len(slides)} slide(s) judged")
+        raise
+    finally:
+        write_rows(process_list, rows)
+        if verdicts:
+            _write(out, verdicts, folds)
+    if not verdicts:
+        first = rows[0]
+        more = f" ({len(rows)} slides, all reasons: {process_list})" if len(rows) > 1 else ""
+        raise InputError(f"no slide can be judged; {first.slide_id}: {first.message}{more}", remedy=first.remedy)
     _print(out, verdicts, folds)
-    return verdicts
+    _say_remarks(rows)
+    if len(verdicts) < len(rows):
+        summarise("predict", [replace(row, remarks=()) for row in rows], out, process_list)
+    return Prediction(verdicts=verdicts, rows=rows)
+
+
+def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[str, ...]:
+    """Looks at a slide's bag, and whether it is one for these models; returns remarks.
+
+    Raises:
+        SlideError: `E_BAG`, it is not made as those that a model learned from; else as `bag_survey.look`.
+    """
+    seen, remarks = look(bags.paths[slide]), dict[str, None]()
+    making = seen.making
+    for fold in folds:
+        if not seen.regions and fold.facts.spec.group_features:
+            lack = "it has no regions, so no group features, which the model learned from"
+            if "sam" not in making.made_with and fold.facts.trained_on and "sam" in fold.facts.trained_on.made_with:
+                raise SlideError("E_BAG", lack, remedy="give it regions: sammil segment, sammil sam, sammil extract")
+            remarks[lack] = None
+        try:
+            likeness = check_bag(making, fold.facts, remedy="train a model on bags like these")
+        except InputError as error:
+            raise SlideError("E_BAG", error.message, remedy=error.remedy) from None
+        if likeness.unknown:
+            known = f"one of the two does not say it: {', '.join(likeness.unknown)}"
+            remarks[f"not compared with the bags of the training, since {known}"] = None
+        remarks |= dict.fromkeys(f"differs in which patches it has: {line}" for line in likeness.remarks)
+    return tuple(remarks)
+
+
+def _say_remarks(rows: Sequence[Row]) -> None:
+    """Each remark once, with the number of its slides."""
+    for remark, count in Counter(remark for row in rows for remark in row.remarks).items():
+        console.say(f"{count} bag(s): {remark}")
 
 
 def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     """The models of a folder: itself a bundle, or the bundles in it, in the order of their names.
 
-    What each has seen stands in the `splits.csv` beside the folder that the bundle lies in, under the bundle's name.
+    What each has seen it says itself. Models of before that do not: it stands in the `splits.csv` beside the folder
+    that the bundle lies in, under the bundle's name; where it does not, nobody knows.
     """
     folders = [folder] if (folder / FACTS_FILE).is_file() else sorted(p.parent for p in folder.glob(f"*/{FACTS_FILE}"))
     if not folders:
@@ -97,7 +166,8 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     folds = []
     for path in folders:
         model, facts = read_bundle(BundlePath(path), device)
-        folds.append(TrainedFold(model=model, facts=facts, seen=known.get(path.resolve().name, frozenset())))
+        seen = frozenset(facts.trained_on.slides) if facts.trained_on else known.get(path.resolve().name)
+        folds.append(TrainedFold(model=model, facts=facts, seen=seen))
         if facts.classes != folds[0].facts.classes:
             raise InputError(
                 f"{path.name} knows the classes {', '.join(facts.classes)}, "
@@ -108,8 +178,8 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
 
 
 def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
-    """One slide by the models that did not see it, or by all where none is left."""
-    blind = [fold for fold in folds if slide not in fold.seen]
+    """One slide by the models that did not see it, as far as that is known, or by all where none is left."""
+    blind = [fold for fold in folds if fold.seen is None or slide not in fold.seen]
     used = blind or folds
     each = np.concatenate([predict(fold.model, lambda _: bag, [slide]) for fold in used])  # (k, C)
     if not np.isfinite(each).all():
@@ -134,7 +204,7 @@ def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
         uncalibrated=by_class(each.mean(axis=0)),
         threshold=threshold,
         models=len(used),
-        in_sample=not blind,
+        in_sample=None if any(fold.seen is None for fold in used) else not blind,
     )
 
 
@@ -161,7 +231,7 @@ def _write(path: Path, verdicts: list[Verdict], folds: Sequence[TrainedFold]) ->
         probability, threshold = _in_digits(verdict, 6)
         others = (f"{getattr(verdict, kind)[name]:.6f}" for kind in kinds for name in classes)
         decided = (verdict.slide_id, verdict.predicted, verdict.positive_class or "", threshold)
-        seen = (verdict.models, str(verdict.in_sample).lower(), protocol)
+        seen = (verdict.models, _IN_SAMPLE[verdict.in_sample][0], protocol)
         rows.append((*decided, *(probability[name] for name in classes), *others, *seen))
     write_csv(path, header, rows)
 
@@ -180,7 +250,7 @@ def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None
                 threshold or "–",
                 f"{verdict.low[shown]:.3f}–{verdict.high[shown]:.3f}",
                 verdict.models,
-                "yes" if verdict.in_sample else "no",
+                _IN_SAMPLE[verdict.in_sample][1],
             )
         )
     title = f"{len(verdicts)} slide(s) by {len(folds)} model(s)"
@@ -191,7 +261,12 @@ def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None
         ("slide", "predicted", f"P({positive or 'predicted'})", "threshold", "over models", "models", "in sample"),
         rows,
     )
-    if known := sum(verdict.in_sample for verdict in verdicts):
+    if unknown := sum(verdict.in_sample is None for verdict in verdicts):
+        console.say(
+            f"{unknown} slide(s) may have been seen in training: a model does not say which slides it has seen (it was "
+            "imported, or trained before models kept that and copied without its splits.csv)"
+        )
+    if known := sum(verdict.in_sample is True for verdict in verdicts):
         console.say(
             f"{known} slide(s) were seen in training or validation by every model: no fair predictions of these"
         )

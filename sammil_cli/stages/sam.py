@@ -13,7 +13,7 @@ from sammil_cli.project import quality_table
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.earlier_files import files_of, with_slides
+from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file
@@ -34,7 +34,8 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Ro
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
     folder = drawings_folder(project, choices.load(choices.PROPOSERS, settings.proposer))
     if folder is not None:
-        for line in stray_drawings(folder, {path.stem for path in project.tissue.glob("*.geojson")}):
+        undone = undone_by(project, "segment")
+        for line in stray_drawings(folder, {path.stem for path in project.tissue.glob("*.geojson")}, undone):
             console.say(line)
     quality_table.report("sam", project.regions, project.process_lists)
     return rows

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
@@ -12,6 +12,8 @@ from sammil_cli.cohort.cohort import Cohort, counts
 from sammil_cli.cohort.examine import cohort_of, examine, warn
 from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError
+from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.features.making import Making
 from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
@@ -20,15 +22,19 @@ from sammil_cli.project.run_record import hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
+from sammil_cli.stages.models_folder import clear
 from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.training import loss_balance
+from sammil_cli.training.bag_survey import survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, build_model, read_facts, takes_group_features
+from sammil_cli.training.bundle import BundleFacts, build_model, check_model, read_facts, takes_group_features
 from sammil_cli.training.fold import write_folds
 from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
+from sammil_cli.training.making_check import check_alike, trained_on
+from sammil_cli.training.region_use import acting_on_regions, check_regions
 from sammil_cli.training.splits import draw_folds
 
 # What the settings and every model know.
@@ -39,6 +45,22 @@ _SAID_OF_BAGS = ("no-slide", "no-label")  # findings that `labelled_bags` counts
 _POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What a training starts from: settings without `auto`, bags, labels, what the bags are, the model to be built.
+
+    `patches`: how many each bag has.
+    """
+
+    settings: TrainSettings
+    bags: BagFolder
+    cohort: Cohort
+    encoder: EncoderFacts
+    spec: ModelSpec
+    makings: Mapping[str, Making]
+    patches: Sequence[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +82,19 @@ def run(
     Args:
         whole: all settings, for the run record; None = no record is written.
     """
-    # Settled once, so that `auto` and what it comes to make the same key, bundle and spec.
-    groups = takes_group_features(settings.model, settings.group_features)
-    settings = settings.model_copy(update={"group_features": groups})
-    check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
-    bags = BagFolder(project.bags, "cpu")
-    cohort = labelled_bags(_read_labels(project, settings, bags), bags)
+    ready = preflight(project, settings)
+    settings, bags, cohort = ready.settings, ready.bags, ready.cohort
     start = None if whole is None else start_run(project, whole, options.device)
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
     store = open_store("train", options.store)
-    tasks = _plan(project, settings, options, cohort, bags, bag_sha256, store)
-    name = f"{settings.model} {'with' if groups else 'without'} group features"
+    tasks = _plan(project, settings, options, ready, bag_sha256, store)
+    name = f"{settings.model} {'with' if settings.group_features else 'without'} group features"
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
     console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
-    for folder in (project.models, project.learning_curves):
-        shutil.rmtree(folder, ignore_errors=True)
+    for line in clear(project.models, project.learning_curves, {task.job.fold.name for task in tasks}):
+        console.say(f"train: {line}")
     if start is not None:
         project.record.unlink(missing_ok=True)  # it is of the models that were there
     write_folds(project.splits, [task.job.fold for task in tasks], cohort)
@@ -87,10 +105,39 @@ def run(
         _train_all(open_tasks, options, settings.epochs, store, project)
     facts = {task.job.fold.name: read_facts(BundlePath(project.models / task.job.fold.name)) for task in tasks}
     if start is not None:
-        start.write(cohort, bag_sha256, bags.encoder(list(bag_sha256)), facts)
+        start.write(cohort, bag_sha256, ready.encoder, facts)
     _print(list(facts.values()), positive)
-    _say_balance(project, settings, facts, [len(bags.load(member.slide_id).features) for member in cohort.members])
+    _say_balance(project, settings, facts, ready.patches)
     return list(facts.values())
+
+
+def preflight(project: Project, settings: TrainSettings) -> Ready:
+    """Looks at settings, bags and labels; the settings first, whatever else is wrong. Nothing is written.
+
+    Raises:
+        InputError: a wrong model or option, no bags or labels, bags that are damaged, not finite or not made alike, or
+            without the regions that the settings act on.
+    """
+    check_model(settings.model, settings.model_options)
+    # Settled once, so that `auto` and what it comes to make the same key, bundle and spec.
+    groups = takes_group_features(settings.model, settings.group_features)
+    settings = settings.model_copy(update={"group_features": groups})
+    check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
+    bags = BagFolder(project.bags, "cpu")
+    cohort = labelled_bags(_read_labels(project, settings, bags), bags)
+    seen = survey(bags.paths, (member.slide_id for member in cohort.members))
+    encoder = bags.encoder(list(seen))
+    shared = {name: getattr(settings, name) for name in _SHARED}
+    spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
+    acting = acting_on_regions(settings.model, spec)
+    makings = {slide: one.making for slide, one in seen.items()}
+    for remark in check_alike(makings, regions=bool(acting)):
+        log.warning("%s", remark)
+    check_regions(settings.model, acting, {slide: one.regions for slide, one in seen.items()})
+    patches = tuple(one.patches for one in seen.values())
+    return Ready(
+        settings=settings, bags=bags, cohort=cohort, encoder=encoder, spec=spec, makings=makings, patches=patches
+    )
 
 
 def _say_balance(
@@ -125,19 +172,16 @@ def _plan(
     project: Project,
     settings: TrainSettings,
     options: RunOptions,
-    cohort: Cohort,
-    bags: BagFolder,
+    ready: Ready,
     bag_sha256: dict[str, str],
     store: ResultStore,
 ) -> list[_FoldTask]:
     """The folds, drawn, and what each is made with.
 
     Raises:
-        InputError: a wrong model or option, bags of several encoders, or folds that cannot be drawn.
+        InputError: folds that cannot be drawn.
     """
-    encoder = bags.encoder(list(bag_sha256))
-    shared = {name: getattr(settings, name) for name in _SHARED}
-    spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
+    cohort, spec = ready.cohort, ready.spec
     build_model(settings.model, spec, settings.model_options)
     folds = draw_folds(
         cohort,
@@ -170,7 +214,8 @@ def _plan(
             labels=labels,
             classes=cohort.classes,
             spec=spec,
-            encoder=encoder,
+            encoder=ready.encoder,
+            trained_on=trained_on(ready.makings, [*fold.train, *fold.val]),
             settings=settings,
             bags=BagFolderPath(project.bags),
             out=BundlePath(project.models / fold.name),  # a store's workspace while it is trained

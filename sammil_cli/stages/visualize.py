@@ -4,13 +4,14 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.config import VisualizeSettings
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError, SlideError, as_slide_error
+from sammil_cli.features.making import read_making
 from sammil_cli.jobs.visualize import VisualizeJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.document import address, document, escaped
-from sammil_cli.runner.earlier_files import files_of, with_slides
+from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import identify
 from sammil_cli.storage.files import sha256_file, write_text
@@ -18,12 +19,14 @@ from sammil_cli.storage.paths import BagPath, BundlePath, PatchesPath, RegionsPa
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.bundle import FACTS_FILE, read_facts
 from sammil_cli.training.fold import read_folds
+from sammil_cli.training.making_check import check_bag
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
     """Draws every slide that is in a test part; of several repeats the first one speaks. Returns the process list."""
     rows = run_plan(plan(project, settings, options), options, limits_of(settings))
-    for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}):
+    undone = undone_by(project, "segment", "patch", "sam", "extract")
+    for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}, undone):
         console.say(line)
     _write_index(project.pictures, _stamp(project))
     return rows
@@ -58,10 +61,11 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
             refused.append(refusal(bag.stem, lack))
             continue
         try:
-            code = code_of_slide("visualize", slide, read_facts(bundle).model)
+            facts = read_facts(bundle)
+            code = code_of_slide("visualize", slide, facts.model)
+            check_bag(read_making(bag), facts, remedy="run: sammil train")
         except InputError as error:
-            damaged = SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)
-            refused.append(refusal(bag.stem, damaged))
+            refused.append(refusal(bag.stem, as_slide_error(error)))
             continue
         inputs = {
             "slide": identify(slide),

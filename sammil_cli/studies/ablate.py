@@ -12,10 +12,12 @@ from sammil_cli.report.ablation import ABLATIONS, as_markdown, make_table, varia
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_tables
 from sammil_cli.report.tables import Table
+from sammil_cli.stages import train
 from sammil_cli.storage.files import write_json, write_text
 from sammil_cli.studies import region_ablation
 from sammil_cli.studies.region_ablation import Contest
 from sammil_cli.studies.variant import said, train_variant
+from sammil_cli.training.bundle import check_model
 
 
 def run(
@@ -44,6 +46,7 @@ def run(
         raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
     if not names:
         raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
+    check_model(settings.model, settings.model_options)
     if settings.model != "sam-mil" or settings.sammil_mode != "paper" or settings.protocol != "honest":
         raise InputError(
             "the ablations take sam-mil apart, in the honest protocol",
@@ -51,6 +54,8 @@ def run(
         )
     if region_ablation.NAME in names:
         region_ablation.check(project, contest, options)
+    if any(name in ABLATIONS for name in names):  # the full model's needs are those of all variants
+        train.preflight(project, settings)
     tables, record = _paper_tables(
         [name for name in names if name in ABLATIONS], project, settings, judged, options, runs
     )

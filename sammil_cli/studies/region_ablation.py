@@ -14,6 +14,7 @@ from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.region_ablation import NO_REGIONS, quality_table, region_table
 from sammil_cli.report.tables import Table
+from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.machine import choose_workers, device_for
 from sammil_cli.stages import sam
 from sammil_cli.studies import regroup
@@ -167,8 +168,7 @@ def labelled_slides(project: Project, classes: Sequence[str] | None) -> list[str
         InputError: no bags are here, or the labels are wrong.
     """
     bags = {path.stem for path in project.bags.glob("*.h5")}
-    if not bags:
-        raise InputError(f"there are no bags in {project.bags}", remedy="run: sammil extract")
+    check_done(project, project.bags, "extract", bags, None)
     found = sorted({member.slide_id for member in read_labels(project.labels, classes, bags).members} & bags)
     if not found:
         raise InputError(f"no slide of {project.labels} has a bag in {project.bags}", remedy="run: sammil check")

@@ -1,23 +1,28 @@
 """Bags with other regions: patch features are taken from bags that there are, and grouped anew. No slide is read."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.config import ExtractSettings
-from sammil_cli.errors import InputError, SlideError
-from sammil_cli.features.bag import FeatureBag, read_bag, write_bag
+from sammil_cli.errors import InputError, SlideError, as_slide_error
+from sammil_cli.features.bag import FeatureBag, write_bag
+from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.grouping import group_patches
+from sammil_cli.features.making import regrouped_with
 from sammil_cli.features.quality import measure, quality_record
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.region_map import RegionMap
+from sammil_cli.runner.out_folder import maker_of
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import provenance, sha256_file, write_json
 from sammil_cli.storage.origin import as_stored, read_key
 from sammil_cli.storage.paths import BagPath, RegionsPath
 
 _MOST_AT_ONCE = 8  # slides in memory
+_STAGE = "regroup"
 
 
 def run(
@@ -38,9 +43,12 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     wanted = set(slides)
-    for path in (*out.glob("*.h5"), *out.glob("*.json")):
-        if path.stem not in wanted:
-            path.unlink()
+    gone = [path for path in out.glob("*.h5") if path.stem not in wanted and maker_of(path) == _STAGE]
+    for path in gone:
+        path.unlink()
+        path.with_suffix(".json").unlink(missing_ok=True)
+    if gone:
+        console.say(f"regroup: removed {len(gone)} bag(s) of slides that take no part now, from {out}")
 
     def one(slide: str) -> Row:
         try:
@@ -50,7 +58,7 @@ def run(
         except (SlideError, InputError) as error:
             for suffix in (".h5", ".json"):  # of an earlier run
                 (out / f"{slide}{suffix}").unlink(missing_ok=True)
-            return refusal(slide, _of_slide(error))
+            return refusal(slide, as_slide_error(error))
         return Row(slide_id=slide, status="done" if done else "reused")
 
     rows = []
@@ -99,13 +107,10 @@ def _regroup_file(slide: str, bag: BagPath, regions: RegionsPath, out: Path, set
     key = {"bag": sha256_file(bag), "regions": sha256_file(regions), "settings": chosen, "code": code.version}
     if quality.exists() and read_key(target) == as_stored(key):
         return False
-    made = regroup(read_bag(bag), read_regions(regions), settings)
-    write_bag(target, made, provenance("regroup", key, code.libraries))
+    before = read_checked(bag)
+    made = replace(
+        regroup(before, read_regions(regions), settings), made_with=regrouped_with(before.made_with, regions, chosen)
+    )
+    write_bag(target, made, provenance(_STAGE, key, code.libraries))
     write_json(quality, quality_record(measure(made)))
     return True
-
-
-def _of_slide(error: SlideError | InputError) -> SlideError:
-    if isinstance(error, SlideError):
-        return error
-    return SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)

@@ -1,9 +1,10 @@
 """The files of a folder of drawings: by the slide that each is for, and those that are not read."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.drawing import drawn_slide
@@ -66,11 +67,21 @@ def unread_drawings(folder: Path) -> list[Unread]:
     return [Unread(tuple(paths), advice) for advice, paths in groups.items() if paths]
 
 
-def stray_drawings(folder: Path, slides: Collection[str]) -> list[str]:
-    """A line for each drawing of a folder that belongs to no slide, with the nearest ids, and for what is not read."""
+def stray_drawings(
+    folder: Path, slides: Collection[str], undone: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """A line for each drawing of a folder that is passed over: it belongs to no slide, or to one that was not done.
+
+    Args:
+        slides: ids of those that there are; the nearest ones are named. undone: of the others, why they are not there.
+    """
     lines = []
     for slide_id, path in find_drawings(folder).items():
-        if slide_id not in slides:
+        if slide_id in slides:
+            continue
+        if slide_id in undone:
+            lines.append(f"passed over: {path}: {undone[slide_id]}")
+        else:
             near = nearest_ids(slide_id, slides)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             lines.append(f"passed over: {path}: there is no slide {slide_id!r}{hint}")

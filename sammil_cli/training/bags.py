@@ -35,7 +35,7 @@ class BagFolder:
     def __init__(self, folder: Path, device: str) -> None:
         self.paths = {path.stem: BagPath(path) for path in sorted(folder.glob("*.h5"))}
         if not self.paths:
-            raise InputError(f"there are no bags in {folder}", remedy="run: sammil extract")
+            raise InputError(f"there is no bag in {folder}", remedy="run: sammil extract")
         self._device = device
         self._kept: dict[str, Bag] = {}
         self._most_kept = _most_kept(list(self.paths.values()), device)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,8 @@ from safetensors.torch import load_file, save
 from sammil_cli import choices
 from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.errors import InputError
-from sammil_cli.features.bag import EncoderFacts
-from sammil_cli.mil.contract import MILModel, ModelSpec
+from sammil_cli.features.bag import EncoderFacts, MadeWith
+from sammil_cli.mil.contract import MILModel, ModelSpec, Options
 from sammil_cli.storage.files import Record, atomic_path, sha256_file, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training.calibration import apply_to_threshold
@@ -27,6 +28,19 @@ _DERIVED = ("positive_class", "calibrated_threshold")  # in the file for people 
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """The bags that a model learned from or was chosen on.
+
+    `slides`: their ids. `patch_mpp`: the least and the largest of them, None = not known. `made_with`: what all of them
+    share, see `features.making`.
+    """
+
+    slides: tuple[str, ...]
+    patch_mpp: tuple[float, float] | None
+    made_with: MadeWith
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleFacts:
     """What goes with the weights.
 
@@ -34,6 +48,7 @@ class BundleFacts:
     `threshold`: a slide is positive from this uncalibrated probability on; None = the largest class wins.
     `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
     `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
+    `trained_on`: None of imported weights, and of models that were trained before bundles kept it.
     """
 
     model: str
@@ -50,6 +65,7 @@ class BundleFacts:
     epoch: int
     val_auc: float | None
     provenance: Record
+    trained_on: TrainedOn | None = None
 
     @property
     def positive_class(self) -> str | None:
@@ -67,22 +83,35 @@ class BundleFacts:
         return SELECTED_ON_TEST if self.protocol == "paper" else None
 
 
-def build_model(name: str, spec: ModelSpec, options: dict[str, Any]) -> MILModel:
+def build_model(name: str, spec: ModelSpec, options: Mapping[str, object]) -> MILModel:
     """A model by its name in `mil/models/`, weights not yet initialised by the recipe.
+
+    Raises:
+        InputError: see `check_model`.
+    """
+    return _model_class(name)(spec, check_model(name, options))
+
+
+def check_model(name: str, options: Mapping[str, object]) -> Options:
+    """The options of a model, checked.
 
     Raises:
         InputError: no such model, or an option it does not have.
     """
-    cls: type[MILModel] = choices.load(choices.MODELS, name).Model
+    options_type = _model_class(name).options_type
     try:
-        checked = cls.options_type(**options)
+        return options_type(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        known = ", ".join(cls.options_type.model_fields) or "none"
+        known = ", ".join(options_type.model_fields) or "none"
         raise InputError(
             f"model_options.{'.'.join(map(str, first['loc']))} of {name}: {first['msg']}", remedy=f"it has: {known}"
         ) from None
-    return cls(spec, checked)
+
+
+def _model_class(name: str) -> type[MILModel]:
+    found: type[MILModel] = choices.load(choices.MODELS, name).Model
+    return found
 
 
 def takes_group_features(name: str, setting: bool | Literal["auto"]) -> bool:
@@ -135,6 +164,9 @@ def _read_facts(path: Path) -> tuple[BundleFacts, str]:
         if record["encoder"]["patch_mpp"] is None:
             record["encoder"]["patch_mpp"] = math.nan
         record["encoder"] = EncoderFacts(**record["encoder"])
+        if (on := record.get("trained_on")) is not None:
+            low_high = None if on["patch_mpp"] is None else tuple(on["patch_mpp"])
+            record["trained_on"] = TrainedOn(slides=tuple(on["slides"]), patch_mpp=low_high, made_with=on["made_with"])
         record["classes"] = tuple(record["classes"])
         return BundleFacts(**record), sha256
     except FileNotFoundError:

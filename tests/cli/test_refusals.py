@@ -221,3 +221,18 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(
     assert message in answer.err
     assert "did you mean" in answer.err
     assert "one of: " in answer.err
+
+
+def test_a_wrong_choice_is_refused_by_every_command_before_anything_is_looked_at(sammil: Sammil, project: Path) -> None:
+    for verb in ("segment", "extract", "train", "evaluate", "ablate"):  # whatever else is wrong: nothing is there
+        answer = (
+            sammil(verb, "-S", "model=abmill", "--device", "cpu")
+            if verb == "train"
+            else sammil(verb, "-S", "model=abmill")
+        )
+        assert answer.code == 2
+        assert answer.err.startswith("error: params.yaml: model: unknown model 'abmill'")
+        assert "did you mean abmil?" in answer.err
+    for verb in ("train", "ablate"):
+        answer = sammil(verb, "-S", "model_options={gate: 1}", "--device", "cpu")
+        assert answer.err.startswith("error: model_options.gate of sam-mil")

@@ -64,6 +64,41 @@ def test_a_project_comes_back_whole(exported: Path, done: Path, sammil: Sammil) 
     assert "data/labels.csv is kept as it is" in answer.out
 
 
+def write_features(folder: Path, *slides: str) -> Path:
+    """A run with features and coordinates, as TRIDENT has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for slide in slides:
+        with h5py.File(folder / f"{slide}.h5", "w") as file:
+            file["features"] = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+            file["coords"] = np.array([(256 * (k % 4), 256 * (k // 4)) for k in range(12)])
+            file["coords"].attrs.update(patch_size_level0=256, patch_size=256, level0_width=4096, level0_height=4096)
+    return folder
+
+
+def test_a_second_folder_and_extract_leave_the_bags_of_the_first(study: Path, sammil: Sammil, tmp_path: Path) -> None:
+    first, second = write_features(tmp_path / "A", "s01", "s02"), write_features(tmp_path / "B", "s03", "slide_1")
+    for folder in (first, second):
+        assert sammil("convert-legacy", folder, "--no-slides", "--workers", 1).code == 0
+    bags = Path("artifacts/bags")
+    assert {path.stem for path in bags.glob("*.h5")} == {"s01", "s02", "s03", "slide_1"}
+    assert {row["slide_id"] for row in rows_of(Path("artifacts/process_lists/convert-legacy.csv"))} == {
+        path.stem for path in bags.glob("*.h5")
+    }
+    for stage in ("patch", "sam"):
+        assert sammil(stage, "--workers", 1).code == 0
+    answer = sammil("extract", "--workers", 1)
+    assert answer.code == 0
+    assert {path.stem for path in bags.glob("*.h5")} == {"s01", "s02", "s03", *SLIDES}
+    assert "extract: replaced what convert-legacy had made of 1 slide(s): slide_1" in answer.out
+    assert "extract: left what convert-legacy made of 3 slide(s): s01, s02, s03 in artifacts/bags" in answer.out
+    assert not (bags / "slide_1.txt").exists()
+    Path("data/slides/slide_2.tif").unlink()
+    assert (
+        "extract: removed what it had made of 1 slide(s): slide_2, not done now"
+        in sammil("extract", "--workers", 1).out
+    )
+
+
 def test_one_bad_slide_costs_itself_only(exported: Path, sammil: Sammil, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:

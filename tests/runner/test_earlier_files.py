@@ -37,7 +37,7 @@ def refused(project: Project, *only: str) -> InputError:
 
 def test_a_stage_that_did_not_run_is_to_be_run(tmp_path: Path) -> None:
     error = refused(project(tmp_path))
-    assert error.message == f"there is nothing in {tmp_path / 'patches'}"
+    assert error.message == f"there is no patch grid in {tmp_path / 'patches'}"
     assert error.remedy == "run: sammil patch"
 
 

@@ -189,11 +189,11 @@ def test_what_torch_says_of_a_gpu_is_told_with_the_way_out(message: str) -> None
 def test_fewer_workers_are_advised_where_there_are_several(place: Callable[[Place], None]) -> None:
     for processes in (1, 2):
         place(Place(processes=processes))
-        assert ("fewer --workers" in worker._slide_error(MemoryError()).remedy) == (processes > 1)
+        assert ("fewer --workers" in worker.trouble_of(MemoryError()).remedy) == (processes > 1)
 
 
 def test_too_little_memory_on_the_gpu_is_told_so() -> None:
-    error = worker._slide_error(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"))
+    error = worker.trouble_of(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"))
     assert (error.code, error.message) == ("E_MEMORY", "not enough memory on the GPU")
 
 

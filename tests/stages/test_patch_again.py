@@ -12,6 +12,8 @@ import shapely
 from csv_rows import by_slide
 
 from sammil_cli.patches.file import read_patches
+from sammil_cli.project.process_list import HEADER
+from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.geojson import write_geojson
 from sammil_cli.tissue.mask import read_tissue
 
@@ -108,6 +110,16 @@ def test_a_region_of_interest_of_no_slide_is_told(study: Path, sammil: Sammil) -
     answer = sammil("patch")
     assert answer.code == 0
     assert "there is no slide 'Slide_2'; did you mean slide_2" in answer.out
+
+
+def test_a_region_of_interest_of_a_slide_that_was_set_aside_says_so(study: Path, sammil: Sammil) -> None:
+    write_csv(
+        Path("artifacts/process_lists/segment.csv"), HEADER, [("pale", "set-aside", "E_NO_TISSUE", "glass", "", 1, "")]
+    )
+    draw_roi("pale", shapely.box(128, 128, 512, 512))
+    said = sammil("patch").out
+    assert "passed over: data/rois/pale.geojson: sammil segment did not do slide 'pale': E_NO_TISSUE glass" in said
+    assert "there is no slide" not in said
 
 
 def test_a_damaged_region_of_interest_costs_its_slide_only(study: Path, sammil: Sammil) -> None:

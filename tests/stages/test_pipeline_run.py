@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from csv_rows import rows_of
 
+from sammil_cli.training.bundle import read_facts
+from sammil_cli.training.fold import read_folds
+
 Sammil = Callable[..., Any]
 Finished = tuple[Path, dict[str, Any]]
 
@@ -102,6 +105,18 @@ def test_bags_hold_what_the_steps_before_found(finished: Finished) -> None:
             assert np.isfinite(bag["features"][()]).all()
             assert bag.attrs["encoder_name"] == "texture"
             assert bag.attrs["encoder_patch_px"] == 128
+            made = json.loads(bag.attrs["made_with"])
+            assert (made["patch"]["patch_edge"], made["sam"]["sam_canvas_px"]) == ("drop", 320)
+            assert made["extract"]["membership_rule"] == "overlap"
+
+
+def test_models_hold_how_their_bags_were_made_and_which_they_saw(finished: Finished) -> None:
+    for fold in read_folds(finished[0] / "runs/splits.csv"):
+        on = read_facts(finished[0] / "runs/models" / fold.name).trained_on
+        assert on is not None
+        assert set(on.slides) == {*fold.train, *fold.val}
+        assert on.patch_mpp == (1.0, 1.0)
+        assert (on.made_with["sam"]["proposer"], on.made_with["patch"]["patch_overlap"]) == ("superpixels", 0.0)
 
 
 def test_each_fold_leaves_a_model_and_a_learning_curve(finished: Finished) -> None:
@@ -284,6 +299,37 @@ def test_bags_of_another_encoder_are_not_judged_by_the_old_models(done: Path, sa
     assert answer.code == 2
     assert "learned from features of resnet50" in answer.err
     assert "texture" in answer.err
+
+
+def test_bags_of_other_regions_are_neither_judged_nor_drawn_by_the_old_models(done: Path, sammil: Sammil) -> None:
+    path = done / "artifacts/bags/slide_2.h5"
+    with h5py.File(path, "a") as bag:
+        made = json.loads(bag.attrs["made_with"])
+        made["sam"]["superpixel_area_px"] = 999
+        bag.attrs["made_with"] = json.dumps(made)
+    told = "superpixel_area_px 2500 in training, 999 in these bags"
+    for verb in ("evaluate", "predict"):
+        answer = sammil(verb, "--device", "cpu", *(["--only", "slide_2"] if verb == "predict" else []))
+        assert answer.code == 2
+        assert told in answer.err
+        assert "sammil sam -S superpixel_area_px=2500, then sammil extract" in answer.err
+    answer = sammil("visualize", "--workers", 1, "--only", "slide_2")
+    assert answer.code == 1
+    assert told in answer.out
+    answer = sammil("train")
+    assert "superpixel_area_px 2500 in 5 bags, 999 in 1 (slide_2)" in answer.err
+
+
+def test_features_that_are_not_finite_are_named_by_every_command(done: Path, sammil: Sammil) -> None:
+    with h5py.File(done / "artifacts/bags/slide_2.h5", "a") as bag:
+        bag["features"][1, 0] = np.nan
+    for verb in ("train", "evaluate", "ablate"):
+        answer = sammil(verb, "--device", "cpu")
+        assert answer.code == 2
+        assert "slide slide_2: E_NAN artifacts/bags/slide_2.h5: 1 of" in answer.err
+        assert "sammil extract --only slide_2" in answer.err
+    assert files_in(done / "runs/models") == set(FOLDS)  # nothing was begun
+    assert "slide_2  E_NAN" in sammil("visualize", "--workers", 1, "--only", "slide_2").out
 
 
 def test_a_test_slide_without_a_bag_is_refused(done: Path, sammil: Sammil) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from csv_rows import rows_of
+from csv_rows import by_slide, rows_of
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
@@ -18,12 +19,13 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
-from sammil_cli.training.bundle import BundleFacts, build_model, write_bundle
+from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 DIM = 3
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=DIM, patch_px=64, patch_mpp=0.5, patch_px_level0=128)
 ALL = RunOptions()
+NOTHING_SEEN = TrainedOn(slides=(), patch_mpp=(0.5, 0.5), made_with={})
 
 
 def write_model(
@@ -54,13 +56,15 @@ def write_model(
         epoch=2,
         val_auc=None,
         provenance={},
+        trained_on=NOTHING_SEEN,
     )
     write_bundle(folder, state, replace(facts, **more))
 
 
-def write_bags(folder: Path, *slides: str, encoder: EncoderFacts = ENCODER) -> None:
+def write_bags(folder: Path, *slides: str, encoder: EncoderFacts = ENCODER, nan: bool = False) -> None:
     for number, slide in enumerate(slides):
         features = np.random.default_rng(number).normal(size=(4, encoder.dim)).astype(np.float32)
+        features[1] += np.nan if nan else 0
         bag = FeatureBag(
             slide_id=slide,
             features=features,
@@ -89,13 +93,23 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_splits(*rows: str) -> None:
-    Path("runs/splits.csv").write_text("\n".join(("repeat,fold,slide_id,patient_id,role", *rows)), encoding="utf-8")
+def let_see(kept_in: str, *seen: str) -> None:
+    """Lets the models of `place` have seen slides, `seen` by fold, in the bundle or as models of before kept it."""
+    for fold, (slides, probability, threshold) in enumerate(zip(seen, (0.2, 0.9), (0.5, 0.7), strict=True)):
+        on = None if kept_in == "splits.csv" else replace(NOTHING_SEEN, slides=tuple(slides))
+        path = Path(f"runs/models/repeat_0_fold_{fold}")
+        write_model(path, [1 - probability, probability], threshold=threshold, temperature=2.0, trained_on=on)
+    if kept_in == "splits.csv":
+        rows = [
+            f"0,{fold},{slide},{slide},{('train', 'val')[fold]}" for fold, slides in enumerate(seen) for slide in slides
+        ]
+        rows += [f"0,{fold},z,z,test" for fold in range(len(seen))]
+        Path("runs/splits.csv").write_text("\n".join(("repeat,fold,slide_id,patient_id,role", *rows)), encoding="utf-8")
 
 
 def judged(models: str = "runs/models", **options: Any) -> dict[str, predict.Verdict]:
     found = predict.run(Path(models), Path("artifacts/bags"), Path("out.csv"), RunOptions(**options))
-    return {verdict.slide_id: verdict for verdict in found}
+    return {verdict.slide_id: verdict for verdict in found.verdicts}
 
 
 def test_the_mean_of_calibrated_probabilities_and_their_range(place: Path) -> None:
@@ -185,8 +199,12 @@ def test_one_bundle_is_an_ensemble_of_one(place: Path) -> None:
 # ---------------------------------------------------------------------------------------------- slides of the cohort
 
 
-def test_a_slide_of_the_cohort_is_judged_by_the_model_that_did_not_see_it(place: Path) -> None:
-    write_splits("0,0,a,a,train", "0,1,a,a,test", "0,0,b,b,test", "0,1,b,b,val")
+kept = pytest.mark.parametrize("kept_in", ["model.json", "splits.csv"])
+
+
+@kept
+def test_a_slide_of_the_cohort_is_judged_by_the_model_that_did_not_see_it(place: Path, kept_in: str) -> None:
+    let_see(kept_in, "a", "b")
     verdicts = judged()
     assert {slide: verdict.uncalibrated["tumour"] for slide, verdict in verdicts.items()} == {
         "a": pytest.approx(0.9),  # fold 1 alone
@@ -201,8 +219,9 @@ def test_a_slide_of_the_cohort_is_judged_by_the_model_that_did_not_see_it(place:
     assert verdicts["b"].threshold == pytest.approx(0.5)
 
 
-def test_where_no_other_model_is_left_all_judge_and_the_table_says_so(place: Path) -> None:
-    write_splits("0,0,a,a,train", "0,1,a,a,val", "0,0,b,b,train", "0,1,b,b,test")
+@kept
+def test_where_no_other_model_is_left_all_judge_and_the_table_says_so(place: Path, kept_in: str) -> None:
+    let_see(kept_in, "ab", "a")
     verdicts = judged()
     assert (verdicts["a"].models, verdicts["a"].in_sample) == (2, True)
     assert [row["in_sample"] for row in rows_of(Path("out.csv"))] == ["true", "false", "false"]
@@ -210,10 +229,19 @@ def test_where_no_other_model_is_left_all_judge_and_the_table_says_so(place: Pat
     assert {slide: verdict.in_sample for slide, verdict in alone.items()} == {"a": True, "b": True, "c": False}
 
 
-def test_the_splits_of_other_models_do_not_count(place: Path) -> None:
-    write_splits("0,0,a,a,train", "0,1,a,a,train")
-    write_model(Path("runs/published/sam-mil"), [0.5, 0.5])
-    assert not judged("runs/published/sam-mil")["a"].in_sample
+@pytest.mark.parametrize(
+    ("kept_in", "known"), [("model.json", ["true", "false", "false"]), ("splits.csv", ["unknown"] * 3)]
+)
+def test_a_copied_model_knows_what_it_has_seen_or_says_that_it_does_not(
+    place: Path, kept_in: str, known: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    let_see(kept_in, "a", "a")
+    shutil.copytree("runs/models", "elsewhere/kept/models")
+    judged("elsewhere/kept/models")
+    assert [row["in_sample"] for row in rows_of(Path("out.csv"))] == known
+    assert ("3 slide(s) may have been seen in training" in capsys.readouterr().out) == (known[0] == "unknown")
+    shutil.copytree("runs/models/repeat_0_fold_0", "runs/models/renamed")  # the splits beside it do not know this name
+    assert judged("runs/models/renamed")["a"].in_sample is (True if kept_in == "model.json" else None)
 
 
 # ---------------------------------------------------------------------------------------------- refusals
@@ -222,7 +250,7 @@ def test_the_splits_of_other_models_do_not_count(place: Path) -> None:
 def test_no_models_no_bags_and_unknown_slides_are_refused(place: Path) -> None:
     with pytest.raises(InputError, match="no trained model in nowhere"):
         judged("nowhere")
-    with pytest.raises(InputError, match="no bags in nothing") as caught:
+    with pytest.raises(InputError, match="no bag in nothing") as caught:
         predict.run(Path("runs/models"), Path("nothing"), Path("out.csv"), ALL)
     assert caught.value.remedy == "run: sammil extract"
     with pytest.raises(InputError, match="'z', which is not in artifacts/bags"):
@@ -237,6 +265,28 @@ def test_bags_of_another_encoder_are_refused(place: Path) -> None:
     assert not Path("out.csv").exists()
 
 
+def test_bags_of_other_patches_name_what_makes_them_alike(place: Path) -> None:
+    write_bags(Path("artifacts/bags"), "a", "b", "c", encoder=replace(ENCODER, patch_px=32, patch_mpp=2.0))
+    with pytest.raises(InputError, match=r"patch_px 64 in training, 32 .*; patch_mpp 0.5 in training, 2 in") as caught:
+        judged()
+    assert caught.value.remedy.startswith(
+        "make them alike: sammil patch -S patch_px=64 -S patch_mpp=0.5, then sammil ext"
+    )
+    assert not Path("out.csv").exists()
+
+
+def test_a_model_or_bags_that_do_not_say_how_they_were_made_are_remarked(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bags(Path("artifacts/bags"), "a", encoder=replace(ENCODER, patch_px=0, patch_mpp=float("nan")))
+    judged()
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "1 bag(s): not compared with the bags of the training, since one of the two does not say it: patch_mpp, p"
+        in said
+    )
+
+
 def test_models_of_different_classes_are_refused(place: Path) -> None:
     write_model(Path("runs/models/repeat_0_fold_2"), [0.5, 0.5], classes=("LUAD", "LUSC"))
     with pytest.raises(InputError, match="repeat_0_fold_2 knows the classes LUAD, LUSC"):
@@ -247,6 +297,45 @@ def test_a_model_that_gives_no_number_is_refused(place: Path) -> None:
     write_model(Path("runs/models/repeat_0_fold_0"), [float("nan"), 0.5])
     with pytest.raises(InputError, match="no number for slide a"):
         judged()
+
+
+# ---------------------------------------------------------------------------------------------- one bad bag
+
+
+def test_a_bag_that_cannot_be_judged_costs_its_own_slide_only(place: Path, sammil: Callable[..., Any]) -> None:
+    folder = Path("artifacts/bags")
+    write_bags(folder, "d", encoder=replace(ENCODER, patch_px=32))
+    write_bags(folder, "e", nan=True)
+    (folder / "b.h5").write_bytes((folder / "a.h5").read_bytes()[:700])
+    answer = sammil("predict", "--device", "cpu")
+    assert answer.code == 1, answer
+    assert [row["slide_id"] for row in rows_of(Path("runs/new_predictions.csv"))] == ["a", "c"]
+    listed = by_slide(Path("artifacts/process_lists/predict.csv"))
+    assert {slide: row["code"] or row["status"] for slide, row in listed.items()} == {
+        "a": "done",
+        "b": "E_INPUT",
+        "c": "done",
+        "d": "E_BAG",
+        "e": "E_NAN",
+    }
+    assert "failed: e  E_NAN  artifacts/bags/e.h5: 1 of 4 patches have NaN" in answer.out
+    assert "sammil extract --only e" in listed["e"]["remedy"]
+    assert "predict: 2 done, 1 set-aside, 2 failed" in answer.out
+    assert sammil("predict", "--device", "cpu", "--fail-over", "60%", "--json").code == 0
+
+
+def test_ctrl_c_keeps_what_was_judged(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = predict.judge
+
+    def stopped_at_b(slide: str, *more: Any) -> predict.Verdict:
+        if slide == "b":
+            raise KeyboardInterrupt
+        return judge(slide, *more)
+
+    monkeypatch.setattr(predict, "judge", stopped_at_b)
+    with pytest.raises(KeyboardInterrupt):
+        judged()
+    assert [row["slide_id"] for row in rows_of(Path("out.csv"))] == ["a"]
 
 
 # ---------------------------------------------------------------------------------------------- the command line
@@ -264,9 +353,10 @@ def test_the_command_writes_the_table_and_prints_json(place: Path, sammil: Calla
 def test_the_command_says_what_was_in_sample_and_what_was_chosen_on_the_test(
     place: Path, sammil: Callable[..., Any]
 ) -> None:
-    write_splits("0,0,a,a,train", "0,1,a,a,train")
+    let_see("model.json", "a", "a")
     assert "protocol paper" not in sammil("predict", "--device", "cpu").out
-    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], protocol="paper")
+    seen = replace(NOTHING_SEEN, slides=("a",))
+    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], protocol="paper", trained_on=seen)
     said = " ".join(sammil("predict", "--device", "cpu").out.split())
     assert "3 slide(s) by 2 model(s)" in said
     assert "1 slide(s) were seen in training or validation by every model" in said

@@ -1,6 +1,7 @@
 """What a second `sammil train` does: nothing that was done before; what was interrupted goes on to the same bytes."""
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -10,14 +11,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from encoded_project import make_project, write_random_bag, write_settings
 
+from sammil_cli.features.bag import read_bag, write_bag
 from sammil_cli.jobs.train import TrainJob
+from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import train
 from sammil_cli.training import loop
 from sammil_cli.training.bundle import read_facts
@@ -277,6 +282,42 @@ def test_two_projects_of_the_same_content_end_with_the_same_bytes(
             found.append({**outputs(), **report})
     assert trained == FOLDS * 2
     assert found[0] == found[1]
+
+
+def test_only_what_train_has_made_is_removed_and_what_does_not_come_back_is_said(project: Path, sammil: Sammil) -> None:
+    say(sammil, "train")
+    shutil.copytree("runs/models/repeat_0_fold_0", "runs/models/published")
+    facts = json.loads(Path("runs/models/published/model.json").read_text(encoding="utf-8"))
+    facts["provenance"]["stage"] = "convert-legacy"
+    Path("runs/models/published/model.json").write_text(json.dumps(facts), encoding="utf-8")
+    for path in (Path("runs/models/mine/notes.md"), Path("runs/learning_curves/mine.csv")):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    said = say(sammil, "train", "-S", "folds=2")
+    assert "train: removed 1 fold(s) of the training before: repeat_0_fold_2" in said
+    assert "train: left 2 folder(s) that it has not made in runs/models: mine, published" in said
+    assert sorted(path.name for path in Path("runs/models").iterdir()) == ["mine", "published", *FOLDS[:2]]
+    curves = [path.stem for path in Path("runs/learning_curves").iterdir()]
+    assert sorted(curves) == ["mine", *FOLDS[:2]]
+
+
+def test_sam_mil_is_not_trained_on_bags_without_regions(project: Path, sammil: Sammil) -> None:
+    for path in Path("artifacts/bags").iterdir():
+        bag = read_bag(path)
+        none = {
+            name: getattr(bag, name)[:0]
+            for name in ("region_area", "region_area_um2", "group_features", "group_region")
+        }
+        members = Membership(start=np.zeros(1, np.int64), patch=np.empty(0, np.int32))
+        bag = replace(bag, **none, region=np.full(len(bag.xy), -1, np.int32), members=members)
+        write_bag(path, bag, {})
+    answer = sammil("train")
+    assert answer.code == 2
+    assert "error: no bag has regions: masking, group features and consistency would do nothing" in answer.err
+    assert not Path("runs").exists()
+    ways = answer.err.partition("no regions: ")[2].split()
+    assert "sam-mil on 6 normal, 6 tumour slides" in say(sammil, "train", *ways)
+    assert "no bag has regions" in sammil("train", "-S", "model=abmil", "-S", "group_features=true").err
 
 
 # Interrupted runs, in processes of their own.

@@ -171,7 +171,7 @@ def test_weights_that_are_missing_are_named_with_the_way_to_leave_them_out(proje
     [
         (("--proposers", "slic"), "unknown proposer 'slic'"),
         (("--proposers", ","), "--proposers names none"),
-        (("--bags", "elsewhere"), "there are no bags in elsewhere"),
+        (("--bags", "elsewhere"), "there is no bag in elsewhere"),
         (("--tissue", "elsewhere"), "there is no tissue of the labelled slides"),
         (("--tables", ""), "--tables names none"),
     ],

@@ -67,7 +67,7 @@ def test_slides_are_known_by_the_names_of_their_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_bags_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no bags") as caught:
+    with pytest.raises(InputError, match="no bag") as caught:
         BagFolder(tmp_path / "nowhere", "cpu")
     assert "sammil extract" in caught.value.remedy
 

@@ -1,0 +1,80 @@
+"""Whether a bag can be learned from and judged: what is wrong with it is found here, and not by a loss or a library."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.features.bag import FeatureBag, check_finite, read_bag
+from sammil_cli.storage.paths import BagPath
+
+_ROWS = 1024  # looked at together: more would need memory of their own
+# Of a float16: all bits but the sign; the bits of infinity, which those of NaN are above.
+_HALF_UNSIGNED, _HALF_INFINITE = 0x7FFF, 0x7C00
+
+
+def read_checked(path: BagPath) -> FeatureBag:
+    """Reads a bag that is whole.
+
+    Raises:
+        SlideError: `E_NAN`, features that are not finite · `E_INPUT`, a damaged file, no patch, or parts that do not
+            fit together. The message names the file, the remedy makes it anew.
+    """
+    again = f"make it again (sammil extract --only {path.stem}, or convert-legacy), or delete it: the slide is left out"
+    try:
+        bag = read_bag(path)
+        check_bag(bag)
+    except SlideError as error:
+        raise SlideError(
+            error.code,
+            f"{path}: {error.message}",
+            remedy=f"{error.remedy}; then {again}" if error.remedy else again,
+            set_aside=False,
+        ) from None
+    except InputError as error:
+        raise SlideError("E_INPUT", error.message, remedy=again, set_aside=False) from None
+    return bag
+
+
+def check_bag(bag: FeatureBag) -> None:
+    """Refuses a bag that no model can take; reads all features.
+
+    Raises:
+        SlideError: see `read_checked`.
+    """
+    patches, dim = bag.features.shape
+    regions = len(bag.region_area)
+    trouble = ""
+    if not patches:
+        trouble = "it holds no patch"
+    elif dim != bag.encoder.dim:
+        trouble = f"its features are {dim}-d, and its encoder {bag.encoder.name} gives {bag.encoder.dim}-d"
+    elif not all(np.issubdtype(block.dtype, np.floating) for block in (bag.features, bag.group_features)):
+        trouble = f"its features are {bag.features.dtype}, no floating-point numbers"
+    elif _outside(bag.region, -1, regions) or _outside(bag.group_region, 0, regions):
+        trouble = f"it names regions that it does not have: it has {regions}"
+    if trouble:
+        raise SlideError("E_INPUT", trouble, remedy="", set_aside=False)
+    if not _finite(bag.features):
+        check_finite(bag.features)
+    if not _finite(bag.group_features):
+        raise SlideError("E_NAN", "it has NaN or infinite group features", remedy="", set_aside=False)
+
+
+def _outside(ids: NDArray[np.int32], low: int, high: int) -> bool:
+    """Whether an id is below `low`, or `high` and more."""
+    return bool(len(ids)) and bool(ids.min() < low or ids.max() >= high)
+
+
+def _finite(features: NDArray[np.floating[Any]]) -> bool:
+    """Whether all numbers are finite; numpy's own test of float16 takes ten times as long."""
+    for start in range(0, len(features), _ROWS):
+        rows = features[start : start + _ROWS]
+        if rows.dtype == np.float16:
+            bits = np.ascontiguousarray(rows).view(np.uint16) & _HALF_UNSIGNED
+            if rows.size and bits.max() >= _HALF_INFINITE:
+                return False
+        elif not np.isfinite(rows).all():
+            return False
+    return True

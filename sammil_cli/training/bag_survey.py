@@ -1,0 +1,59 @@
+"""A look at bags before anything is learned from them or judged: whether they are whole, and how they were made."""
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.features.bag_check import read_checked
+from sammil_cli.features.making import Making
+from sammil_cli.storage.paths import BagPath
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a look at one bag shows: how it was made, and how many patches and regions it has."""
+
+    making: Making
+    patches: int
+    regions: int
+
+
+def look(path: BagPath) -> Seen:
+    """Looks at one bag, all of its features included; raises as `features.bag_check.read_checked`."""
+    bag = read_checked(path)
+    return Seen(
+        making=Making(encoder=bag.encoder, made_with=bag.made_with),
+        patches=len(bag.features),
+        regions=len(bag.region_area),
+    )
+
+
+def survey(paths: Mapping[str, BagPath], slides: Iterable[str]) -> dict[str, Seen]:
+    """Looks at the bags of slides, each once, in the order given.
+
+    Raises:
+        InputError: bags that cannot be used; all are counted, the first ones are named with what is wrong with them.
+    """
+    wanted = list(dict.fromkeys(slides))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = dict(zip(wanted, pool.map(lambda slide: _try(paths[slide]), wanted), strict=True))
+    bad = {slide: seen for slide, seen in found.items() if isinstance(seen, SlideError)}
+    if bad:
+        named = [f"slide {slide}: {error.code} {error.message}" for slide, error in list(bad.items())[:_SHOWN]]
+        more = [f"and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
+        raise InputError(
+            f"{len(bad)} of {len(found)} bags cannot be used: {'; '.join([*named, *more])}",
+            remedy=next(iter(bad.values())).remedy,
+        )
+    return {slide: seen for slide, seen in found.items() if not isinstance(seen, SlideError)}
+
+
+def _try(path: BagPath) -> Seen | SlideError:
+    try:
+        return look(path)
+    except SlideError as error:
+        return error
