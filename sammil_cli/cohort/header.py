@@ -19,6 +19,7 @@ _NAMES = {  # names that other tools and people give, without case, blanks and h
 # What follows from an optional column that is not recognised.
 _UNUSED = {"patient_id": ": every slide counts as a patient of its own, and folds may share a patient", "split": ""}
 _LOOKED_AT = 50  # rows below the first one
+_SHOWN = 8  # columns that are listed
 
 
 def is_headerless(raw: Sequence[RawRow], known: Collection[str], classes: Collection[str]) -> bool:
@@ -94,7 +95,7 @@ def read_header(file: str, raw: Sequence[RawRow], known: Collection[str]) -> tup
     for wanted in (names for names in needed if names[0] not in given):
         meant = [(place, name, _meant(name)) for place, name in enumerate(given) if name not in (*KEYS, "label")]
         choice = next(((place, name, right) for right in wanted for place, name, m in meant if m == right), None)
-        message = f"the header {','.join(given)!r} lacks the column {wanted[0]!r}"
+        message = f"the header {_listed(given, ',')!r} lacks the column {wanted[0]!r}"
         if choice:
             place, name, right = choice
             columns[place] = right
@@ -129,10 +130,14 @@ def _fix(given: Sequence[str], wanted: str, raw: Sequence[RawRow], known: Collec
         order = f"such as {FIRST_LINE}" if not slides else f"with slide_id for column {slides + 1}"
         return f"the file has no header: write a first line, {order}, that names the columns in their order"
     if wanted == "label":
-        return f"rename the column that holds the classes to label, or add it; the columns are: {', '.join(given)}"
+        return f"rename the column that holds the classes to label, or add it; the columns are: {_listed(given, ', ')}"
     if slides is not None:
         return f"rename the column {given[slides]!r} to slide_id"
     return "rename the column that holds the names of the slides to slide_id, or that of the patients to patient_id"
+
+
+def _listed(names: Sequence[str], between: str) -> str:
+    return between.join([*names[:_SHOWN], *(["…"] if len(names) > _SHOWN else [])])
 
 
 def _survival(file: str, head: RawRow, columns: Sequence[str]) -> Finding:
