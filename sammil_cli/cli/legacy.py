@@ -110,6 +110,7 @@ def convert_legacy(
     from sammil_cli.runner.per_slide import limits_of
 
     console.set_up(verbose=verbose, as_json=as_json)
+    convert_weights.check_model(model)
     if convert_weights.is_weight_file(source):
         facts = convert_weights.run(
             source, out, classes=classes, encoder_name=encoder_name, model=model, group_features=group_features

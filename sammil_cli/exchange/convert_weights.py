@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
-from sammil_cli.legacy.checkpoints import PublishedWeights, read_published
+from sammil_cli.legacy.checkpoints import ARCHITECTURES, PublishedWeights, read_published
 from sammil_cli.legacy.inventory import Kind, recognise
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.code import code_of
@@ -17,6 +17,17 @@ SUFFIXES = (".pt", ".pth", ".safetensors")
 PUBLISHED = Path("runs/published")  # a folder of imports is an ensemble, as runs/models is
 
 _NOT_SAID = -1  # of a seed or an epoch
+
+
+def check_model(word: str | None) -> None:
+    """Refuses a word of `--model` that is no published model, whatever is converted.
+
+    Raises:
+        InputError: with the words there are.
+    """
+    known = sorted({one.model for one in ARCHITECTURES})
+    if word is not None and word not in known:
+        raise InputError(f"--model {word!r} is unknown", remedy=f"one of: {', '.join(known)}")
 
 
 def is_weight_file(source: Path) -> bool:

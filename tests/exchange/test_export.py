@@ -165,6 +165,12 @@ def test_a_missing_file_is_refused(bundle: Path, sammil: Sammil, name: str) -> N
     assert f"{name} does not exist" in answer.err
 
 
+def test_an_unknown_model_is_refused_whatever_is_converted(bundle: Path, sammil: Sammil) -> None:
+    answer = sammil("convert-legacy", ".", "--model", "maxx")
+    assert (answer.code, answer.err.splitlines()[0]) == (2, "error: --model 'maxx' is unknown")
+    assert "mean" in answer.err
+
+
 def test_a_folder_is_still_a_run(bundle: Path) -> None:
     Path("run.pt").mkdir()
     assert not convert_weights.is_weight_file(Path("run.pt"))

@@ -82,7 +82,8 @@ def test_what_is_asked_for_wins(three_gpus: None) -> None:
 
 
 def options_of(choice: ModuleType, device: str, workers: int | None = None, executor: str = "local") -> RunOptions:
-    asked = RunAsked(workers=workers, executor=executor)
+    scheduler = None if executor == "local" else "tcp://node1:8786"
+    asked = RunAsked(workers=workers, executor=executor, scheduler=scheduler)
     return gpu_options(choice, SamSettings(), device, asked, download=False, needs_weights=False)
 
 
