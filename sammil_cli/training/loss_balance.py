@@ -64,7 +64,7 @@ def warnings(found: Mapping[str, Mapping[str, float]], facts: Mapping[str, str])
 
 def percent(share: float) -> str:
     """A share to two digits: `0.051 %`, `350 %`."""
-    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def _too_small(term: str) -> str:

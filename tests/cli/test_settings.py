@@ -1,5 +1,6 @@
 """params.yaml and -S: what is read, and the one line that says what is wrong."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sammil_cli import choices
 from sammil_cli.choices import Kind
 from sammil_cli.config import STAGES, Settings, check, describe, load_settings, preset, preset_names, render_params
 from sammil_cli.errors import InputError
+from sammil_cli.mil.contract import ModelSpec
 
 every_preset = pytest.mark.parametrize("name", preset_names())
 
@@ -317,3 +319,21 @@ def test_a_written_params_yaml_holds_the_keys_of_its_stages_only() -> None:
     text = render_params("demo", stages=["segment", "train"])
     keys = set(yaml.safe_load(text))
     assert keys == set(STAGES["segment"].model_fields) | set(STAGES["train"].model_fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "weight"),
+    [("demo", "divergence", 0.01), ("camelyon16", "distance", 1.0), ("tcga-nsclc", "distance", 1.0)],
+)
+def test_presets_of_the_paper_keep_a_published_reading_of_consistency(name: str, form: str, weight: float) -> None:
+    settings = check(preset(name), name)
+    assert (settings.consistency_form, settings.consistency_weight) == (form, weight)
+
+
+def test_settings_and_what_a_model_is_built_from_have_the_same_defaults() -> None:
+    settings = Settings()
+    defaults = {
+        f.name: f.default for f in fields(ModelSpec) if f.default is not MISSING and f.name in settings.model_dump()
+    }
+    assert len(defaults) > 8
+    assert defaults == {name: getattr(settings, name) for name in defaults}
