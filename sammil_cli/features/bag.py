@@ -152,6 +152,6 @@ def _encoder_facts(facts: Mapping[str, Any]) -> EncoderFacts:
     return EncoderFacts(**values)
 
 
-def _made_with(facts: Mapping[str, Any]) -> MadeWith:
-    known: MadeWith = json.loads(facts.get("made_with", "{}"))  # older bags and those of other tools do not say it
+def _made_with(facts: Mapping[str, object]) -> MadeWith:
+    known: MadeWith = json.loads(str(facts.get("made_with", "{}")))  # older bags and those of other tools do not say it
     return known
