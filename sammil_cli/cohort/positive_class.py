@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+import yaml
+
 from sammil_cli.cohort.class_order import NUMBER
 from sammil_cli.cohort.finding import Finding, refuse_first
 
@@ -42,7 +44,7 @@ def with_positive_last(classes: Sequence[str], positive_class: str | None, file:
     """
     refuse_first(list(_misfits(classes, positive_class, file)))
     others = [name for name in classes if name != positive_class]
-    return (*others, *([] if positive_class is None else [positive_class]))
+    return (*others, *(name for name in classes if name == positive_class))
 
 
 def positive_findings(classes: Sequence[str], positive_class: str | None, file: str) -> Iterator[Finding]:
@@ -59,24 +61,33 @@ def positive_findings(classes: Sequence[str], positive_class: str | None, file: 
             column="label",
             text=positive,
             message=f"positive is {positive!r}: is that meant?",
-            fix=f"set positive_class: {other} (or {positive}, if it is meant)",
+            fix=f"set positive_class: {_as_setting(other)} (or {_as_setting(positive)}, if it is meant)",
         )
 
 
 def _misfits(classes: Sequence[str], positive_class: str | None, file: str) -> Iterator[Finding]:
-    if positive_class is None:
+    if positive_class is None or len(classes) < 2:  # fewer are refused as such
         return
     if positive_class not in classes:
         near = difflib.get_close_matches(positive_class.casefold(), [name.casefold() for name in classes], 1)
         meant = [name for name in classes if near and name.casefold() == near[0]] or classes
         message = f"positive_class {positive_class!r} is none of the classes {', '.join(map(repr, classes))}"
-        fix = f"set positive_class: {' or '.join(meant)}" if len(classes) == 2 else "set positive_class: null"
+        fix = (
+            f"set positive_class: {' or '.join(map(_as_setting, meant))}"
+            if len(classes) == 2
+            else "set positive_class: null"
+        )
     elif len(classes) > 2:
         message = f"positive_class {positive_class!r} is set, and there are {len(classes)} classes"
         fix = "set positive_class: null (each class is then judged against the rest), or label two classes"
     else:
         return
     yield Finding(file=file, kind="positive-class", column="label", text=positive_class, message=message, fix=fix)
+
+
+def _as_setting(name: str) -> str:
+    """As it is to be typed into params.yaml: in quotes where YAML would take it for something else."""
+    return str(yaml.safe_dump(name, width=10_000, allow_unicode=True)).split("\n")[0]
 
 
 def sounds_negative(name: str, other: str) -> bool:

@@ -279,16 +279,18 @@ def _write_predictions(path: Path, judged: Judged, protocol: str) -> None:
     classes, rows = judged.facts[0].classes, judged.rows
     header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "positive_class", "threshold")
     columns = [f"{kind}_{name}" for kind in ("probability", "uncalibrated") for name in classes]
-    thresholds = {(fact.repeat, fact.fold): fact.calibrated_threshold for fact in judged.facts}
+    facts = {(fact.repeat, fact.fold): fact for fact in judged.facts}
     before = judged.uncalibrated
     cells = []
     for at, place in enumerate(zip(rows.repeat, rows.fold, strict=True)):
         predicted = int(rows.predicted[at])
-        probabilities, threshold = in_digits(rows.probabilities[at], thresholds[place], predicted, 6)
+        fact = facts[place]
+        probabilities, threshold = in_digits(rows.probabilities[at], fact.calibrated_threshold, predicted, 6)
         known = (rows.slides[at], rows.patients[at], *place, "test", classes[rows.labels[at]])
         decided = (classes[predicted], rows.positive_class or "", threshold)
-        cells.append((*known, *decided, *probabilities, *(f"{p:.6f}" for p in before[at]), protocol))
-    write_csv(path, (*header, *columns, "protocol"), cells)
+        uncalibrated = ["" if value is None else f"{value:.6f}" for value in (*before[at], fact.threshold)]
+        cells.append((*known, *decided, *probabilities, *uncalibrated, protocol))
+    write_csv(path, (*header, *columns, "uncalibrated_threshold", "protocol"), cells)
 
 
 def _write_curves(

@@ -228,7 +228,10 @@ def _check_models(record: RunRecord, then: _Judged, project: Project) -> None:
         (str(fold.repeat), str(fold.fold)): "" if fold.threshold is None else f"{fold.threshold:.6f}"
         for fold in record.folds
     }
-    judged = {(row["repeat"], row["fold"]): row["threshold"] for row in then.predictions}
+    # Before there was this column, the threshold was the uncalibrated one.
+    judged = {
+        (row["repeat"], row["fold"]): row.get("uncalibrated_threshold", row["threshold"]) for row in then.predictions
+    }
     if judged != known:
         raise InputError(
             f"{project.predictions} was not made with the models that {project.record} describes",

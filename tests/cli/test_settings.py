@@ -180,6 +180,14 @@ def test_a_value_out_of_range_is_refused_with_the_value(text: str) -> None:
         load_settings(None, [text])
 
 
+@pytest.mark.parametrize(("typed", "quoted"), [("1", "'1'"), ("no", "'false'"), ("0.5", "'0.5'")])
+def test_a_positive_class_that_yaml_takes_for_no_name_is_refused_with_its_quotes(typed: str, quoted: str) -> None:
+    with pytest.raises(InputError, match="without quotes this is no name") as caught:
+        load_settings(None, [f"positive_class={typed}"])
+    assert caught.value.remedy.startswith(f"quote it as it stands in the labels: positive_class: {quoted}; or -S ")
+    assert load_settings(None, [f"positive_class={quoted}"]).positive_class == quoted.strip("'")
+
+
 def test_one_wrong_setting_is_one_line() -> None:
     with pytest.raises(InputError) as caught:
         load_settings(None, ["folds=1", "zzz=1"])

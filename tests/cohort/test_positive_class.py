@@ -60,6 +60,8 @@ def test_names_that_say_nothing_are_not_asked_about(one: str, other: str) -> Non
 def test_only_two_classes_of_which_none_is_set_are_asked_about() -> None:
     assert len(list(positive_findings(["cancer", "normal"], None, "labels.csv"))) == 1
     assert list(positive_findings(["cancer", "normal"], "normal", "labels.csv")) == []
+    (asked,) = positive_findings(["10", "9"], None, "labels.csv")
+    assert asked.fix == "set positive_class: '10' (or '9', if it is meant)"  # a number needs its quotes in YAML
     assert list(positive_findings(["benign", "cancer", "normal"], None, "labels.csv")) == []
 
 

@@ -14,9 +14,9 @@ def acting(model: str, **settings: object) -> dict[str, str]:
 
 
 def test_what_acts_on_regions() -> None:
-    all_of_it = {"group_features": "true", "mask_strategy": "sam-guided", "consistency_weight": "1"}
+    all_of_it = {"group_features": "true", "mask_strategy": "sam-guided", "consistency_weight": "0.01"}
     assert acting("sam-mil") == all_of_it
-    assert acting("sam-mil", mask_strategy="random", group_features=False) == {"consistency_weight": "1"}
+    assert acting("sam-mil", mask_strategy="random", group_features=False) == {"consistency_weight": "0.01"}
     assert acting("sam-mil", sammil_mode="released") == acting("abmil") == {"group_features": "true"}
     assert acting("sam-mil", group_features=False, mask_strategy="none", consistency_weight=0.0) == {}
     assert acting("abmil", group_features=False) == {}
