@@ -15,6 +15,11 @@ from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError
 
 
+def as_yaml(value: object) -> str:
+    """A word or number as it is typed into params.yaml: in quotes where YAML would take it for something else."""
+    return str(yaml.safe_dump(value, width=10_000, allow_unicode=True)).split("\n")[0]
+
+
 class StageSettings(BaseModel):
     """Base of all settings: unknown keys are refused, values are checked and never change."""
 
@@ -243,7 +248,7 @@ class TrainSettings(StageSettings):
             raise ValueError("a class is named twice")
         if all(isinstance(name, str) for name in value):
             return value
-        names = [name if isinstance(name, str) else yaml.safe_dump(name).split("\n")[0] for name in value]
+        names = [name if isinstance(name, str) else as_yaml(name) for name in value]
         fix = f"quote them as they stand in the labels: classes: {names}"
         what = "without quotes these are numbers, truth values or nothing, not names"
         raise PydanticCustomError("unquoted", "{what}", {"what": what, "remedy": f'{fix}; or -S "classes={names}"'})
@@ -260,7 +265,7 @@ class TrainSettings(StageSettings):
         """YAML reads 1 as a number and no as false: only text stands as in the labels."""
         if not isinstance(value, bool | int | float):
             return value
-        name = yaml.safe_dump(value).split("\n")[0]
+        name = as_yaml(value)
         fix = f"quote it as it stands in the labels: positive_class: '{name}'"
         what = "without quotes this is no name"
         remedy = f"{fix}; or -S \"positive_class='{name}'\""

@@ -5,10 +5,9 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-import yaml
-
 from sammil_cli.cohort.class_order import NUMBER
 from sammil_cli.cohort.finding import Finding, refuse_first
+from sammil_cli.config import as_yaml
 
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 _MINUS = "-−–"
@@ -61,7 +60,7 @@ def positive_findings(classes: Sequence[str], positive_class: str | None, file: 
             column="label",
             text=positive,
             message=f"positive is {positive!r}: is that meant?",
-            fix=f"set positive_class: {_as_setting(other)} (or {_as_setting(positive)}, if it is meant)",
+            fix=f"set positive_class: {as_yaml(other)} (or {as_yaml(positive)}, if it is meant)",
         )
 
 
@@ -73,7 +72,7 @@ def _misfits(classes: Sequence[str], positive_class: str | None, file: str) -> I
         meant = [name for name in classes if near and name.casefold() == near[0]] or classes
         message = f"positive_class {positive_class!r} is none of the classes {', '.join(map(repr, classes))}"
         fix = (
-            f"set positive_class: {' or '.join(map(_as_setting, meant))}"
+            f"set positive_class: {' or '.join(map(as_yaml, meant))}"
             if len(classes) == 2
             else "set positive_class: null"
         )
@@ -83,11 +82,6 @@ def _misfits(classes: Sequence[str], positive_class: str | None, file: str) -> I
     else:
         return
     yield Finding(file=file, kind="positive-class", column="label", text=positive_class, message=message, fix=fix)
-
-
-def _as_setting(name: str) -> str:
-    """As it is to be typed into params.yaml: in quotes where YAML would take it for something else."""
-    return str(yaml.safe_dump(name, width=10_000, allow_unicode=True)).split("\n")[0]
 
 
 def sounds_negative(name: str, other: str) -> bool:

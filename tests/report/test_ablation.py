@@ -63,7 +63,9 @@ def test_markdown_has_a_row_per_variant_and_the_note() -> None:
     assert sum(line.startswith("|") for line in lines) == 6
     assert "does not tell the two apart" in lines[-1]
     named = replace(POOR, positive_class="tumour")
-    table = make_table("6", {"baseline": named, "no-mask": POOR, "no-consistency": POOR, "full": PERFECT}, level=0.95, draws=100)
+    table = make_table(
+        "6", {"baseline": named, "no-mask": POOR, "no-consistency": POOR, "full": PERFECT}, level=0.95, draws=100
+    )
     assert table.title == "Consistency (Table 6), positive class: tumour"
 
 
