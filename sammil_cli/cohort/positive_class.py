@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from sammil_cli.cohort.class_order import NUMBER
 from sammil_cli.cohort.finding import Finding, refuse_first
-from sammil_cli.config import as_yaml
 
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
+_PLAIN = re.compile(r"[^\W\d_][\w.+-]*( [\w.+-]+)*")
+_YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 _MINUS = "-−–"
 _NOT = ("non", "not", "no", "without")
 _ENDS = ("negative", "neg", "wildtype", "wt")  # as of HPVneg and IDHwt
@@ -60,7 +61,7 @@ def positive_findings(classes: Sequence[str], positive_class: str | None, file: 
             column="label",
             text=positive,
             message=f"positive is {positive!r}: is that meant?",
-            fix=f"set positive_class: {as_yaml(other)} (or {as_yaml(positive)}, if it is meant)",
+            fix=f"set positive_class: {_as_setting(other)} (or {_as_setting(positive)}, if it is meant)",
         )
 
 
@@ -72,7 +73,7 @@ def _misfits(classes: Sequence[str], positive_class: str | None, file: str) -> I
         meant = [name for name in classes if near and name.casefold() == near[0]] or classes
         message = f"positive_class {positive_class!r} is none of the classes {', '.join(map(repr, classes))}"
         fix = (
-            f"set positive_class: {' or '.join(map(as_yaml, meant))}"
+            f"set positive_class: {' or '.join(map(_as_setting, meant))}"
             if len(classes) == 2
             else "set positive_class: null"
         )
@@ -82,6 +83,12 @@ def _misfits(classes: Sequence[str], positive_class: str | None, file: str) -> I
     else:
         return
     yield Finding(file=file, kind="positive-class", column="label", text=positive_class, message=message, fix=fix)
+
+
+def _as_setting(name: str) -> str:
+    """As it is to be typed into params.yaml: in quotes where YAML could take it for something else."""
+    plain = _PLAIN.fullmatch(name) and name.casefold() not in _YAML_WORDS
+    return name if plain else "'" + name.replace("'", "''") + "'"
 
 
 def sounds_negative(name: str, other: str) -> bool:
