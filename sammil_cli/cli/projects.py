@@ -14,8 +14,8 @@ app = typer.Typer()
 def init(
     folder: Annotated[Path, typer.Argument(help="The new project.")],
     preset: Annotated[
-        str, typer.Option(help="Where the settings start: camelyon16, tcga-nsclc or demo.")
-    ] = "camelyon16",
+        str, typer.Option(help="Where the settings start: default, camelyon16, tcga-nsclc or demo.")
+    ] = "default",
     update: Annotated[bool, typer.Option("--update", help="Only renew dvc.yaml for the installed sammil.")] = False,
     dvc: Annotated[bool, typer.Option("--dvc/--no-dvc", help="Set up Git and DVC.")] = True,
 ) -> None:

@@ -103,7 +103,7 @@ def test_init_keeps_labels_that_are_there(sammil: Sammil, here: Path) -> None:
 def test_an_unknown_preset_is_refused_and_nothing_is_written(sammil: Sammil, here: Path) -> None:
     answer = sammil("init", "study", "--preset", "camelyon")
     assert answer.code == 2
-    assert "camelyon16, demo, tcga-nsclc" in answer.err
+    assert "camelyon16, default, demo, tcga-nsclc" in answer.err
     assert not (here / "study").exists()
 
 

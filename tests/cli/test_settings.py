@@ -278,13 +278,13 @@ def test_the_description_of_a_choice_names_every_choice_and_the_default_is_one(k
 
 
 def test_the_presets_of_the_paper_and_the_demo_are_there() -> None:
-    assert preset_names() == ["camelyon16", "demo", "tcga-nsclc"]
+    assert preset_names() == ["camelyon16", "default", "demo", "tcga-nsclc"]
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="unknown preset 'camelyon17'") as caught:
         preset("camelyon17")
-    assert caught.value.remedy == "one of: camelyon16, demo, tcga-nsclc"
+    assert caught.value.remedy == "one of: camelyon16, default, demo, tcga-nsclc"
 
 
 @every_preset
@@ -331,7 +331,12 @@ def test_a_written_params_yaml_holds_the_keys_of_its_stages_only() -> None:
 
 @pytest.mark.parametrize(
     ("name", "form", "weight"),
-    [("demo", "divergence", 0.01), ("camelyon16", "distance", 1.0), ("tcga-nsclc", "distance", 1.0)],
+    [
+        ("default", "divergence", 0.01),
+        ("demo", "divergence", 0.01),
+        ("camelyon16", "distance", 1.0),
+        ("tcga-nsclc", "distance", 1.0),
+    ],
 )
 def test_presets_of_the_paper_keep_a_published_reading_of_consistency(name: str, form: str, weight: float) -> None:
     settings = check(preset(name), name)
