@@ -5,12 +5,12 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-import yaml
-
 from sammil_cli.cohort.class_order import NUMBER
 from sammil_cli.cohort.finding import Finding, refuse_first
 
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
+_PLAIN = re.compile(r"[^\W\d_][\w+.-]*( [\w+.-]+)*")  # text for YAML, without quotes
+_OTHER_WORDS = ("true", "false", "yes", "no", "on", "off", "null")  # but these are no text for YAML
 _MINUS = "-−–"
 _NOT = ("non", "not", "no", "without")
 _ENDS = ("negative", "neg", "wildtype", "wt")  # as of HPVneg and IDHwt
@@ -87,7 +87,9 @@ def _misfits(classes: Sequence[str], positive_class: str | None, file: str) -> I
 
 def _as_setting(name: str) -> str:
     """As it is to be typed into params.yaml: in quotes where YAML would take it for something else."""
-    return str(yaml.safe_dump(name, width=10_000, allow_unicode=True)).split("\n")[0]
+    if _PLAIN.fullmatch(name) and name.casefold() not in _OTHER_WORDS:
+        return name
+    return "'" + name.replace("'", "''") + "'"
 
 
 def sounds_negative(name: str, other: str) -> bool:
