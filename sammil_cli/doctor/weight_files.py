@@ -32,6 +32,8 @@ def folders(_: Asked) -> Iterator[Finding]:
 def files(asked: Asked) -> Iterator[Finding]:
     """Each published file: here or not, verified, needed or not; then the user's own."""
     settings = read(asked)
+    if asked.in_project and settings is None:
+        return  # which weights they need cannot be known; what is wrong is said of the settings
     try:
         from sammil_cli.project.weights import look, needed, published
 

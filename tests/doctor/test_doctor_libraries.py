@@ -53,7 +53,7 @@ def test_two_kinds_of_opencv_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     note = next(finding for finding in python_packages.packages(ASKED) if finding.name == "OpenCV")
     assert note.state == "note"
     assert "pip uninstall -y opencv-python;" in note.remedy
-    assert "--force-reinstall 'opencv-python-headless>=4.10'" in note.remedy
+    assert "--force-reinstall 'opencv-python-headless>=4.10.0.84'" in note.remedy
 
 
 def test_a_library_that_cannot_be_imported_is_wrong_and_the_others_are_tried(

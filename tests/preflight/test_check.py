@@ -279,9 +279,8 @@ def test_a_positive_class_that_is_none_is_an_error_of_check_and_train(cohort: Pa
     )
     assert found.positive_class is None
     write(GOOD.replace("s_06,tumour", "s_06,stroma").replace("s_05,normal", "s_05,stroma"))
-    assert ["there are 3 classes" in error.message for error in errors(checked(positive_class="tumour", folds=2))] == [
-        True
-    ]
+    messages = [error.message for error in errors(checked(positive_class="tumour", folds=2))]
+    assert sum("there are 3 classes" in message for message in messages) == 1
     with pytest.raises(InputError, match="there are 3 classes"):
         read_labels(Path("data/labels.csv"), positive_class="tumour")
 

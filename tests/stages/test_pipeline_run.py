@@ -41,7 +41,7 @@ def test_every_command_ends_well(finished: Finished) -> None:
     assert "segment: 6 reused" in answers["segment"].out
     for verb in ("patch", "sam", "extract", "visualize"):
         assert f"{verb}: 6 done" in answers[verb].out
-    assert "sam-mil on 3 normal, 3 tumour slides of 6 patients, 3 folds" in answers["train"].out
+    assert "sam-mil with group features on 3 normal, 3 tumour slides of 6 patients, 3 folds" in answers["train"].out
     assert "report: report/index.html" in answers["evaluate"].out
 
 

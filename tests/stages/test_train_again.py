@@ -316,7 +316,7 @@ def test_sam_mil_is_not_trained_on_bags_without_regions(project: Path, sammil: S
     assert "error: no bag has regions: masking, group features and consistency would do nothing" in answer.err
     assert not Path("runs").exists()
     ways = answer.err.partition("no regions: ")[2].split()
-    assert "sam-mil on 6 normal, 6 tumour slides" in say(sammil, "train", *ways)
+    assert "sam-mil without group features on 6 normal, 6 tumour" in say(sammil, "train", *ways)
     assert "no bag has regions" in sammil("train", "-S", "model=abmil", "-S", "group_features=true").err
 
 
