@@ -1,6 +1,7 @@
 """What the numbers of a TIFF's page stand for: which kinds are read, and how they become RGB."""
 
 import shlex
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -121,7 +122,7 @@ def _odd_channels(page: tifffile.TiffPage, kind: PHOTOMETRIC) -> str:
 
 def _lacks_decoder(compression: int) -> bool:
     """Whether imagecodecs was built without a decoder; it says so only when that is called."""
-    with suppress(ValueError, TypeError, RuntimeError, MemoryError):
+    with suppress(ValueError, TypeError, RuntimeError, MemoryError, zlib.error):
         try:
             tifffile.TIFF.DECOMPRESSORS[compression](b"")
         except ImportError:

@@ -97,7 +97,7 @@ def test_hostile_feature_files_are_damaged(tmp_path: Path, spoil: Callable[[h5py
         ({"patch_size": 256, "patch_level": 10_000}, "its attributes are no numbers: int too large"),
         ({"patch_size": 256, "downsample": np.nan}, "a side of 256 x nan level-0 pixels"),
         ({"patch_size": 256, "patch_size_level0": 0}, "a side of 0 level-0 pixels"),
-        ({"patch_size": np.zeros((2, 2))}, "its attributes are no numbers: only 0-dimensional"),
+        ({"patch_size": np.zeros((2, 2))}, "its attributes are no numbers: only"),
         ({"level_dim": np.array([1, 2, 3]), "patch_level": 0}, "its attributes are no numbers: too many values"),
         ({"unit": "mm"}, "its coordinates are in 'mm', which is neither µm nor pixels"),
         ({"patch_size": 256, "overlap": -1}, "an overlap of -1 pixels"),
