@@ -82,8 +82,8 @@ def test_the_users_resolution_goes_before_the_files(tmp_path: Path) -> None:
 
 
 def test_pixels_that_are_not_square_are_set_aside(tmp_path: Path) -> None:
-    path = write_pyramid(tmp_path / "a.tif", draw_asymmetric(), mpp=(0.5, 0.52))
-    with pytest.raises(SlideError, match=r"not square: 0\.5 x 0\.52") as caught:
+    path = write_pyramid(tmp_path / "a.tif", draw_asymmetric(), mpp=(0.5, 0.512))  # 78125/4 pixels per cm
+    with pytest.raises(SlideError, match=r"not square: 0\.5 x 0\.512") as caught:
         open_slide(path)
     assert caught.value.code == "E_MPP"
     with open_slide(write_pyramid(tmp_path / "b.tif", draw_asymmetric(), mpp=(0.5, 0.505))) as slide:
