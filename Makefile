@@ -15,7 +15,7 @@ demo: .venv/ready
 # Files of tests share the cores; what measures time runs by itself.
 test: .venv/ready lint
 	@python -m compileall -q sammil_cli
-	pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	pytest -m alone
 
 # The floors in pyproject.toml are versions that these tests passed with.
@@ -24,7 +24,7 @@ test-lowest: .venv/ready
 	VIRTUAL_ENV=$(CURDIR)/.venv-lowest $(BIN)/uv pip install --quiet --compile-bytecode --resolution lowest-direct \
 	--editable '.[cluster]' 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6'
 	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" .venv-lowest/bin/python -m pytest -m "not alone and not slow" -W default \
-	--ignore tests/image --numprocesses auto --maxprocesses 4 --dist loadfile
+	--ignore tests/image --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: .venv/ready
 	ruff check .
