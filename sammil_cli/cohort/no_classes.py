@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 _MOST = 0.8  # share of the labels that must be of a kind
-_FEW_NUMBERS = 10  # so many different whole numbers may be codes of classes, whatever they are
-_FEW_STEPS = 6  # so many different numbers may be grades, halves among them
-_FEW_LABELS = 4  # so many classes may be those of a very small table
+_FEW_NUMBERS = 10  # up to this many different whole numbers may be codes of classes
+_FEW_STEPS = 6  # up to this many different numbers, halves included, may be grades
+_FEW_LABELS = 4  # a very small table may have up to this many classes
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _MEASURE = re.compile(r"[<>≤≥~]?\s*(.*?)\s*%?")  # a number with the signs of a measurement
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d\d)")

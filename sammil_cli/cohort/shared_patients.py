@@ -9,7 +9,7 @@ from sammil_cli.cohort.cohort import Member
 _BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 _BREAK = re.compile(r"[-_. ]+")
 _SHORTEST = 6  # letters and digits of a stem that may name a patient
-_DIGITS = 3  # so many at least: a case number; `batch1` and `site_02` are none
+_DIGITS = 3  # a case number has at least these; `batch1` and `site_02` do not
 _LARGEST, _MOST_SLIDES = 0.25, 20  # share and number of slides; more with one stem are a study or a year, no patient
 
 

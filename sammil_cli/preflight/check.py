@@ -109,18 +109,10 @@ def _folds(cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: b
     """What `train` will meet when it draws folds of these slides, which are drawn here to see it."""
     folds: list[Fold] = []
     if drawable:
-        from sammil_cli.training.splits import draw_folds  # scikit-learn takes a second
+        from sammil_cli.project.drawn_folds import drawn_folds  # scikit-learn takes a second
 
         try:
-            folds = draw_folds(
-                cohort,
-                folds=settings.folds,
-                repeats=settings.repeats,
-                val_fraction=settings.val_fraction,
-                seed=settings.seed,
-                protocol=settings.protocol,
-                published=settings.published_folds,
-            )
+            folds = drawn_folds(cohort, settings)
         except InputError as error:
             yield Finding(file=str(labels), kind="folds", message=error.message, fix=error.remedy)
     yield from fold_findings(cohort, folds, str(labels))

@@ -153,8 +153,8 @@ def _say_remarks(rows: Sequence[Row]) -> None:
 def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     """The models of a folder: itself a bundle, or the bundles in it, in the order of their names.
 
-    What each has seen it says itself. Models of before that do not: it stands in the `splits.csv` beside the folder
-    that the bundle lies in, under the bundle's name; where it does not, nobody knows.
+    Each bundle says which slides its model has seen. An older bundle does not: then the `splits.csv` beside the folder
+    that it lies in does, under the bundle's name; without one that stays unknown.
     """
     folders = [folder] if (folder / FACTS_FILE).is_file() else sorted(p.parent for p in folder.glob(f"*/{FACTS_FILE}"))
     if not folders:

@@ -17,6 +17,7 @@ from sammil_cli.features.making import Making
 from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
+from sammil_cli.project.drawn_folds import drawn_folds
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met
@@ -35,7 +36,6 @@ from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
 from sammil_cli.training.making_check import check_alike, trained_on
 from sammil_cli.training.region_use import acting_on_regions, check_regions
-from sammil_cli.training.splits import draw_folds
 
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
@@ -183,15 +183,7 @@ def _plan(
     """
     cohort, spec = ready.cohort, ready.spec
     build_model(settings.model, spec, settings.model_options)
-    folds = draw_folds(
-        cohort,
-        folds=settings.folds,
-        repeats=settings.repeats,
-        val_fraction=settings.val_fraction,
-        seed=settings.seed,
-        protocol=settings.protocol,
-        published=settings.published_folds,
-    )
+    folds = drawn_folds(cohort, settings)
     warn(fold_findings(cohort, folds, str(project.labels)))
     labels = {member.slide_id: member.label for member in cohort.members}
     places = devices(options.device)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-MOST_STEPS = 64  # of an epoch that are averaged over
+MOST_STEPS = 64  # of an epoch, averaged over
 
 
 class MeanGradients:
@@ -14,10 +14,10 @@ class MeanGradients:
     One step's norm misleads: a term that pulls the same way on every slide has a small one in each step and a large
     one on average, where classification mostly cancels. So the gradients are averaged first, then their norm is taken.
 
-    Up to `MOST_STEPS` steps an epoch is averaged whole, a longer one over so many evenly spaced steps. Each of them
-    takes one backward pass more for every term but the first: that one's gradient is what is left of the total, which
-    training takes anyway. The training itself does not change by a bit; memory is that of the weights, once for each
-    term; nothing waits for a device.
+    An epoch of up to `MOST_STEPS` steps is averaged over all of them, a longer one over `MOST_STEPS` evenly spaced
+    steps. Each costs one extra backward pass for every term but the first, whose gradient is the total's minus the
+    others'. Training itself stays the same to the bit; each term takes as much memory as the weights; no step waits
+    for the device.
 
     Args:
         parameters: the weights. steps: how many the epoch has.

@@ -66,8 +66,8 @@ def in_digits(
 ) -> tuple[list[str], str]:
     """One slide's probabilities (C,) and its threshold as text in which its decision can be read.
 
-    Rounding may lift a probability onto its threshold, or make two classes equal. So as many decimals are written, from
-    `digits` on, as it takes to decide the same from the text; the threshold is empty where there is none.
+    Rounding may lift a probability onto its threshold, or make two classes equal. The text therefore has at least
+    `digits` decimals, and more where the decision could not be read otherwise. Without a threshold its text is empty.
     """
     numbers = [*probabilities.tolist(), *([] if threshold is None else [threshold])]
     for places in range(digits, _MOST_DIGITS):
