@@ -109,7 +109,7 @@ def _folds(cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: b
     """What `train` will meet when it draws folds of these slides, which are drawn here to see it."""
     folds: list[Fold] = []
     if drawable:
-        from sammil_cli.project.drawn_folds import drawn_folds  # scikit-learn takes a second
+        from sammil_cli.jobs.drawn_folds import drawn_folds  # scikit-learn takes a second
 
         try:
             folds = drawn_folds(cohort, settings)

@@ -14,10 +14,10 @@ from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
+from sammil_cli.jobs.drawn_folds import drawn_folds
 from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
-from sammil_cli.project.drawn_folds import drawn_folds
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met

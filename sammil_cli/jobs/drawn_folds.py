@@ -1,4 +1,4 @@
-"""The folds that the settings of a project draw from its cohort."""
+"""The folds that the settings draw from a cohort."""
 
 from sammil_cli.cohort.cohort import Cohort
 from sammil_cli.config import TrainSettings
