@@ -139,3 +139,12 @@ def make_bag(slide: str, features: np.ndarray) -> FeatureBag:
         members=Membership(start=np.zeros(1, np.int64), patch=np.zeros(0, np.int32)),
         encoder=ENCODER,
     )
+
+
+def keys(value: Any) -> Any:
+    """The keys of nested mappings."""
+    return {key: keys(inner) for key, inner in value.items()} if isinstance(value, dict) else None
+
+
+def each(names: Sequence[str], inner: dict[str, Any]) -> dict[str, Any]:
+    return dict.fromkeys(names, inner)

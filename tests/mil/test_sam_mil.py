@@ -1,106 +1,41 @@
-"""The training loss of SAM-MIL (eq. 13), term by term, and what the released code trains instead."""
+"""The training loss of SAM-MIL (eq. 13), term by term."""
 
 import copy
 import dataclasses
-from typing import get_args
 
 import pytest
 import torch
 from op_watch import OpWatch
-from torch import Tensor, nn
+from sam_mil_by_hand import (
+    ATTENTION,
+    EMBEDDING,
+    GROUPS,
+    LABEL,
+    PATCHES,
+    PREDICTOR,
+    RATIO_FUNCTIONS,
+    STRATEGIES,
+    build,
+    by_hand,
+    cross_entropy,
+    gradient,
+    kept,
+    make_bag,
+    parts_of,
+    seeded,
+    total,
+    values,
+)
+from torch import nn
 
-from sammil_cli.config import TrainSettings
 from sammil_cli.mil.consistency import FORMS
 from sammil_cli.mil.contract import Bag, ModelSpec, Options
-from sammil_cli.mil.masking import keep_instances
 from sammil_cli.mil.models.sam_mil import Model
-from sammil_cli.mil.pseudo_bags import draw_parts
-
-PATCHES, GROUPS, DIM = 40, 3, 6
-SPEC = ModelSpec(dim=DIM, classes=2, group_features=True, dropout=0.0, pseudo_bags=4)
-LABEL = torch.tensor(1)
-EMBEDDING = ("patch_to_emb.0.weight", "patch_to_emb.0.bias")
-ATTENTION = ("attention.0.weight", "attention.2.weight")
-PREDICTOR = ("predictor.weight", "predictor.bias")
-# Those that a user can choose.
-STRATEGIES = get_args(TrainSettings.model_fields["mask_strategy"].annotation)
-RATIO_FUNCTIONS = get_args(TrainSettings.model_fields["mask_ratio_function"].annotation)
-
-
-def seeded(seed: int = 5) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def make_bag(regions: int = GROUPS, patches: int = PATCHES, dim: int = DIM) -> Bag:
-    generator = seeded(1)
-    area = torch.tensor([9000.0, 300.0, 40_000.0])[torch.arange(regions) % 3]
-    return Bag(
-        features=torch.randn(patches, dim, generator=generator),
-        group_features=torch.randn(regions, dim, generator=generator),
-        region=torch.randint(-1, regions, (patches,), generator=generator),
-        group_region=torch.arange(regions),
-        region_area=area,
-    )
 
 
 @pytest.fixture
 def bag() -> Bag:
     return make_bag()
-
-
-def build(**changes: object) -> Model:
-    torch.manual_seed(0)
-    model = Model(dataclasses.replace(SPEC, **changes), Options())
-    model.initialise()
-    return model
-
-
-def kept(bag: Bag, spec: ModelSpec, generator: torch.Generator) -> Tensor:
-    """The mask that `losses` draws first from the generator."""
-    return keep_instances(
-        spec.mask_strategy,
-        bag.groups(spec.grouping),
-        group_features=spec.group_features,
-        target=spec.mask_ratio,
-        function=spec.mask_ratio_function,
-        slope=spec.sigmoid_slope,
-        center=spec.sigmoid_center,
-        generator=generator,
-    )
-
-
-def parts_of(count: int, parts: int, generator: torch.Generator, **how: bool) -> list[Tensor]:
-    """The instances of each pseudo-bag that `losses` draws from the generator."""
-    part, number = draw_parts(count, parts, generator, torch.device("cpu"), **how)
-    return [(part == index).nonzero()[:, 0] for index in range(number)]
-
-
-def by_hand(model: Model, instances: Tensor) -> Tensor:
-    """Logits of a bag of these instances: e = relu(W0 x + b0), s = W2 relu(W1 e), z = softmax(s) e, W z + b."""
-    weights = dict(model.named_parameters())
-    embedded = torch.relu(instances @ weights[EMBEDDING[0]].T + weights[EMBEDDING[1]])
-    scores = torch.relu(embedded @ weights[ATTENTION[0]].T) @ weights[ATTENTION[1]][0]
-    pooled = torch.softmax(scores, 0) @ embedded
-    return pooled @ weights[PREDICTOR[0]].T + weights[PREDICTOR[1]]
-
-
-def cross_entropy(logits: Tensor) -> Tensor:
-    return -torch.log_softmax(logits, 0)[int(LABEL)]
-
-
-def values(terms: dict[str, Tensor]) -> dict[str, float]:
-    return {name: term.item() for name, term in terms.items()}
-
-
-def gradient(model: Model, loss: Tensor) -> dict[str, Tensor]:
-    """The gradient of each weight; zeros where there is none."""
-    found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, retain_graph=True)
-    named = zip(dict(model.named_parameters()).items(), found, strict=True)
-    return {name: torch.zeros_like(weight) if grad is None else grad for (name, weight), grad in named}
-
-
-def total(terms: dict[str, Tensor]) -> Tensor:
-    return torch.stack(list(terms.values())).sum()
 
 
 def test_the_terms_are_those_of_equation_13(bag: Bag) -> None:
@@ -371,65 +306,6 @@ def test_bfloat16_products_change_losses_and_gradients_little(mode: str) -> None
     assert torch.stack(list(error.values())).norm() < 2e-2 * torch.stack([g.norm() for g in other.values()]).norm()
     for name, size in error.items():
         assert size < 5e-2 * other[name].norm(), name  # 0.03 is what torch's own autocast does here
-
-
-def test_released_mode_trains_the_last_pseudo_bag_and_the_mean_of_all(bag: Bag) -> None:
-    # docs/methods.md §10.6, α = 0.5, 4 parts: weights .125, .125, .125, 1.125 of the parts' cross-entropies.
-    model = build(sammil_mode="released", pseudo_bag_weight=0.5)
-    instances = torch.cat([bag.features, bag.group_features])
-    parts = parts_of(len(instances), 4, seeded(), remainder_last=True)
-    assert [len(part) for part in parts] == [10, 10, 10, 13]
-    entropy = [cross_entropy(by_hand(model, instances[part])) for part in parts]
-    expected = 0.125 * (entropy[0] + entropy[1] + entropy[2]) + 1.125 * entropy[3]
-    found = model.losses(bag, LABEL, seeded())
-    assert list(found) == ["last_pseudo_bag", "pseudo_bags"]
-    assert found["last_pseudo_bag"].item() == pytest.approx(entropy[3].item(), rel=1e-5)
-    one, other = gradient(model, total(found)), gradient(model, expected)
-    for name in one:
-        assert float(one[name].abs().sum()) > 0
-        assert torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-6), name
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"mask_strategy": "none"},
-        {"mask_strategy": "random"},
-        {"mask_ratio": 0.1},
-        {"mask_ratio_function": "constant"},
-        {"sigmoid_slope": 1.0},
-        {"sigmoid_center": 0.0},
-        {"grouping": "area"},
-        {"consistency_weight": 0.0},
-        {"consistency_weight": 1000.0},
-        {"consistency_form": "eq12"},
-    ],
-    ids=str,
-)
-def test_in_released_mode_masks_and_consistency_change_nothing(bag: Bag, change: dict[str, object]) -> None:
-    bag = dataclasses.replace(bag, region_area=torch.tensor([9000.0, 300.0, 9000.0]))  # regions 0 and 2 merge by area
-    found = []
-    for changes in ({}, change):
-        model = build(sammil_mode="released", dropout=0.25, **changes)
-        terms = model.losses(bag, LABEL, seeded())
-        found.append((values(terms), gradient(model, total(terms))))
-    assert found[0][0] == found[1][0]
-    assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
-    # the same change does matter in paper mode
-    paper = [values(build(dropout=0.25, **changes).losses(bag, LABEL, seeded())) for changes in ({}, change)]
-    assert paper[0] != paper[1]
-
-
-@pytest.mark.parametrize("change", [{"pseudo_bags": 2}, {"pseudo_bag_weight": 0.1}], ids=str)
-def test_in_released_mode_pseudo_bags_matter(bag: Bag, change: dict[str, object]) -> None:
-    found = [values(build(sammil_mode="released", **c).losses(bag, LABEL, seeded())) for c in ({}, change)]
-    assert found[0] != found[1]
-
-
-def test_released_mode_runs_where_the_released_code_crashes(bag: Bag) -> None:
-    for change in ({"pseudo_bag_weight": 0.0}, {"pseudo_bags": 1}):
-        terms = build(sammil_mode="released", **change).losses(bag, LABEL, seeded())
-        assert torch.isfinite(total(terms))
 
 
 @pytest.mark.parametrize("mode", ["paper", "released"])

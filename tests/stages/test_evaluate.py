@@ -9,26 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from csv_rows import rows_of
-from judged_study import Study, make_study
-from safetensors.numpy import save_file
+from judged_study import each, keys, make_study
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
-from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
-from sammil_cli.training.thresholds import SELECTED_ON_TEST
-
-
-def keys(value: Any) -> Any:
-    """The keys of nested mappings."""
-    return {key: keys(inner) for key, inner in value.items()} if isinstance(value, dict) else None
-
-
-def each(names: Sequence[str], inner: dict[str, Any]) -> dict[str, Any]:
-    return dict.fromkeys(names, inner)
-
 
 EVERY = dict.fromkeys(("mean", "sd", "pooled", "low", "high"))
 INTERVAL = dict.fromkeys(("pooled", "low", "high"))
@@ -268,160 +254,6 @@ def test_the_positive_class_is_named_with_every_table_and_figure(
     for title in ("Out of fold", "Folds", "ROC", "Precision and recall"):
         assert f">{title}, positive class: HPV+<" in page
     assert evaluate.out_of_fold(study.project, "cpu").positive_class == "HPV+"
-
-
-# ---------------------------------------------------------------------------------------------- labels since training
-
-
-def relabel(study: Study, **changes: tuple[str, str]) -> None:
-    """Gives slides another label and patient, on a table with another order, form and one slide more."""
-    rows = {row["slide_id"]: (row["label"], row["patient_id"]) for row in rows_of(study.project.labels)}
-    rows = {"new": ("something else", "P9"), **dict(reversed(rows.items())), **changes}
-    write_csv(
-        study.project.labels,
-        ("patient_id", "slide_id", "note", "label"),
-        [(patient, slide, "", label) for slide, (label, patient) in rows.items()],
-    )
-
-
-def test_a_table_that_says_the_same_of_the_folds_slides_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = make_study(tmp_path, monkeypatch)
-    before = study.run()
-    relabel(study)
-    assert study.run() == before
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        (
-            {"s00": ("tumour", "P0"), "s01": ("normal", "P0")},
-            "2 of 12 slides have another label now (s00 'tumour', was 'normal'; s01 'normal', was 'tumour')",
-        ),
-        ({"s03": ("tumour", "P7")}, "1 of 12 slides have another patient now (s03 'P7', was 'P1')"),
-        (
-            {"s02": ("tumour", "P8"), "s04": ("Normal", "P2")},
-            "2 of 12 slides have another label now (s02 'tumour', was 'normal'; s04 'Normal', was 'normal'), "
-            "1 of 12 slides have another patient now (s02 'P8', was 'P1')",
-        ),
-    ],
-)
-def test_labels_that_changed_since_training_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, tuple[str, str]], said: str
-) -> None:
-    study = make_study(tmp_path, monkeypatch)
-    relabel(study, **changes)
-    with pytest.raises(InputError) as caught:
-        study.run()
-    assert caught.value.message.startswith("E_LABELS: ")
-    assert said in caught.value.message
-    assert "sammil train" in caught.value.remedy
-    assert not study.project.metrics.exists()
-
-
-def test_changed_labels_are_judged_by_when_asked_for_and_the_report_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = make_study(tmp_path, monkeypatch)
-    before = study.run()
-    flipped = {0: "tumour", 1: "normal"}
-    relabel(study, **{slide: (flipped[label], f"P{int(slide[1:]) // 2}") for slide, label in study.label.items()})
-    settings = EvaluateSettings(bootstrap_draws=100)
-    summary = evaluate.run(study.project, settings, RunOptions(), changed_labels=True)
-    assert summary["auc"]["mean"] == pytest.approx(1 - before["auc"]["mean"])
-    assert summary["changed_labels"] == 12
-    notice = "12 slides have another label or patient here than when the models were trained"
-    assert notice in summary["notice"]
-    assert notice in study.project.page.read_text(encoding="utf-8")
-    relabel(study, s00=("Tumour", "P0"))
-    with pytest.raises(InputError, match="the label 'Tumour' of slide 's00' is none of the models' classes"):
-        evaluate.run(study.project, settings, RunOptions(), changed_labels=True)
-
-
-def test_splits_without_labels_are_refused_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = make_study(tmp_path, monkeypatch)
-    rows = [tuple(row.values())[:-1] for row in rows_of(study.project.splits)]
-    write_csv(study.project.splits, ("repeat", "fold", "slide_id", "patient_id", "role"), rows)
-    with pytest.raises(InputError, match=r"^E_LABELS: .*splits\.csv does not hold the labels"):
-        study.run()
-    settings = EvaluateSettings(bootstrap_draws=100)
-    summary = evaluate.run(study.project, settings, RunOptions(), changed_labels=True)
-    assert summary["changed_labels"] is None
-    assert "nothing says which labels the models were trained on" in summary["notice"]
-
-
-# ---------------------------------------------------------------------------------------------- the published protocol
-
-
-def write_epochs(study: Study, epochs: int = 30) -> None:
-    rng = np.random.default_rng(7)
-    for fold in study.folds:
-        said = rng.dirichlet((1.0, 1.0), (epochs, len(fold.test))).astype(np.float32)
-        save_file({"probabilities": said}, study.project.models / fold.name / "epochs.safetensors")
-
-
-def test_every_number_of_the_published_protocol_is_stamped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = make_study(tmp_path, monkeypatch, protocol="paper")
-    write_epochs(study)
-    summary = study.run()
-    assert summary["protocol"] == f"paper: {SELECTED_ON_TEST}"
-    assert {row["protocol"] for row in study.predictions()} == {f"paper: {SELECTED_ON_TEST}"}
-    text = study.project.page.read_text(encoding="utf-8")
-    rows = [row for row in text.split("<tr>")[1:] if "<td>" in row]
-    assert len(rows) > 15
-    assert [row for row in rows if f"<td>{SELECTED_ON_TEST}</td></tr>" not in row] == []
-    said = " ".join(capsys.readouterr().out.split())
-    assert said.count(SELECTED_ON_TEST) == said.count("┏") == 3  # each of the tables
-    assert "test_threshold" not in summary
-
-
-def test_an_honest_run_carries_no_stamp(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = make_study(tmp_path, monkeypatch)
-    assert "optimism" not in study.run()
-    assert SELECTED_ON_TEST not in study.project.page.read_text(encoding="utf-8")
-    assert SELECTED_ON_TEST not in " ".join(capsys.readouterr().out.split())
-
-
-def test_the_published_protocol_is_set_beside_its_chance_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = make_study(tmp_path, monkeypatch, protocol="paper")
-    write_epochs(study)
-    summary = study.run()
-    spread, chance = dict.fromkeys(("mean", "sd")), dict.fromkeys(("mean", "p95"))
-    names = ("auc", "accuracy", "f1")
-    assert keys(summary["optimism"]) == {
-        "published": each(names, spread),
-        "nothing_chosen": each(names, spread),
-        "chance": each(names, chance),
-    }
-    assert summary["optimism"]["published"]["auc"]["mean"] == summary["auc"]["mean"]
-    # The best of 30 random epochs on four slides is nearly perfect whatever the labels are.
-    assert summary["optimism"]["chance"]["auc"]["mean"] > 0.9
-    assert "chance level, shuffled labels" in study.project.page.read_text(encoding="utf-8")
-
-
-def test_without_the_epochs_it_is_said_that_the_gap_is_not_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = make_study(tmp_path, monkeypatch, protocol="paper")
-    summary = study.run()
-    assert list(summary["optimism"]) == ["missing"]
-    assert "cannot be shown" in " ".join(capsys.readouterr().out.split())
-    assert "epochs.safetensors is missing" in study.project.page.read_text(encoding="utf-8")
-
-
-def test_epochs_of_other_slides_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = make_study(tmp_path, monkeypatch, protocol="paper")
-    write_epochs(study)
-    path = study.project.models / study.folds[0].name / "epochs.safetensors"
-    save_file({"probabilities": np.zeros((3, 5, 2), np.float32)}, path)
-    with pytest.raises(InputError, match="is not of the slides of this fold"):
-        study.run()
 
 
 # ---------------------------------------------------------------------------------------------- refusals
