@@ -12,14 +12,20 @@ class SammilError(Exception):
     Args:
         message: what is wrong and where.
         remedy: the exact thing to do about it.
+        code: stable code such as `E_MIXED`, for scripts and for docs/errors.md; empty where there is no need for one.
     """
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, message: str, *, remedy: str = "") -> None:
+    def __init__(self, message: str, *, remedy: str = "", code: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions travel from worker processes; keyword arguments would be lost by the default.
+        return _error, (type(self), self.message, self.remedy, self.code)
 
 
 class InputError(SammilError):
@@ -48,12 +54,10 @@ class SlideError(SammilError):
     exit_code = 1
 
     def __init__(self, code: str, message: str, *, remedy: str, set_aside: bool = True) -> None:
-        super().__init__(message, remedy=remedy)
-        self.code = code
+        super().__init__(message, remedy=remedy, code=code)
         self.set_aside = set_aside
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions travel from worker processes; keyword arguments would be lost by the default.
         return _slide_error, (self.code, self.message, self.remedy, self.set_aside)
 
 
@@ -61,7 +65,11 @@ def as_slide_error(error: SammilError) -> SlideError:
     """An error that costs one slide only: of a file that it needs, say."""
     if isinstance(error, SlideError):
         return error
-    return SlideError("E_INPUT", error.message, remedy=error.remedy, set_aside=False)
+    return SlideError(error.code or "E_INPUT", error.message, remedy=error.remedy, set_aside=False)
+
+
+def _error(kind: type[SammilError], message: str, remedy: str, code: str) -> SammilError:
+    return kind(message, remedy=remedy, code=code)
 
 
 def _slide_error(code: str, message: str, remedy: str, set_aside: bool) -> SlideError:

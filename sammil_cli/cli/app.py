@@ -55,7 +55,7 @@ def main() -> None:
 def _end(error: SammilError) -> NoReturn:
     from sammil_cli.console import print_error
 
-    print_error(error.message, error.remedy)
+    print_error(f"{error.code}: {error.message}" if error.code else error.message, error.remedy)
     sys.exit(error.exit_code)
 
 

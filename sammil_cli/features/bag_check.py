@@ -33,7 +33,7 @@ def read_checked(path: BagPath) -> FeatureBag:
             set_aside=False,
         ) from None
     except InputError as error:
-        raise SlideError("E_INPUT", error.message, remedy=again, set_aside=False) from None
+        raise SlideError(error.code or "E_INPUT", error.message, remedy=again, set_aside=False) from None
     return bag
 
 

@@ -45,12 +45,13 @@ def read_judged_by(
     if not changed_labels:
         if then is None:
             raise InputError(
-                f"{_CODE}: {splits} does not hold the labels that these models were trained on (an earlier sammil "
+                f"{splits} does not hold the labels that these models were trained on (an earlier sammil "
                 "wrote it, or another tool)",
                 remedy=_AGAIN,
+                code=_CODE,
             )
         if changed:
-            raise InputError(f"{_CODE}: {labels} {_differences(changed, then, now)}", remedy=_AGAIN)
+            raise InputError(f"{labels} {_differences(changed, then, now)}", remedy=_AGAIN, code=_CODE)
     for member in cohort.members:
         if member.label >= len(classes) and (then is None or member.slide_id in then):
             raise InputError(
