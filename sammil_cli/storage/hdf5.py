@@ -218,12 +218,13 @@ def _look(path: Path, kind: str, stream: IO[bytes]) -> _Known:
 
 
 def _checked(path: Path, kind: str, layout: Layout) -> _Known:
-    facts, odd = layout.facts, layout.odd
+    facts = layout.facts
     found = facts.get("kind", "not written by sammil")
     if found not in kinds() if not kind else found != kind:
         raise InputError(
             f"{path} is no {kind} file ({found})" if kind else f"{path} is no file of sammil ({found})",
-            remedy="older tools' files come in through: sammil convert-legacy",
+            remedy="older tools' files come in through: sammil convert-legacy; else delete it and run its stage",
+            code="E_DAMAGED",
         )
     version = facts.get("schema")
     if not isinstance(version, int) or version < 1:
@@ -231,26 +232,28 @@ def _checked(path: Path, kind: str, layout: Layout) -> _Known:
     if version > VERSION:
         raise InputError(f"{path} was written by a newer sammil", remedy="upgrade sammil")
     schema = schema_of(str(found))
-    named = {*schema.arrays, *schema.attributes, "provenance", _SUMS} if version == 1 else set(odd)
-    if strange := next((name for name in odd if name in named), None):
-        raise damaged(path, kind, f"is damaged: {strange} is {odd[strange]}")
-    sums = _sums_of(path, kind, layout)
-    trouble = "" if isinstance(facts.get("provenance"), str) else "provenance is missing, or no text"
-    trouble = trouble or schema.wrong_facts(facts)
-    trouble = trouble or schema.wrong_shapes(
-        {name: (np.dtype(stored.dtype).name, stored.shape) for name, stored in layout.arrays.items()}
-    )
-    packed = [name for name, spec in schema.arrays.items() if not spec.compressed and name in layout.arrays]
-    if strange := next((name for name in packed if layout.arrays[name].chunks), None):
-        trouble = trouble or f"{strange} is compressed"
-    if not trouble:
-        try:
-            json.loads(str(facts["provenance"]))
-        except (ValueError, RecursionError):
-            trouble = "provenance is no JSON"
-    if trouble:
+    if trouble := _trouble_of(schema, layout):
         raise damaged(path, kind, f"is damaged: {trouble}")
-    return _Known(layout, schema, sums)
+    return _Known(layout, schema, _sums_of(path, kind, layout))
+
+
+def _trouble_of(schema: Schema, layout: Layout) -> str:
+    """What is wrong with the attributes, types and shapes of a file; empty where nothing is."""
+    facts, arrays, odd = layout.facts, layout.arrays, layout.odd
+    ours = {*schema.arrays, *schema.attributes, "provenance", _SUMS}
+    for name in odd if facts["schema"] != 1 else ours & odd.keys():  # the first version let others be there
+        return f"{name} is {odd[name]}"
+    if not isinstance(facts.get("provenance"), str):
+        return "provenance is missing, or no text"
+    try:
+        json.loads(str(facts["provenance"]))
+    except (ValueError, RecursionError):
+        return "provenance is no JSON"
+    for name, spec in schema.arrays.items():
+        if name in arrays and (not arrays[name].is_ours or (arrays[name].chunks and not spec.compressed)):
+            return f"{name} is stored otherwise than sammil does"
+    found = {name: (np.dtype(stored.dtype).name, stored.shape) for name, stored in arrays.items()}
+    return schema.wrong_facts(facts) or schema.wrong_shapes(found)
 
 
 def _sums_of(path: Path, kind: str, layout: Layout) -> Mapping[str, str]:

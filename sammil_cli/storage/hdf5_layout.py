@@ -18,7 +18,8 @@ import numpy as np
 
 from sammil_cli.storage.schema import Value
 
-_MOST_NAMES = 1000  # attributes or links of one object
+NO_NUMBERS = "without numbers"  # what `odd` says of an array of text, objects, pairs, …
+_MOST_NAMES = 100_000  # attributes or links of one object
 _MOST_TEXT = 16 << 20  # bytes of one attribute
 _MOST_VALUES = 16  # of an attribute
 _MOST_CHUNKS = 1 << 20
@@ -31,8 +32,8 @@ Key = tuple[int, ...]  # what tells a file from another, and from itself once it
 class Stored:
     """An array in a file: `dtype` as numpy's `str`, `shape`, and where its bytes are.
 
-    `offset`: of the one piece that it lies in; -1 where it is empty or in `chunks`: offset and size of each piece of
-    shape `chunk`, row by row.
+    `offset`: of the one piece that it lies in, -1 = it does not. `chunks`: offset and size of each piece of shape
+    `chunk`, row by row, shuffled and deflated. Neither: it is empty, or stored as sammil does not.
     """
 
     dtype: str
@@ -46,14 +47,23 @@ class Stored:
         """Bytes of the array in memory."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is stored as sammil does it."""
+        return self.offset >= 0 or bool(self.chunks) or not self.nbytes
+
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file holds. `odd`: attributes and links that are no plain numbers or text, and what they are."""
+    """What a file holds: attributes, arrays (of groups as `group/name`), and the attributes of arrays.
+
+    `odd`: attributes and links that are no plain numbers or text, and what they are.
+    """
 
     key: Key
     facts: Mapping[str, Value]
     arrays: Mapping[str, Stored]
+    array_facts: Mapping[str, Mapping[str, Value]]
     odd: Mapping[str, str]
 
     def as_json(self) -> str:
@@ -74,7 +84,7 @@ class Layout:
             )
             for name, stored in content["arrays"].items()
         }
-        return cls(key=tuple(content["key"]), facts=content["facts"], arrays=arrays, odd=content["odd"])
+        return cls(**{**content, "key": tuple(content["key"]), "arrays": arrays})
 
 
 def key_of(stat: os.stat_result) -> Key:
@@ -91,19 +101,26 @@ def layout_of(path: Path) -> Layout:
     with h5py.File(path, "r", locking=False) as file:
         stat = os.fstat(file.id.get_vfd_handle())
         facts, odd = _attributes(file.id)
-        arrays = {}
-        for name in _names(file.id.links.iterate):
-            title = name.decode("utf-8", "replace")
-            try:
-                if file.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
-                    raise ValueError("a link to elsewhere")
-                found = h5py.h5o.open(file.id, name)
-                if not isinstance(found, h5py.h5d.DatasetID):
-                    raise ValueError("no array")
-                arrays[title] = _stored(found, stat.st_size)
-            except (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError) as error:
-                odd[title] = str(error)
-    return Layout(key=key_of(stat), facts=facts, arrays=arrays, odd=odd)
+        arrays: dict[str, Stored] = {}
+        array_facts: dict[str, Mapping[str, Value]] = {}
+        todo = [("", file.id)]
+        for above, group in todo:
+            for name in _names(group.links.iterate):
+                title = above + name.decode("utf-8", "replace")
+                try:
+                    if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+                        raise ValueError("a link to elsewhere")
+                    found = h5py.h5o.open(group, name)
+                    if isinstance(found, h5py.h5d.DatasetID):
+                        arrays[title] = _stored(found, stat.st_size)
+                        array_facts[title] = _attributes(found)[0]
+                    elif isinstance(found, h5py.h5g.GroupID) and not above:  # one in another could be in itself
+                        todo.append((f"{title}/", found))
+                    else:
+                        raise ValueError("no array")
+                except (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError) as error:
+                    odd[title] = str(error)
+    return Layout(key=key_of(stat), facts=facts, arrays=arrays, array_facts=array_facts, odd=odd)
 
 
 def _names(iterate: Any) -> list[bytes]:
@@ -164,43 +181,37 @@ def _stored(data: h5py.h5d.DatasetID, size: int) -> Stored:
     kind, plan, shape = data.get_type(), data.get_create_plist(), _shape_of(data.get_space())
     if kind.committed():
         raise ValueError("of a named type")
-    if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
-        raise ValueError("no numbers")
+    if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM):
+        raise ValueError(NO_NUMBERS)
     dtype = kind.dtype
     if not h5py.h5t.py_create(dtype).equal(kind):
         raise ValueError("of a number type that numpy does not have")
     if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
         raise ValueError("taken from another file")
-    nbytes = math.prod(shape) * dtype.itemsize
-    if not nbytes:
-        return Stored(dtype.str, shape)
-    if plan.get_layout() == h5py.h5d.CONTIGUOUS:
-        offset = data.get_offset()
-        if offset is None:
-            raise ValueError("without any bytes")
+    nbytes, filters = math.prod(shape) * dtype.itemsize, [plan.get_filter(at)[0] for at in range(plan.get_nfilters())]
+    if nbytes and plan.get_layout() == h5py.h5d.CONTIGUOUS and (offset := data.get_offset()) is not None:
         if offset + nbytes > size:
             raise ValueError(f"said to end at byte {offset + nbytes} of {size}")
         return Stored(dtype.str, shape, offset)
-    if (
-        plan.get_layout() != h5py.h5d.CHUNKED
-        or tuple(plan.get_filter(at)[0] for at in range(plan.get_nfilters())) != _OURS
-    ):
-        raise ValueError("stored otherwise than sammil does")
-    return _in_chunks(data, dtype, shape, tuple(plan.get_chunk()), size)
+    if nbytes and plan.get_layout() == h5py.h5d.CHUNKED and tuple(filters) == _OURS:
+        return _in_chunks(data, dtype, shape, tuple(plan.get_chunk()), size)
+    return Stored(dtype.str, shape)
 
 
 def _in_chunks(
     data: h5py.h5d.DatasetID, dtype: np.dtype[Any], shape: tuple[int, ...], chunk: tuple[int, ...], size: int
 ) -> Stored:
     grid = [range(0, side, step) for side, step in zip(shape, chunk, strict=True)]
-    count = math.prod(len(places) for places in grid)
-    if count > _MOST_CHUNKS or data.get_num_chunks() != count:
-        raise ValueError(f"in {data.get_num_chunks()} pieces, not {count}")
-    found = {}
-    for index in range(count):
-        info = data.get_chunk_info(index)
-        if info.filter_mask or info.byte_offset is None or info.byte_offset + info.size > size:
-            raise ValueError("with a piece outside of the file, or stored otherwise than sammil does")
-        found[tuple(int(corner) for corner in info.chunk_offset)] = (int(info.byte_offset), int(info.size))
+    found: dict[tuple[int, ...], tuple[int, int]] = {}
+
+    def add(info: Any) -> None:
+        if not info.filter_mask and info.byte_offset is not None and info.byte_offset + info.size <= size:
+            found[tuple(int(corner) for corner in info.chunk_offset)] = (int(info.byte_offset), int(info.size))
+
+    if (count := math.prod(len(places) for places in grid)) > _MOST_CHUNKS:
+        raise ValueError(f"in {count} pieces")
+    data.chunk_iter(add)
+    if len(found) != count:  # the others were never written, lie beyond the file, or are filtered otherwise
+        return Stored(dtype.str, shape)
     places = itertools.product(*grid)
     return Stored(dtype.str, shape, chunk=chunk, chunks=tuple(found[place] for place in places))

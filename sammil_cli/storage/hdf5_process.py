@@ -18,7 +18,7 @@ from typing import IO
 
 from sammil_cli.storage.hdf5_layout import Layout, layout_of
 
-CPU_SECONDS = 5.0  # of one file; whole ones take milliseconds, and a slow disk takes no processor time
+CPU_SECONDS = 3.0  # of one file; whole ones take milliseconds, and a slow disk takes no processor time
 MEMORY_BYTES = 4 << 30
 # How h5py says that a file is damaged; any other error ends the process.
 _SIGNS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
