@@ -177,9 +177,14 @@ def _wrong(schema: Schema, facts: Mapping[str, Value], held: Mapping[str, NDArra
     unknown += [n for n in facts if n not in schema.attributes and n not in ("kind", "schema", "provenance")]
     if unknown:
         return f"its schema does not have {unknown[0]}"
-    shapes = {name: (array.dtype.name, array.shape) for name, array in held.items()}
+    shapes = {name: (_word_of(array.dtype), array.shape) for name, array in held.items()}
     numbers = (schema.wrong_numbers(name, array) for name, array in held.items())
     return schema.wrong_facts(facts) or schema.wrong_shapes(shapes) or next(filter(None, numbers), "")
+
+
+def _word_of(dtype: np.dtype[Any]) -> str:
+    """A type as schemas name it; other machines' byte order is another type."""
+    return dtype.name if dtype.isnative else dtype.str
 
 
 def _opened(path: Path, kind: str) -> IO[bytes]:
@@ -252,7 +257,7 @@ def _trouble_of(schema: Schema, layout: Layout) -> str:
     for name, spec in schema.arrays.items():
         if name in arrays and (not arrays[name].is_ours or (arrays[name].chunks and not spec.compressed)):
             return f"{name} is stored otherwise than sammil does"
-    found = {name: (np.dtype(stored.dtype).name, stored.shape) for name, stored in arrays.items()}
+    found = {name: (_word_of(np.dtype(stored.dtype)), stored.shape) for name, stored in arrays.items()}
     return schema.wrong_facts(facts) or schema.wrong_shapes(found)
 
 
