@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Member
@@ -28,7 +27,7 @@ from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_facts
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_epochs, read_facts
 from sammil_cli.training.fold import Fold, read_folds
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
@@ -251,10 +250,10 @@ def _optimism(project: Project, facts: Sequence[BundleFacts], results: Sequence[
     """
     epochs = []
     for fact, result in zip(facts, results, strict=True):
-        path = project.models / result.fold.name / EPOCHS_FILE
-        if not path.is_file():
+        folder = BundlePath(project.models / result.fold.name)
+        path, probabilities = folder / EPOCHS_FILE, read_epochs(folder)
+        if probabilities is None:
             return {"missing": f"what choosing on the test fold is worth cannot be shown: {path} is missing"}
-        probabilities = load_file(path)["probabilities"].astype(np.float64)
         if probabilities.ndim != 3 or probabilities.shape[1:] != (len(result.members), len(fact.classes)):
             raise InputError(f"{path} is not of the slides of this fold", remedy="run: sammil train")
         epochs.append(FoldEpochs(labels=result.labels, probabilities=probabilities))

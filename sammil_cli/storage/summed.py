@@ -135,7 +135,11 @@ def damaged(path: Path, what: str, remedy: str) -> InputError:
 def _way_back(path: Path) -> str:
     """What DVC can do about it, in a project that has it."""
     here = Path.cwd()
-    return f"; or bring it back: dvc checkout {path}" if any((up / ".dvc").is_dir() for up in (here, *here.parents)) else ""
+    return (
+        f"; or bring it back: dvc checkout {path}"
+        if any((up / ".dvc").is_dir() for up in (here, *here.parents))
+        else ""
+    )
 
 
 def _sum_of(content: Mapping[str, Any], covered: object) -> str:

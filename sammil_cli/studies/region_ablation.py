@@ -124,7 +124,10 @@ def run(
         place = replace(project, bags=runs / bags / "bags")
         folder = runs / label.replace(" ", "-")
         found[label], record["rows"][label] = train_variant(place, settings, variant, folder, options)
-    quality = {name: [read_of_slide(runs / name / "bags" / f"{slide}.json", _AGAIN) for slide in left] for name in contest.proposers}
+    quality = {
+        name: [read_of_slide(runs / name / "bags" / f"{slide}.json", _AGAIN) for slide in left]
+        for name in contest.proposers
+    }
     baseline = found.pop(NO_REGIONS)
     table = region_table(baseline, found, contest.reference, level=judged.interval, draws=judged.bootstrap_draws)
     return [table, quality_table(quality)], record

@@ -10,7 +10,6 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
-from sammil_cli.errors import InputError
 from sammil_cli.slides.pixels import Box
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.geojson import read_own_geojson, write_geojson
