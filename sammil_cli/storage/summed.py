@@ -35,10 +35,12 @@ def without_sum(path: Path, facts: Mapping[str, Any], remedy: str, covered: obje
         covered: as with `with_sum`.
 
     Raises:
-        InputError: `E_DAMAGED`, the sum differs, or is missing where the schema asks for one.
+        InputError: `E_DAMAGED`, the sum differs, or is missing where the schema asks for one; or of a newer schema.
     """
     content = dict(facts)
     found, schema = content.pop(SUM, None), content.get(SCHEMA, 1)
+    if isinstance(schema, int) and schema > SUMMED:
+        raise InputError(f"{path} has the schema {schema}, this sammil reads {SUMMED}", remedy="upgrade sammil")
     if found is None and isinstance(schema, int) and schema < SUMMED:
         return content
     if found is None:
@@ -135,11 +137,8 @@ def damaged(path: Path, what: str, remedy: str) -> InputError:
 def _way_back(path: Path) -> str:
     """What DVC can do about it, in a project that has it."""
     here = Path.cwd()
-    return (
-        f"; or bring it back: dvc checkout {path}"
-        if any((up / ".dvc").is_dir() for up in (here, *here.parents))
-        else ""
-    )
+    under_dvc = any((folder / ".dvc").is_dir() for folder in (here, *here.parents))
+    return f"; or bring it back: dvc checkout {path}" if under_dvc else ""
 
 
 def _sum_of(content: Mapping[str, Any], covered: object) -> str:
