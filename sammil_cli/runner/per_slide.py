@@ -149,7 +149,7 @@ def run_plan(make: Callable[[], Plan[Job]], options: RunOptions, limits: Limits)
             listing.write()
             folders.append(OutFolder(plan.out, plan.stage, plan.process_list, frozenset(changed)))
             for slide_id in changed:
-                del listing.rows[slide_id]
+                listing.rows.pop(slide_id, None)
             if left:
                 console.say(f"{plan.stage}: {_named(before, plan, changed)} in the meantime: another round")
                 _do(plan.only(changed), store, options, limits, folders[-1], listing)

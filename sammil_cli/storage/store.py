@@ -4,8 +4,9 @@ DVC empties a stage's outs before it runs the stage. So results live here, keyed
 them, and are copied into the outs. The store lies in DVC's cache directory (`.dvc/cache` or what `cache.dir` says at
 any of DVC's levels), which temporary and queued experiments share; without DVC it lies in `.sammil/store`.
 
-An entry is a folder of files with a manifest. Files that DVC's cache holds as well are dropped from the entry and
-read from there: they are copied, never linked, so that nothing done to an out can reach DVC's cache.
+An entry is a folder of files with a manifest, which carries a sum of itself. Files that DVC's cache holds as well are
+dropped from the entry and read from there: they are copied, never linked, so that nothing done to an out can reach
+DVC's cache.
 """
 
 import configparser
@@ -24,7 +25,7 @@ from typing import BinaryIO
 import platformdirs
 
 from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
-from sammil_cli.storage.files import Key
+from sammil_cli.storage.files import Key, digest
 
 _MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
@@ -94,9 +95,11 @@ class ResultStore:
     root: Path
 
     def look(self, name: str) -> Result | None:
-        """What is known of a result; None if it is not stored. Its files are not looked at."""
+        """What is known of a result; None if it is not stored, or damaged. Its files are not looked at."""
         try:
             manifest = json.loads((self._entry(name) / _MANIFEST).read_text(encoding="utf-8"))
+            if manifest.pop("sum") != digest([name, manifest]):
+                return None
             files = {str(file): FileFacts(**facts) for file, facts in manifest["files"].items()}
             known = {field: manifest[field] for field in ("slide_id", "key", "libraries")}
             return Result(files=files, remarks=tuple(manifest["remarks"]), **known)
@@ -145,8 +148,9 @@ class ResultStore:
         self._enter(name, self.workspace(), result)
 
     def _enter(self, name: str, folder: Path, result: Result) -> None:
-        manifest = {**asdict(result), "remarks": list(result.remarks)}
-        (folder / _MANIFEST).write_text(json.dumps(manifest, default=str), encoding="utf-8")
+        manifest = json.loads(json.dumps({**asdict(result), "remarks": list(result.remarks)}, default=str))
+        text = json.dumps({**manifest, "sum": digest([name, manifest])})  # with the name: a copied entry is none
+        (folder / _MANIFEST).write_text(text, encoding="utf-8")
         entry = self._entry(name)
         entry.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
