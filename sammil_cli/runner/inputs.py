@@ -14,11 +14,12 @@ from typing import Any
 from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import CHANGED
 from sammil_cli.slides.files import identify, other_files
-from sammil_cli.storage.files import Key, sha256_file
+from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import SlidePath
 
 _COARSE_NS = 2 * 10**9  # the coarsest clock of a file system: of a file that is older, two versions never look alike
 _GONE = "gone"
+_NEW = ()
 
 State = tuple[tuple[int, int, int, int] | None, ...]  # inode, size, mtime, ctime of files; None = it cannot be opened
 _digests: dict[tuple[object, Path], tuple[State, str]] = {}  # of this process: what was not touched is not read again
@@ -97,38 +98,45 @@ def files_in(inputs: Any) -> Iterator[Input]:
 
 
 class Unchanged:
-    """Files that a whole command works on, with what they are like when it begins."""
+    """All files that a command works on, and what each is like when it begins.
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
-        self._files = dict(files)
-        self._states = {name: state_of(path) for name, path in files.items()}
+    Args:
+        listed: lists them; called again when they are checked, so that one more is seen.
+    """
 
-    def check(self, command: str, names: Iterable[str] | None = None) -> None:
+    def __init__(self, listed: Callable[[], Iterable[Path]]) -> None:
+        self._listed = listed
+        self._states = {path: state_of(path) for path in listed()}
+
+    def states(self, paths: Iterable[Path]) -> list[tuple[str, State]]:
+        """What some of the files were like, by name."""
+        return [(path.name, self._states[path]) for path in paths]
+
+    def check(self, command: str, paths: Iterable[Path] | None = None, known: Mapping[Path, str] | None = None) -> None:
         """Refuses to go on with files that were touched since.
 
         Args:
-            names: of the files to look at; None = all.
+            paths: those to look at; None = all.
+            known: the sha256 of files that may have been touched, as long as they still hold that.
 
         Raises:
             InputError: `E_CHANGED`.
         """
-        found = [n for n in (self._states if names is None else names) if state_of(self._files[n]) != self._states[n]]
+        looked_at = list(dict.fromkeys([*self._states, *self._listed()]) if paths is None else paths)
+        found = [path for path in looked_at if self._is_other(path, (known or {}).get(path))]
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            raise changed_meanwhile(command, f"{self._files[found[0]]}{more} changed")
+            raise InputError(
+                f"the input of sammil {command} changed while it ran: {found[0]}{more} (written, added or removed)",
+                remedy="wait until nothing writes there any more, then run the same command again",
+                code=CHANGED,
+            )
 
-    def states(self, names: Iterable[str]) -> Key:
-        """What some of the files were like, by name."""
-        return {name: self._states[name] for name in names}
-
-
-def changed_meanwhile(command: str, what: str) -> InputError:
-    """The error of a command whose input is not what it was when it began."""
-    return InputError(
-        f"{what} while sammil {command} ran: its result would be of no one input",
-        remedy="wait until nothing writes there any more, then run the same command again",
-        code=CHANGED,
-    )
+    def _is_other(self, path: Path, known: str | None) -> bool:
+        state = state_of(path)
+        if state == self._states.get(path, _NEW):
+            return False
+        return known is None or state == (None,) or sha256_file(path) != known
 
 
 def _digest(path: Path, identify: Callable[[Path], str], state: State) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
 from sammil_cli.report.tables import report_tables, stamp, validation_note
 from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.storage.files import write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
@@ -85,6 +87,7 @@ def run(
     Args:
         changed_labels: whether labels that changed since training are meant; else they are refused.
     """
+    watched = Unchanged(partial(_files, project))
     judged = _judge(project, options.device, changed_labels=changed_labels)
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows, uncalibrated = judged.rows, judged.uncalibrated
@@ -93,6 +96,7 @@ def run(
         name: beside(_pool(found, None), level=settings.interval, draws=settings.bootstrap_draws)
         for name, found in _baselines(judged).items()
     }
+    watched.check("evaluate")
     _write_predictions(project.predictions, judged, summary["protocol"])
     write_json(project.metrics, summary)
     curves = _write_curves(project.curves, results, rows, classes)
@@ -106,6 +110,11 @@ def run(
     _print(summary)
     console.say(f"report: {project.page}")
     return summary
+
+
+def _files(project: Project) -> list[Path]:
+    """All that is judged, and judged by."""
+    return [project.labels, project.splits, *sorted(project.bags.glob("*.h5")), *sorted(project.models.glob("*/*"))]
 
 
 def out_of_fold(project: Project, device: str) -> Predictions:

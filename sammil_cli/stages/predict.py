@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.worker import trouble_of
 from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BundlePath
@@ -95,8 +97,11 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
         with console.progress(len(slides), "predict") as bar:
             for slide in slides:
                 try:
+                    watched = Unchanged(partial(list, [bags.paths[slide]]))
                     remarks = _check(bags, slide, folds)
-                    verdicts.append(judge(slide, bags.load(slide), folds))
+                    verdict = judge(slide, bags.load(slide), folds)
+                    watched.check("predict")
+                    verdicts.append(verdict)
                     rows.append(Row(slide_id=slide, status="done", remarks=remarks))
                 except _OF_ONE_SLIDE as error:
                     rows.append(refusal(slide, trouble_of(error)))

@@ -17,6 +17,7 @@ from sammil_cli.runner import inputs, per_slide
 from sammil_cli.runner.executor import Limits
 from sammil_cli.runner.inputs import Unchanged, content
 from sammil_cli.runner.per_slide import run_plan
+from sammil_cli.storage.files import sha256_file
 
 
 @pytest.fixture(autouse=True)
@@ -215,14 +216,25 @@ def test_a_file_that_nobody_touched_is_read_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_files_of_a_whole_command_are_refused_when_they_were_touched() -> None:
-    files = {name: put(name, name) for name in ("a", "b", "c")}
-    watched = Unchanged(files)
+    a, b, c = (put(name, name) for name in "abc")
+    sums = {path: sha256_file(path) for path in (a, b, c)}
+    watched = Unchanged(lambda: sorted(SLIDES.glob("*.txt")))
     watched.check("train")
     put("b", "b")  # the same content
-    watched.check("train", ["a", "c"])
-    with pytest.raises(InputError, match=r"slides/b.txt changed while sammil train ran") as caught:
+    watched.check("train", [a, c])
+    watched.check("train", known=sums)
+    with pytest.raises(
+        InputError, match=r"the input of sammil train changed while it ran: slides/b.txt \(written"
+    ) as caught:
         watched.check("train")
     assert caught.value.code == "E_CHANGED"
-    (SLIDES / "c.txt").unlink()
-    with pytest.raises(InputError, match=r"slides/b.txt and 1 more changed"):
-        watched.check("train")
+    put("b", "B")
+    with pytest.raises(InputError, match=r"slides/b.txt \("):
+        watched.check("train", known=sums)
+    put("b", "b")
+    put("d", "d")
+    with pytest.raises(InputError, match=r"slides/d.txt \("):
+        watched.check("train", known=sums)
+    c.unlink()
+    with pytest.raises(InputError, match=r"slides/c.txt and 1 more \("):
+        watched.check("train", known=sums)
