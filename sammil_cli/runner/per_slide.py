@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 from sammil_cli import console
 from sammil_cli.config import Tolerance
 from sammil_cli.errors import InputError, MissingError, SlideError
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import CHANGED, ProcessList, Row, refusal
-from sammil_cli.project.project import RunOptions
+from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
 from sammil_cli.runner.inputs import Input, as_key, files_in
 from sammil_cli.runner.out_folder import OutFolder
@@ -25,7 +26,7 @@ from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.code import Code
 from sammil_cli.storage.files import Key, check_name, digest, provenance
-from sammil_cli.storage.store import Result, ResultStore, open_store, sweep
+from sammil_cli.storage.store import Result, ResultStore, open_store
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +135,9 @@ def run_plan(make: Callable[[], Plan[Job]], options: RunOptions, limits: Limits)
     """
     plan = _without_long_names(make())
     store = open_store(plan.stage, options.store)
+    tidy(Project(), plan.out, plan.process_lists, store=options.store)
     store.tidy()
     plan.out.mkdir(parents=True, exist_ok=True)
-    sweep(plan.out)
     folders = [OutFolder(plan.out, plan.stage, plan.process_list, options.only)]
     listing = ProcessList(plan.process_list, options.only, store)
     try:

@@ -15,6 +15,7 @@ from sammil_cli import console
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report import figures, metrics
 from sammil_cli.report.metrics import Predictions, over_folds
@@ -87,6 +88,7 @@ def run(
     Args:
         changed_labels: whether labels that changed since training are meant; else they are refused.
     """
+    tidy(project, store=options.store)
     watched = Unchanged(partial(_files, project))
     judged = _judge(project, options.device, changed_labels=changed_labels)
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes

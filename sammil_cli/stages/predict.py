@@ -11,6 +11,7 @@ import numpy as np
 from sammil_cli import console
 from sammil_cli.errors import InputError, SammilError, SlideError
 from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.earlier_files import check_done
@@ -87,6 +88,7 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
     """
     folds = read_trained(models, options.device)
     project = Project(bags=bags_folder)
+    tidy(project, out.parent, store=options.store)
     check_done(project, bags_folder, "extract", {path.stem for path in bags_folder.glob("*.h5")}, options.only)
     bags = BagFolder(bags_folder, options.device)
     slides = [slide for slide in bags.paths if options.only is None or slide in options.only]

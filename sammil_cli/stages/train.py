@@ -19,6 +19,7 @@ from sammil_cli.jobs.drawn_folds import drawn_folds
 from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
+from sammil_cli.project.leftovers import UNFINISHED, tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met
@@ -84,6 +85,7 @@ def run(
     Args:
         whole: all settings, for the run record; None = no record is written.
     """
+    tidy(project, store=options.store)
     watched = Unchanged(lambda: [project.labels, *sorted(project.bags.glob("*.h5"))])
     ready = preflight(project, settings)
     settings, bags, cohort = ready.settings, ready.bags, ready.cohort
@@ -220,7 +222,7 @@ def _plan(
             bags=BagFolderPath(project.bags),
             out=BundlePath(project.models / fold.name),  # a store's workspace while it is trained
             curve=CurvePath(project.learning_curves / f"{fold.name}.csv"),
-            checkpoint=CheckpointPath(store.root / "unfinished" / f"{name}.safetensors"),
+            checkpoint=CheckpointPath(store.root / UNFINISHED / f"{name}.safetensors"),
             device=places[number % len(places)],
             record=record,
         )

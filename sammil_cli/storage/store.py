@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ from sammil_cli.storage.files import Key, digest
 
 _MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_OWNED = re.compile(re.escape(TEMPORARY) + r"([0-9a-f]{12}-\d+)-")
 
 
 def find_store(project: Path) -> Path:
@@ -172,16 +174,18 @@ class ResultStore:
         """The claims on this store's keys, for processes that share it."""
         return Claims(self.root / "claims")
 
+    def bury(self) -> None:
+        """Removes what dead processes left behind."""
+        sweep(self.root)
+        sweep(self.root / "claims")
+        self.claims().clear()
+
     def tidy(self) -> None:
         """Removes what dead processes left behind, and the files that DVC's cache holds as well.
 
         Of an entry that is slim already only the folder is listed.
         """
-        if not self.root.is_dir():
-            return
-        sweep(self.root)
-        sweep(self.root / "claims")
-        self.claims().clear()
+        self.bury()
         if not self.dvc_files.is_dir():
             return
         for entry in self.root.glob("??/*"):
@@ -240,16 +244,21 @@ def open_store(stage: str, root: Path | None = None) -> ResultStore:
 
 def sweep(folder: Path) -> None:
     """Removes the temporary files and folders in `folder` whose process is dead, or not heard of for a week."""
-    left = [path for path in folder.glob(f"{TEMPORARY}*") if not path.name.startswith(f"{TEMPORARY}{owner_tag()}-")]
+    left = [path for path in folder.glob(f"{TEMPORARY}*") if (tag := _owner_of(path)) and tag != owner_tag()]
     now = clock(folder) if left else 0.0
     for path in left:
         with contextlib.suppress(OSError):
-            tag = "-".join(path.name.removeprefix(TEMPORARY).split("-")[:2])
-            if is_dead(tag) or now - path.stat().st_mtime > ABANDONED_SECONDS:
+            if is_dead(_owner_of(path)) or now - path.stat().st_mtime > ABANDONED_SECONDS:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def _owner_of(path: Path) -> str:
+    """The tag of the process that gave a file its temporary name; empty where none did: it is a user's."""
+    found = _OWNED.match(path.name)
+    return found[1] if found else ""
 
 
 def is_temporary(path: Path) -> bool:
