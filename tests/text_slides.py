@@ -1,5 +1,6 @@
 """A per-slide stage on text files, computed in this process: what happens while a slide is worked on is for tests."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def make_plan(options: RunOptions, setting: int = 0) -> Plan[TextJob]:
 
 
 def work(folder: Path, record: Record, job: TextJob) -> list[str]:
-    """Writes two files that say all that they were made from."""
+    """Writes files that say all that they were made from, and one how: as every stage does."""
     slide = job.slide.stem
     worked.append(slide)
     _happen(before, slide)
@@ -82,9 +83,10 @@ def work(folder: Path, record: Record, job: TextJob) -> list[str]:
     _happen(after, slide)
     if text == CUT:
         raise SlideError("E_OPEN", "it is cut", remedy="copy it again")
-    (folder / f"{slide}.a").write_text(f"{text} {edit} {job.setting}", encoding="utf-8")
+    made = {"made": f"{text} {edit} {job.setting}", "sammil": record}
+    (folder / f"{slide}.geojson").write_text(json.dumps(made), encoding="utf-8")
     if len(text) % 2:  # not every slide has the second file
-        (folder / f"{slide}.b").write_text(f"odd {text}", encoding="utf-8")
+        (folder / f"{slide}.txt").write_text(f"odd {text}", encoding="utf-8")
     return []
 
 
@@ -94,5 +96,6 @@ def _happen(events: dict[str, list[Callable[[], object]]], slide: str) -> None:
 
 
 def outputs() -> dict[str, str]:
-    """What lies in the out folder."""
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(OUT.iterdir())}
+    """What lies in the out folder, without the records."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in sorted(OUT.iterdir())}
+    return {name: json.loads(text)["made"] if name.endswith(".geojson") else text for name, text in found.items()}

@@ -47,7 +47,7 @@ def test_a_slide_that_is_added_during_the_run_is_done_in_it(capsys: pytest.Captu
     after["a"] = [lambda: put("b", "beta")]
     rows = run()
     assert states(rows) == {"a": "done", "b": "done"}
-    assert outputs() == {"a.a": "alpha - 0", "a.b": "odd alpha", "b.a": "beta - 0"}
+    assert outputs() == {"a.geojson": "alpha - 0", "a.txt": "odd alpha", "b.geojson": "beta - 0"}
     assert worked == ["a", "b"]
     assert by_slide(stage.LISTS / "text.csv").keys() == {"a", "b"}
     assert "1 slide(s) added (b) in the meantime: another round" in capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_a_slide_that_is_replaced_after_it_was_done_is_done_again() -> None:
     put("b", "beta")
     after["b"] = [swap("a", "even")]
     assert states(run()) == {"a": "done", "b": "done"}
-    assert outputs() == {"a.a": "even - 0", "b.a": "beta - 0"}  # nor is the second file of the old slide left
+    assert outputs() == {"a.geojson": "even - 0", "b.geojson": "beta - 0"}  # and not its old second file
     assert worked == ["a", "b", "a"]
 
 
@@ -67,7 +67,7 @@ def test_a_slide_that_is_removed_during_the_run_leaves_nothing() -> None:
     put("b", "beta")
     after["b"] = [lambda: (SLIDES / "a.txt").unlink()]
     assert states(run()) == {"b": "done"}
-    assert outputs() == {"b.a": "beta - 0"}
+    assert outputs() == {"b.geojson": "beta - 0"}
     assert by_slide(stage.LISTS / "text.csv").keys() == {"b"}
 
 
@@ -79,7 +79,7 @@ def test_a_drawing_counts_as_the_slide_does(how: str) -> None:
         put("a", "first", EDITS)
     after["b"] = [(EDITS / "a.txt").unlink if how == "removed" else lambda: put("a", "second", EDITS)]
     assert states(run()) == {"a": "done", "b": "done"}
-    assert outputs()["a.a"] == f"alpha {'-' if how == 'removed' else 'second'} 0"
+    assert outputs()["a.geojson"] == f"alpha {'-' if how == 'removed' else 'second'} 0"
 
 
 def test_with_only_the_others_are_not_looked_at() -> None:
@@ -91,7 +91,7 @@ def test_with_only_the_others_are_not_looked_at() -> None:
     put("a", "gamma")
     assert states(run("a")) == {"a": "done"}
     assert worked == ["a", "a", "a"]
-    assert outputs() == {"a.a": "even - 0"}
+    assert outputs() == {"a.geojson": "even - 0"}
 
 
 def test_a_slide_that_is_still_copied_is_done_when_it_is_whole() -> None:
@@ -100,7 +100,7 @@ def test_a_slide_that_is_still_copied_is_done_when_it_is_whole() -> None:
     before["a"] = [grow("alph"), grow("alpha")]
     assert states(run()) == {"a": "done"}
     assert worked == ["a", "a", "a"]
-    assert outputs()["a.a"] == "alpha - 0"
+    assert outputs()["a.geojson"] == "alpha - 0"
 
 
 def test_a_cut_slide_that_became_whole_is_done() -> None:
@@ -119,7 +119,7 @@ def test_what_never_comes_to_rest_fails_whatever_is_allowed_for(capsys: pytest.C
     assert rows["a"].message.startswith("slides/a.txt grew from 3 to 4 bytes while")
     assert "wait until nothing writes there any more" in rows["a"].remedy
     assert "run the same command again" in rows["a"].remedy
-    assert outputs() == {"b.a": "beta - 0"}
+    assert outputs() == {"b.geojson": "beta - 0"}
     assert exit_code(list(rows.values()), 0.9) == 1
     before.clear()
     assert states(run()) == {"a": "done", "b": "reused"}
@@ -136,7 +136,7 @@ def test_what_comes_or_changes_during_the_last_round_fails_and_leaves_nothing() 
     assert states(rows) == {"a": "E_CHANGED", "c": "done", "d": "E_CHANGED"}
     assert rows["d"].message == "the slide was added while sammil text ran"
     assert rows["a"].message == "the slide, or what belongs to it, changed while sammil text ran"
-    assert set(outputs()) == {"c.a", "c.b"}
+    assert set(outputs()) == {"c.geojson", "c.txt"}
     assert states(run()) == {"a": "done", "c": "reused", "d": "done"}
 
 
@@ -149,21 +149,21 @@ def test_a_slide_that_was_swapped_and_came_back_leaves_nothing_false_in_the_stor
     after["a"] = [swap_back("a")]
     assert states(run()) == {"a": "done"}
     assert worked == ["a", "a"]
-    assert outputs()["a.a"] == "alpha - 0"
+    assert outputs()["a.geojson"] == "alpha - 0"
     OUT.rename("old")
     assert states(run()) == {"a": "reused"}
-    assert outputs()["a.a"] == "alpha - 0"
+    assert outputs()["a.geojson"] == "alpha - 0"
 
 
 def test_a_slide_that_was_swapped_for_good_leaves_nothing_false_in_the_store() -> None:
     put("a", "alpha")
     before["a"] = [swap("a", "WRONG")]
     assert states(run()) == {"a": "done"}
-    assert outputs()["a.a"] == "WRONG - 0"
+    assert outputs()["a.geojson"] == "WRONG - 0"
     (SLIDES / "a.txt").unlink()
     swap_back("a")()
     assert states(run()) == {"a": "done"}
-    assert outputs()["a.a"] == "alpha - 0"
+    assert outputs()["a.geojson"] == "alpha - 0"
 
 
 def test_content_that_changed_in_place_and_back_is_seen_by_its_times() -> None:
@@ -178,7 +178,7 @@ def test_content_that_changed_in_place_and_back_is_seen_by_its_times() -> None:
     before["a"], after["a"] = [lambda: put("a", "WRONG")], [back]
     assert states(run()) == {"a": "done"}
     assert worked == ["a", "a"]
-    assert outputs()["a.a"] == "alpha - 0"
+    assert outputs()["a.geojson"] == "alpha - 0"
 
 
 def test_what_makes_a_new_look_impossible_ends_the_run_and_keeps_what_is_done() -> None:
