@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sammil_cli import console
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.result_sums import sums_of, write_result_sums
 from sammil_cli.project.run_record import hash_bags
@@ -24,6 +26,7 @@ from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
 from sammil_cli.report.tables import report_tables, stamp, validation_note
 from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
@@ -87,7 +90,9 @@ def run(
     Args:
         changed_labels: whether labels that changed since training are meant; else they are refused.
     """
-    judged = _judge(project, options.device, changed_labels=changed_labels)
+    tidy(project, store=options.store)
+    watched = Unchanged(partial(_files, project))
+    judged = _judge(project, options.device, watched, changed_labels=changed_labels)
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows, uncalibrated = judged.rows, judged.uncalibrated
     summary = _summary(project, settings, judged)
@@ -95,6 +100,7 @@ def run(
         name: beside(_pool(found, None), level=settings.interval, draws=settings.bootstrap_draws)
         for name, found in _baselines(judged).items()
     }
+    watched.check("evaluate")
     with replaced_together() as new:
         predictions, measured = new(project.predictions), new(project.metrics)
         _write_predictions(predictions, judged, summary["protocol"])
@@ -113,12 +119,17 @@ def run(
     return summary
 
 
+def _files(project: Project) -> list[Path]:
+    """All that is judged, and judged by."""
+    return [project.labels, project.splits, *sorted(project.bags.glob("*.h5")), *sorted(project.models.glob("*/*"))]
+
+
 def out_of_fold(project: Project, device: str) -> Predictions:
     """Each fold's test slides by its own model; writes nothing."""
-    return _judge(project, device, changed_labels=False).rows
+    return _judge(project, device, Unchanged(partial(_files, project)), changed_labels=False).rows
 
 
-def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
+def _judge(project: Project, device: str, watched: Unchanged, *, changed_labels: bool) -> Judged:
     folds, manifest = read_trained_folds(project.models, project.splits)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
@@ -137,6 +148,7 @@ def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
             shown = calibration.apply(said, fact.temperature)
             results.append(_result(fold, labels.members, said, shown, fact.calibrated_threshold))
             bar.advance(fold.name)
+    watched.check("evaluate")  # first: bags that changed meanwhile are no reason to train again
     check_bags(manifest, hash_bags(bags.paths, seen), project.bags)  # after what names the setting that differs
     return Judged(bags=bags, labels=labels, facts=facts, results=results)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from sammil_cli import console
 from sammil_cli.errors import InputError, SammilError, SlideError
 from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.worker import trouble_of
 from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BundlePath
@@ -86,6 +89,7 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
     """
     folds = read_trained(models, options.device)
     project = Project(bags=bags_folder)
+    tidy(project, out.parent, store=options.store)
     check_done(project, bags_folder, "extract", {path.stem for path in bags_folder.glob("*.h5")}, options.only)
     bags = BagFolder(bags_folder, options.device)
     slides = [slide for slide in bags.paths if options.only is None or slide in options.only]
@@ -96,8 +100,11 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
         with console.progress(len(slides), "predict") as bar:
             for slide in slides:
                 try:
+                    watched = Unchanged(partial(list, [bags.paths[slide]]))
                     remarks = _check(bags, slide, folds)
-                    verdicts.append(judge(slide, bags.load(slide), folds))
+                    verdict = judge(slide, bags.load(slide), folds)
+                    watched.check("predict")
+                    verdicts.append(verdict)
                     rows.append(Row(slide_id=slide, status="done", remarks=remarks))
                 except _OF_ONE_SLIDE as error:
                     rows.append(refusal(slide, trouble_of(error)))

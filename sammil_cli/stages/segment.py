@@ -1,5 +1,6 @@
 """sammil segment: slides -> tissue masks."""
 
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -11,11 +12,11 @@ from sammil_cli.jobs.segment import SegmentJob, spec_of, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions, check_only
+from sammil_cli.runner.inputs import content, slide_input
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.conversion import UNSUPPORTED
-from sammil_cli.slides.files import SlideFiles, find_slides, identify
+from sammil_cli.slides.files import SlideFiles, find_slides
 from sammil_cli.slides.table import SlideEntry, read_slides_table
-from sammil_cli.storage.files import sha256_file
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.tissue.spec import TissueSpec
 
@@ -25,7 +26,7 @@ OWN_SETTINGS = tuple(key for key in SegmentSettings.model_fields if key not in T
 
 def run(project: Project, settings: SegmentSettings, options: RunOptions) -> list[Row]:
     """Finds tissue on every slide of the slide folder; returns the process list."""
-    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     found = find_slides(project.slides)
     if found.ignored:
         listed = (f"{n} {kind}{_fix(found, kind)}" for kind, n in sorted(found.ignored.items()))
@@ -55,11 +56,11 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
         edit = edits.get(slide_id)
         code = code_of_slide("segment", path, own.segmenter)
         inputs = {
-            "slide": identify(path),
+            "slide": slide_input(path),
             "mpp": entry.mpp,
             "scene": entry.scene,
             "settings": _that_matter(spec_of(own)) | {"artefact_mpp": own.artefact_mpp},
-            "edit": None if edit is None else sha256_file(edit),
+            "edit": content(edit),
         }
         job = SegmentJob(slide=path, mpp=entry.mpp, scene=entry.scene, drawing=edit, settings=own)
         tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))

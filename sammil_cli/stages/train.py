@@ -19,13 +19,15 @@ from sammil_cli.jobs.drawn_folds import drawn_folds
 from sammil_cli.jobs.train import TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
+from sammil_cli.project.leftovers import UNFINISHED, tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met
+from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
 from sammil_cli.stages.models_folder import new_models
-from sammil_cli.storage.files import digest, provenance
+from sammil_cli.storage.files import digest, provenance, sha256_file, write_text
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.training import loss_balance
@@ -85,10 +87,15 @@ def run(
     Args:
         whole: all settings, for the run record; None = no record is written.
     """
+    tidy(project, store=options.store)
+    watched = Unchanged(lambda: [project.labels, *sorted(project.bags.glob("*.h5"))])
     ready = preflight(project, settings)
     settings, bags, cohort = ready.settings, ready.bags, ready.cohort
     start = None if whole is None else start_run(project, whole, options.device)
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
+    known: dict[Path, str] = {bags.paths[slide]: sha256 for slide, sha256 in bag_sha256.items()}
+    known[project.labels] = sha256_file(project.labels)
+    watched.check("train")  # what was looked at is what was hashed
     store = open_store("train", options.store)
     tasks = _plan(project, settings, options, ready, bag_sha256, store)
     name = f"{settings.model} {'with' if settings.group_features else 'without'} group features"
@@ -104,8 +111,10 @@ def run(
                 f"train: {len(tasks) - len(open_tasks)} of {len(tasks)} folds trained before with the same input"
             )
         if open_tasks:
+            _forget_unsure(open_tasks, watched)
             new.set_curves_aside()
-            _train_all(open_tasks, options, settings.epochs, store, models)
+            _train_all(open_tasks, options, settings.epochs, store, models, watched)
+        watched.check("train", known=known)
         facts = {task.job.fold.name: read_facts(BundlePath(models / task.job.fold.name)) for task in tasks}
         write_folds(splits, [task.job.fold for task in tasks], cohort)
         write_manifest(models, splits, facts, bag_sha256)
@@ -219,7 +228,7 @@ def _plan(
             bags=BagFolderPath(project.bags),
             out=BundlePath(project.models / fold.name),  # a store's workspace while it is trained
             curve=CurvePath(project.learning_curves / f"{fold.name}.csv"),
-            checkpoint=CheckpointPath(store.root / "unfinished" / f"{name}.safetensors"),
+            checkpoint=CheckpointPath(store.root / UNFINISHED / f"{name}.safetensors"),
             device=places[number % len(places)],
             record=record,
         )
@@ -267,8 +276,28 @@ def labelled_bags(cohort: Cohort, bags: BagFolder) -> Cohort:
     return present
 
 
-def _train_all(tasks: list[_FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path) -> None:
-    """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once."""
+def _bags_of(task: _FoldTask) -> list[Path]:
+    """The bags that a fold learns from, and is chosen on."""
+    return [task.job.bags / f"{slide}.h5" for slide in (*task.job.fold.train, *task.job.fold.val)]
+
+
+def _forget_unsure(tasks: Sequence[_FoldTask], watched: Unchanged) -> None:
+    """Removes checkpoints of runs that began with bags which were touched since: they may have learned from others."""
+    for task in tasks:
+        seen, now = task.job.checkpoint.with_suffix(".seen"), digest(watched.states(_bags_of(task)))
+        if not seen.is_file() or seen.read_text(encoding="utf-8") != now:
+            task.job.checkpoint.unlink(missing_ok=True)
+            write_text(seen, now)
+
+
+def _train_all(
+    tasks: list[_FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path, watched: Unchanged
+) -> None:
+    """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once.
+
+    Raises:
+        InputError: `E_CHANGED`, a bag of a finished fold was touched: nothing of it is kept.
+    """
     folders = {task.name: BundlePath(store.workspace()) for task in tasks}
     workers = max(options.workers, len({task.job.device for task in tasks}))  # at least one process for each device
     try:
@@ -282,8 +311,10 @@ def _train_all(tasks: list[_FoldTask], options: RunOptions, epochs: int, store: 
                 for future in finished:
                     future.result()  # a fold's error ends the run
                     task = task_of[future]
+                    watched.check("train", _bags_of(task))
                     store.put(task.name, folders[task.name])
-                    task.job.checkpoint.unlink(missing_ok=True)
+                    for left in (task.job.checkpoint, task.job.checkpoint.with_suffix(".seen")):
+                        left.unlink(missing_ok=True)
                     if not store.fetch(task.name, models / task.job.fold.name):
                         raise MissingError(
                             f"{task.job.fold.name} does not read back from {store.root} as it was written",

@@ -14,6 +14,7 @@ from typing import Any
 
 from sammil_cli import __version__
 from sammil_cli.errors import InputError, SlideError
+from sammil_cli.storage.claims import TEMPORARY, owner_tag
 from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
 from sammil_cli.storage.shown_text import json_text
 
@@ -29,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path` that replaces it when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the name itself, which may be as long as the file system allows.
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{owner_tag()}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

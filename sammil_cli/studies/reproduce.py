@@ -12,6 +12,7 @@ from typing import Any
 from sammil_cli import choices, console
 from sammil_cli.config import EvaluateSettings, Settings, TrainSettings, check
 from sammil_cli.errors import InputError, SammilError
+from sammil_cli.project.leftovers import REPRODUCE, tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import RunRecord, read_record
@@ -19,7 +20,7 @@ from sammil_cli.runner.machine import choose_device, choose_workers, device_for
 from sammil_cli.stages import evaluate, train
 from sammil_cli.stages.by_name import run_stage
 from sammil_cli.storage.files import read_csv, sha256_file
-from sammil_cli.storage.store import ResultStore, sweep
+from sammil_cli.storage.store import ResultStore
 from sammil_cli.studies.agreement import (
     OTHER_TOLERANCE,
     SAME_TOLERANCE,
@@ -32,7 +33,6 @@ from sammil_cli.studies.agreement import (
 )
 from sammil_cli.studies.record_check import Change, Source, changes_since, check_data
 
-_PLACE = Path(".sammil/reproduce")  # ignored by Git and DVC; on the disk that has room for the project's results
 _PER_SLIDE = ("segment", "patch", "sam", "extract")
 _MOST_SHOWN = 10
 
@@ -146,15 +146,15 @@ def _folder_to_keep(keep: Path | None) -> Iterator[None]:
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
     """A fresh folder in the project that goes with the block; those of killed runs go, too."""
-    folder = ResultStore(_PLACE).workspace()
+    tidy(Project())
+    folder = ResultStore(REPRODUCE).workspace()
     try:
-        sweep(_PLACE)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # of another run, or the result store's
-            _PLACE.rmdir()
-            _PLACE.parent.rmdir()
+            REPRODUCE.rmdir()
+            REPRODUCE.parent.rmdir()
 
 
 def _place(project: Project, folder: Path, source: Source) -> Project:

@@ -63,7 +63,7 @@ def run(options: RunOptions, out: Path, waiting: Sequence[str] = ()) -> list[Row
         for slide, way in ways.items()
     ]
     plan = Plan(stage="test", tasks=tasks, work=slide_work.work, out=out, process_lists=out.parent)
-    return run_plan(plan, options, Limits(seconds=60))
+    return run_plan(lambda: plan, options, Limits(seconds=60))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
