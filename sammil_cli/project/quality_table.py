@@ -1,6 +1,5 @@
 """The quality of a whole cohort's regions or bags: one row per slide in a table, and what stands out in words."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli import console
+from sammil_cli.errors import InputError
 from sammil_cli.storage.files import write_csv
+from sammil_cli.storage.guarded_json import read_json
 
 # The numbers of a stage's JSON files that are shown, and how they read in a table; the CSV has all of them.
 _SHOWN = {
@@ -68,8 +69,8 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
     records = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            record = read_json(path)
+        except InputError:
             continue
         if isinstance(record, dict) and isinstance(record.get("flags"), list):
             records[path.stem] = record

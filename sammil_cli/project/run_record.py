@@ -3,7 +3,6 @@
 `sammil train` writes it. No time stamps: the same run on the same machine gives the same bytes.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,6 +23,7 @@ from sammil_cli.project.code_in_use import code_of_stage
 from sammil_cli.project.environment import GitState
 from sammil_cli.project.project import Project
 from sammil_cli.storage.files import SCHEMA_VERSION, digest, sha256_file, write_json
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.origin import read_record as read_provenance
 from sammil_cli.storage.paths import BagPath
 from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts
@@ -191,13 +191,13 @@ def read_record(path: Path) -> RunRecord:
         InputError: it is missing, damaged, or another schema's.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise InputError(
             f"there is no run record {path}",
             remedy="run: sammil train (imported models have none: only what was trained here can be trained again)",
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, InputError) as error:
         raise InputError(f"{path} is no run record: {error}", remedy=_AGAIN) from None
     if not isinstance(content, dict) or content.get("kind") != "run":
         raise InputError(f"{path} is no run record", remedy="give the record.json that sammil train wrote")

@@ -1,11 +1,12 @@
 """The folders of trained folds and learning curves: what a new training removes of them, and says so."""
 
-import json
 import re
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from sammil_cli.errors import InputError
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.training.bundle import FACTS_FILE
 
 _FOLD = re.compile(r"repeat_\d+_fold_\d+")
@@ -42,9 +43,9 @@ def clear(models: Path, curves: Path, coming: Collection[str]) -> Iterator[str]:
 def _is_own(folder: Path) -> bool:
     """Whether train has made a folder: its facts say so, or where none can be read, its name."""
     try:
-        record = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        record = read_json(folder / FACTS_FILE)
         return bool(record["provenance"]["stage"] == "train")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, InputError, KeyError, TypeError):
         return _FOLD.fullmatch(folder.name) is not None
 
 

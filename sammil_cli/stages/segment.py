@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import yaml
-
 from sammil_cli import choices, console
 from sammil_cli.config import SegmentSettings, Tolerance, check
 from sammil_cli.errors import InputError
@@ -16,6 +14,7 @@ from sammil_cli.slides.conversion import UNSUPPORTED
 from sammil_cli.slides.files import SlideFiles, find_slides, identify
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.guarded_yaml import parse_yaml
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.tissue.spec import TissueSpec
 
@@ -97,8 +96,9 @@ def own_settings(settings: SegmentSettings, slide_id: str, entry: SlideEntry, ta
 
 
 def _value(text: str) -> object:
-    """A cell as params.yaml would read it; what is no YAML stays text, which the check then refuses."""
+    """A cell as params.yaml would read a word or number; all else stays text, which the check then refuses."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text, "the cell")
+    except InputError:
         return text
+    return text if isinstance(value, list | dict) else value

@@ -3,12 +3,11 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NoReturn
 
 from sammil_cli.errors import InputError
 
+Parsed = Any  # whatever a text says; who reads it checks it
 MOST_BYTES = 64 << 20  # of a file of ours: facts on 100 000 slides are about 20 MiB
 DEEPEST = 64  # brackets in brackets; a GeoJSON geometry has about 8
 _MOST_DIGITS = 40  # of a whole number; int() takes time with the square of the digits
@@ -16,15 +15,13 @@ _MOST_DIGITS = 40  # of a whole number; int() takes time with the square of the 
 # The optional end makes it linear: a string without one is passed over once, not tried again from each quote in it.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _LONG_NUMBER = re.compile(rb"(?<![0-9.])[0-9]{%d}" % (_MOST_DIGITS + 1))
-_CHUNK = 1 << 22  # bytes whose brackets are counted at a time
-
-# What each byte adds to the depth.
-_STEPS = np.zeros(256, np.int8)
-_STEPS[list(b"[{")] = 1
-_STEPS[list(b"]}")] = -1
+# A text's brackets alone, all of one kind.
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_TOO_MANY = b"[" * (DEEPEST + 1)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def read_json(path: Path, *, remedy: str = "", most_bytes: int = MOST_BYTES) -> Any:
+def read_json(path: Path, *, remedy: str = "", most_bytes: int = MOST_BYTES) -> Parsed:
     """A file's content; see `parse_json`. Of a larger file nothing more than the limit is read.
 
     Raises:
@@ -36,12 +33,15 @@ def read_json(path: Path, *, remedy: str = "", most_bytes: int = MOST_BYTES) -> 
     return parse_json(content, path, remedy=remedy, most_bytes=most_bytes)
 
 
-def parse_json(content: str | bytes, what: object, *, remedy: str = "", most_bytes: int = MOST_BYTES) -> Any:
+def parse_json(
+    content: str | bytes, what: object, *, kind: str = "JSON", remedy: str = "", most_bytes: int = MOST_BYTES
+) -> Parsed:
     """The value of a text, in time and memory that grow with its length only.
 
     Args:
         content: text, or bytes in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
         what: the file or attribute, for messages.
+        kind: of JSON, for messages.
         remedy: what to do about it.
         most_bytes: of a longer text nothing is read.
 
@@ -60,7 +60,7 @@ def parse_json(content: str | bytes, what: object, *, remedy: str = "", most_byt
             reason = "it ends too early" if ended else f"{error.msg}, line {error.lineno}"
         except (ValueError, RecursionError):
             reason = "a number is NaN or out of any bounds"
-    raise InputError(f"{what} is no valid JSON: {reason}", remedy=remedy)
+    raise InputError(f"{what} is no valid {kind}: {reason}", remedy=remedy)
 
 
 def _refused(content: str | bytes, most_bytes: int) -> str:
@@ -76,22 +76,24 @@ def _refused(content: str | bytes, most_bytes: int) -> str:
     else:
         plain = content.encode("utf-8", "surrogatepass")
     bare = _STRING.sub(b"", plain)
-    if _deepest(bare) > DEEPEST:
+    if _is_deep(bare):
         return f"its brackets lie more than {DEEPEST} deep"
     if _LONG_NUMBER.search(bare):
         return f"a number has more than {_MOST_DIGITS} digits"
     return ""
 
 
-def _deepest(bare: bytes) -> int:
-    """How deep brackets lie in a text without strings."""
-    steps = np.frombuffer(bare, np.uint8)
-    depth = deepest = 0
-    for start in range(0, len(steps), _CHUNK):
-        depths = depth + np.cumsum(_STEPS[steps[start : start + _CHUNK]], dtype=np.int64)
-        depth, deepest = int(depths[-1]), max(deepest, int(depths.max()))
-    return deepest
+def _is_deep(bare: bytes) -> bool:
+    """Whether brackets lie too deep in a text without strings: their innermost pairs are taken away, level by level."""
+    left = bare.translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(DEEPEST):
+        if _TOO_MANY in left:
+            return True
+        before, left = len(left), left.replace(b"[]", b"")
+        if len(left) == before:
+            break
+    return b"[]" in left or left.count(b"[") > DEEPEST
 
 
-def _refuse_constant(word: str) -> Any:
+def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(word)  # which Python reads and JSON does not know

@@ -2,11 +2,11 @@
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from sammil_cli.errors import InputError
+from sammil_cli.storage.guarded_json import Parsed
 from sammil_cli.storage.shown_text import shortened
 
 MOST_BYTES = 1 << 20
@@ -42,13 +42,13 @@ class _GuardedLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         if node.tag.endswith((":int", ":float")) and len(node.value) > _LONGEST_NUMBER:
             raise _RefusedError(f"a number has more than {_LONGEST_NUMBER} letters{_place(node)}")
         return super().construct_scalar(node)
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Parsed:
     """A file's content; see `parse_yaml`. Of a larger file nothing more than the limit is read.
 
     Raises:
@@ -60,7 +60,7 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(content, path)
 
 
-def parse_yaml(content: str | bytes, what: object) -> Any:
+def parse_yaml(content: str | bytes, what: object) -> Parsed:
     """The value of a text: words, numbers, lists and tables.
 
     Args:

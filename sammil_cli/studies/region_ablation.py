@@ -1,6 +1,5 @@
 """The experiment "whose regions help on this cohort?": the same patches and folds, the regions of several proposers."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from sammil_cli.report.tables import Table
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.machine import choose_workers, device_for
 from sammil_cli.stages import sam
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.studies import regroup
 from sammil_cli.studies.variant import said, train_variant
 
@@ -191,5 +191,5 @@ def _say_lost(lost: dict[str, str], slides: int) -> None:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record: dict[str, Any] = read_json(path)
     return record

@@ -1,7 +1,6 @@
 """A trained fold on disk: weights as safetensors, everything needed to use them as JSON."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, MadeWith
 from sammil_cli.mil.contract import MILModel, ModelSpec, Options
 from sammil_cli.storage.files import Record, atomic_path, sha256_file, write_json
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training.calibration import apply_to_threshold
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
@@ -157,7 +157,7 @@ def read_facts(folder: BundlePath) -> BundleFacts:
 def _read_facts(path: Path) -> tuple[BundleFacts, str]:
     """The facts and the sha256 of the weights that belong to them."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path, remedy="run: sammil train")
         sha256 = record.pop("weights_sha256")
         record = {name: value for name, value in record.items() if name not in _DERIVED}
         record["spec"] = ModelSpec(**record["spec"])
