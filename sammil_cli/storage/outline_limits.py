@@ -121,8 +121,8 @@ def _cross(a: _Points, b: _Points, c: _Points, d: _Points) -> NDArray[np.bool_]:
     meet = (of_c * of_d <= 0) & (side(c, d, a) * side(c, d, b) <= 0)
     low = np.maximum(np.minimum(a, b), np.minimum(c, d))
     high = np.minimum(np.maximum(a, b), np.maximum(c, d))
-    at_a_point = (low == high).all(axis=1)
+    at_a_point = (low == high).all(axis=1)  # lines that go on straight
     same = [(one == other).all(axis=1) for one in (a, b) for other in (c, d)]
     ends = np.sum(same, axis=0)  # that they share
     on_one_line = (of_c == 0) & (of_d == 0)
-    return np.asarray(meet & ~at_a_point & ((ends == 0) | ((ends == 1) & on_one_line)), np.bool_)
+    return np.asarray(meet & ((ends == 0) | ((ends == 1) & on_one_line & ~at_a_point)), np.bool_)
