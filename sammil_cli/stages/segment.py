@@ -7,11 +7,11 @@ from sammil_cli.config import SegmentSettings, Tolerance, check
 from sammil_cli.errors import InputError
 from sammil_cli.jobs.segment import SegmentJob, spec_of, work
 from sammil_cli.project.code_in_use import code_of_slide
-from sammil_cli.project.process_list import Row
+from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.conversion import UNSUPPORTED
-from sammil_cli.slides.files import SlideFiles, find_slides, identify
+from sammil_cli.slides.files import SlideFiles, find_slides, identify, no_name
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.guarded_yaml import parse_yaml
@@ -42,7 +42,7 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
     """What is to do."""
     choices.load(choices.SEGMENTERS, settings.segmenter)
     found = find_slides(project.slides)
-    check_only(options.only, set(found.paths), str(project.slides))
+    check_only(options.only, found.ids, str(project.slides))
     entries = read_slides_table(project.slides_table, OWN_SETTINGS)
     edits = find_drawings(project.edits)
     tasks = []
@@ -62,7 +62,19 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
         }
         job = SegmentJob(slide=path, mpp=entry.mpp, scene=entry.scene, drawing=edit, settings=own)
         tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))
-    return Plan(stage="segment", tasks=tasks, work=work, out=project.tissue, process_lists=project.process_lists)
+    refused = [
+        refusal(slide_id, no_name(path))
+        for slide_id, path in found.unnameable.items()
+        if options.only is None or slide_id in options.only
+    ]
+    return Plan(
+        stage="segment",
+        tasks=tasks,
+        work=work,
+        out=project.tissue,
+        process_lists=project.process_lists,
+        refused=refused,
+    )
 
 
 def _that_matter(spec: TissueSpec) -> dict[str, object]:
