@@ -39,6 +39,10 @@ _EMPTIED = (
 
 def main() -> None:
     """Entry point of the `sammil` command."""
+    if sys.getfilesystemencoding() != "utf-8" and os.name == "posix":  # LC_ALL=C without Python's own remedy
+        # Names of files are bytes to the system, and UTF-8 in every table; so this process begins anew.
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
     signal.signal(signal.SIGTERM, _stop)
     try:
         app(standalone_mode=True)

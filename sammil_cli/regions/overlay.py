@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.regions.region_map import OVERVIEW_PX, RegionMap
 from sammil_cli.slides.pixels import RGB
-from sammil_cli.storage.files import atomic_path
+from sammil_cli.storage.picture_file import write_picture
 
 
 def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:
@@ -17,9 +16,7 @@ def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:
     Args:
         image: (h, w, 3) the canvas, shrunk by `Canvas.step_to(OVERVIEW_PX)`.
     """
-    picture = draw_regions(image, regions.labels(step=regions.canvas.step_to(OVERVIEW_PX)))
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), np.ascontiguousarray(picture[..., ::-1]))
+    write_picture(path, draw_regions(image, regions.labels(step=regions.canvas.step_to(OVERVIEW_PX))))
 
 
 def draw_regions(image: RGB, labels: NDArray[np.int32]) -> RGB:

@@ -9,16 +9,17 @@ leaves is then the new results or is refused by all that read them (`training.ma
 """
 
 import contextlib
-import json
 import re
 import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sammil_cli.errors import InputError
 from sammil_cli.jobs.train import CURVE_FILE
 from sammil_cli.project.project import Project
 from sammil_cli.storage.claims import TEMPORARY, is_dead
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.store import ResultStore, sweep
 from sammil_cli.training.bundle import FACTS_FILE
 from sammil_cli.training.manifest import MANIFEST_FILE
@@ -124,9 +125,9 @@ def _own_curves(curves: Path) -> list[Path]:
 def _is_own(folder: Path) -> bool:
     """Whether train has made a folder: its facts say so, or where none can be read, its name."""
     try:
-        record = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        record = read_json(folder / FACTS_FILE)
         return bool(record["provenance"]["stage"] == "train")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, InputError, KeyError, TypeError):
         return _FOLD.fullmatch(folder.name) is not None
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Key
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.hdf5 import read_provenance
+from sammil_cli.storage.packed import MOST_BYTES
 
 
 def read_key(path: Path) -> dict[str, Any] | None:
@@ -26,11 +28,11 @@ def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
         if suffix == ".h5":
             record = read_provenance(path)
         elif suffix == ".geojson":
-            record = json.loads(path.read_text(encoding="utf-8"))["sammil"]
+            record = read_json(path, most_bytes=MOST_BYTES)["sammil"]
         else:
             return None
         known = isinstance(record["key"], Mapping)
-    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (InputError, OSError, ValueError, KeyError, TypeError):
         return None
     return dict(record) if known else None
 

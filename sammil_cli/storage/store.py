@@ -25,8 +25,10 @@ from typing import BinaryIO
 
 import platformdirs
 
+from sammil_cli.errors import InputError
 from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
 from sammil_cli.storage.files import Key, digest
+from sammil_cli.storage.guarded_json import read_json
 
 _MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
@@ -99,13 +101,13 @@ class ResultStore:
     def look(self, name: str) -> Result | None:
         """What is known of a result; None if it is not stored, or damaged. Its files are not looked at."""
         try:
-            manifest = json.loads((self._entry(name) / _MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json(self._entry(name) / _MANIFEST)
             if manifest.pop("sum") != digest([name, manifest]):
                 return None
             files = {str(file): FileFacts(**facts) for file, facts in manifest["files"].items()}
             known = {field: manifest[field] for field in ("slide_id", "key", "libraries")}
             return Result(files=files, remarks=tuple(manifest["remarks"]), **known)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, InputError, KeyError, TypeError, AttributeError):
             return None
 
     def fetch(self, name: str, out: Path) -> Result | None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import digest, sha256_file, write_json
+from sammil_cli.storage.guarded_json import read_json
+from sammil_cli.storage.packed import MOST_BYTES
 
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
 SUM, SCHEMA = "sum", "schema"
@@ -66,10 +68,10 @@ def read_summed(path: Path, remedy: str) -> dict[str, Any]:
         FileNotFoundError: it is not there.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, InputError) as error:
         raise damaged(path, f"it cannot be read: {error}", remedy) from None
     if not isinstance(content, dict):
         raise damaged(path, "it holds no JSON object", remedy)
@@ -96,8 +98,8 @@ def read_of_slide(path: Path, remedy: str) -> dict[str, Any]:
 def has_sum(path: Path) -> bool:
     """Whether a JSON or GeoJSON file carries a sum; it is not verified."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path, most_bytes=MOST_BYTES)
+    except (OSError, InputError):
         return False
     facts = content.get("sammil", content) if isinstance(content, dict) else {}
     return isinstance(facts, dict) and SUM in facts

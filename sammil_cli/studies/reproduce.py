@@ -1,7 +1,6 @@
 """sammil reproduce: a result is computed again from its run record, and compared with the files at hand."""
 
 import contextlib
-import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from sammil_cli.runner.machine import choose_device, choose_workers, device_for
 from sammil_cli.stages import evaluate, train
 from sammil_cli.stages.by_name import run_stage
 from sammil_cli.storage.files import read_csv, sha256_file
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.store import ResultStore
 from sammil_cli.studies.agreement import (
     OTHER_TOLERANCE,
@@ -202,13 +202,11 @@ def _evaluate_settings(project: Project, record: RunRecord, metrics: Mapping[str
 
 def _read_judged(project: Project) -> _Judged:
     try:
-        metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
+        metrics = read_json(project.metrics, remedy="run: sammil evaluate")
     except FileNotFoundError:
         raise InputError(
             f"there is no {project.metrics} to compare with", remedy="run: sammil evaluate, or dvc checkout"
         ) from None
-    except ValueError as error:
-        raise InputError(f"{project.metrics} is damaged: {error}", remedy="run: sammil evaluate") from None
     if not isinstance(metrics, dict):
         raise InputError(f"{project.metrics} holds no metrics", remedy="run: sammil evaluate")
     if not project.predictions.is_file():
