@@ -13,7 +13,8 @@ import typer
 
 from sammil_cli import __version__
 from sammil_cli.cli import check, doctor, inspect, legacy, models, projects, reproduce, slides, status, weights
-from sammil_cli.errors import SammilError, check_root, refused_by_system
+from sammil_cli.cli.streams import hold_streams
+from sammil_cli.errors import SammilError, check_root, limit_met, refused_by_system
 
 app = typer.Typer(
     name="sammil",
@@ -35,8 +36,12 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point of the `sammil` command."""
     signal.signal(signal.SIGTERM, _stop)
+    hold_streams()
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()  # what cannot be written is told, not lost at the very end
     except SammilError as error:
         _end(error)
     except OSError as error:
@@ -44,6 +49,11 @@ def main() -> None:
         if refused is None:
             raise
         _end(refused)
+    except (MemoryError, ImportError, RuntimeError) as error:  # so little memory that a library does not load, say
+        met = limit_met(error)
+        if met is None:
+            raise
+        _end(met)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
             from sammil_cli.console import print_error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from sammil_cli.config import TrainSettings
 from sammil_cli.features.bag import EncoderFacts
@@ -86,7 +86,7 @@ def work(job: TrainJob) -> None:
     shutil.copyfile(job.curve, job.out / CURVE_FILE)
     if settings.protocol == "paper":  # for the chance level of choosing among epochs on the test fold
         probabilities = torch.from_numpy(trained.every_epoch.astype(np.float32))
-        save_file({"probabilities": probabilities}, job.out / EPOCHS_FILE)
+        (job.out / EPOCHS_FILE).write_bytes(save({"probabilities": probabilities}))
 
 
 def fold_seed(seed: int, fold: Fold) -> int:

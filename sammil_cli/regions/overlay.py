@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.regions.region_map import OVERVIEW_PX, RegionMap
+from sammil_cli.slides.picture_file import write_picture
 from sammil_cli.slides.pixels import RGB
-from sammil_cli.storage.files import atomic_path
 
 
 def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:
@@ -18,8 +17,7 @@ def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:
         image: (h, w, 3) the canvas, shrunk by `Canvas.step_to(OVERVIEW_PX)`.
     """
     picture = draw_regions(image, regions.labels(step=regions.canvas.step_to(OVERVIEW_PX)))
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), np.ascontiguousarray(picture[..., ::-1]))
+    write_picture(path, picture)
 
 
 def draw_regions(image: RGB, labels: NDArray[np.int32]) -> RGB:

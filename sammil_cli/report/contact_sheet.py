@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.slides.picture_file import write_picture
 from sammil_cli.slides.pixels import RGB
-from sammil_cli.storage.files import atomic_path
 from sammil_cli.storage.shown_text import shown
 
 _GAP, _LINE, _LEAST_PX = 10, 18, 150
@@ -30,8 +30,7 @@ def draw_sheet(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Cell]
     """Writes the sheet as PNG: names of columns on top, a row's name above it."""
     width = max([_LEAST_PX, *(cell.picture.shape[1] for row in rows for cell in row)]) + _GAP
     bands = [_heading(columns, width), *(_band(row, width) for row in rows)]
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), np.vstack(bands)[..., ::-1])
+    write_picture(path, np.vstack(bands))
 
 
 def _heading(columns: Sequence[str], width: int) -> RGB:

@@ -13,9 +13,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.content import content_of
 from sammil_cli.storage.files import SCHEMA_VERSION, Record, atomic_path
+from sammil_cli.storage.hdf5_to_disk import new_hdf5
 
 Arrays = dict[str, NDArray[Any]]
 _STAGES = {"artefacts": "segment", "patches": "patch", "regions": "sam", "bag": "extract"}  # kind -> who writes it
@@ -47,8 +48,7 @@ def write_hdf5(
         kind: what the file holds (`patches`, `regions`, `bag`), checked on reading.
         provenance: see `storage.files.provenance`; stored as JSON in the attribute `provenance`.
     """
-    # mkstemp has made the file; h5py truncates it. Locks are not needed: nobody knows the temporary name.
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary, libver="v110") as file:
         for name, array in arrays.items():
             options = {"compression": "gzip", "shuffle": True} if name in compressed and array.size else {}
             file.create_dataset(name, data=array, track_times=False, **options)
@@ -101,6 +101,8 @@ def read_hdf5(
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py's ways to say that a file is damaged
+        if met := limit_met(error):
+            raise met from None
         other = content_of(path)
         if other and not other.plain and not other.what.startswith("an HDF5"):  # a pointer of Git LFS or DVC, say
             raise InputError(f"{path} is no HDF5 file but {other.what}", remedy=other.fix) from None

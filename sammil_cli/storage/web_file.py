@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPMessage, HTTPResponse
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 SILENCE_SECONDS = 60.0
 # Slower than this for a minute is no download: 2.5 GB would take three days.
@@ -121,7 +124,7 @@ class _Paced(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
         start = time.monotonic()
         count = self._raw.readinto(buffer)
         self._waited += time.monotonic() - start  # what the disk takes is not the server's
@@ -139,8 +142,10 @@ class _Paced(io.RawIOBase):
 
 
 class _PacedResponse(HTTPResponse):
-    def __init__(self, sock: socket.socket, *arguments: Any, **words: Any) -> None:
-        super().__init__(sock, *arguments, **words)
+    def __init__(
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
+    ) -> None:
+        super().__init__(sock, debuglevel, method, url)
         self.fp = io.BufferedReader(_Paced(self.fp.detach()))
 
 
@@ -172,9 +177,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def http_error_302(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
-    ) -> Any:
+    ) -> HTTPResponse | None:
         try:
-            return super().http_error_302(req, fp, code, msg, headers)
+            answer: HTTPResponse | None = super().http_error_302(req, fp, code, msg, headers)
+            return answer
         except ValueError:  # its address is none, or is refused above
             fp.close()
             raise
