@@ -93,6 +93,7 @@ _NUMBERS = re.compile(r"(?:errno = |os error |\[Errno )(\d+)")  # in the texts o
 _NO_THREAD = ("can't start new thread", "failed to map segment", "cannot allocate memory")
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LONGEST = 300  # characters of a library's own words
+_LEAST_ADDRESS_SPACE = 1 << 30  # bytes
 ROOT_ALLOWED = "SAMMIL_ALLOW_ROOT"
 IMAGE_VARIABLE = "SAMMIL_IMAGE"  # set in the image: what it was built from
 
@@ -104,8 +105,8 @@ def limit_met(error: BaseException) -> MissingError | None:
     number = _number_of(error)
     if number in _LIMITS:
         code, words, remedy = _LIMITS[number]
-        where = os.fsdecode(error.filename) if isinstance(error, OSError) and error.filename else _one_line(error)
-        return MissingError(f"{words}: {where}", remedy=remedy, code=code)
+        place = os.fsdecode(error.filename) if isinstance(error, OSError) and error.filename else _one_line(error)
+        return MissingError(f"{words}: {place}", remedy=remedy, code=code)
     cause = error.__cause__ or error.__context__
     return None if cause is None else limit_met(cause)
 
@@ -157,6 +158,25 @@ def _is_seen(path: Path) -> bool:
         return path.exists()
     except PermissionError:
         return False
+
+
+def check_address_space() -> None:
+    """Refuses to begin where libraries would crash while they are loaded, some of them without a word.
+
+    Raises:
+        MissingError: `E_MEMORY`, the limit of the process (`ulimit -v`) is too small for any command.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < _LEAST_ADDRESS_SPACE:
+        raise MissingError(
+            f"this process may use {limit / 2**20:,.0f} MiB of address space, at which libraries do not even load",
+            remedy="ulimit -v unlimited; slide_memory_gib in params.yaml limits what one slide may take",
+            code="E_MEMORY",
+        )
 
 
 def check_root(folder: Path) -> None:

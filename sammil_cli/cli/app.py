@@ -3,6 +3,8 @@
 Heavy modules are imported inside the commands, so that `sammil --help` answers at once.
 """
 
+import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import typer
 from sammil_cli import __version__
 from sammil_cli.cli import check, doctor, inspect, legacy, models, projects, reproduce, slides, status, weights
 from sammil_cli.cli.streams import hold_streams
-from sammil_cli.errors import SammilError, check_root, limit_met, refused_by_system
+from sammil_cli.errors import SammilError, check_address_space, check_root, limit_met, refused_by_system
 
 app = typer.Typer(
     name="sammil",
@@ -31,13 +33,16 @@ for part in (projects, check, inspect, slides, models, reproduce, legacy, status
 app.add_typer(weights.app)
 
 INTERRUPTED = 130
+_LITTLE_ROOM_BYTES = 1 << 28
 
 
 def main() -> None:
     """Entry point of the `sammil` command."""
     signal.signal(signal.SIGTERM, _stop)
     hold_streams()
+    _spare_bytecode()
     try:
+        check_address_space()
         try:
             app(standalone_mode=True)
         finally:
@@ -60,6 +65,13 @@ def main() -> None:
 
             print_error("interrupted; everything that was finished is kept", "run the same command to go on")
         raise
+
+
+def _spare_bytecode() -> None:
+    """Where little room is left, Python may write half of a module's bytecode, and cannot read it ever after."""
+    if shutil.disk_usage(Path(__file__).parent).free < _LITTLE_ROOM_BYTES:
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # of worker processes
 
 
 def _end(error: SammilError) -> NoReturn:
