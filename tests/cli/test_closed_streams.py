@@ -50,8 +50,8 @@ def test_the_work_goes_on_when_its_reader_has_gone(project: Path) -> None:
 
 
 def test_the_exit_code_is_that_of_the_work(project: Path) -> None:
-    assert shell(project, "sammil train >&- 2>&-").returncode == 2
-    assert shell(project, "sammil train 2>&1 | true; CODES").stderr == "2 0\n"
+    assert shell(project, "sammil segment --slides no >&- 2>&-").returncode == 2
+    assert shell(project, "sammil segment --slides no 2>&1 | true; CODES").stderr == "2 0\n"
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
@@ -86,4 +86,4 @@ def test_a_full_disk_behind_stderr_costs_nothing(project: Path) -> None:
     answer = shell(project, "sammil inspect --json 2> /dev/full")
     assert answer.returncode == 0
     assert json.loads(answer.stdout)["slides"]
-    assert shell(project, "sammil train 2> /dev/full").returncode == 2
+    assert shell(project, "sammil segment --slides no 2> /dev/full").returncode == 2
