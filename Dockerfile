@@ -27,6 +27,10 @@ COPY pyproject.toml requirements-dev.lock README.md LICENSE /src/
 COPY sammil_cli /src/sammil_cli
 RUN /opt/uv/bin/uv build --wheel --quiet --require-hashes --build-constraint /src/requirements-dev.lock --out-dir /wheel /src \
  && /opt/uv/bin/uv pip install --no-deps --target /opt/sammil/app /wheel/*.whl
+# DVC keeps pickles in its site cache: before it reads them, that folder becomes its owner's alone.
+RUN printf '#!/bin/sh\n%s -m sammil_cli.project.site_cache && exec %s "$@"\n' \
+    /opt/sammil/venv/bin/python /opt/sammil/venv/bin/dvc > /opt/sammil/app/bin/dvc \
+ && chmod 755 /opt/sammil/app/bin/dvc
 
 # What the paper's presets need, pinned. Stages of their own: a change of the code does not fetch them again.
 FROM python AS weights

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -76,19 +77,62 @@ def _slide_error(code: str, message: str, remedy: str, set_aside: bool) -> Slide
     return SlideError(code, message, remedy=remedy, set_aside=set_aside)
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_GO_ON = "then run the same command to go on"
+_LIMITS = {  # what the system says -> code, in words, the fix; whichever library passes it on
+    errno.ENOSPC: ("E_DISK", "the disk is full", f"free some space, {_GO_ON}"),
+    errno.EDQUOT: ("E_DISK", "your quota on this disk is used up", f"free some space (see quota -s), {_GO_ON}"),
+    errno.EFBIG: ("E_DISK", "a file grew larger than is allowed here", f"raise the limit (ulimit -f), {_GO_ON}"),
+    errno.EIO: ("E_DISK", "the disk, or the way to it, failed", f"see to it (dmesg), {_GO_ON}"),
+    errno.ESTALE: ("E_DISK", "the file server has lost sight of a file", f"mount the disk again, {_GO_ON}"),
+    errno.EMFILE: ("E_FILES", "no more files may be opened at once", f"raise the limit (ulimit -n 4096), {_GO_ON}"),
+    errno.ENFILE: ("E_FILES", "this machine may open no more files", f"end other programs, {_GO_ON}"),
+    errno.ENOMEM: ("E_MEMORY", "not enough memory", f"end other programs, or raise the limit (ulimit -v), {_GO_ON}"),
+    errno.ENAMETOOLONG: ("E_NAME", "a name is longer than the file system allows", "use a shorter one"),
+}
+_NUMBERS = re.compile(r"(?:errno = |os error |\[Errno )(\d+)")  # in the texts of HDF5, of Rust, of Python
+_NO_THREAD = ("can't start new thread", "failed to map segment", "cannot allocate memory")
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_LONGEST = 300  # characters of a library's own words
+_LEAST_ADDRESS_SPACE = 1 << 30  # bytes
 ROOT_ALLOWED = "SAMMIL_ALLOW_ROOT"
 IMAGE_VARIABLE = "SAMMIL_IMAGE"  # set in the image: what it was built from
 
 
+def limit_met(error: BaseException) -> MissingError | None:
+    """What the system has no more of (room, files, memory), in words; None where the error is of something else."""
+    if isinstance(error, SammilError):
+        return None
+    number = _number_of(error)
+    if number in _LIMITS:
+        code, words, remedy = _LIMITS[number]
+        place = os.fsdecode(error.filename) if isinstance(error, OSError) and error.filename else _one_line(error)
+        return MissingError(f"{words}: {place}", remedy=remedy, code=code)
+    cause = error.__cause__ or error.__context__
+    return None if cause is None else limit_met(cause)
+
+
+def _number_of(error: BaseException) -> int | None:
+    """The system's number of an error, which many libraries have in their text only."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _NO_THREAD):
+        return errno.ENOMEM
+    found = _NUMBERS.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 def refused_by_system(error: OSError) -> MissingError | None:
-    """What the system refused, in words: a place that may not be written, or a full disk; None for anything else."""
-    if error.errno in _FULL:
-        return MissingError(f"the disk is full: {error}", remedy="free some space, then run the same command to go on")
+    """What the system refused, in words: see `limit_met`, or a place that may not be written; None for all else."""
+    if met := limit_met(error):
+        return met
     if error.errno in _DENIED and error.filename:
         path, message = Path(os.fsdecode(error.filename)).absolute(), error.strerror or "denied"
-    elif not os.access(Path(), os.W_OK):  # libraries that want a cache or a temporary folder
+    elif error.errno == errno.EROFS or not os.access(Path(), os.W_OK):  # libraries that want a cache, or name no path
         path, message = Path().absolute(), f"nothing can be written here ({error})"
     else:
         return None
@@ -105,7 +149,7 @@ def refused_by_system(error: OSError) -> MissingError | None:
             f"you are user {user}, {there} belongs to user {owner}. In a container: docker run --user "
             f'{owner}:{there.stat().st_gid} (yours: --user "$(id -u):$(id -g)"); elsewhere: chown -R {user} {there}'
         )
-    return MissingError(f"{message}: {path}", remedy=remedy)
+    return MissingError(f"{message}: {path}", remedy=remedy, code="E_DENIED")
 
 
 def _is_seen(path: Path) -> bool:
@@ -114,6 +158,25 @@ def _is_seen(path: Path) -> bool:
         return path.exists()
     except PermissionError:
         return False
+
+
+def check_address_space() -> None:
+    """Refuses to begin where libraries would crash while they are loaded, some of them without a word.
+
+    Raises:
+        MissingError: `E_MEMORY`, the limit of the process (`ulimit -v`) is too small for any command.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < _LEAST_ADDRESS_SPACE:
+        raise MissingError(
+            f"this process may use {limit / 2**20:,.0f} MiB of address space, at which libraries do not even load",
+            remedy="ulimit -v unlimited; slide_memory_gib in params.yaml limits what one slide may take",
+            code="E_MEMORY",
+        )
 
 
 def check_root(folder: Path) -> None:

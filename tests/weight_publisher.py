@@ -54,6 +54,8 @@ def serving() -> Iterator[Publisher]:
                 return
             body = facts.content[start:]
             self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(facts.content) - 1}/{len(facts.content)}")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[: facts.cut_after])

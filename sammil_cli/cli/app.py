@@ -4,6 +4,7 @@ Heavy modules are imported inside the commands, so that `sammil --help` answers 
 """
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ import typer
 
 from sammil_cli import __version__
 from sammil_cli.cli import check, doctor, inspect, legacy, models, projects, reproduce, slides, status, weights
-from sammil_cli.errors import SammilError, check_root, refused_by_system
+from sammil_cli.cli.streams import hold_streams
+from sammil_cli.errors import SammilError, check_address_space, check_root, limit_met, refused_by_system
 
 app = typer.Typer(
     name="sammil",
@@ -35,6 +37,7 @@ INTERRUPTED = 130
 _EMPTIED = (
     "DVC removed the results before it ran this; bring them back: dvc checkout (and git checkout report/metrics.json)"
 )
+_LITTLE_ROOM_BYTES = 1 << 28
 
 
 def main() -> None:
@@ -44,8 +47,14 @@ def main() -> None:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
     signal.signal(signal.SIGTERM, _stop)
+    hold_streams()
+    _spare_bytecode()
     try:
-        app(standalone_mode=True)
+        check_address_space()
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()  # what cannot be written is told, not lost at the very end
     except SammilError as error:
         _end(error)
     except OSError as error:
@@ -53,12 +62,24 @@ def main() -> None:
         if refused is None:
             raise
         _end(refused)
+    except (MemoryError, ImportError, RuntimeError) as error:  # so little memory that a library does not load, say
+        met = limit_met(error)
+        if met is None:
+            raise
+        _end(met)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # what Typer makes of Ctrl-C
             from sammil_cli.console import print_error
 
             print_error("interrupted; everything that was finished is kept", "run the same command to go on")
         raise
+
+
+def _spare_bytecode() -> None:
+    """Where little room is left, Python may write half of a module's bytecode, and cannot read it ever after."""
+    if shutil.disk_usage(Path(__file__).parent).free < _LITTLE_ROOM_BYTES:
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # of worker processes
 
 
 def _end(error: SammilError) -> NoReturn:

@@ -9,17 +9,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.doctor.causes import install, one_line
+from sammil_cli.doctor.causes import in_container, install, one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.git import GROUP
 from sammil_cli.errors import InputError
 from sammil_cli.project.pipeline import render_dvc
+from sammil_cli.project.site_cache import is_private, site_cache, stranger_in
 from sammil_cli.storage.claims import host_id, is_dead
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.store import dvc_configs
 
 _PIPELINE = "dvc.yaml"
+_OWN_CACHE = (
+    'mkdir -p -m 700 "$HOME/.cache/dvc-site" && dvc config --global core.site_cache_dir "$HOME/.cache/dvc-site"'
+)
 
 
 def project(asked: Asked) -> Iterator[Finding]:
@@ -67,6 +71,22 @@ def _remote(dvc: Path) -> Finding:
         found = f"{', '.join(remotes)}; none is the default"
         return note(GROUP, "DVC remote", found, f"dvc remote default {remotes[0]}")
     return ok(GROUP, "DVC remote", ", ".join(remotes), default=default)
+
+
+def cache_of_pickles(asked: Asked) -> Iterator[Finding]:
+    """Whether others can write where DVC reads pickles: it makes that folder open to everybody, in /var/tmp."""
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), None)
+    if not asked.in_project or root is None:
+        return
+    folder = site_cache(root / ".dvc")
+    if is_private(folder):
+        yield ok(GROUP, "DVC site cache", f"{folder}, yours alone", path=str(folder))
+    elif in_container() and (stranger := stranger_in(folder)):
+        yield wrong(GROUP, "DVC site cache", f"{stranger}: dvc does not start", f"rm -r {folder}", path=str(folder))
+    else:
+        found = f"{folder}: others on this machine may write there, and DVC runs what it holds"
+        yield note(GROUP, "DVC site cache", found, _OWN_CACHE, path=str(folder))
 
 
 def _locks(folder: Path) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ CHECKS = (
     "folders.writing",
     "git.repository",
     "dvc.project",
+    "dvc.cache_of_pickles",
     "dvc.pipeline",
     "settings.valid",
     "settings.device",

@@ -46,9 +46,11 @@ def write_torch(path: Path, features: NDArray[np.floating[Any]]) -> None:
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(features, np.float32))
-    # Through a stream: torch would put the temporary name into the file.
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        torch.save(tensor, stream)
+    # Into memory: torch would put the temporary name into the file, and says of a full disk something else.
+    content = io.BytesIO()
+    torch.save(tensor, content)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _load(path: Path) -> object:

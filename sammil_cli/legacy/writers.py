@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from sammil_cli.features.bag import FeatureBag
 from sammil_cli.legacy.sam_info import OWN
 from sammil_cli.legacy.torch_file import write_torch
 from sammil_cli.storage.files import atomic_path
+from sammil_cli.storage.hdf5_to_disk import new_hdf5
 
 # TRIDENT's magnification of a slide, by the largest µm per pixel that still has it.
 _MAGNIFICATIONS = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10), (2.4, 5))
@@ -140,7 +140,7 @@ def _trident_facts(places: Places) -> dict[str, Any]:
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Mapping[str, Any]]) -> None:
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as file:
         for name, array in arrays.items():
             data = file.create_dataset(name, data=array, track_times=False)
             for key, value in facts.get(name, {}).items():

@@ -1,5 +1,6 @@
 """Process lists: what became of each slide, in a file that feeds back, and in words."""
 
+import contextlib
 import re
 import time
 from collections.abc import Sequence
@@ -59,11 +60,25 @@ class ProcessList:
         """One more row."""
         self.rows[row.slide_id] = row
         if time.monotonic() - self._written > _WRITE_SECONDS:
-            self.write()
+            with contextlib.suppress(OSError):  # on a full disk the run goes on as far as it can
+                self.write()
+            self._written = time.monotonic()
 
     def done(self) -> set[str]:
         """The slides whose result is there."""
         return {row.slide_id for row in self.rows.values() if row.done}
+
+    def close(self, stage: str, out: Path) -> None:
+        """Writes all rows; where that cannot be done, prints what became of them.
+
+        Raises:
+            OSError: the list could not be written.
+        """
+        try:
+            self.write()
+        except OSError:
+            summarise(stage, list(self.rows.values()), out, self._path)
+            raise
 
     def write(self) -> None:
         """Writes all rows; those that a restricted run leaves as they are stay."""
@@ -78,7 +93,6 @@ class ProcessList:
                 mine = self._only | self.rows.keys()
                 others = (row for row in old if row["slide_id"] not in mine)
                 write_csv(self._path, HEADER, sorted([*rows, *(_as_listed(row) for row in others)]))
-        self._written = time.monotonic()
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -25,7 +25,6 @@ from sammil_cli.storage.weights import (
 )
 
 State = Literal["verified", "damaged", "unchecked", "absent"]
-_SLACK_MB = 1.0  # published sizes are rounded; a file that is cut is shorter by more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,7 @@ def _held(pinned: WeightFile, verify: bool) -> Held:
     if verify:
         right = verified_copy(pinned)
         return Held(word=pinned.word, pinned=pinned, path=right or here[0], state="verified" if right else "damaged")
-    whole = [path for path in here if abs(path.stat().st_size / 1e6 - pinned.megabytes) <= _SLACK_MB]
+    whole = [path for path in here if pinned.fits(path.stat().st_size)]
     state: State = "unchecked" if whole else "damaged"
     return Held(word=pinned.word, pinned=pinned, path=(whole or here)[0], state=state)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import SlideError, as_slide_error, limit_met
 from sammil_cli.runner.executor import Answer, Call, Limits
 from sammil_cli.runner.worker import OUT_OF_MEMORY, Place, attempt, start_up
 
@@ -25,6 +26,7 @@ _GIB = 2**30
 _MOST_GROWTH_BYTES = _GIB
 # After these a process is replaced: what a failed slide left on the GPU is in the way, or the GPU's context is broken.
 _LAST_WORDS = ("E_DEVICE", "E_MEMORY")
+_FILES_OF_A_PROCESS = 16  # pipes and such that a pool of one process takes
 _starting = threading.Lock()
 
 
@@ -117,7 +119,7 @@ class _IsolatedProcess:
                 raise _died(call, self._limits, error.exitcode, self._start_up[2]) from error
             except RuntimeError:
                 self._end()
-        raise _crashed(call, "its process could not start, or ended at once")
+        raise _not_started(call)
 
     def _schedule(self, call: Call) -> Future[Any]:
         with self._lock:
@@ -187,6 +189,20 @@ def _died(call: Call, limits: Limits, exit_code: int | None, place: Place) -> Sl
     if exit_code is not None and exit_code < 0:
         return _crashed(call, f"its process crashed ({_name_of(-exit_code)})")
     return _crashed(call, f"its process ended without a word (exit code {exit_code})")
+
+
+def _not_started(call: Call) -> SlideError:
+    """Pebble does not say why. Where the system has no more to give, that is the reason."""
+    opened: list[int] = []
+    try:
+        opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_FILES_OF_A_PROCESS))
+    except OSError as error:
+        if met := limit_met(error):
+            return as_slide_error(met)
+    finally:
+        for handle in opened:
+            os.close(handle)
+    return _crashed(call, "its process could not start, or ended at once")
 
 
 def _name_of(number: int) -> str:

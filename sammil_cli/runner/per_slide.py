@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from sammil_cli import console
 from sammil_cli.config import Tolerance
-from sammil_cli.errors import InputError, MissingError, SlideError
+from sammil_cli.errors import InputError, MissingError, SlideError, as_slide_error, limit_met
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import CHANGED, ProcessList, Row, refusal
 from sammil_cli.project.project import Project, RunOptions
@@ -158,7 +158,7 @@ def run_plan(make: Callable[[], Plan[Job]], options: RunOptions, limits: Limits)
                 folders[-1].clear((), ())
                 listing.rows |= {row.slide_id: row for row in changed.values()}
     finally:
-        listing.write()
+        listing.close(plan.stage, plan.out)
     for folder in folders:
         for line in folder.said(listing.done()):
             console.say(f"{plan.stage}: {line}")
@@ -348,8 +348,14 @@ def _keep(plan: Plan[Job], task: Task[Job], answer: Answer, store: ResultStore) 
         return refusal(task.slide_id, answer.error, answer.seconds)
     folder, remarks = answer.value
     result = Result(remarks=tuple(remarks), slide_id=task.slide_id, key=task.key, libraries=task.libraries)
-    store.put(plan.name_of(task), folder, result)
-    if store.fetch(plan.name_of(task), plan.out) is None:
+    try:
+        store.put(plan.name_of(task), folder, result)
+        fetched = store.fetch(plan.name_of(task), plan.out)
+    except OSError as error:  # it costs this slide only: others are smaller, and somebody may make room
+        if (met := limit_met(error)) is None:
+            raise
+        return refusal(task.slide_id, as_slide_error(met), answer.seconds)
+    if fetched is None:
         lost = SlideError(
             "E_STORE",
             f"its result does not read back from {store.root} as it was written",

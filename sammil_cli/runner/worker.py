@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sammil_cli.errors import SammilError, SlideError, as_slide_error
+from sammil_cli.errors import SammilError, SlideError, as_slide_error, limit_met, refused_by_system
 from sammil_cli.runner.machine import usable_cores
 from sammil_cli.storage.files import Record
 
@@ -28,6 +28,7 @@ OUT_OF_MEMORY, ORPHANED = 113, 114
 
 _LOOK_SECONDS = 0.05
 _MOST_CHARACTERS = 500
+_ROOM_BYTES = 1 << 20  # what a disk must have room for before a slide is begun
 _STATM, _STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 # Read when they are imported, the first one by torch, OpenBLAS and MKL (unless those have one of their own).
 _THREADS = ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
@@ -159,8 +160,13 @@ def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> tuple[Any,
 
 
 def in_fresh_folder(work: Work[Job], folder: Path, record: Record, job: Job) -> tuple[Path, list[str]]:
-    """Does one slide's work in a fresh folder below `folder`, which a second attempt does not share."""
+    """Does one slide's work in a fresh folder below `folder`, which a second attempt does not share.
+
+    On a disk that is full already it fails at once, not after the minutes or hours that the work takes.
+    """
     fresh = Path(tempfile.mkdtemp(dir=folder))
+    with tempfile.TemporaryFile(dir=fresh) as trial, contextlib.suppress(AttributeError):  # macOS has no such call
+        os.posix_fallocate(trial.fileno(), 0, _ROOM_BYTES)
     return fresh, list(work(fresh, record, job))
 
 
@@ -180,6 +186,8 @@ def trouble_of(error: BaseException) -> SlideError:
             + ("; or --device cpu" if on_gpu else ""),
             set_aside=False,
         )
+    if refused := refused_by_system(error) if isinstance(error, OSError) else limit_met(error):
+        return as_slide_error(refused)
     if isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _GPU_FAILURES):
         return SlideError("E_DEVICE", f"the GPU failed: {_one_line(error)}", remedy=_GPU_REMEDY, set_aside=False)
     place = traceback.extract_tb(error.__traceback__)[-1]

@@ -141,6 +141,9 @@ class Claims:
                 json.dump({"token": self._token, "owner": owner_tag(), "host": socket.gethostname()}, file)
         except FileExistsError:
             return False
+        except OSError:  # a full disk: nobody shall wait for a claim that says nothing
+            path.unlink(missing_ok=True)
+            raise
         return True
 
     def _token_if_stale(self, path: Path) -> str | None:

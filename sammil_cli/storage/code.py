@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 SILENT = (
     *("errors", "choices", "config", "console", "project", "runner"),
     *("storage.claims", "storage.code", "storage.content", "storage.hdf5_process", "storage.nearest_ids"),
-    *("storage.store", "storage.weight_download"),
+    *("storage.store", "storage.weight_download", "storage.web_file"),
 )
 _SPEAKERS = ("console", "log")
 # What computes, by the name that is imported, and the packages that it comes in; those of the same name first.

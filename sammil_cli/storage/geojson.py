@@ -13,7 +13,8 @@ from shapely.geometry import mapping, shape
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, write_text
-from sammil_cli.storage.packed import read_packed
+from sammil_cli.storage.guarded_json import parse_json
+from sammil_cli.storage.packed import MOST_BYTES, read_packed
 from sammil_cli.storage.shown_text import shown_value
 from sammil_cli.storage.summed import damaged, with_sum, without_sum
 

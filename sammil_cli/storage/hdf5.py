@@ -18,15 +18,15 @@ from itertools import product
 from pathlib import Path
 from typing import IO, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.content import content_of
 from sammil_cli.storage.files import Record, atomic_path
 from sammil_cli.storage.hdf5_layout import Key, Layout, Stored, key_of
 from sammil_cli.storage.hdf5_process import UnreadableError, look_into
+from sammil_cli.storage.hdf5_to_disk import new_hdf5
 from sammil_cli.storage.schema import VERSION, Schema, Value, kinds, schema_of
 from sammil_cli.storage.sums import sum_of_array, sum_of_facts
 
@@ -86,8 +86,7 @@ def write_hdf5(
     if trouble:
         raise ValueError(f"{path} would not be read again: {trouble}")
     sums = {_OF_FACTS: sum_of_facts(facts)} | {name: sum_of_array(array) for name, array in held.items()}
-    # mkstemp has made the file; h5py truncates it. Locks are not needed: nobody knows the temporary name.
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary, libver="v110") as file:
         for name, array in held.items():
             packed = schema.arrays[name].compressed and array.size
             options = {"compression": "gzip", "shuffle": True} if packed else {}
@@ -125,6 +124,8 @@ def read_hdf5(
         try:
             content = _read(stream, {name: known.layout.arrays[name] for name in names}, mapped=mapped)
         except (OSError, ValueError, zlib.error) as error:
+            if met := limit_met(error):
+                raise met from None
             raise damaged(path, kind, f"cannot be read: {error}") from None
     for name in (name for name in names if name not in known.right):
         wanted = known.sums.get(name) if known.sums else None
@@ -195,6 +196,8 @@ def _opened(path: Path, kind: str) -> IO[bytes]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except OSError as error:
+        if met := limit_met(error):
+            raise met from None
         raise InputError(f"{path} cannot be read: {error}", remedy="look at its permissions, and at the disk") from None
 
 

@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 import platformdirs
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
 from sammil_cli.storage.files import Key, digest
 from sammil_cli.storage.guarded_json import read_json
@@ -161,7 +161,9 @@ class ResultStore:
             try:
                 folder.rename(entry)
                 return
-            except OSError:  # there is one: of another process with the same result, or a damaged one
+            except OSError as error:  # there is one: of another process with the same result, or a damaged one
+                if limit_met(error):
+                    raise
                 if self.has_files(name):
                     break
                 self._forget(name)

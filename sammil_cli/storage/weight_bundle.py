@@ -1,5 +1,6 @@
 """Weights on the way to a machine without a network: a tar file out, and a tar file, a folder or a file in."""
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -7,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.files import atomic_path
@@ -16,6 +17,8 @@ from sammil_cli.storage.weights import WeightFile, find_weights, sha256_of, veri
 
 _SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
+_MOST_AT_ONCE, _MOST_UNPACKED = 1 << 26, 50_000_000_000  # bytes
+_NO_TAR = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError)
 
 
 def write_bundle(path: Path, pinned: Sequence[WeightFile]) -> None:
@@ -57,8 +60,9 @@ def take(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
     if source.is_dir():
         return _from_folder(source, pinned)
     if not source.is_file():
-        raise InputError(f"{source} does not exist", remedy="give a tar file of sammil weights export, or a folder")
-    if tarfile.is_tarfile(source):
+        trouble = "is no file" if source.exists() else "does not exist"
+        raise InputError(f"{source} {trouble}", remedy="give a tar file of sammil weights export, or a folder")
+    if _is_tar(source):
         return _from_tar(source, pinned)
     with source.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -78,7 +82,7 @@ def _from_folder(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
         names = (one.file_name, one.url.rpartition("/")[2])  # as sammil, or as the publisher names it
         path = next((source / name for name in names if (source / name).is_file()), None)
         # Publishers' names are not theirs alone: many models are called pytorch_model.bin.
-        if path is not None and (path.name == one.file_name or sha256_of(path) == one.sha256):
+        if path is not None and (path.name == one.file_name or _is_content(path, one)):
             with path.open("rb") as stream:
                 taken[one.word] = _copy(stream, one, path.stat().st_size, str(path))
     return taken
@@ -95,18 +99,63 @@ def _from_tar(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
     return taken
 
 
+def _is_content(path: Path, one: WeightFile) -> bool:
+    return one.fits(path.stat().st_size) and sha256_of(path) == one.sha256
+
+
+def _is_tar(source: Path) -> bool:
+    try:
+        with _opened(source):
+            return True
+    except _NO_TAR:
+        return False
+
+
 @contextmanager
 def _readable(source: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with tarfile.open(source) as tar:  # compressed ones, too: somebody may have made it
+        with _opened(source) as tar:
             yield tar
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except _NO_TAR as error:
         raise MissingError(f"{source} is cut or damaged: {error}", remedy="copy it again") from None
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tarfile.TarFile]:
+    """A tar file, plain or gzipped: somebody may have made it. Other compressions can claim gigabytes of memory."""
+    with source.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file) if packed else file)
+        with stream, tarfile.open(fileobj=cast("IO[bytes]", _Bounded(stream)), mode="r:") as tar:
+            yield tar
+
+
+class _Bounded:
+    """What `tarfile` reads from: a few bytes that unpack to more than any bundle has are no bundle."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.tell = stream, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MOST_AT_ONCE:
+            raise tarfile.ReadError(f"a header claims {size:,} bytes")
+        return self._stream.read(size)
+
+    def seek(self, place: int) -> int:
+        if not 0 <= place <= _MOST_UNPACKED:
+            raise tarfile.ReadError(f"a member ends at byte {place:,}")
+        return self._stream.seek(place)
 
 
 def _copy(stream: IO[bytes], one: WeightFile, size: int, whence: str) -> Path:
     if (there := verified_copy(one)) is not None:
         return there
+    if size > one.most_bytes:
+        raise MissingError(
+            f"{whence} is not the published file: {size / 1e6:,.1f} MB instead of {one.size}",
+            remedy="copy it again from where it is right: sammil weights verify says so there",
+        )
     target = folder_to_write() / one.file_name
     check_space(target.parent, size / 1e6)
     seen = hashlib.sha256()

@@ -2,20 +2,19 @@
 
 import contextlib
 import fcntl
-import http.client
 import os
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from sammil_cli.errors import MissingError
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.web_file import WebError, opened
 from sammil_cli.storage.weights import FOLDER_VARIABLE, WeightFile, carried_over, verified_copy, weight_folders
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+_WITH_NETWORK = " where there is a network"
 
 
 def folder_to_write() -> Path:
@@ -62,8 +61,6 @@ def download(pinned: WeightFile, progress: Progress | None = None) -> Path:
     """
     if (there := verified_copy(pinned)) is not None:
         return there
-    if not pinned.url.startswith(("https://", "http://127.0.0.1:")):
-        raise MissingError(f"{pinned.url} is no https address", remedy="use the published address")
     target = folder_to_write() / pinned.file_name
     part = target.with_name(target.name + ".part")
     check_space(target.parent, pinned.megabytes - (part.stat().st_size / 1e6 if part.exists() else 0))
@@ -108,31 +105,29 @@ def _lies_at(stream: BinaryIO, path: Path) -> bool:
 
 
 def _receive(pinned: WeightFile, stream: BinaryIO, target: Path, progress: Progress | None) -> None:
-    """Appends what is not there yet."""
-    done = stream.tell()
-    request = urllib.request.Request(pinned.url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310
+    """Appends what is not there yet. Errors of writing are the disk's and stay what they are.
+
+    Raises:
+        MissingError: it did not come; what has come stays, unless it cannot be a part of the file.
+    """
+    done = stream.tell() if stream.tell() <= pinned.most_bytes else 0
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the scheme was checked
-            if answer.status != 206:  # the server sends the whole file
-                done = 0
-                stream.truncate(0)
-            total = done + int(answer.headers.get("Content-Length", 0))
-            while block := answer.read(1 << 20):
+        with opened(pinned.url, start=done, most=pinned.most_bytes) as body:
+            done = body.start
+            stream.truncate(done)
+            for block in body.blocks:
                 stream.write(block)
                 done += len(block)
                 if progress:
-                    progress(done, total)
-            if done < total:  # a connection that is closed early ends like a whole answer
-                raise ConnectionError(f"the connection was closed after {done} of {total} bytes")
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # 416: the part is already whole
-            raise MissingError(
-                f"{pinned.url}: {error}", remedy=f"try again later, or fetch it by hand as {target}"
-            ) from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        again = f"run it again to go on from {done} bytes" if done else "run it again where there is a network"
+                    progress(done, body.total or round(pinned.megabytes * 1e6))
+            if body.total is None and done < pinned.least_bytes:
+                raise WebError(f"the connection was closed after {done} of about {pinned.megabytes:,.1f} MB")
+    except WebError as error:
+        stream.flush()
+        if error.final:
+            stream.truncate(done := 0)
+        again = "run it again" + (f" to go on from {done} bytes" if done else "" if error.final else _WITH_NETWORK)
         raise MissingError(
-            f"{pinned.url} cannot be fetched: {reason}",
+            f"{pinned.url} cannot be fetched: {error}",
             remedy=f"{again}\n  by hand: fetch that address as {target}\n{carried_over(pinned.word)}",
         ) from None

@@ -11,6 +11,7 @@ from sammil_cli.errors import MissingError
 from sammil_cli.storage.files import sha256_file
 
 FOLDER_VARIABLE = "SAMMIL_WEIGHTS"
+_SLACK_MB = 1.0  # a published size is right to less than this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,20 @@ class WeightFile:
     def size(self) -> str:
         """The size in words."""
         return f"{self.megabytes:,.1f} MB"
+
+    @property
+    def least_bytes(self) -> int:
+        """The file is no shorter: published sizes are rounded."""
+        return max(0, round((self.megabytes - _SLACK_MB) * 1e6))
+
+    @property
+    def most_bytes(self) -> int:
+        """The file is no longer."""
+        return round((self.megabytes + _SLACK_MB) * 1e6)
+
+    def fits(self, count: int) -> bool:
+        """Whether a file of so many bytes may be this one."""
+        return self.least_bytes <= count <= self.most_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

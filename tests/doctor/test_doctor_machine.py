@@ -116,7 +116,8 @@ def test_folders_that_can_be_written_are_left_as_they_were(project: Path) -> Non
         (errno.EROFS, "Read-only file system", "without :ro"),
         (errno.EACCES, "Permission denied", "chmod"),
         (errno.ENOSPC, "disk is full", "free some space"),
-        (errno.EIO, "cannot be used: Input/output error", "dmesg"),
+        (errno.EIO, "the disk, or the way to it, failed", "dmesg"),
+        (errno.ENOLCK, "cannot be used: No locks available", "dmesg"),
     ],
 )
 def test_a_folder_that_cannot_be_written_is_wrong_and_the_others_are_tried(

@@ -234,12 +234,16 @@ def test_a_server_that_does_not_answer_is_told(weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.org/w.pth", "file:///etc/passwd", "ftp://a/b", "http://127.0.0.1.example.org/w.pth"]
+    "url",
+    [
+        *("http://example.org/w.pth", "file:///etc/passwd", "ftp://a/b", "http://127.0.0.1.example.org/w.pth"),
+        *("http://127.0.0.1:80@example.org/w.pth", "https:///w.pth", "https://[::1", "//example.org/w.pth", ""),
+    ],
 )
 def test_addresses_that_are_not_https_are_not_opened(weights: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("it was opened")
 
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
     with pytest.raises(MissingError, match="no https address"):
         download(Publisher(url=url).pinned())
