@@ -16,29 +16,25 @@ is not listed with its code and remedy, or when a traceback was printed.
 """
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from soak_commands import STAGES, Commands, Dask
 from soak_slides import FAULTS, PLAIN, Cohort, draw_cohort
-from soak_storm import OUTS, Excuse, Storm, computations
-
-from sammil_cli.errors import InputError
-from sammil_cli.storage.files import read_csv
+from soak_storm import OUTS, Storm, computations
+from soak_verdict import differences, leftovers, listed, results, twice
 
 _INSIDE = "SOAK_SMALL_DISK"  # set where the folder is a disk of its own, which may be filled
 _SAY_SECONDS = 15.0
 _HALF = max(1, (os.cpu_count() or 1) // 2)  # workers of each of two commands
-_EARLIER_SECONDS = 30.0  # an excuse holds for a computation that it came so soon after
 
 
 def main() -> int:
@@ -53,7 +49,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slides", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=None, help="of the storm [default: 0.6 for each slide]")
+    parser.add_argument("--seconds", type=float, default=None, help="of the storm [default: 0.5 for each slide]")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--passes", type=int, default=3, help="of the calm [default: 3]")
     parser.add_argument("--without", default="", help="faults to leave out, separated by commas")
@@ -62,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.seconds is None:
-        options.seconds = 0.6 * options.slides
+        options.seconds = 0.5 * options.slides
     return options
 
 
@@ -89,8 +85,9 @@ class Soak:
         self._output = folder / "output"
         self._output.mkdir()
         self._disk = folder / "disk"
-        self._commands = Commands(self._disk / "project", folder / "computations.jsonl", self._output)
-        self._fresh = Commands(self._disk / "fresh", folder / "fresh.jsonl", folder / "output-fresh")
+        limit = 240 + 0.6 * options.slides  # for one command, several times what it takes
+        self._commands = Commands(self._disk / "project", folder / "computations.jsonl", self._output, limit)
+        self._fresh = Commands(self._disk / "fresh", folder / "fresh.jsonl", folder / "output-fresh", limit)
         self._fresh.output.mkdir()
 
     def run(self) -> int:
@@ -137,17 +134,15 @@ class Soak:
             self._fresh.run(stage, _HALF)
 
     def _judge(self, cohort: Cohort, storm: Storm) -> int:
-        have, want = _results(self._commands.project), _results(self._fresh.project)
-        lost = {_slide_of(name, cohort) for name in want.keys() - have.keys()}
-        stale = {_slide_of(name, cohort) for name, digest in have.items() if want.get(name) != digest}
+        lost, stale = differences(results(self._commands.project), expected := results(self._fresh.project), cohort)
         lines = computations(self._commands.log)
-        twice = _twice(lines, storm.excuses)
-        seen, unlisted = _listed(self._commands.project, cohort)
+        again = twice(lines, storm.excuses)
+        seen, unlisted = listed(self._commands.project, cohort)
         rows = []
         for kind in [PLAIN, *FAULTS]:
             if slides := cohort.of(kind):
                 codes = Counter(seen[slide] for slide in slides)
-                counts = [sum(slide in found for slide in slides) for found in (lost, stale, twice)]
+                counts = [sum(slide in found for slide in slides) for found in (lost, stale, again)]
                 words = FAULTS[kind].words if kind in FAULTS else "nothing is wrong"
                 rows.append((words, len(slides), ", ".join(f"{c} {n}" for c, n in codes.most_common()), *counts))
         _print_table(rows)
@@ -158,15 +153,15 @@ class Soak:
             print("full disk: skipped, no small disk can be mounted here")
         killed = commands.exits[-9]
         print(f"commands: {sum(commands.exits.values())}, {killed} killed and started again (exit codes: {exits})")
-        print(f"computations: {sum(line['event'] == 'end' for line in lines)} to their end, for {len(want)} files")
+        print(f"computations: {sum(line['event'] == 'end' for line in lines)} to their end, for {len(expected)} files")
         seconds, memory = time.monotonic() - self._start, commands.peak_bytes / 2**20
         print(f"{seconds:.0f} s, peak memory {memory:.0f} MiB, seed {storm.seed}")
-        troubles = [*commands.troubles, *self._fresh.troubles, *unlisted]
+        troubles = [*commands.troubles, *self._fresh.troubles, *unlisted, *leftovers(self._commands.project)]
         troubles += [f"lost: {slide}" for slide in sorted(lost)] + [f"stale: {slide}" for slide in sorted(stale)]
-        troubles += [f"twice: {slide} {' '.join(sorted(stages))}" for slide, stages in sorted(twice.items())]
+        troubles += [f"twice: {slide} {' '.join(sorted(stages))}" for slide, stages in sorted(again.items())]
         for trouble in troubles[:40]:
             print(f"  {trouble}")
-        print(f"{len(lost)} lost, {len(stale)} stale, {len(twice)} twice; {len(troubles)} trouble(s)")
+        print(f"{len(lost)} lost, {len(stale)} stale, {len(again)} twice; {len(troubles)} trouble(s)")
         return int(bool(troubles))
 
     @property
@@ -180,72 +175,6 @@ class Soak:
             self._said = passed
             left = f", about {passed * (self._whole - done) / done / 60:.0f} min left" if done > 0 else ""
             print(f"[{passed:4.0f} s{left}] {text}", file=sys.stderr, flush=True)
-
-
-def _results(project: Path) -> dict[str, str]:
-    """The sha256 of each result file, by folder and name; process lists say how it came about, and are not meant."""
-    return {
-        f"{name}/{os.fsencode(path.name).decode('utf-8', 'backslashreplace')}": hashlib.sha256(
-            path.read_bytes()
-        ).hexdigest()
-        for name in OUTS.values()
-        for path in sorted((project / "artifacts" / name).glob("*"))
-    }
-
-
-def _slide_of(name: str, cohort: Cohort) -> str:
-    stem = name.partition("/")[2].partition(".")[0]
-    return stem if stem in cohort.faults else name
-
-
-def _twice(lines: Sequence[dict[str, object]], excuses: Sequence[Excuse]) -> dict[str, set[str]]:
-    """The slides that were computed again without an excuse, and the stages."""
-    ends = defaultdict[tuple[str, str, str], list[float]](list)
-    for line in lines:
-        if line["event"] == "end":
-            ends[str(line["slide"]), str(line["stage"]), str(line["key"])].append(float(str(line["at"])))
-    by_slide = defaultdict[str, list[Excuse]](list)
-    for excuse in excuses:
-        by_slide[excuse.slide].append(excuse)
-    found = defaultdict[str, set[str]](set)
-    for (slide, stage, key), times in ends.items():
-        for first, second in zip(sorted(times), sorted(times)[1:], strict=False):
-            if not any(
-                excuse.stage in ("", stage)
-                and excuse.key in ("", key)
-                and first - _EARLIER_SECONDS <= excuse.at <= second + 1
-                for excuse in by_slide[slide]
-            ):
-                found[slide].add(stage)
-    return found
-
-
-def _listed(project: Path, cohort: Cohort) -> tuple[dict[str, str], list[str]]:
-    """What the process lists say of each slide in the end, and what they should have said otherwise."""
-    rows = defaultdict[str, dict[str, dict[str, str]]](dict)
-    for stage in STAGES:
-        try:
-            for row in read_csv(
-                project / f"artifacts/process_lists/{stage}.csv", ("slide_id", "status", "code", "remedy")
-            ):
-                rows[row["slide_id"]][stage] = row
-        except InputError as error:
-            return defaultdict(lambda: "no list"), [f"{stage}: {error.message}"]
-    seen, troubles = dict[str, str](), list[str]()
-    for slide, kind in cohort.faults.items():
-        found = rows.get(slide) or next((row for name, row in rows.items() if name.startswith(f"{slide}-")), {})
-        undone = [row for row in found.values() if row["status"] not in ("done", "reused")]
-        if not found:
-            seen[slide] = "not there"
-        else:
-            seen[slide] = undone[0]["code"] if undone else "done" if len(found) == len(STAGES) else "done in part"
-        codes = FAULTS[kind].codes if kind in FAULTS else ()
-        if seen[slide] not in (codes or ("not there",) if kind == "removed" else codes or ("done",)):
-            wanted = " or ".join(codes or ("nothing" if kind == "removed" else "done",))
-            troubles.append(f"{slide}: listed as {seen[slide]}, not as {wanted}")
-        elif undone and not undone[0]["remedy"]:
-            troubles.append(f"{slide}: {seen[slide]} without a remedy")
-    return seen, troubles
 
 
 def _print_table(rows: Sequence[tuple[object, ...]]) -> None:

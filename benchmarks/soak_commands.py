@@ -34,12 +34,14 @@ class Running:
 class Commands:
     """Starts commands on one project; may be used by several threads.
 
-    `log`: where computations are noted. `output`: where all is kept that was printed. `address`: of Dask's scheduler.
+    `log`: where computations are noted. `output`: where all is kept that was printed. `limit_seconds`: a command that
+    takes longer hangs. `address`: of Dask's scheduler.
     """
 
     project: Path
     log: Path
     output: Path
+    limit_seconds: float
     address: str = ""
     running: dict[str, Running] = field(default_factory=dict)
     exits: Counter[int] = field(default_factory=Counter)
@@ -74,7 +76,12 @@ class Commands:
         )
         with self._lock:
             self.running[name] = Running(run, stage, process, time.time(), executor)
-        printed, _ = process.communicate()
+        try:
+            printed, _ = process.communicate(timeout=self.limit_seconds)
+        except subprocess.TimeoutExpired:
+            self.troubles.append(f"{name}: hung; it was stopped after {self.limit_seconds:.0f} s")
+            process.kill()
+            printed, _ = process.communicate()
         with self._lock:
             del self.running[name]
             self.exits[process.returncode] += 1

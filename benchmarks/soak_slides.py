@@ -16,7 +16,7 @@ SHARE = 0.05  # of all slides, for each fault
 GLASS, PINK = (243, 242, 244), (205, 140, 175)
 PARAMS = """\
 fail_over: 1.0
-slide_memory_gib: 0.6
+slide_memory_gib: 0.4
 tissue_mpp: 4.0
 tissue_median_um: 12.0
 tissue_close_um: 12.0

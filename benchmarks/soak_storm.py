@@ -4,8 +4,8 @@ import json
 import os
 import random
 import resource
+import runpy
 import signal
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -19,9 +19,7 @@ from soak_slides import FAULTS, Cohort, content, write_table
 
 from sammil_cli.storage.store import ResultStore
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "soak_hook"))
-from sitecustomize import key_digest
-
+key_digest = runpy.run_path(str(Path(__file__).resolve().parent / "soak_hook/sitecustomize.py"))["key_digest"]
 OUTS = {"segment": "tissue", "patch": "patches", "sam": "regions", "extract": "bags"}  # below artifacts/
 _PAUSE_SECONDS = 0.4  # between the two halves of a file that is being copied in
 _SETTLE_SECONDS = 0.5  # until the workers of a killed command have ended, too

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 _WORKER = "sammil_cli.runner.worker"
-_FLOOD_BYTES = 1 << 30
+_FLOOD_BYTES = 3 << 28
 
 
 class _Finder(importlib.abc.MetaPathFinder):

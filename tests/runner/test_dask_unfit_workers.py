@@ -1,12 +1,16 @@
 """Workers of a Dask cluster that cannot do a run's slides: each costs a line, never the run."""
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dask_processes import DaskCluster, dask_cluster
+from processes_seen import gone
 
 import sammil_cli
 from sammil_cli.errors import MissingError
@@ -159,6 +163,32 @@ def test_slides_of_a_worker_that_is_killed_go_to_one_that_joins_later(cluster: D
 
     answers = run(cluster, replaced())
     assert {slide: answer.value[0] for slide, answer in answers.items()} == {slide: slide.upper() for slide in SLIDES}
+
+
+RUN = """
+from executor_work import value
+from sammil_cli.project.project import RunOptions
+from sammil_cli.runner.executor import Call, Limits, open_executor
+with open_executor(RunOptions(executor="dask", scheduler={address!r}), Limits()) as executor:
+    for answer in executor.answers(iter([Call.to("s", value, "s")])):
+        print(answer.value[1], flush=True)
+        input()
+"""
+
+
+def test_a_run_that_is_killed_ends_on_the_workers_when_the_next_one_begins(cluster: DaskCluster, project: Path) -> None:
+    cluster.add_worker()
+    cluster.wait_for(1)
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = [sys.executable, "-c", RUN.format(address=cluster.address)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings) as killed:
+        assert killed.stdout is not None
+        isolated = int(killed.stdout.readline())
+        killed.kill()
+    assert len(list((project / ".sammil/store").glob(".*"))) == 1
+    run(cluster)
+    assert gone([isolated])
+    assert list((project / ".sammil/store").iterdir()) == []
 
 
 def test_the_site_is_compared_by_code_and_by_a_file_of_the_run(tmp_path: Path) -> None:

@@ -101,7 +101,15 @@ async def join(name: str, plugin: SlideWorker, dask_worker: Any) -> None:
             f"{plugin.site.folder} does not answer on the Dask worker's machine {host} within {CHECK_SECONDS:g} s",
             remedy="look at that machine's mounts, then start its workers again",
         ) from None
+    for ended in await asyncio.to_thread(_killed, dict(dask_worker.plugins)):
+        await leave(ended, dask_worker)
     await dask_worker.plugin_add(plugin=plugin, name=name, catch_errors=False)
+
+
+def _killed(plugins: Mapping[str, object]) -> list[str]:
+    """The runs of ours that ended without a word: their file was tidied away (`runner.executors.dask`)."""
+    sites = {name: plugin.site for name, plugin in plugins.items() if isinstance(plugin, SlideWorker)}
+    return [name for name, site in sites.items() if site.marker.parent.is_dir() and not site.marker.exists()]
 
 
 async def leave(name: str, dask_worker: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import time
 from collections.abc import Coroutine, Mapping
@@ -75,6 +76,8 @@ class FitWorkers:
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
+            with contextlib.suppress(OSError):  # or a run of weeks is taken for one that was killed
+                os.utime(self._plugin.site.marker)
             self._count(self._client.scheduler_info(n_workers=-1)["workers"])
         for address in [address for address, answer in self._asked.items() if answer.done()]:
             answer = self._asked.pop(address)

@@ -19,8 +19,9 @@ from sammil_cli.project.project import RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits
 from sammil_cli.runner.executors._connection import connect
 from sammil_cli.runner.executors._jobqueue import KINDS, open_cluster
+from sammil_cli.storage.claims import TEMPORARY, owner_tag
 from sammil_cli.storage.code import installed_code
-from sammil_cli.storage.store import find_store
+from sammil_cli.storage.store import find_store, sweep
 
 if TYPE_CHECKING:  # Dask may be absent
     from sammil_cli.runner.executors._fit_workers import FitWorkers
@@ -260,7 +261,8 @@ def _prepared(client: Any, limits: Limits, *, gpu: bool) -> Iterator["FitWorkers
 
     store = find_store(Path.cwd())
     store.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(prefix=".run-", dir=store) as marker:
+    sweep(store)
+    with tempfile.NamedTemporaryFile(prefix=f"{TEMPORARY}{owner_tag()}-run-", dir=store) as marker:
         site = Site(folder=Path.cwd(), marker=Path(marker.name), code=installed_code())
         workers = FitWorkers(client, f"sammil-{uuid.uuid4().hex}", SlideWorker(site, limits), gpu=gpu)
         try:
