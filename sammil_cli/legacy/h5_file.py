@@ -42,7 +42,7 @@ def read_h5(
         raise damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(held) or 'none'}")
     facts = dict[str, object](layout.facts)
     for name in ("imgs", *MATRICES, "coords"):
-        facts |= layout.array_facts[held[name]] if name in held else {}
+        facts |= layout.array_facts.get(held[name], {}) if name in held else {}
     shapes = {name: layout.arrays[title].shape for name, title in held.items()}
     for name in names:  # a few bytes could ask for all memory
         if (nbytes := layout.arrays[held[name]].nbytes) > _EXPANSION * max(path.stat().st_size, 1 << 20):
