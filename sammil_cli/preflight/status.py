@@ -16,9 +16,9 @@ from sammil_cli.runner.out_folder import done_before, is_own
 from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.by_name import plan_stage
-from sammil_cli.storage.files import Key, read_csv
+from sammil_cli.storage.files import Key, as_stored, read_csv
 from sammil_cli.storage.nearest_ids import did_you_mean
-from sammil_cli.storage.origin import as_stored, read_key
+from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.store import Result, ResultStore, is_content, open_store
 
 STAGES = ("segment", "patch", "sam", "extract")

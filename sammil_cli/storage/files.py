@@ -89,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes JSON atomically, two-space indented, keys in the order given; NaN is refused."""
     write_text(path, json_text(value, indent=2) + "\n")
 
@@ -171,7 +171,13 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def digest(value: Any) -> str:
+def as_stored(value: Mapping[str, object]) -> dict[str, Any]:
+    """A key or facts as they read back from a file: what JSON makes of their values."""
+    stored: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return stored
+
+
+def digest(value: object) -> str:
     """The sha256 of a JSON-able value in canonical form: the same value gives the same digest anywhere."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,10 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -13,13 +12,12 @@ from shapely.geometry import mapping, shape
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, write_text
-from sammil_cli.storage.guarded_json import parse_json
+from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.packed import MOST_BYTES, read_packed
 from sammil_cli.storage.shown_text import shown_value
-from sammil_cli.storage.summed import damaged, with_sum, without_sum
+from sammil_cli.storage.summed import Facts, damaged, with_sum, without_sum
 
 RGBColour = tuple[int, int, int]
-_Facts = dict[str, Any]  # what sammil wrote about a file
 
 _COLOURS: dict[str, RGBColour] = {"Tissue": (30, 150, 60), "Region": (40, 90, 200)}
 _OTHER_COLOUR: RGBColour = (200, 120, 0)
@@ -44,7 +42,7 @@ class Shape:
 
 def write_geojson(
     path: Path,
-    shapes: Sequence[tuple[shapely.Geometry, Mapping[str, Any]]],
+    shapes: Sequence[tuple[shapely.Geometry, Record]],
     *,
     class_name: str,
     offset_px: tuple[int, int],
@@ -87,7 +85,7 @@ def is_geojson(name: str) -> bool:
     return name.lower().endswith((".geojson", ".json"))
 
 
-def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
+def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], Facts]:
     """Reads a file, plain, `.gz` or `.zip`; see `parse_geojson`.
 
     Raises:
@@ -96,7 +94,7 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
     return parse_geojson(path, read_packed(path, wanted=is_geojson)[1], offset_px=offset_px)
 
 
-def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], _Facts]:
+def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], Facts]:
     """Reads what `write_geojson` wrote; see `parse_geojson`. Drawings of users are read without: editors keep old sums.
 
     Args:
@@ -118,7 +116,7 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], _Facts]:
     return _shapes(path, document, (0, 0))[0], facts
 
 
-def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
+def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], Facts]:
     """The shapes of a collection of features, a list of features, a single one or a bare geometry.
 
     Args:
@@ -135,11 +133,11 @@ def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0
     return _shapes(path, _parsed(path, content), offset_px)
 
 
-def _parsed(path: Path, content: bytes) -> Any:
+def _parsed(path: Path, content: bytes) -> Parsed:
     return parse_json(content, path, kind="GeoJSON", remedy=_AGAIN, most_bytes=MOST_BYTES)
 
 
-def _shapes(path: Path, document: Any, offset_px: tuple[int, int]) -> tuple[list[Shape], _Facts]:
+def _shapes(path: Path, document: Parsed, offset_px: tuple[int, int]) -> tuple[list[Shape], Facts]:
     if isinstance(document, dict) and ("coordinates" in document or "geometries" in document):
         document = {"geometry": document}
     facts = document.get("sammil", {}) if isinstance(document, dict) else {}
@@ -164,7 +162,7 @@ def _shapes(path: Path, document: Any, offset_px: tuple[int, int]) -> tuple[list
     return shapes, facts
 
 
-def _geometry(path: Path, where: str, value: Any) -> shapely.Geometry:
+def _geometry(path: Path, where: str, value: Parsed) -> shapely.Geometry:
     if value is None:
         return shapely.GeometryCollection()  # RFC 7946: a feature without a place
     kind = value.get("type", "none") if isinstance(value, dict) else "none"
@@ -207,7 +205,7 @@ def _rings(rings: object) -> object:
     return [] if rings[0] == [] else [ring for ring in rings if ring != []]  # no outline, so nothing
 
 
-def _kind(feature: dict[str, Any]) -> tuple[str, str]:
+def _kind(feature: Facts) -> tuple[str, str]:
     """QuPath's class and kind of object."""
     properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}

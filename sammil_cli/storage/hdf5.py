@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.content import content_of
 from sammil_cli.storage.files import Record, atomic_path
+from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.hdf5_layout import Key, Layout, Stored, key_of
 from sammil_cli.storage.hdf5_process import UnreadableError, look_into
 from sammil_cli.storage.hdf5_to_disk import new_hdf5
@@ -134,16 +135,16 @@ def read_hdf5(
         if trouble := known.schema.wrong_numbers(name, content[name]):
             raise damaged(path, kind, f"is damaged: {trouble}")
         known.right.add(name)
-    facts: Facts = {**known.layout.facts, "provenance": json.loads(str(known.layout.facts["provenance"]))}
+    facts: Facts = {**known.layout.facts, "provenance": parse_json(str(known.layout.facts["provenance"]), path)}
     if rules is not None and (trouble := rules(content, facts)):
         raise damaged(path, kind, f"is damaged: {trouble}")
     return content, facts
 
 
-def read_provenance(path: Path) -> Any:
+def read_provenance(path: Path) -> Parsed:
     """The provenance of a file of any kind, as JSON has it; raises as `read_hdf5`, but for `E_MIXED`."""
     with _opened(path, "") as stream:
-        return json.loads(str(_look(path, "", stream).layout.facts["provenance"]))
+        return parse_json(str(_look(path, "", stream).layout.facts["provenance"]), path)
 
 
 def damaged(path: Path, kind: str, what: str) -> InputError:
@@ -254,8 +255,8 @@ def _trouble_of(schema: Schema, layout: Layout) -> str:
     if not isinstance(facts.get("provenance"), str):
         return "provenance is missing, or no text"
     try:
-        json.loads(str(facts["provenance"]))
-    except (ValueError, RecursionError):
+        parse_json(str(facts["provenance"]), "provenance")
+    except InputError:
         return "provenance is no JSON"
     for name, spec in schema.arrays.items():
         if name in arrays and (not arrays[name].is_ours or (arrays[name].chunks and not spec.compressed)):
@@ -269,8 +270,8 @@ def _sums_of(path: Path, kind: str, layout: Layout) -> Mapping[str, str]:
     if _SUMS not in layout.facts and layout.facts["schema"] == 1:
         return {}
     try:
-        sums = json.loads(str(layout.facts.get(_SUMS)))
-    except (ValueError, RecursionError):
+        sums = parse_json(str(layout.facts.get(_SUMS)), path)
+    except InputError:
         sums = None
     if not isinstance(sums, dict) or sums.keys() - {_OF_FACTS} != layout.arrays.keys():
         raise damaged(path, kind, "is damaged: it does not hold the checksums of its arrays")

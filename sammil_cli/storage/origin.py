@@ -1,12 +1,10 @@
 """What a file says about how it was made, whatever kind of file it is."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import Key
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.hdf5 import read_provenance
 from sammil_cli.storage.packed import MOST_BYTES
@@ -35,9 +33,3 @@ def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
     except (InputError, OSError, ValueError, KeyError, TypeError):
         return None
     return dict(record) if known else None
-
-
-def as_stored(key: Key) -> dict[str, Any]:
-    """A key as it reads back from a file: what JSON makes of its values."""
-    stored: dict[str, Any] = json.loads(json.dumps(key, default=str))
-    return stored

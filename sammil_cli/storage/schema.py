@@ -1,6 +1,5 @@
 """What an HDF5 file of ours may hold, kind by kind: `schemas/<kind>.json`, described in docs/formats.md."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sammil_cli.errors import InputError
+from sammil_cli.storage.guarded_json import parse_json, read_json
 
 VERSION = 2  # of the files that are written; those of version 1 have no sums
 FOLDER = Path(__file__).parent / "schemas"
@@ -129,7 +131,7 @@ class Schema:
 @cache
 def schema_of(kind: str) -> Schema:
     """The schema of a kind of file."""
-    content = json.loads((FOLDER / f"{kind}.json").read_text(encoding="utf-8"))
+    content = read_json(FOLDER / f"{kind}.json")
     return Schema(
         kind=content["kind"],
         stage=content["stage"],
@@ -176,6 +178,6 @@ def _wrong_value(value: Value, spec: AttributeSpec) -> str:
 
 def _wrong_json(text: str) -> str:
     try:
-        return "" if isinstance(json.loads(text), dict) else "is no JSON object"
-    except (ValueError, RecursionError):
+        return "" if isinstance(parse_json(text, "it"), dict) else "is no JSON object"
+    except InputError:
         return "is no JSON"

@@ -27,7 +27,7 @@ import platformdirs
 
 from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
-from sammil_cli.storage.files import Key, digest
+from sammil_cli.storage.files import Key, as_stored, digest
 from sammil_cli.storage.guarded_json import read_json
 
 _MANIFEST = "manifest.json"
@@ -152,7 +152,7 @@ class ResultStore:
         self._enter(name, self.workspace(), result)
 
     def _enter(self, name: str, folder: Path, result: Result) -> None:
-        manifest = json.loads(json.dumps({**asdict(result), "remarks": list(result.remarks)}, default=str))
+        manifest = as_stored({**asdict(result), "remarks": list(result.remarks)})
         text = json.dumps({**manifest, "sum": digest([name, manifest])})  # with the name: a copied entry is none
         (folder / _MANIFEST).write_text(text, encoding="utf-8")
         entry = self._entry(name)

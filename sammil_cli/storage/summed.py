@@ -4,22 +4,22 @@ The sum is of the content, not of the bytes: the same JSON in another layout is 
 no sum and are read as they are; from `SUMMED` on, which they say in their member `schema`, they must have one.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import digest, sha256_file, write_json
+from sammil_cli.storage.files import Record, as_stored, digest, sha256_file, write_json
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.packed import MOST_BYTES
+
+Facts = dict[str, Any]  # as JSON has them
 
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
 SUM, SCHEMA = "sum", "schema"
 _DAMAGED, _MIXED = "E_DAMAGED", "E_MIXED"
 
 
-def with_sum(facts: Mapping[str, Any], covered: object = None) -> dict[str, Any]:
+def with_sum(facts: Record, covered: object = None) -> Facts:
     """The facts with their schema and the sum of both, and of what else it is to cover.
 
     Args:
@@ -29,7 +29,7 @@ def with_sum(facts: Mapping[str, Any], covered: object = None) -> dict[str, Any]
     return {**content, SUM: _sum_of(content, covered)}
 
 
-def without_sum(path: Path, facts: Mapping[str, Any], remedy: str, covered: object = None) -> dict[str, Any]:
+def without_sum(path: Path, facts: Record, remedy: str, covered: object = None) -> Facts:
     """The facts without their sum, which is verified where there is one.
 
     Args:
@@ -52,12 +52,12 @@ def without_sum(path: Path, facts: Mapping[str, Any], remedy: str, covered: obje
     return content
 
 
-def write_summed(path: Path, facts: Mapping[str, Any]) -> None:
+def write_summed(path: Path, facts: Record) -> None:
     """Writes a JSON object with its sum, atomically; `read_summed` gives the facts back, with their `schema`."""
     write_json(path, with_sum(facts))
 
 
-def read_summed(path: Path, remedy: str) -> dict[str, Any]:
+def read_summed(path: Path, remedy: str) -> Facts:
     """Reads a JSON object of ours, of an earlier version, too.
 
     Args:
@@ -78,12 +78,12 @@ def read_summed(path: Path, remedy: str) -> dict[str, Any]:
     return without_sum(path, content, remedy)
 
 
-def write_of_slide(path: Path, facts: Mapping[str, Any]) -> None:
+def write_of_slide(path: Path, facts: Record) -> None:
     """Writes facts on a slide, which is called as the file is."""
     write_summed(path, {"slide_id": path.stem, **facts})
 
 
-def read_of_slide(path: Path, remedy: str) -> dict[str, Any]:
+def read_of_slide(path: Path, remedy: str) -> Facts:
     """Reads what `write_of_slide` was given.
 
     Raises:
@@ -143,7 +143,7 @@ def dvc_checkout(path: Path) -> str:
     return f"; or bring it back: dvc checkout {path}" if under_dvc else ""
 
 
-def _sum_of(content: Mapping[str, Any], covered: object) -> str:
+def _sum_of(content: Record, covered: object) -> str:
     """As it reads back from the file: tuples are lists there, and all names are text."""
-    read_back = json.loads(json.dumps(content))
+    read_back = as_stored(content)
     return digest(read_back if covered is None else [read_back, covered])

@@ -17,8 +17,8 @@ from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.runner.out_folder import maker_of
 from sammil_cli.storage.code import code_of
-from sammil_cli.storage.files import provenance, sha256_file
-from sammil_cli.storage.origin import as_stored, read_key
+from sammil_cli.storage.files import as_stored, provenance, sha256_file
+from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.paths import BagPath, RegionsPath
 from sammil_cli.storage.summed import write_of_slide
 
