@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError
+from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
+from sammil_cli.storage.shown_text import shown_value
 
 
 def as_yaml(value: object) -> str:
@@ -330,11 +332,11 @@ def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Setti
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
-            raise InputError(f"-S {text!r} is not key=value", remedy="for example: -S mask_ratio=0.5")
+            raise InputError(f"-S {shown_value(text)} is not key=value", remedy="for example: -S mask_ratio=0.5")
         try:
-            values = _assigned(values, key.strip().lstrip("+"), yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise InputError(f"-S {text!r}: the value is no YAML", remedy="quote it") from None
+            values = _assigned(values, key.strip().lstrip("+"), parse_yaml(value, "the value"))
+        except InputError as error:
+            raise InputError(f"-S {shown_value(text)}: {error.message}", remedy="quote it") from None
     return check(values, str(params) if params else "settings")
 
 
@@ -364,9 +366,10 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, Settings.model_fields, 1)
             remedy = f"did you mean {near[0]}?" if near else "params.yaml of sammil init lists all keys"
-            raise InputError(f"{where}: unknown key {key!r}", remedy=remedy) from None
+            raise InputError(f"{where}: unknown key {shown_value(key)}", remedy=remedy) from None
         remedy = first.get("ctx", {}).get("remedy", f"{key} is: {describe(key)}")
-        raise InputError(f"{where}: {key}: {first['input']!r} — {first['msg'].lower()}", remedy=remedy) from None
+        found = shown_value(first["input"])
+        raise InputError(f"{where}: {key}: {found} — {first['msg'].lower()}", remedy=remedy) from None
     for kind in choices.PICKED:  # whatever the command: hours of the stages before it would be in vain
         try:
             choices.check(kind, getattr(settings, str(kind.setting)))
@@ -387,14 +390,14 @@ def describe(key: str) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = read_yaml(path)
     except FileNotFoundError:
         mounted = 'mount your project: docker run -v "$PWD":/project …; or ' if IMAGE_VARIABLE in os.environ else ""
         raise InputError(
             f"{path} does not exist", remedy=f"{mounted}run sammil init DIR and work in DIR, or give --params FILE"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}", remedy="mend that line") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", remedy="check the path") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{path} is no table of key: value lines", remedy="see params.yaml of sammil init")
     return {str(key): value for key, value in loaded.items()}
@@ -415,7 +418,7 @@ def preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise InputError(f"unknown preset {name!r}", remedy=f"one of: {', '.join(preset_names())}")
     text = (files("sammil_cli") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(text) or {}
+    loaded: dict[str, Any] = parse_yaml(text, name) or {}
     return loaded
 
 

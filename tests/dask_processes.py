@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,17 +23,26 @@ class DaskCluster:
     address: str
     scheduler: subprocess.Popen[bytes]
     log: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def add_worker(self, *options: str, cwd: Path | None = None, nanny: bool = False) -> subprocess.Popen[bytes]:
-        """One more worker with one thread, in a folder that is not the project's."""
+    def add_worker(self, *options: str, nanny: bool = False, path: str = "") -> subprocess.Popen[bytes]:
+        """One more worker with one thread, elsewhere than in the project; modules are looked for in `path` first."""
         words = [self.address, "--nthreads", "1", "--nanny" if nanny else "--no-nanny", "--no-dashboard"]
         words += ["--dashboard-address", "127.0.0.1:0"]
         words += ["--host", "127.0.0.1", "--memory-limit", "0"]
         words += ["--local-directory", str(self.log.parent), *options]
-        worker = _start("distributed.cli.dask_worker", words, self.log, cwd)
+        settings = {**self.settings, "PYTHONPATH": os.pathsep.join(filter(None, [path, *sys.path]))}
+        worker = _start("distributed.cli.dask_worker", words, self.log, settings)
         self.workers.append(worker)
         return worker
+
+    def wait_for(self, workers: int) -> None:
+        """Waits until the scheduler knows so many workers."""
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            client.wait_for_workers(workers, timeout=_START_SECONDS)
 
     def stop(self) -> None:
         """Ends all its processes, by their ids."""
@@ -46,28 +55,31 @@ class DaskCluster:
             assert gone(family)
 
 
-def _start(module: str, words: list[str], log: Path, cwd: Path | None) -> subprocess.Popen[bytes]:
-    settings = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONWARNINGS": "ignore"}
+def _start(module: str, words: list[str], log: Path, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     with log.open("ab") as stream:
         return subprocess.Popen(
             [sys.executable, "-m", module, *words],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            cwd=cwd or log.parent,
-            env={**os.environ, **settings},
+            cwd=log.parent,
+            env={**os.environ, "PYTHONWARNINGS": "ignore", **settings},
         )
 
 
 @contextlib.contextmanager
-def dask_cluster(folder: Path, workers: int = 2) -> Iterator[DaskCluster]:
-    """A scheduler and workers; all ended with the block."""
+def dask_cluster(
+    folder: Path, workers: int = 2, *, protocol: str = "tcp", settings: Mapping[str, str] | None = None
+) -> Iterator[DaskCluster]:
+    """A scheduler and workers; all ended with the block. `settings`: variables of their environment."""
     folder.mkdir(parents=True, exist_ok=True)
     log, told = folder / "dask.log", folder / "scheduler.json"
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show", "--dashboard-address", "127.0.0.1:0"]
     words += ["--scheduler-file", str(told)]
-    scheduler = _start("distributed.cli.dask_scheduler", words, log, None)
-    cluster = DaskCluster("", scheduler, log)
+    words += ["--protocol", protocol]
+    found = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **(settings or {})}
+    scheduler = _start("distributed.cli.dask_scheduler", words, log, found)
+    cluster = DaskCluster("", scheduler, log, settings or {})
     try:
         cluster.address = _address(told, cluster)
         for _ in range(workers):

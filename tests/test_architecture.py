@@ -145,11 +145,24 @@ def test_what_the_key_of_a_result_passes_over_is_there() -> None:
 
 
 def test_rich_is_in_the_console_only_and_typer_in_the_command_line_only() -> None:
-    others = {"yaml": {"stages", "runner", "project", "doctor"}, "h5py": {"legacy"}}
-    for library, home in (("rich", "console"), ("typer", "cli"), ("yaml", "config"), ("h5py", "storage")):
+    others = {"yaml": {"config", "project"}, "h5py": {"legacy"}}
+    for library, home in (("rich", "console"), ("typer", "cli"), ("yaml", "storage"), ("h5py", "storage")):
         users = {part(path) for path in SOURCES if library in {name.split(".")[0] for name in imported(path)}}
         assert home in users
         assert users <= {home} | others.get(library, set()), library
+
+
+@every_source
+def test_json_and_yaml_are_read_within_limits(path: Path) -> None:
+    """By `storage.guarded_json` and `storage.guarded_yaml`; what is written and read by one run needs no limits."""
+    guards = {PACKAGE / "storage" / f"guarded_{kind}.py" for kind in ("json", "yaml")}
+    own = {PACKAGE / "doctor/examine.py", PACKAGE / "doctor/run.py", PACKAGE / "storage/origin.py"}
+    attributes = {PACKAGE / "storage/hdf5.py", PACKAGE / "features/bag.py", PACKAGE / "patches/file.py"}
+    if path in guards | own | attributes:
+        return
+    readers = {"json.load", "json.loads", "json.JSONDecoder", "yaml.load", "yaml.safe_load", "yaml.safe_load_all"}
+    assert {name for name, _ in calls(path)} & readers == set()
+    assert {name for name in imported(path) if name in readers} == set()
 
 
 @every_source

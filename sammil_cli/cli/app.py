@@ -33,11 +33,17 @@ for part in (projects, check, inspect, slides, models, reproduce, legacy, status
 app.add_typer(weights.app)
 
 INTERRUPTED = 130
+# Said where DVC runs the command (it sets DVC_ROOT): it has removed the stage's outs before the command began.
+_EMPTIED = "DVC had removed the earlier results; to get them back: dvc checkout (report/metrics.json: git checkout)"
 _LITTLE_ROOM_BYTES = 1 << 28
 
 
 def main() -> None:
     """Entry point of the `sammil` command."""
+    if sys.getfilesystemencoding() != "utf-8" and os.name == "posix":  # LC_ALL=C without Python's own remedy
+        # Names of files are bytes to the system, and UTF-8 in every table; so this process begins anew.
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
     signal.signal(signal.SIGTERM, _stop)
     hold_streams()
     _spare_bytecode()
@@ -77,7 +83,8 @@ def _spare_bytecode() -> None:
 def _end(error: SammilError) -> NoReturn:
     from sammil_cli.console import print_error
 
-    print_error(f"{error.code}: {error.message}" if error.code else error.message, error.remedy)
+    remedy = error.remedy + (f"\n  {_EMPTIED}" if os.environ.get("DVC_ROOT") else "")
+    print_error(f"{error.code}: {error.message}" if error.code else error.message, remedy)
     sys.exit(error.exit_code)
 
 

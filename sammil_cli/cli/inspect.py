@@ -43,6 +43,6 @@ def inspect(
     if out is not None:
         write_table(out, facts)
     report(facts, found)
-    files = {"slides": len(found.paths), "unsupported": found.unsupported, "sidecars": found.sidecars}
+    files = {"slides": len(found.ids), "unsupported": found.unsupported, "sidecars": found.sidecars}
     console.print_json({"stage": "inspect", "slides": [as_record(fact) for fact in facts], "files": files})
     raise typer.Exit(int(any(fact.code for fact in facts)))

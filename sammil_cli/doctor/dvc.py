@@ -1,7 +1,6 @@
 """DVC: there, set up, its pipeline that of the installed sammil, nobody else at work."""
 
 import configparser
-import json
 import os
 import shutil
 import sys
@@ -10,14 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sammil_cli.doctor.causes import in_container, install, one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.git import GROUP
+from sammil_cli.errors import InputError
 from sammil_cli.project.pipeline import render_dvc
 from sammil_cli.project.site_cache import is_private, site_cache, stranger_in
 from sammil_cli.storage.claims import host_id, is_dead
+from sammil_cli.storage.guarded_json import read_json
+from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.store import dvc_configs
 
 _PIPELINE = "dvc.yaml"
@@ -93,12 +93,12 @@ def _locks(folder: Path) -> Iterator[Finding]:
     """Who is at work in the project by DVC's own notes."""
     path = folder / "rwlock"
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = read_json(path)
         holders = [*held.get("write", {}).values(), *(one for some in held.get("read", {}).values() for one in some)]
         pids = {int(one["pid"]): str(one["cmd"]) for one in holders}
     except OSError:
         return
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, ValueError, KeyError, TypeError, AttributeError):
         yield wrong(GROUP, "DVC lock", f"{path} is damaged; DVC refuses to work", f"rm {path}")
         return
     for pid, command in pids.items():
@@ -116,9 +116,9 @@ def pipeline(asked: Asked) -> Iterator[Finding]:
     try:
         stages = _table(Path(_PIPELINE))["stages"]
         demo = any(str(dep).startswith("sammil_cli/") for entry in stages.values() for dep in entry.get("deps", ()))
-        wanted = yaml.safe_load(render_dvc(demo=demo))["stages"]
+        wanted = parse_yaml(render_dvc(demo=demo), _PIPELINE)["stages"]
         other = [name for name in wanted if stages.get(name) != wanted[name]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, InputError, KeyError, TypeError, AttributeError) as error:
         yield wrong(GROUP, _PIPELINE, f"cannot be read: {one_line(error)}", "sammil init . --update")
         return
     remedy = "make project-files" if demo else "sammil init . --update && git diff    # then: dvc repro"
@@ -130,7 +130,7 @@ def pipeline(asked: Asked) -> Iterator[Finding]:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loaded = read_yaml(path)
     if not isinstance(loaded, dict):
         raise TypeError(f"{path} is no table")
     return loaded

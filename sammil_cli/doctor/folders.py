@@ -14,7 +14,7 @@ from sammil_cli.doctor.causes import in_container, is_apptainer, one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.machine_limits import existing
 from sammil_cli.errors import SammilError, check_root, refused_by_system
-from sammil_cli.storage.claims import Claims, owner_tag
+from sammil_cli.storage.claims import TEMPORARY, Claims, owner_tag
 from sammil_cli.storage.files import write_text
 from sammil_cli.storage.store import find_store
 
@@ -115,7 +115,7 @@ def _exercise(folder: Path) -> None:
     Raises:
         OSError: it cannot be done, or the content is another one afterwards.
     """
-    with tempfile.TemporaryDirectory(prefix=f".sammil-doctor-{owner_tag()}-", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{owner_tag()}-doctor-", dir=folder) as name:
         path = Path(name) / "tried.txt"
         for text in ("first", "second"):
             write_text(path, text)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sammil_cli import choices, console
@@ -17,10 +18,10 @@ from sammil_cli.legacy.patch_lists import read_patch_lists
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, summarise
 from sammil_cli.project.project import Project, RunOptions, check_only
+from sammil_cli.runner.inputs import content, slide_input
 from sammil_cli.runner.per_slide import Plan, Task, run_plan
-from sammil_cli.slides.files import find_slides, identify
+from sammil_cli.slides.files import find_slides
 from sammil_cli.slides.table import SlideEntry, read_slides_table
-from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import SlidePath
 
 _IGNORED = re.compile(r"would have ignored (\d+) of (\d+) masks")
@@ -55,7 +56,8 @@ def run(
             f"{source} holds more than one kind of features:\n{found.listing()}",
             remedy=f"convert one after the other, such as: sammil convert-legacy {lists[0]}",
         )
-    plan, say = plan_lists(lists[0], request, project, out) if lists else plan_layout(source, request, project, out)
+    make = partial(plan_lists, lists[0]) if lists else partial(plan_layout, source)
+    plan, say = make(request, project, out)
     slides = {task.slide_id for task in plan.tasks}
     check_only(options.only, slides, str(source))
     tables = read_tables(found, project, slides, request.labels, request.splits, request.classes)
@@ -65,8 +67,13 @@ def run(
         console.say(line)
     if lists:  # every process would read the whole pickle
         options = replace(options, workers=1)
-    chosen = [task for task in plan.tasks if options.only is None or task.slide_id in options.only]
-    rows = run_plan(replace(plan, tasks=chosen), _keeping(plan, options), request.limits)
+    looked_at = iter([plan])
+
+    def chosen() -> Plan[ConvertJob]:
+        now = next(looked_at, None) or make(request, project, out)[0]
+        return now if options.only is None else now.only(options.only)
+
+    rows = run_plan(chosen, _keeping(plan, options), request.limits)
     _say_remarks(rows)
     write_tables(tables, project, slides)
     return rows, plan.out
@@ -124,7 +131,7 @@ def plan_layout(
     for one in layout.sources:
         tissue = layout.settings.get(one.slide_id)
         key = {
-            "files": {path.name: sha256_file(path) for path in _files(one) if path.is_file()},
+            "files": {path.name: content(path) for path in _files(one) if path.is_file()},
             "kinds": [path.parent.name for path in _files(one)],
             "tissue": tissue,
             "run_encoder": one.encoder,
@@ -149,7 +156,7 @@ def _task(job: ConvertJob, files: dict[str, object]) -> Task[ConvertJob]:
     code = code_of_slide("convert-legacy", job.slide)
     inputs = files | {
         "id": job.slide_id,
-        "slide": None if job.slide is None else identify(job.slide),
+        "slide": None if job.slide is None else slide_input(job.slide),
         "mpp": job.mpp,
         "scene": job.scene,
         "settings": job.request.settings(),
@@ -198,7 +205,7 @@ def plan_lists(path: Path, request: Request, project: Project, out: Path | None)
             remedy="convert them without coordinates, which costs their heatmaps: --no-coords",
         )
     entries, slides = read_slides_table(request.slides_table), _slides(request.slides)
-    file = {"file": sha256_file(path)}
+    file = {"file": content(path)}
     jobs = []
     for name in found:
         entry, slide = entries.get(name, SlideEntry()), slides.get(name)

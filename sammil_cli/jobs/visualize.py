@@ -86,9 +86,9 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
             top=top,
             patch_um=grid.patch_px * grid.patch_mpp,
         )
-    (folder / f"{grid.slide_id}.png").write_bytes(draw(view.cropped()))
+    (folder / f"{job.bag.stem}.png").write_bytes(draw(view.cropped()))
     write_csv(
-        folder / f"{grid.slide_id}.csv",
+        folder / f"{job.bag.stem}.csv",
         ("x", "y", "attention", *(f"evidence_{name}" for name in facts.classes)),
         [
             (x, y, f"{weight:.9g}", *(f"{share:.9g}" for share in shares))
@@ -118,5 +118,5 @@ def _regions_on(thumbnail: RGB, slide: Slide, regions: RegionMap) -> RGB:
 def _outlines(lesions: DrawingPath, bounds_px: Box) -> tuple[list[NDArray[np.float64]], list[str]]:
     """Closed rings in level-0 pixels, and what had to be repaired or passed over."""
     areas, counts = drawn_areas(lesions, bounds_px=bounds_px)
-    polygons = [polygon for whole in what_is_left(areas) for polygon in whole.geoms]
+    polygons = [polygon for whole in what_is_left(areas, lesions) for polygon in whole.geoms]
     return [shapely.get_coordinates(r) for p in polygons for r in (p.exterior, *p.interiors)], told(counts)

@@ -25,10 +25,11 @@ from sammil_cli.project.project import Project
 from sammil_cli.runner.earlier_files import slide_suffixes
 from sammil_cli.slides.conversion import UNSUPPORTED
 from sammil_cli.slides.dicom import other_objects
-from sammil_cli.slides.files import find_slides, foreign_content, identify, is_utf8
+from sammil_cli.slides.files import find_slides, foreign_content, identify, is_utf8, no_name
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.files import check_name
 from sammil_cli.storage.paths import SlidePath
+from sammil_cli.storage.shown_text import shown
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.foresight import fold_findings
 
@@ -126,6 +127,7 @@ def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str,
         found = find_slides(folder)
         paths = found.paths
         findings += _passed_over(folder, found.unsupported)
+        findings += _unnameable(found.unnameable)
     except InputError as error:
         if not folder.is_dir() and bags:
             return {}, []  # features came without slides
@@ -148,6 +150,12 @@ def _passed_over(folder: Path, unsupported: Mapping[str, int]) -> Iterator[Findi
             message=f"{_counted(count, 'file')} passed over: {suffix}",
             fix=UNSUPPORTED[suffix],
         )
+
+
+def _unnameable(paths: Mapping[str, Path]) -> Iterator[Finding]:
+    for name, path in paths.items():
+        error = no_name(path)
+        yield Finding(file=shown(str(path)), kind="slide-name", text=name, message=error.message, fix=error.remedy)
 
 
 def _same_id(folder: Path, files: Sequence[Path]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.runner.executor import Call, Limits, open_executor
 from sammil_cli.slides import resolution
 from sammil_cli.slides.conversion import pyramid_command
-from sammil_cli.slides.files import SlideFiles, find_slides, open_reader
+from sammil_cli.slides.files import SlideFiles, find_slides, no_name, open_reader
 from sammil_cli.slides.pixels import is_grey
 from sammil_cli.slides.slide import Reader
 from sammil_cli.slides.table import SlideEntry, read_slides_table
@@ -56,7 +56,7 @@ class SlideFacts:
 def run(project: Project, options: RunOptions) -> tuple[list[SlideFacts], SlideFiles]:
     """Opens every slide in a process of its own; returns the facts by slide id, and what else lies in the folder."""
     found = find_slides(project.slides)
-    check_only(options.only, set(found.paths), str(project.slides))
+    check_only(options.only, found.ids, str(project.slides))
     entries = read_slides_table(project.slides_table)
     chosen = {i: path for i, path in found.paths.items() if options.only is None or i in options.only}
     facts: dict[str, SlideFacts] = {}
@@ -76,6 +76,9 @@ def run(project: Project, options: RunOptions) -> tuple[list[SlideFacts], SlideF
             check_name(slide_id, project.tissue)
         except SlideError as error:
             facts[slide_id] = _troubled(facts[slide_id], error)
+    for slide_id, path in found.unnameable.items():
+        if options.only is None or slide_id in options.only:
+            facts[slide_id] = _troubled(SlideFacts(slide_id=slide_id, path=path), no_name(path))
     odd = resolution.outliers({i: fact.mpp for i, fact in facts.items() if fact.mpp is not None})
     for slide_id, flag in odd.items():
         facts[slide_id] = replace(facts[slide_id], flags=(*facts[slide_id].flags, flag))

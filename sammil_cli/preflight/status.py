@@ -65,7 +65,7 @@ def run(project: Project, settings: Settings, only: frozenset[str] | None = None
     Raises:
         InputError: no slides, or a table that cannot be read.
     """
-    known = set(find_slides(project.slides).paths)
+    known = find_slides(project.slides).ids
     stages: list[StageStatus] = []
     for stage in STAGES:
         needed = [earlier for earlier in stages if set(FILES[earlier.stage].outs) & set(FILES[stage].deps)]
@@ -219,7 +219,7 @@ def check_slide(project: Project, slide_id: str) -> None:
     Raises:
         InputError: with the ids that are nearly the same.
     """
-    known = set(find_slides(project.slides).paths)
+    known = find_slides(project.slides).ids
     folders = (project.tissue, project.patches, project.regions, project.bags)
     known |= {path.stem for folder in folders if folder.is_dir() for path in folder.iterdir()}
     if slide_id not in known:

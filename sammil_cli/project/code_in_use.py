@@ -11,6 +11,7 @@ from sammil_cli import choices
 from sammil_cli.choices import Kind, module_name
 from sammil_cli.config import Settings
 from sammil_cli.errors import InputError
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project
 from sammil_cli.slides.files import find_slides, formats_of
 from sammil_cli.slides.table import read_slides_table
@@ -64,6 +65,7 @@ def write_code_files(project: Project, settings: Settings) -> list[Path]:
     Raises:
         InputError: a choice does not exist, or slides.csv cannot be read.
     """
+    tidy(project)
     written = []
     for stage in (stage for stage in KINDS if stage != "convert-legacy"):
         code = code_of_stage(stage, project, settings)

@@ -14,6 +14,7 @@ from sammil_cli.storage.files import read_csv, write_csv
 from sammil_cli.storage.store import ResultStore
 
 HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds", "remarks")
+CHANGED = "E_CHANGED"  # what the slide is made from changed while the command ran
 _WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
 _WAIT_SECONDS = 0.05
 _MOST_SHOWN = 30
@@ -89,7 +90,8 @@ class ProcessList:
                 while not claims.take("process-list"):
                     time.sleep(_WAIT_SECONDS)
                 old = read_csv(self._path, ("slide_id",)) if self._path.exists() else []
-                others = (row for row in old if row["slide_id"] not in (self._only or ()))
+                mine = self._only | self.rows.keys()
+                others = (row for row in old if row["slide_id"] not in mine)
                 write_csv(self._path, HEADER, sorted([*rows, *(_as_listed(row) for row in others)]))
 
 
@@ -126,9 +128,12 @@ def summarise(stage: str, rows: Sequence[Row], out: Path, process_list: Path) ->
 
 
 def exit_code(rows: Sequence[Row], fail_over: float) -> int:
-    """0, or 1 when a larger share than `fail_over` could not be done."""
+    """0, or 1 when a larger share than `fail_over` could not be done.
+
+    `E_CHANGED` is never allowed for: DVC would take what is there now for what was done, and not run the stage again.
+    """
     troubled = sum(not row.done for row in rows)
-    return int(troubled > fail_over * len(rows))
+    return int(troubled > fail_over * len(rows) or any(row.code == CHANGED for row in rows))
 
 
 def read_share(text: str) -> float:

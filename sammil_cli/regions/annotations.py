@@ -30,7 +30,7 @@ def read_annotations(path: DrawingPath, tissue: TissueMask) -> tuple[tuple[Multi
     drawn, counts = read_areas(path, bounds_px=tissue.bounds_px)
     shapely.prepare(tissue.polygons)
     found = []
-    for whole in what_is_left(drawn):
+    for whole in what_is_left(drawn, path):
         if shapely.intersects(tissue.polygons, whole):
             found.append(whole)
         else:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.regions.region_map import OVERVIEW_PX, RegionMap
-from sammil_cli.slides.picture_file import write_picture
 from sammil_cli.slides.pixels import RGB
+from sammil_cli.storage.picture_file import write_picture
 
 
 def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:
@@ -16,8 +16,7 @@ def write_overlay(path: Path, image: RGB, regions: RegionMap) -> None:
     Args:
         image: (h, w, 3) the canvas, shrunk by `Canvas.step_to(OVERVIEW_PX)`.
     """
-    picture = draw_regions(image, regions.labels(step=regions.canvas.step_to(OVERVIEW_PX)))
-    write_picture(path, picture)
+    write_picture(path, draw_regions(image, regions.labels(step=regions.canvas.step_to(OVERVIEW_PX))))
 
 
 def draw_regions(image: RGB, labels: NDArray[np.int32]) -> RGB:

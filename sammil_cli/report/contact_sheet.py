@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.slides.picture_file import write_picture
 from sammil_cli.slides.pixels import RGB
+from sammil_cli.storage.picture_file import write_picture
 from sammil_cli.storage.shown_text import shown
 
 _GAP, _LINE, _LEAST_PX = 10, 18, 150

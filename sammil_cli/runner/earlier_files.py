@@ -1,7 +1,7 @@
 """What earlier stages and the user have left for a stage to work on."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,8 +9,10 @@ from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, check_only
+from sammil_cli.runner.inputs import Input, slide_input
 from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.files import read_csv
+from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.paths import SlidePath
 
 FilePath = TypeVar("FilePath", bound=Path)
@@ -107,9 +109,40 @@ def _list_of(project: Project, stage: str) -> Path:
     return project.process_lists / f"{stage}.csv"
 
 
-def with_slides(paths: list[FilePath], slides: Path) -> tuple[list[tuple[FilePath, SlidePath]], list[Row]]:
-    """Pairs earlier files with the slide files they were made from; slides that are gone become rows."""
-    known = find_slides(slides).paths
-    gone = SlideError("E_UPSTREAM", f"the slide is no longer in {slides}", remedy="put it back, or run sammil segment")
-    pairs = [(path, known[path.stem]) for path in paths if path.stem in known]
-    return pairs, [refusal(path.stem, gone) for path in paths if path.stem not in known]
+def with_slides(
+    paths: list[FilePath], project: Project, made: Callable[[FilePath], Iterable[Path]]
+) -> tuple[list[tuple[FilePath, SlidePath, Input]], list[Row]]:
+    """Pairs earlier files with the slide files they were made from; slides that are gone or others become rows.
+
+    Args:
+        made: files of a slide, of which the first that says its slide is believed.
+    """
+    known = find_slides(project.slides).paths
+    pairs, refused = [], []
+    for path in paths:
+        if path.stem not in known:
+            remedy = "put it back, or run sammil segment"
+            gone = SlideError("E_UPSTREAM", f"the slide is no longer in {project.slides}", remedy=remedy)
+            refused.append(refusal(path.stem, gone))
+            continue
+        slide = known[path.stem]
+        seen = slide_input(slide)
+        if of_another := _made_from_another(seen.digest, made(path)):
+            replaced = SlideError(
+                "E_UPSTREAM",
+                f"the slide was replaced after sammil segment: {of_another} was made from another one",
+                remedy="run: sammil segment, then the stages after it; under DVC: dvc repro -f segment, then dvc repro",
+            )
+            refused.append(refusal(path.stem, replaced))
+            continue
+        pairs.append((path, slide, seen))
+    return pairs, refused
+
+
+def _made_from_another(identity: str, files: Iterable[Path]) -> Path | None:
+    """The first file that says which slide it was made from, if that is not the one that is there now."""
+    for file in files:
+        known = (read_key(file) or {}).get("slide")
+        if isinstance(known, str):
+            return file if known != identity else None
+    return None

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -14,38 +14,58 @@ from typing import Generic, TypeVar
 
 from sammil_cli import console
 from sammil_cli.config import Tolerance
-from sammil_cli.errors import SlideError, as_slide_error, limit_met
-from sammil_cli.project.process_list import ProcessList, Row, refusal
-from sammil_cli.project.project import RunOptions
+from sammil_cli.errors import InputError, MissingError, SlideError, as_slide_error, limit_met
+from sammil_cli.project.leftovers import tidy
+from sammil_cli.project.process_list import CHANGED, ProcessList, Row, refusal
+from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
+from sammil_cli.runner.inputs import Input, as_key, files_in
 from sammil_cli.runner.out_folder import OutFolder
 from sammil_cli.runner.pulled_results import adopt
 from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.code import Code
 from sammil_cli.storage.files import Key, check_name, digest, provenance
-from sammil_cli.storage.store import Result, ResultStore, open_store, sweep
+from sammil_cli.storage.store import Result, ResultStore, open_store
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0  # between two looks at what another run is computing
+_ROUNDS = 3  # as often is done what has changed in the meantime
+_SHOWN = 5
+_AGAIN = "wait until nothing writes there any more (a copy, a download), then run the same command again"
 Job = TypeVar("Job")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[Job]):
-    """One slide to do. `key`: what the result is made with, all of it; `libraries`: that compute, with versions."""
+    """One slide to do.
+
+    `key`: what the result is made with, all of it; `libraries`: that compute, with versions; `files`: of the key, as
+    they were when it was made.
+    """
 
     slide_id: str
     key: Key
     libraries: Mapping[str, str]
     job: Job
+    files: Sequence[Input] = ()
 
     @classmethod
-    def of(cls, slide_id: str, job: Job, inputs: Key, code: Code, *, strict: bool = False) -> "Task[Job]":
-        """A task whose result is made from `inputs` by `code`; `strict`: with these very libraries."""
-        key = {**inputs, **code.as_key(strict=strict)}
-        return cls(slide_id=slide_id, key=key, libraries=code.libraries, job=job)
+    def of(
+        cls, slide_id: str, job: Job, inputs: Mapping[str, object], code: Code, *, strict: bool = False
+    ) -> "Task[Job]":
+        """A task whose result is made from `inputs` by `code`.
+
+        Args:
+            inputs: every file among them is a `runner.inputs.Input`. strict: with these very libraries.
+        """
+        key = {**as_key(dict(inputs)), **code.as_key(strict=strict)}
+        return cls(slide_id=slide_id, key=key, libraries=code.libraries, job=job, files=tuple(files_in(dict(inputs))))
+
+    def changed(self) -> str:
+        """Which file was touched since the key was made, in words; empty where none was."""
+        return next((text for file in self.files if (text := file.trouble())), "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +95,16 @@ class Plan(Generic[Job]):
         """The name of a slide's result that is made with a key."""
         return digest({"stage": self.stage, "slide_id": slide_id, **key})
 
+    def prospects(self) -> dict[str, str]:
+        """What is to become of each slide: the name of its result, or why it is refused."""
+        refused = {row.slide_id: f"{row.code} {row.message}" for row in self.refused}
+        return refused | {task.slide_id: self.name_of(task) for task in self.tasks}
+
+    def only(self, slides: Collection[str]) -> "Plan[Job]":
+        """The part of the plan that is about some slides."""
+        tasks = [task for task in self.tasks if task.slide_id in slides]
+        return replace(self, tasks=tasks, refused=[row for row in self.refused if row.slide_id in slides])
+
 
 def limits_of(settings: Tolerance) -> Limits:
     """The limits of one slide that the settings give."""
@@ -85,7 +115,7 @@ def limits_of(settings: Tolerance) -> Limits:
     )
 
 
-def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
+def run_plan(make: Callable[[], Plan[Job]], options: RunOptions, limits: Limits) -> list[Row]:
     """Does the tasks whose result is not in the store, copies all results to `out` and writes the process list.
 
     Each slide's work runs in a process of its own: an exception, a crash or a hang costs that slide only. Several
@@ -93,48 +123,126 @@ def run_plan(plan: Plan[Job], options: RunOptions, limits: Limits) -> list[Row]:
     Files of slides that are not up to date are removed from `out` before any work, and those of slides that are no
     longer there, unless `options.only` restricts the run; files that another command has made stay (`OutFolder`).
 
+    Then the plan is made once more: what was added, removed or changed in the meantime is done in another round. What
+    still changes after `_ROUNDS` of them fails with `E_CHANGED`, and leaves nothing in `out`.
+
+    Args:
+        make: lists and identifies all that there is to do; called before each round, and after the last.
+
     Raises:
+        InputError, MissingError: as `make`.
         KeyboardInterrupt: after everything finished was kept and listed.
     """
-    plan = _without_long_names(plan)
+    plan = _without_long_names(make())
     store = open_store(plan.stage, options.store)
+    tidy(Project(), plan.out, plan.process_lists, store=options.store)
     store.tidy()
-    if Path("dvc.lock").exists():
-        names = {task.slide_id: plan.name_of(task) for task in plan.tasks}
-        unknown = {slide_id: name for slide_id, name in names.items() if store.look(name) is None}
-        adopt(store, Path("dvc.lock"), plan.out, unknown, plan.name_by)
     plan.out.mkdir(parents=True, exist_ok=True)
-    sweep(plan.out)
-    folder = OutFolder(plan.out, plan.stage, plan.process_list, options.only)
+    folders = [OutFolder(plan.out, plan.stage, plan.process_list, options.only)]
     listing = ProcessList(plan.process_list, options.only, store)
     try:
-        with console.progress(len(plan.tasks) + len(plan.refused), plan.stage) as bar:
-            for row in plan.refused:
-                listing.rows[row.slide_id] = row
-                bar.advance(row.slide_id)
-            open_tasks, kept = [], set[str]()
-            for task, result in _fetch_all(plan, store):
-                if result is None:
-                    open_tasks.append(task)
-                    continue
-                listing.rows[task.slide_id] = _reused(task, result)
-                kept |= set(result.files)
-                bar.advance(task.slide_id)
-            folder.clear(kept, listing.done())
-            names = {task.slide_id: plan.name_of(task) for task in open_tasks}
-            with contextlib.closing(_compute(plan, open_tasks, store, options, limits)) as ended:
-                for row in ended:
-                    if row.done and folder.was_others(row.slide_id) and (made := store.look(names[row.slide_id])):
-                        folder.take_over(row.slide_id, made.files)
-                    listing.add(row)
-                    bar.advance(row.slide_id)
-                    if not row.done:
-                        log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
+        _do(plan, store, options, limits, folders[0], listing)
+        for left in range(_ROUNDS - 1, -1, -1):
+            before, plan = plan, _look_again(make, plan.stage)
+            changed = _changed(before, plan, listing)
+            if not changed:
+                break
+            listing.write()
+            folders.append(OutFolder(plan.out, plan.stage, plan.process_list, frozenset(changed)))
+            for slide_id in changed:
+                listing.rows.pop(slide_id, None)
+            if left:
+                console.say(f"{plan.stage}: {_named(before, plan, changed)} in the meantime: another round")
+                _do(plan.only(changed), store, options, limits, folders[-1], listing)
+            else:
+                folders[-1].clear((), ())
+                listing.rows |= {row.slide_id: row for row in changed.values()}
     finally:
         listing.close(plan.stage, plan.out)
-    for line in folder.said(listing.done()):
-        console.say(f"{plan.stage}: {line}")
+    for folder in folders:
+        for line in folder.said(listing.done()):
+            console.say(f"{plan.stage}: {line}")
     return [listing.rows[slide_id] for slide_id in sorted(listing.rows)]
+
+
+def _do(
+    plan: Plan[Job], store: ResultStore, options: RunOptions, limits: Limits, folder: OutFolder, listing: ProcessList
+) -> None:
+    """One round: brings results to where they belong, or has them made."""
+    names = {task.slide_id: plan.name_of(task) for task in plan.tasks}
+    if Path("dvc.lock").exists():
+        unknown = {slide_id: name for slide_id, name in names.items() if store.look(name) is None}
+        adopt(store, Path("dvc.lock"), plan.out, unknown, plan.name_by)
+    with console.progress(len(plan.tasks) + len(plan.refused), plan.stage) as bar:
+        for row in plan.refused:
+            listing.rows[row.slide_id] = row
+            bar.advance(row.slide_id)
+        open_tasks, kept = [], set[str]()
+        for task, result in _fetch_all(plan, store):
+            if result is None:
+                open_tasks.append(task)
+                continue
+            listing.rows[task.slide_id] = _reused(task, result)
+            kept |= set(result.files)
+            bar.advance(task.slide_id)
+        folder.clear(kept, listing.done())
+        with contextlib.closing(_compute(plan, open_tasks, store, options, limits)) as ended:
+            for row in ended:
+                if row.done and folder.was_others(row.slide_id) and (made := store.look(names[row.slide_id])):
+                    folder.take_over(row.slide_id, made.files)
+                listing.add(row)
+                bar.advance(row.slide_id)
+                if not row.done:
+                    log.info("%s %s: %s %s", row.status, row.slide_id, row.code, row.message)
+
+
+def _look_again(make: Callable[[], Plan[Job]], stage: str) -> Plan[Job]:
+    """The plan as it is now.
+
+    Raises:
+        InputError, MissingError: what was in order when the run began is so no more.
+    """
+    try:
+        return _without_long_names(make())
+    except (InputError, MissingError) as error:
+        message = f"{error.message} (it was in order when sammil {stage} began; what that finished is kept)"
+        raise type(error)(message, remedy=error.remedy, code=error.code) from None
+
+
+def _changed(before: Plan[Job], now: Plan[Job], listing: ProcessList) -> dict[str, Row]:
+    """The slides whose row is not about what is there now, each with the row that says so."""
+    then, since = before.prospects(), now.prospects()
+    changed = {}
+    for slide_id in sorted(then.keys() | since.keys()):
+        row = listing.rows.get(slide_id)
+        if row is not None and row.code == CHANGED:
+            changed[slide_id] = row
+        elif then.get(slide_id) != since.get(slide_id):
+            what = _what(slide_id, then, since)
+            error = SlideError(CHANGED, f"{what} while sammil {now.stage} ran", remedy=_AGAIN, set_aside=False)
+            changed[slide_id] = refusal(slide_id, error)
+    return changed
+
+
+def _what(slide_id: str, then: Collection[str], since: Collection[str]) -> str:
+    if slide_id not in then:
+        return "the slide was added"
+    return "the slide, or what belongs to it, changed" if slide_id in since else "the slide was removed"
+
+
+def _named(before: Plan[Job], now: Plan[Job], changed: Collection[str]) -> str:
+    """`2 slides added (a, b), 1 changed (c)`."""
+    then, since = before.prospects(), now.prospects()
+    parts = []
+    for word, slides in (
+        ("added", [slide for slide in changed if slide not in then]),
+        ("changed", [slide for slide in changed if slide in then and slide in since]),
+        ("removed", [slide for slide in changed if slide not in since]),
+    ):
+        if slides:
+            shown = ", ".join(slides[:_SHOWN]) + (", …" if len(slides) > _SHOWN else "")
+            parts.append(f"{len(slides)} slide(s) {word} ({shown})")
+    return ", ".join(parts)
 
 
 def _without_long_names(plan: Plan[Job]) -> Plan[Job]:
@@ -232,7 +340,10 @@ def _calls(
 
 
 def _keep(plan: Plan[Job], task: Task[Job], answer: Answer, store: ResultStore) -> Row:
-    """Puts a result into the store, and brings it from there into `out`."""
+    """Puts a result into the store, and brings it from there into `out`; not one that its key may not hold for."""
+    if changed := task.changed():
+        message = f"{changed} while the slide was worked on; nothing of that was kept"
+        return refusal(task.slide_id, SlideError(CHANGED, message, remedy=_AGAIN, set_aside=False), answer.seconds)
     if answer.error is not None:
         return refusal(task.slide_id, answer.error, answer.seconds)
     folder, remarks = answer.value

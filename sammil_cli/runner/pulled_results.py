@@ -1,13 +1,13 @@
 """Results that the store does not know, while DVC's cache holds them: those of a fresh clone after `dvc pull`."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import yaml
-
+from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Key
+from sammil_cli.storage.guarded_json import read_json
+from sammil_cli.storage.guarded_yaml import read_yaml
 from sammil_cli.storage.origin import read_record
 from sammil_cli.storage.store import Result, ResultStore, measure
 
@@ -44,13 +44,13 @@ def adopt(
 def _listing(lock: Path, out: Path, store: ResultStore) -> dict[str, Path]:
     """The files that a stage's folder held, by name, and where they lie in DVC's cache if they do."""
     try:
-        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].values()
+        stages = read_yaml(lock)["stages"].values()
         outs = [entry for stage in stages for entry in stage.get("outs", ()) if Path(entry["path"]) == out]
         sums = [entry["md5"] for entry in outs if str(entry["md5"]).endswith(_FOLDER)]
         found = {}
         for md5 in sums:
-            for file in json.loads((store.dvc_files / md5[:2] / md5[2:]).read_text(encoding="utf-8")):
+            for file in read_json(store.dvc_files / md5[:2] / md5[2:]):
                 found[str(file["relpath"])] = store.dvc_files / file["md5"][:2] / file["md5"][2:]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
         return {}  # no lock, or one of another form: then everything is computed
     return found

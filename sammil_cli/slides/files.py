@@ -17,6 +17,7 @@ from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
 from sammil_cli.storage.content import Content, content_of
 from sammil_cli.storage.files import digest
 from sammil_cli.storage.paths import SlidePath
+from sammil_cli.storage.shown_text import shown
 
 _SAMPLE = 1 << 20  # bytes read at the start, middle and end of a file to identify it
 _LISTS = (".vms", ".vmu")  # Hamamatsu's: text files whose values name the files that belong to them
@@ -29,13 +30,20 @@ class SlideFiles:
     """What lies in a slide folder: paths by slide id, and the files passed over, counted by suffix.
 
     `unsupported` are slides that nothing here reads; `sidecars` are other files: tables, annotations, thumbnails.
-    `total` counts all files, also those inside of the slides (data of MIRAX, levels of DICOM): `inner`.
+    `total` counts all files, also those inside of the slides (data of MIRAX, levels of DICOM): `inner`. `unnameable`
+    are slides whose paths are no UTF-8, by their ids as they are shown: no table could hold their names.
     """
 
     paths: dict[str, SlidePath]
     unsupported: dict[str, int] = field(default_factory=dict)
     sidecars: dict[str, int] = field(default_factory=dict)
     inner: int = 0
+    unnameable: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> set[str]:
+        """Of all slides, also of those that cannot be done for their names."""
+        return {*self.paths, *self.unnameable}
 
     @property
     def ignored(self) -> dict[str, int]:
@@ -45,12 +53,13 @@ class SlideFiles:
     @property
     def total(self) -> int:
         """All files, but hidden ones."""
-        return len(self.paths) + self.inner + sum(self.ignored.values())
+        return len(self.paths) + len(self.unnameable) + self.inner + sum(self.ignored.values())
 
     def inventory(self) -> str:
         """One line: `1000 files: 981 slides, 12 unsupported (.vsi 12: convert with …), 7 sidecars (.xml 7)`."""
-        slides = "1 slide" if len(self.paths) == 1 else f"{len(self.paths)} slides"
-        parts = [slides + (f" ({len(self.paths) + self.inner} files)" if self.inner else "")]
+        count = len(self.paths) + len(self.unnameable)
+        slides = "1 slide" if count == 1 else f"{count} slides"
+        parts = [slides + (f" ({count + self.inner} files)" if self.inner else "")]
         if self.unsupported:
             listed = [f"{suffix} {count}: {UNSUPPORTED[suffix]}" for suffix, count in sorted(self.unsupported.items())]
             parts.append(f"{sum(self.unsupported.values())} unsupported ({'; '.join(listed)})")
@@ -84,11 +93,16 @@ def find_slides(folder: Path) -> SlideFiles:
     pictures: list[Path] = []
     unsupported: Counter[str] = Counter()
     sidecars: Counter[str] = Counter()
+    unnameable: dict[str, Path] = {}
     inner = 0
     for path in _visible_files(folder):
         suffix = path.suffix.lower()
-        if not is_utf8(path.relative_to(folder)):  # no table could hold its name
-            unsupported[NO_UTF8] += 1
+        if not is_utf8(path.relative_to(folder)):
+            shown_id = shown(path.stem)
+            if suffix in suffixes and suffix not in (*_PICTURES, ".dcm") and shown_id not in unnameable:
+                unnameable[shown_id] = path
+            else:
+                unsupported[NO_UTF8] += 1
         elif _is_mirax_data(path, folder):
             inner += 1
         elif not path.exists():
@@ -119,11 +133,13 @@ def find_slides(folder: Path) -> SlideFiles:
         else:
             slides.append(picture)
     paths = _by_id(sorted(slides), folder)
-    if not paths:
+    unsupported[NO_UTF8] += len(set(unnameable) & set(paths))  # another slide is really called so
+    unnameable = {slide_id: path for slide_id, path in unnameable.items() if slide_id not in paths}
+    if not paths and not unnameable:
         passed = SlideFiles({}, dict(unsupported), dict(sidecars), inner)
         known = f"known are {', '.join(sorted(suffixes))}"
         raise InputError(f"no slides in {folder} ({passed.inventory()})", remedy=known)
-    return SlideFiles(paths, dict(unsupported), dict(sidecars), inner)
+    return SlideFiles(paths, dict(+unsupported), dict(sidecars), inner, unnameable)
 
 
 def slide_id_of(path: Path) -> str:
@@ -138,6 +154,11 @@ def slide_id_of(path: Path) -> str:
     slides = [file for file in near if file not in passed]
     alone = len(series) == 1 and 1 < len(series[0]) == len(slides)
     return path.parent.resolve().name if alone else path.stem
+
+
+def no_name(path: Path) -> SlideError:
+    """The error of a slide in `SlideFiles.unnameable`."""
+    return SlideError("E_NAME", f"its path is no UTF-8: {shown(str(path))}", remedy=UNSUPPORTED[NO_UTF8])
 
 
 def is_utf8(path: Path) -> bool:

@@ -180,6 +180,13 @@ class Slide:
                 self.remarks.append(remark)
             side = (round(size_px[0] * downsample), round(size_px[1] * downsample))
             return self._read_shrunk(xy, side, size_px, level - 1)
+        if image.dtype != np.uint8 or image.shape != (size_px[1], size_px[0], 3):  # of a plug-in; NaN would become 0
+            given = f"{image.dtype} {image.shape}"
+            raise SlideError(
+                "E_READ",
+                f"the slide format {self.reader.kind!r} gives {given}, not 8-bit RGB of {size_px} px",
+                remedy="tell whoever wrote that format: sammil_cli.testing.slide_formats has its tests",
+            )
         rows, columns = inside
         if (rows.stop - rows.start, columns.stop - columns.start) == image.shape[:2]:
             return image

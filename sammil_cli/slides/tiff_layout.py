@@ -42,6 +42,9 @@ DAMAGE = (
     MemoryError,
 )
 _MOST_PAGES = 1000
+_MOST_PIECES = 5_000_000  # tiles and strips of all levels; their places take some 100 bytes of memory each
+_MANY_PIECES = 100_000
+_LEAST_OWN = 0.01  # of so many pieces with data of their own: white tiles may share theirs, or have none
 _LARGEST_PIECE_PX = 128_000_000  # a tile or strip that is decoded at once
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd tags are not for our users
@@ -104,7 +107,10 @@ def read_layout(path: Path, wanted: int | None = None) -> TiffLayout:
             pages = [main, *(page for page, _ in fitting)]
             for page in pages:
                 _check_pieces(page, path)
+            _check_total(pages, path)  # before their places are read, which are as many
+            for page in pages:
                 _check_count(page)
+            _check_made_up(main)
             _check_whole(tiff, top, pages)
             for page in pages:
                 decoder(page), rgb_maker(page), page.jpegtables  # read now, while the file is open; kept by the page
@@ -144,12 +150,35 @@ def _check_pieces(page: tifffile.TiffPage, path: Path) -> None:
         )
 
 
-def _check_count(page: tifffile.TiffPage) -> None:
-    """Refuses a page with fewer pieces than its size needs: one of its tags is wrong."""
+def _needed(page: tifffile.TiffPage) -> int:
+    """How many tiles or strips a page of its size has."""
     width, height = piece_px(page)
     needed = -(-page.imagewidth // width) * -(-page.imagelength // height)
-    if page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
-        needed *= page.samplesperpixel
+    return int(needed if page.planarconfig == tifffile.PLANARCONFIG.CONTIG else needed * page.samplesperpixel)
+
+
+def _check_total(pages: Sequence[tifffile.TiffPage], path: Path) -> None:
+    """Refuses a file in so many pieces that a list of them would fill the memory."""
+    total = sum(_needed(page) for page in pages)
+    if total > _MOST_PIECES:
+        raise SlideError(
+            "E_FORMAT",
+            f"stored in {total:,} tiles or strips, more than {_MOST_PIECES:,}",
+            remedy=f"store it in larger tiles: {pyramid_command(path)}",
+        )
+
+
+def _check_made_up(main: tifffile.TiffPage) -> None:
+    """Refuses a small file that says it is a huge slide: hours would be spent on what it does not hold."""
+    needed = _needed(main)
+    own = len(set(main.dataoffsets) - {0}) if needed > _MANY_PIECES else needed
+    if own < _LEAST_OWN * needed:
+        raise ValueError(f"of {needed:,} tiles or strips only {own:,} have data of their own")
+
+
+def _check_count(page: tifffile.TiffPage) -> None:
+    """Refuses a page with fewer pieces than its size needs: one of its tags is wrong."""
+    needed = _needed(page)
     found = min(len(page.dataoffsets), len(page.databytecounts))
     if found < needed:
         raise ValueError(

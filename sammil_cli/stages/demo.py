@@ -6,6 +6,7 @@ from sammil_cli import console
 from sammil_cli.config import DemoSettings
 from sammil_cli.demo.cohort import draw_cohort
 from sammil_cli.errors import InputError
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
 
 _LEAST_RANGE_PX = 32  # sides are multiples of 16, and width and height differ
@@ -17,6 +18,7 @@ def run(project: Project, settings: DemoSettings, options: RunOptions) -> Path:
         raise InputError("demo_min_px is larger than demo_max_px", remedy="swap them")
     if settings.demo_max_px - settings.demo_min_px < _LEAST_RANGE_PX:
         raise InputError("demo_min_px and demo_max_px leave no choice", remedy=f"let them be {_LEAST_RANGE_PX} apart")
+    tidy(project, store=options.store)
     for folder, suffix in ((project.slides, ".tif"), (project.lesions, ".geojson")):
         for path in folder.glob(f"demo_[0-9][0-9][0-9]{suffix}"):  # of an earlier, larger cohort
             path.unlink()

@@ -1,20 +1,23 @@
 """sammil evaluate: trained folds and their test parts -> predictions, metrics, curves, report page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.result_sums import sums_of, write_result_sums
+from sammil_cli.project.run_record import hash_bags
 from sammil_cli.report import figures, metrics
 from sammil_cli.report.metrics import Predictions, over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
@@ -23,15 +26,17 @@ from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
 from sammil_cli.report.tables import report_tables, stamp, validation_note
 from sammil_cli.runner.earlier_files import check_done
-from sammil_cli.storage.files import write_csv, write_json
+from sammil_cli.runner.inputs import Unchanged
+from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_facts
-from sammil_cli.training.fold import Fold, read_folds
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_epochs, read_facts
+from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
+from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
@@ -85,7 +90,9 @@ def run(
     Args:
         changed_labels: whether labels that changed since training are meant; else they are refused.
     """
-    judged = _judge(project, options.device, changed_labels=changed_labels)
+    tidy(project, store=options.store)
+    watched = Unchanged(partial(_files, project))
+    judged = _judge(project, options.device, watched, changed_labels=changed_labels)
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows, uncalibrated = judged.rows, judged.uncalibrated
     summary = _summary(project, settings, judged)
@@ -93,28 +100,37 @@ def run(
         name: beside(_pool(found, None), level=settings.interval, draws=settings.bootstrap_draws)
         for name, found in _baselines(judged).items()
     }
-    _write_predictions(project.predictions, judged, summary["protocol"])
-    write_json(project.metrics, summary)
-    curves = _write_curves(project.curves, results, rows, classes)
-    curves["Reliability"] = figures.reliability(
-        {
-            "as the model says": metrics.reliability(rows.labels, uncalibrated),
-            "calibrated": metrics.reliability(rows.labels, rows.probabilities),
-        }
-    )
-    write_page(project.page, summary, _fold_rows(facts, results), curves)
+    watched.check("evaluate")
+    with replaced_together() as new:
+        predictions, measured = new(project.predictions), new(project.metrics)
+        _write_predictions(predictions, judged, summary["protocol"])
+        write_json(measured, summary)
+        curves = _write_curves(project.curves, new, results, rows, classes)
+        curves["Reliability"] = figures.reliability(
+            {
+                "as the model says": metrics.reliability(rows.labels, uncalibrated),
+                "calibrated": metrics.reliability(rows.labels, rows.probabilities),
+            }
+        )
+        write_page(new(project.page), summary, _fold_rows(facts, results), curves)
+        write_result_sums(new(sums_of(project)), measured, predictions)
     _print(summary)
     console.say(f"report: {project.page}")
     return summary
 
 
+def _files(project: Project) -> list[Path]:
+    """All that is judged, and judged by."""
+    return [project.labels, project.splits, *sorted(project.bags.glob("*.h5")), *sorted(project.models.glob("*/*"))]
+
+
 def out_of_fold(project: Project, device: str) -> Predictions:
     """Each fold's test slides by its own model; writes nothing."""
-    return _judge(project, device, changed_labels=False).rows
+    return _judge(project, device, Unchanged(partial(_files, project)), changed_labels=False).rows
 
 
-def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
-    folds = read_folds(project.splits)
+def _judge(project: Project, device: str, watched: Unchanged, *, changed_labels: bool) -> Judged:
+    folds, manifest = read_trained_folds(project.models, project.splits)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
@@ -124,6 +140,7 @@ def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
+            check_fold(project.models, fold.name, manifest)
             model, fact = read_bundle(BundlePath(project.models / fold.name), device)
             _check_made(fold, fact, seen)
             facts.append(fact)
@@ -131,6 +148,8 @@ def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
             shown = calibration.apply(said, fact.temperature)
             results.append(_result(fold, labels.members, said, shown, fact.calibrated_threshold))
             bar.advance(fold.name)
+    watched.check("evaluate")  # first: bags that changed meanwhile are no reason to train again
+    check_bags(manifest, hash_bags(bags.paths, seen), project.bags)  # after what names the setting that differs
     return Judged(bags=bags, labels=labels, facts=facts, results=results)
 
 
@@ -251,10 +270,10 @@ def _optimism(project: Project, facts: Sequence[BundleFacts], results: Sequence[
     """
     epochs = []
     for fact, result in zip(facts, results, strict=True):
-        path = project.models / result.fold.name / EPOCHS_FILE
-        if not path.is_file():
+        folder = BundlePath(project.models / result.fold.name)
+        path, probabilities = folder / EPOCHS_FILE, read_epochs(folder)
+        if probabilities is None:
             return {"missing": f"what choosing on the test fold is worth cannot be shown: {path} is missing"}
-        probabilities = load_file(path)["probabilities"].astype(np.float64)
         if probabilities.ndim != 3 or probabilities.shape[1:] != (len(result.members), len(fact.classes)):
             raise InputError(f"{path} is not of the slides of this fold", remedy="run: sammil train")
         epochs.append(FoldEpochs(labels=result.labels, probabilities=probabilities))
@@ -294,7 +313,11 @@ def _write_predictions(path: Path, judged: Judged, protocol: str) -> None:
 
 
 def _write_curves(
-    folder: Path, results: Sequence[FoldResult], rows: Predictions, classes: tuple[str, ...]
+    folder: Path,
+    new: Callable[[Path], Path],
+    results: Sequence[FoldResult],
+    rows: Predictions,
+    classes: tuple[str, ...],
 ) -> dict[str, bytes]:
     """Curves as CSV for `dvc plots` and as PNG for the page: of class 1, or each class against the rest."""
     positive = [1] if len(classes) == 2 else list(range(len(classes)))
@@ -309,9 +332,9 @@ def _write_curves(
             pr += [(name, x, y) for x, y in metrics.pr_points(labels, scores)]
     pairs = [(classes[label], classes[choice]) for label, choice in zip(rows.labels, rows.predicted, strict=True)]
     # DVC draws one line per file: the mean of the folds; the page shows each fold.
-    write_csv(folder / "roc.csv", ("false_positive_rate", "true_positive_rate"), metrics.mean_curve(roc))
-    write_csv(folder / "pr.csv", ("recall", "precision"), metrics.mean_curve(pr))
-    write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
+    write_csv(new(folder / "roc.csv"), ("false_positive_rate", "true_positive_rate"), metrics.mean_curve(roc))
+    write_csv(new(folder / "pr.csv"), ("recall", "precision"), metrics.mean_curve(pr))
+    write_csv(new(folder / "confusion.csv"), ("actual", "predicted"), pairs)
     counts = metrics.confusion(rows.labels, rows.predicted, len(classes))
     return {
         f"ROC{positive_class}": figures.curves(roc, "false positive rate", "true positive rate", diagonal=True),

@@ -1,5 +1,7 @@
 """sammil extract: patches and regions -> feature bags."""
 
+from functools import partial
+
 from sammil_cli import choices
 from sammil_cli.config import ExtractSettings, Tolerance
 from sammil_cli.console import download_progress
@@ -9,9 +11,8 @@ from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.earlier_files import files_of, lack_of, with_slides
+from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
-from sammil_cli.slides.files import identify
-from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import ArtefactsPath, PatchesPath, RegionsPath
 from sammil_cli.storage.weight_download import download
 
@@ -20,7 +21,7 @@ LOCAL = ("encoder_weights", "batch_size")  # do not change the features: the wei
 
 def run(project: Project, settings: ExtractSettings, options: RunOptions) -> list[Row]:
     """Encodes the patches of every slide with patches and regions; returns the process list; raises as `plan`."""
-    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     quality_table.report("extract", project.bags, project.process_lists)
     return rows
 
@@ -39,9 +40,10 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
     encoder = build_encoder(settings, "cpu")
     facts = settings.model_dump(exclude={*LOCAL, *Tolerance.model_fields})
     shared = {"settings": facts, "weights": encoder.weights_sha256}
-    pairs, refused = with_slides(files_of(PatchesPath, project, project.patches, "patch", options.only), project.slides)
+    found = files_of(PatchesPath, project, project.patches, "patch", options.only)
+    pairs, refused = with_slides(found, project, lambda path: (project.tissue / path.name, project.regions / path.name))
     tasks = []
-    for patches, slide in pairs:
+    for patches, slide, seen in pairs:
         regions = RegionsPath(project.regions / patches.name)
         if not regions.exists():
             refused.append(refusal(patches.stem, lack_of(project, patches.stem, regions, "sam")))
@@ -50,10 +52,10 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
         artefacts = maps if maps.exists() else None
         code = code_of_slide("extract", slide, settings.encoder)
         inputs = {
-            "slide": identify(slide),
-            "artefacts": None if artefacts is None else sha256_file(artefacts),
-            "patches": sha256_file(patches),
-            "regions": sha256_file(regions),
+            "slide": seen,
+            "artefacts": content(artefacts),
+            "patches": content(patches),
+            "regions": content(regions),
         }
         job = ExtractJob(
             slide=slide, patches=patches, regions=regions, artefacts=artefacts, settings=settings, device=options.device

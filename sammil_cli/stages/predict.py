@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from sammil_cli import console
 from sammil_cli.errors import InputError, SammilError, SlideError
 from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.earlier_files import check_done
+from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.worker import trouble_of
 from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BundlePath
@@ -23,6 +26,7 @@ from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
+from sammil_cli.training.manifest import check_fold, read_manifest
 from sammil_cli.training.thresholds import Probabilities, decide, in_digits, mean_threshold
 
 _SHOWN = 20  # slides in the table on the screen
@@ -85,6 +89,7 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
     """
     folds = read_trained(models, options.device)
     project = Project(bags=bags_folder)
+    tidy(project, out.parent, store=options.store)
     check_done(project, bags_folder, "extract", {path.stem for path in bags_folder.glob("*.h5")}, options.only)
     bags = BagFolder(bags_folder, options.device)
     slides = [slide for slide in bags.paths if options.only is None or slide in options.only]
@@ -95,8 +100,11 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
         with console.progress(len(slides), "predict") as bar:
             for slide in slides:
                 try:
+                    watched = Unchanged(partial(list, [bags.paths[slide]]))
                     remarks = _check(bags, slide, folds)
-                    verdicts.append(judge(slide, bags.load(slide), folds))
+                    verdict = judge(slide, bags.load(slide), folds)
+                    watched.check("predict")
+                    verdicts.append(verdict)
                     rows.append(Row(slide_id=slide, status="done", remarks=remarks))
                 except _OF_ONE_SLIDE as error:
                     rows.append(refusal(slide, trouble_of(error)))
@@ -161,8 +169,13 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
         raise InputError(
             f"there is no trained model in {folder}", remedy="run: sammil train; or: sammil convert-legacy FILE.pt"
         )
+    known: dict[str, frozenset[str]] = {}
     splits = folders[0].resolve().parents[1] / "splits.csv"
-    known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)} if splits.is_file() else {}
+    manifest = None if folder == folders[0] else read_manifest(folder)
+    for name in manifest.folds if manifest else ():
+        check_fold(folder, name, manifest)
+    if manifest is None and splits.is_file():  # models of this version say themselves what they have seen
+        known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)}
     folds = []
     for path in folders:
         model, facts = read_bundle(BundlePath(path), device)

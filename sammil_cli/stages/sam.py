@@ -1,6 +1,7 @@
 """sammil sam: slides and tissue masks -> regions."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -14,9 +15,8 @@ from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
+from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
-from sammil_cli.slides.files import identify
-from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.nearest_ids import nearest_ids
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.weight_download import download
@@ -31,7 +31,7 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Ro
         InputError, MissingError: what `check` and `plan` raise; nothing has been done then.
     """
     check(settings, options)
-    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     folder = drawings_folder(project, choices.load(choices.PROPOSERS, settings.proposer))
     if folder is not None:
         undone = undone_by(project, "segment")
@@ -73,20 +73,19 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
     if hasattr(proposer, "wanted_weights"):
         wanted = proposer.wanted_weights(settings.model_dump())
         shared["weights"] = _sha256(wanted, download_first=options.download, weightless=weightless)
-    pairs, refused = with_slides(files_of(TissuePath, project, project.tissue, "segment", options.only), project.slides)
+    found = files_of(TissuePath, project, project.tissue, "segment", options.only)
+    pairs, refused = with_slides(found, project, lambda tissue: (tissue.with_suffix(".h5"), tissue))
     folder = drawings_folder(project, proposer)
     drawings = {} if folder is None else find_drawings(folder)
     stray = {name: path.name for name, path in drawings.items() if not (project.tissue / f"{name}.geojson").exists()}
     tasks = []
-    for tissue, slide in pairs:
+    for tissue, slide, seen in pairs:
         drawing = drawings.get(tissue.stem)
         if folder is not None and drawing is None:
             refused.append(refusal(tissue.stem, _not_drawn(tissue.stem, folder, stray)))
             continue
         code = code_of_slide("sam", slide, settings.proposer)
-        inputs = {"slide": identify(slide), "tissue": sha256_file(tissue)}
-        if drawing is not None:
-            inputs["drawing"] = sha256_file(drawing)
+        inputs = {"slide": seen, "tissue": content(tissue)} | ({} if drawing is None else {"drawing": content(drawing)})
         job = SamJob(slide=slide, tissue=tissue, drawing=drawing, settings=settings, device=options.device)
         tasks.append(Task.of(tissue.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))
     out, process_lists = project.regions, project.process_lists

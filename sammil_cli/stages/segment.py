@@ -1,21 +1,21 @@
 """sammil segment: slides -> tissue masks."""
 
+from functools import partial
 from pathlib import Path
-
-import yaml
 
 from sammil_cli import choices, console
 from sammil_cli.config import SegmentSettings, Tolerance, check
 from sammil_cli.errors import InputError
 from sammil_cli.jobs.segment import SegmentJob, spec_of, work
 from sammil_cli.project.code_in_use import code_of_slide
-from sammil_cli.project.process_list import Row
+from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions, check_only
+from sammil_cli.runner.inputs import content, slide_input
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.conversion import UNSUPPORTED
-from sammil_cli.slides.files import SlideFiles, find_slides, identify
+from sammil_cli.slides.files import SlideFiles, find_slides, no_name
 from sammil_cli.slides.table import SlideEntry, read_slides_table
-from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.guarded_yaml import parse_yaml
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.tissue.spec import TissueSpec
 
@@ -25,7 +25,7 @@ OWN_SETTINGS = tuple(key for key in SegmentSettings.model_fields if key not in T
 
 def run(project: Project, settings: SegmentSettings, options: RunOptions) -> list[Row]:
     """Finds tissue on every slide of the slide folder; returns the process list."""
-    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     found = find_slides(project.slides)
     if found.ignored:
         listed = (f"{n} {kind}{_fix(found, kind)}" for kind, n in sorted(found.ignored.items()))
@@ -43,7 +43,7 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
     """What is to do."""
     choices.load(choices.SEGMENTERS, settings.segmenter)
     found = find_slides(project.slides)
-    check_only(options.only, set(found.paths), str(project.slides))
+    check_only(options.only, found.ids, str(project.slides))
     entries = read_slides_table(project.slides_table, OWN_SETTINGS)
     edits = find_drawings(project.edits)
     tasks = []
@@ -55,15 +55,27 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
         edit = edits.get(slide_id)
         code = code_of_slide("segment", path, own.segmenter)
         inputs = {
-            "slide": identify(path),
+            "slide": slide_input(path),
             "mpp": entry.mpp,
             "scene": entry.scene,
             "settings": _that_matter(spec_of(own)) | {"artefact_mpp": own.artefact_mpp},
-            "edit": None if edit is None else sha256_file(edit),
+            "edit": content(edit),
         }
         job = SegmentJob(slide=path, mpp=entry.mpp, scene=entry.scene, drawing=edit, settings=own)
         tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))
-    return Plan(stage="segment", tasks=tasks, work=work, out=project.tissue, process_lists=project.process_lists)
+    refused = [
+        refusal(slide_id, no_name(path))
+        for slide_id, path in found.unnameable.items()
+        if options.only is None or slide_id in options.only
+    ]
+    return Plan(
+        stage="segment",
+        tasks=tasks,
+        work=work,
+        out=project.tissue,
+        process_lists=project.process_lists,
+        refused=refused,
+    )
 
 
 def _that_matter(spec: TissueSpec) -> dict[str, object]:
@@ -97,8 +109,9 @@ def own_settings(settings: SegmentSettings, slide_id: str, entry: SlideEntry, ta
 
 
 def _value(text: str) -> object:
-    """A cell as params.yaml would read it; what is no YAML stays text, which the check then refuses."""
+    """A cell as params.yaml would read a word or number; all else stays text, which the check then refuses."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text, "the cell")
+    except InputError:
         return text
+    return text if isinstance(value, list | dict) else value

@@ -1,5 +1,6 @@
 """sammil visualize: one picture and one table of patches per slide, by the model that did not see it."""
 
+from functools import partial
 from pathlib import Path
 
 from sammil_cli import console
@@ -12,19 +13,19 @@ from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.document import address, document, escaped
 from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
+from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
-from sammil_cli.slides.files import identify
-from sammil_cli.storage.files import sha256_file, write_text
+from sammil_cli.storage.files import write_text
 from sammil_cli.storage.paths import BagPath, BundlePath, PatchesPath, RegionsPath
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.bundle import FACTS_FILE, read_facts
-from sammil_cli.training.fold import read_folds
 from sammil_cli.training.making_check import check_bag
+from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
     """Draws every slide that is in a test part; of several repeats the first one speaks. Returns the process list."""
-    rows = run_plan(plan(project, settings, options), options, limits_of(settings))
+    rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     undone = undone_by(project, "segment", "patch", "sam", "extract")
     for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}, undone):
         console.say(line)
@@ -46,13 +47,14 @@ def _stamp(project: Project) -> str | None:
 
 def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan[VisualizeJob]:
     """What is to do."""
-    fold_of = {slide: fold.name for fold in reversed(read_folds(project.splits)) for slide in fold.test}
+    folds, manifest = read_trained_folds(project.models, project.splits)
+    fold_of = {slide: fold.name for fold in reversed(folds) for slide in fold.test}
     bags = [p for p in files_of(BagPath, project, project.bags, "extract", options.only) if p.stem in fold_of]
-    pairs, refused = with_slides(bags, project.slides)
+    pairs, refused = with_slides(bags, project, lambda bag: (bag,))
     lesions_of = find_drawings(project.lesions)
     shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}
     tasks = []
-    for bag, slide in pairs:
+    for bag, slide, seen in pairs:
         bundle = BundlePath(project.models / fold_of[bag.stem])
         lesions = lesions_of.get(bag.stem)
         patches, regions = PatchesPath(project.patches / bag.name), RegionsPath(project.regions / bag.name)
@@ -61,17 +63,20 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
             refused.append(refusal(bag.stem, lack))
             continue
         try:
+            check_fold(project.models, fold_of[bag.stem], manifest)
             facts = read_facts(bundle)
             code = code_of_slide("visualize", slide, facts.model)
             check_bag(read_making(bag), facts, remedy="run: sammil train")
+            made_from = [made for path in (bag, patches, regions) if (made := content(path))]
+            check_bags(manifest, {bag.stem: made_from[0].digest}, project.bags)
         except InputError as error:
             refused.append(refusal(bag.stem, as_slide_error(error)))
             continue
         inputs = {
-            "slide": identify(slide),
-            "inputs": [sha256_file(path) for path in (bag, patches, regions)],
-            "model": sha256_file(bundle / FACTS_FILE),
-            "lesions": None if lesions is None else sha256_file(lesions),
+            "slide": seen,
+            "inputs": made_from,
+            "model": content(bundle / FACTS_FILE),
+            "lesions": content(lesions),
             "settings": shown,
         }
         job = VisualizeJob(

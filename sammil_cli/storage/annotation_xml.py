@@ -13,6 +13,7 @@ from shapely import MultiPoint, Polygon
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.geojson import FARTHEST_PX, Shape
+from sammil_cli.storage.outline_limits import check_outlines, overlapping
 
 _TAKEN_AWAY = ("ignore", "exclu")  # how such classes begin
 # ImageScope's numbers, HALO's and ASAP's words; every other kind is an arrow, a ruler, a pin or a dot.
@@ -145,7 +146,7 @@ class _Reader:
             return others + [
                 Shape(geometry=hole.geometry, class_name=hole.class_name, taken_away=True) for hole in holes
             ]
-        cut = _cut([shape.geometry for shape in areas], [hole.geometry for hole in holes])
+        cut = _cut(self._path, [shape.geometry for shape in areas], [hole.geometry for hole in holes])
         return others + [
             Shape(geometry=polygon, class_name=shape.class_name) for polygon, shape in zip(cut, areas, strict=True)
         ]
@@ -213,10 +214,11 @@ def _class(layer: Element, region: Element) -> str:
     return next(filter(takes_away, names), names[0])
 
 
-def _cut(areas: Sequence[Polygon], holes: Sequence[Polygon]) -> list[Polygon]:
+def _cut(path: Path, areas: Sequence[Polygon], holes: Sequence[Polygon]) -> list[Polygon]:
     """Each area with the holes that it has a part in; not with those that it lies in, as an island in a larger area."""
+    check_outlines(path, [*areas, *holes])
     valid, valid_holes = (shapely.make_valid(np.asarray(p, object), method="structure") for p in (areas, holes))
-    hole, area = shapely.STRtree(valid).query(valid_holes, predicate="intersects")
+    hole, area = overlapping(path, valid_holes, valid)
     inside = shapely.covers(valid_holes[hole], valid[area])
     used = np.zeros(len(holes), np.bool_)
     used[hole[~inside]] = True

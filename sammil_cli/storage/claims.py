@@ -18,6 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sammil_cli.errors import InputError
+from sammil_cli.storage.guarded_json import parse_json
+
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0  # without a heartbeat; a false alarm costs a computation, never a result
 TEMPORARY = ".work-"  # names of temporary files and folders begin so, then comes the tag of their owner, then "-"
@@ -174,7 +177,7 @@ def _read(path: Path) -> tuple[str, str, float | None]:
     except OSError:
         return "", "", None
     try:
-        facts = json.loads(text)
+        facts = parse_json(text, path)
         return str(facts["token"]), str(facts["owner"]), beat
-    except (ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         return "", "", beat

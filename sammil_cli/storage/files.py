@@ -7,17 +7,18 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sammil_cli import __version__
 from sammil_cli.errors import InputError, SlideError
+from sammil_cli.storage.claims import TEMPORARY, owner_tag
 from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
 from sammil_cli.storage.shown_text import json_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of records: provenance and runs; that of HDF5 files is in storage.schema
 _LONGEST_NAME = 255  # bytes
 _LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
 Record = Mapping[str, object]  # how a file was made, see `provenance`
@@ -29,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path` that replaces it when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the name itself, which may be as long as the file system allows.
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{owner_tag()}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,6 +41,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replaced_together() -> Iterator[Callable[[Path], Path]]:
+    """Yields what gives a temporary sibling of a file: all replace their files when the block ends without an error.
+
+    The one that was asked for last comes first.
+    """
+    with contextlib.ExitStack() as stack:
+        yield lambda path: stack.enter_context(atomic_path(path))
 
 
 def _umask() -> int:

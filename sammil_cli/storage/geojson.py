@@ -13,13 +13,17 @@ from shapely.geometry import mapping, shape
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, write_text
-from sammil_cli.storage.packed import read_packed
+from sammil_cli.storage.guarded_json import parse_json
+from sammil_cli.storage.packed import MOST_BYTES, read_packed
+from sammil_cli.storage.shown_text import shown_value
+from sammil_cli.storage.summed import damaged, with_sum, without_sum
 
 RGBColour = tuple[int, int, int]
 _Facts = dict[str, Any]  # what sammil wrote about a file
 
 _COLOURS: dict[str, RGBColour] = {"Tissue": (30, 150, 60), "Region": (40, 90, 200)}
 _OTHER_COLOUR: RGBColour = (200, 120, 0)
+_AGAIN = "export it from QuPath again"
 FARTHEST_PX = 1e9  # no slide is that large, and areas stay finite
 # Old versions of QuPath state the kind as the feature's id: PathCellObject.
 _KIND = re.compile(r"(?:Path)?(annotation|cell|detection|root|tile|tmacore)Object", re.IGNORECASE)
@@ -53,7 +57,7 @@ def write_geojson(
         class_name: QuPath's classification.
         offset_px: the corner x, y of the scanned area, which QuPath takes as its origin; it is taken off the
             coordinates and stated in the file.
-        provenance: stored under the key `sammil`.
+        provenance: stored under the key `sammil`, with a sum of all that the file holds.
     """
     classification = {"name": class_name, "color": list(_COLOURS.get(class_name, _OTHER_COLOUR))}
     features = [
@@ -73,10 +77,8 @@ def write_geojson(
         }
         for geometry, measurements in shapes
     ]
-    text = json.dumps(
-        {"type": "FeatureCollection", "sammil": {**provenance, "offset_px": list(offset_px)}, "features": features},
-        allow_nan=False,
-    )
+    facts = with_sum({**provenance, "offset_px": list(offset_px)}, features)
+    text = json.dumps({"type": "FeatureCollection", "sammil": facts, "features": features}, allow_nan=False)
     write_text(path, text.replace('{"type": "Feature"', '\n{"type": "Feature"') + "\n")
 
 
@@ -94,6 +96,28 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
     return parse_geojson(path, read_packed(path, wanted=is_geojson)[1], offset_px=offset_px)
 
 
+def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], _Facts]:
+    """Reads what `write_geojson` wrote; see `parse_geojson`. Drawings of users are read without: editors keep old sums.
+
+    Args:
+        remedy: how to get the file back.
+
+    Raises:
+        InputError: `E_DAMAGED`, it is not as it was written.
+    """
+    try:
+        document = _parsed(path, path.read_bytes())
+    except InputError as error:
+        raise damaged(path, error.message.partition(": ")[2], remedy) from None
+    except OSError as error:
+        raise damaged(path, f"it cannot be read: {error.strerror}", remedy) from None
+    facts = document.get("sammil") if isinstance(document, dict) else None
+    if not isinstance(facts, dict):
+        raise InputError(f"{path} was not written by sammil segment or sam", remedy=remedy, code="E_DAMAGED")
+    facts = without_sum(path, facts, remedy, document.get("features"))
+    return _shapes(path, document, (0, 0))[0], facts
+
+
 def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
     """The shapes of a collection of features, a list of features, a single one or a bare geometry.
 
@@ -108,7 +132,14 @@ def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0
     Raises:
         InputError: not GeoJSON; the message names the feature.
     """
-    document = _load(path, content)
+    return _shapes(path, _parsed(path, content), offset_px)
+
+
+def _parsed(path: Path, content: bytes) -> Any:
+    return parse_json(content, path, kind="GeoJSON", remedy=_AGAIN, most_bytes=MOST_BYTES)
+
+
+def _shapes(path: Path, document: Any, offset_px: tuple[int, int]) -> tuple[list[Shape], _Facts]:
     if isinstance(document, dict) and ("coordinates" in document or "geometries" in document):
         document = {"geometry": document}
     facts = document.get("sammil", {}) if isinstance(document, dict) else {}
@@ -117,9 +148,9 @@ def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0
         raise _invalid(path, "it holds no list of features")
     offset = facts.get("offset_px", offset_px)
     if len(offset) != 2 if isinstance(offset, list | tuple) else True:
-        raise _invalid(path, f"offset_px is {offset!r}, not x and y")
+        raise _invalid(path, f"offset_px is {shown_value(offset)}, not x and y")
     if not all(isinstance(side, int | float) and abs(side) < FARTHEST_PX for side in offset):
-        raise _invalid(path, f"offset_px is {offset!r}, not x and y")
+        raise _invalid(path, f"offset_px is {shown_value(offset)}, not x and y")
     shapes = []
     for number, feature in enumerate(features, start=1):
         where = f"feature {number} of {len(features)}"
@@ -131,22 +162,6 @@ def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0
         class_name, object_type = _kind(feature)
         shapes.append(Shape(geometry=geometry, class_name=class_name, object_type=object_type))
     return shapes, facts
-
-
-def _load(path: Path, content: bytes) -> Any:
-    try:
-        return json.loads(content, parse_constant=_refuse_constant)
-    except UnicodeDecodeError:
-        raise _invalid(path, "it is no text in UTF-8 or UTF-16") from None
-    except json.JSONDecodeError as error:
-        place = "it ends too early" if error.pos >= len(error.doc.rstrip()) else f"{error.msg}, line {error.lineno}"
-        raise _invalid(path, place) from None
-    except (ValueError, RecursionError):
-        raise _invalid(path, "a number is NaN or out of any bounds, or brackets lie too deep") from None
-
-
-def _refuse_constant(word: str) -> Any:
-    raise ValueError(word)  # NaN and Infinity, which Python reads and JSON does not know
 
 
 def _geometry(path: Path, where: str, value: Any) -> shapely.Geometry:
@@ -207,4 +222,4 @@ def _kind(feature: dict[str, Any]) -> tuple[str, str]:
 
 
 def _invalid(path: Path, reason: str) -> InputError:
-    return InputError(f"{path} is no valid GeoJSON: {reason}", remedy="export it from QuPath again")
+    return InputError(f"{path} is no valid GeoJSON: {reason}", remedy=_AGAIN)

@@ -11,7 +11,7 @@ from typing import Protocol
 from sammil_cli.errors import InputError
 
 PACKED = (".gz", ".zip")
-_MOST_BYTES = 1 << 29  # of text: a file (or what a small one unpacks to) must not fill the memory
+MOST_BYTES = 1 << 29  # of text: a file (or what a small one unpacks to) must not fill the memory
 # What damaged, encrypted and unknown archives raise.
 _DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
@@ -62,7 +62,7 @@ def _only_member(path: Path, archive: zipfile.ZipFile, wanted: Callable[[str], b
 
 
 def _read(path: Path, stream: _Stream) -> bytes:
-    content = stream.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise InputError(f"{path} is larger than {_MOST_BYTES >> 20} MiB", remedy="export fewer objects")
+    content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path} is larger than {MOST_BYTES >> 20} MiB", remedy="export fewer objects")
     return content

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable
 
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (right-to-left marks, zero width), lone halves, line ends
+_LONGEST_VALUE = 60
 
 
 def shown(text: str, *, kept: str = "") -> str:
@@ -22,6 +23,15 @@ def shortened(text: str, most: int) -> str:
         return text
     start = most // 2
     return f"{text[:start]}…{text[len(text) - (most - start - 1) :]}"
+
+
+def shown_value(value: object) -> str:
+    """A setting's value in a message: of a word or number what was typed, shortened; of anything else what it is."""
+    if isinstance(value, dict):
+        return f"a table of {len(value)}"
+    if isinstance(value, list | tuple | set):
+        return f"a list of {len(value)}"
+    return shown(shortened(repr(value), _LONGEST_VALUE))
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:

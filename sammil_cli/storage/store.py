@@ -4,8 +4,9 @@ DVC empties a stage's outs before it runs the stage. So results live here, keyed
 them, and are copied into the outs. The store lies in DVC's cache directory (`.dvc/cache` or what `cache.dir` says at
 any of DVC's levels), which temporary and queued experiments share; without DVC it lies in `.sammil/store`.
 
-An entry is a folder of files with a manifest. Files that DVC's cache holds as well are dropped from the entry and
-read from there: they are copied, never linked, so that nothing done to an out can reach DVC's cache.
+An entry is a folder of files with a manifest, which carries a sum of itself. Files that DVC's cache holds as well are
+dropped from the entry and read from there: they are copied, never linked, so that nothing done to an out can reach
+DVC's cache.
 """
 
 import configparser
@@ -13,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -23,12 +25,14 @@ from typing import BinaryIO
 
 import platformdirs
 
-from sammil_cli.errors import limit_met
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.claims import ABANDONED_SECONDS, TEMPORARY, Claims, clock, is_dead, owner_tag
-from sammil_cli.storage.files import Key
+from sammil_cli.storage.files import Key, digest
+from sammil_cli.storage.guarded_json import read_json
 
 _MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_OWNED = re.compile(re.escape(TEMPORARY) + r"([0-9a-f]{12}-\d+)-")
 
 
 def find_store(project: Path) -> Path:
@@ -95,13 +99,15 @@ class ResultStore:
     root: Path
 
     def look(self, name: str) -> Result | None:
-        """What is known of a result; None if it is not stored. Its files are not looked at."""
+        """What is known of a result; None if it is not stored, or damaged. Its files are not looked at."""
         try:
-            manifest = json.loads((self._entry(name) / _MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json(self._entry(name) / _MANIFEST)
+            if manifest.pop("sum") != digest([name, manifest]):
+                return None
             files = {str(file): FileFacts(**facts) for file, facts in manifest["files"].items()}
             known = {field: manifest[field] for field in ("slide_id", "key", "libraries")}
             return Result(files=files, remarks=tuple(manifest["remarks"]), **known)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, InputError, KeyError, TypeError, AttributeError):
             return None
 
     def fetch(self, name: str, out: Path) -> Result | None:
@@ -146,8 +152,9 @@ class ResultStore:
         self._enter(name, self.workspace(), result)
 
     def _enter(self, name: str, folder: Path, result: Result) -> None:
-        manifest = {**asdict(result), "remarks": list(result.remarks)}
-        (folder / _MANIFEST).write_text(json.dumps(manifest, default=str), encoding="utf-8")
+        manifest = json.loads(json.dumps({**asdict(result), "remarks": list(result.remarks)}, default=str))
+        text = json.dumps({**manifest, "sum": digest([name, manifest])})  # with the name: a copied entry is none
+        (folder / _MANIFEST).write_text(text, encoding="utf-8")
         entry = self._entry(name)
         entry.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
@@ -171,16 +178,18 @@ class ResultStore:
         """The claims on this store's keys, for processes that share it."""
         return Claims(self.root / "claims")
 
+    def bury(self) -> None:
+        """Removes what dead processes left behind."""
+        sweep(self.root)
+        sweep(self.root / "claims")
+        self.claims().clear()
+
     def tidy(self) -> None:
         """Removes what dead processes left behind, and the files that DVC's cache holds as well.
 
         Of an entry that is slim already only the folder is listed.
         """
-        if not self.root.is_dir():
-            return
-        sweep(self.root)
-        sweep(self.root / "claims")
-        self.claims().clear()
+        self.bury()
         if not self.dvc_files.is_dir():
             return
         for entry in self.root.glob("??/*"):
@@ -239,16 +248,21 @@ def open_store(stage: str, root: Path | None = None) -> ResultStore:
 
 def sweep(folder: Path) -> None:
     """Removes the temporary files and folders in `folder` whose process is dead, or not heard of for a week."""
-    left = [path for path in folder.glob(f"{TEMPORARY}*") if not path.name.startswith(f"{TEMPORARY}{owner_tag()}-")]
+    left = [path for path in folder.glob(f"{TEMPORARY}*") if (tag := _owner_of(path)) and tag != owner_tag()]
     now = clock(folder) if left else 0.0
     for path in left:
         with contextlib.suppress(OSError):
-            tag = "-".join(path.name.removeprefix(TEMPORARY).split("-")[:2])
-            if is_dead(tag) or now - path.stat().st_mtime > ABANDONED_SECONDS:
+            if is_dead(_owner_of(path)) or now - path.stat().st_mtime > ABANDONED_SECONDS:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def _owner_of(path: Path) -> str:
+    """The tag of the process that gave a file its temporary name; empty where none did: it is a user's."""
+    found = _OWNED.match(path.name)
+    return found[1] if found else ""
 
 
 def is_temporary(path: Path) -> bool:

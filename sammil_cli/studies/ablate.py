@@ -7,6 +7,7 @@ from typing import Any
 from sammil_cli import console
 from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.ablation import ABLATIONS, as_markdown, make_table, variants_of
 from sammil_cli.report.metrics import Predictions
@@ -56,6 +57,7 @@ def run(
         region_ablation.check(project, contest, options)
     if any(name in ABLATIONS for name in names):  # the full model's needs are those of all variants
         train.preflight(project, settings)
+    tidy(project, out, runs, store=options.store)
     tables, record = _paper_tables(
         [name for name in names if name in ABLATIONS], project, settings, judged, options, runs
     )

@@ -1,7 +1,6 @@
 """sammil reproduce: a result is computed again from its run record, and compared with the files at hand."""
 
 import contextlib
-import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +11,16 @@ from typing import Any
 from sammil_cli import choices, console
 from sammil_cli.config import EvaluateSettings, Settings, TrainSettings, check
 from sammil_cli.errors import InputError, SammilError
+from sammil_cli.project.leftovers import REPRODUCE, tidy
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import RunRecord, read_record
 from sammil_cli.runner.machine import choose_device, choose_workers, device_for
 from sammil_cli.stages import evaluate, train
 from sammil_cli.stages.by_name import run_stage
 from sammil_cli.storage.files import read_csv, sha256_file
-from sammil_cli.storage.store import ResultStore, sweep
+from sammil_cli.storage.guarded_json import read_json
+from sammil_cli.storage.store import ResultStore
 from sammil_cli.studies.agreement import (
     OTHER_TOLERANCE,
     SAME_TOLERANCE,
@@ -31,7 +33,6 @@ from sammil_cli.studies.agreement import (
 )
 from sammil_cli.studies.record_check import Change, Source, changes_since, check_data
 
-_PLACE = Path(".sammil/reproduce")  # ignored by Git and DVC; on the disk that has room for the project's results
 _PER_SLIDE = ("segment", "patch", "sam", "extract")
 _MOST_SHOWN = 10
 
@@ -145,15 +146,15 @@ def _folder_to_keep(keep: Path | None) -> Iterator[None]:
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
     """A fresh folder in the project that goes with the block; those of killed runs go, too."""
-    folder = ResultStore(_PLACE).workspace()
+    tidy(Project())
+    folder = ResultStore(REPRODUCE).workspace()
     try:
-        sweep(_PLACE)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # of another run, or the result store's
-            _PLACE.rmdir()
-            _PLACE.parent.rmdir()
+            REPRODUCE.rmdir()
+            REPRODUCE.parent.rmdir()
 
 
 def _place(project: Project, folder: Path, source: Source) -> Project:
@@ -201,19 +202,18 @@ def _evaluate_settings(project: Project, record: RunRecord, metrics: Mapping[str
 
 def _read_judged(project: Project) -> _Judged:
     try:
-        metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
+        metrics = read_json(project.metrics, remedy="run: sammil evaluate")
     except FileNotFoundError:
         raise InputError(
             f"there is no {project.metrics} to compare with", remedy="run: sammil evaluate, or dvc checkout"
         ) from None
-    except ValueError as error:
-        raise InputError(f"{project.metrics} is damaged: {error}", remedy="run: sammil evaluate") from None
     if not isinstance(metrics, dict):
         raise InputError(f"{project.metrics} holds no metrics", remedy="run: sammil evaluate")
     if not project.predictions.is_file():
         raise InputError(
             f"there is no {project.predictions} to compare with", remedy="run: sammil evaluate, or dvc checkout"
         )
+    check_results(project)
     rows = read_csv(project.predictions, ("repeat", "fold", "slide_id", "predicted", "threshold"))
     return _Judged(metrics=metrics, predictions=rows)
 

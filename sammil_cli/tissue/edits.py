@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import shapely
 from shapely import MultiPolygon, Polygon
 
@@ -12,6 +13,7 @@ from sammil_cli.slides.pixels import Box
 from sammil_cli.storage.annotation_xml import takes_away
 from sammil_cli.storage.drawing import read_drawn_shapes
 from sammil_cli.storage.geojson import Shape
+from sammil_cli.storage.outline_limits import check_outlines, check_work, overlapping
 from sammil_cli.storage.paths import DrawingPath
 
 _MOST_CLASSES = 10  # of XML, in remarks
@@ -61,7 +63,7 @@ def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px
     areas: dict[bool, MultiPolygon] = {}
     outside = 0.0
     for excludes, polygons in parts.items():
-        whole = shapely.union_all(polygons)
+        whole = shapely.disjoint_subset_union_all(polygons)
         cut = shapely.intersection(whole, frame)
         outside += 0.0 if excludes else float(whole.area - cut.area)
         areas[excludes] = _without_slivers(cut, counts)
@@ -105,17 +107,19 @@ def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Count
         bounds_px: the scanned area, level-0 pixels.
 
     Raises:
-        SlideError: `E_EDIT`, the file cannot be read.
+        SlideError: `E_EDIT`, the file cannot be read, or is more than can be worked with (`storage.outline_limits`).
     """
     try:
         shapes, is_xml = read_drawn_shapes(path, offset_px=bounds_px[:2])
+        parts = [_flat(drawn.geometry) if drawn.object_type == "annotation" else [] for drawn in shapes]
+        check_outlines(path, [part for inner in parts for part in inner if isinstance(part, Polygon)])
     except InputError as error:
         raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
     counts: Counter[str] = Counter()
     classes: Counter[tuple[str, str]] = Counter()
     areas = []
-    for drawn in shapes:
-        if not (polygons := tuple(_polygons(drawn, counts))):
+    for drawn, inner in zip(shapes, parts, strict=True):
+        if not (polygons := tuple(_polygons(drawn, inner, counts))):
             continue
         excludes = drawn.taken_away or takes_away(drawn.class_name)
         areas.append(Area(polygons=polygons, excludes=excludes))
@@ -129,10 +133,28 @@ def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Count
     return areas, counts
 
 
-def what_is_left(areas: Sequence[Area]) -> list[MultiPolygon]:
-    """Each area that includes, in their order, without what the excluding ones cover; may be empty."""
-    ignored = shapely.union_all([polygon for area in areas if area.excludes for polygon in area.polygons])
-    left = [shapely.difference(shapely.union_all(area.polygons), ignored) for area in areas if not area.excludes]
+def what_is_left(areas: Sequence[Area], path: DrawingPath) -> list[MultiPolygon]:
+    """Each area that includes, in their order, without what the excluding ones cover; may be empty.
+
+    Raises:
+        SlideError: `E_EDIT`, too many of them cut one another.
+    """
+    ignored = [polygon for area in areas if area.excludes for polygon in area.polygons]
+    parts = np.asarray(shapely.get_parts(shapely.disjoint_subset_union_all(ignored)), np.object_)
+    left = np.array([shapely.union_all(area.polygons) for area in areas if not area.excludes], np.object_)
+    try:
+        whole, part = overlapping(path, left, parts)
+        covered = shapely.covers(parts[part], left[whole])
+        left[whole[covered]] = Polygon()
+        cut = ~np.isin(whole, whole[covered])
+        check_work(path, left[whole[cut]], parts[part[cut]])
+    except InputError as error:
+        raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
+    near: dict[int, list[shapely.Geometry]] = {}  # each cut takes the time of all the points in it
+    for number, one in zip(whole[cut].tolist(), parts[part[cut]], strict=True):
+        near.setdefault(number, []).append(one)
+    for number, those in near.items():
+        left[number] = shapely.difference(left[number], shapely.union_all(those))
     return [MultiPolygon([p for p in shapely.get_parts(whole) if isinstance(p, Polygon)]) for whole in left]
 
 
@@ -171,13 +193,13 @@ def told(counts: Counter[str]) -> list[str]:
     return [f"edit: {what}: {count}" for what, count in counts.items() if count]
 
 
-def _polygons(drawn: Shape, counts: Counter[str]) -> list[Polygon]:
-    """The valid polygons of a shape; counts what is repaired or passed over."""
+def _polygons(drawn: Shape, parts: Sequence[shapely.Geometry], counts: Counter[str]) -> list[Polygon]:
+    """The valid polygons of a shape, whose single parts are given; counts what is repaired or passed over."""
     if drawn.object_type != "annotation":
         counts[f"{drawn.object_type}s passed over"] += 1
         return []
     found = []
-    for part in _flat(drawn.geometry):
+    for part in parts:
         if not isinstance(part, Polygon):
             counts["points or lines passed over"] += 1
         elif not part.is_empty:

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import shapely
 
-from sammil_cli.slides.picture_file import write_picture
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.slides.shrink import shrink_whole
+from sammil_cli.storage.picture_file import write_picture
 from sammil_cli.tissue.mask import TissueMask
 
 _OUTLINE = (30, 150, 60)
@@ -30,5 +30,4 @@ def draw_outlines(rgb: RGB, mask: TissueMask, width: int) -> RGB:
 def write_overlay(path: Path, thumbnail: RGB, mask: TissueMask) -> None:
     """Writes the thumbnail (h, w, 3) of the whole slide with the tissue outlined, as JPEG of at most 1280 px."""
     thumbnail = shrink_whole(thumbnail, math.ceil(max(thumbnail.shape[:2]) / _OVERLAY_PX))
-    picture = draw_outlines(thumbnail, mask, max(1, round(max(thumbnail.shape[:2]) / 500)))
-    write_picture(path, picture, quality=88)
+    write_picture(path, draw_outlines(thumbnail, mask, max(1, round(max(thumbnail.shape[:2]) / 500))))

@@ -12,7 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from sammil_cli.errors import InputError
 from sammil_cli.storage.files import atomic_path
+from sammil_cli.storage.guarded_json import parse_json
 
 _BEST, _RUN = "best.", "run."
 
@@ -46,7 +48,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["facts"])
+            facts = parse_json((file.metadata() or {})["facts"], path)
             # Clones: the tensors are mapped from a file that the next epoch replaces.
             content = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
             return Checkpoint(
@@ -56,5 +58,5 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
                 history=facts["history"],
                 probabilities=list(content["probabilities"].numpy()),
             )
-    except (SafetensorError, KeyError, ValueError):
+    except (SafetensorError, InputError, KeyError, ValueError, TypeError):
         return None

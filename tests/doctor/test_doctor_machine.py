@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_wrong_and_the_others_are_tried(
     assert found["runs"].state == "wrong"
     assert words in found["runs"].found
     assert fix in found["runs"].remedy
-    assert ".sammil-doctor" not in found["runs"].found  # the folder, not the file that was tried
+    assert ".work-" not in found["runs"].found  # the folder, not the file that was tried
     assert found["writing"].found.endswith("in project, artifacts")
 
 

@@ -72,7 +72,7 @@ def directory(path: Path) -> None:
 
 def patches(path: Path) -> None:
     grid = PatchGrid(
-        slide_id="a",
+        slide_id=path.stem,
         xy=np.arange(8, dtype=np.int32).reshape(4, 2),
         patch_px=64,
         patch_mpp=2.0,
@@ -259,9 +259,13 @@ GROUPS: tuple[Group, ...] = (
             ("another tool's", features, "not written by sammil"),
             ("a newer sammil's", partial(attribute, "schema", 99), "newer sammil"),
             ("no provenance", partial(attribute, "provenance", None), "provenance is missing"),
-            ("broken provenance", partial(attribute, "provenance", "{"), "cannot be read"),
-            ("a link to nowhere", partial(coordinates, h5py.SoftLink("/gone")), "cannot be read"),
-            ("a link out of the file", partial(coordinates, h5py.ExternalLink("/etc/passwd", "/x")), "cannot be read"),
+            ("broken provenance", partial(attribute, "provenance", "{"), "provenance is no JSON"),
+            ("a link to nowhere", partial(coordinates, h5py.SoftLink("/gone")), "a link to elsewhere"),
+            (
+                "a link out of the file",
+                partial(coordinates, h5py.ExternalLink("/etc/passwd", "/x")),
+                "a link to elsewhere",
+            ),
             ("no coordinates", partial(coordinates, None), "xy"),
             ("no slide size", partial(attribute, "slide_size_px", None), "slide_size_px"),
             ("three coordinates", partial(coordinates, np.ones((4, 3), np.int32)), "xy"),

@@ -21,7 +21,7 @@ HOSTILE_READERS = {  # file name -> code, a piece of the message
     "a-sleeper.hang": ("E_TIMEOUT", "was stopped after 0.2 minutes"),  # first, so that the others go on meanwhile
     "segfaults.crash": ("E_CRASH", "SIGSEGV"),
     "eats.flood": ("E_MEMORY", "grew over 1.5 GiB"),
-    "gives-nan.nan": ("E_NO_TISSUE", "100.0% is pen or black border"),
+    "gives-nan.nan": ("E_READ", "gives float32"),
     "raises.raise": ("E_BUG", "the library gave up (hostile.py:"),
 }
 

@@ -41,7 +41,7 @@ def main() -> None:
     work.__module__ = "cheap_run"
     tasks = [Task(slide_id=slide, key={"slide": slide}, libraries={}, job=slide) for slide in SLIDES]
     plan = Plan(stage="cheap", tasks=tasks, work=work, out=OUT, process_lists=LISTING.parent)
-    rows = run_plan(plan, RunOptions(), Limits())
+    rows = run_plan(lambda: plan, RunOptions(), Limits())
     write_text(Path("ended"), " ".join(row.status for row in rows))
 
 

@@ -22,11 +22,10 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner.executor import Call, Limits, open_executor
+from sammil_cli.runner.executors import _connection, _fit_workers
 from sammil_cli.runner.executors import dask as dask_executor
-from sammil_cli.runner.executors._dask_worker import Site
 from sammil_cli.runner.executors._jobqueue import job_options, open_cluster
 from sammil_cli.runner.per_slide import Plan, Task, run_plan
-from sammil_cli.storage.code import installed_code
 
 SLIDES = [f"s{index:02}" for index in range(12)]
 
@@ -63,7 +62,7 @@ def run(options: RunOptions, out: Path, waiting: Sequence[str] = ()) -> list[Row
         for slide, way in ways.items()
     ]
     plan = Plan(stage="test", tasks=tasks, work=slide_work.work, out=out, process_lists=out.parent)
-    return run_plan(plan, options, Limits(seconds=60))
+    return run_plan(lambda: plan, options, Limits(seconds=60))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -155,7 +154,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_and_what_was_finished_is_kept(tmp
 def test_workers_that_come_late_are_waited_for_and_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dask_executor, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(_fit_workers, "LOOK_SECONDS", 0.2)
     with dask_cluster(tmp_path / "cluster", workers=0) as cluster:
         monkeypatch.setattr(dask_executor, "PATIENCE_SECONDS", 0.5)
         with (
@@ -192,23 +191,6 @@ def test_gpu_slides_go_to_workers_that_offer_a_gpu_and_a_nanny_is_no_obstacle(id
     assert parents <= set(descendants(nanny.pid))
 
 
-def test_workers_with_other_code_or_without_the_project_are_refused(
-    idle: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = installed_code()
-    monkeypatch.setattr(dask_executor, "installed_code", lambda: "0123456789abcdef")
-    with pytest.raises(MissingError, match=r"this run sammil .*0123456789abcdef") as refused:
-        run(options(idle), tmp_path / "out")
-    assert code in refused.value.message
-    assert "same sammil on all nodes" in refused.value.remedy
-
-    for folder, words in ((tmp_path / "absent", "does not exist on"), (tmp_path, "is another folder on")):
-        with pytest.raises(MissingError, match=words):
-            Site(folder=folder, marker=folder / "marker", code=code).check()
-    (tmp_path / "marker").touch()
-    Site(folder=tmp_path, marker=tmp_path / "marker", code=code).check()
-
-
 def test_the_cluster_is_left_as_it_was(idle: DaskCluster, project: Path) -> None:
     before = [descendants(worker.pid) for worker in idle.workers]
     run(options(idle), project / "out")
@@ -230,7 +212,7 @@ def test_the_cluster_is_left_as_it_was(idle: DaskCluster, project: Path) -> None
 def test_what_cannot_be_is_refused_with_the_way_out(
     given: dict[str, str], error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(_connection, "CONNECT_SECONDS", 0.5)
     monkeypatch.setenv("PATH", "")
     with (
         pytest.raises(error, match=message) as refused,

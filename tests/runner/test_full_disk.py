@@ -118,7 +118,7 @@ import torch
 from sammil_cli.legacy.torch_file import write_torch
 from sammil_cli.legacy.writers import _write
 from sammil_cli.demo.cohort import _write_pyramid
-from sammil_cli.slides.picture_file import write_picture
+from sammil_cli.storage.picture_file import write_picture
 from sammil_cli.storage.files import write_csv, write_json, write_text
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 from sammil_cli.training.checkpoint import Checkpoint, write_checkpoint

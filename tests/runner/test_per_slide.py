@@ -48,7 +48,7 @@ def run(
     ]
     options = RunOptions(workers=workers, only=only)
     plan = Plan(stage="test", tasks=tasks, work=slide_work.work, out=OUT, process_lists=LISTING.parent, refused=refused)
-    return run_plan(plan, options, Limits())
+    return run_plan(lambda: plan, options, Limits())
 
 
 def status(rows: list[Row]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sammil_cli.errors import SlideError
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner import machine, worker
 from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
-from sammil_cli.runner.executors.dask import places
+from sammil_cli.runner.executors._fit_workers import places
 from sammil_cli.runner.isolation import IsolatedProcesses
 from sammil_cli.runner.worker import Place
 

@@ -90,7 +90,9 @@ def test_a_name_that_is_no_utf8_costs_that_file_only(tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
     found = find_slides(tmp_path)
     assert list(found.paths) == ["über"]
-    assert found.unsupported == {"name that is no UTF-8": 2}
+    assert list(found.unnameable) == [r"pr\udce4"]
+    assert found.unsupported == {"name that is no UTF-8": 1}
+    assert (found.ids, found.total) == ({"über", r"pr\udce4"}, 3)
     found.inventory().encode()  # can be printed
 
 

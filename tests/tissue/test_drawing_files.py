@@ -80,7 +80,7 @@ def test_two_files_for_one_slide_are_refused(tmp_path: Path, second: str) -> Non
 def test_a_zip_of_none_or_several_a_damaged_and_a_huge_one_cost_their_slide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str
 ) -> None:
-    monkeypatch.setattr("sammil_cli.storage.packed._MOST_BYTES", 4096)
+    monkeypatch.setattr("sammil_cli.storage.packed.MOST_BYTES", 4096)
     (tmp_path / "s.zip").write_bytes(content)
     with pytest.raises(SlideError, match=reason) as caught:
         read_polygons(DrawingPath(tmp_path / "s.zip"), slide_size_px=(200, 100), bounds_px=(0, 0, 200, 100))

@@ -18,6 +18,8 @@ from sammil_cli.runner.isolation import IsolatedProcesses
 from sammil_cli.runner.worker import Place
 from sammil_cli.storage.code import installed_code
 
+CHECK_SECONDS = 20.0  # a file system that hangs makes a worker useless, too
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -44,22 +46,37 @@ class Site:
                 f"this run sammil {self.version} (code {self.code})",
                 remedy="install the same sammil on all nodes, then start the workers again",
             )
-        if not self.marker.exists():
-            trouble = "is another folder on" if self.folder.is_dir() else "does not exist on"
+        try:
+            seen, there = self.marker.exists(), self.folder.is_dir()
+        except OSError as error:
+            raise MissingError(
+                f"{self.folder} cannot be looked at on the Dask worker's machine {host}: {error}",
+                remedy="look at that machine's mounts and at the user whom its workers run as, then start them again",
+            ) from error
+        if not seen:
+            trouble = "is another folder on" if there else "does not exist on"
             raise MissingError(
                 f"{self.folder} {trouble} the Dask worker's machine {host}",
                 remedy="mount the project's file system under the same path on all nodes, or start the run where it is",
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unfit:
+    """A worker, by its address, that was fit when it joined and cannot do slides of this run any more."""
+
+    address: str
+    trouble: MissingError
+
+
 class SlideWorker(WorkerPlugin):
     """One run's part of a Dask worker; its end, or the worker's, ends the isolated processes."""
 
-    def __init__(self, name: str, site: Site, limits: Limits) -> None:
-        self.name, self.site, self.limits = name, site, limits
+    def __init__(self, site: Site, limits: Limits) -> None:
+        self.site, self.limits = site, limits
 
     def setup(self, worker: Any) -> None:
-        """Called by Dask in each worker, also in one that joins later."""
+        """Called by Dask in a worker that joins the run."""
         # Dask's nanny starts workers as daemons, which may not have processes; those here end with their parent anyway.
         multiprocessing.current_process().daemon = False
         place = Place(processes=max(1, worker.state.nthreads))
@@ -70,32 +87,56 @@ class SlideWorker(WorkerPlugin):
         await asyncio.to_thread(self.processes.stop)
 
 
-def check(name: str, dask_worker: Any) -> None:
-    """Runs in a Dask worker, which Dask gives as the second argument: see `Site.check`."""
-    _plugin(dask_worker, name).site.check()
+async def join(name: str, plugin: SlideWorker, dask_worker: Any) -> None:
+    """Runs in a Dask worker, which Dask gives as the last argument: makes it ready for a run if it is fit.
+
+    Raises:
+        MissingError: see `Site.check`; or the check has not ended in time.
+    """
+    try:
+        await asyncio.wait_for(asyncio.to_thread(plugin.site.check), CHECK_SECONDS)
+    except TimeoutError:
+        host = socket.gethostname()
+        raise MissingError(
+            f"{plugin.site.folder} does not answer on the Dask worker's machine {host} within {CHECK_SECONDS:g} s",
+            remedy="look at that machine's mounts, then start its workers again",
+        ) from None
+    for ended in await asyncio.to_thread(_killed, dict(dask_worker.plugins)):
+        await leave(ended, dask_worker)
+    await dask_worker.plugin_add(plugin=plugin, name=name, catch_errors=False)
 
 
-def compute(name: str, call: Call, places: Mapping[str, Place]) -> Answer:
+def _killed(plugins: Mapping[str, object]) -> list[str]:
+    """The runs of ours that ended without a word: their file was tidied away (`runner.executors.dask`)."""
+    sites = {name: plugin.site for name, plugin in plugins.items() if isinstance(plugin, SlideWorker)}
+    return [name for name, site in sites.items() if site.marker.parent.is_dir() and not site.marker.exists()]
+
+
+async def leave(name: str, dask_worker: Any) -> None:
+    """Runs in a Dask worker: ends its part of a run."""
+    if name in dask_worker.plugins:
+        await dask_worker.plugin_remove(name=name)
+
+
+def compute(name: str, call: Call, places: Mapping[str, Place]) -> Answer | Unfit:
     """Runs in a thread of a Dask worker: one slide's answer.
 
     Args:
         places: the first process of each worker, by address, among all that work on its machine.
 
     Raises:
-        MissingError: see `Site.check`. Reschedule: this worker is being closed; Dask gives the slide to another one.
+        Reschedule: this worker is being closed; Dask gives the slide to another one.
     """
     worker = get_worker()
-    plugin = _plugin(worker, name)
-    plugin.site.check()
+    plugin = worker.plugins[name]
+    if not isinstance(plugin, SlideWorker):
+        raise TypeError(f"{name} is another plugin")
+    try:
+        plugin.site.check()
+    except MissingError as trouble:
+        return Unfit(address=worker.address, trouble=trouble)
     plugin.processes.place = places.get(worker.address, plugin.processes.place)
     try:
         return plugin.processes.run(call)
     except CancelledError:
         raise Reschedule from None
-
-
-def _plugin(worker: Any, name: str) -> SlideWorker:
-    plugin = worker.plugins[name]
-    if not isinstance(plugin, SlideWorker):
-        raise TypeError(f"{name} is another plugin")
-    return plugin

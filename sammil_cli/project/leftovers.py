@@ -1,0 +1,56 @@
+"""What killed runs leave behind in a project, of whatever command, goes with the next command that writes there.
+
+Files that are not finished are called `.work-<host>-<process>-…`, so that it is known whether their owner is alive. The
+hidden folder of a training in `runs/models` is left to the next one: what it holds may be wanted again.
+"""
+
+import contextlib
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from sammil_cli.project.project import Project
+from sammil_cli.storage.store import ResultStore, find_store, sweep
+
+REPRODUCE = Path(".sammil/reproduce")  # ignored by Git and DVC; on the disk that has room for the project's results
+UNFINISHED = "unfinished"  # beside the entries of a stage's store: what a killed training goes on from
+_FORGOTTEN_SECONDS = 30 * 86400.0  # since a training was last worked on; then it begins anew
+_KEPT = ("models",)
+
+
+def tidy(project: Project, *also: Path, store: Path | None = None) -> None:
+    """Removes leftovers of dead processes from the project, its result store and where `reproduce` works.
+
+    Checkpoints stay, so that a training goes on, for a month, unless its result is there. Where nothing may be
+    written, nothing is done.
+
+    Args:
+        also: folders besides those of the project.
+        store: the root of the result store, as in `RunOptions`.
+    """
+    places = (path for name, path in vars(project).items() if name not in _KEPT)
+    folders = {place if not place.suffix else place.parent for place in places} | {Path(), *also}
+    root = store or find_store(Path.cwd())
+    for folder in (root, REPRODUCE, *sorted(folders)):
+        with contextlib.suppress(OSError):
+            sweep(folder)
+    for stage in sorted(root.iterdir()) if root.is_dir() else ():
+        with contextlib.suppress(OSError):
+            ResultStore(stage).bury()
+            sweep(stage / UNFINISHED)
+            _forget_unfinished(stage)
+    for empty in (REPRODUCE, REPRODUCE.parent):
+        with contextlib.suppress(OSError):  # of another run, or the result store's
+            empty.rmdir()
+
+
+def _forget_unfinished(stage: Path) -> None:
+    """Removes the checkpoints that nothing will go on from: old ones, and those of finished results."""
+    files = defaultdict[str, list[Path]](list)
+    for path in (stage / UNFINISHED).glob("[!.]*"):
+        files[path.stem].append(path)
+    for name, paths in files.items():
+        newest = max(path.stat().st_mtime for path in paths)
+        if time.time() - newest > _FORGOTTEN_SECONDS or ResultStore(stage).look(name) is not None:
+            for path in paths:
+                path.unlink(missing_ok=True)

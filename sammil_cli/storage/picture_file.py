@@ -1,0 +1,27 @@
+"""Pictures on disk: JPEG and PNG, by the name's suffix."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sammil_cli.storage.files import atomic_path
+
+_JPEG_QUALITY = 88
+
+
+def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
+    """Writes a picture (h, w, 3) atomically.
+
+    OpenCV encodes it, and Python opens the file: OpenCV crashes on a path that is no UTF-8.
+
+    Raises:
+        OSError: the picture cannot be encoded, or the file not written.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
+    encoded, content = cv2.imencode(path.suffix, np.ascontiguousarray(rgb[..., ::-1]), options)  # it takes BGR
+    if not encoded:
+        raise OSError(f"OpenCV cannot encode {path.name}")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.tobytes())
