@@ -105,8 +105,10 @@ def limit_met(error: BaseException) -> MissingError | None:
     number = _number_of(error)
     if number in _LIMITS:
         code, words, remedy = _LIMITS[number]
-        place = os.fsdecode(error.filename) if isinstance(error, OSError) and error.filename else _one_line(error)
-        return MissingError(f"{words}: {place}", remedy=remedy, code=code)
+        text = _one_line(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{os.fsdecode(error.filename)} ({error.strerror})"
+        return MissingError(f"{words}: {text}", remedy=remedy, code=code)
     cause = error.__cause__ or error.__context__
     return None if cause is None else limit_met(cause)
 

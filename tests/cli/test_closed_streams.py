@@ -77,7 +77,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(project: Path, tmp_path: Pat
 def test_a_full_disk_behind_stdout_is_told(project: Path, words: str) -> None:
     answer = shell(project, f"sammil {words} > /dev/full")
     assert answer.returncode == 3
-    assert answer.stderr.startswith("error: E_DISK: the disk is full: stdout\n")
+    assert answer.stderr.startswith("error: E_DISK: the disk is full: stdout (No space left on device)\n")
     assert "Traceback" not in answer.stderr
     assert "Exception ignored" not in answer.stderr
 
