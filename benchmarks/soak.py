@@ -9,10 +9,10 @@
 3. *Expectation*, at the same time: the same commands in an empty project with the slides, tables and drawings as they
    are now.
 
-*Lost* is a slide that the expectation has a result of, and the project has not; *stale* a result whose bytes differ, or
-that should not be there; *twice* a computation that came to its end twice with the same key, without anything having
-been done to the slide, its stored result or the process that was at it. Ends with 1 when there are any, when a fault
-is not listed with its code and remedy, or when a traceback was printed.
+After each pass of the calm, *lost* is a slide that the expectation has a result of, and the project has not; *stale* a
+result whose bytes differ, or that should not be there. *Twice* is a computation that came to its end twice with the
+same key, without anything having been done to the slide, its stored result or the process that was at it. Ends with 1
+when there are any, when a fault is not listed with its code and remedy, or when a traceback was printed.
 """
 
 import argparse
@@ -85,6 +85,7 @@ class Soak:
         self._output = folder / "output"
         self._output.mkdir()
         self._disk = folder / "disk"
+        self._found: list[dict[str, str]] = []  # after each pass of the calm
         limit = 240 + 0.6 * options.slides  # for one command, several times what it takes
         self._commands = Commands(self._disk / "project", folder / "computations.jsonl", self._output, limit)
         self._fresh = Commands(self._disk / "fresh", folder / "fresh.jsonl", folder / "output-fresh", limit)
@@ -128,13 +129,18 @@ class Soak:
                 passed = self._options.seconds + self._calm_seconds * (len(STAGES) * number + index)
                 self._say(f"calm: {stage}, pass {number + 1} of {self._options.passes}", passed)
                 self._commands.run(stage, _HALF)
+            self._found.append(results(self._commands.project))
 
     def _expect(self) -> None:
         for stage in STAGES:
             self._fresh.run(stage, _HALF)
 
     def _judge(self, cohort: Cohort, storm: Storm) -> int:
-        lost, stale = differences(results(self._commands.project), expected := results(self._fresh.project), cohort)
+        expected = results(self._fresh.project)
+        lost, stale = set[str](), set[str]()
+        for found in self._found:
+            missing, other = differences(found, expected, cohort)
+            lost, stale = lost | missing, stale | other
         lines = computations(self._commands.log)
         again = twice(lines, storm.excuses)
         seen, unlisted = listed(self._commands.project, cohort)

@@ -23,7 +23,7 @@ key_digest = runpy.run_path(str(Path(__file__).resolve().parent / "soak_hook/sit
 OUTS = {"segment": "tissue", "patch": "patches", "sam": "regions", "extract": "bags"}  # below artifacts/
 _PAUSE_SECONDS = 0.4  # between the two halves of a file that is being copied in
 _SETTLE_SECONDS = 0.5  # until the workers of a killed command have ended, too
-_LEAST_EVENTS = {"kill-command": 3, "kill-worker": 3, "break-table": 1, "full-disk": 1, "file-limit": 1}
+_LEAST_EVENTS = {"kill-command": 2, "kill-worker": 2, "break-table": 1, "full-disk": 1, "file-limit": 1}
 _PER_THOUSAND = {"kill-command": 40, "kill-worker": 40, "break-table": 6, "full-disk": 4, "file-limit": 4}
 _LOSE_DASK_WORKERS = 2
 _LEAST_ROUNDS = 4  # that each operator has begun before an event is given up
@@ -117,7 +117,7 @@ class Storm:
         if slide:
             acts: Mapping[str, Callable[[str], bool]] = {
                 "added": lambda slide: self._copy_in(slide, other=False),
-                "replaced": lambda slide: self._copy_in(slide, other=True),
+                "replaced": self._replace,
                 "swapped": self._swap,
                 "removed": self._remove,
                 "bitstore": self._flip_in_store,
@@ -148,6 +148,11 @@ class Storm:
             stream.write(whole[len(whole) // 2 :])
         return True
 
+    def _replace(self, slide: str) -> bool:
+        if slide[-1] in "02468" and not self._is_done(slide):  # half of them once there is something to go stale
+            return False
+        return self._copy_in(slide, other=True)
+
     def _swap(self, slide: str) -> bool:
         path = self.cohort.path(slide)
         for other in (True, False):
@@ -158,8 +163,14 @@ class Storm:
         return True
 
     def _remove(self, slide: str) -> bool:
+        if not self._is_done(slide):
+            return False
         self.cohort.path(slide).unlink()
         return True
+
+    def _is_done(self, slide: str) -> bool:
+        """Whether there are results that may go stale."""
+        return (self.cohort.project / f"artifacts/tissue/{slide}.geojson").exists()
 
     def _flip_in_store(self, slide: str) -> bool:
         found = [
