@@ -119,14 +119,21 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(share=SHARE, bit=st.integers(0, 7), place=SHARE, where=st.sampled_from(["sammil", "files"]))
     def flip(self, share: float, bit: int, place: float, where: str) -> None:
-        """A bit of a stored file, a manifest or a file in DVC's cache turns round."""
-        found = sorted(Path(".dvc/cache", where).rglob("*"))
-        files = [path for path in found if path.is_file() and path.stat().st_size]
-        if files:
-            path = files[int(share * len(files))]
+        """A bit of a stored file, a manifest or a file in DVC's cache turns round; mostly of those just written."""
+        found = [path for path in Path(".dvc/cache", where).rglob("*") if path.is_file() and path.stat().st_size]
+        if found:
+            path = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True)[
+                int(share**2 * len(found))
+            ]
             content = bytearray(path.read_bytes())
             content[int(place * len(content))] ^= 1 << bit
             path.write_bytes(content)
+
+    @rule(share=SHARE, bit=st.integers(0, 7), place=SHARE, where=st.sampled_from(["sammil", "files"]))
+    def flip_between_runs(self, share: float, bit: int, place: float, where: str) -> None:
+        self.run(under_dvc=True)
+        self.flip(share, bit, place, where)
+        self.run(under_dvc=True)
 
     @rule()
     def dvc_takes_all(self) -> None:
@@ -263,4 +270,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=30)
+TestStoreMachine.settings = settings(max_examples=settings.default.max_examples // 5, stateful_step_count=25)
