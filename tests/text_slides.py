@@ -96,6 +96,12 @@ def _happen(events: dict[str, list[Callable[[], object]]], slide: str) -> None:
 
 
 def outputs() -> dict[str, str]:
-    """What lies in the out folder, without the records."""
-    found = {path.name: path.read_text(encoding="utf-8") for path in sorted(OUT.iterdir())}
-    return {name: json.loads(text)["made"] if name.endswith(".geojson") else text for name, text in found.items()}
+    """What lies in the out folder; of what the stage has written, without the record."""
+    return {path.name: _made(path.read_text(encoding="utf-8")) for path in sorted(OUT.iterdir())}
+
+
+def _made(text: str) -> str:
+    try:
+        return str(json.loads(text)["made"])
+    except (ValueError, TypeError):
+        return text

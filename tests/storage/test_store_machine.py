@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -60,6 +61,7 @@ class StoreMachine(RuleBasedStateMachine):
         folder = self.stack.enter_context(tempfile.TemporaryDirectory())
         self.stack.enter_context(contextlib.chdir(folder))
         self.stack.enter_context(patch.object(per_slide, "open_executor", open_inline))
+        self.stack.enter_context(patch.object(os, "fsync"))  # no power fails here, and disks take long
         self.stack.enter_context(
             patch.dict(os.environ, {f"DVC_{kind}_CONFIG_DIR": folder for kind in ("SYSTEM", "GLOBAL")})
         )
@@ -68,7 +70,9 @@ class StoreMachine(RuleBasedStateMachine):
         stage.reset()
         self.slides: dict[str, str] = {}
         self.edits: dict[str, str] = {}
-        self.setting = 0
+        self.setting = self.settings_tried = 0
+        self.put_slide("a", "x")
+        self.put_slide("b", "xx")
 
     def teardown(self) -> None:
         self.stack.close()
@@ -98,9 +102,11 @@ class StoreMachine(RuleBasedStateMachine):
             stage.put(slide, text, EDITS)
             self.edits[slide] = text
 
-    @rule(setting=st.integers(0, 2))
-    def set(self, setting: int) -> None:
-        self.setting = setting
+    @rule(back=st.integers(0, 2))
+    def set(self, back: int) -> None:
+        """Another setting: a new one, or one of before."""
+        self.settings_tried += back == 0
+        self.setting = max(0, self.settings_tried - back)
 
     @precondition(lambda self: any(OUT.iterdir()))
     @rule(share=SHARE, text=st.sampled_from(["", "edited", None]))
@@ -113,14 +119,21 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(share=SHARE, bit=st.integers(0, 7), place=SHARE, where=st.sampled_from(["sammil", "files"]))
     def flip(self, share: float, bit: int, place: float, where: str) -> None:
-        """A bit of a stored file, a manifest or a file in DVC's cache turns round."""
-        found = sorted(Path(".dvc/cache", where).rglob("*"))
-        files = [path for path in found if path.is_file() and path.stat().st_size]
-        if files:
-            path = files[int(share * len(files))]
+        """A bit of a stored file, a manifest or a file in DVC's cache turns round; mostly of those just written."""
+        found = [path for path in Path(".dvc/cache", where).rglob("*") if path.is_file() and path.stat().st_size]
+        if found:
+            path = sorted(found, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True)[
+                int(share**2 * len(found))
+            ]
             content = bytearray(path.read_bytes())
             content[int(place * len(content))] ^= 1 << bit
             path.write_bytes(content)
+
+    @rule(share=SHARE, bit=st.integers(0, 7), place=SHARE, where=st.sampled_from(["sammil", "files"]))
+    def flip_between_runs(self, share: float, bit: int, place: float, where: str) -> None:
+        self.run(under_dvc=True)
+        self.flip(share, bit, place, where)
+        self.run(under_dvc=True)
 
     @rule()
     def dvc_takes_all(self) -> None:
@@ -130,12 +143,6 @@ class StoreMachine(RuleBasedStateMachine):
             target = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-
-    @rule()
-    def dvc_empties(self) -> None:
-        """As it does before a stage."""
-        shutil.rmtree(OUT)
-        OUT.mkdir()
 
     @rule()
     def lose_dvc_cache(self) -> None:
@@ -187,37 +194,33 @@ class StoreMachine(RuleBasedStateMachine):
             self._run(frozenset({slide}))
             assert {name: text for name, text in stage.outputs().items() if name[0] == slide} == self._made(slide)
 
-    @rule()
-    def run(self) -> None:
+    @rule(under_dvc=st.booleans())
+    def run(self, under_dvc: bool) -> None:
+        """DVC empties the folder of a stage before it runs it."""
+        if under_dvc:
+            shutil.rmtree(OUT)
+            OUT.mkdir()
         self._run(None)
         self._compare()
 
     @rule(slide=IDS, where=WHERE, other=IDS, text=TEXTS)
     def run_while_slides_come(self, slide: str, where: str, other: str, text: str) -> None:
         """While a slide is worked on, that slide or another one comes, or is replaced."""
-        getattr(stage, where)[slide] = [lambda: self.put_slide(other, text)]
-        self.run()
+        self._run_anew(slide, where, lambda: self.put_slide(other, text))
 
     @rule(slide=IDS, where=WHERE, other=IDS)
     def run_while_slides_go(self, slide: str, where: str, other: str) -> None:
-        def go() -> None:
-            if other != slide or where == "after":  # else the work itself would fail with another error
-                self.remove_slide(other)
-
-        getattr(stage, where)[slide] = [go]
-        self.run()
+        self._run_anew(slide, where, lambda: self.remove_slide(other))
 
     @rule(slide=IDS, where=WHERE, other=IDS, text=st.sampled_from(EDIT_TEXTS))
     def run_while_somebody_draws(self, slide: str, where: str, other: str, text: str) -> None:
-        getattr(stage, where)[slide] = [lambda: self.draw(other, text)]
-        self.run()
+        self._run_anew(slide, where, lambda: self.draw(other, text))
 
     @rule(slide=IDS, text=TEXTS)
     def run_while_a_slide_is_another_one(self, slide: str, text: str) -> None:
         """The very file comes back before the work has ended."""
-        stage.before[slide] = [stage.swap(slide, text)]
         stage.after[slide] = [stage.swap_back(slide)]
-        self.run()
+        self._run_anew(slide, "before", stage.swap(slide, text))
 
     @invariant()
     def nothing_false_is_stored(self) -> None:
@@ -230,6 +233,12 @@ class StoreMachine(RuleBasedStateMachine):
                 continue  # a bit of it was flipped: it is not given out
             slide, edit = (TEXT_OF.get(str(result.key[name]), "-") for name in ("slide", "edit"))
             assert json.loads(path.read_text(encoding="utf-8"))["made"] == f"{slide} {edit} {result.key['setting']}"
+
+    def _run_anew(self, slide: str, where: str, event: Callable[[], None]) -> None:
+        """A run in which a slide is worked on, for a setting that was never tried, and something happens meanwhile."""
+        self.set(0)
+        getattr(stage, where)[slide] = [event]
+        self.run(under_dvc=False)
 
     def _run(self, only: frozenset[str] | None) -> None:
         options = RunOptions(only=only)
@@ -261,4 +270,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=max(20, settings.default.max_examples // 4), stateful_step_count=25)
+TestStoreMachine.settings = settings(max_examples=settings.default.max_examples // 5, stateful_step_count=25)
