@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import shapely
@@ -132,7 +132,7 @@ def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0
     return _shapes(path, _load(path, content), offset_px)
 
 
-def _shapes(path: Path, document: Any, offset_px: tuple[int, int]) -> tuple[list[Shape], _Facts]:
+def _shapes(path: Path, document: object, offset_px: tuple[int, int]) -> tuple[list[Shape], _Facts]:
     if isinstance(document, dict) and ("coordinates" in document or "geometries" in document):
         document = {"geometry": document}
     facts = document.get("sammil", {}) if isinstance(document, dict) else {}
@@ -169,7 +169,7 @@ def _load(path: Path, content: bytes) -> Any:
         raise _invalid(path, "a number is NaN or out of any bounds, or brackets lie too deep") from None
 
 
-def _refuse_constant(word: str) -> Any:
+def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(word)  # NaN and Infinity, which Python reads and JSON does not know
 
 

@@ -12,12 +12,13 @@ from typing import Any
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import digest, sha256_file, write_json
 
+JsonObject = dict[str, Any]
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
 SUM, SCHEMA = "sum", "schema"
 _DAMAGED, _MIXED = "E_DAMAGED", "E_MIXED"
 
 
-def with_sum(facts: Mapping[str, Any], covered: object = None) -> dict[str, Any]:
+def with_sum(facts: Mapping[str, object], covered: object = None) -> JsonObject:
     """The facts with their schema and the sum of both, and of what else it is to cover.
 
     Args:
@@ -27,7 +28,7 @@ def with_sum(facts: Mapping[str, Any], covered: object = None) -> dict[str, Any]
     return {**content, SUM: _sum_of(content, covered)}
 
 
-def without_sum(path: Path, facts: Mapping[str, Any], remedy: str, covered: object = None) -> dict[str, Any]:
+def without_sum(path: Path, facts: Mapping[str, object], remedy: str, covered: object = None) -> JsonObject:
     """The facts without their sum, which is verified where there is one.
 
     Args:
@@ -50,12 +51,12 @@ def without_sum(path: Path, facts: Mapping[str, Any], remedy: str, covered: obje
     return content
 
 
-def write_summed(path: Path, facts: Mapping[str, Any]) -> None:
+def write_summed(path: Path, facts: Mapping[str, object]) -> None:
     """Writes a JSON object with its sum, atomically; `read_summed` gives the facts back, with their `schema`."""
     write_json(path, with_sum(facts))
 
 
-def read_summed(path: Path, remedy: str) -> dict[str, Any]:
+def read_summed(path: Path, remedy: str) -> JsonObject:
     """Reads a JSON object of ours, of an earlier version, too.
 
     Args:
@@ -76,12 +77,12 @@ def read_summed(path: Path, remedy: str) -> dict[str, Any]:
     return without_sum(path, content, remedy)
 
 
-def write_of_slide(path: Path, facts: Mapping[str, Any]) -> None:
+def write_of_slide(path: Path, facts: Mapping[str, object]) -> None:
     """Writes facts on a slide, which is called as the file is."""
     write_summed(path, {"slide_id": path.stem, **facts})
 
 
-def read_of_slide(path: Path, remedy: str) -> dict[str, Any]:
+def read_of_slide(path: Path, remedy: str) -> JsonObject:
     """Reads what `write_of_slide` was given.
 
     Raises:
@@ -141,7 +142,7 @@ def dvc_checkout(path: Path) -> str:
     return f"; or bring it back: dvc checkout {path}" if under_dvc else ""
 
 
-def _sum_of(content: Mapping[str, Any], covered: object) -> str:
+def _sum_of(content: Mapping[str, object], covered: object) -> str:
     """As it reads back from the file: tuples are lists there, and all names are text."""
     read_back = json.loads(json.dumps(content))
     return digest(read_back if covered is None else [read_back, covered])
