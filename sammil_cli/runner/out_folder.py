@@ -1,4 +1,12 @@
-"""The folder that a stage writes into: what it removes there, it has made itself, and says so."""
+"""The folder that a stage writes into: what it removes there, it has made itself, and says so.
+
+A slide whose result is stale loses its files before any work, not when the new result comes in. Later stages take what
+lies in the folder for what the slide is now: their keys are digests of those files, which do not say whether the slide
+has changed since. A run that is killed would leave files that nobody could tell from fresh ones. Nothing is lost by it:
+the result store keeps each result under its key, so a setting changed back brings the files back without computing.
+(`sammil train` does it the other way round, see `stages.models_folder`: its results are one whole, which says by its
+sums when it is none.)
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator

@@ -15,7 +15,7 @@ from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.packed import MOST_BYTES, read_packed
 from sammil_cli.storage.shown_text import shown_value
-from sammil_cli.storage.summed import Facts, damaged, with_sum, without_sum
+from sammil_cli.storage.summed import JsonObject, damaged, with_sum, without_sum
 
 RGBColour = tuple[int, int, int]
 
@@ -85,7 +85,7 @@ def is_geojson(name: str) -> bool:
     return name.lower().endswith((".geojson", ".json"))
 
 
-def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], Facts]:
+def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], JsonObject]:
     """Reads a file, plain, `.gz` or `.zip`; see `parse_geojson`.
 
     Raises:
@@ -94,7 +94,7 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
     return parse_geojson(path, read_packed(path, wanted=is_geojson)[1], offset_px=offset_px)
 
 
-def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], Facts]:
+def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     """Reads what `write_geojson` wrote; see `parse_geojson`. Drawings of users are read without: editors keep old sums.
 
     Args:
@@ -116,7 +116,7 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], Facts]:
     return _shapes(path, document, (0, 0))[0], facts
 
 
-def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], Facts]:
+def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], JsonObject]:
     """The shapes of a collection of features, a list of features, a single one or a bare geometry.
 
     Args:
@@ -137,7 +137,7 @@ def _parsed(path: Path, content: bytes) -> Parsed:
     return parse_json(content, path, kind="GeoJSON", remedy=_AGAIN, most_bytes=MOST_BYTES)
 
 
-def _shapes(path: Path, document: Parsed, offset_px: tuple[int, int]) -> tuple[list[Shape], Facts]:
+def _shapes(path: Path, document: Parsed, offset_px: tuple[int, int]) -> tuple[list[Shape], JsonObject]:
     if isinstance(document, dict) and ("coordinates" in document or "geometries" in document):
         document = {"geometry": document}
     facts = document.get("sammil", {}) if isinstance(document, dict) else {}
@@ -205,7 +205,7 @@ def _rings(rings: object) -> object:
     return [] if rings[0] == [] else [ring for ring in rings if ring != []]  # no outline, so nothing
 
 
-def _kind(feature: Facts) -> tuple[str, str]:
+def _kind(feature: JsonObject) -> tuple[str, str]:
     """QuPath's class and kind of object."""
     properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}

@@ -12,14 +12,13 @@ from sammil_cli.storage.files import Record, as_stored, digest, sha256_file, wri
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.packed import MOST_BYTES
 
-Facts = dict[str, Any]  # as JSON has them
-
+JsonObject = dict[str, Any]
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
 SUM, SCHEMA = "sum", "schema"
 _DAMAGED, _MIXED = "E_DAMAGED", "E_MIXED"
 
 
-def with_sum(facts: Record, covered: object = None) -> Facts:
+def with_sum(facts: Record, covered: object = None) -> JsonObject:
     """The facts with their schema and the sum of both, and of what else it is to cover.
 
     Args:
@@ -29,7 +28,7 @@ def with_sum(facts: Record, covered: object = None) -> Facts:
     return {**content, SUM: _sum_of(content, covered)}
 
 
-def without_sum(path: Path, facts: Record, remedy: str, covered: object = None) -> Facts:
+def without_sum(path: Path, facts: Record, remedy: str, covered: object = None) -> JsonObject:
     """The facts without their sum, which is verified where there is one.
 
     Args:
@@ -57,7 +56,7 @@ def write_summed(path: Path, facts: Record) -> None:
     write_json(path, with_sum(facts))
 
 
-def read_summed(path: Path, remedy: str) -> Facts:
+def read_summed(path: Path, remedy: str) -> JsonObject:
     """Reads a JSON object of ours, of an earlier version, too.
 
     Args:
@@ -83,7 +82,7 @@ def write_of_slide(path: Path, facts: Record) -> None:
     write_summed(path, {"slide_id": path.stem, **facts})
 
 
-def read_of_slide(path: Path, remedy: str) -> Facts:
+def read_of_slide(path: Path, remedy: str) -> JsonObject:
     """Reads what `write_of_slide` was given.
 
     Raises:

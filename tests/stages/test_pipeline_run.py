@@ -341,6 +341,8 @@ def test_features_that_are_not_finite_are_named_by_every_command(done: Path, sam
         assert "slide slide_2: E_NAN artifacts/bags/slide_2.h5: 1 of" in answer.err
         assert "sammil extract --only slide_2" in answer.err
     assert files_in(done / "runs/models") == {*FOLDS, "manifest.json"}  # nothing was begun
+    assert "1 of 1 bags in artifacts/bags are not those" in sammil("visualize", "--only", "slide_2").out
+    (done / "runs/models/manifest.json").unlink()  # as of an earlier version, which did not know the bags
     assert "slide_2  E_NAN" in sammil("visualize", "--workers", 1, "--only", "slide_2").out
 
 
