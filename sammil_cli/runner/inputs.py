@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import CHANGED
@@ -80,7 +79,7 @@ def slide_input(path: SlidePath) -> Input:
     return Input.of(path, _with_others, _identify)
 
 
-def as_key(inputs: Any) -> Any:
+def as_key(inputs: object) -> object:
     """Inputs as they stand in a key: digests in place of files."""
     if isinstance(inputs, Input):
         return inputs.digest
@@ -89,7 +88,7 @@ def as_key(inputs: Any) -> Any:
     return [as_key(value) for value in inputs] if isinstance(inputs, list) else inputs
 
 
-def files_in(inputs: Any) -> Iterator[Input]:
+def files_in(inputs: object) -> Iterator[Input]:
     """The files among inputs."""
     if isinstance(inputs, Input):
         yield inputs
