@@ -69,7 +69,15 @@ def make_plan(options: RunOptions, setting: int = 0) -> Plan[TextJob]:
         edit = EDITS / f"{slide}.txt"
         job = TextJob(path, edit if edit.exists() else None, setting)
         made = {"slide": content(path), "edit": content(job.edit), "setting": setting}
-        tasks.append(Task(slide_id=slide, key=as_key(made), libraries={}, job=job, files=tuple(files_in(made))))
+        tasks.append(
+            Task(
+                slide_id=slide,
+                key={name: as_key(value) for name, value in made.items()},
+                libraries={},
+                job=job,
+                files=tuple(files_in(made)),
+            )
+        )
     return Plan(stage="text", tasks=tasks, work=work, out=OUT, process_lists=LISTS)
 
 

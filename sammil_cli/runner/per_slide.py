@@ -60,7 +60,7 @@ class Task(Generic[Job]):
         Args:
             inputs: every file among them is a `runner.inputs.Input`. strict: with these very libraries.
         """
-        key = {**as_key(dict(inputs)), **code.as_key(strict=strict)}
+        key = {name: as_key(value) for name, value in inputs.items()} | dict(code.as_key(strict=strict))
         return cls(slide_id=slide_id, key=key, libraries=code.libraries, job=job, files=tuple(files_in(dict(inputs))))
 
     def changed(self) -> str:
