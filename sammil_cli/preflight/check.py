@@ -25,9 +25,9 @@ from sammil_cli.project.project import Project
 from sammil_cli.runner.earlier_files import slide_suffixes
 from sammil_cli.slides.conversion import UNSUPPORTED
 from sammil_cli.slides.dicom import other_objects
-from sammil_cli.slides.files import find_slides, foreign_content, identify, is_utf8, no_name
+from sammil_cli.slides.files import find_slides, foreign_content, identify, no_name
 from sammil_cli.slides.table import SlideEntry, read_slides_table
-from sammil_cli.storage.files import check_name
+from sammil_cli.storage.files import check_name, is_utf8
 from sammil_cli.storage.paths import SlidePath
 from sammil_cli.storage.shown_text import shown
 from sammil_cli.training.fold import Fold

@@ -3,6 +3,8 @@
 import shlex
 from pathlib import Path
 
+from sammil_cli.storage.files import RENAME
+
 # They stand for a suffix.
 DANGLING, NAMELESS_DICOM, NO_UTF8 = "dangling link", "DICOM without .dcm", "name that is no UTF-8"
 
@@ -10,7 +12,7 @@ DANGLING, NAMELESS_DICOM, NO_UTF8 = "dangling link", "DICOM without .dcm", "name
 UNSUPPORTED = {
     DANGLING: "copy the file here; in a container mount the folder that it is in, too",
     NAMELESS_DICOM: "rename it to end in .dcm",
-    NO_UTF8: "rename it, such as with convmv -f latin1 -t utf8 --notest",
+    NO_UTF8: RENAME,
     ".vsi": "convert with bfconvert or QuPath, to OME-TIFF",
     ".ets": "part of a .vsi slide: convert with bfconvert or QuPath, to OME-TIFF",
     ".isyntax": "convert with Philips' Pathology SDK or isyntax2raw and raw2ometiff --rgb, to OME-TIFF",

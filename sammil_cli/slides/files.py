@@ -15,7 +15,7 @@ from sammil_cli.slides.resolution import resolve_mpp
 from sammil_cli.slides.scenes import no_scene
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
 from sammil_cli.storage.content import Content, content_of
-from sammil_cli.storage.files import digest
+from sammil_cli.storage.files import RENAME, digest, is_utf8
 from sammil_cli.storage.paths import SlidePath
 from sammil_cli.storage.shown_text import shown
 
@@ -133,13 +133,14 @@ def find_slides(folder: Path) -> SlideFiles:
         else:
             slides.append(picture)
     paths = _by_id(sorted(slides), folder)
-    unsupported[NO_UTF8] += len(set(unnameable) & set(paths))  # another slide is really called so
-    unnameable = {slide_id: path for slide_id, path in unnameable.items() if slide_id not in paths}
+    if really := set(unnameable) & set(paths):  # another slide is really called so
+        unsupported[NO_UTF8] += len(really)
+        unnameable = {slide_id: path for slide_id, path in unnameable.items() if slide_id not in really}
     if not paths and not unnameable:
         passed = SlideFiles({}, dict(unsupported), dict(sidecars), inner)
         known = f"known are {', '.join(sorted(suffixes))}"
         raise InputError(f"no slides in {folder} ({passed.inventory()})", remedy=known)
-    return SlideFiles(paths, dict(+unsupported), dict(sidecars), inner, unnameable)
+    return SlideFiles(paths, dict(unsupported), dict(sidecars), inner, unnameable)
 
 
 def slide_id_of(path: Path) -> str:
@@ -158,12 +159,7 @@ def slide_id_of(path: Path) -> str:
 
 def no_name(path: Path) -> SlideError:
     """The error of a slide in `SlideFiles.unnameable`."""
-    return SlideError("E_NAME", f"its path is no UTF-8: {shown(str(path))}", remedy=UNSUPPORTED[NO_UTF8])
-
-
-def is_utf8(path: Path) -> bool:
-    """Whether a path's name can be written into a table; an archive of another system may hold names that cannot."""
-    return not any("\udc80" <= letter <= "\udcff" for letter in str(path))
+    return SlideError("E_NAME", f"its path is no UTF-8: {shown(str(path))}", remedy=RENAME)
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

@@ -16,10 +16,11 @@ from sammil_cli import __version__
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.storage.claims import TEMPORARY, owner_tag
 from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
-from sammil_cli.storage.shown_text import json_text
+from sammil_cli.storage.shown_text import json_text, shown
 
 SCHEMA_VERSION = 1  # of records: provenance and runs; that of HDF5 files is in storage.schema
 _LONGEST_NAME = 255  # bytes
+RENAME = "rename it, such as with convmv -f latin1 -t utf8 --notest"
 _LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
 Record = Mapping[str, object]  # how a file was made, see `provenance`
 Key = Mapping[str, object]  # what a result is made with: inputs by their digests, settings, code
@@ -60,7 +61,7 @@ def _umask() -> int:
 
 
 def check_name(slide_id: str, folder: Path, suffix: str = _LONGEST_SUFFIX) -> None:
-    """Refuses a slide whose files in `folder`, which are called like it, would have too long a name.
+    """Refuses a slide whose files in `folder`, which are called like it, would have too long a name, or no UTF-8 one.
 
     Args:
         suffix: the longest of those files.
@@ -68,6 +69,8 @@ def check_name(slide_id: str, folder: Path, suffix: str = _LONGEST_SUFFIX) -> No
     Raises:
         SlideError: `E_NAME`.
     """
+    if not is_utf8(slide_id):
+        raise SlideError("E_NAME", f"its name is no UTF-8: {shown(slide_id)}", remedy=RENAME)
     there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
     try:
         most = os.pathconf(there, "PC_NAME_MAX")
@@ -81,6 +84,11 @@ def check_name(slide_id: str, folder: Path, suffix: str = _LONGEST_SUFFIX) -> No
             "(letters beyond ASCII have 2 to 4)",
             remedy=f"rename it, here and in tables, to at most {most - len(suffix)} bytes before its suffix",
         )
+
+
+def is_utf8(name: str | Path) -> bool:
+    """Whether a name can be written into a table; an archive of another system may hold names that cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in str(name))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,7 +20,8 @@ MOST_LENGTH_PX = 1e9  # of all outlines together, level-0 pixels: painted row by
 MOST_PAIRS = 5_000_000  # of shapes whose boxes meet
 MOST_WORK = 50_000_000  # points of shapes that are cut by others
 _MOST_NEAR = 50_000_000  # pairs of lines whose boxes meet
-_AT_ONCE = 20_000_000  # pairs of lines that a part of the search could find at the most
+_PAIRS_AT_ONCE = 20_000_000  # that a part of the search could find, and of how many shapes
+_MOST_AT_ONCE = 256
 _REMEDY = "draw it simpler, or export fewer objects"
 
 _Points = NDArray[np.float64]  # (n, 2): x, y
@@ -104,7 +105,7 @@ def _pairs(lines: _Shapes) -> Iterator[tuple[_Numbers, _Numbers]]:
 def _boxes_that_meet(shapes: _Shapes, others: _Shapes) -> Iterator[tuple[_Numbers, _Numbers]]:
     """The numbers of shapes and of others whose boxes meet, part by part: all pairs at once could fill the memory."""
     tree = shapely.STRtree(others)
-    step = max(1, _AT_ONCE // max(1, len(others)))
+    step = max(1, min(_MOST_AT_ONCE, _PAIRS_AT_ONCE // max(1, len(others))))
     for start in range(0, len(shapes), step):
         one, other = tree.query(shapes[start : start + step])
         yield one + start, other
