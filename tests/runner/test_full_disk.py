@@ -95,14 +95,14 @@ def test_a_file_that_cannot_be_read_for_want_of_a_limit_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.h5"
-    hdf5.write_hdf5(path, "bag", {"x": np.zeros(3)}, {}, {})
+    path.touch()
 
     def full(*_: object, **__: object) -> None:
-        raise OSError(errno.EMFILE, "Unable to synchronously open file (unable to open file: errno = 24)")
+        raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(h5py, "File", full)
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(MissingError) as caught:
-        hdf5.read_hdf5(path, "bag")
+        hdf5.read_hdf5(path, "patches")
     assert caught.value.code == "E_FILES"
     assert "delete" not in caught.value.remedy
 
@@ -119,21 +119,31 @@ from sammil_cli.legacy.torch_file import write_torch
 from sammil_cli.legacy.writers import _write
 from sammil_cli.demo.cohort import _write_pyramid
 from sammil_cli.storage.picture_file import write_picture
-from sammil_cli.storage.files import write_csv, write_json, write_text
+from sammil_cli.storage.files import atomic_path, write_csv, write_json, write_text
 from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.storage.hdf5_to_disk import new_hdf5
 from sammil_cli.training.checkpoint import Checkpoint, write_checkpoint
 
 noise = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
 state = {"w": torch.from_numpy(noise)}
 checkpoint = Checkpoint(tensors=state, best=state, best_epoch=0, history=[], probabilities=[])
-many = {"long": "x" * 60_000}
+xy = np.stack(np.divmod(np.arange(40_000, dtype=np.int32), 500), 1)
+facts = {"slide_id": "a", "slide_mpp": 0.5, "slide_size_px": (40_000, 40_000), "bounds_px": (0, 0, 40_000, 40_000)}
+facts |= {"patch_px": 64, "patch_mpp": 0.5, "patch_px_level0": 64, "step_px_level0": None}
+
+def write_raw(path, **options):
+    with atomic_path(path) as temporary, new_hdf5(temporary, libver="v110") as file:
+        file.create_dataset("x", data=noise[:64], **options)
+        file.create_dataset("y", data=noise, **options)
+        file.attrs["long"] = "x" * 60_000
+
 writers = {
-    "a.h5": lambda path: write_hdf5(path, "bag", {"x": noise}, {}, {}),
-    "chunked.h5": lambda path: write_hdf5(path, "bag", {"x": noise, "y": noise}, {}, {}, compressed=("x", "y")),
-    "facts.h5": lambda path: write_hdf5(path, "bag", {"x": noise[:8]}, many, {"much": "y" * 60_000}),
+    "a.h5": lambda path: write_hdf5(path, "patches", {"xy": xy}, facts, {}),
+    "chunked.h5": lambda path: write_raw(path, compression="gzip"),
+    "facts.h5": lambda path: write_raw(path),
     "old.h5": lambda path: _write(path, {"x": noise}, {"x": {"a": 1}}),
     "a.png": lambda path: write_picture(path, noise),
-    "a.jpg": lambda path: write_picture(path, noise, quality=88),
+    "a.jpg": lambda path: write_picture(path, noise),
     "a.pt": lambda path: write_torch(path, noise[..., 0]),
     "a.safetensors": lambda path: write_checkpoint(path, checkpoint),
     "a.tif": lambda path: _write_pyramid(path, noise),
@@ -156,7 +166,7 @@ print("left:", os.listdir(folder))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 for name, write in writers.items():
     write(folder / name)
-assert (read_hdf5(folder / "a.h5", "bag")[0]["x"] == noise).all()
+assert (read_hdf5(folder / "a.h5", "patches")[0]["xy"] == xy).all()
 print("then:", len(os.listdir(folder)) - len(writers))
 """
 
