@@ -58,21 +58,22 @@ def _unfit(kind: str, message: str) -> InputError:
     )
 
 
-def job_options(kind: str, *, gpu: bool) -> dict[str, Any]:
+def job_options(kind: str, *, gpu: bool) -> dict[str, object]:
     """What sammil says about a job; all else, and `--resources` if it is there, is the configuration's.
 
     A GPU job is one worker process that offers `GPU: 1`, so that one slide at a time is on its GPU. Dask's dashboard
     is not opened unless the configuration asks for it. Where Dask is told to insist on encryption, TLS is used.
     """
     import dask.config
-    import distributed
 
     section = f"jobqueue.{kind}"
     quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "scheduler_options": {**quiet, **(dask.config.get(f"{section}.scheduler-options", None) or {})}
     }
     if dask.config.get("distributed.comm.require-encryption", None):
+        import distributed
+
         options |= {"protocol": "tls://", "security": distributed.Security()}  # type: ignore[no-untyped-call]
     extra = list(dask.config.get(f"{section}.worker-extra-args", None) or [])
     if gpu and not any(word.startswith("--resources") for word in extra):
