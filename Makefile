@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: demo test test-lowest lint fix bench image image-check clean project-files
+.PHONY: demo test test-lowest fuzz soak lint fix bench image image-check sbom clean project-files
 
 demo: .venv/ready
 	dvc repro
@@ -26,6 +26,15 @@ test-lowest: .venv/ready
 	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" .venv-lowest/bin/python -m pytest -m "not alone and not slow" -W default \
 	--ignore tests/image --numprocesses logical --maxprocesses 4 --dist loadfile
 
+# Files of every kind, damaged at random: what reads them refuses them or is right. Findings lie in .fuzz.
+fuzz: .venv/ready
+	SAMMIL_HYPOTHESIS=long pytest tests/storage/test_store_machine.py tests/hostile
+	python -m tests.hostile.fuzz
+
+# A thousand slides and everything that can go wrong with them: nothing is lost, stale or done twice. Half an hour.
+soak: .venv/ready
+	python benchmarks/soak.py
+
 lint: .venv/ready
 	ruff check .
 	ruff format --check .
@@ -38,6 +47,11 @@ fix: .venv/ready
 
 bench: .venv/ready
 	for script in benchmarks/bench_*.py; do python $$script; done
+
+# Every package of the lock, with its hashes, as CycloneDX.
+sbom: .venv/ready
+	cyclonedx-py requirements --output-reproducible --index-url /simple --pyproject pyproject.toml \
+	--output-format JSON --output-file sbom.json requirements.lock
 
 image:
 	docker build -t sammil --build-arg REVISION=$$(git rev-parse HEAD) .

@@ -13,7 +13,7 @@ from pathlib import Path
 from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import CHANGED
 from sammil_cli.slides.files import identify, other_files
-from sammil_cli.storage.files import Key, sha256_file
+from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import SlidePath
 
 _COARSE_NS = 2 * 10**9  # the coarsest clock of a file system: of a file that is older, two versions never look alike
@@ -79,9 +79,13 @@ def slide_input(path: SlidePath) -> Input:
     return Input.of(path, _with_others, _identify)
 
 
-def as_key(inputs: Key) -> Key:
+def as_key(inputs: object) -> object:
     """Inputs as they stand in a key: digests in place of files."""
-    return {name: _digests_of(value) for name, value in inputs.items()}
+    if isinstance(inputs, Input):
+        return inputs.digest
+    if isinstance(inputs, dict):
+        return {name: as_key(value) for name, value in inputs.items()}
+    return [as_key(value) for value in inputs] if isinstance(inputs, list) else inputs
 
 
 def files_in(inputs: object) -> Iterator[Input]:
@@ -146,14 +150,6 @@ def _digest(path: Path, identify: Callable[[Path], str], state: State) -> str:
     if None not in state and time.time_ns() - newest > _COARSE_NS:
         _digests[identify, path.absolute()] = state, digest
     return digest
-
-
-def _digests_of(value: object) -> object:
-    if isinstance(value, Input):
-        return value.digest
-    if isinstance(value, dict):
-        return as_key(value)
-    return [_digests_of(one) for one in value] if isinstance(value, list) else value
 
 
 def _bytes(state: State) -> int:
