@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from slide_maker import draw_asymmetric, write_pyramid
 
 from sammil_cli import console
@@ -16,6 +17,11 @@ pytest_plugins = ["study_fixtures"]
 pytest.register_assert_rewrite("sammil_cli.testing")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Property tests: `ci` finds the same examples in every run and takes seconds; `make fuzz` asks for `long`.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile("long", deadline=None, database=None, print_blob=True, max_examples=2000)
+settings.load_profile(os.environ.get("SAMMIL_HYPOTHESIS", "ci"))
 
 
 @pytest.fixture(autouse=True, scope="session")
