@@ -6,6 +6,7 @@ reader of the package; a test watches that.
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.making import read_making
 from sammil_cli.legacy import process_list as old_process_list
 from sammil_cli.legacy import tables as old_tables
+from sammil_cli.legacy.bags import without_coords
 from sammil_cli.legacy.checkpoints import read_published
 from sammil_cli.legacy.patch_file import read_images, read_patch_file
 from sammil_cli.legacy.patch_lists import read_patch_lists
@@ -65,7 +67,8 @@ class Kind:
 
     `readers`: the first is the one whose answer the table of damages names. `form`: how its content can be changed so
     that it still parses (`mutations.py`). `ours`: written by sammil, so that what was changed is refused; of what
-    people and other tools write any valid content counts. `anew`: damage is no error, since it is made again: None.
+    people and other tools write any valid content counts. A reader of what is made again where it is damaged, such as
+    an entry of the store, gives None.
     """
 
     name: str
@@ -74,7 +77,6 @@ class Kind:
     readers: tuple[Read, ...]
     form: str = "bytes"
     ours: bool = False
-    anew: bool = False
 
 
 def content(value: object) -> object:
@@ -167,12 +169,20 @@ def from_store(path: Path) -> object:
     return None if result is None else (result, {file.name: file.read_bytes() for file in out.iterdir()})
 
 
+def store_folder(path: Path) -> object:
+    return os.path.relpath(find_store(path.parents[1]), path.parents[1])
+
+
 def listed(path: Path) -> object:
     return read_only(str(path))
 
 
 def rows(path: Path) -> object:
     return read_features(path, [])
+
+
+def bag_without_places(path: Path) -> object:
+    return without_coords(path.stem, read_features(path, [])[0], None, [])
 
 
 def images(path: Path) -> object:
@@ -208,7 +218,7 @@ KINDS: dict[str, Kind] = {
             "hdf5",
             ours=True,
         ),
-        Kind("quality", "slide_01.json", good.quality, (quality,), "json", ours=True, anew=True),
+        Kind("quality", "slide_01.json", good.quality, (quality,), "json", ours=True),
         Kind("drawing", "slide_01.geojson", good.drawing, DRAWN, "json"),
         Kind("drawing.gz", "slide_01.geojson.gz", good.drawing, DRAWN, "gzip"),
         Kind("drawing.zip", "slide_01.zip", good.drawing, DRAWN, "zip"),
@@ -221,17 +231,25 @@ KINDS: dict[str, Kind] = {
         Kind("record", "record.json", good.record, (read_record,), "json", ours=True),
         Kind("model facts", "fold/model.json", good.model, (facts, bundle), "json", ours=True),
         Kind("model weights", "fold/model.safetensors", good.model, (bundle,), "safetensors", ours=True),
-        Kind("checkpoint", "run.safetensors", good.checkpoint, (read_checkpoint,), "safetensors", ours=True, anew=True),
+        Kind("checkpoint", "run.safetensors", good.checkpoint, (read_checkpoint,), "safetensors", ours=True),
         Kind("learning curve", "curve.csv", good.curve, (read_curve,), "csv"),
         Kind("predictions", "p.csv", good.predictions, (judged,), "csv", ours=True),
-        Kind("metrics", "metrics.json", lambda path: good.predictions(path.with_name("p.csv")), (judged,), "json", ours=True),
-        Kind("store manifest", f"{ENTRY}/manifest.json", good.stored, (from_store,), "json", ours=True, anew=True),
-        Kind("store file", f"{ENTRY}/slide_01.h5", good.stored, (from_store,), ours=True, anew=True),
-        Kind("DVC config", ".dvc/config", good.dvc_config, (lambda path: find_store(path.parents[1]),)),
+        Kind(
+            "metrics",
+            "metrics.json",
+            lambda path: good.predictions(path.with_name("p.csv")),
+            (judged,),
+            "json",
+            ours=True,
+        ),
+        Kind("store manifest", f"{ENTRY}/manifest.json", good.stored, (from_store,), "json", ours=True),
+        Kind("store file", f"{ENTRY}/slide_01.h5", good.stored, (from_store,), ours=True),
+        Kind("DVC config", ".dvc/config", good.dvc_config, (store_folder,)),
         Kind("weights", "weights.safetensors", good.published, (load_state, read_published), "safetensors"),
         Kind("torch weights", "weights.pth", good.published, (load_state, read_published), "zip"),
         Kind("old features", "slide_01.h5", partial(good.old_bag, "rows"), (rows,), "hdf5"),
         Kind("old tensor", "slide_01.pt", partial(good.old_bag, "tensor"), (rows,), "zip"),
+        Kind("old tensor without places", "slide_01.pt", partial(good.old_bag, "tensor"), (bag_without_places,), "zip"),
         Kind("old patches", "slide_01.h5", good.old_patches, (read_patch_file, images), "hdf5"),
         Kind("sam_info", "slide_01.h5", partial(good.old_bag, "sam_info"), (read_sam_info,), "hdf5"),
         Kind("seg_file", "slide_01.h5", good.seg_file, (read_seg_file,), "hdf5"),

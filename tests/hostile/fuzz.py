@@ -17,8 +17,21 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[place]) for place in (0, 1,
 
 from file_kinds import KINDS, Kind
 from limited_reader import BUG, CRASHED, HUNG, NO_REMEDY, Answer, LimitedReader, is_sound
+
 FOUND = Path(".sammil/fuzz")
-HEADS = ("kind", "cases", "refused", "equal", "different", "made anew", "no remedy", "bug", "hung", "crashed", "findings")
+HEADS = (
+    "kind",
+    "cases",
+    "refused",
+    "equal",
+    "different",
+    "made anew",
+    "no remedy",
+    "bug",
+    "hung",
+    "crashed",
+    "findings",
+)
 
 
 @dataclass(frozen=True)

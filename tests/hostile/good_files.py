@@ -163,7 +163,7 @@ def labels(path: Path) -> None:
 
 
 def slides_table(path: Path) -> None:
-    path.write_text("slide_id,mpp,scene,mine\nslide_01,0.5,,x\nslide_02,,1,\nslide_03,0.25,2,\"a, b\"\n")
+    path.write_text('slide_id,mpp,scene,mine\nslide_01,0.5,,x\nslide_02,,1,\nslide_03,0.25,2,"a, b"\n')
 
 
 def splits(path: Path) -> None:
@@ -278,7 +278,9 @@ def stored(path: Path) -> None:
 
 
 def dvc_config(path: Path) -> None:
-    path.write_text("[core]\n    autostage = true\n[cache]\n    dir = ../elsewhere\n['remote \"mine\"']\n    url = /mnt\n")
+    path.write_text(
+        "[core]\n    autostage = true\n[cache]\n    dir = ../elsewhere\n['remote \"mine\"']\n    url = /mnt\n"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ of older tools
@@ -334,7 +336,9 @@ def patch_lists(path: Path) -> None:
 
 
 def old_process_list(path: Path) -> None:
-    path.write_text("slide_id,process,status,seg_level,a_t\nslide_01.svs,0,processed,2,100\nslide_02.svs,0,failed,2,9\n")
+    path.write_text(
+        "slide_id,process,status,seg_level,a_t\nslide_01.svs,0,processed,2,100\nslide_02.svs,0,failed,2,9\n"
+    )
 
 
 def old_splits(path: Path) -> None:

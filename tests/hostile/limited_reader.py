@@ -54,13 +54,13 @@ class LimitedReader:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._process: SpawnProcess | None = None
         self._line: Connection | None = None
 
     def file_of(self, kind: Kind) -> Path:
         """Where the file of a kind is written and read."""
-        return self._folder / "case" / kind.file
+        return self.folder / "case" / kind.file
 
     def read(self, kind: Kind) -> list[Answer]:
         """What each of the kind's readers says of the file, the first one first."""
@@ -88,7 +88,7 @@ class LimitedReader:
         if self._process is None or self._line is None:
             context = multiprocessing.get_context("spawn")
             self._line, far = context.Pipe()
-            self._process = context.Process(target=_serve, args=(far, self._folder), daemon=True)
+            self._process = context.Process(target=_serve, args=(far, self.folder), daemon=True)
             self._process.start()
             far.close()
             self._line.recv()  # ready: its imports take seconds, for which no file is to blame
@@ -107,7 +107,7 @@ class LimitedReader:
 
 def is_sound(kind: Kind, answer: Answer) -> bool:
     """Whether a reader may answer so: of a file of ours, what was changed is refused or makes no difference."""
-    return answer.end in (EQUAL, REFUSED) or answer.end == (ANEW if kind.anew else DIFFERENT if not kind.ours else "")
+    return answer.end in (EQUAL, REFUSED, ANEW) or (answer.end == DIFFERENT and not kind.ours)
 
 
 def worst(answers: list[Answer]) -> Answer:
@@ -116,10 +116,14 @@ def worst(answers: list[Answer]) -> Answer:
     return max(answers, key=lambda answer: order.index(answer.end))
 
 
+def base_of(kind: Kind, path: Path) -> Path:
+    """The folder that a kind's name begins in: of `fold/model.json` the one that `fold` lies in."""
+    return path.parents[len(Path(kind.file).parts) - 1]
+
+
 def make_anew(kind: Kind, path: Path) -> Path:
     """A good file with nothing beside it that is not its own."""
-    base = path.parents[len(Path(kind.file).parts) - 1]
-    shutil.rmtree(base, ignore_errors=True)
+    shutil.rmtree(base_of(kind, path), ignore_errors=True)
     path.parent.mkdir(parents=True)
     kind.make(path)
     return path
@@ -135,10 +139,11 @@ def _serve(line: Connection, folder: Path) -> None:
     logging.disable()
     torch.set_num_threads(1)
     signal.signal(signal.SIGALRM, _alarm)
-    good = {}
+    good, made = {}, folder / "good"
     for kind in KINDS.values():
-        path = make_anew(kind, folder / "case" / kind.file)
+        path = make_anew(kind, made / kind.name / kind.file)
         good[kind.name] = [content(read(path)) for read in kind.readers]
+        make_anew(kind, path)  # without what the readers leave
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (GIB << 30),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -151,7 +156,9 @@ def _serve(line: Connection, folder: Path) -> None:
         kind, was = KINDS[name], ""
         path = folder / "case" / kind.file
         if seed is not None:
-            was = mutate(make_anew(kind, path), kind.form, random.Random(seed))
+            shutil.rmtree(folder / "case", ignore_errors=True)
+            shutil.copytree(made / name, folder / "case")  # quicker than making it again
+            was = mutate(path, kind.form, random.Random(seed))
         line.send([_answer(read, path, known, was) for read, known in zip(kind.readers, good[name], strict=True)])
 
 

@@ -23,7 +23,20 @@ import yaml
 
 BLIND = 0.4  # of the changes go to bytes, whatever they mean
 NUMBERS = (0, -1, 1, 2**31, 2**63, -(2**70), 0.5, -0.25, 1e-320, 1e308, float("nan"), float("inf"), float("-inf"))
-TEXTS = ("", "a", "slide_02", "../../evil", "/etc/passwd", "nan", "1e999", "prä ñ\u202e", "=1+1", "x" * 5000, "\0", "\ud800")
+TEXTS = (
+    "",
+    "a",
+    "slide_02",
+    "../../evil",
+    "/etc/passwd",
+    "nan",
+    "1e999",
+    "prä ñ\u202e",
+    "=1+1",
+    "x" * 5000,
+    "\0",
+    "\ud800",
+)
 VALUES = (*NUMBERS, *TEXTS, None, True, [], {}, [[]], {"a": 1}, [1, 2, 3])
 
 
@@ -318,7 +331,9 @@ def _tiff(path: Path, rng: random.Random) -> str:
             struct.pack_into("<H", data, entry + 2, value)
             said = f"type {value}"
         case _:
-            value = rng.choice((254, 256, 257, 258, 259, 262, 270, 273, 277, 282, 284, 296, 322, 324, 330, 338, 347, 530))
+            value = rng.choice(
+                (254, 256, 257, 258, 259, 262, 270, 273, 277, 282, 284, 296, 322, 324, 330, 338, 347, 530)
+            )
             struct.pack_into("<H", data, entry, value)
             said = f"the number {value}"
     path.write_bytes(bytes(data))
