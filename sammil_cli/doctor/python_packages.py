@@ -146,7 +146,7 @@ def torchvision(_: Asked) -> Iterator[Finding]:
 
 
 def hdf5(_: Asked) -> Iterator[Finding]:
-    """HDF5: its library, and a file written and read as bags are."""
+    """HDF5: its library, and a file written and read as the stages do it."""
     try:
         tempfile.gettempdir()
     except OSError:
@@ -158,17 +158,18 @@ def hdf5(_: Asked) -> Iterator[Finding]:
         from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
 
         with tempfile.TemporaryDirectory(prefix="sammil-doctor-") as folder:
-            path = Path(folder) / "bag.h5"
-            features = np.arange(6, dtype=np.float32).reshape(3, 2)
-            write_hdf5(path, "bag", {"features": features}, {}, {})
-            back = read_hdf5(path, "bag", mapped=True)[0]["features"].tolist()
+            path = Path(folder) / "maps.h5"
+            cells = np.arange(6, dtype=np.uint8).reshape(3, 2)
+            maps = dict.fromkeys(("blank", "pen", "dark", "blur"), cells)
+            write_hdf5(path, "artefacts", maps, {"slide_id": path.stem, "cell_px0": (4.0, 4.0), "mpp": 8.0}, {})
+            back = read_hdf5(path, "artefacts", mapped=True)[0]["blur"].tolist()
         h5py = importlib.import_module("h5py")
     except BROKEN as error:
         yield not_loaded(GROUP, "HDF5", "does not work", error, "h5py")
         return
     library, place = h5py.version.hdf5_version, str(Path(str(h5py.__file__)).parent)
     facts = {"version": library, "h5py": h5py.__version__, "path": place}
-    if back != features.tolist():
+    if back != cells.tolist():
         yield wrong(GROUP, "HDF5", f"{library} reads other numbers than were written", install("h5py"), **facts)
         return
     yield ok(GROUP, "HDF5", f"{library}, h5py {h5py.__version__}, {place}", **facts)

@@ -1,6 +1,7 @@
 """The feature bag: one slide for learning, in memory and on disk."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -12,7 +13,7 @@ from scipy.sparse import csr_matrix
 from sammil_cli.errors import SlideError
 from sammil_cli.regions.membership import Membership
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.storage.hdf5 import Arrays, Facts, read_hdf5, write_hdf5
 from sammil_cli.storage.paths import BagPath
 
 MadeWith = Mapping[str, Mapping[str, object]]  # stage -> its settings by key; what is not known is not there
@@ -87,47 +88,39 @@ def check_finite(features: NDArray[np.floating[Any]]) -> None:
         )
 
 
-_SHAPES = {
-    "features": "n d",
-    "xy": "n 2",
-    "region": "n",
-    "region_area": "m",
-    "region_area_um2": "m",
-    "group_features": "g d",
-    "group_region": "g",
-}
+_ARRAYS = ("features", "xy", "region", "region_area", "region_area_um2", "group_features", "group_region")
 _MEMBERS = ("member_start", "member_patch")
 _ENCODER: tuple[str, ...] = ("name", "weights_sha256", "dim", "patch_px", "patch_mpp", "patch_px_level0")
 
 
 def write_bag(path: BagPath, bag: FeatureBag, provenance: Record) -> None:
     """Writes the bag; arrays are contiguous, so that they load at the disk's speed."""
-    arrays = {name: getattr(bag, name) for name in _SHAPES}
+    arrays = {name: getattr(bag, name) for name in _ARRAYS}
     arrays |= dict(zip(_MEMBERS, (bag.members.start, bag.members.patch), strict=True))
     facts = {f"encoder_{name}": getattr(bag.encoder, name) for name in _ENCODER}
     facts |= {"made_with": json.dumps(bag.made_with, sort_keys=True)}
-    write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance)
+    write_hdf5(path, "bag", arrays, {"slide_id": bag.slide_id, **facts}, provenance, rules=_wrong)
 
 
 def read_bag(path: BagPath) -> FeatureBag:
-    """Reads what `write_bag` wrote; `InputError` where it is something else.
+    """Reads what `write_bag` wrote; `InputError` as `storage.hdf5.read_hdf5`, also for parts that do not fit together.
 
     The arrays are mapped from the file (see `storage.hdf5.read_hdf5`): they are read where and when they are used.
     """
-    arrays, facts = read_hdf5(path, "bag", mapped=True, shapes=_SHAPES)
+    arrays, facts = read_hdf5(path, "bag", mapped=True, rules=_wrong)
     return FeatureBag(
         slide_id=facts["slide_id"],
         members=_members(arrays),
         encoder=_encoder_facts(facts),
         made_with=_made_with(facts),
-        **{name: arrays[name] for name in _SHAPES},
+        **{name: arrays[name] for name in _ARRAYS},
     )
 
 
 def read_instances(path: BagPath) -> Instances:
-    """What a model sees of a bag, mapped as `read_bag` does it, without what it does not see: half the time."""
-    names = tuple(field.name for field in fields(Instances) if field.name in _SHAPES)
-    arrays, _ = read_hdf5(path, "bag", arrays=(*names, *_MEMBERS), attributes=False, mapped=True, shapes=_SHAPES)
+    """What a model sees of a bag, mapped as `read_bag` does it, without what it does not see."""
+    names = tuple(field.name for field in fields(Instances) if field.name in _ARRAYS)
+    arrays, _ = read_hdf5(path, "bag", arrays=(*names, *_MEMBERS), mapped=True, rules=_wrong)
     return Instances(**{name: arrays[name] for name in names}, members=_members(arrays))
 
 
@@ -155,3 +148,28 @@ def _encoder_facts(facts: Mapping[str, Any]) -> EncoderFacts:
 def _made_with(facts: Mapping[str, object]) -> MadeWith:
     known: MadeWith = json.loads(str(facts.get("made_with", "{}")))  # older bags and those of other tools do not say it
     return known
+
+
+def _wrong(arrays: Arrays, facts: Facts) -> str:
+    """What is wrong between the arrays and attributes of a bag."""
+    patches, dim = arrays["features"].shape
+    start, patch = (arrays[name] for name in _MEMBERS)
+    regions = len(arrays["region_area"])
+    if not patches:
+        return "it holds no patch"
+    if dim != facts["encoder_dim"]:
+        return f"its features are {dim}-d, and its encoder {facts['encoder_name']} gives {facts['encoder_dim']}-d"
+    if len(start) != regions + 1 or start[0] != 0 or start[-1] != len(patch):
+        return f"its member_start does not go from 0 to the {len(patch)} members in {regions} regions"
+    if len(patch) and patch.max() >= patches:
+        return f"its regions have members that it does not have: it has {patches} patches"
+    if any(len(arrays[name]) and arrays[name].max() >= regions for name in ("region", "group_region")):
+        return f"it names regions that it does not have: it has {regions}"
+    if "xy" in arrays and (arrays["xy"] < 0).any() and not (arrays["xy"] == -1).all():
+        return "some of its patches have no place"
+    made = _made_with(facts)
+    if not all(isinstance(settings, dict) for settings in made.values()):
+        return "its made_with holds no settings"
+    if math.isnan(facts["encoder_patch_mpp"]) and "patch" in made:  # only older tools may leave it unknown
+        return "its encoder_patch_mpp is no number"
+    return ""

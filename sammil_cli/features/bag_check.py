@@ -18,10 +18,11 @@ def read_checked(path: BagPath) -> FeatureBag:
     """Reads a bag that is whole.
 
     Raises:
-        SlideError: `E_NAN`, features that are not finite · `E_INPUT`, a damaged file, no patch, or parts that do not
-            fit together. The message names the file, the remedy makes it anew.
+        SlideError: `E_NAN`, features that are not finite · `E_DAMAGED`, a damaged file, no patch, or parts that do not
+            fit together · `E_MIXED`, of another slide. The message names the file, the remedy makes it anew.
     """
     again = f"make it again (sammil extract --only {path.stem}, or convert-legacy), or delete it: the slide is left out"
+    again += f"; under DVC: dvc checkout {path.parent}"
     try:
         bag = read_bag(path)
         check_bag(bag)
@@ -43,28 +44,10 @@ def check_bag(bag: FeatureBag) -> None:
     Raises:
         SlideError: see `read_checked`.
     """
-    patches, dim = bag.features.shape
-    regions = len(bag.region_area)
-    trouble = ""
-    if not patches:
-        trouble = "it holds no patch"
-    elif dim != bag.encoder.dim:
-        trouble = f"its features are {dim}-d, and its encoder {bag.encoder.name} gives {bag.encoder.dim}-d"
-    elif not all(np.issubdtype(block.dtype, np.floating) for block in (bag.features, bag.group_features)):
-        trouble = f"its features are {bag.features.dtype}, no floating-point numbers"
-    elif _outside(bag.region, -1, regions) or _outside(bag.group_region, 0, regions):
-        trouble = f"it names regions that it does not have: it has {regions}"
-    if trouble:
-        raise SlideError("E_INPUT", trouble, remedy="", set_aside=False)
     if not _finite(bag.features):
         check_finite(bag.features)
     if not _finite(bag.group_features):
         raise SlideError("E_NAN", "it has NaN or infinite group features", remedy="", set_aside=False)
-
-
-def _outside(ids: NDArray[np.int32], low: int, high: int) -> bool:
-    """Whether an id is below `low`, or `high` and more."""
-    return bool(len(ids)) and bool(ids.min() < low or ids.max() >= high)
 
 
 def _finite(features: NDArray[np.floating[Any]]) -> bool:

@@ -79,9 +79,9 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
         dtype=settings.feature_dtype,
     )
     made = made_with(job.patches, job.regions, {name: getattr(settings, name) for name in EXTRACT})
-    write_bag(BagPath(folder / f"{grid.slide_id}.h5"), replace(bag, made_with=made), record)
+    write_bag(BagPath(folder / f"{job.patches.stem}.h5"), replace(bag, made_with=made), record)
     quality = measure(bag)
-    write_json(folder / f"{grid.slide_id}.json", quality_record(quality))
+    write_json(folder / f"{job.patches.stem}.json", quality_record(quality))
     return [*slide.remarks, *remarks, *flags(quality)]
 
 

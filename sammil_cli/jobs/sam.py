@@ -49,10 +49,10 @@ def write_proposed(folder: Path, record: Record, job: SamJob, tissue: TissueMask
             drawing=job.drawing,
         )
     quality = measure(regions, picture, tissue)
-    write_regions(RegionsPath(folder / f"{tissue.slide_id}.h5"), regions, record)
-    write_region_polygons(folder / f"{tissue.slide_id}.geojson", regions, tissue.bounds_px[:2], record)
-    write_overlay(folder / f"{tissue.slide_id}.png", picture, regions)
-    write_json(folder / f"{tissue.slide_id}.json", quality_record(quality, advice))
+    write_regions(RegionsPath(folder / f"{job.tissue.stem}.h5"), regions, record)
+    write_region_polygons(folder / f"{job.tissue.stem}.geojson", regions, tissue.bounds_px[:2], record)
+    write_overlay(folder / f"{job.tissue.stem}.png", picture, regions)
+    write_json(folder / f"{job.tissue.stem}.json", quality_record(quality, advice))
     return [*slide.remarks, *flags(quality, advice)]
 
 

@@ -86,9 +86,9 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
             top=top,
             patch_um=grid.patch_px * grid.patch_mpp,
         )
-    (folder / f"{grid.slide_id}.png").write_bytes(draw(view.cropped()))
+    (folder / f"{job.bag.stem}.png").write_bytes(draw(view.cropped()))
     write_csv(
-        folder / f"{grid.slide_id}.csv",
+        folder / f"{job.bag.stem}.csv",
         ("x", "y", "attention", *(f"evidence_{name}" for name in facts.classes)),
         [
             (x, y, f"{weight:.9g}", *(f"{share:.9g}" for share in shares))

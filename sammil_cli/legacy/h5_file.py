@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.storage.hdf5_layout import NO_NUMBERS, Layout
+from sammil_cli.storage.hdf5_process import UnreadableError, look_into
 from sammil_cli.storage.lookalikes import lookalike
 
 MATRICES = ("features", "feats", "embeddings")  # CLAM and TRIDENT; STAMP; HEST and others
@@ -32,41 +34,54 @@ def read_h5(
     Raises:
         SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
     """
+    layout = layout_of_legacy(path)
+    held = own_arrays(layout)
+    if empty := [name for name in (*MATRICES, *PLACES) if layout.odd.get(name) == NO_NUMBERS]:
+        raise damaged(path, f"its {empty[0]} are {NO_NUMBERS}")
+    if lacking := [name for name in names if name not in held]:
+        raise damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(held) or 'none'}")
+    facts: dict[str, Any] = dict(layout.facts)
+    for name in ("imgs", *MATRICES, "coords"):
+        facts |= layout.array_facts[held[name]] if name in held else {}
+    shapes = {name: layout.arrays[title].shape for name, title in held.items()}
+    for name in names:  # a few bytes could ask for all memory
+        if (nbytes := layout.arrays[held[name]].nbytes) > _EXPANSION * max(path.stat().st_size, 1 << 20):
+            raise damaged(path, f"its {name} of shape {shapes[name]} would be {nbytes >> 20} MiB")
     try:
         with h5py.File(path, "r", locking=False) as file:
-            held = own_datasets(file)
-            lacking = [name for name in names if name not in held]
-            if lacking:
-                raise damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(held) or 'none'}")
-            facts = dict(file.attrs)
-            for name in ("imgs", *MATRICES, "coords"):
-                facts |= dict(held[name].attrs) if name in held else {}
-            for name in names:
-                _check_size(path, held[name])
-            arrays = {name: held[name][() if rows is None else rows] for name in names}
-            return arrays, facts, {name: data.shape or () for name, data in held.items()}
-    except FileNotFoundError:
-        raise missing(path) from None
+            arrays = {name: file[held[name]][() if rows is None else rows] for name in names}
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise damaged(path, str(error) or type(error).__name__) from None
+    # As h5py gives them: one number may stand in a list.
+    return (
+        arrays,
+        {name: np.array(value) if isinstance(value, list) else value for name, value in facts.items()},
+        shapes,
+    )
+
+
+def layout_of_legacy(path: Path) -> Layout:
+    """What a file holds, without its numbers; links to other files, and what takes its numbers from them, are `odd`.
+
+    Raises:
+        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
+    """
+    if not path.exists():
+        raise missing(path)
+    try:
+        return look_into(path)
+    except UnreadableError as error:
         other = lookalike(path) if path.is_file() else None
         if other:
             raise SlideError(
                 "E_LEGACY_DAMAGED", f"{path} cannot be read: it is {other.what}", remedy=other.remedy
             ) from None
-        raise damaged(path, str(error) or type(error).__name__) from None
+        raise damaged(path, str(error)) from None
 
 
-def own_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """The data sets of a file and of the groups in it, by name; none that takes its numbers from elsewhere."""
-    held: dict[str, h5py.Dataset] = {}
-    for name in file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            continue
-        found = file.get(name)
-        inner = {f"{name}/{part}": (found, part) for part in found} if isinstance(found, h5py.Group) else {}
-        for title, (parent, part) in {name: (file, name), **inner}.items():
-            if _is_own_dataset(parent, part):
-                held[title] = parent[part]
+def own_arrays(layout: Layout) -> dict[str, str]:
+    """The data sets of a file and of the groups in it: what they are called here -> in the file."""
+    held = {name: name for name in layout.arrays}
     for name in PLACES[1:]:
         if name in held and "coords" not in held:
             held["coords"] = held.pop(name)
@@ -140,20 +155,3 @@ def missing(path: Path) -> SlideError:
 def damaged(path: Path, reason: str) -> SlideError:
     """The error of a file that is cut, or laid out otherwise."""
     return SlideError("E_LEGACY_DAMAGED", f"{path} cannot be read: {reason}", remedy=_WRITE_AGAIN)
-
-
-def _is_own_dataset(parent: h5py.Group, name: str) -> bool:
-    # A link could lead to any other file on this machine.
-    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-        return False
-    data = parent.get(name)
-    # Nor may a data set take its numbers from elsewhere, or be there without any.
-    return isinstance(data, h5py.Dataset) and data.shape is not None and not data.is_virtual and data.external is None
-
-
-def _check_size(path: Path, data: h5py.Dataset) -> None:
-    """Refuses a data set that claims far more than the file can hold: a few bytes could ask for all memory."""
-    if data.dtype.kind == "O" or data.dtype.hasobject:
-        raise damaged(path, f"its {data.name.strip('/')} are of no fixed size")
-    if data.nbytes > _EXPANSION * max(path.stat().st_size, 1 << 20):
-        raise damaged(path, f"its {data.name.strip('/')} of shape {data.shape} would be {data.nbytes >> 20} MiB")

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import h5py
-
-from sammil_cli.errors import InputError
-from sammil_cli.legacy.h5_file import MATRICES, PLACES, feature_sets, own_datasets
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.legacy.h5_file import MATRICES, PLACES, feature_sets, layout_of_legacy, own_arrays
 from sammil_cli.legacy.torch_file import words_of
 from sammil_cli.storage.csv_text import separator_of
 
@@ -140,13 +138,14 @@ def recognise(path: Path) -> Kind:
 
 def _h5(path: Path) -> Kind:
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            if "kind" in file.attrs and "schema" in file.attrs:
-                return Kind.OURS
-            names = set(file)
-            shapes = {name: data.shape or () for name, data in own_datasets(file).items()}
-    except (OSError, RuntimeError, KeyError, ValueError):
+        layout = layout_of_legacy(path)
+    except SlideError:
         return Kind.DAMAGED
+    if {"kind", "schema"} <= layout.facts.keys():
+        return Kind.OURS
+    shapes = {name: layout.arrays[title].shape for name, title in own_arrays(layout).items()}
+    # Links, too, which are read nowhere, and the groups that arrays lie in.
+    names = {name.partition("/")[0] for name in (*layout.arrays, *layout.odd)}
     if names and all(name.startswith("seg_") for name in names):
         return Kind.SEG_FILE
     if {"relative_area", "is_group_feat"} & names:

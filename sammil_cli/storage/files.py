@@ -17,7 +17,7 @@ from sammil_cli.errors import InputError, SlideError
 from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
 from sammil_cli.storage.shown_text import json_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of records: provenance and runs; that of HDF5 files is in storage.schema
 _LONGEST_NAME = 255  # bytes
 _LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
 Record = Mapping[str, object]  # how a file was made, see `provenance`

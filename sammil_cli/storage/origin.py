@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
-
+from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Key
+from sammil_cli.storage.hdf5 import read_provenance
 
 
 def read_key(path: Path) -> dict[str, Any] | None:
@@ -24,14 +24,13 @@ def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
     """
     try:
         if suffix == ".h5":
-            with h5py.File(path, "r", locking=False) as file:
-                record = json.loads(file.attrs["provenance"])
+            record = read_provenance(path)
         elif suffix == ".geojson":
             record = json.loads(path.read_text(encoding="utf-8"))["sammil"]
         else:
             return None
         known = isinstance(record["key"], Mapping)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # h5py's ways to say that a file is damaged, too
+    except (InputError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return dict(record) if known else None
 

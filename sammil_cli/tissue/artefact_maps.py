@@ -33,8 +33,8 @@ class ArtefactMaps:
 def write_artefacts(path: ArtefactsPath, maps: ArtefactMaps, provenance: Record) -> None:
     """Writes the four maps, compressed, and where their cells lie."""
     arrays = {name: getattr(maps, name) for name in NAMES}
-    facts = {"cell_px0": maps.cell_px0, "mpp": maps.mpp}
-    write_hdf5(path, "artefacts", arrays, facts, provenance, compressed=NAMES)
+    facts = {"slide_id": path.stem, "cell_px0": maps.cell_px0, "mpp": maps.mpp}
+    write_hdf5(path, "artefacts", arrays, facts, provenance)
 
 
 def read_artefacts(path: ArtefactsPath) -> ArtefactMaps:

@@ -79,8 +79,8 @@ ARRAYS = ("features", "xy", "region", "region_area", "region_area_um2", "group_f
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_a_bag_comes_back_as_it_was(tmp_path: Path, dtype: type[np.floating]) -> None:
     bag = bag_of(dtype)
-    write_bag(tmp_path / "a.h5", bag, {"step": "extract"})
-    back = read_bag(tmp_path / "a.h5")
+    write_bag(tmp_path / "s-1.h5", bag, {"step": "extract"})
+    back = read_bag(tmp_path / "s-1.h5")
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(back, name), getattr(bag, name))
         assert getattr(back, name).dtype == getattr(bag, name).dtype, name
@@ -90,8 +90,8 @@ def test_a_bag_comes_back_as_it_was(tmp_path: Path, dtype: type[np.floating]) ->
 
 
 def test_features_stay_in_the_file_until_they_are_used(tmp_path: Path) -> None:
-    write_bag(tmp_path / "a.h5", bag_of(np.float16), {"step": "extract"})
-    back = read_bag(tmp_path / "a.h5")
+    write_bag(tmp_path / "s-1.h5", bag_of(np.float16), {"step": "extract"})
+    back = read_bag(tmp_path / "s-1.h5")
     for name in ("features", "group_features"):
         array = getattr(back, name)
         assert isinstance(array.base, mmap.mmap), name
@@ -101,13 +101,13 @@ def test_features_stay_in_the_file_until_they_are_used(tmp_path: Path) -> None:
 def test_an_encoder_without_weights_comes_back_without(tmp_path: Path) -> None:
     bag = bag_of()
     bag = replace(bag, encoder=replace(bag.encoder, name="texture", weights_sha256=None))
-    write_bag(tmp_path / "a.h5", bag, {"step": "extract"})
-    assert read_bag(tmp_path / "a.h5").encoder == bag.encoder
+    write_bag(tmp_path / "s-1.h5", bag, {"step": "extract"})
+    assert read_bag(tmp_path / "s-1.h5").encoder == bag.encoder
 
 
 def test_the_file_is_what_the_contract_says(tmp_path: Path) -> None:
-    write_bag(tmp_path / "a.h5", bag_of(), {"step": "extract"})
-    with h5py.File(tmp_path / "a.h5") as file:
+    write_bag(tmp_path / "s-1.h5", bag_of(), {"step": "extract"})
+    with h5py.File(tmp_path / "s-1.h5") as file:
         assert set(file) == {*ARRAYS, "member_start", "member_patch"}
         assert all(file[name].chunks is None for name in file)  # contiguous
         assert {name: file.attrs[f"encoder_{name}"] for name in ("name", "dim", "patch_px", "patch_mpp")} == {
@@ -120,9 +120,9 @@ def test_the_file_is_what_the_contract_says(tmp_path: Path) -> None:
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.h5", "b.h5"):
-        write_bag(tmp_path / name, bag_of(), {"step": "extract"})
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    for name in ("a", "b"):
+        write_bag(tmp_path / name / "s-1.h5", bag_of(), {"step": "extract"})
+    assert (tmp_path / "a" / "s-1.h5").read_bytes() == (tmp_path / "b" / "s-1.h5").read_bytes()
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def test_every_documented_form_gives_the_same_bag(run: Run, kind: str, groups: b
     assert ("2 of 2 stored group rows are what the published rule gives (2 rows)" in said) is groups
     assert converted.regions is not None
     assert len(converted.regions) == 4
-    write_bag(tmp_path / "bag.h5", converted.bag, {})
-    check(read_bag(tmp_path / "bag.h5"))
+    write_bag(tmp_path / f"{converted.bag.slide_id}.h5", converted.bag, {})
+    check(read_bag(tmp_path / f"{converted.bag.slide_id}.h5"))
 
 
 def test_converting_writes_nothing(run: Run) -> None:

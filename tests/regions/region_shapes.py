@@ -47,7 +47,7 @@ def wobbling(count: int, side: int) -> list[RegionMask]:
 
 
 def map_on(canvas: Canvas, masks: list[RegionMask]) -> RegionMap:
-    return build("s", canvas, [Proposal(mask=mask) for mask in masks])
+    return build("s-1", canvas, [Proposal(mask=mask) for mask in masks])
 
 
 def ellipses(count: int, width: int, height: int) -> list[NDArray[np.bool_]]:

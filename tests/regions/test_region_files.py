@@ -21,8 +21,8 @@ from sammil_cli.regions.region_mask import RegionMask
 
 def test_a_map_comes_back_as_it_was(tmp_path: Path) -> None:
     regions = map_of(*ellipses(12, 300, 200))
-    write_regions(tmp_path / "a.h5", regions, {"step": "sam"})
-    back = read_regions(tmp_path / "a.h5")
+    write_regions(tmp_path / "s-1.h5", regions, {"step": "sam"})
+    back = read_regions(tmp_path / "s-1.h5")
     assert (back.slide_id, back.canvas) == ("s-1", regions.canvas)
     for name in ("runs", "offsets", "area_px", "box", "predicted_iou", "stability"):
         np.testing.assert_array_equal(getattr(back, name), getattr(regions, name))
@@ -31,14 +31,14 @@ def test_a_map_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_map_without_regions_comes_back_too(tmp_path: Path) -> None:
     canvas = Canvas(origin_px=ORIGIN, downsample=1.0, size_px=(5, 3), mpp=0.5)
-    write_regions(tmp_path / "a.h5", build("s", canvas, []), {"step": "sam"})
-    assert len(read_regions(tmp_path / "a.h5")) == 0
+    write_regions(tmp_path / "s-1.h5", build("s-1", canvas, []), {"step": "sam"})
+    assert len(read_regions(tmp_path / "s-1.h5")) == 0
 
 
 def test_the_file_is_what_the_contract_says(tmp_path: Path) -> None:
     regions = map_of(*ellipses(5, 60, 50))
-    write_regions(tmp_path / "a.h5", regions, {"step": "sam"})
-    with h5py.File(tmp_path / "a.h5") as file:
+    write_regions(tmp_path / "s-1.h5", regions, {"step": "sam"})
+    with h5py.File(tmp_path / "s-1.h5") as file:
         assert set(file) == {
             *("runs", "offsets", "area_px", "area_um2", "box", "predicted_iou", "stability", "label_map")
         }
@@ -54,17 +54,17 @@ def test_the_file_is_what_the_contract_says(tmp_path: Path) -> None:
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.h5", "b.h5"):
-        write_regions(tmp_path / name, map_of(*ellipses(5, 60, 50)), {"step": "sam"})
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    for name in ("a", "b"):
+        write_regions(tmp_path / name / "s-1.h5", map_of(*ellipses(5, 60, 50)), {"step": "sam"})
+    assert (tmp_path / "a" / "s-1.h5").read_bytes() == (tmp_path / "b" / "s-1.h5").read_bytes()
 
 
 def test_the_file_is_a_hundred_times_smaller_than_pickled_masks(tmp_path: Path) -> None:
     masks = wobbling(300, 1024)
     assert len(masks) == 300
     canvas = Canvas(origin_px=ORIGIN, downsample=DOWNSAMPLE, size_px=(1024, 1024), mpp=4.0)
-    write_regions(tmp_path / "a.h5", map_on(canvas, masks), {"step": "sam"})
-    assert (tmp_path / "a.h5").stat().st_size * 100 < 300 * 1024 * 1024  # a byte a pixel, before pickle's own
+    write_regions(tmp_path / "s-1.h5", map_on(canvas, masks), {"step": "sam"})
+    assert (tmp_path / "s-1.h5").stat().st_size * 100 < 300 * 1024 * 1024  # a byte a pixel, before pickle's own
 
 
 def test_nothing_as_large_as_a_large_canvas_is_drawn(tmp_path: Path) -> None:
@@ -74,29 +74,29 @@ def test_nothing_as_large_as_a_large_canvas_is_drawn(tmp_path: Path) -> None:
     whole = RegionMask(box=(0, 0, 40_000, 60_000), runs=np.array([0, 2_400_000_000], np.uint32))
     regions = map_on(canvas, [whole, RegionMask.union(frame), RegionMask.of(np.ones((99, 300), bool), (700, 900))])
     tracemalloc.start()
-    write_regions(tmp_path / "a.h5", regions, {"step": "sam"})
+    write_regions(tmp_path / "s-1.h5", regions, {"step": "sam"})
     write_region_polygons(tmp_path / "a.geojson", regions, (0, 0), {"step": "sam"})
     write_overlay(tmp_path / "a.png", np.full((2000, 1334, 3), 255, np.uint8), regions)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 250e6
-    assert (tmp_path / "a.h5").stat().st_size < 1e6
-    with h5py.File(tmp_path / "a.h5") as file:
+    assert (tmp_path / "s-1.h5").stat().st_size < 1e6
+    with h5py.File(tmp_path / "s-1.h5") as file:
         assert file.attrs["label_map_step"] == 15
         labels = file["label_map"][()]
     assert labels.shape == (4000, 2667)
     assert (labels[0, 0], labels[-1, -1], labels[62, 50], labels[2000, 1000]) == (1, 1, 2, 0)
-    back = read_regions(tmp_path / "a.h5")
+    back = read_regions(tmp_path / "s-1.h5")
     assert back.mask(2).box == (700, 900, 300, 99)
     outer = shapely.geometry.shape(json.loads((tmp_path / "a.geojson").read_text())["features"][0]["geometry"])
     assert outer.area == pytest.approx(80_000 * 120_000, rel=0.002)
 
 
 def test_a_patch_file_is_refused(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as file:
+    with h5py.File(tmp_path / "s-1.h5", "w") as file:
         file.attrs["kind"] = "patches"
     with pytest.raises(InputError, match=r"no regions file \(patches\)"):
-        read_regions(tmp_path / "a.h5")
+        read_regions(tmp_path / "s-1.h5")
 
 
 def test_the_overlay_has_the_canvas_size_and_tints_regions_only(tmp_path: Path) -> None:

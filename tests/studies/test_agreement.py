@@ -90,10 +90,11 @@ def test_the_verdict_follows_from_the_largest_difference(
 def test_bags_are_compared_by_what_they_hold_whatever_they_say_of_their_making(tmp_path: Path) -> None:
     features = np.arange(12, dtype=np.float32).reshape(4, 3)
     for name, change, recipe in (("then", 0.0, {}), ("same", 0.0, {"code": "other"}), ("near", 0.25, {})):
-        write_bag(tmp_path / f"{name}.h5", make_bag("s", features + np.float32(change)), recipe)
-    write_bag(tmp_path / "fewer.h5", make_bag("s", features[:3]), {})
-    write_bag(tmp_path / "other.h5", make_bag("t", features), {})
-    found = {name: feature_difference(tmp_path / "then.h5", tmp_path / f"{name}.h5") for name in ("same", "near")}
+        write_bag(tmp_path / name / "s.h5", make_bag("s", features + np.float32(change)), recipe)
+    write_bag(tmp_path / "fewer" / "s.h5", make_bag("s", features[:3]), {})
+    write_bag(tmp_path / "then" / "t.h5", make_bag("t", features), {})
+    then = tmp_path / "then" / "s.h5"
+    found = {name: feature_difference(then, tmp_path / name / "s.h5") for name in ("same", "near")}
     assert found == {"same": 0.0, "near": 0.25}
-    assert feature_difference(tmp_path / "then.h5", tmp_path / "fewer.h5") == math.inf
-    assert feature_difference(tmp_path / "then.h5", tmp_path / "other.h5") == math.inf
+    assert feature_difference(then, tmp_path / "fewer" / "s.h5") == math.inf
+    assert feature_difference(then, tmp_path / "then" / "t.h5") == math.inf

@@ -128,13 +128,13 @@ def test_borders_bars_and_marks_are_found_and_tissue_in_the_middle_is_not() -> N
 
 def test_maps_come_back_from_their_file_and_the_same_maps_are_the_same_bytes(tmp_path: Path) -> None:
     maps = measured(draw_tissue(seed=2, tumour=False))
-    for name in ("a.h5", "b.h5"):
-        write_artefacts(tmp_path / name, maps, {"step": "segment"})
-    back = read_artefacts(tmp_path / "a.h5")
+    for name in ("a", "b"):
+        write_artefacts(tmp_path / name / "s.h5", maps, {"step": "segment"})
+    back = read_artefacts(tmp_path / "a" / "s.h5")
     for name in NAMES:
         np.testing.assert_array_equal(getattr(back, name), getattr(maps, name))
     assert (back.cell_px0, back.mpp) == (maps.cell_px0, maps.mpp)
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert (tmp_path / "a" / "s.h5").read_bytes() == (tmp_path / "b" / "s.h5").read_bytes()
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
