@@ -20,7 +20,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.files import check_name, write_csv
 from sammil_cli.storage.paths import BagPath, PatchesPath, SlidePath
-from sammil_cli.training.fold import read_folds
+from sammil_cli.training.manifest import read_trained_folds
 
 _TRIDENT_PATCHES = "_patches.h5"
 
@@ -185,7 +185,7 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
     elif layout.bags_only:
         doubts.append(f"no label.csv, which the loader wants: {project.labels} is not there")
     if project.splits.exists():
-        for number, fold in enumerate(read_folds(project.splits)):
+        for number, fold in enumerate(read_trained_folds(project.models, project.splits)):
             parts = (fold.train, fold.val, fold.test)
             columns = [(*part, *[""] * (max(map(len, parts)) - len(part))) for part in parts]
             lines = [(row, *cells) for row, cells in enumerate(zip(*columns, strict=True))]

@@ -22,8 +22,9 @@ from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.regions.file import read_regions
 from sammil_cli.runner.worker import own_device, threads
 from sammil_cli.slides.files import open_slide
-from sammil_cli.storage.files import Record, write_json
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import ArtefactsPath, BagPath, PatchesPath, RegionsPath, SlidePath
+from sammil_cli.storage.summed import write_of_slide
 from sammil_cli.tissue.artefact_maps import read_artefacts
 
 
@@ -81,7 +82,7 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
     made = made_with(job.patches, job.regions, {name: getattr(settings, name) for name in EXTRACT})
     write_bag(BagPath(folder / f"{job.patches.stem}.h5"), replace(bag, made_with=made), record)
     quality = measure(bag)
-    write_json(folder / f"{job.patches.stem}.json", quality_record(quality))
+    write_of_slide(folder / f"{job.patches.stem}.json", quality_record(quality))
     return [*slide.remarks, *remarks, *flags(quality)]
 
 

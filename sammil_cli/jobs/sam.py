@@ -14,8 +14,9 @@ from sammil_cli.regions.propose import Proposer, propose_regions
 from sammil_cli.regions.quality import flags, measure, quality_record
 from sammil_cli.runner.worker import own_device
 from sammil_cli.slides.files import open_slide
-from sammil_cli.storage.files import Record, write_json
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import DrawingPath, RegionsPath, SlidePath, TissuePath
+from sammil_cli.storage.summed import write_of_slide
 from sammil_cli.tissue.mask import TissueMask, read_tissue
 
 
@@ -52,7 +53,7 @@ def write_proposed(folder: Path, record: Record, job: SamJob, tissue: TissueMask
     write_regions(RegionsPath(folder / f"{job.tissue.stem}.h5"), regions, record)
     write_region_polygons(folder / f"{job.tissue.stem}.geojson", regions, tissue.bounds_px[:2], record)
     write_overlay(folder / f"{job.tissue.stem}.png", picture, regions)
-    write_json(folder / f"{job.tissue.stem}.json", quality_record(quality, advice))
+    write_of_slide(folder / f"{job.tissue.stem}.json", quality_record(quality, advice))
     return [*slide.remarks, *flags(quality, advice)]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from sammil_cli.config import TrainSettings
 from sammil_cli.features.bag import EncoderFacts
@@ -15,7 +14,7 @@ from sammil_cli.project import environment
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, TrainedOn, build_model, write_bundle
+from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.calibration import fit_temperature
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.learning_curves import CurveFile
@@ -82,11 +81,10 @@ def work(job: TrainJob) -> None:
         provenance={**job.record, "environment": environment.describe(job.device)},
         trained_on=job.trained_on,
     )
-    write_bundle(job.out, trained.state, facts)
+    # Of the paper's protocol every epoch, for the chance level of choosing among epochs on the test fold.
+    every = torch.from_numpy(trained.every_epoch.astype(np.float32)) if settings.protocol == "paper" else None
+    write_bundle(job.out, trained.state, facts, every)
     shutil.copyfile(job.curve, job.out / CURVE_FILE)
-    if settings.protocol == "paper":  # for the chance level of choosing among epochs on the test fold
-        probabilities = torch.from_numpy(trained.every_epoch.astype(np.float32))
-        save_file({"probabilities": probabilities}, job.out / EPOCHS_FILE)
 
 
 def fold_seed(seed: int, fold: Fold) -> int:

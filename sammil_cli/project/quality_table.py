@@ -1,6 +1,5 @@
 """The quality of a whole cohort's regions or bags: one row per slide in a table, and what stands out in words."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli import console
+from sammil_cli.errors import InputError
 from sammil_cli.storage.files import write_csv
+from sammil_cli.storage.summed import read_of_slide
 
 # The numbers of a stage's JSON files that are shown, and how they read in a table; the CSV has all of them.
 _SHOWN = {
@@ -45,7 +46,7 @@ def report(stage: str, folder: Path, process_lists: Path) -> None:
     Without such files there is no table: an older one is removed.
     """
     path = process_lists / f"{stage}_quality.csv"
-    records = _read(folder)
+    records = _read(stage, folder)
     if not records:
         path.unlink(missing_ok=True)
         return
@@ -63,15 +64,16 @@ def report(stage: str, folder: Path, process_lists: Path) -> None:
     console.say(f"    each slide: {path}")
 
 
-def _read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Slide id -> record; files that are no such record are left out."""
+def _read(stage: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Slide id -> record; files that are no such record, or damaged, are left out."""
     records = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            record = read_of_slide(path, f"run: sammil {stage}")
+        except InputError as error:
+            console.say(f"left out of the table: {error.message} (fix: {error.remedy})")
             continue
-        if isinstance(record, dict) and isinstance(record.get("flags"), list):
+        if isinstance(record.get("flags"), list):
             records[path.stem] = record
     return records
 

@@ -3,7 +3,6 @@
 `sammil train` writes it. No time stamps: the same run on the same machine gives the same bytes.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,9 +22,10 @@ from sammil_cli.project import environment
 from sammil_cli.project.code_in_use import code_of_stage
 from sammil_cli.project.environment import GitState
 from sammil_cli.project.project import Project
-from sammil_cli.storage.files import SCHEMA_VERSION, digest, sha256_file, write_json
+from sammil_cli.storage.files import digest, sha256_file
 from sammil_cli.storage.origin import read_record as read_provenance
-from sammil_cli.storage.paths import BagPath
+from sammil_cli.storage.paths import BagPath, check_id
+from sammil_cli.storage.summed import SUMMED, damaged, read_summed, write_summed
 from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts
 
 
@@ -145,7 +145,7 @@ class RunStart:
             for member in cohort.members
         ]
         record = RunRecord(
-            schema=SCHEMA_VERSION,
+            schema=SUMMED,
             tool=f"sammil {__version__}",
             git=self.git,
             image=environment.image_name(),
@@ -164,7 +164,7 @@ class RunStart:
             ),
             folds=[_fold(project.models, name, facts, self.environment) for name, facts in folds.items()],
         )
-        write_json(project.record, record.model_dump(by_alias=True))
+        write_summed(project.record, record.model_dump(by_alias=True))
         return record
 
 
@@ -191,30 +191,32 @@ def read_record(path: Path) -> RunRecord:
         InputError: it is missing, damaged, or another schema's.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_summed(path, _AGAIN)
     except FileNotFoundError:
         raise InputError(
             f"there is no run record {path}",
             remedy="run: sammil train (imported models have none: only what was trained here can be trained again)",
         ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no run record: {error}", remedy=_AGAIN) from None
-    if not isinstance(content, dict) or content.get("kind") != "run":
+    if content.get("kind") != "run":
         raise InputError(f"{path} is no run record", remedy="give the record.json that sammil train wrote")
-    if content.get("schema") != SCHEMA_VERSION:
+    if content.get("schema") not in _SCHEMAS:
         raise InputError(
-            f"{path} has the schema {content.get('schema')!r}, this sammil reads {SCHEMA_VERSION}",
+            f"{path} has the schema {content.get('schema')!r}, this sammil reads {_SCHEMAS[0]} to {_SCHEMAS[-1]}",
             remedy=f"install the version that wrote it: {content.get('tool', 'unknown')}",
         )
     try:
-        return RunRecord(**content)
+        record = RunRecord(**content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path} is damaged: {where}: {first['msg'].lower()}", remedy=_AGAIN) from None
+        raise damaged(path, f"{where}: {first['msg'].lower()}", _AGAIN) from None
+    for name in (*(slide.slide_id for slide in record.data.slides), *(fold.name for fold in record.folds)):
+        check_id(name, path)
+    return record
 
 
-_AGAIN = "bring it back with: dvc checkout runs/record.json, or run: sammil train"
+_SCHEMAS = (1, SUMMED)  # those of earlier versions have no sum
+_AGAIN = "run: sammil train"
 
 
 def hash_bags(paths: Mapping[str, BagPath], slides: Iterable[str]) -> dict[str, str]:

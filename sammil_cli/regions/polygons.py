@@ -34,7 +34,9 @@ def write_region_polygons(path: Path, regions: RegionMap, offset_px: tuple[int, 
         for region in range(len(regions))
     ]
     shapes = list(zip(_outlines(regions), numbers, strict=True))
-    write_geojson(path, shapes, class_name="Region", offset_px=offset_px, provenance=provenance)
+    write_geojson(
+        path, shapes, class_name="Region", offset_px=offset_px, provenance={**provenance, "slide_id": path.stem}
+    )
 
 
 def _outlines(regions: RegionMap) -> list[shapely.Geometry]:

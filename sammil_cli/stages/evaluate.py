@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.run_record import hash_bags
 from sammil_cli.report import figures, metrics
 from sammil_cli.report.metrics import Predictions, over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
@@ -28,10 +28,11 @@ from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_facts
-from sammil_cli.training.fold import Fold, read_folds
+from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_epochs, read_facts
+from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
+from sammil_cli.training.manifest import check_bags, read_manifest, read_trained_folds
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
@@ -114,13 +115,14 @@ def out_of_fold(project: Project, device: str) -> Predictions:
 
 
 def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
-    folds = read_folds(project.splits)
+    folds = read_trained_folds(project.models, project.splits)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
     labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
     _check_there(folds, bags, labels.members)
     seen = survey(bags.paths, (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train)))
+    check_bags(read_manifest(project.models), hash_bags(bags.paths, seen), project.bags)
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
@@ -251,10 +253,10 @@ def _optimism(project: Project, facts: Sequence[BundleFacts], results: Sequence[
     """
     epochs = []
     for fact, result in zip(facts, results, strict=True):
-        path = project.models / result.fold.name / EPOCHS_FILE
-        if not path.is_file():
+        folder = BundlePath(project.models / result.fold.name)
+        path, probabilities = folder / EPOCHS_FILE, read_epochs(folder)
+        if probabilities is None:
             return {"missing": f"what choosing on the test fold is worth cannot be shown: {path} is missing"}
-        probabilities = load_file(path)["probabilities"].astype(np.float64)
         if probabilities.ndim != 3 or probabilities.shape[1:] != (len(result.members), len(fact.classes)):
             raise InputError(f"{path} is not of the slides of this fold", remedy="run: sammil train")
         epochs.append(FoldEpochs(labels=result.labels, probabilities=probabilities))

@@ -1,42 +1,124 @@
-"""The folders of trained folds and learning curves: what a new training removes of them, and says so."""
+"""The results of a training, which replace those of the one before when all of them are there, and not before.
 
+New folds, their table and the record are gathered in a hidden folder within that of the models, so on its file system.
+Only learning curves are written where they belong, to be watched: those of before wait in the hidden folder, and come
+back if the training fails; if it was killed, with the next training.
+
+The swap begins with the manifest, which names all that is to come, and ends with the folds. Whatever a kill in between
+leaves is then the new results or is refused by all that read them (`training.manifest`).
+"""
+
+import contextlib
 import json
 import re
 import shutil
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from sammil_cli.jobs.train import CURVE_FILE
+from sammil_cli.project.project import Project
+from sammil_cli.storage.claims import TEMPORARY, is_dead
+from sammil_cli.storage.store import ResultStore, sweep
 from sammil_cli.training.bundle import FACTS_FILE
+from sammil_cli.training.manifest import MANIFEST_FILE
 
 _FOLD = re.compile(r"repeat_\d+_fold_\d+")
 _SHOWN = 5
+_CURVES, _OLD = (
+    "curves",
+    "old",
+)  # in the hidden folder: the curves of before, while they may come back; what is replaced
 
 
-def clear(models: Path, curves: Path, coming: Collection[str]) -> Iterator[str]:
-    """Removes what `sammil train` has made; a model that came from elsewhere stays, and so do other files.
+class NewModels:
+    """What a training has made so far. `place`: the project with models, splits and record in the hidden folder."""
 
-    Args:
-        coming: names of the folds that are about to be there.
+    def __init__(self, project: Project, hidden: Path) -> None:
+        self._project, self._hidden = project, hidden
+        self.place = replace(
+            project, models=hidden / "models", splits=hidden / "splits.csv", record=hidden / "record.json"
+        )
 
-    Yields:
-        What was removed and does not come back, and what stays beside the new folds.
-    """
-    removed, left = [], []
-    for folder in sorted(models.iterdir()) if models.is_dir() else ():
-        if not folder.is_dir():
-            continue
-        if _is_own(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += [] if folder.name in coming else [folder.name]
-        else:
-            left.append(folder.name)
-    for curve in sorted(curves.glob("*.csv")):
-        if _FOLD.fullmatch(curve.stem):
-            curve.unlink(missing_ok=True)
-    if removed:
-        yield f"removed {len(removed)} fold(s) of the training before: {_listed(removed)}"
-    if left:
-        yield f"left {len(left)} folder(s) that it has not made in {models}: {_listed(left)}"
+    def set_curves_aside(self) -> None:
+        """Makes way for the learning curves of this training."""
+        (self._hidden / _CURVES).mkdir()
+        for curve in _own_curves(self._project.learning_curves):
+            shutil.move(curve, self._hidden / _CURVES)
+
+    def bring_curves_back(self) -> None:
+        """Puts the learning curves of before back into their place, if they were set aside."""
+        _bring_back(self._hidden, self._project.learning_curves)
+
+    def take_over(self) -> Iterator[str]:
+        """Replaces what the training before has made; a model that came from elsewhere stays, and so do other files.
+
+        Yields:
+            What was removed and does not come back, and what stays beside the new folds.
+        """
+        models, curves, place = self._project.models, self._project.learning_curves, self.place
+        coming = {folder.name for folder in place.models.iterdir() if folder.is_dir()}
+        present = sorted(folder for folder in models.iterdir() if folder.is_dir() and folder != self._hidden)
+        present = [folder for folder in present if not folder.name.startswith(TEMPORARY)]  # another training's
+        own = [folder for folder in present if folder.name in coming or _is_own(folder)]
+        (self._hidden / _OLD).mkdir()
+        with contextlib.suppress(FileNotFoundError):
+            (self._hidden / _CURVES).rename(self._hidden / _OLD / _CURVES)
+        (place.models / MANIFEST_FILE).replace(models / MANIFEST_FILE)
+        for new, path in ((place.record, self._project.record), (place.splits, self._project.splits)):
+            if new.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(new, path)
+        for curve in _own_curves(curves):
+            if curve.stem not in coming:
+                curve.unlink()
+        for folder in own:
+            folder.rename(self._hidden / _OLD / folder.name)
+        for name in sorted(coming):
+            curves.mkdir(parents=True, exist_ok=True)
+            shutil.move(place.models / name / CURVE_FILE, curves / f"{name}.csv")
+            (place.models / name).rename(models / name)
+        if removed := [folder.name for folder in own if folder.name not in coming]:
+            yield f"removed {len(removed)} fold(s) of the training before: {_listed(removed)}"
+        if left := [folder.name for folder in present if folder not in own]:
+            yield f"left {len(left)} folder(s) that it has not made in {models}: {_listed(left)}"
+
+
+@contextlib.contextmanager
+def new_models(project: Project) -> Iterator[NewModels]:
+    """Room for the results of a training; an error in the block leaves everything as it was before."""
+    project.models.mkdir(parents=True, exist_ok=True)
+    for left in project.models.glob(f"{TEMPORARY}*"):  # of a training that was killed
+        if is_dead("-".join(left.name.removeprefix(TEMPORARY).split("-")[:2])):
+            _bring_back(left, project.learning_curves)
+    sweep(project.models)
+    new = NewModels(project, ResultStore(project.models).workspace())
+    new.place.models.mkdir()
+    try:
+        yield new
+    except BaseException:
+        new.bring_curves_back()
+        raise
+    finally:
+        shutil.rmtree(new.place.models.parent, ignore_errors=True)
+        for folder in (project.models, project.learning_curves):
+            with contextlib.suppress(OSError):  # it holds something, as it should
+                folder.rmdir()
+
+
+def _bring_back(hidden: Path, curves: Path) -> None:
+    waiting = hidden / _CURVES
+    if not waiting.is_dir():
+        return
+    for curve in _own_curves(curves):
+        curve.unlink()
+    curves.mkdir(parents=True, exist_ok=True)
+    for curve in sorted(waiting.iterdir()):
+        shutil.move(curve, curves)
+
+
+def _own_curves(curves: Path) -> list[Path]:
+    return [curve for curve in sorted(curves.glob("*.csv")) if _FOLD.fullmatch(curve.stem)]
 
 
 def _is_own(folder: Path) -> bool:

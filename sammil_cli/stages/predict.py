@@ -23,6 +23,7 @@ from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
+from sammil_cli.training.manifest import check_models
 from sammil_cli.training.thresholds import Probabilities, decide, in_digits, mean_threshold
 
 _SHOWN = 20  # slides in the table on the screen
@@ -161,8 +162,10 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
         raise InputError(
             f"there is no trained model in {folder}", remedy="run: sammil train; or: sammil convert-legacy FILE.pt"
         )
+    known: dict[str, frozenset[str]] = {}
     splits = folders[0].resolve().parents[1] / "splits.csv"
-    known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)} if splits.is_file() else {}
+    if (folder == folders[0] or check_models(folder) is None) and splits.is_file():
+        known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)}
     folds = []
     for path in folders:
         model, facts = read_bundle(BundlePath(path), device)

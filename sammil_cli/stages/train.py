@@ -6,16 +6,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, counts
 from sammil_cli.cohort.examine import cohort_of, examine, warn
 from sammil_cli.config import Settings, TrainSettings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
 from sammil_cli.jobs.drawn_folds import drawn_folds
-from sammil_cli.jobs.train import CURVE_FILE, TrainJob, fold_seed, work
+from sammil_cli.jobs.train import TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.project import Project, RunOptions
@@ -23,7 +24,7 @@ from sammil_cli.project.run_record import hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
-from sammil_cli.stages.models_folder import clear
+from sammil_cli.stages.models_folder import new_models
 from sammil_cli.storage.files import digest, provenance
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
@@ -35,6 +36,7 @@ from sammil_cli.training.fold import write_folds
 from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
 from sammil_cli.training.making_check import check_alike, trained_on
+from sammil_cli.training.manifest import write_manifest
 from sammil_cli.training.region_use import acting_on_regions, check_regions
 
 # What the settings and every model know.
@@ -77,7 +79,8 @@ def run(
     """Trains every fold; in the honest protocol the test part is not read.
 
     A fold that was trained before with the same bags, labels, settings and code is taken from the store; one that was
-    interrupted goes on after its last epoch. Both end with the same weights as an undisturbed run.
+    interrupted goes on after its last epoch. Both end with the same weights as an undisturbed run. The results of the
+    training before stay until all folds are there (`stages.models_folder`).
 
     Args:
         whole: all settings, for the run record; None = no record is written.
@@ -93,19 +96,23 @@ def run(
     console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
-    for line in clear(project.models, project.learning_curves, {task.job.fold.name for task in tasks}):
-        console.say(f"train: {line}")
-    if start is not None:
-        project.record.unlink(missing_ok=True)  # it is of the models that were there
-    write_folds(project.splits, [task.job.fold for task in tasks], cohort)
-    open_tasks = [task for task in tasks if not _collect(store, task, project)]
-    if len(open_tasks) < len(tasks):
-        console.say(f"train: {len(tasks) - len(open_tasks)} of {len(tasks)} folds trained before with the same input")
-    if open_tasks:
-        _train_all(open_tasks, options, settings.epochs, store, project)
-    facts = {task.job.fold.name: read_facts(BundlePath(project.models / task.job.fold.name)) for task in tasks}
-    if start is not None:
-        start.write(cohort, bag_sha256, ready.encoder, facts)
+    with new_models(project) as new:
+        models, splits = new.place.models, new.place.splits
+        open_tasks = [task for task in tasks if not store.fetch(task.name, models / task.job.fold.name)]
+        if len(open_tasks) < len(tasks):
+            console.say(
+                f"train: {len(tasks) - len(open_tasks)} of {len(tasks)} folds trained before with the same input"
+            )
+        if open_tasks:
+            new.set_curves_aside()
+            _train_all(open_tasks, options, settings.epochs, store, models)
+        facts = {task.job.fold.name: read_facts(BundlePath(models / task.job.fold.name)) for task in tasks}
+        write_folds(splits, [task.job.fold for task in tasks], cohort)
+        write_manifest(models, splits, facts, bag_sha256)
+        if start is not None:
+            replace(start, project=new.place).write(cohort, bag_sha256, ready.encoder, facts)
+        for line in new.take_over():
+            console.say(f"train: {line}")
     _print(list(facts.values()), positive)
     _say_balance(project, settings, facts, ready.patches)
     return list(facts.values())
@@ -260,7 +267,7 @@ def labelled_bags(cohort: Cohort, bags: BagFolder) -> Cohort:
     return present
 
 
-def _train_all(tasks: list[_FoldTask], options: RunOptions, epochs: int, store: ResultStore, project: Project) -> None:
+def _train_all(tasks: list[_FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path) -> None:
     """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once."""
     folders = {task.name: BundlePath(store.workspace()) for task in tasks}
     workers = max(options.workers, len({task.job.device for task in tasks}))  # at least one process for each device
@@ -277,19 +284,14 @@ def _train_all(tasks: list[_FoldTask], options: RunOptions, epochs: int, store: 
                     task = task_of[future]
                     store.put(task.name, folders[task.name])
                     task.job.checkpoint.unlink(missing_ok=True)
-                    _collect(store, task, project)
+                    if not store.fetch(task.name, models / task.job.fold.name):
+                        raise MissingError(
+                            f"{task.job.fold.name} does not read back from {store.root} as it was written",
+                            remedy="check that disk, and run the same command again",
+                            code="E_STORE",
+                        )
                 done = sum(epochs if f.done() else epochs_done(t.job.curve) for f, t in task_of.items())
                 bar.at(done, f"{sum(f.done() for f in task_of)} of {len(tasks)} folds done")
     finally:
         for folder in folders.values():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _collect(store: ResultStore, task: _FoldTask, project: Project) -> bool:
-    """Brings a trained fold from the store to its place; False where it is not there."""
-    folder = project.models / task.job.fold.name
-    if not store.fetch(task.name, folder):
-        return False
-    task.job.curve.parent.mkdir(parents=True, exist_ok=True)
-    (folder / CURVE_FILE).replace(task.job.curve)
-    return True

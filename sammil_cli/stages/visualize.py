@@ -18,8 +18,8 @@ from sammil_cli.storage.files import sha256_file, write_text
 from sammil_cli.storage.paths import BagPath, BundlePath, PatchesPath, RegionsPath
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.bundle import FACTS_FILE, read_facts
-from sammil_cli.training.fold import read_folds
 from sammil_cli.training.making_check import check_bag
+from sammil_cli.training.manifest import check_bags, read_manifest, read_trained_folds
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
@@ -46,7 +46,8 @@ def _stamp(project: Project) -> str | None:
 
 def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan[VisualizeJob]:
     """What is to do."""
-    fold_of = {slide: fold.name for fold in reversed(read_folds(project.splits)) for slide in fold.test}
+    folds, manifest = read_trained_folds(project.models, project.splits), read_manifest(project.models)
+    fold_of = {slide: fold.name for fold in reversed(folds) for slide in fold.test}
     bags = [p for p in files_of(BagPath, project, project.bags, "extract", options.only) if p.stem in fold_of]
     pairs, refused = with_slides(bags, project.slides)
     lesions_of = find_drawings(project.lesions)
@@ -64,12 +65,14 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
             facts = read_facts(bundle)
             code = code_of_slide("visualize", slide, facts.model)
             check_bag(read_making(bag), facts, remedy="run: sammil train")
+            sums = [sha256_file(path) for path in (bag, patches, regions)]
+            check_bags(manifest, {bag.stem: sums[0]}, project.bags)
         except InputError as error:
             refused.append(refusal(bag.stem, as_slide_error(error)))
             continue
         inputs = {
             "slide": identify(slide),
-            "inputs": [sha256_file(path) for path in (bag, patches, regions)],
+            "inputs": sums,
             "model": sha256_file(bundle / FACTS_FILE),
             "lesions": None if lesions is None else sha256_file(lesions),
             "settings": shown,

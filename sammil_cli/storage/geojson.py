@@ -14,6 +14,7 @@ from shapely.geometry import mapping, shape
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.packed import read_packed
+from sammil_cli.storage.summed import damaged, with_sum, without_sum
 
 RGBColour = tuple[int, int, int]
 _Facts = dict[str, Any]  # what sammil wrote about a file
@@ -53,7 +54,7 @@ def write_geojson(
         class_name: QuPath's classification.
         offset_px: the corner x, y of the scanned area, which QuPath takes as its origin; it is taken off the
             coordinates and stated in the file.
-        provenance: stored under the key `sammil`.
+        provenance: stored under the key `sammil`, with a sum of all that the file holds.
     """
     classification = {"name": class_name, "color": list(_COLOURS.get(class_name, _OTHER_COLOUR))}
     features = [
@@ -73,10 +74,8 @@ def write_geojson(
         }
         for geometry, measurements in shapes
     ]
-    text = json.dumps(
-        {"type": "FeatureCollection", "sammil": {**provenance, "offset_px": list(offset_px)}, "features": features},
-        allow_nan=False,
-    )
+    facts = with_sum({**provenance, "offset_px": list(offset_px)}, features)
+    text = json.dumps({"type": "FeatureCollection", "sammil": facts, "features": features}, allow_nan=False)
     write_text(path, text.replace('{"type": "Feature"', '\n{"type": "Feature"') + "\n")
 
 
@@ -94,6 +93,28 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
     return parse_geojson(path, read_packed(path, wanted=is_geojson)[1], offset_px=offset_px)
 
 
+def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], _Facts]:
+    """Reads what `write_geojson` wrote; see `parse_geojson`. Drawings of users are read without: editors keep old sums.
+
+    Args:
+        remedy: how to get the file back.
+
+    Raises:
+        InputError: `E_DAMAGED`, it is not as it was written.
+    """
+    try:
+        document = _load(path, path.read_bytes())
+    except InputError as error:
+        raise damaged(path, error.message.partition(": ")[2], remedy) from None
+    except OSError as error:
+        raise damaged(path, f"it cannot be read: {error.strerror}", remedy) from None
+    facts = document.get("sammil") if isinstance(document, dict) else None
+    if not isinstance(facts, dict):
+        raise InputError(f"{path} was not written by sammil segment or sam", remedy=remedy, code="E_DAMAGED")
+    facts = without_sum(path, facts, remedy, document.get("features"))
+    return _shapes(path, document, (0, 0))[0], facts
+
+
 def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], _Facts]:
     """The shapes of a collection of features, a list of features, a single one or a bare geometry.
 
@@ -108,7 +129,10 @@ def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0
     Raises:
         InputError: not GeoJSON; the message names the feature.
     """
-    document = _load(path, content)
+    return _shapes(path, _load(path, content), offset_px)
+
+
+def _shapes(path: Path, document: Any, offset_px: tuple[int, int]) -> tuple[list[Shape], _Facts]:
     if isinstance(document, dict) and ("coordinates" in document or "geometries" in document):
         document = {"geometry": document}
     facts = document.get("sammil", {}) if isinstance(document, dict) else {}

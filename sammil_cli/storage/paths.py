@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NewType
 
+from sammil_cli.errors import InputError
+
 SlidePath = NewType("SlidePath", Path)  # a slide of the user's
 DrawingPath = NewType("DrawingPath", Path)  # what a person drew on a slide, GeoJSON
 TissuePath = NewType("TissuePath", Path)
@@ -14,3 +16,20 @@ BagFolderPath = NewType("BagFolderPath", Path)
 BundlePath = NewType("BundlePath", Path)  # a folder: one trained fold
 CurvePath = NewType("CurvePath", Path)
 CheckpointPath = NewType("CheckpointPath", Path)
+
+
+def check_id(name: str, where: Path) -> None:
+    """Refuses an id that a file gives and that would lead to another folder as a file's name.
+
+    Args:
+        where: the file, for the message.
+
+    Raises:
+        InputError: `E_DAMAGED`, it is empty, `.` or `..`, or holds a separator or NUL.
+    """
+    if name in ("", ".", "..") or set(name) & {"/", "\\", "\0"}:
+        raise InputError(
+            f"{where} has the id {name!r}, which is no file name: ids are never paths",
+            remedy="delete the file and run the command that writes it, or correct the id",
+            code="E_DAMAGED",
+        )

@@ -1,6 +1,5 @@
 """The experiment "whose regions help on this cohort?": the same patches and folds, the regions of several proposers."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,13 @@ from sammil_cli.report.tables import Table
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.machine import choose_workers, device_for
 from sammil_cli.stages import sam
+from sammil_cli.storage.summed import read_of_slide
 from sammil_cli.studies import regroup
 from sammil_cli.studies.variant import said, train_variant
 
 NAME = "regions"  # of the table
 _MOST_NAMED = 10
+_AGAIN = "delete it and run the command again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,10 @@ def run(
         place = replace(project, bags=runs / bags / "bags")
         folder = runs / label.replace(" ", "-")
         found[label], record["rows"][label] = train_variant(place, settings, variant, folder, options)
-    quality = {name: [_record(runs / name / "bags" / f"{slide}.json") for slide in left] for name in contest.proposers}
+    quality = {
+        name: [read_of_slide(runs / name / "bags" / f"{slide}.json", _AGAIN) for slide in left]
+        for name in contest.proposers
+    }
     baseline = found.pop(NO_REGIONS)
     table = region_table(baseline, found, contest.reference, level=judged.interval, draws=judged.bootstrap_draws)
     return [table, quality_table(quality)], record
@@ -188,8 +192,3 @@ def _say_lost(lost: dict[str, str], slides: int) -> None:
         console.say(f"    {slide}: {lost[slide]}")
     if len(lost) > _MOST_NAMED:
         console.say(f"    … and {len(lost) - _MOST_NAMED} more, all in ablation.json")
-
-
-def _record(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record

@@ -17,9 +17,10 @@ from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.runner.out_folder import maker_of
 from sammil_cli.storage.code import code_of
-from sammil_cli.storage.files import provenance, sha256_file, write_json
+from sammil_cli.storage.files import provenance, sha256_file
 from sammil_cli.storage.origin import as_stored, read_key
 from sammil_cli.storage.paths import BagPath, RegionsPath
+from sammil_cli.storage.summed import write_of_slide
 
 _MOST_AT_ONCE = 8  # slides in memory
 _STAGE = "regroup"
@@ -112,5 +113,5 @@ def _regroup_file(slide: str, bag: BagPath, regions: RegionsPath, out: Path, set
         regroup(before, read_regions(regions), settings), made_with=regrouped_with(before.made_with, regions, chosen)
     )
     write_bag(target, made, provenance(_STAGE, key, code.libraries))
-    write_json(quality, quality_record(measure(made)))
+    write_of_slide(quality, quality_record(measure(made)))
     return True

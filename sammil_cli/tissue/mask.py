@@ -10,12 +10,13 @@ import shapely
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon
 
-from sammil_cli.errors import InputError
 from sammil_cli.slides.pixels import Box
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.geojson import read_geojson, write_geojson
+from sammil_cli.storage.geojson import read_own_geojson, write_geojson
 from sammil_cli.storage.paths import TissuePath
+from sammil_cli.storage.summed import check_slide, damaged
 
+_AGAIN = "run: sammil segment (drawings of yours belong in data/edits)"
 _Ring = NDArray[np.int32]  # (k, 2) x, y
 
 
@@ -61,7 +62,12 @@ class TissueMask:
 
 def write_tissue(path: TissuePath, mask: TissueMask, provenance: Record) -> None:
     """Writes the polygons, each with its area in µm², as `Tissue` annotations."""
-    facts: Record = {"slide_mpp": mask.slide_mpp, "slide_size_px": mask.slide_size_px, "bounds_px": mask.bounds_px}
+    facts: Record = {
+        "slide_id": mask.slide_id,
+        "slide_mpp": mask.slide_mpp,
+        "slide_size_px": mask.slide_size_px,
+        "bounds_px": mask.bounds_px,
+    }
     if mask.scene is not None:
         facts = {**facts, "scene": mask.scene}
     shapes = [(p, {"area_um2": round(p.area * mask.slide_mpp**2, 1)}) for p in mask.polygons.geoms]
@@ -73,22 +79,26 @@ def read_tissue(path: TissuePath) -> TissueMask:
     """Reads what `write_tissue` wrote.
 
     Raises:
-        InputError: no GeoJSON, or not of sammil.
+        InputError: not of sammil; `E_DAMAGED`, not as it was written; `E_MIXED`, of another slide.
     """
-    shapes, facts = read_geojson(path)
-    try:
-        mpp, size, bounds = facts["slide_mpp"], facts["slide_size_px"], facts["bounds_px"]
-    except KeyError as error:
-        raise InputError(f"{path} was not written by sammil segment ({error} missing)", remedy="run segment") from None
+    shapes, facts = read_own_geojson(path, _AGAIN)
+    check_slide(path, facts.get("slide_id"), _AGAIN)
     polygons = [part for drawn in shapes for part in shapely.get_parts(drawn.geometry)]
-    return TissueMask(
-        slide_id=path.stem,
-        polygons=MultiPolygon(polygons),
-        slide_mpp=float(mpp),
-        slide_size_px=(size[0], size[1]),
-        bounds_px=(bounds[0], bounds[1], bounds[2], bounds[3]),
-        scene=facts.get("scene"),
-    )
+    try:
+        (wide, high), (left, top, width, height) = facts["slide_size_px"], facts["bounds_px"]
+        return TissueMask(
+            slide_id=path.stem,
+            polygons=MultiPolygon(polygons),
+            slide_mpp=float(facts["slide_mpp"]),
+            slide_size_px=(int(wide), int(high)),
+            bounds_px=(int(left), int(top), int(width), int(height)),
+            scene=facts.get("scene"),
+        )
+    except KeyError as error:
+        what = f"it was not written by sammil segment ({error} missing)"
+    except (TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        what = f"not as sammil segment writes it: {error}"
+    raise damaged(path, what, _AGAIN)
 
 
 def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:

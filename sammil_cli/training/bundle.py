@@ -1,15 +1,17 @@
 """A trained fold on disk: weights as safetensors, everything needed to use them as JSON."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from sammil_cli import choices
@@ -17,13 +19,17 @@ from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, MadeWith
 from sammil_cli.mil.contract import MILModel, ModelSpec, Options
-from sammil_cli.storage.files import Record, atomic_path, sha256_file, write_json
+from sammil_cli.storage.files import Record, atomic_path, sha256_file
 from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.summed import SCHEMA, check_sha256, damaged, read_summed, write_summed
 from sammil_cli.training.calibration import apply_to_threshold
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
 EPOCHS_FILE = "epochs.safetensors"  # paper protocol only: probabilities (E, s, C) of the test slides, each epoch
+_EPOCHS = "probabilities"
+_SUM_OF = {WEIGHTS_FILE: "weights_sha256", EPOCHS_FILE: "epochs_sha256"}  # by file, in the facts
+_AGAIN = "run: sammil train"
 _DERIVED = ("positive_class", "calibrated_threshold")  # in the file for people and other programs; not read
 
 
@@ -124,29 +130,54 @@ def takes_group_features(name: str, setting: bool | Literal["auto"]) -> bool:
     return model.wants_group_features if setting == "auto" else setting
 
 
-def write_bundle(folder: BundlePath, state: dict[str, torch.Tensor], facts: BundleFacts) -> None:
-    """Writes weights, then facts: a folder with facts is whole."""
-    with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
+def write_bundle(
+    folder: BundlePath, state: dict[str, torch.Tensor], facts: BundleFacts, every_epoch: torch.Tensor | None = None
+) -> None:
+    """Writes weights, then facts, which name the sha256 of all else: a folder with facts is whole.
+
+    Args:
+        every_epoch: (E, s, C) probabilities of the test part, `read_epochs` gives them back; None = are not kept.
+    """
+    tensors = {WEIGHTS_FILE: state} | ({} if every_epoch is None else {EPOCHS_FILE: {_EPOCHS: every_epoch}})
+    for name, content in tensors.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(save({key: tensor.contiguous() for key, tensor in content.items()}))
     record = dataclasses.asdict(facts) | {name: getattr(facts, name) for name in _DERIVED}
     if math.isnan(facts.encoder.patch_mpp):  # converted bags of unknown scale; JSON has no NaN
         record["encoder"]["patch_mpp"] = None
-    write_json(folder / FACTS_FILE, {**record, "weights_sha256": sha256_file(folder / WEIGHTS_FILE)})
+    sums = {_SUM_OF[name]: sha256_file(folder / name) for name in tensors}
+    write_summed(folder / FACTS_FILE, {**record, **sums})
 
 
 def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]:
     """Loads a trained fold, ready to predict.
 
     Raises:
-        InputError: it is missing or damaged, or weights and facts do not belong together.
+        InputError: it is missing; `E_DAMAGED`, it is not as it was written.
     """
-    facts, sha256 = _read_facts(folder / FACTS_FILE)
+    facts, sums = _read_facts(folder / FACTS_FILE)
     weights = folder / WEIGHTS_FILE
-    if not weights.is_file() or sha256_file(weights) != sha256:
-        raise InputError(f"{weights} is not the file that was trained", remedy="run: sammil train")
+    check_sha256(weights, sums[WEIGHTS_FILE], folder / FACTS_FILE, _AGAIN)
     model = build_model(facts.model, facts.spec, facts.model_options)
     model.load_state_dict(load_file(weights))
     return model.eval().to(device), facts
+
+
+def read_epochs(folder: BundlePath) -> NDArray[np.float64] | None:
+    """(E, s, C) probabilities of the test part after each epoch; None where they were not kept, or are gone.
+
+    Raises:
+        InputError: as `read_bundle`.
+    """
+    path, sums = folder / EPOCHS_FILE, _read_facts(folder / FACTS_FILE)[1]
+    if not path.is_file():
+        return None
+    if EPOCHS_FILE in sums:  # earlier versions do not name it
+        check_sha256(path, sums[EPOCHS_FILE], folder / FACTS_FILE, _AGAIN)
+    try:
+        return load_file(path)[_EPOCHS].double().numpy()
+    except (KeyError, SafetensorError) as error:
+        raise damaged(path, str(error), _AGAIN) from None
 
 
 def read_facts(folder: BundlePath) -> BundleFacts:
@@ -154,11 +185,14 @@ def read_facts(folder: BundlePath) -> BundleFacts:
     return _read_facts(folder / FACTS_FILE)[0]
 
 
-def _read_facts(path: Path) -> tuple[BundleFacts, str]:
-    """The facts and the sha256 of the weights that belong to them."""
+def _read_facts(path: Path) -> tuple[BundleFacts, dict[str, str]]:
+    """The facts, and the sha256 of the files that belong to them, by name."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        sha256 = record.pop("weights_sha256")
+        record = read_summed(path, _AGAIN)
+        record.pop(SCHEMA, None)
+        sums = {name: str(record.pop(key)) for name, key in _SUM_OF.items() if key in record}
+        if WEIGHTS_FILE not in sums:
+            raise KeyError(_SUM_OF[WEIGHTS_FILE])
         record = {name: value for name, value in record.items() if name not in _DERIVED}
         record["spec"] = ModelSpec(**record["spec"])
         if record["encoder"]["patch_mpp"] is None:
@@ -168,8 +202,8 @@ def _read_facts(path: Path) -> tuple[BundleFacts, str]:
             low_high = None if on["patch_mpp"] is None else tuple(on["patch_mpp"])
             record["trained_on"] = TrainedOn(slides=tuple(on["slides"]), patch_mpp=low_high, made_with=on["made_with"])
         record["classes"] = tuple(record["classes"])
-        return BundleFacts(**record), sha256
+        return BundleFacts(**record), sums
     except FileNotFoundError:
-        raise InputError(f"there is no trained model in {path.parent}", remedy="run: sammil train") from None
+        raise InputError(f"there is no trained model in {path.parent}", remedy=_AGAIN) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: {error}", remedy="run: sammil train") from None
+        raise damaged(path, str(error), _AGAIN) from None

@@ -94,7 +94,9 @@ def test_without_records_there_is_no_table(tmp_path: Path, capsys: pytest.Captur
         path.write_text('{"something": "else"}' if path.stem > "d" else "{cut off", encoding="utf-8")
     capsys.readouterr()
     report("sam", tmp_path / "regions", lists)
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == sum(path.stem <= "d" for path in (tmp_path / "regions").iterdir())
+    assert all(line.startswith("left out of the table: ") and "is damaged" in line for line in said)
     assert list(lists.iterdir()) == []
 
 

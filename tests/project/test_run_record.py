@@ -51,7 +51,7 @@ def sha256(path: str) -> str:
 
 def test_the_record_names_everything_that_went_in(project: Path, sammil: Sammil) -> None:
     record = trained(sammil, "-S", "mask_ratio=0.5")
-    assert (record["schema"], record["kind"], record["git"], record["image"]) == (1, "run", None, None)
+    assert (record["schema"], record["kind"], record["git"], record["image"]) == (2, "run", None, None)
     assert record["params"].keys() == Settings.model_fields.keys()
     assert (record["params"]["mask_ratio"], record["params"]["patch_px"], record["params"]["folds"]) == (0.5, 320, 2)
     assert record["code"].keys() == FILES.keys() - {"demo"}
@@ -156,17 +156,18 @@ def test_the_commit_what_differs_from_it_and_the_labels_are_those_of_the_start(
     assert again["revision"] != first
 
 
-def test_a_run_that_fails_leaves_no_record_of_the_models_before(
+def test_a_run_that_fails_leaves_the_record_of_the_models_before(
     project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(sammil)
+    before = RECORD.read_bytes()
 
     def fail(job: TrainJob) -> None:
         raise InputError("no")
 
     monkeypatch.setattr(train, "work", fail)
     assert sammil("train", "--device", "cpu", "-S", "seed=1").code == 2
-    assert not RECORD.exists()
+    assert RECORD.read_bytes() == before
 
 
 def test_the_record_belongs_to_training_and_nothing_depends_on_it() -> None:
@@ -178,10 +179,12 @@ def test_the_record_belongs_to_training_and_nothing_depends_on_it() -> None:
     ("content", "said"),
     [
         (None, "there is no run record"),
-        ("{", "is no run record"),
-        ("[]", "is no run record"),
+        ("{", "is damaged: it cannot be read"),
+        ("[]", "is damaged: it holds no JSON object"),
         ('{"model": "mean"}', "is no run record"),
-        ('{"kind": "run", "schema": 2, "tool": "sammil 9"}', "has the schema 2, this sammil reads 1"),
+        ('{"kind": "run", "schema": 9, "tool": "sammil 9"}', "has the schema 9, this sammil reads 2"),
+        ('{"kind": "run", "schema": 0, "tool": "sammil 0"}', "has the schema 0, this sammil reads 1 to 2"),
+        ('{"kind": "run", "schema": 2, "tool": "sammil 2"}', "is damaged: its checksum is missing"),
         ('{"kind": "run", "schema": 1}', "is damaged: tool: field required"),
     ],
 )

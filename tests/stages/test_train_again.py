@@ -42,8 +42,9 @@ def outputs(folder: Path = Path()) -> dict[str, bytes]:
 
 
 def learned() -> dict[str, bytes]:
-    """The same without the run record, which names settings that change no fold, and every bag."""
-    return {name: content for name, content in outputs().items() if name != "runs/record.json"}
+    """The same without the run record, which names settings that change no fold, and the manifest; both name bags."""
+    named = ("runs/record.json", "runs/models/manifest.json")
+    return {name: content for name, content in outputs().items() if name not in named}
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +185,7 @@ def test_another_number_of_folds_and_back_finds_the_old_ones(project: Path, samm
     say(sammil, "train", "-S", "folds=2")
     assert trained == FOLDS[:2]
     assert {path for path in outputs() if "fold_2" in path} == set()
-    assert len(outputs()) == 2 * 3 + 2
+    assert len(outputs()) == 2 * 3 + 3
     trained.clear()
     say(sammil, "train")
     assert trained == []
@@ -296,7 +297,12 @@ def test_only_what_train_has_made_is_removed_and_what_does_not_come_back_is_said
     said = say(sammil, "train", "-S", "folds=2")
     assert "train: removed 1 fold(s) of the training before: repeat_0_fold_2" in said
     assert "train: left 2 folder(s) that it has not made in runs/models: mine, published" in said
-    assert sorted(path.name for path in Path("runs/models").iterdir()) == ["mine", "published", *FOLDS[:2]]
+    assert sorted(path.name for path in Path("runs/models").iterdir()) == [
+        "manifest.json",
+        "mine",
+        "published",
+        *FOLDS[:2],
+    ]
     curves = [path.stem for path in Path("runs/learning_curves").iterdir()]
     assert sorted(curves) == ["mine", *FOLDS[:2]]
 
@@ -392,7 +398,7 @@ def test_a_killed_run_goes_on_after_its_last_epoch_and_ends_with_the_same_bytes(
     saved = epochs_saved(project)
     assert len(saved) == 1
     assert epoch <= saved[0] < LONG["epochs"]
-    assert not Path("runs/models").exists()
+    assert not list(Path("runs/models").glob("[!.]*"))
     say(sammil, "train")
     assert trained == FOLDS[:2]
     assert epochs_run == [*range(saved[0], LONG["epochs"]), *range(LONG["epochs"])]
@@ -405,16 +411,18 @@ def test_ctrl_c_ends_at_once_with_130_and_keeps_what_was_finished(
     undisturbed: dict[str, bytes], project: Path, sammil: Sammil, trained: list[str], epochs_run: list[int]
 ) -> None:
     write_settings(project, LONG)
-    finished = project / "runs/models/repeat_0_fold_0/model.json"
+    store = project / ".sammil/store/train"
     with start_training(project, IN_WORKERS) as process:
-        wait_for(process, lambda: finished.exists() and max(epochs_saved(project), default=0) >= 2)
+        wait_for(process, lambda: any(store.glob("*/*/model.json")) and max(epochs_saved(project), default=0) >= 2)
         _, error = signal_group(process, signal.SIGINT)
     assert process.returncode == 130
     assert "interrupted; everything that was finished is kept" in error
     assert "Traceback" not in error
     saved = epochs_saved(project)
     assert len(saved) == 1
+    (finished,) = store.glob("*/*/model.json")
     assert finished.read_bytes() == undisturbed["runs/models/repeat_0_fold_0/model.json"]
+    assert not Path("runs/models").exists()
     assert list(Path(".sammil/store/train").glob(".work-*")) == []
     assert "folds trained before" in say(sammil, "train")
     assert trained == ["repeat_0_fold_1"]
