@@ -40,10 +40,10 @@ def half(path: Path) -> None:
 
 
 def zeroed_block(path: Path) -> None:
-    """512 bytes in the middle, or a third of a small file."""
+    """512 bytes, or a third of a small file: those that held most."""
     data = path.read_bytes()
     length = min(512, len(data) // 3)
-    at = (len(data) - length) // 2
+    at = min(range(0, len(data) - length + 1, length), key=lambda at: data.count(0, at, at + length))
     path.write_bytes(data[:at] + bytes(length) + data[at + length :])
 
 

@@ -54,8 +54,9 @@ from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import read_tissue
 from sammil_cli.training.bundle import read_bundle, read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
-from sammil_cli.training.fold import labels_of_folds, read_folds
+from sammil_cli.training.fold import labels_of_folds
 from sammil_cli.training.learning_curves import read_curve
+from sammil_cli.training.manifest import read_trained_folds
 from sammil_cli.training.trained_labels import read_judged_by
 
 Read = Callable[[Path], object]
@@ -150,6 +151,11 @@ def labels_then_and_now(path: Path) -> object:
     return read_judged_by(path.with_name("labels.csv"), path, ("a", "b"), set(good.SLIDES), changed_labels=False)
 
 
+def trained_folds(path: Path) -> object:
+    """The folds of the models beside, and the labels that they were trained on."""
+    return (read_trained_folds(path.with_name("models"), path), labels_of_folds(path), labels_then_and_now(path))
+
+
 def judged(path: Path) -> object:
     return reproduce._read_judged(Project(metrics=path.with_name("metrics.json"), predictions=path.with_name("p.csv")))
 
@@ -227,7 +233,7 @@ KINDS: dict[str, Kind] = {
         Kind("slides table", "slides.csv", good.slides_table, (read_slides_table,), "csv"),
         Kind("params", "params.yaml", good.params, (load_settings,), "yaml"),
         Kind("process list", "segment.csv", good.processes, (listed,), "csv"),
-        Kind("splits", "splits.csv", good.splits, (read_folds, labels_of_folds, labels_then_and_now), "csv", ours=True),
+        Kind("splits", "splits.csv", good.training, (trained_folds,), "csv", ours=True),
         Kind("record", "record.json", good.record, (read_record,), "json", ours=True),
         Kind("model facts", "fold/model.json", good.model, (facts, bundle), "json", ours=True),
         Kind("model weights", "fold/model.safetensors", good.model, (bundle,), "safetensors", ours=True),

@@ -41,6 +41,7 @@ from sammil_cli.tissue.mask import TissueMask, write_tissue
 from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.checkpoint import Checkpoint, write_checkpoint
 from sammil_cli.training.learning_curves import CurveFile
+from sammil_cli.training.manifest import write_manifest
 
 SIZE, BOUNDS, MPP = (640, 448), (0, 0, 640, 448), 2.0
 MADE = partial(provenance, key={"slide": "0a1b", "settings": {"mpp": 2.0}}, libraries={"numpy": "2"})
@@ -232,6 +233,15 @@ def checkpoint(path: Path) -> None:
         probabilities=[np.full((2, 2), 0.5)],
     )
     write_checkpoint(path, content)
+
+
+def training(path: Path) -> None:
+    """The table of folds of two models, which lie beside it with the manifest of the training."""
+    splits(path)
+    models, folds = path.with_name("models"), ("repeat_0_fold_0", "repeat_0_fold_1")
+    for name in folds:
+        model(models / name / "model.json")
+    write_manifest(models, path, folds, {slide: f"{place:064}" for place, slide in enumerate(SLIDES)})
 
 
 def record(path: Path) -> None:

@@ -88,7 +88,7 @@ class LimitedReader:
         if self._process is None or self._line is None:
             context = multiprocessing.get_context("spawn")
             self._line, far = context.Pipe()
-            self._process = context.Process(target=_serve, args=(far, self.folder), daemon=True)
+            self._process = context.Process(target=_serve, args=(far, self.folder))
             self._process.start()
             far.close()
             self._line.recv()  # ready: its imports take seconds, for which no file is to blame
