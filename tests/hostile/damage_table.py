@@ -73,7 +73,7 @@ def old_rows(path: Path, *, coords: int = 4, shape: tuple[int, ...] = (4, 8)) ->
 OURS_H5 = "artefacts, patches, regions, bag"
 OURS_JSON = "tissue, record, model facts"
 ALL_OURS = f"{OURS_H5}, {OURS_JSON}, splits, predictions"
-TABLES = "labels, slides table, process list, splits, old process list, old splits"
+TABLES = "labels, slides table, process list, old process list, old splits"
 DRAWINGS = "drawing, drawing.xml, drawing.gz, drawing.zip"
 PICKLES = "segments, patch lists, old results"
 OLD_H5 = "old features, old patches, sam_info, seg_file"
@@ -121,6 +121,15 @@ ROWS: list[Row] = [
     *of(
         "patches, regions, bag", {"a path for an id": (partial(d.attribute, "slide_id", "../../evil"), "E_MIXED: evil")}
     ),
+    *of(
+        "patches, regions, bag",
+        {
+            "an edited id": (
+                partial(d.edited_attribute, "slide_id", "slide_02"),
+                "E_DAMAGED: the checksum of its attributes",
+            )
+        },
+    ),
     *of("patches, regions, bag", {"no id": (partial(d.attribute, "slide_id", None), "E_DAMAGED: slide_id")}),
     *of("patches, regions, bag", {"an id of numbers": (partial(d.attribute, "slide_id", 7), "E_DAMAGED: slide_id")}),
     *[
@@ -144,6 +153,7 @@ ROWS: list[Row] = [
                 f"{name} lies in another file": (partial(d.external_link, name), f"E_DAMAGED: {name}"),
                 f"{name} lies in a raw file": (partial(d.external_storage, name), f"E_DAMAGED: {name}"),
                 f"{name} is virtual": (partial(d.virtual, name), f"E_DAMAGED: {name}"),
+                f"another number in {name}": (partial(d.edited_numbers, name), "E_DAMAGED: the checksum of"),
             },
         )
     ],
@@ -213,12 +223,12 @@ ROWS: list[Row] = [
             "a zeroed block": (d.zeroed_block, "E_DAMAGED: "),
             "flipped bits": (d.flipped_bits, "E_DAMAGED: "),
             "not UTF-8": (d.latin_1, "E_DAMAGED: "),
-            "a folder": (d.a_folder, "InputError: "),
-            "a link to itself": (d.link_to_itself, "InputError: "),
+            "a folder": (d.a_folder, "E_DAMAGED: "),
+            "a link to itself": (d.link_to_itself, "E_DAMAGED: "),
             "deep brackets": (d.deep_brackets, "E_DAMAGED: "),
-            "no permission": (d.no_permission, "InputError: Permission denied"),
-            "a pipe": (d.pipe, "InputError: "),
-            "an endless device": (d.endless_device, "InputError: "),
+            "no permission": (d.no_permission, "E_DAMAGED: ermission denied"),
+            "a pipe": (d.pipe, "E_DAMAGED: "),
+            "an endless device": (d.endless_device, "E_DAMAGED: "),
         },
     ),
     *of(
@@ -227,6 +237,9 @@ ROWS: list[Row] = [
             "another slide's": (partial(d.another_slides, good.tissue), "E_MIXED: slide_02"),
             "QuPath's": (drawn(SQUARE), "E_DAMAGED: not written by sammil"),
             "another number": (partial(d.replace, '"slide_mpp": 2.0', '"slide_mpp": 3.0'), "E_DAMAGED: "),
+            "an mpp of 0": (partial(d.rewrite, '"slide_mpp": 2.0', '"slide_mpp": 0'), "E_DAMAGED: slide_mpp"),
+            "an infinite size": (partial(d.rewrite, "[640, 448]", "[1e999, 448]"), "E_DAMAGED: "),
+            "words for a size": (partial(d.rewrite, "[640, 448]", '"wide"'), "E_DAMAGED: "),
             "a moved corner": (partial(d.replace, "320.0", "321.0"), "E_DAMAGED: "),
             "a newer schema": (partial(d.replace, '"schema": 2', '"schema": 99'), "InputError: newer"),
         },
@@ -250,17 +263,17 @@ ROWS: list[Row] = [
         },
     ),
     *of(
-        "model weights",
+        "model weights, epochs",
         {
-            "missing": (d.missing, "E_DAMAGED: model.safetensors"),
+            "missing": (d.missing, "E_DAMAGED: .safetensors"),
             "half": (d.half, "E_DAMAGED: model.json names"),
             "flipped bits": (d.flipped_bits, "E_DAMAGED: model.json names"),
-            "a folder": (d.a_folder, "E_DAMAGED: model.safetensors"),
-            "an endless device": (d.endless_device, "E_DAMAGED: model.safetensors"),
+            "a folder": (d.a_folder, "E_DAMAGED: .safetensors"),
+            "an endless device": (d.endless_device, "E_DAMAGED: .safetensors"),
         },
     ),
     *of(
-        "quality, checkpoint, store manifest, store file",
+        "quality, checkpoint, store manifest, store file, key in HDF5, key in GeoJSON",
         {
             "missing": (d.missing, "anew"),
             "empty": (d.empty, "anew"),
@@ -285,9 +298,7 @@ ROWS: list[Row] = [
         },
     ),
     *of("labels, splits, process list, old process list, old splits", {"missing": (d.missing, "InputError: exist")}),
-    *of(
-        "labels, splits, process list, old process list, old splits, slides table", {"empty": (d.empty, "InputError: ")}
-    ),
+    *of("labels, process list, old process list, old splits, slides table", {"empty": (d.empty, "InputError: ")}),
     *of("slides table", {"missing": (d.missing, "different")}),
     *of(
         "slides table",
@@ -321,10 +332,21 @@ ROWS: list[Row] = [
     *of(
         "splits",
         {
-            "a word for a fold": (f"{FOLDS}0,x,a,a,test\n", "InputError: line 2"),
-            "an unknown role": (f"{FOLDS}0,0,a,a,both\n", "InputError: line 2"),
+            "empty": (d.empty, "E_DAMAGED: "),
+            "a folder": (d.a_folder, "E_DAMAGED: "),
+            "a pipe": (d.pipe, "E_DAMAGED: "),
+            "an endless device": (d.endless_device, "E_DAMAGED: "),
+            "flipped bits": (d.flipped_bits, "E_DAMAGED: "),
             "another role": (partial(d.replace, "test", "val"), "E_DAMAGED: "),
             "a line less": (partial(d.replace, "0,0,slide_01,P0,train,a\n", ""), "E_DAMAGED: "),
+        },
+    ),
+    *of(
+        "imported splits",
+        {
+            "a word for a fold": (f"{FOLDS}0,x,a,a,test\n", "InputError: line 2"),
+            "an unknown role": (f"{FOLDS}0,0,a,a,both\n", "InputError: line 2"),
+            "a path for an id": (f"{FOLDS}0,0,../../evil,a,test\n", "E_DAMAGED: no file name"),
         },
     ),
     *of("predictions", {"another probability": (partial(d.replace, "0.300000", "0.900000"), "E_DAMAGED: ")}),

@@ -10,6 +10,7 @@ from pathlib import Path
 import good_files as good
 import h5py
 import numpy as np
+from sealing import seal
 
 Damage = Callable[[Path], None]
 WEB_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>403 Forbidden</body></html>"
@@ -86,6 +87,25 @@ def replace(old: str, new: str, path: Path) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+def rewrite(old: str, new: str, path: Path) -> None:
+    """As `replace`, with a sum that fits."""
+    replace(old, new, path)
+    seal(path)
+
+
+def edited_numbers(name: str, path: Path) -> None:
+    """Another number in an array, in a file whose sums stay as they are."""
+    with h5py.File(path, "r+") as file:
+        values = file[name][()]
+        values.flat[0] = values.flat[-1]
+        file[name][...] = values
+
+
+def edited_attribute(name: str, value: object, path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs[name] = value
+
+
 def latin_1(path: Path) -> None:
     path.write_bytes(path.read_bytes() + "ä\n".encode("latin-1"))
 
@@ -107,6 +127,7 @@ def another_slides(make: Callable[[Path], None], path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ HDF5
+# Sums are made to fit: it is the schema that has to see these.
 
 
 def attribute(name: str, value: object, path: Path) -> None:
@@ -115,6 +136,7 @@ def attribute(name: str, value: object, path: Path) -> None:
         del file.attrs[name]
         if value is not None:
             file.attrs[name] = value
+    seal(path)
 
 
 def array(name: str, value: object, path: Path) -> None:
@@ -124,12 +146,14 @@ def array(name: str, value: object, path: Path) -> None:
         del file[name]
         if value is not None:
             file[name] = value(old) if callable(value) else value
+    seal(path)
 
 
 def number(name: str, value: float, path: Path) -> None:
     """The first number of an array."""
     with h5py.File(path, "r+") as file:
         file[name][(0,) * file[name].ndim] = value
+    seal(path)
 
 
 def huge_claim(name: str, path: Path) -> None:
@@ -139,6 +163,7 @@ def huge_claim(name: str, path: Path) -> None:
         shape, dtype = old.shape[1:], old.dtype
         del file[name]
         file.create_dataset(name, (1 << 40, *shape), dtype, chunks=(1024, *shape))
+    seal(path)
 
 
 def gzip_bomb(name: str, path: Path) -> None:
@@ -147,6 +172,7 @@ def gzip_bomb(name: str, path: Path) -> None:
         dtype = file[name].dtype
         del file[name]
         file.create_dataset(name, (1 << 32,), dtype, chunks=(1 << 24,), compression="gzip")[: 1 << 24] = 0
+    seal(path)
 
 
 def external_link(name: str, path: Path) -> None:
@@ -163,6 +189,7 @@ def external_storage(name: str, path: Path) -> None:
         del file[name]
         raw = [("secret.raw", 0, old.nbytes)]
         file.create_dataset(name, old.shape, old.dtype, external=raw)
+    seal(path)
 
 
 def virtual(name: str, path: Path) -> None:
@@ -175,6 +202,7 @@ def virtual(name: str, path: Path) -> None:
         layout[...] = h5py.VirtualSource(other.name, name, old.shape)
         del file[name]
         file.create_virtual_dataset(name, layout)
+    seal(path)
 
 
 def link_in_a_circle(name: str, path: Path) -> None:
@@ -185,6 +213,7 @@ def a_group(name: str, path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file[name]
         file.create_group(name)
+    seal(path)
 
 
 def as_text(old: np.ndarray) -> np.ndarray:

@@ -45,6 +45,7 @@ from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.file import read_regions
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.table import read_slides_table
+from sammil_cli.storage.geojson import read_geojson
 from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.store import ResultStore, find_store
@@ -52,9 +53,9 @@ from sammil_cli.studies import reproduce
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import read_tissue
-from sammil_cli.training.bundle import read_bundle, read_facts
+from sammil_cli.training.bundle import read_bundle, read_epochs, read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
-from sammil_cli.training.fold import labels_of_folds
+from sammil_cli.training.fold import labels_of_folds, read_folds
 from sammil_cli.training.learning_curves import read_curve
 from sammil_cli.training.manifest import read_trained_folds
 from sammil_cli.training.trained_labels import read_judged_by
@@ -168,6 +169,10 @@ def bundle(path: Path) -> object:
     return read_bundle(path.parent, "cpu")
 
 
+def epochs(path: Path) -> object:
+    return read_epochs(path.parent)
+
+
 def from_store(path: Path) -> object:
     """What the store delivers of its one entry, or None: then it is computed again."""
     out = path.parents[3] / "out"
@@ -203,7 +208,8 @@ def old_splits(path: Path) -> object:
     return old_tables.read_splits((path,))
 
 
-DRAWN = (drawing, region_of_interest, annotations)
+GEOJSON = (drawing, region_of_interest, annotations, read_geojson)
+DRAWN = GEOJSON[:3]
 ENTRY = f"store/{good.STORED[:2]}/{good.STORED}"
 
 KINDS: dict[str, Kind] = {
@@ -212,20 +218,22 @@ KINDS: dict[str, Kind] = {
         Kind("slide", "slide_01.tif", good.slide, (whole_slide,), "tiff"),
         Kind("OME-TIFF", "slide_01.ome.tif", good.ome_tiff, (whole_slide,), "tiff"),
         Kind("picture", "slide_01.png", good.picture, (partial(whole_slide, mpp=good.MPP),)),
-        Kind("tissue", "slide_01.geojson", good.tissue, (read_tissue, read_key), "json", ours=True),
-        Kind("artefacts", "slide_01.h5", good.artefacts, (read_artefacts, read_key), "hdf5", ours=True),
-        Kind("patches", "slide_01.h5", good.patches, (read_patches, read_key), "hdf5", ours=True),
-        Kind("regions", "slide_01.h5", good.regions, (read_regions, read_key), "hdf5", ours=True),
+        Kind("tissue", "slide_01.geojson", good.tissue, (read_tissue,), "json", ours=True),
+        Kind("artefacts", "slide_01.h5", good.artefacts, (read_artefacts,), "hdf5", ours=True),
+        Kind("patches", "slide_01.h5", good.patches, (read_patches,), "hdf5", ours=True),
+        Kind("regions", "slide_01.h5", good.regions, (read_regions,), "hdf5", ours=True),
         Kind(
             "bag",
             "slide_01.h5",
             good.bag,
-            (read_bag, read_checked, read_instances, read_encoder, read_origin, read_making, read_key),
+            (read_bag, read_checked, read_instances, read_encoder, read_origin, read_making),
             "hdf5",
             ours=True,
         ),
+        Kind("key in HDF5", "slide_01.h5", good.patches, (read_key,), "hdf5"),
+        Kind("key in GeoJSON", "slide_01.geojson", good.tissue, (read_key,), "json"),
         Kind("quality", "slide_01.json", good.quality, (quality,), "json", ours=True),
-        Kind("drawing", "slide_01.geojson", good.drawing, DRAWN, "json"),
+        Kind("drawing", "slide_01.geojson", good.drawing, GEOJSON, "json"),
         Kind("drawing.gz", "slide_01.geojson.gz", good.drawing, DRAWN, "gzip"),
         Kind("drawing.zip", "slide_01.zip", good.drawing, DRAWN, "zip"),
         Kind("drawing.xml", "slide_01.xml", good.drawn_xml, DRAWN, "xml"),
@@ -234,9 +242,11 @@ KINDS: dict[str, Kind] = {
         Kind("params", "params.yaml", good.params, (load_settings,), "yaml"),
         Kind("process list", "segment.csv", good.processes, (listed,), "csv"),
         Kind("splits", "splits.csv", good.training, (trained_folds,), "csv", ours=True),
+        Kind("imported splits", "splits.csv", good.splits, (read_folds,), "csv"),
         Kind("record", "record.json", good.record, (read_record,), "json", ours=True),
         Kind("model facts", "fold/model.json", good.model, (facts, bundle), "json", ours=True),
         Kind("model weights", "fold/model.safetensors", good.model, (bundle,), "safetensors", ours=True),
+        Kind("epochs", "fold/epochs.safetensors", good.model, (epochs,), "safetensors", ours=True),
         Kind("checkpoint", "run.safetensors", good.checkpoint, (read_checkpoint,), "safetensors", ours=True),
         Kind("learning curve", "curve.csv", good.curve, (read_curve,), "csv"),
         Kind("predictions", "p.csv", good.predictions, (judged,), "csv", ours=True),

@@ -8,6 +8,7 @@ import json
 import pickle
 import tempfile
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from sammil_cli.regions.file import write_regions
 from sammil_cli.regions.region_map import Canvas, Proposal, build
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.storage.files import provenance, write_csv, write_json
+from sammil_cli.storage.summed import write_of_slide, write_summed
 from sammil_cli.storage.store import Result, ResultStore
 from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps, write_artefacts
 from sammil_cli.tissue.mask import TissueMask, write_tissue
@@ -77,7 +79,7 @@ def picture(path: Path) -> None:
 
 
 def tissue(path: Path) -> None:
-    write_tissue(path, TISSUE, MADE("segment"))
+    write_tissue(path, replace(TISSUE, slide_id=path.stem), MADE("segment"))
 
 
 def artefacts(path: Path) -> None:
@@ -120,7 +122,7 @@ def bag(path: Path) -> None:
 
 
 def quality(path: Path) -> None:
-    write_json(path, {"regions": 4, "coverage": 0.8, "overlap": None, "contrast": 0.2, "flags": ["few-regions: 4"]})
+    write_of_slide(path, {"regions": 4, "coverage": 0.8, "overlap": None, "contrast": 0.2, "flags": ["few-regions: 4"]})
 
 
 # ------------------------------------------------------------------------------------------------------ drawings
@@ -221,7 +223,7 @@ def model(path: Path) -> None:
         trained_on=made,
     )
     torch.manual_seed(0)
-    write_bundle(path.parent, build_model("mean", spec, {}).state_dict(), facts)
+    write_bundle(path.parent, build_model("mean", spec, {}).state_dict(), facts, torch.full((3, 2, 2), 0.5))
 
 
 def checkpoint(path: Path) -> None:
@@ -271,7 +273,7 @@ def record(path: Path) -> None:
         },
         "folds": [{**fold, "weights_sha256": "4", "other_environment": None}],
     }
-    write_json(path, RunRecord(**content).model_dump(by_alias=True))
+    write_summed(path, RunRecord(**content).model_dump(by_alias=True))
 
 
 STORED = "0123456789abcdef"  # the name of the store's one entry, two files

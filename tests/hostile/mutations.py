@@ -20,7 +20,9 @@ from xml.etree import ElementTree
 import h5py
 import numpy as np
 import yaml
+from sealing import seal
 
+SEALED = "; its sums made to fit"
 BLIND = 0.4  # of the changes go to bytes, whatever they mean
 NUMBERS = (0, -1, 1, 2**31, 2**63, -(2**70), 0.5, -0.25, 1e-320, 1e308, float("nan"), float("inf"), float("-inf"))
 TEXTS = (
@@ -45,6 +47,9 @@ def mutate(path: Path, form: str, rng: random.Random) -> str:
     structured = _STRUCTURED.get(form)
     blind = structured is None or rng.random() < BLIND
     said = _bytes(path, rng) if blind else structured(path, rng)  # type: ignore[misc]
+    if not blind and rng.random() < 0.5:
+        seal(path)
+        return said + SEALED
     if rng.random() < 0.15:
         said += "; " + _bytes(path, rng)
     return said
