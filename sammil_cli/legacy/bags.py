@@ -240,6 +240,8 @@ def _converted(
     encoder: str,
     remarks: list[str],
 ) -> Converted:
+    if side.level0_px and (xy < 0).any():
+        raise mismatch(f"{(xy < 0).any(axis=1).sum()} of {len(xy)} patches begin outside of {slide_id}, below 0")
     dim, none = features.shape[1], np.empty(0, np.int32)
     members = Membership(start=np.zeros(1, np.int64), patch=none) if groups is None else groups.members
     bag = FeatureBag(

@@ -6,6 +6,7 @@ from sammil_cli.errors import SlideError
 from sammil_cli.legacy.bags import level0_corners, patch_side
 from sammil_cli.legacy.layout import Source
 from sammil_cli.legacy.patch_file import read_patch_file
+from sammil_cli.legacy.rows import mismatch
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.slides.pixels import Box
 
@@ -63,6 +64,9 @@ def convert_grid(
             f"{source.coords} is of a slide of {file.slide_size_px} px, the slide here has {slide_size_px}",
             remedy="bring the slide that the coordinates were made from",
         )
+    outside = ((unique < 0) | (unique >= np.array(size))).any(axis=1)
+    if slide_size_px is None and outside.any():  # a slide that is there is held against them by the caller
+        raise mismatch(f"{outside.sum()} of {len(unique)} patches begin outside of {source.slide_id}, of {size} px")
     grid = PatchGrid(
         slide_id=source.slide_id,
         xy=np.ascontiguousarray(unique, np.int32),

@@ -23,6 +23,7 @@ _MOST_NAMES = 100_000  # attributes or links of one object
 _MOST_TEXT = 16 << 20  # bytes of one attribute
 _MOST_VALUES = 16  # of an attribute
 _MOST_CHUNKS = 1 << 20
+_DAMAGED = (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError)  # how h5py says it
 _OURS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE)
 
 Key = tuple[int, ...]  # what tells a file from another, and from itself once it was changed
@@ -109,7 +110,7 @@ def layout_of(path: Path) -> Layout:
                 title = above + name.decode("utf-8", "replace")
                 try:
                     if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
-                        raise ValueError("a link to elsewhere")
+                        raise _OddError("a link to elsewhere")
                     found = h5py.h5o.open(group, name)
                     if isinstance(found, h5py.h5d.DatasetID):
                         arrays[title] = _stored(found, stat.st_size)
@@ -117,10 +118,18 @@ def layout_of(path: Path) -> Layout:
                     elif isinstance(found, h5py.h5g.GroupID) and not above:  # one in another could be in itself
                         todo.append((f"{title}/", found))
                     else:
-                        raise ValueError("no array")
-                except (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError) as error:
-                    odd[title] = str(error)
+                        raise _OddError("no array")
+                except _DAMAGED as error:
+                    odd[title] = _words_of(error)
     return Layout(key=key_of(stat), facts=facts, arrays=arrays, array_facts=array_facts, odd=odd)
+
+
+class _OddError(ValueError):
+    """Something that is not as sammil writes it."""
+
+
+def _words_of(error: Exception) -> str:
+    return str(error) if isinstance(error, _OddError) else f"unreadable ({error.args[0] if error.args else error!r})"
 
 
 def _names(iterate: Any) -> list[bytes]:
@@ -144,24 +153,24 @@ def _attributes(holder: h5py.h5g.GroupID) -> tuple[dict[str, Value], dict[str, s
         title = name.decode("utf-8", "replace")
         try:
             facts[title] = _value(h5py.h5a.open(holder, name))
-        except (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError) as error:
-            odd[title] = str(error)
+        except _DAMAGED as error:
+            odd[title] = _words_of(error)
     return facts, odd
 
 
 def _value(stored: h5py.h5a.AttrID) -> Value:
     kind, shape = stored.get_type(), _shape_of(stored.get_space())
     if kind.committed():
-        raise ValueError("of a named type")
+        raise _OddError("of a named type")
     if math.prod(shape) > _MOST_VALUES or stored.get_storage_size() > _MOST_TEXT:
-        raise ValueError("too long")
+        raise _OddError("too long")
     if kind.get_class() == h5py.h5t.STRING and not shape:
         array = np.empty((), stored.dtype)
         stored.read(array)
         text = array.item()
         return text.decode("utf-8") if isinstance(text, bytes) else str(text)
     if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
-        raise ValueError("neither text nor numbers")
+        raise _OddError("neither text nor numbers")
     array = np.empty(shape, kind.dtype)
     stored.read(array)
     values: int | float | list[int] | list[float] = array.astype(
@@ -172,7 +181,7 @@ def _value(stored: h5py.h5a.AttrID) -> Value:
 
 def _shape_of(space: h5py.h5s.SpaceID) -> tuple[int, ...]:
     if space.get_simple_extent_type() == h5py.h5s.NULL:
-        raise ValueError("empty")
+        raise _OddError("empty")
     return tuple(int(side) for side in space.get_simple_extent_dims())
 
 
@@ -180,18 +189,18 @@ def _stored(data: h5py.h5d.DatasetID, size: int) -> Stored:
     """Where an array lies; `ValueError` says why it is none of ours."""
     kind, plan, shape = data.get_type(), data.get_create_plist(), _shape_of(data.get_space())
     if kind.committed():
-        raise ValueError("of a named type")
+        raise _OddError("of a named type")
     if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM):
-        raise ValueError(NO_NUMBERS)
+        raise _OddError(NO_NUMBERS)
     dtype = kind.dtype
     if not h5py.h5t.py_create(dtype).equal(kind):
-        raise ValueError("of a number type that numpy does not have")
+        raise _OddError("of a number type that numpy does not have")
     if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
-        raise ValueError("taken from another file")
+        raise _OddError("taken from another file")
     nbytes, filters = math.prod(shape) * dtype.itemsize, [plan.get_filter(at)[0] for at in range(plan.get_nfilters())]
     if nbytes and plan.get_layout() == h5py.h5d.CONTIGUOUS and (offset := data.get_offset()) is not None:
         if offset + nbytes > size:
-            raise ValueError(f"said to end at byte {offset + nbytes} of {size}")
+            raise _OddError(f"said to end at byte {offset + nbytes} of {size}")
         return Stored(dtype.str, shape, offset)
     if nbytes and plan.get_layout() == h5py.h5d.CHUNKED and tuple(filters) == _OURS:
         return _in_chunks(data, dtype, shape, tuple(plan.get_chunk()), size)
@@ -209,7 +218,7 @@ def _in_chunks(
             found[tuple(int(corner) for corner in info.chunk_offset)] = (int(info.byte_offset), int(info.size))
 
     if (count := math.prod(len(places) for places in grid)) > _MOST_CHUNKS:
-        raise ValueError(f"in {count} pieces")
+        raise _OddError(f"in {count} pieces")
     data.chunk_iter(add)
     if len(found) != count:  # the others were never written, lie beyond the file, or are filtered otherwise
         return Stored(dtype.str, shape)

@@ -104,10 +104,13 @@ def test_regions_that_are_others_by_now_are_not_taken_for_those_of_the_bags(
 def test_weights_of_sam_are_named(tmp_path: Path) -> None:
     # What stages/sam.py writes with weights; they cannot be fetched here.
     from sammil_cli.project.run_record import _regions
-    from sammil_cli.storage.hdf5 import write_hdf5
+    from sammil_cli.regions.file import write_regions
+    from sammil_cli.regions.region_map import Canvas, build
+    from sammil_cli.storage.paths import RegionsPath
 
     settings = {"proposer": "sam", "sam_model": "vit_b", "sam_points": "all"}
-    write_hdf5(tmp_path / "a.h5", "regions", {}, {}, {"key": {"settings": settings, "weights": "ab" * 32}})
+    none = build("a", Canvas(origin_px=(0, 0), downsample=1.0, size_px=(5, 3), mpp=0.5), [])
+    write_regions(RegionsPath(tmp_path / "a.h5"), none, {"key": {"settings": settings, "weights": "ab" * 32}})
     (entry,) = _regions(tmp_path, {"a": hashlib.sha256((tmp_path / "a.h5").read_bytes()).hexdigest()})
     assert (entry.proposer, entry.weights_sha256) == ("sam", "ab" * 32)
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from h5_files import bag
 
+from sammil_cli.features.bag import write_bag
 from sammil_cli.runner.out_folder import OutFolder, is_own
 from sammil_cli.storage.files import provenance, write_csv, write_text
-from sammil_cli.storage.hdf5 import write_hdf5
+from sammil_cli.storage.paths import BagPath
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def out(tmp_path: Path) -> Path:
         ("theirs", "convert-legacy"),
         ("both", "convert-legacy"),
     ):
-        write_hdf5(tmp_path / f"{name}.h5", "bag", {}, {}, provenance(stage, {}, {}))
+        write_bag(BagPath(tmp_path / f"{name}.h5"), bag(name), provenance(stage, {}, {}))
         write_text(tmp_path / f"{name}.{'json' if stage == 'extract' else 'txt'}", "beside it")
     for name in ("listed.png", "failed.png", "notes.md"):
         write_text(tmp_path / name, "")

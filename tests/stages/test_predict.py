@@ -313,7 +313,7 @@ def test_a_bag_that_cannot_be_judged_costs_its_own_slide_only(place: Path, sammi
     listed = by_slide(Path("artifacts/process_lists/predict.csv"))
     assert {slide: row["code"] or row["status"] for slide, row in listed.items()} == {
         "a": "done",
-        "b": "E_INPUT",
+        "b": "E_DAMAGED",
         "c": "done",
         "d": "E_BAG",
         "e": "E_NAN",

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
+from h5_files import WRITE, grid
 
 from sammil_cli.storage import files
-from sammil_cli.storage.hdf5 import read_hdf5, write_hdf5
+from sammil_cli.storage.hdf5 import read_hdf5
 
 PACKAGE = Path(files.__file__).parents[1]
 
@@ -33,7 +33,7 @@ def lock(path: Path | str, descriptors: list[int]) -> None:
 
 
 def write(path: Path) -> None:
-    write_hdf5(path, "patches", {"xy": np.arange(6, dtype=np.int32).reshape(3, 2)}, {}, {"step": "test"})
+    WRITE["patches"](path)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -43,7 +43,7 @@ def test_a_file_is_read_where_it_cannot_be_locked(tmp_path: Path, locked: list[i
     with pytest.raises(OSError, match="lock"):
         h5py.File(tmp_path / "a.h5", "r", locking=True)
     arrays, _ = read_hdf5(tmp_path / "a.h5", "patches", mapped=mapped)
-    assert arrays["xy"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert arrays["xy"].tolist() == grid("a").xy.tolist()
 
 
 def test_a_file_is_written_where_it_cannot_be_locked(
