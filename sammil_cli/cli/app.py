@@ -3,6 +3,7 @@
 Heavy modules are imported inside the commands, so that `sammil --help` answers at once.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ for part in (projects, check, inspect, slides, models, reproduce, legacy, status
 app.add_typer(weights.app)
 
 INTERRUPTED = 130
+# Said where DVC runs the command (it sets DVC_ROOT): it has removed the stage's outs before the command began.
+_EMPTIED = "DVC removed the results of before; this brings them back: dvc checkout (and git checkout report/metrics.json)"
 
 
 def main() -> None:
@@ -55,7 +58,8 @@ def main() -> None:
 def _end(error: SammilError) -> NoReturn:
     from sammil_cli.console import print_error
 
-    print_error(f"{error.code}: {error.message}" if error.code else error.message, error.remedy)
+    remedy = error.remedy + (f"\n  {_EMPTIED}" if os.environ.get("DVC_ROOT") else "")
+    print_error(f"{error.code}: {error.message}" if error.code else error.message, remedy)
     sys.exit(error.exit_code)
 
 

@@ -185,7 +185,7 @@ def _write_tables(project: Project, layout: _Layout, out: Path, slide_ids: list[
     elif layout.bags_only:
         doubts.append(f"no label.csv, which the loader wants: {project.labels} is not there")
     if project.splits.exists():
-        for number, fold in enumerate(read_trained_folds(project.models, project.splits)):
+        for number, fold in enumerate(read_trained_folds(project.models, project.splits)[0]):
             parts = (fold.train, fold.val, fold.test)
             columns = [(*part, *[""] * (max(map(len, parts)) - len(part))) for part in parts]
             lines = [(row, *cells) for row, cells in enumerate(zip(*columns, strict=True))]

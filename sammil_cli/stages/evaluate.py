@@ -1,7 +1,7 @@
 """sammil evaluate: trained folds and their test parts -> predictions, metrics, curves, report page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.result_sums import sums_of, write_result_sums
 from sammil_cli.project.run_record import hash_bags
 from sammil_cli.report import figures, metrics
 from sammil_cli.report.metrics import Predictions, over_folds
@@ -23,7 +24,7 @@ from sammil_cli.report.page import write_page
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
 from sammil_cli.report.tables import report_tables, stamp, validation_note
 from sammil_cli.runner.earlier_files import check_done
-from sammil_cli.storage.files import write_csv, write_json
+from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bag_survey import Seen, survey
@@ -32,7 +33,7 @@ from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, re
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
-from sammil_cli.training.manifest import check_bags, read_manifest, read_trained_folds
+from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
@@ -94,16 +95,19 @@ def run(
         name: beside(_pool(found, None), level=settings.interval, draws=settings.bootstrap_draws)
         for name, found in _baselines(judged).items()
     }
-    _write_predictions(project.predictions, judged, summary["protocol"])
-    write_json(project.metrics, summary)
-    curves = _write_curves(project.curves, results, rows, classes)
-    curves["Reliability"] = figures.reliability(
-        {
-            "as the model says": metrics.reliability(rows.labels, uncalibrated),
-            "calibrated": metrics.reliability(rows.labels, rows.probabilities),
-        }
-    )
-    write_page(project.page, summary, _fold_rows(facts, results), curves)
+    with replaced_together() as new:
+        predictions, measured = new(project.predictions), new(project.metrics)
+        _write_predictions(predictions, judged, summary["protocol"])
+        write_json(measured, summary)
+        curves = _write_curves(project.curves, new, results, rows, classes)
+        curves["Reliability"] = figures.reliability(
+            {
+                "as the model says": metrics.reliability(rows.labels, uncalibrated),
+                "calibrated": metrics.reliability(rows.labels, rows.probabilities),
+            }
+        )
+        write_page(new(project.page), summary, _fold_rows(facts, results), curves)
+        write_result_sums(new(sums_of(project)), measured, predictions)
     _print(summary)
     console.say(f"report: {project.page}")
     return summary
@@ -115,17 +119,17 @@ def out_of_fold(project: Project, device: str) -> Predictions:
 
 
 def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
-    folds = read_trained_folds(project.models, project.splits)
+    folds, manifest = read_trained_folds(project.models, project.splits)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
     labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
     _check_there(folds, bags, labels.members)
     seen = survey(bags.paths, (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train)))
-    check_bags(read_manifest(project.models), hash_bags(bags.paths, seen), project.bags)
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
+            check_fold(project.models, fold.name, manifest)
             model, fact = read_bundle(BundlePath(project.models / fold.name), device)
             _check_made(fold, fact, seen)
             facts.append(fact)
@@ -133,6 +137,7 @@ def _judge(project: Project, device: str, *, changed_labels: bool) -> Judged:
             shown = calibration.apply(said, fact.temperature)
             results.append(_result(fold, labels.members, said, shown, fact.calibrated_threshold))
             bar.advance(fold.name)
+    check_bags(manifest, hash_bags(bags.paths, seen), project.bags)  # after what names the setting that differs
     return Judged(bags=bags, labels=labels, facts=facts, results=results)
 
 
@@ -296,7 +301,11 @@ def _write_predictions(path: Path, judged: Judged, protocol: str) -> None:
 
 
 def _write_curves(
-    folder: Path, results: Sequence[FoldResult], rows: Predictions, classes: tuple[str, ...]
+    folder: Path,
+    new: Callable[[Path], Path],
+    results: Sequence[FoldResult],
+    rows: Predictions,
+    classes: tuple[str, ...],
 ) -> dict[str, bytes]:
     """Curves as CSV for `dvc plots` and as PNG for the page: of class 1, or each class against the rest."""
     positive = [1] if len(classes) == 2 else list(range(len(classes)))
@@ -311,9 +320,9 @@ def _write_curves(
             pr += [(name, x, y) for x, y in metrics.pr_points(labels, scores)]
     pairs = [(classes[label], classes[choice]) for label, choice in zip(rows.labels, rows.predicted, strict=True)]
     # DVC draws one line per file: the mean of the folds; the page shows each fold.
-    write_csv(folder / "roc.csv", ("false_positive_rate", "true_positive_rate"), metrics.mean_curve(roc))
-    write_csv(folder / "pr.csv", ("recall", "precision"), metrics.mean_curve(pr))
-    write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
+    write_csv(new(folder / "roc.csv"), ("false_positive_rate", "true_positive_rate"), metrics.mean_curve(roc))
+    write_csv(new(folder / "pr.csv"), ("recall", "precision"), metrics.mean_curve(pr))
+    write_csv(new(folder / "confusion.csv"), ("actual", "predicted"), pairs)
     counts = metrics.confusion(rows.labels, rows.predicted, len(classes))
     return {
         f"ROC{positive_class}": figures.curves(roc, "false positive rate", "true positive rate", diagonal=True),

@@ -23,7 +23,7 @@ from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
-from sammil_cli.training.manifest import check_models
+from sammil_cli.training.manifest import check_fold, read_manifest
 from sammil_cli.training.thresholds import Probabilities, decide, in_digits, mean_threshold
 
 _SHOWN = 20  # slides in the table on the screen
@@ -164,7 +164,10 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
         )
     known: dict[str, frozenset[str]] = {}
     splits = folders[0].resolve().parents[1] / "splits.csv"
-    if (folder == folders[0] or check_models(folder) is None) and splits.is_file():
+    manifest = None if folder == folders[0] else read_manifest(folder)
+    for name in manifest.folds if manifest else ():
+        check_fold(folder, name, manifest)
+    if manifest is None and splits.is_file():  # models of this version say themselves what they have seen
         known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)}
     folds = []
     for path in folders:

@@ -19,7 +19,7 @@ from sammil_cli.storage.paths import BagPath, BundlePath, PatchesPath, RegionsPa
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.bundle import FACTS_FILE, read_facts
 from sammil_cli.training.making_check import check_bag
-from sammil_cli.training.manifest import check_bags, read_manifest, read_trained_folds
+from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
@@ -46,7 +46,7 @@ def _stamp(project: Project) -> str | None:
 
 def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan[VisualizeJob]:
     """What is to do."""
-    folds, manifest = read_trained_folds(project.models, project.splits), read_manifest(project.models)
+    folds, manifest = read_trained_folds(project.models, project.splits)
     fold_of = {slide: fold.name for fold in reversed(folds) for slide in fold.test}
     bags = [p for p in files_of(BagPath, project, project.bags, "extract", options.only) if p.stem in fold_of]
     pairs, refused = with_slides(bags, project.slides)
@@ -62,6 +62,7 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
             refused.append(refusal(bag.stem, lack))
             continue
         try:
+            check_fold(project.models, fold_of[bag.stem], manifest)
             facts = read_facts(bundle)
             code = code_of_slide("visualize", slide, facts.model)
             check_bag(read_making(bag), facts, remedy="run: sammil train")

@@ -23,7 +23,7 @@ def with_sum(facts: Mapping[str, Any], covered: object = None) -> dict[str, Any]
     Args:
         covered: what lies elsewhere in the file, such as the features of a GeoJSON.
     """
-    content = {**facts, SCHEMA: SUMMED}
+    content = {name: value for name, value in facts.items() if name != SUM} | {SCHEMA: SUMMED}
     return {**content, SUM: _sum_of(content, covered)}
 
 

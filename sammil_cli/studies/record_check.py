@@ -42,6 +42,10 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
         known = {slide.slide_id for slide in record.data.slides}
     else:
         known = _check_bags(project, record, _bring_back(record, project.bags, made=True))
+    if project.splits.is_file() and sha256_file(project.splits) != record.data.splits_sha256:
+        raise InputError(
+            f"{project.splits} is not that of the run", remedy=_bring_back(record, project.splits, made=True)
+        )
     remedy = _bring_back(record, project.labels)
     if not project.labels.is_file():
         raise InputError(f"{project.labels} does not exist", remedy=remedy)

@@ -13,6 +13,7 @@ from sammil_cli import choices, console
 from sammil_cli.config import EvaluateSettings, Settings, TrainSettings, check
 from sammil_cli.errors import InputError, SammilError
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import RunRecord, read_record
 from sammil_cli.runner.machine import choose_device, choose_workers, device_for
 from sammil_cli.stages import evaluate, train
@@ -214,6 +215,7 @@ def _read_judged(project: Project) -> _Judged:
         raise InputError(
             f"there is no {project.predictions} to compare with", remedy="run: sammil evaluate, or dvc checkout"
         )
+    check_results(project)
     rows = read_csv(project.predictions, ("repeat", "fold", "slide_id", "predicted", "threshold"))
     return _Judged(metrics=metrics, predictions=rows)
 

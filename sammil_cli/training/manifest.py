@@ -62,28 +62,26 @@ def read_manifest(models: Path) -> Manifest | None:
     return found
 
 
-def check_models(models: Path) -> Manifest | None:
-    """Refuses folds that are not those of one training; returns its manifest, None where there is none.
+def check_fold(models: Path, name: str, manifest: Manifest | None) -> None:
+    """Refuses a fold that is not the one of the training; one that the training has not made passes.
 
     Raises:
-        InputError: `E_DAMAGED`, one is missing or another one.
+        InputError: `E_DAMAGED`, it is missing or another one.
+    """
+    if manifest is not None and name in manifest.folds:
+        check_sha256(models / name / FACTS_FILE, manifest.folds[name], models / MANIFEST_FILE, _AGAIN)
+
+
+def read_trained_folds(models: Path, splits: Path) -> tuple[list[Fold], Manifest | None]:
+    """The folds of the training that the models are of, and its manifest.
+
+    Raises:
+        InputError: nothing is trained yet; `E_DAMAGED`, the manifest or the table is not that of the training.
     """
     manifest = read_manifest(models)
-    for name, sha256 in manifest.folds.items() if manifest else ():
-        check_sha256(models / name / FACTS_FILE, sha256, models / MANIFEST_FILE, _AGAIN)
-    return manifest
-
-
-def read_trained_folds(models: Path, splits: Path) -> list[Fold]:
-    """The folds of the training that the models are of.
-
-    Raises:
-        InputError: nothing is trained yet; `E_DAMAGED`, see `check_models`, or the table is another one.
-    """
-    manifest = check_models(models)
     if manifest is not None and splits.is_file():
         check_sha256(splits, manifest.splits_sha256, models / MANIFEST_FILE, _AGAIN)
-    return read_folds(splits)
+    return read_folds(splits), manifest
 
 
 def check_bags(manifest: Manifest | None, found: Mapping[str, str], folder: Path) -> None:

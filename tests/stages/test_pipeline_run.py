@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import numpy as np
 import pytest
 from csv_rows import rows_of
 
-from sammil_cli.features.bag import read_bag, write_bag
-from sammil_cli.storage.paths import BagPath
+from sammil_cli.storage.summed import with_sum, write_summed
 from sammil_cli.training.bundle import read_facts
 from sammil_cli.training.fold import read_folds
 
@@ -124,7 +122,7 @@ def test_models_hold_how_their_bags_were_made_and_which_they_saw(finished: Finis
 
 def test_each_fold_leaves_a_model_and_a_learning_curve(finished: Finished) -> None:
     runs = finished[0] / "runs"
-    assert files_in(runs / "models") == set(FOLDS)
+    assert files_in(runs / "models") == {*FOLDS, "manifest.json"}
     assert files_in(runs / "learning_curves") == {f"{fold}.csv" for fold in FOLDS}
     for fold in FOLDS:
         assert files_in(runs / "models" / fold) == {"model.json", "model.safetensors"}
@@ -185,7 +183,7 @@ def test_metrics_follow_from_the_predictions(finished: Finished) -> None:
 
 def test_curves_and_page_are_written(finished: Finished) -> None:
     report = finished[0] / "report"
-    assert files_in(report / "curves") == {"roc.csv", "pr.csv", "confusion.csv"}
+    assert files_in(report / "curves") == {"roc.csv", "pr.csv", "confusion.csv", "sums.json"}
     assert len(rows_of(report / "curves" / "roc.csv")) == 101
     assert len(rows_of(report / "curves" / "confusion.csv")) == 6
     text = (report / "index.html").read_text(encoding="utf-8")
@@ -253,12 +251,18 @@ def test_settings_that_do_not_change_results_recompute_nothing(done: Path, sammi
         assert f"{verb}: 6 reused" in sammil(verb, "-S", setting).out
 
 
-def test_an_edited_tissue_polygon_makes_that_slide_new_and_no_other(done: Path, sammil: Sammil) -> None:
+def test_another_tissue_polygon_makes_that_slide_new_and_no_other(done: Path, sammil: Sammil) -> None:
     path = done / "artifacts/tissue/slide_2.geojson"
     document = json.loads(path.read_text(encoding="utf-8"))
     document["features"] = document["features"][:1]
     path.write_text(json.dumps(document), encoding="utf-8")
     before = sha256(done / "artifacts/patches/slide_2.h5")
+    answer = sammil("patch", "--workers", 1)
+    assert answer.code == 1
+    assert "slide_2  E_DAMAGED" in answer.out
+    assert "drawings of yours belong in data/edits" in answer.out
+    document["sammil"] = with_sum(document["sammil"], document["features"])
+    path.write_text(json.dumps(document), encoding="utf-8")
     answer = sammil("patch", "--workers", 1)
     assert "patch: 1 done, 5 reused" in answer.out
     rows = {row["slide_id"]: row["status"] for row in rows_of(done / "artifacts/process_lists/patch.csv")}
@@ -297,7 +301,8 @@ def test_bags_of_another_encoder_are_not_judged_by_the_old_models(done: Path, sa
         path = done / "runs/models" / fold / "model.json"
         facts = json.loads(path.read_text(encoding="utf-8"))
         facts["encoder"]["name"] = "resnet50"
-        path.write_text(json.dumps(facts), encoding="utf-8")
+        write_summed(path, facts)
+    (done / "runs/models/manifest.json").unlink()
     answer = sammil("evaluate")
     assert answer.code == 2
     assert "learned from features of resnet50" in answer.err
@@ -305,10 +310,11 @@ def test_bags_of_another_encoder_are_not_judged_by_the_old_models(done: Path, sa
 
 
 def test_bags_of_other_regions_are_neither_judged_nor_drawn_by_the_old_models(done: Path, sammil: Sammil) -> None:
-    path = BagPath(done / "artifacts/bags/slide_2.h5")
-    bag = read_bag(path)
-    made = {**bag.made_with, "sam": {**bag.made_with["sam"], "superpixel_area_px": 999}}
-    write_bag(path, replace(bag, made_with=made), {})
+    path = done / "artifacts/bags/slide_2.h5"
+    with h5py.File(path, "a") as bag:
+        made = json.loads(bag.attrs["made_with"])
+        made["sam"]["superpixel_area_px"] = 999
+        bag.attrs["made_with"] = json.dumps(made)
     told = "superpixel_area_px 2500 in training, 999 in these bags"
     for verb in ("evaluate", "predict"):
         answer = sammil(verb, "--device", "cpu", *(["--only", "slide_2"] if verb == "predict" else []))
@@ -323,10 +329,8 @@ def test_bags_of_other_regions_are_neither_judged_nor_drawn_by_the_old_models(do
 
 
 def test_features_that_are_not_finite_are_named_by_every_command(done: Path, sammil: Sammil) -> None:
-    path = BagPath(done / "artifacts/bags/slide_2.h5")
-    bag = read_bag(path)
-    bag.features[1, 0] = np.nan  # of the map in memory
-    write_bag(path, bag, {})
+    with h5py.File(done / "artifacts/bags/slide_2.h5", "a") as bag:
+        bag["features"][1, 0] = np.nan
     for verb in ("train", "evaluate", "ablate"):
         answer = sammil(verb, "--device", "cpu")
         assert answer.code == 2
@@ -391,7 +395,7 @@ def test_a_damaged_model_costs_the_slides_of_its_fold_their_pictures_only(done: 
     answer = sammil("visualize", "--workers", 1, "--json")
     assert answer.code == 1
     rows = {row["slide_id"]: row for row in json.loads(answer.out)["slides"]}
-    lost = {slide for slide, row in rows.items() if row["code"] == "E_INPUT"}
+    lost = {slide for slide, row in rows.items() if row["code"] == "E_DAMAGED"}
     tested = [row for row in rows_of(done / "runs/splits.csv") if (row["fold"], row["role"]) == ("1", "test")]
     assert len(tested) == 2
     assert lost == {row["slide_id"] for row in tested}

@@ -22,6 +22,7 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.heatmap import SlideView
 from sammil_cli.stages.visualize import _stamp, _write_index, plan
 from sammil_cli.storage.paths import DrawingPath
+from sammil_cli.storage.summed import write_summed
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.fold import read_folds
@@ -53,7 +54,8 @@ def test_a_picture_shows_the_decision_of_the_table_and_how_its_model_was_chosen(
     done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, said: str
 ) -> None:
     facts = Path("runs/models/repeat_0_fold_0/model.json")
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"protocol": protocol}))
+    write_summed(facts, json.loads(facts.read_text()) | {"protocol": protocol})
+    Path("runs/models/manifest.json").unlink()
     views: list[SlideView] = []
     monkeypatch.setattr(visualize, "draw", lambda view: views.append(view) or b"")
     tasks = {task.slide_id: task for task in plan(Project(), VisualizeSettings(), RunOptions()).tasks}

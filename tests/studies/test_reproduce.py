@@ -20,11 +20,13 @@ from sammil_cli.runner import per_slide
 from sammil_cli.stages import train
 from sammil_cli.storage import files
 from sammil_cli.storage.claims import host_id
+from sammil_cli.storage.summed import write_summed
 from sammil_cli.studies import reproduce
 
 Sammil = Callable[..., Any]
 
 QUICK = {"folds": 2, "epochs": 3, "patience": 99, "min_epochs": 0, "learning_rate": 0.001, "bootstrap_draws": 100}
+SUMS = Path("report/curves/sums.json")
 METRICS, RECORD, PREDICTIONS = Path("report/metrics.json"), Path("runs/record.json"), Path("runs/predictions.csv")
 
 
@@ -69,7 +71,11 @@ def edit_json(path: Path, *keys: str | int, value: object) -> None:
     for key in keys[:-1]:
         part = part[key]
     part[keys[-1]] = value
-    path.write_text(json.dumps(whole), encoding="utf-8")
+    if path == RECORD:
+        write_summed(path, whole)
+    else:
+        path.write_text(json.dumps(whole), encoding="utf-8")
+        SUMS.unlink(missing_ok=True)  # as another run, or an earlier version, would have left it
 
 
 def auc_mean() -> float:
@@ -85,6 +91,7 @@ def rewrite_predictions(column: str, change: Callable[[str], str]) -> str:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    SUMS.unlink()
     return rows[1]["slide_id"]
 
 

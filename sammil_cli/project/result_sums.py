@@ -1,0 +1,43 @@
+"""The sums of what `sammil evaluate` wrote: `report/curves/sums.json`, in a folder that DVC keeps as one.
+
+metrics.json and predictions.csv are read again by `sammil reproduce`, and by other programs, so they hold no sum. The
+sums are put into place before the files that they are of: where a kill came in between, they do not match.
+"""
+
+from pathlib import Path
+
+from sammil_cli.project.project import Project
+from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.summed import check_sha256, damaged, read_summed, write_summed
+
+_FILE = "sums.json"
+_METRICS, _PREDICTIONS = "metrics_sha256", "predictions_sha256"
+_AGAIN = "run: sammil evaluate"
+
+
+def sums_of(project: Project) -> Path:
+    """Where the sums lie."""
+    return project.curves / _FILE
+
+
+def write_result_sums(path: Path, metrics: Path, predictions: Path) -> None:
+    """Writes the sums of metrics and predictions, wherever these are until all are there."""
+    write_summed(path, {_METRICS: sha256_file(metrics), _PREDICTIONS: sha256_file(predictions)})
+
+
+def check_results(project: Project) -> bool:
+    """Refuses metrics and predictions that are not as they were written; False where nothing says how they were.
+
+    Raises:
+        InputError: `E_DAMAGED`, one of them is missing or another one.
+    """
+    path = sums_of(project)
+    try:
+        sums = read_summed(path, _AGAIN)
+    except FileNotFoundError:
+        return False
+    for file, name in ((project.metrics, _METRICS), (project.predictions, _PREDICTIONS)):
+        if name not in sums:
+            raise damaged(path, f"{name} is missing", _AGAIN)
+        check_sha256(file, sums[name], path, _AGAIN)
+    return True
