@@ -32,7 +32,9 @@ app.add_typer(weights.app)
 
 INTERRUPTED = 130
 # Said where DVC runs the command (it sets DVC_ROOT): it has removed the stage's outs before the command began.
-_EMPTIED = "DVC removed the results of before; this brings them back: dvc checkout (and git checkout report/metrics.json)"
+_EMPTIED = (
+    "DVC removed the results of before; this brings them back: dvc checkout (and git checkout report/metrics.json)"
+)
 
 
 def main() -> None:

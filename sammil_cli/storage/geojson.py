@@ -14,6 +14,7 @@ from shapely.geometry import mapping, shape
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.packed import read_packed
+from sammil_cli.storage.regular_file import is_endless
 from sammil_cli.storage.summed import damaged, with_sum, without_sum
 
 RGBColour = tuple[int, int, int]
@@ -102,8 +103,12 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], _Facts]:
     Raises:
         InputError: `E_DAMAGED`, it is not as it was written.
     """
+    if is_endless(path):
+        raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
         document = _load(path, path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", remedy=remedy) from None
     except InputError as error:
         raise damaged(path, error.message.partition(": ")[2], remedy) from None
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import digest, sha256_file, write_json
+from sammil_cli.storage.regular_file import is_endless
 
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
 SUM, SCHEMA = "sum", "schema"
@@ -65,6 +66,8 @@ def read_summed(path: Path, remedy: str) -> dict[str, Any]:
         InputError: `E_DAMAGED`, it is no JSON object, or not as it was written.
         FileNotFoundError: it is not there.
     """
+    if is_endless(path):
+        raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

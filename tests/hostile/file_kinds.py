@@ -226,7 +226,7 @@ KINDS: dict[str, Kind] = {
             "bag",
             "slide_01.h5",
             good.bag,
-            (read_bag, read_checked, read_instances, read_encoder, read_origin, read_making),
+            (read_checked, read_bag, read_instances, read_encoder, read_origin, read_making),
             "hdf5",
             ours=True,
         ),
