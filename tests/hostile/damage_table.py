@@ -34,6 +34,11 @@ class Row:
     code: str
     message: str
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the damage makes the file's sums fit."""
+        return getattr(self.damage, "func", None) in d.SEALING
+
 
 def of(kinds: str, lines: Lines) -> list[Row]:
     """Rows of several kinds, whose names are separated by commas."""
@@ -198,12 +203,11 @@ ROWS: list[Row] = [
     *of(
         "bag",
         {
-            "a NaN feature": (partial(d.number, "features", np.nan), "E_NAN: patch 0"),
             "no such region": (partial(d.number, "region", 99), "E_DAMAGED: region"),
             "falling members": (partial(d.array, "member_start", d.falling), "E_DAMAGED: member_start"),
             "a member without a patch": (partial(d.number, "member_patch", 10_000), "E_DAMAGED: members"),
             "no rows": (partial(d.array, "features", d.no_rows), "E_DAMAGED: n = 0"),
-            "another dim": (partial(d.attribute, "encoder_dim", 7), "E_DAMAGED: checksum"),
+            "another dim": (partial(d.attribute, "encoder_dim", 7), "E_DAMAGED: 7-d"),
             "an empty mpp": (
                 partial(d.attribute, "encoder_patch_mpp", h5py.Empty("f8")),
                 "E_DAMAGED: encoder_patch_mpp",
@@ -211,6 +215,7 @@ ROWS: list[Row] = [
             "a broken making": (partial(d.attribute, "made_with", "{"), "E_DAMAGED: made_with"),
         },
     ),
+    *of("bag to learn from", {"a NaN feature": (partial(d.number, "features", np.nan), "E_NAN: patch 0")}),
     *of("artefacts", {"a cell of 0 pixels": (partial(d.attribute, "cell_px0", [0.0, 16.0]), "E_DAMAGED: cell_px0")}),
     # -------------------------------------------------------------------------------------------- JSON of ours
     *of(
@@ -247,7 +252,7 @@ ROWS: list[Row] = [
         "record",
         {
             "another number": (partial(d.replace, '"threshold": 0.4', '"threshold": 0.5'), "E_DAMAGED: "),
-            "a newer schema": (partial(d.rewrite, '"schema": 2', '"schema": 99'), "InputError: newer"),
+            "a newer schema": (partial(d.replace, '"schema": 2', '"schema": 99'), "InputError: schema"),
             "tissue": (d.TISSUE, "InputError: is no run record"),
         },
     ),
@@ -262,7 +267,15 @@ ROWS: list[Row] = [
         },
     ),
     *of(
-        "model weights, epochs",
+        "epochs",
+        {
+            "half": (d.half, "E_DAMAGED: "),
+            "flipped bits": (d.flipped_bits, "E_DAMAGED: "),
+            "missing": (d.missing, "anew"),
+        },
+    ),
+    *of(
+        "model weights",
         {
             "missing": (d.missing, "E_DAMAGED: .safetensors"),
             "half": (d.half, "E_DAMAGED: model.json names"),
@@ -332,9 +345,9 @@ ROWS: list[Row] = [
         "splits",
         {
             "empty": (d.empty, "E_DAMAGED: "),
-            "a folder": (d.a_folder, "E_DAMAGED: "),
-            "a pipe": (d.pipe, "E_DAMAGED: "),
-            "an endless device": (d.endless_device, "E_DAMAGED: "),
+            "a folder": (d.a_folder, "InputError: "),
+            "a pipe": (d.pipe, "InputError: a pipe"),
+            "an endless device": (d.endless_device, "InputError: a device"),
             "flipped bits": (d.flipped_bits, "E_DAMAGED: "),
             "another role": (partial(d.replace, "test", "val"), "E_DAMAGED: "),
             "a line less": (partial(d.replace, "0,0,slide_01,P0,train,a\n", ""), "E_DAMAGED: "),

@@ -240,6 +240,7 @@ def falling(old: np.ndarray) -> np.ndarray:
     return old[::-1].copy()
 
 
+SEALING = (rewrite, attribute, array, number, huge_claim, gzip_bomb, external_storage, virtual, a_group)
 PATCHES, BAG, TISSUE, RECORD = (
     partial(other_kind, make) for make in (good.patches, good.bag, good.tissue, good.record)
 )

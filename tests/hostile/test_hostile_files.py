@@ -48,8 +48,8 @@ def test_a_damaged_file_is_refused_with_a_remedy(row: Row, reader: LimitedReader
         assert first.code == row.code, first
         assert row.message in first.message
         assert first.remedy
-    for answer in others:
-        assert is_sound(kind, answer), answer
+    for answer in others:  # some see a part of the file only
+        assert is_sound(kind, answer) or (row.is_sealed and answer.end == DIFFERENT), answer
     assert not (reader.file_of(kind).parent / "was-run").exists()
     assert not (reader.folder / "was-run").exists()
 
