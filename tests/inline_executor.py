@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+from sammil_cli.errors import SammilError, as_slide_error
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner import per_slide
 from sammil_cli.runner.executor import Answer, Call, Limits
@@ -13,7 +14,12 @@ class Inline:
 
     def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
         for call in calls:
-            yield Answer(slide_id=call.slide_id, value=getattr(per_slide, call.function[1])(*call.arguments))
+            try:
+                value = getattr(per_slide, call.function[1])(*call.arguments)
+            except SammilError as error:
+                yield Answer(slide_id=call.slide_id, error=as_slide_error(error))
+            else:
+                yield Answer(slide_id=call.slide_id, value=value)
 
 
 @contextlib.contextmanager
