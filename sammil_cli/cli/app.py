@@ -32,9 +32,7 @@ app.add_typer(weights.app)
 
 INTERRUPTED = 130
 # Said where DVC runs the command (it sets DVC_ROOT): it has removed the stage's outs before the command began.
-_EMPTIED = (
-    "DVC removed the results of before; this brings them back: dvc checkout (and git checkout report/metrics.json)"
-)
+_EMPTIED = "DVC had removed the earlier results; to get them back: dvc checkout (report/metrics.json: git checkout)"
 
 
 def main() -> None:

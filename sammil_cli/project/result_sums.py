@@ -25,19 +25,30 @@ def write_result_sums(path: Path, metrics: Path, predictions: Path) -> None:
     write_summed(path, {_METRICS: sha256_file(metrics), _PREDICTIONS: sha256_file(predictions)})
 
 
-def check_results(project: Project) -> bool:
-    """Refuses metrics and predictions that are not as they were written; False where nothing says how they were.
+def read_result_sums(project: Project) -> dict[Path, str]:
+    """The sha256 of metrics and predictions; nothing where nobody says it, as before there were sums.
 
     Raises:
-        InputError: `E_DAMAGED`, one of them is missing or another one.
+        InputError: `E_DAMAGED`, the sums themselves are not as they were written.
     """
     path = sums_of(project)
     try:
         sums = read_summed(path, _AGAIN)
     except FileNotFoundError:
-        return False
+        return {}
+    found = {}
     for file, name in ((project.metrics, _METRICS), (project.predictions, _PREDICTIONS)):
         if name not in sums:
             raise damaged(path, f"{name} is missing", _AGAIN)
-        check_sha256(file, sums[name], path, _AGAIN)
-    return True
+        found[file] = str(sums[name])
+    return found
+
+
+def check_results(project: Project) -> None:
+    """Refuses metrics and predictions that are not as they were written.
+
+    Raises:
+        InputError: `E_DAMAGED`, one of them is missing or another one.
+    """
+    for file, sha256 in read_result_sums(project).items():
+        check_sha256(file, sha256, sums_of(project), _AGAIN)

@@ -134,11 +134,11 @@ def check_slide(path: Path, slide_id: object, remedy: str) -> None:
 
 def damaged(path: Path, what: str, remedy: str) -> InputError:
     """The error of a file of ours that is not as we wrote it."""
-    return InputError(f"{path} is damaged: {what}", remedy=f"{remedy}{_way_back(path)}", code=_DAMAGED)
+    return InputError(f"{path} is damaged: {what}", remedy=remedy + dvc_checkout(path), code=_DAMAGED)
 
 
-def _way_back(path: Path) -> str:
-    """What DVC can do about it, in a project that has it."""
+def dvc_checkout(path: Path) -> str:
+    """How DVC brings a file back, to be added to a remedy; "" in a project that is not under DVC."""
     here = Path.cwd()
     under_dvc = any((folder / ".dvc").is_dir() for folder in (here, *here.parents))
     return f"; or bring it back: dvc checkout {path}" if under_dvc else ""

@@ -225,7 +225,7 @@ def test_another_seed_trains_other_models_and_old_ones_do_not_survive(
     (done / "runs/models/repeat_7_fold_0").mkdir()
     assert sammil("train", "-S", "seed=5", "-S", "epochs=1").code == 0
     assert sha256(done / "runs/models/repeat_0_fold_0/model.safetensors") != before
-    assert files_in(done / "runs/models") == set(FOLDS)
+    assert files_in(done / "runs/models") == {*FOLDS, "manifest.json"}
 
 
 def test_train_and_evaluate_print_nothing_but_json_when_asked_for_it(
@@ -336,7 +336,7 @@ def test_features_that_are_not_finite_are_named_by_every_command(done: Path, sam
         assert answer.code == 2
         assert "slide slide_2: E_NAN artifacts/bags/slide_2.h5: 1 of" in answer.err
         assert "sammil extract --only slide_2" in answer.err
-    assert files_in(done / "runs/models") == set(FOLDS)  # nothing was begun
+    assert files_in(done / "runs/models") == {*FOLDS, "manifest.json"}  # nothing was begun
     assert "slide_2  E_NAN" in sammil("visualize", "--workers", 1, "--only", "slide_2").out
 
 
@@ -379,7 +379,7 @@ def test_an_unknown_model_or_option_is_refused_and_the_trained_models_stay(done:
         answer = sammil("train", "-S", setting)
         assert answer.code == 2
         assert message in answer.err
-    assert files_in(done / "runs/models") == set(FOLDS)
+    assert files_in(done / "runs/models") == {*FOLDS, "manifest.json"}
 
 
 def test_a_slide_whose_regions_are_gone_is_not_drawn_and_the_others_are(done: Path, sammil: Sammil) -> None:

@@ -1,0 +1,263 @@
+"""sammil check --contents: is every file of ours in a project as it was written, and of the slide it is called like?
+
+Each file is read as the stage that needs it would read it, in a process of its own with limits: one that crashes a
+library or hangs it is a line, too.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from sammil_cli import console
+from sammil_cli.errors import InputError, SlideError
+from sammil_cli.features.bag_check import read_checked
+from sammil_cli.patches.file import read_patches
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.result_sums import read_result_sums, sums_of
+from sammil_cli.project.run_record import read_record
+from sammil_cli.regions.file import read_regions
+from sammil_cli.runner.executor import Call, Limits, open_executor
+from sammil_cli.runner.machine import choose_workers
+from sammil_cli.storage.geojson import read_own_geojson
+from sammil_cli.storage.hdf5 import read_hdf5
+from sammil_cli.storage.paths import ArtefactsPath, BagPath, BundlePath, PatchesPath, RegionsPath, TissuePath
+from sammil_cli.storage.summed import check_sha256, check_slide, damaged, dvc_checkout, has_sum, read_of_slide
+from sammil_cli.tissue.artefact_maps import read_artefacts
+from sammil_cli.tissue.mask import read_tissue
+from sammil_cli.training.bundle import EPOCHS_FILE, FACTS_FILE, WEIGHTS_FILE, read_bundle, read_epochs, read_facts
+from sammil_cli.training.fold import read_folds
+from sammil_cli.training.manifest import MANIFEST_FILE, check_fold, read_manifest
+
+T = TypeVar("T")
+_LIMITS = Limits(seconds=600, memory_bytes=16 << 30)  # of one file
+_OF_PROCESS = ("E_TIMEOUT", "E_MEMORY", "E_CRASH", "E_BUG")  # what the reading cost its process: nothing is known of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadFile:
+    """A file that is not as it was written, or of another slide."""
+
+    file: str
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentsReport:
+    """What was found. `without_sum`: files of earlier versions, which only could be read."""
+
+    checked: int
+    without_sum: int
+    bad: tuple[BadFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file, its kind (a key of `_READERS`), and the command that makes it again."""
+
+    path: Path
+    kind: str
+    again: str
+
+
+def run(project: Project) -> ContentsReport:
+    """Reads every file that sammil wrote into the project and reads again."""
+    files = {str(file.path): file for file in _files(project)}
+    bad, without = [], 0
+    workers = min(choose_workers(None, "cpu"), max(1, len(files)))
+    calls = (Call.to(name, read_file, file.kind, file.path, project) for name, file in files.items())
+    with console.progress(len(files), "check") as bar, open_executor(RunOptions(workers=workers), _LIMITS) as executor:
+        for answer in executor.answers(calls):
+            if answer.error is not None:
+                bad.append(_bad(files[answer.slide_id], answer.error))
+            else:
+                without += not answer.value
+            bar.advance(answer.slide_id)
+    return ContentsReport(checked=len(files), without_sum=without, bad=tuple(sorted(bad, key=lambda one: one.file)))
+
+
+def read_file(kind: str, path: Path, project: Project) -> bool:
+    """Reads one file; returns whether it carries a sum, or another file names it with its sum.
+
+    Raises:
+        InputError, SlideError: it is not as it was written.
+    """
+    return _READERS[kind](path, project)
+
+
+def _files(project: Project) -> Iterator[_File]:
+    yield from _of_slides(project.tissue, "segment", {".geojson": "tissue", ".h5": "artefacts"})
+    yield from _of_slides(project.patches, "patch", {".h5": "patches"})
+    regions = {".h5": "regions", ".geojson": "polygons", ".json": "quality"}
+    bags = {".h5": "bag", ".json": "quality"}
+    yield from _of_slides(project.regions, "sam", regions)
+    yield from _of_slides(project.bags, "extract", bags)
+    runs = project.models.parent
+    for folder in sorted(runs.glob("ablation/regions/*/")):
+        yield from _of_slides(folder / "regions", "ablate", regions)
+        yield from _of_slides(folder / "bags", "ablate", bags)
+    for kind, name in (
+        ("manifest", MANIFEST_FILE),
+        ("facts", FACTS_FILE),
+        ("weights", WEIGHTS_FILE),
+        ("epochs", EPOCHS_FILE),
+    ):
+        for path in sorted(runs.rglob(name)):
+            parts = path.relative_to(runs).parts
+            if not any(part.startswith(".") for part in parts):
+                stage = {"published": "convert-legacy", "ablation": "ablate"}.get(parts[0], "train")
+                yield _File(path=path, kind=kind, again=f"sammil {stage}")
+    single = [(splits, "splits", "train") for splits in sorted({project.splits, *runs.glob("ablation/**/splits.csv")})]
+    single += [(project.record, "record", "train"), (sums_of(project), "sums", "evaluate")]
+    single += [(path, "result", "evaluate") for path in (project.metrics, project.predictions)]
+    for path, kind, stage in single:
+        if path.is_file():
+            yield _File(path=path, kind=kind, again=f"sammil {stage}")
+
+
+def _of_slides(folder: Path, stage: str, kinds: dict[str, str]) -> Iterator[_File]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix in kinds and not path.name.startswith("."):
+            yield _File(path=path, kind=kinds[path.suffix], again=f"sammil {stage}")
+
+
+def _hdf5(read: Callable[[Path], object], kind: str) -> Callable[[Path, Project], bool]:
+    def reader(path: Path, _: Project) -> bool:
+        read(path)
+        return int(read_hdf5(path, kind, arrays=())[1]["schema"]) > 1
+
+    return reader
+
+
+def _tissue(path: Path, _: Project) -> bool:
+    read_tissue(TissuePath(path))
+    return has_sum(path)
+
+
+def _polygons(path: Path, _: Project) -> bool:
+    check_slide(path, read_own_geojson(path, "run: sammil sam")[1].get("slide_id"), "run: sammil sam")
+    return has_sum(path)
+
+
+def _quality(path: Path, _: Project) -> bool:
+    read_of_slide(path, "run the stage again")
+    return has_sum(path)
+
+
+def _manifest(path: Path, _: Project) -> bool:
+    manifest = read_manifest(path.parent)
+    for name in manifest.folds if manifest else ():
+        if not (path.parent / name / FACTS_FILE).is_file():
+            raise damaged(path, f"it names the fold {name}, which is missing", "run: sammil train")
+    return True
+
+
+def _facts(path: Path, _: Project) -> bool:
+    models = path.parents[1]
+    check_fold(models, path.parent.name, _sound(partial(read_manifest, models)))
+    read_facts(BundlePath(path.parent))
+    if not (path.parent / WEIGHTS_FILE).is_file():
+        raise damaged(path.parent / WEIGHTS_FILE, f"it is missing, and {path} names it", "run: sammil train")
+    return has_sum(path)
+
+
+def _weights(path: Path, _: Project) -> bool:
+    folder = BundlePath(path.parent)
+    if _sound(partial(read_facts, folder)) is not None:
+        read_bundle(folder, "cpu")
+    return True
+
+
+def _epochs(path: Path, _: Project) -> bool:
+    folder = BundlePath(path.parent)
+    if _sound(partial(read_facts, folder)) is not None:
+        read_epochs(folder)
+    return True
+
+
+def _splits(path: Path, project: Project) -> bool:
+    models = project.models if path == project.splits else path.parent / "models"
+    manifest = _sound(partial(read_manifest, models))
+    if manifest is not None:
+        check_sha256(path, manifest.splits_sha256, models / MANIFEST_FILE, "run: sammil train")
+    read_folds(path)
+    return manifest is not None
+
+
+def _record(path: Path, _: Project) -> bool:
+    read_record(path)
+    return has_sum(path)
+
+
+def _result(path: Path, project: Project) -> bool:
+    sums = _sound(partial(read_result_sums, project)) or {}
+    if path in sums:
+        check_sha256(path, sums[path], sums_of(project), "run: sammil evaluate")
+    return path in sums
+
+
+def _sums(_: Path, project: Project) -> bool:
+    return bool(read_result_sums(project))
+
+
+def _sound(read: Callable[[], T]) -> T | None:
+    """What a file says, or None where it is damaged: that is a line of its own."""
+    try:
+        return read()
+    except InputError:
+        return None
+
+
+_READERS: dict[str, Callable[[Path, Project], bool]] = {
+    "tissue": _tissue,
+    "artefacts": _hdf5(lambda path: read_artefacts(ArtefactsPath(path)), "artefacts"),
+    "patches": _hdf5(lambda path: read_patches(PatchesPath(path)), "patches"),
+    "regions": _hdf5(lambda path: read_regions(RegionsPath(path)), "regions"),
+    "bag": _hdf5(lambda path: read_checked(BagPath(path)), "bag"),
+    "polygons": _polygons,
+    "quality": _quality,
+    "manifest": _manifest,
+    "facts": _facts,
+    "weights": _weights,
+    "epochs": _epochs,
+    "splits": _splits,
+    "record": _record,
+    "result": _result,
+    "sums": _sums,
+}
+
+
+def _bad(file: _File, error: SlideError) -> BadFile:
+    fix = f"delete it and run: {file.again}" if error.code in _OF_PROCESS else error.remedy
+    fix += "" if "dvc checkout" in fix else dvc_checkout(file.path)
+    message = error.message if str(file.path) in error.message else f"{file.path}: {error.message}"
+    return BadFile(file=str(file.path), code=error.code, message=message, fix=fix)
+
+
+def report(found: ContentsReport) -> None:
+    """Prints a line for each file that is not right, and one that sums up."""
+    for one in found.bad:
+        console.say(f"{one.code}  {one.message}  (fix: {one.fix})")
+    if found.without_sum:
+        console.say(
+            f"{found.without_sum} file(s) of an earlier version carry no checksum: they can be read, no more is known"
+        )
+    console.say(f"contents: {found.checked} file(s) checked, {len(found.bad) or 'none'} damaged or mixed up")
+
+
+def as_record(found: ContentsReport) -> dict[str, object]:
+    """The report for programs."""
+    return {
+        "checked": found.checked,
+        "without_sum": found.without_sum,
+        "errors": len(found.bad),
+        "findings": [asdict(one) for one in found.bad],
+    }
+
+
+def exit_code(found: ContentsReport) -> int:
+    """2 where a file is not right, else 0."""
+    return 2 if found.bad else 0
