@@ -85,8 +85,8 @@ def read_seg_file(path: Path) -> dict[int, NDArray[np.int64]]:
     if any(not number.isdigit() or len(shapes[name]) != 2 for name, number in numbers.items()):
         raise damaged(path, f"its data sets are not seg_0, seg_1, …: {', '.join(sorted(shapes))[:80]}")
     arrays, _, _ = read_h5(path, tuple(shapes))
-    if odd := [name for name, array in arrays.items() if not np.issubdtype(array.dtype, np.integer)]:
-        raise damaged(path, f"its {odd[0]} has the type {arrays[odd[0]].dtype}, not whole numbers")
+    if wrong := [name for name, array in arrays.items() if not np.issubdtype(array.dtype, np.integer)]:
+        raise damaged(path, f"its {wrong[0]} has the type {arrays[wrong[0]].dtype}, not whole numbers")
     return {int(number): np.asarray(arrays[name], np.int64) for name, number in numbers.items()}
 
 
