@@ -1,4 +1,4 @@
-"""The table: kind of file × kind of damage → the code it ends with, and a piece of the message.
+"""The table: kind of file × kind of damage → the code it ends with, a piece of the message.
 
 A line reads: what is wrong · how it is made (a function of `damages.py`, or the whole content) · `CODE: piece of the
 message`. An error without a code is named by its kind. `fine`: it reads as the good file does. `anew`: it is made again,
@@ -26,7 +26,7 @@ Lines = Mapping[str, tuple[Damage | str | bytes, str]]
 
 @dataclass(frozen=True)
 class Row:
-    """One damage of one kind of file; `code` is `fine` or `anew` where it is no error."""
+    """One damage of one kind of file; `code` is `anew` or `different` where it is no error."""
 
     kind: str
     what: str
@@ -245,7 +245,7 @@ ROWS: list[Row] = [
             "an infinite size": (partial(d.rewrite, "[640, 448]", "[1e999, 448]"), "E_DAMAGED: "),
             "words for a size": (partial(d.rewrite, "[640, 448]", '"wide"'), "E_DAMAGED: "),
             "a moved corner": (partial(d.replace, "320.0", "321.0"), "E_DAMAGED: "),
-            "a newer schema": (partial(d.replace, '"schema": 2', '"schema": 99'), "InputError: newer"),
+            "a newer schema": (partial(d.replace, '"schema": 2', '"schema": 99'), "InputError: schema 99"),
         },
     ),
     *of(
@@ -363,7 +363,15 @@ ROWS: list[Row] = [
     ),
     *of("predictions", {"another probability": (partial(d.replace, "0.300000", "0.900000"), "E_DAMAGED: ")}),
     *of("metrics", {"another number": (partial(d.replace, "0.8", "0.9"), "E_DAMAGED: ")}),
-    *of("predictions, metrics", {"missing": (d.missing, "InputError: to compare with")}),
+    *of(
+        "predictions, metrics",
+        {
+            "missing": (d.missing, "E_DAMAGED: missing"),
+            "half": (d.half, "E_DAMAGED: "),
+            "a folder": (d.a_folder, "E_DAMAGED: "),
+            "an endless device": (d.endless_device, "E_DAMAGED: "),
+        },
+    ),
     *of("learning curve", {"a word for a number": ("epoch,loss\n0,small\n", "InputError: line 2")}),
     *of("old process list", {"a path for an id": ("slide_id\n../../evil\n", "InputError: is no slide id")}),
     *of("old splits", {"two parts": (",train,val,test\n0,a,,a\n", "InputError: is in train and in test")}),

@@ -1,7 +1,7 @@
 """Every kind of file that sammil reads: how a good one is made, who reads it, and what counts as the same content.
 
-The table of damages (`damage_table.py`) and the fuzzer (`fuzz.py`) take them from here. `KINDS` has to meet every public
-reader of the package; a test watches that.
+The table of damages (`damage_table.py`) and the fuzzer (`fuzz.py`) take them from here. `KINDS` has to meet every
+public reader of the package; a test watches that.
 """
 
 import dataclasses
@@ -40,11 +40,13 @@ from sammil_cli.patches.images import read_patch
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.project.project import Project, read_only
 from sammil_cli.project.quality_table import report
+from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import read_record
 from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.file import read_regions
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.table import read_slides_table
+from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.geojson import read_geojson
 from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.state_dict import load_state
@@ -143,7 +145,7 @@ def annotations(path: Path) -> object:
 def quality(path: Path) -> object:
     report("sam", path.parent, path.parent / "lists")
     table = path.parent / "lists" / "sam_quality.csv"
-    return table.read_bytes() if table.exists() else None
+    return read_csv(table, ("slide_id",)) if table.exists() else None  # the order of columns follows that of the keys
 
 
 def labels_then_and_now(path: Path) -> object:
@@ -158,7 +160,10 @@ def trained_folds(path: Path) -> object:
 
 
 def judged(path: Path) -> object:
-    return reproduce._read_judged(Project(metrics=path.with_name("metrics.json"), predictions=path.with_name("p.csv")))
+    names = {"metrics": "metrics.json", "predictions": "p.csv", "curves": "curves"}
+    project = Project(**{place: path.with_name(name) for place, name in names.items()})
+    check_results(project)
+    return reproduce._read_judged(project)
 
 
 def facts(path: Path) -> object:

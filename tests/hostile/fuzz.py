@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[place]) for place in (0, 1, 2)]
 
+# ruff: noqa: E402, T201 - a script, which finds its modules itself
 from file_kinds import KINDS, Kind
-from limited_reader import BUG, CRASHED, HUNG, NO_REMEDY, Answer, LimitedReader, is_sound
+from limited_reader import Answer, LimitedReader, is_sound
 
 FOUND = Path(".sammil/fuzz")
 HEADS = (

@@ -31,13 +31,14 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.patches.file import write_patches
 from sammil_cli.patches.patch_grid import SCORES, PatchGrid
 from sammil_cli.project import process_list
+from sammil_cli.project.result_sums import write_result_sums
 from sammil_cli.project.run_record import RunRecord
 from sammil_cli.regions.file import write_regions
 from sammil_cli.regions.region_map import Canvas, Proposal, build
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.storage.files import provenance, write_csv, write_json
-from sammil_cli.storage.summed import write_of_slide, write_summed
 from sammil_cli.storage.store import Result, ResultStore
+from sammil_cli.storage.summed import write_of_slide, write_summed
 from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps, write_artefacts
 from sammil_cli.tissue.mask import TissueMask, write_tissue
 from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
@@ -158,7 +159,7 @@ def drawn_xml(path: Path) -> None:
     path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<Annotations MicronsPerPixel="0.5">{layer}</Annotations>')
 
 
-# ------------------------------------------------------------------------------------------------------ tables, settings
+# ------------------------------------------------------------------------------------------------------ tables
 
 
 def labels(path: Path) -> None:
@@ -179,7 +180,9 @@ def predictions(path: Path) -> None:
     head = ("repeat", "fold", "slide_id", "label", "predicted", "positive_class", "threshold", "probability_a")
     rows = [(0, 0, s, "a", "b", "b", "0.500000", f"0.{i}00000") for i, s in enumerate(SLIDES)]
     write_csv(path, (*head, "probability_b", "uncalibrated_threshold"), [(*row, "0.500000", "0.40") for row in rows])
-    write_json(path.with_name("metrics.json"), {"auc": {"pooled": 0.8, "low": 0.6, "high": 0.9}, "bootstrap_draws": 9})
+    metrics = path.with_name("metrics.json")
+    write_json(metrics, {"auc": {"pooled": 0.8, "low": 0.6, "high": 0.9}, "bootstrap_draws": 9})
+    write_result_sums(path.with_name("curves") / "sums.json", metrics, path)
 
 
 def processes(path: Path) -> None:

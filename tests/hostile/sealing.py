@@ -1,4 +1,4 @@
-"""Sums of files of ours made to fit what they hold now, as somebody does it who knows how: schemas must refuse the rest."""
+"""Sums of files of ours, made to fit what they hold now: what is wrong all the same, schemas must refuse."""
 
 import contextlib
 import json
@@ -8,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sammil_cli.storage.sums import sum_of_array, sum_of_facts
 from sammil_cli.storage.summed import SUM, with_sum
+from sammil_cli.storage.sums import sum_of_array, sum_of_facts
 
 
 def seal(path: Path) -> None:

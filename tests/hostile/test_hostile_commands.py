@@ -87,8 +87,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "list.csv": good.processes,
         "runs/splits.csv": good.training,
         "runs/record.json": good.record,
-        "report/p.csv": good.predictions,
-        "runs/predictions.csv": good.predictions,
+        "report/predictions.csv": good.predictions,
         "old/weights.pth": good.published,
         "old/lists.pkl": good.patch_lists,
         ".dvc/config": good.dvc_config,
@@ -96,6 +95,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, make in {**{k.format(s): m for k, m in makers.items() for s in SLIDES}, **once}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         make(folder / name)
+    (folder / "report/predictions.csv").rename(folder / "runs/predictions.csv")
     return folder
 
 

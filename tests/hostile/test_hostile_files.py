@@ -15,11 +15,11 @@ from types import CodeType, FrameType
 import pytest
 from damage_table import ROWS, Row
 from file_kinds import KINDS
-from limited_reader import ANEW, DIFFERENT, EQUAL, REFUSED, LimitedReader, is_sound, make_anew
+from limited_reader import ANEW, DIFFERENT, REFUSED, LimitedReader, is_sound, make_anew
 
 import sammil_cli
 
-ENDS = {"fine": EQUAL, "anew": ANEW, "different": DIFFERENT}
+ENDS = {"anew": ANEW, "different": DIFFERENT}
 ROOMS = ("storage", "slides", "tissue", "patches", "regions", "features", "legacy", "cohort", "training", "project")
 PASSED_OVER = {"read_share", "load_tower"}  # reads a word of the command line; reads weights verified by their sha256
 
