@@ -13,7 +13,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 
 import pytest
-from damage_table import ROWS, Row
+from damage_rows import Row
+from damage_table import ROWS
 from file_kinds import KINDS
 from limited_reader import ANEW, DIFFERENT, REFUSED, LimitedReader, is_sound, make_anew
 
