@@ -41,9 +41,9 @@ def read_h5(
         raise damaged(path, f"its {empty[0]} are {NO_NUMBERS}")
     if lacking := [name for name in names if name not in held]:
         raise damaged(path, f"it has no data set {lacking[0]!r}; it has {', '.join(held) or 'none'}")
-    facts: dict[str, Any] = dict(layout.facts)
+    facts = dict[str, object](layout.facts)
     for name in ("imgs", *MATRICES, "coords"):
-        facts |= layout.array_facts[held[name]] if name in held else {}
+        facts |= layout.array_facts.get(held[name], {}) if name in held else {}
     shapes = {name: layout.arrays[title].shape for name, title in held.items()}
     for name in names:  # a few bytes could ask for all memory
         if (nbytes := layout.arrays[held[name]].nbytes) > _EXPANSION * max(path.stat().st_size, 1 << 20):

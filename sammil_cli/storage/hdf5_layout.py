@@ -114,7 +114,8 @@ def layout_of(path: Path) -> Layout:
                     found = h5py.h5o.open(group, name)
                     if isinstance(found, h5py.h5d.DatasetID):
                         arrays[title] = _stored(found, stat.st_size)
-                        array_facts[title] = _attributes(found)[0]
+                        if h5py.h5a.get_num_attrs(found):
+                            array_facts[title] = _attributes(found)[0]
                     elif isinstance(found, h5py.h5g.GroupID) and not above:  # one in another could be in itself
                         todo.append((f"{title}/", found))
                     else:

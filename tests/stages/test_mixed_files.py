@@ -26,11 +26,11 @@ def test_a_slide_id_with_a_path_writes_nothing_outside(done: Path, sammil: Sammi
     path = Path("artifacts/patches/slide_2.h5")
     as_first_version(path)
     set_fact(path, "slide_id", "../../../outside")
-    before = {path for path in done.parent.rglob("outside*")}
+    before = set(done.parent.rglob("outside*"))
     answer = sammil("extract", "-S", "encoder=texture", "--workers", 1, "--only", "slide_2")
     assert answer.code == 1
     assert "E_MIXED" in answer.out
-    assert {path for path in done.parent.rglob("outside*")} == before
+    assert set(done.parent.rglob("outside*")) == before
 
 
 def test_train_and_predict_name_a_bag_under_another_name(done: Path, sammil: Sammil) -> None:
