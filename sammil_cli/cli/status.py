@@ -19,17 +19,23 @@ def status(
 ) -> None:
     """Say what the next run would compute, and why.
 
-    Of segment, patch, sam and extract; computes and writes nothing.
+    Of segment, patch, sam and extract; and which tables and slides changed since the models were trained. Computes and
+    writes nothing.
     """
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.preflight import status as stage
+    from sammil_cli.preflight.since_training import since_training
     from sammil_cli.project.project import Project
 
     console.set_up(as_json=as_json)
-    found = stage.run(Project(slides=slides), load_settings(params, assignments or ()))
+    project = Project(slides=slides)
+    found = stage.run(project, load_settings(params, assignments or ()))
+    changed = since_training(project)
     stage.report(found)
-    console.print_json(stage.as_records(found))
+    console.say(*changed)
+    trained = [{"stage": "train", "problem": None, "slides": [], "changed": changed}] if changed else []
+    console.print_json([*stage.as_records(found), *trained])
 
 
 @app.command()

@@ -29,10 +29,14 @@ _DRAWINGS = {
 
 @dataclass(frozen=True)
 class Change:
-    """One reason: short, the same for all slides that it concerns, and long, with the values or files."""
+    """One reason: short, the same for all slides that it concerns, and long, with the values or files.
+
+    `file`: of the user's, that changed, was added or removed; None where it is something else.
+    """
 
     short: str
     long: str
+    file: Path | None = None
 
 
 def changes(
@@ -67,17 +71,18 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
         return Change("other versions of libraries", f"{path[-1]}: {_shown(old)} → {_shown(new)}")
     if name == "slide":
         file = next(iter(sorted(project.slides.rglob(f"{glob.escape(slide_id)}.*"))), None)
-        return Change("slide file changed", f"the slide file changed{_when(file)}")
+        return Change("slide file changed", f"the slide file changed{_when(file)}", file)
     if name in _UPSTREAM:
         return Change(f"{_UPSTREAM[name]} changed", f"{_UPSTREAM[name]} changed")
     if name == "mpp":
         return Change(
             "resolution in slides.csv changed",
             f"its resolution in {project.slides_table}: {_shown(old)} → {_shown(new)} µm per pixel",
+            project.slides_table,
         )
     if name == "scene":
         said = f"its scene in {project.slides_table}: {_shown(old)} → {_shown(new)}"
-        return Change("scene in slides.csv changed", said)
+        return Change("scene in slides.csv changed", said, project.slides_table)
     if name in _DRAWINGS:
         what, folder = _DRAWINGS[name]
         return _drawing(what, getattr(project, folder), slide_id, old, new)
@@ -90,10 +95,10 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
 def _drawing(what: str, folder: Path, slide_id: str, old: object, new: object) -> Change:
     file = find_drawings(folder).get(slide_id, folder / f"{slide_id}.geojson")
     if new is None:
-        return Change(f"{what} removed", f"{file} was removed")
+        return Change(f"{what} removed", f"{file} was removed", file)
     if old is None:
-        return Change(what, f"{file} was added{_when(file)}")
-    return Change(what, f"{file} changed{_when(file)}")
+        return Change(what, f"{file} was added{_when(file)}", file)
+    return Change(what, f"{file} changed{_when(file)}", file)
 
 
 def setting_name(stage: str, path: tuple[str, ...]) -> str:

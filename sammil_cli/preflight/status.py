@@ -26,6 +26,7 @@ STATES = ("up to date", "from the store", "to compute", "not done", "follows", "
 UP_TO_DATE, STORED, TO_DO, NOT_DONE, FOLLOWS, GONE = STATES
 _WOULD_BE = {STORED: "brought back from the result store", TO_DO: "computed"}
 _MOST_REASONS = 6
+_MOST_FILES = 10
 _LARGE_BYTES = 1 << 20  # larger files are asked how they were made, not read whole
 
 
@@ -209,8 +210,24 @@ def report(stages: Sequence[StageStatus]) -> None:
             why.append(f"{stage.problem.message} (fix: {stage.problem.remedy})")
         rows.append((stage.stage, *(tally[state] for state in used), why))
     console.print_table("What the next run would do", ("stage", *used, "why"), rows)
+    for line in changed_files(stages):
+        console.say(line)
     if set(used) <= {UP_TO_DATE} and not any(stage.problem for stage in stages):
         console.say("nothing to do")
+
+
+def changed_files(stages: Sequence[StageStatus]) -> list[str]:
+    """A line for each kind of change among the user's files, with the first of the files."""
+    files: dict[str, dict[str, None]] = {}
+    for change in (change for stage in stages for slide in stage.slides for change in slide.changes):
+        if change.file is not None:
+            files.setdefault(change.short, {})[str(change.file)] = None
+    return [f"{short}: {_first_of(list(names))}" for short, names in files.items()]
+
+
+def _first_of(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_FILES
+    return ", ".join(names[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_slide(project: Project, slide_id: str) -> None:
@@ -266,6 +283,7 @@ def as_records(stages: Sequence[StageStatus]) -> list[dict[str, object]]:
                     "state": slide.state,
                     "reasons": [change.short for change in slide.changes],
                     "details": [change.long for change in slide.changes],
+                    "files": [str(change.file) for change in slide.changes if change.file is not None],
                     "remarks": list(slide.remarks),
                     "libraries": slide.libraries,
                 }
