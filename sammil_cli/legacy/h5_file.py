@@ -51,7 +51,7 @@ def read_h5(
     try:
         with h5py.File(path, "r", locking=False) as file:
             arrays = {name: file[held[name]][() if rows is None else rows] for name in names}
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise damaged(path, str(error) or type(error).__name__) from None
     # As h5py gives them: one number may stand in a list.
     return (
