@@ -22,14 +22,14 @@ test: .venv/ready lint
 test-lowest: .venv/ready
 	rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
 	VIRTUAL_ENV=$(CURDIR)/.venv-lowest $(BIN)/uv pip install --quiet --compile-bytecode --resolution lowest-direct \
-	--editable '.[cluster]' 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6'
+	--editable '.[cluster]' 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.120'
 	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" .venv-lowest/bin/python -m pytest -m "not alone and not slow" -W default \
 	--ignore tests/image --numprocesses logical --maxprocesses 4 --dist loadfile
 
-# Files of every kind, damaged at random: what reads them refuses them or is right. Findings lie in .fuzz.
+# Files of every kind, damaged at random: what reads them refuses them or is right. Findings lie in .sammil/fuzz.
 fuzz: .venv/ready
-	SAMMIL_HYPOTHESIS=long pytest tests/storage/test_store_machine.py tests/hostile
-	python -m tests.hostile.fuzz
+	SAMMIL_HYPOTHESIS=long pytest tests/storage/test_store_machine.py tests/hostile/test_round_trips.py
+	python tests/hostile/fuzz.py --seconds 1200 --seed $$(date +%j)
 
 # A thousand slides and everything that can go wrong with them: nothing is lost, stale or done twice. Half an hour.
 soak: .venv/ready

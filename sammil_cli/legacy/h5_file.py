@@ -12,6 +12,7 @@ from sammil_cli.errors import SlideError
 from sammil_cli.storage.hdf5_layout import NO_NUMBERS, Layout
 from sammil_cli.storage.hdf5_process import UnreadableError, look_into
 from sammil_cli.storage.lookalikes import lookalike
+from sammil_cli.storage.regular_file import is_endless
 
 MATRICES = ("features", "feats", "embeddings")  # CLAM and TRIDENT; STAMP; HEST and others
 PLACES = ("coords", "coordinates")
@@ -50,7 +51,7 @@ def read_h5(
     try:
         with h5py.File(path, "r", locking=False) as file:
             arrays = {name: file[held[name]][() if rows is None else rows] for name in names}
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise damaged(path, str(error) or type(error).__name__) from None
     # As h5py gives them: one number may stand in a list.
     return (
@@ -68,6 +69,8 @@ def layout_of_legacy(path: Path) -> Layout:
     """
     if not path.exists():
         raise missing(path)
+    if is_endless(path):
+        raise damaged(path, "it is no file but a pipe, a socket or a device")
     try:
         return look_into(path)
     except UnreadableError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import mean_group_features
-from sammil_cli.legacy.h5_file import damaged, read_h5
+from sammil_cli.legacy.h5_file import damaged, layout_of_legacy, read_h5
 from sammil_cli.legacy.rows import Floats, Rows, mismatch, rounding
 from sammil_cli.regions.members import smallest_region
 from sammil_cli.regions.membership import Membership
@@ -78,11 +78,15 @@ def read_seg_file(path: Path) -> dict[int, NDArray[np.int64]]:
     Raises:
         SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
     """
+    if odd := layout_of_legacy(path).odd:
+        raise damaged(path, f"its {min(odd)} is {odd[min(odd)]}")
     _, _, shapes = read_h5(path, ())
     numbers = {name: name.removeprefix("seg_") for name in shapes}
     if any(not number.isdigit() or len(shapes[name]) != 2 for name, number in numbers.items()):
         raise damaged(path, f"its data sets are not seg_0, seg_1, …: {', '.join(sorted(shapes))[:80]}")
     arrays, _, _ = read_h5(path, tuple(shapes))
+    if wrong := [name for name, array in arrays.items() if not np.issubdtype(array.dtype, np.integer)]:
+        raise damaged(path, f"its {wrong[0]} has the type {arrays[wrong[0]].dtype}, not whole numbers")
     return {int(number): np.asarray(arrays[name], np.int64) for name, number in numbers.items()}
 
 

@@ -73,7 +73,8 @@ def _read(stage: str, folder: Path) -> dict[str, dict[str, Any]]:
         except InputError as error:
             console.say(f"left out of the table: {error.message} (fix: {error.remedy})")
             continue
-        if isinstance(record.get("flags"), list):
+        numbers = [value for name, value in record.items() if name != "flags" and value is not None]
+        if isinstance(record.get("flags"), list) and all(isinstance(value, int | float) for value in numbers):
             records[path.stem] = record
     return records
 

@@ -16,6 +16,7 @@ from sammil_cli import __version__
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.storage.claims import TEMPORARY, owner_tag
 from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
+from sammil_cli.storage.regular_file import check_regular
 from sammil_cli.storage.shown_text import json_text, shown
 
 SCHEMA_VERSION = 1  # of records: provenance and runs; that of HDF5 files is in storage.schema
@@ -134,6 +135,7 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
         InputError: the file is missing, is not text, is separated by something else than commas, or lacks a required
             column.
     """
+    check_regular(path)
     try:
         data = path.read_bytes()
         if trouble := no_table(data):

@@ -14,6 +14,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.packed import MOST_BYTES, read_packed
+from sammil_cli.storage.regular_file import is_endless
 from sammil_cli.storage.shown_text import shown_value
 from sammil_cli.storage.summed import JsonObject, damaged, with_sum, without_sum
 
@@ -103,8 +104,12 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     Raises:
         InputError: `E_DAMAGED`, it is not as it was written.
     """
+    if is_endless(path):
+        raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
         document = _parsed(path, path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", remedy=remedy) from None
     except InputError as error:
         raise damaged(path, error.message.partition(": ")[2], remedy) from None
     except OSError as error:

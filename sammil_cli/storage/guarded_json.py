@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sammil_cli.errors import InputError
+from sammil_cli.storage.regular_file import check_regular
 
 Parsed = Any  # whatever a text says; who reads it checks it
 MOST_BYTES = 64 << 20  # of a file of ours: facts on 100 000 slides are about 20 MiB
@@ -25,9 +26,10 @@ def read_json(path: Path, *, remedy: str = "", most_bytes: int = MOST_BYTES) -> 
     """A file's content; see `parse_json`. Of a larger file nothing more than the limit is read.
 
     Raises:
-        InputError: it is too large, or no JSON within the limits.
+        InputError: it is a pipe or device, too large, or no JSON within the limits.
         OSError: it is not there, or cannot be read.
     """
+    check_regular(path)
     with path.open("rb") as stream:
         content = stream.read(most_bytes + 1)
     return parse_json(content, path, remedy=remedy, most_bytes=most_bytes)

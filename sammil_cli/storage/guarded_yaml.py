@@ -7,6 +7,7 @@ import yaml
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.guarded_json import Parsed
+from sammil_cli.storage.regular_file import check_regular
 from sammil_cli.storage.shown_text import shortened
 
 MOST_BYTES = 1 << 20
@@ -52,9 +53,10 @@ def read_yaml(path: Path) -> Parsed:
     """A file's content; see `parse_yaml`. Of a larger file nothing more than the limit is read.
 
     Raises:
-        InputError: it is too large, or no YAML within the limits.
+        InputError: it is a pipe or device, too large, or no YAML within the limits.
         OSError: it is not there, or cannot be read.
     """
+    check_regular(path)
     with path.open("rb") as stream:
         content = stream.read(MOST_BYTES + 1)
     return parse_yaml(content, path)

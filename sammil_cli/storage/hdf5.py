@@ -52,6 +52,7 @@ class _Known:
 
 
 _known: dict[Key, _Known] = {}  # what this process has seen
+_unreadable: dict[Key, str] = {}  # and what could not be read, with the reason: it may have taken seconds to find out
 
 
 def write_hdf5(
@@ -212,8 +213,12 @@ def _look(path: Path, kind: str, stream: IO[bytes]) -> _Known:
     if (known := _known.get(key)) is not None and kind in ("", known.schema.kind):
         return known
     try:
+        if key in _unreadable:
+            raise UnreadableError(_unreadable[key])
         layout = look_into(path)
     except UnreadableError as error:
+        if abs(time.time_ns() - key[-1]) > _SETTLED_NS:
+            _unreadable[key] = str(error)
         other = content_of(path)
         if other and not other.plain and not other.what.startswith("an HDF5"):  # a pointer of Git LFS or DVC, say
             raise InputError(f"{path} is no HDF5 file but {other.what}", remedy=other.fix, code="E_DAMAGED") from None

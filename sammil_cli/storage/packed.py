@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from sammil_cli.errors import InputError
+from sammil_cli.storage.regular_file import check_regular
 
 PACKED = (".gz", ".zip")
 MOST_BYTES = 1 << 29  # of text: a file (or what a small one unpacks to) must not fill the memory
@@ -25,6 +26,7 @@ def read_packed(path: Path, *, wanted: Callable[[str], bool]) -> tuple[str, byte
     Raises:
         InputError: no such file, or it cannot be unpacked, is too large, or holds more or less than one wanted file.
     """
+    check_regular(path)
     kind = path.suffix.lower()
     try:
         if kind == ".zip":

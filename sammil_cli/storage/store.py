@@ -55,7 +55,10 @@ def _dvc_cache(dvc: Path) -> Path:
         value = config.get("cache", "dir", fallback="").strip("'\"")
         if value:
             cache = file.parent / Path(value).expanduser()  # relative to the config file; absolute ones win
-    return cache.resolve()
+    try:
+        return cache.resolve()
+    except ValueError:  # NUL in the config: DVC says it
+        return (dvc / "cache").resolve()
 
 
 def dvc_configs(dvc: Path) -> list[Path]:

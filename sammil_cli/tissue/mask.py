@@ -86,17 +86,20 @@ def read_tissue(path: TissuePath) -> TissueMask:
     polygons = [part for drawn in shapes for part in shapely.get_parts(drawn.geometry)]
     try:
         (wide, high), (left, top, width, height) = facts["slide_size_px"], facts["bounds_px"]
+        mpp = float(facts["slide_mpp"])
+        if not 0 < mpp < np.inf:
+            raise ValueError(f"slide_mpp is {mpp:g}")
         return TissueMask(
             slide_id=path.stem,
             polygons=MultiPolygon(polygons),
-            slide_mpp=float(facts["slide_mpp"]),
+            slide_mpp=mpp,
             slide_size_px=(int(wide), int(high)),
             bounds_px=(int(left), int(top), int(width), int(height)),
             scene=facts.get("scene"),
         )
     except KeyError as error:
         what = f"it was not written by sammil segment ({error} missing)"
-    except (TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except (TypeError, ValueError, OverflowError, shapely.errors.ShapelyError) as error:
         what = f"not as sammil segment writes it: {error}"
     raise damaged(path, what, _AGAIN)
 

@@ -159,7 +159,10 @@ def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]
     weights = folder / WEIGHTS_FILE
     check_sha256(weights, sums[WEIGHTS_FILE], folder / FACTS_FILE, _AGAIN)
     model = build_model(facts.model, facts.spec, facts.model_options)
-    model.load_state_dict(load_file(weights))
+    try:
+        model.load_state_dict(load_file(weights))
+    except (RuntimeError, SafetensorError) as error:
+        raise damaged(weights, f"it does not fit its facts: {error}", _AGAIN) from None
     return model.eval().to(device), facts
 
 

@@ -3,7 +3,10 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from sammil_cli.errors import InputError
 from sammil_cli.storage.files import read_csv
+
+_AGAIN = "run: sammil train, or dvc checkout"
 
 
 class CurveFile(AbstractContextManager["CurveFile"]):
@@ -36,6 +39,15 @@ def epochs_done(path: Path) -> int:
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """The figures of each epoch, as `CurveFile.add` was given them."""
-    rows = read_csv(path, ("epoch",))
-    return [{name: float(value) for name, value in row.items() if name != "epoch"} for row in rows]
+    """The figures of each epoch, as `CurveFile.add` was given them.
+
+    Raises:
+        InputError: no such table, or a cell that is no number.
+    """
+    figures = []
+    for line, row in enumerate(read_csv(path, ("epoch",)), start=2):
+        try:
+            figures.append({name: float(value) for name, value in row.items() if name != "epoch"})
+        except ValueError as error:
+            raise InputError(f"{path}, line {line} is no row of a learning curve: {error}", remedy=_AGAIN) from None
+    return figures
