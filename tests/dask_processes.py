@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dask_jobqueue  # noqa: F401  (with the defaults of both here, a test may set others for a while)
+from distributed import Client
 from processes_seen import descendants, gone
 
 _START_SECONDS = 60.0
@@ -39,8 +41,6 @@ class DaskCluster:
 
     def wait_for(self, workers: int) -> None:
         """Waits until the scheduler knows so many workers."""
-        from distributed import Client
-
         with Client(self.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             client.wait_for_workers(workers, timeout=_START_SECONDS)
 
