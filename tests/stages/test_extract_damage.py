@@ -13,6 +13,7 @@ from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import read_bag
 from sammil_cli.patches.file import read_patches
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner import earlier_files
 from sammil_cli.runner.worker import attempt
 from sammil_cli.stages import extract
 
@@ -26,6 +27,12 @@ try:
 finally:
     print("torch" in sys.modules)
 """
+
+
+@pytest.fixture(autouse=True)
+def segmented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if segment had met the slides as these tests leave them."""
+    monkeypatch.setattr(earlier_files, "_made_from_another", lambda identity, files: None)
 
 
 @pytest.fixture

@@ -12,11 +12,18 @@ from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import read_bag
 from sammil_cli.patches.file import read_patches
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner import earlier_files
 from sammil_cli.runner.worker import attempt
 from sammil_cli.stages import extract
 
 SLIDE, TILE_PX = "slide_0", 96  # patches of 128 px: most tiles lie in several of them
 SLIDE_PATH, GRID_PATH = Path(f"data/slides/{SLIDE}.tif"), Path(f"artifacts/patches/{SLIDE}.h5")
+
+
+@pytest.fixture(autouse=True)
+def segmented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if segment had met the slides as these tests leave them."""
+    monkeypatch.setattr(earlier_files, "_made_from_another", lambda identity, files: None)
 
 
 def draw() -> NDArray[np.uint8]:
