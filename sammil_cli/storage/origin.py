@@ -28,7 +28,7 @@ def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
     try:
         if suffix == ".h5":
             with h5py.File(path, "r", locking=False) as file:
-                record = parse_json(file.attrs["provenance"], path)
+                record = parse_json(file.attrs["provenance"], path, with_nan=True)
         elif suffix == ".geojson":
             record = read_json(path, most_bytes=MOST_BYTES)["sammil"]
         else:

@@ -98,7 +98,7 @@ class ResultStore:
     def look(self, name: str) -> Result | None:
         """What is known of a result; None if it is not stored. Its files are not looked at."""
         try:
-            manifest = read_json(self._entry(name) / _MANIFEST)
+            manifest = read_json(self._entry(name) / _MANIFEST, with_nan=True)
             files = {str(file): FileFacts(**facts) for file, facts in manifest["files"].items()}
             known = {field: manifest[field] for field in ("slide_id", "key", "libraries")}
             return Result(files=files, remarks=tuple(manifest["remarks"]), **known)

@@ -157,7 +157,7 @@ def read_facts(folder: BundlePath) -> BundleFacts:
 def _read_facts(path: Path) -> tuple[BundleFacts, str]:
     """The facts and the sha256 of the weights that belong to them."""
     try:
-        record = read_json(path, remedy="run: sammil train")
+        record = read_json(path)
         sha256 = record.pop("weights_sha256")
         record = {name: value for name, value in record.items() if name not in _DERIVED}
         record["spec"] = ModelSpec(**record["spec"])
@@ -171,5 +171,5 @@ def _read_facts(path: Path) -> tuple[BundleFacts, str]:
         return BundleFacts(**record), sha256
     except FileNotFoundError:
         raise InputError(f"there is no trained model in {path.parent}", remedy="run: sammil train") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged: {error}", remedy="run: sammil train") from None
