@@ -22,7 +22,7 @@ _TOO_MANY = b"[" * (DEEPEST + 1)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def read_json(path: Path, *, remedy: str = "", most_bytes: int = MOST_BYTES) -> Parsed:
+def read_json(path: Path, *, remedy: str = "", most_bytes: int = MOST_BYTES, with_nan: bool = False) -> Parsed:
     """A file's content; see `parse_json`. Of a larger file nothing more than the limit is read.
 
     Raises:
@@ -32,11 +32,17 @@ def read_json(path: Path, *, remedy: str = "", most_bytes: int = MOST_BYTES) -> 
     check_regular(path)
     with path.open("rb") as stream:
         content = stream.read(most_bytes + 1)
-    return parse_json(content, path, remedy=remedy, most_bytes=most_bytes)
+    return parse_json(content, path, remedy=remedy, most_bytes=most_bytes, with_nan=with_nan)
 
 
 def parse_json(
-    content: str | bytes, what: object, *, kind: str = "JSON", remedy: str = "", most_bytes: int = MOST_BYTES
+    content: str | bytes,
+    what: object,
+    *,
+    kind: str = "JSON",
+    remedy: str = "",
+    most_bytes: int = MOST_BYTES,
+    with_nan: bool = False,
 ) -> Parsed:
     """The value of a text, in time and memory that grow with its length only.
 
@@ -46,6 +52,7 @@ def parse_json(
         kind: of JSON, for messages.
         remedy: what to do about it.
         most_bytes: of a longer text nothing is read.
+        with_nan: NaN and Infinity are numbers, as Python writes them.
 
     Raises:
         InputError: it is longer, no JSON (NaN and Infinity are none), or has deeper brackets or longer whole numbers
@@ -54,7 +61,7 @@ def parse_json(
     reason = _refused(content, most_bytes)
     if not reason:
         try:
-            return json.loads(content, parse_constant=_refuse_constant)
+            return json.loads(content, parse_constant=None if with_nan else _refuse_constant)
         except UnicodeDecodeError:
             reason = "it is no text in UTF-8 or UTF-16"
         except json.JSONDecodeError as error:

@@ -136,7 +136,10 @@ def read_hdf5(
         if trouble := known.schema.wrong_numbers(name, content[name]):
             raise damaged(path, kind, f"is damaged: {trouble}")
         known.right.add(name)
-    facts: Facts = {**known.layout.facts, "provenance": parse_json(str(known.layout.facts["provenance"]), path)}
+    facts: Facts = {
+        **known.layout.facts,
+        "provenance": parse_json(str(known.layout.facts["provenance"]), path, with_nan=True),
+    }
     if rules is not None and (trouble := rules(content, facts)):
         raise damaged(path, kind, f"is damaged: {trouble}")
     return content, facts
@@ -145,7 +148,7 @@ def read_hdf5(
 def read_provenance(path: Path) -> Parsed:
     """The provenance of a file of any kind, as JSON has it; raises as `read_hdf5`, but for `E_MIXED`."""
     with _opened(path, "") as stream:
-        return parse_json(str(_look(path, "", stream).layout.facts["provenance"]), path)
+        return parse_json(str(_look(path, "", stream).layout.facts["provenance"]), path, with_nan=True)
 
 
 def damaged(path: Path, kind: str, what: str) -> InputError:
@@ -260,7 +263,7 @@ def _trouble_of(schema: Schema, layout: Layout) -> str:
     if not isinstance(facts.get("provenance"), str):
         return "provenance is missing, or no text"
     try:
-        parse_json(str(facts["provenance"]), "provenance")
+        parse_json(str(facts["provenance"]), "provenance", with_nan=True)
     except InputError:
         return "provenance is no JSON"
     for name, spec in schema.arrays.items():

@@ -104,7 +104,7 @@ class ResultStore:
     def look(self, name: str) -> Result | None:
         """What is known of a result; None if it is not stored, or damaged. Its files are not looked at."""
         try:
-            manifest = read_json(self._entry(name) / _MANIFEST)
+            manifest = read_json(self._entry(name) / _MANIFEST, with_nan=True)
             if manifest.pop("sum") != digest([name, manifest]):
                 return None
             files = {str(file): FileFacts(**facts) for file, facts in manifest["files"].items()}

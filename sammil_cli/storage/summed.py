@@ -67,7 +67,7 @@ def read_summed(path: Path, remedy: str) -> JsonObject:
         FileNotFoundError: it is not there.
     """
     try:
-        content = read_json(path)
+        content = read_json(path, with_nan=True)
     except FileNotFoundError:
         raise
     except (OSError, InputError) as error:

@@ -51,7 +51,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            facts = parse_json((file.metadata() or {})["facts"], path)
+            facts = parse_json((file.metadata() or {})["facts"], path, with_nan=True)
             # Clones: the tensors are mapped from a file that the next epoch replaces.
             content = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
             if facts.pop("sum") != _sum_of(facts, content):

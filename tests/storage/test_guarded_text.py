@@ -38,6 +38,10 @@ def test_json_reads_as_it_was_written(value: object, encoding: str) -> None:
     assert parse_json(text.encode(encoding), "it") == value
 
 
+def test_nan_is_a_number_only_where_it_is_asked_for() -> None:
+    assert str(parse_json("[NaN, -Infinity]", "it", with_nan=True)) == "[nan, -inf]"
+
+
 def test_brackets_in_words_are_no_depth_and_long_decimals_are_no_long_numbers() -> None:
     assert parse_json('["' + "[" * 500 + '", "\\"[[[["]', "it") == ["[" * 500, '"[[[[']
     assert parse_json(f"[0.{'1' * 60}, 1{'0' * 39}]", "it")[1] == 10**39
