@@ -148,7 +148,11 @@ def read_hdf5(
 def read_provenance(path: Path) -> Parsed:
     """The provenance of a file of any kind, as JSON has it; raises as `read_hdf5`, but for `E_MIXED`."""
     with _opened(path, "") as stream:
-        return parse_json(str(_look(path, "", stream).layout.facts["provenance"]), path, with_nan=True)
+        return _provenance_of(path, _look(path, "", stream))
+
+
+def _provenance_of(path: Path, known: _Known) -> Parsed:
+    return parse_json(str(known.layout.facts["provenance"]), path, with_nan=True)
 
 
 def damaged(path: Path, kind: str, what: str) -> InputError:
