@@ -63,11 +63,11 @@ def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Pl
         }
         job = SegmentJob(slide=path, mpp=entry.mpp, scene=entry.scene, drawing=edit, settings=own)
         tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))
-    refused = [
+    refused = tuple(
         refusal(slide_id, no_name(path))
         for slide_id, path in found.unnameable.items()
         if options.only is None or slide_id in options.only
-    ]
+    )
     return Plan(
         stage="segment",
         tasks=tasks,
