@@ -1,21 +1,25 @@
 """What killed runs leave behind in a project, of whatever command, goes with the next command that writes there.
 
 Files that are not finished are called `.work-<host>-<process>-…`, so that it is known whether their owner is alive. The
-hidden folder of a training in `runs/models` is left to the next one: what it holds may be wanted again.
+hidden folder of a training in `runs/models` may hold the learning curves of the one before: they are brought back.
 """
 
 import contextlib
+import re
+import shutil
 import time
 from collections import defaultdict
 from pathlib import Path
 
 from sammil_cli.project.project import Project
+from sammil_cli.storage.claims import TEMPORARY, is_dead
 from sammil_cli.storage.store import ResultStore, find_store, sweep
 
 REPRODUCE = Path(".sammil/reproduce")  # ignored by Git and DVC; on the disk that has room for the project's results
 UNFINISHED = "unfinished"  # beside the entries of a stage's store: what a killed training goes on from
 _FORGOTTEN_SECONDS = 30 * 86400.0  # since a training was last worked on; then it begins anew
-_KEPT = ("models",)
+CURVES = "curves"  # in a training's hidden folder: the learning curves of before, while they may be wanted again
+_FOLD = re.compile(r"repeat_\d+_fold_\d+")
 
 
 def tidy(project: Project, *also: Path, store: Path | None = None) -> None:
@@ -28,9 +32,10 @@ def tidy(project: Project, *also: Path, store: Path | None = None) -> None:
         also: folders besides those of the project.
         store: the root of the result store, as in `RunOptions`.
     """
-    places = (path for name, path in vars(project).items() if name not in _KEPT)
-    folders = {place if not place.suffix else place.parent for place in places} | {Path(), *also}
+    folders = {place if not place.suffix else place.parent for place in vars(project).values()} | {Path(), *also}
     root = store or find_store(Path.cwd())
+    with contextlib.suppress(OSError):
+        _recover_curves(project)
     for folder in (root, REPRODUCE, *sorted(folders)):
         with contextlib.suppress(OSError):
             sweep(folder)
@@ -42,6 +47,29 @@ def tidy(project: Project, *also: Path, store: Path | None = None) -> None:
     for empty in (REPRODUCE, REPRODUCE.parent):
         with contextlib.suppress(OSError):  # of another run, or the result store's
             empty.rmdir()
+
+
+def bring_back(hidden: Path, curves: Path) -> None:
+    """Puts the learning curves that a training set aside in its hidden folder back into their place."""
+    waiting = hidden / CURVES
+    if not waiting.is_dir():
+        return
+    for curve in own_curves(curves):
+        curve.unlink()
+    curves.mkdir(parents=True, exist_ok=True)
+    for curve in sorted(waiting.iterdir()):
+        shutil.move(curve, curves)
+
+
+def own_curves(curves: Path) -> list[Path]:
+    """The learning curves that `sammil train` has written."""
+    return [curve for curve in sorted(curves.glob("*.csv")) if _FOLD.fullmatch(curve.stem)]
+
+
+def _recover_curves(project: Project) -> None:
+    for left in project.models.glob(f"{TEMPORARY}*"):
+        if is_dead("-".join(left.name.removeprefix(TEMPORARY).split("-")[:2])):
+            bring_back(left, project.learning_curves)
 
 
 def _forget_unfinished(stage: Path) -> None:

@@ -2,7 +2,7 @@
 
 New folds, their table and the record are gathered in a hidden folder within that of the models, so on its file system.
 Only learning curves are written where they belong, to be watched: those of before wait in the hidden folder, and come
-back if the training fails; if it was killed, with the next training.
+back if the training fails; if it was killed, with the next command (`project.leftovers`).
 
 The swap begins with the manifest, which names all that is to come, and ends with the folds. Whatever a kill in between
 leaves is then the new results or is refused by all that read them (`training.manifest`).
@@ -17,19 +17,17 @@ from pathlib import Path
 
 from sammil_cli.errors import InputError
 from sammil_cli.jobs.train import CURVE_FILE
+from sammil_cli.project.leftovers import CURVES, bring_back, own_curves
 from sammil_cli.project.project import Project
-from sammil_cli.storage.claims import TEMPORARY, is_dead
+from sammil_cli.storage.claims import TEMPORARY
 from sammil_cli.storage.guarded_json import read_json
-from sammil_cli.storage.store import ResultStore, sweep
+from sammil_cli.storage.store import ResultStore
 from sammil_cli.training.bundle import FACTS_FILE
 from sammil_cli.training.manifest import MANIFEST_FILE
 
 _FOLD = re.compile(r"repeat_\d+_fold_\d+")
 _SHOWN = 5
-_CURVES, _OLD = (
-    "curves",
-    "old",
-)  # in the hidden folder: the curves of before, while they may come back; what is replaced
+_OLD = "old"  # in the hidden folder: what is replaced
 
 
 class NewModels:
@@ -43,13 +41,13 @@ class NewModels:
 
     def set_curves_aside(self) -> None:
         """Makes way for the learning curves of this training."""
-        (self._hidden / _CURVES).mkdir()
-        for curve in _own_curves(self._project.learning_curves):
-            shutil.move(curve, self._hidden / _CURVES)
+        (self._hidden / CURVES).mkdir()
+        for curve in own_curves(self._project.learning_curves):
+            shutil.move(curve, self._hidden / CURVES)
 
     def bring_curves_back(self) -> None:
         """Puts the learning curves of before back into their place, if they were set aside."""
-        _bring_back(self._hidden, self._project.learning_curves)
+        bring_back(self._hidden, self._project.learning_curves)
 
     def take_over(self) -> Iterator[str]:
         """Replaces what the training before has made; a model that came from elsewhere stays, and so do other files.
@@ -64,13 +62,13 @@ class NewModels:
         own = [folder for folder in present if folder.name in coming or _is_own(folder)]
         (self._hidden / _OLD).mkdir()
         with contextlib.suppress(FileNotFoundError):
-            (self._hidden / _CURVES).rename(self._hidden / _OLD / _CURVES)
+            (self._hidden / CURVES).rename(self._hidden / _OLD / CURVES)
         (place.models / MANIFEST_FILE).replace(models / MANIFEST_FILE)
         for new, path in ((place.record, self._project.record), (place.splits, self._project.splits)):
             if new.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(new, path)
-        for curve in _own_curves(curves):
+        for curve in own_curves(curves):
             if curve.stem not in coming:
                 curve.unlink()
         for folder in own:
@@ -89,10 +87,6 @@ class NewModels:
 def new_models(project: Project) -> Iterator[NewModels]:
     """Room for the results of a training; an error in the block leaves everything as it was before."""
     project.models.mkdir(parents=True, exist_ok=True)
-    for left in project.models.glob(f"{TEMPORARY}*"):  # of a training that was killed
-        if is_dead("-".join(left.name.removeprefix(TEMPORARY).split("-")[:2])):
-            _bring_back(left, project.learning_curves)
-    sweep(project.models)
     new = NewModels(project, ResultStore(project.models).workspace())
     new.place.models.mkdir()
     try:
@@ -105,21 +99,6 @@ def new_models(project: Project) -> Iterator[NewModels]:
         for folder in (project.models, project.learning_curves):
             with contextlib.suppress(OSError):  # it holds something, as it should
                 folder.rmdir()
-
-
-def _bring_back(hidden: Path, curves: Path) -> None:
-    waiting = hidden / _CURVES
-    if not waiting.is_dir():
-        return
-    for curve in _own_curves(curves):
-        curve.unlink()
-    curves.mkdir(parents=True, exist_ok=True)
-    for curve in sorted(waiting.iterdir()):
-        shutil.move(curve, curves)
-
-
-def _own_curves(curves: Path) -> list[Path]:
-    return [curve for curve in sorted(curves.glob("*.csv")) if _FOLD.fullmatch(curve.stem)]
 
 
 def _is_own(folder: Path) -> bool:

@@ -47,7 +47,7 @@ from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.manifest import write_manifest
 
 SIZE, BOUNDS, MPP = (640, 448), (0, 0, 640, 448), 2.0
-MADE = partial(provenance, key={"slide": "0a1b", "settings": {"mpp": 2.0}}, libraries={"numpy": "2"})
+MADE = partial(provenance, key={"settings": {"mpp": 2.0}}, libraries={"numpy": "2"})
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=6, patch_px=64, patch_mpp=2.0, patch_px_level0=64)
 SLIDES = ("slide_01", "slide_02", "slide_03", "slide_04")
 TISSUE = TissueMask(

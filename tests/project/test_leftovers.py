@@ -98,10 +98,23 @@ def test_every_command_that_writes_tidies_everywhere(
     assert left() == []
 
 
+def test_curves_that_a_killed_training_had_set_aside_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hidden = Path("runs/models") / f".work-{host_id()}-999999999-training"
+    (hidden / "curves").mkdir(parents=True)
+    (hidden / "curves/repeat_0_fold_0.csv").write_text("of before")
+    curve = Path("runs/learning_curves/repeat_0_fold_0.csv")
+    curve.parent.mkdir()
+    curve.write_text("of the killed one")
+    tidy(Project())
+    assert curve.read_text() == "of before"
+    assert not hidden.exists()
+
+
 def test_what_lives_and_what_is_a_users_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     kept = [Path(f".work-{owner_tag()}-mine"), Path(f".work-{'0' * 12}-1-of-another-host"), Path(".work-notes.txt")]
-    kept += [Path(".tmp-notes"), Path("runs/models") / f".work-{host_id()}-999999999-training"]
+    kept += [Path(".tmp-notes")]
     for path in kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

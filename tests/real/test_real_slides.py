@@ -172,8 +172,8 @@ def test_a_real_slide_goes_through_the_chain_to_a_bag(slides: Path, tmp_path: Pa
             patch_px_level0=grid.patch_px_level0,
         ),
     )
-    write_bag(tmp_path / "bag.h5", bag, {"step": "extract"})
-    back = read_bag(tmp_path / "bag.h5")
+    write_bag(tmp_path / f"{bag.slide_id}.h5", bag, {"step": "extract"})
+    back = read_bag(tmp_path / f"{bag.slide_id}.h5")
     assert 30 < len(back.features) <= (2220 // 257) * (2967 // 257)
     assert np.isfinite(back.features).all()
     assert (back.features.std(axis=0) > 0.05).mean() > 0.5  # patches differ in most features

@@ -103,5 +103,5 @@ def test_a_metastasis_slide_drawn_anew_by_its_pathologists_outlines(real_data: P
     assert len(drawn.geoms) >= len(features) - 1
     mask = find_tissue(seen, replace(SPEC, mpp=32.0))
     assert shapely.intersection(drawn, mask.polygons).area > 0.95 * drawn.area
-    write_tissue(tmp_path / "t.geojson", mask, {})
-    assert read_tissue(tmp_path / "t.geojson").polygons.equals(mask.polygons)
+    write_tissue(tmp_path / f"{mask.slide_id}.geojson", mask, {})
+    assert read_tissue(tmp_path / f"{mask.slide_id}.geojson").polygons.equals(mask.polygons)

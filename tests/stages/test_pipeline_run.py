@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from csv_rows import rows_of
 
+from sammil_cli.features.bag import read_bag, write_bag
+from sammil_cli.storage.paths import BagPath
 from sammil_cli.storage.summed import with_sum, write_summed
 from sammil_cli.training.bundle import read_facts
 from sammil_cli.training.fold import read_folds
@@ -310,11 +313,10 @@ def test_bags_of_another_encoder_are_not_judged_by_the_old_models(done: Path, sa
 
 
 def test_bags_of_other_regions_are_neither_judged_nor_drawn_by_the_old_models(done: Path, sammil: Sammil) -> None:
-    path = done / "artifacts/bags/slide_2.h5"
-    with h5py.File(path, "a") as bag:
-        made = json.loads(bag.attrs["made_with"])
-        made["sam"]["superpixel_area_px"] = 999
-        bag.attrs["made_with"] = json.dumps(made)
+    path = BagPath(done / "artifacts/bags/slide_2.h5")
+    bag = read_bag(path)
+    made = {**bag.made_with, "sam": {**bag.made_with["sam"], "superpixel_area_px": 999}}
+    write_bag(path, replace(bag, made_with=made), {})
     told = "superpixel_area_px 2500 in training, 999 in these bags"
     for verb in ("evaluate", "predict"):
         answer = sammil(verb, "--device", "cpu", *(["--only", "slide_2"] if verb == "predict" else []))
@@ -329,8 +331,10 @@ def test_bags_of_other_regions_are_neither_judged_nor_drawn_by_the_old_models(do
 
 
 def test_features_that_are_not_finite_are_named_by_every_command(done: Path, sammil: Sammil) -> None:
-    with h5py.File(done / "artifacts/bags/slide_2.h5", "a") as bag:
-        bag["features"][1, 0] = np.nan
+    path = BagPath(done / "artifacts/bags/slide_2.h5")
+    bag = read_bag(path)
+    bag.features[1, 0] = np.nan  # of the map in memory
+    write_bag(path, bag, {})
     for verb in ("train", "evaluate", "ablate"):
         answer = sammil(verb, "--device", "cpu")
         assert answer.code == 2
