@@ -1,11 +1,14 @@
 """A Dask cluster with TLS, on the loopback interface, with certificates made here as docs/cluster.md says."""
 
+import gc
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dask
+import distributed
 import pytest
 from dask_processes import dask_cluster
 
@@ -108,3 +111,24 @@ def test_a_scheduler_without_tls_is_not_talked_to_where_dask_is_told_to_insist_o
     assert options["protocol"] == "tls://"
     assert options["security"].tls_worker_cert == ours["distributed.comm.tls.worker.cert"]
     assert "security" not in job_options("slurm", gpu=False)
+
+
+def test_a_client_that_failed_is_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collected later, in the middle of another one's start, it waited for that one for ever."""
+    monkeypatch.setattr(_connection, "CONNECT_SECONDS", 0.2)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        gc.collect()
+        gc.disable()
+        try:
+            before = clients()
+            with pytest.raises(MissingError, match="no Dask scheduler answers"):
+                _connection.connect(f"tcp://127.0.0.1:{taken.getsockname()[1]}")
+            assert clients() == before
+        finally:
+            gc.enable()
+
+
+def clients() -> int:
+    """How many there are, the failed ones, too."""
+    return sum(type(found) is distributed.Client for found in gc.get_objects())

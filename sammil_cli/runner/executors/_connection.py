@@ -1,5 +1,6 @@
 """The way to a Dask scheduler, with TLS where its address says so."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ def connect(address: str) -> Any:
     try:
         return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        raise MissingError(
-            f"no Dask scheduler answers at {address}: {text}",
-            remedy="start one: dask scheduler; or mend --scheduler or SAMMIL_SCHEDULER (tls://… where the scheduler "
-            "has TLS, with certificates of the same authority: docs/cluster.md, TLS)",
-        ) from error
+        trouble = " ".join(str(error).split())
+    # A client that failed closes itself when it is collected: now, for in the middle of another one's start it would
+    # wait for that one for ever.
+    gc.collect()
+    raise MissingError(
+        f"no Dask scheduler answers at {address}: {trouble}",
+        remedy="start one: dask scheduler; or mend --scheduler or SAMMIL_SCHEDULER (tls://… where the scheduler "
+        "has TLS, with certificates of the same authority: docs/cluster.md, TLS)",
+    )
 
 
 def _check_tls(address: str) -> None:
