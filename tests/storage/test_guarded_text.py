@@ -100,7 +100,7 @@ def test_files_of_ours_that_are_deep_are_damaged_files(tmp_path: Path) -> None:
     """5000 brackets were a RecursionError in each of these."""
     record = tmp_path / "record.json"
     record.write_text(DEEP)
-    with pytest.raises(InputError, match="is no run record"):
+    with pytest.raises(InputError, match="64 deep"):
         read_record(record)
     (tmp_path / "model.json").write_text(DEEP)
     with pytest.raises(InputError, match="64 deep"):

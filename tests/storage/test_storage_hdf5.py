@@ -95,8 +95,10 @@ def test_mapped_arrays_are_those_that_are_read(tmp_path: Path, kind: str) -> Non
             np.testing.assert_array_equal(read[name], file[name][()])
 
 
-def test_an_array_that_is_not_aligned_to_its_type_is_read(tmp_path: Path) -> None:
-    write_bag(tmp_path / "a.h5", bag("a", patches=61), {})  # what comes after 610 bytes of features
+def test_an_array_that_is_not_aligned_to_its_type_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:  # as earlier versions wrote: what comes after 610 bytes of features
+        patch.setattr(hdf5, "new_hdf5", lambda path, *, libver: h5py.File(path, "w", libver=libver))
+        write_bag(tmp_path / "a.h5", bag("a", patches=61), {})
     mapped, _ = read_hdf5(tmp_path / "a.h5", "bag", mapped=True)
     assert isinstance(mapped["features"].base, mmap.mmap)
     assert not isinstance(mapped["xy"].base, mmap.mmap)
@@ -174,3 +176,9 @@ def test_a_foreign_file_with_odd_attributes_is_refused_like_any_other(tmp_path: 
         file.attrs["names"] = ["a", "b"]
     with pytest.raises(InputError, match="not written by sammil"):
         read_hdf5(tmp_path / "odd.h5", "patches")
+
+
+def test_arrays_are_written_where_they_can_be_mapped(tmp_path: Path) -> None:
+    write_bag(tmp_path / "a.h5", bag("a", patches=61), {})
+    mapped, _ = read_hdf5(tmp_path / "a.h5", "bag", mapped=True)
+    assert all(isinstance(array.base, mmap.mmap) for array in mapped.values() if array.size)
