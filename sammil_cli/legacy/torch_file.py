@@ -3,6 +3,7 @@
 import io
 import pickle
 import pickletools
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -73,7 +74,7 @@ def _load(path: Path) -> object:
             f"{path} holds more than tensors, and what it holds could run code; nothing was run",
             remedy="write the features alone: torch.save(tensor, path)",
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError):
+    except (RuntimeError, EOFError, struct.error, OSError, ValueError, TypeError, LookupError, AttributeError):
         raise damaged(path, "it is cut or damaged") from None
 
 

@@ -1,6 +1,7 @@
 """State dicts of older tools and of publishers: tensors are read, code is never run."""
 
 import pickle
+import struct
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         if other := lookalike(path) if safe else no_torch_file(path):
             raise MissingError(f"{path} is no weight file: it is {other.what}", remedy=other.remedy)
         content = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, SafetensorError, ValueError, AttributeError, LookupError, TypeError):
+    except (RuntimeError, EOFError, struct.error, SafetensorError, ValueError, AttributeError, LookupError, TypeError):
         raise MissingError(
             f"{path} is no weight file: it is cut, damaged or of another form", remedy=f"copy it again, or {_REMEDY}"
         ) from None

@@ -1,6 +1,8 @@
 """A trained fold on disk: weights as safetensors, everything needed to use them as JSON."""
 
 import dataclasses
+import functools
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -158,10 +160,10 @@ def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]
     facts, sums = _read_facts(folder / FACTS_FILE)
     weights = folder / WEIGHTS_FILE
     check_sha256(weights, sums[WEIGHTS_FILE], folder / FACTS_FILE, _AGAIN)
-    model = build_model(facts.model, facts.spec, facts.model_options)
     try:
+        model = build_model(facts.model, facts.spec, facts.model_options)
         model.load_state_dict(load_file(weights))
-    except (RuntimeError, SafetensorError) as error:
+    except (RuntimeError, TypeError, ValueError, SafetensorError) as error:  # sizes that no layer has, too
         raise damaged(weights, f"it does not fit its facts: {error}", _AGAIN) from None
     return model.eval().to(device), facts
 
@@ -188,6 +190,11 @@ def read_facts(folder: BundlePath) -> BundleFacts:
     return _read_facts(folder / FACTS_FILE)[0]
 
 
+@functools.cache
+def _spec_type() -> TypeAdapter[ModelSpec]:
+    return TypeAdapter(ModelSpec)
+
+
 def _read_facts(path: Path) -> tuple[BundleFacts, dict[str, str]]:
     """The facts, and the sha256 of the files that belong to them, by name."""
     try:
@@ -197,7 +204,10 @@ def _read_facts(path: Path) -> tuple[BundleFacts, dict[str, str]]:
         if WEIGHTS_FILE not in sums:
             raise KeyError(_SUM_OF[WEIGHTS_FILE])
         record = {name: value for name, value in record.items() if name not in _DERIVED}
+        _spec_type().validate_json(json.dumps(record["spec"]), strict=True)  # the types; unknown names come next
         record["spec"] = ModelSpec(**record["spec"])
+        if min(record["spec"].dim, record["spec"].classes) < 1:
+            raise ValueError("spec: a size below 1")
         if record["encoder"]["patch_mpp"] is None:
             record["encoder"]["patch_mpp"] = math.nan
         record["encoder"] = EncoderFacts(**record["encoder"])
@@ -208,5 +218,8 @@ def _read_facts(path: Path) -> tuple[BundleFacts, dict[str, str]]:
         return BundleFacts(**record), sums
     except FileNotFoundError:
         raise InputError(f"there is no trained model in {path.parent}", remedy=_AGAIN) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise damaged(path, f"spec.{first['loc'][0]}: {first['msg'].lower()}", _AGAIN) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path, str(error), _AGAIN) from None

@@ -189,6 +189,7 @@ ROWS: list[Row] = [
             "half": (d.half, "MissingError: no weight file"),
             "a command": (partial(saved, {"w": Calls()}), "MissingError: would run its code"),
             "a web page": (d.a_web_page, "MissingError: it is a web page"),
+            "a pickle cut in a word": (partial(d.without_bytes, 42, 154), "MissingError: no weight file"),
         },
     ),
     # -------------------------------------------------------------------------------------------- older tools
@@ -230,7 +231,13 @@ ROWS: list[Row] = [
             "a command": (partial(saved, Calls()), "E_LEGACY_UNSAFE: nothing was run"),
         },
     ),
-    *of("old tensor without places", {"NaN": (partial(saved, NAN), "E_NAN: 3 of 3 patches have NaN")}),
+    *of(
+        "old tensor without places",
+        {
+            "NaN": (partial(saved, NAN), "E_NAN: 3 of 3 patches have NaN"),
+            "a pickle cut in a word": (partial(d.without_bytes, 42, 154), "E_LEGACY_DAMAGED: cut or damaged"),
+        },
+    ),
     *of(
         PICKLES,
         {

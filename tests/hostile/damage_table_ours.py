@@ -182,6 +182,8 @@ ROWS: list[Row] = [
             "another version's": (SPEC, "E_DAMAGED: damaged"),
             "another threshold": (partial(d.replace, '"threshold": 0.4', '"threshold": 0.5'), "E_DAMAGED: "),
             "a record": (d.RECORD, "E_DAMAGED: damaged"),
+            "a word for a size": (partial(d.rewrite, '"classes": 2', '"classes": "2"'), "E_DAMAGED: spec.classes: "),
+            "a size below 0": (partial(d.rewrite, '"classes": 2', '"classes": -2'), "E_DAMAGED: "),
         },
     ),
     *of(

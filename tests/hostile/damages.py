@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,16 @@ def replace(old: str, new: str, path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text, old
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def without_bytes(start: int, end: int, path: Path) -> None:
+    """Takes bytes out of the pickle in a file of torch."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in members.items():
+            cut = info.filename.endswith("data.pkl")
+            archive.writestr(info, content[:start] + content[end:] if cut else content)
 
 
 def rewrite(old: str, new: str, path: Path) -> None:
