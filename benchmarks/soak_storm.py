@@ -61,7 +61,7 @@ class Storm:
         self.random = random.Random(self.seed)
 
     def rage(self, seconds: float, say: Callable[[str, float], None]) -> None:
-        """Lets everything happen once, spread over about so many seconds, while both operators are at work."""
+        """Lets everything happen once, spread over about `seconds`, while both operators are at work."""
         events = self._events()
         total, start = len(events), time.monotonic()
         operators = [threading.Thread(target=self._operate, args=(number,)) for number in self.rounds]

@@ -40,7 +40,7 @@ class DaskCluster:
         return worker
 
     def wait_for(self, workers: int) -> None:
-        """Waits until the scheduler knows so many workers."""
+        """Waits until the scheduler knows this number of workers."""
         with Client(self.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             client.wait_for_workers(workers, timeout=_START_SECONDS)
 

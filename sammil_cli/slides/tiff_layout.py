@@ -44,7 +44,7 @@ DAMAGE = (
 _MOST_PAGES = 1000
 _MOST_PIECES = 5_000_000  # tiles and strips of all levels; their places take some 100 bytes of memory each
 _MANY_PIECES = 100_000
-_LEAST_OWN = 0.01  # of so many pieces with data of their own: white tiles may share theirs, or have none
+_LEAST_OWN = 0.01  # share of the pieces that must have data of their own: white tiles may share theirs, or have no data
 _LARGEST_PIECE_PX = 128_000_000  # a tile or strip that is decoded at once
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings on odd tags are not for our users
@@ -158,7 +158,7 @@ def _needed(page: tifffile.TiffPage) -> int:
 
 
 def _check_total(pages: Sequence[tifffile.TiffPage], path: Path) -> None:
-    """Refuses a file in so many pieces that a list of them would fill the memory."""
+    """Refuses a file whose list of pieces would fill the memory."""
     total = sum(_needed(page) for page in pages)
     if total > _MOST_PIECES:
         raise SlideError(

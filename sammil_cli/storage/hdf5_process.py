@@ -120,7 +120,8 @@ def _end() -> None:
 
 
 def main() -> None:
-    """Answers until the other process closes the pipe: a line of JSON for each path; after `!` why there is none."""
+    """Answers until the other process closes the pipe: a line of JSON for each path, or `!` and the reason why it
+    cannot be opened."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     least = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)

@@ -47,7 +47,7 @@ class WeightFile:
         return round((self.megabytes + _SLACK_MB) * 1e6)
 
     def fits(self, count: int) -> bool:
-        """Whether a file of so many bytes may be this one."""
+        """Whether a file of this size in bytes may be this one."""
         return self.least_bytes <= count <= self.most_bytes
 
 

@@ -42,7 +42,7 @@ def write_manifest(models: Path, splits: Path, folds: Collection[str], bags: Map
 
 
 def read_manifest(models: Path) -> Manifest | None:
-    """The manifest of the models in a folder; None where there is none.
+    """The manifest of the models in a folder; None where it has no manifest.
 
     Raises:
         InputError: `E_DAMAGED`, it is not as it was written.

@@ -1,7 +1,7 @@
 """Damaged files of every kind through the command line, as a user meets them: an exit code, a reason, no traceback.
 
 The files of `good_files.py` lie in a project of four slides; a row damages one of them and calls the command that reads
-it. A slide's own file costs that slide only and is told in the process list.
+it. A slide's own file costs that slide only, and the process list says why.
 """
 
 import csv

@@ -52,7 +52,7 @@ def left() -> list[str]:
     return [str(path) for path in Path().rglob("*") if path.name.startswith(".work-") or path.parent.name == "claims"]
 
 
-# After so many files; convert-legacy and sam are killed where any per-slide stage is.
+# Killed after this number of files; convert-legacy and sam are killed where any per-slide stage is.
 KILLED: dict[str, tuple[list[str], int, bool]] = {
     "segment": (["segment", "--workers", "1"], 1, False),
     "process-list": (["extract", "--workers", "1"], 12, False),

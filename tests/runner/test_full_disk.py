@@ -333,7 +333,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path, *, but: int) -> Path:
-    """A file that leaves so many bytes of the disk."""
+    """A file that fills the disk but for a number of bytes."""
     path = folder / "fill"
     free = os.statvfs(folder)
     with path.open("wb") as stream:

@@ -62,7 +62,7 @@ def job_options(kind: str, *, gpu: bool) -> dict[str, object]:
     """What sammil says about a job; all else, and `--resources` if it is there, is the configuration's.
 
     A GPU job is one worker process that offers `GPU: 1`, so that one slide at a time is on its GPU. Dask's dashboard
-    is not opened unless the configuration asks for it. Where Dask is told to insist on encryption, TLS is used.
+    is not opened unless the configuration asks for it. Where that configuration requires encryption, TLS is used.
     """
     import dask.config
 
