@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -20,6 +20,9 @@ from sammil_cli.storage.shown_text import shown_value
 def as_yaml(value: object) -> str:
     """A word or number as it is typed into params.yaml: in quotes where YAML would take it for something else."""
     return str(yaml.safe_dump(value, width=10_000, allow_unicode=True)).split("\n")[0]
+
+
+Auto = Literal["auto"]
 
 
 class StageSettings(BaseModel):
@@ -225,12 +228,48 @@ class TrainSettings(StageSettings):
     published_folds: bool = _field(False, "draw the folds as the published code does, in the order of the label file")
     repeats: int = _field(1, "how often the folds are drawn anew", ge=1)
     val_fraction: float = _field(0.2, "share of a fold's training patients that choose epoch and threshold", gt=0, lt=1)
-    epochs: int = _field(200, "most passes over the training slides", ge=1)
-    patience: int = _field(30, "epochs without a better one after which training stops", ge=1)
-    min_epochs: int = _field(132, "epochs that are always trained; the published loop trains 132", ge=0)
-    learning_rate: float = _field(2e-4, "Adam, falling along a cosine to 0 at the last epoch", gt=0)
-    weight_decay: float = _field(1e-5, "L2, as Adam's", ge=0)
-    dropout: float = _field(0.25, "after the embedding", ge=0, lt=1)
+    recipe: Literal["paper", "common"] = _field(
+        "paper",
+        "what auto means below: paper (how the model's own paper trains it) | common (one recipe for every model, "
+        "that of SAM-MIL's paper)",
+    )
+    epochs: Annotated[int, Field(ge=1)] | Auto = _field("auto", "most passes over the training slides")
+    patience: Annotated[int, Field(ge=1)] | Auto = _field(
+        "auto", "epochs without a better one after which training stops; 30 in the common recipe"
+    )
+    min_epochs: Annotated[int, Field(ge=0)] | Auto = _field(
+        "auto", "epochs that are always trained; the published loop trains 132"
+    )
+    chosen_by: Literal["auto", "auc", "loss", "accuracy", "auc-and-accuracy"] = _field(
+        "auto",
+        "what the kept epoch has the best of on validation: auc | loss | accuracy | auc-and-accuracy (their mean)",
+    )
+    choose_last: Annotated[int, Field(ge=1)] | Auto | None = _field(
+        "auto", "only so many of the last epochs may be kept; null = all"
+    )
+    loss: Literal["auto", "cross-entropy", "binary"] = _field(
+        "auto", "cross-entropy | binary (one sigmoid per class, averaged)"
+    )
+    optimiser: Literal["auto", "adam", "adamw", "lookahead-radam"] = _field(
+        "auto", "adam (L2) | adamw | lookahead-radam (TransMIL's: k 6, α 0.5, no decay of biases and norms)"
+    )
+    betas: tuple[float, float] | Auto = _field("auto", "of the optimiser's two means; [0.9, 0.999]")
+    learning_rate: Annotated[float, Field(gt=0)] | Auto = _field(
+        "auto", "of the first epoch; 0.0002 in the common recipe"
+    )
+    schedule: Literal["auto", "cosine", "step", "constant"] = _field(
+        "auto", "cosine (to final_learning_rate at the last epoch) | step (a fifth from the middle on) | constant"
+    )
+    final_learning_rate: Annotated[float, Field(ge=0)] | Auto = _field("auto", "where the cosine ends")
+    weight_decay: Annotated[float, Field(ge=0)] | Auto = _field("auto", "L2, as Adam's; decoupled with adamw")
+    accumulate: Annotated[int, Field(ge=1)] | Auto = _field("auto", "slides whose gradients are averaged for one step")
+    clip_norm: Annotated[float, Field(gt=0)] | Auto | None = _field(
+        "auto", "largest gradient norm of each part of the model; null = not clipped"
+    )
+    sampling: Literal["auto", "shuffled", "fixed", "balanced"] = _field(
+        "auto", "order of the slides: shuffled | fixed | balanced (drawn, every class as often as the others)"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = _field("auto", "after the embedding")
     class_weights: Literal["none", "balanced"] = _field(
         "none", "none (as published) | balanced (a slide's loss weighs by how rare its class is in the training part)"
     )

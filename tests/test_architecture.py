@@ -16,10 +16,10 @@ import yaml
 from sammil_cli import choices
 from sammil_cli.config import STAGES, Tolerance, render_params
 from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.recipe import Recipe
 from sammil_cli.project.code_in_use import KINDS
 from sammil_cli.project.pipeline import FILES, render_dvc
 from sammil_cli.storage.code import SILENT
-from sammil_cli.training.loop import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "sammil_cli"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
-from sammil_cli.legacy.checkpoints import ARCHITECTURES, PublishedWeights, read_published
+from sammil_cli.exchange.published_weights import PublishedWeights, architectures, read_published
 from sammil_cli.legacy.inventory import Kind, recognise
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.code import code_of
@@ -25,7 +25,7 @@ def check_model(word: str | None) -> None:
     Raises:
         InputError: with the words there are.
     """
-    known = sorted({one.model for one in ARCHITECTURES})
+    known = sorted({one.model for one in architectures()})
     if word is not None and word not in known:
         raise InputError(f"--model {word!r} is unknown", remedy=f"one of: {', '.join(known)}")
 
@@ -58,7 +58,7 @@ def run(
         group_features: whether the bags are to give their group features; None = as the architecture was published.
 
     Raises:
-        InputError: see `legacy.checkpoints.read_published`; or class names that do not fit.
+        InputError: see `exchange.published_weights.read_published`; or class names that do not fit.
     """
     if not source.is_file():
         raise InputError(f"{source} does not exist", remedy="give the weight file, or the folder of a run")
@@ -68,7 +68,7 @@ def run(
     code = code_of("sammil_cli.exchange.convert_weights")
     facts = BundleFacts(
         model=architecture.model,
-        model_options={},
+        model_options=dict(architecture.options),
         spec=ModelSpec(dim=weights.dim, classes=weights.classes, group_features=use_groups),
         classes=_class_names(classes, weights),
         threshold=0.5 if weights.classes == 2 else None,

@@ -8,7 +8,7 @@ from safetensors.torch import save
 
 from sammil_cli import __version__, console
 from sammil_cli.errors import InputError
-from sammil_cli.legacy.checkpoints import to_published
+from sammil_cli.exchange.published_weights import to_published
 from sammil_cli.storage.files import atomic_path, sha256_file
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training.bundle import read_bundle
@@ -26,7 +26,7 @@ def run(bundle: BundlePath, out: Path) -> None:
             remedy=f"weights: --out {out.with_suffix('.safetensors')}; bags: add --to clam, sam-mil or trident",
         )
     model, facts = read_bundle(bundle, "cpu")
-    architecture, state = to_published(facts.model, model.state_dict())
+    architecture, state = to_published(facts.model, model.options, model.state_dict(), facts.spec.classes)
     said = {
         "tool": f"sammil {__version__}",
         "architecture": architecture.title,

@@ -124,6 +124,12 @@ def read_instances(path: BagPath) -> Instances:
     return Instances(**{name: arrays[name] for name in names}, members=_members(arrays))
 
 
+def read_corners(path: BagPath) -> tuple[NDArray[np.int32], int]:
+    """Level-0 corners of the patches (n, 2), and the patches' side in level-0 pixels; reads no features."""
+    arrays, facts = read_hdf5(path, "bag", arrays=("xy",))
+    return arrays["xy"], _encoder_facts(facts).patch_px_level0
+
+
 def read_encoder(path: BagPath) -> EncoderFacts:
     """What made a bag's features; reads no features. `InputError` where it is no bag."""
     return read_origin(path)[0]

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from sammil_cli.config import TrainSettings
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.recipe import Recipe
 from sammil_cli.project import environment
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
@@ -18,10 +20,10 @@ from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, writ
 from sammil_cli.training.calibration import fit_temperature
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.learning_curves import CurveFile
-from sammil_cli.training.loop import Recipe, train_fold
+from sammil_cli.training.loop import train_fold
 from sammil_cli.training.thresholds import fold_threshold
 
-CURVE_FILE = "curve.csv"
+CURVE_FILE, FIRST_STAGE_FILE = "curve.csv", "first_stage.csv"  # the second where a model has two stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +54,18 @@ def work(job: TrainJob) -> None:
     torch.manual_seed(seed)  # weights and dropout
     model = build_model(settings.model, job.spec, settings.model_options)
     model.initialise()
-    with CurveFile(job.curve) as curve:
+    with CurveFile(job.curve) as curve, ExitStack() as stack:
+        first = stack.enter_context(CurveFile(job.out / FIRST_STAGE_FILE)) if model.first_stage() else None
         trained = train_fold(
             model.to(job.device),
-            BagFolder(job.bags, job.device).load,
+            BagFolder(job.bags, job.device).of_model(model),
             [(slide, job.labels[slide]) for slide in fold.train],
             [(slide, job.labels[slide]) for slide in fold.val],
             Recipe(**{name: getattr(settings, name) for name in Recipe.__dataclass_fields__}),
             seed=seed,
             log=curve.add,
             checkpoint=job.checkpoint,
+            **({"first_log": first.add} if first else {}),
         )
     val_labels = np.array([job.labels[slide] for slide in fold.val])
     facts = BundleFacts(

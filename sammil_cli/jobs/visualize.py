@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.config import VisualizeSettings
 from sammil_cli.features.bag_check import read_checked
+from sammil_cli.features.places import grid_places
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
 from sammil_cli.regions.file import read_regions
@@ -54,7 +55,8 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     bag, grid, regions = read_checked(job.bag), read_patches(job.patches), read_regions(job.regions)
     model, facts = read_bundle(job.bundle, "cpu")
     with torch.inference_mode():
-        output = model(to_tensors(bag, "cpu"))
+        places = grid_places(bag.xy, bag.encoder.patch_px_level0) if model.needs_places else None
+        output = model(to_tensors(bag, "cpu", places))
     count, most = len(bag.xy), job.settings.top_patches
     attention = output.attention[:count].double().numpy()
     evidence = output.evidence[:count].double().numpy()

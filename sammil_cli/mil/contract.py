@@ -1,5 +1,6 @@
 """What a MIL model is: a bag in, logits and attention over patches out, and a loss to train on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from sammil_cli.mil.groups import Groups, make_groups
+from sammil_cli.mil.recipe import COMMON, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,9 @@ class Bag:
     # None = a patch belongs to `region` and to no other.
     member_start: Tensor | None = None  # (m + 1,) int
     member_patch: Tensor | None = None  # (k,) int
+    # Where the patches lie, in steps of their grid: column and row, whole numbers on a grid of ours. None = not asked
+    # for (`MILModel.needs_places`), or not known.
+    places: Tensor | None = None  # (n, 2) float
 
     def blocks(self, group_features: bool) -> tuple[Tensor, ...]:
         """Composite features (eq. 4) without a copy: patches, then group features if wanted and there are any."""
@@ -34,6 +39,25 @@ class Bag:
         """Composite features (eq. 4) as one float32 tensor, or float64 where they are so. (n + g, d) or (n, d)."""
         exact = (block if block.dtype == torch.float64 else block.float() for block in self.blocks(group_features))
         return torch.cat(tuple(exact))  # autocast joins no float16
+
+    def instance_places(self, group_features: bool) -> Tensor:
+        """Where the instances lie, in grid steps: (N, 2). A group feature stands at its region's centroid.
+
+        Raises:
+            ValueError: the places of the patches are not known.
+        """
+        if self.places is None:
+            raise ValueError("the places of this bag's patches are not known")
+        return torch.cat([self.places, self._centroids]) if len(self.blocks(group_features)) > 1 else self.places
+
+    @cached_property
+    def _centroids(self) -> Tensor:
+        """The mean place of the patches of each group feature's region: (g, 2)."""
+        places = self.instance_places(group_features=False)
+        patch, group = self.pairs
+        sums = places.new_zeros(len(self.group_region), 2).index_add(0, group, places[patch])
+        size = places.new_zeros(len(self.group_region)).index_add(0, group, places.new_ones(len(group)))
+        return sums / size.clamp(min=1)[:, None]
 
     def groups(self, grouping: str) -> Groups:
         """Groups by `region` or by equal `area`, made when first asked for and kept with the bag."""
@@ -82,6 +106,7 @@ class ModelSpec:
     classes: int  # C
     group_features: bool
     dropout: float = 0.25
+    loss: str = "cross-entropy"
     sammil_mode: str = "paper"
     mask_strategy: str = "sam-guided"
     mask_ratio: float = 0.9
@@ -102,6 +127,16 @@ class MILModel(nn.Module):
     options_type: ClassVar[type[Options]] = Options
     # What `group_features: auto` means: does the paper of this model have SAM's group features among its instances?
     wants_group_features: ClassVar[bool] = False
+    # How the paper of this model trains it.
+    recipe: ClassVar[Recipe] = COMMON
+    # Whether `Bag.places` is read: a slide whose patches have no known places cannot be used.
+    needs_places: ClassVar[bool] = False
+    # Whether the answer depends on the order of the instances.
+    ordered: ClassVar[bool] = False
+    # With fewer instances than this, the model cannot do all that its paper says; training says so.
+    least_instances: ClassVar[int] = 1
+    # Starts of the names of parameters that only training needs: they are not kept with a trained model.
+    training_only: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: ModelSpec, options: Options) -> None:
         super().__init__()
@@ -120,7 +155,35 @@ class MILModel(nn.Module):
             generator: the only source of randomness beside dropout, on the bag's device.
         """
         del generator
-        return {"bag": nn.functional.cross_entropy(self(bag).logits[None], label[None])}
+        return {"bag": self.classification_loss(self(bag).logits, label)}
+
+    def classification_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The recipe's `loss` of one bag: (C,), () -> ()."""
+        if self.spec.loss == "binary":
+            wanted = nn.functional.one_hot(label, len(logits)).to(logits.dtype)
+            return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+        return nn.functional.cross_entropy(logits[None], label[None])
+
+    def first_stage(self) -> "MILModel | None":
+        """A model that is trained before this one, on the same slides and by the same recipe; None = none."""
+        return None
+
+    def begin(self, first: "MILModel | None", bags: Iterable[Bag], generator: torch.Generator) -> None:
+        """Takes up what this model needs before its first epoch. What it takes must be in `state_dict`.
+
+        Args:
+            first: the trained model of `first_stage`, in evaluation mode.
+            bags: those of the training slides, each loaded when it is come to; of no other slide.
+            generator: as in `losses`.
+        """
+
+    def after_step(self, done: float) -> None:
+        """Called after each step of the optimiser.
+
+        Args:
+            done: the share of all steps of the recipe's epochs that are done, 0 … 1. What is kept of it must be in
+                `state_dict`.
+        """
 
     def initialise(self) -> None:
         """Xavier-normal weights and zero biases in every linear layer (docs/methods.md §0)."""

@@ -144,7 +144,7 @@ def _judge(project: Project, device: str, watched: Unchanged, *, changed_labels:
             model, fact = read_bundle(BundlePath(project.models / fold.name), device)
             _check_made(fold, fact, seen)
             facts.append(fact)
-            said = predict(model, bags.load, fold.test)
+            said = predict(model, bags.of_model(model), fold.test)
             shown = calibration.apply(said, fact.temperature)
             results.append(_result(fold, labels.members, said, shown, fact.calibrated_threshold))
             bar.advance(fold.name)

@@ -20,6 +20,7 @@ from sammil_cli.runner.worker import trouble_of
 from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import calibration
+from sammil_cli.training.bag_needs import GIVE_PLACES, NO_PLACES
 from sammil_cli.training.bag_survey import look
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
@@ -102,7 +103,8 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
                 try:
                     watched = Unchanged(partial(list, [bags.paths[slide]]))
                     remarks = _check(bags, slide, folds)
-                    verdict = judge(slide, bags.load(slide), folds)
+                    places = any(fold.model.needs_places for fold in folds)
+                    verdict = judge(slide, bags.load(slide, places=places), folds)
                     watched.check("predict")
                     verdicts.append(verdict)
                     rows.append(Row(slide_id=slide, status="done", remarks=remarks))
@@ -136,6 +138,8 @@ def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[s
     seen, remarks = look(bags.paths[slide]), dict[str, None]()
     making = seen.making
     for fold in folds:
+        if fold.model.needs_places and not seen.placed:
+            raise SlideError("E_BAG", NO_PLACES, remedy=GIVE_PLACES)
         if not seen.regions and fold.facts.spec.group_features:
             lack = "it has no regions, so no group features, which the model learned from"
             if "sam" not in making.made_with and fold.facts.trained_on and "sam" in fold.facts.trained_on.made_with:

@@ -16,7 +16,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
 from sammil_cli.jobs.drawn_folds import drawn_folds
-from sammil_cli.jobs.train import TrainJob, fold_seed, work
+from sammil_cli.jobs.train import FIRST_STAGE_FILE, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.leftovers import UNFINISHED, tidy
@@ -27,13 +27,15 @@ from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
 from sammil_cli.stages.models_folder import new_models
+from sammil_cli.stages.settled import settled
 from sammil_cli.storage.files import digest, provenance, sha256_file, write_text
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.training import loss_balance
+from sammil_cli.training.bag_needs import check_bags_of
 from sammil_cli.training.bag_survey import survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, build_model, check_model, read_facts, takes_group_features
+from sammil_cli.training.bundle import BundleFacts, build_model, model_class, read_facts
 from sammil_cli.training.fold import write_folds
 from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
@@ -45,6 +47,7 @@ from sammil_cli.training.region_use import acting_on_regions, check_regions
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
 # Settings that a fold knows already by its parts: another number of folds does not make the same fold a new one.
 _OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "positive_class", "strict_versions")
+_OF_RECIPE = "recipe"  # known by what it comes to
 _SAID_OF_BAGS = ("no-slide", "no-label")  # findings that `labelled_bags` counts
 _POLL_SECONDS = 0.5
 
@@ -113,7 +116,8 @@ def run(
         if open_tasks:
             _forget_unsure(open_tasks, watched)
             new.set_curves_aside()
-            _train_all(open_tasks, options, settings.epochs, store, models, watched)
+            stages = 1 if build_model(settings.model, ready.spec, settings.model_options).first_stage() is None else 2
+            _train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
         watched.check("train", known=known)
         facts = {task.job.fold.name: read_facts(BundlePath(models / task.job.fold.name)) for task in tasks}
         write_folds(splits, [task.job.fold for task in tasks], cohort)
@@ -134,10 +138,7 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
         InputError: a wrong model or option, no bags or labels, bags that are damaged, not finite or not made alike, or
             without the regions that the settings act on.
     """
-    check_model(settings.model, settings.model_options)
-    # Settled once, so that `auto` and what it comes to make the same key, bundle and spec.
-    groups = takes_group_features(settings.model, settings.group_features)
-    settings = settings.model_copy(update={"group_features": groups})
+    settings, model = settled(settings), model_class(settings.model)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, "cpu")
     cohort = labelled_bags(_read_labels(project, settings, bags), bags)
@@ -146,6 +147,7 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
     shared = {name: getattr(settings, name) for name in _SHARED}
     spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
     acting = acting_on_regions(settings.model, spec)
+    check_bags_of(model, settings.model, seen)
     makings = {slide: one.making for slide, one in seen.items()}
     for remark in check_alike(makings, regions=bool(acting)):
         log.warning("%s", remark)
@@ -204,7 +206,7 @@ def _plan(
     labels = {member.slide_id: member.label for member in cohort.members}
     places = devices(options.device)
     code = code_of_slide("train", word=settings.model)
-    facts = settings.model_dump(exclude=set(_OF_FOLDS))
+    facts = settings.model_dump(exclude={*_OF_FOLDS, _OF_RECIPE})
     made_with = {"settings": facts, **code.as_key(strict=settings.strict_versions)}
     record = provenance("train", made_with, code.libraries)
     tasks = []
@@ -281,6 +283,11 @@ def _bags_of(task: _FoldTask) -> list[Path]:
     return [task.job.bags / f"{slide}.h5" for slide in (*task.job.fold.train, *task.job.fold.val)]
 
 
+def _epochs_done(task: _FoldTask, folder: Path) -> int:
+    """The epochs that an unfinished fold has trained, those of its first stage among them."""
+    return epochs_done(task.job.curve) + epochs_done(folder / FIRST_STAGE_FILE)
+
+
 def _forget_unsure(tasks: Sequence[_FoldTask], watched: Unchanged) -> None:
     """Removes checkpoints of runs that began with bags which were touched since: they may have learned from others."""
     for task in tasks:
@@ -294,6 +301,9 @@ def _train_all(
     tasks: list[_FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path, watched: Unchanged
 ) -> None:
     """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once.
+
+    Args:
+        epochs: of a fold, at most, in all of its stages.
 
     Raises:
         InputError: `E_CHANGED`, a bag of a finished fold was touched: nothing of it is kept.
@@ -321,7 +331,7 @@ def _train_all(
                             remedy="check that disk, and run the same command again",
                             code="E_STORE",
                         )
-                done = sum(epochs if f.done() else epochs_done(t.job.curve) for f, t in task_of.items())
+                done = sum(epochs if f.done() else _epochs_done(t, folders[t.name]) for f, t in task_of.items())
                 bar.at(done, f"{sum(f.done() for f in task_of)} of {len(tasks)} folds done")
     finally:
         for folder in folders.values():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.making import Making
+from sammil_cli.features.places import grid_places
 from sammil_cli.storage.paths import BagPath
 
 _SHOWN = 5
@@ -15,11 +16,15 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a look at one bag shows: how it was made, and how many patches and regions it has."""
+    """What a look at one bag shows: how it was made, how many patches and regions it has.
+
+    `placed`: whether it is known where its patches lie on their grid (`features.places`).
+    """
 
     making: Making
     patches: int
     regions: int
+    placed: bool
 
 
 def look(path: BagPath) -> Seen:
@@ -29,6 +34,7 @@ def look(path: BagPath) -> Seen:
         making=Making(encoder=bag.encoder, made_with=bag.made_with),
         patches=len(bag.features),
         regions=len(bag.region_area),
+        placed=grid_places(bag.xy, bag.encoder.patch_px_level0) is not None,
     )
 
 

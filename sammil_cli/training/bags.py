@@ -3,6 +3,8 @@
 import logging
 import resource
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, Instances, read_bag, read_encoder, read_instances
-from sammil_cli.mil.contract import Bag
+from sammil_cli.features.places import read_places
+from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.storage.paths import BagPath
 
 _SHARE_OF_MEMORY = 0.4  # of a GPU's; the rest is for the training step
@@ -37,17 +40,27 @@ class BagFolder:
         if not self.paths:
             raise InputError(f"there is no bag in {folder}", remedy="run: sammil extract")
         self._device = device
-        self._kept: dict[str, Bag] = {}
+        self._kept: dict[tuple[str, bool], Bag] = {}
         self._most_kept = _most_kept(list(self.paths.values()), device)
 
-    def load(self, slide_id: str) -> Bag:
-        """One bag as tensors; its features keep the precision of the file."""
-        if slide_id in self._kept:
-            return self._kept[slide_id]
+    def of_model(self, model: MILModel) -> Callable[[str], Bag]:
+        """`load` with all that this model reads."""
+        return partial(self.load, places=model.needs_places)
+
+    def load(self, slide_id: str, *, places: bool = False) -> Bag:
+        """One bag as tensors; its features keep the precision of the file.
+
+        Args:
+            places: whether the bag says where its patches lie (`Bag.places`).
+        """
+        key = (slide_id, places)
+        if key in self._kept:
+            return self._kept[key]
         with torch.inference_mode(False):  # a bag that is first met in prediction may be trained on later
-            bag = to_tensors(read_instances(self.paths[slide_id]), self._device)
+            path = self.paths[slide_id]
+            bag = to_tensors(read_instances(path), self._device, read_places(path) if places else None)
         if len(self._kept) < self._most_kept:
-            self._kept[slide_id] = bag
+            self._kept[key] = bag
         return bag
 
     def read(self, slide_id: str) -> FeatureBag:
@@ -73,7 +86,7 @@ class BagFolder:
         return facts[slide_ids[0]]
 
 
-def to_tensors(bag: Instances, device: str) -> Bag:
+def to_tensors(bag: Instances, device: str, places: NDArray[np.float32] | None = None) -> Bag:
     """A bag as tensors on a device.
 
     Features keep their precision when it is float16 or float32, and become float32 when it is another. On the CPU they
@@ -87,6 +100,7 @@ def to_tensors(bag: Instances, device: str) -> Bag:
         region_area=_move(torch.from_numpy(bag.region_area).float(), device),
         member_start=_move(torch.from_numpy(bag.members.start), device),
         member_patch=_move(torch.from_numpy(bag.members.patch), device),
+        places=None if places is None else _move(torch.from_numpy(places), device),
     )
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ def build_model(name: str, spec: ModelSpec, options: Mapping[str, object]) -> MI
     Raises:
         InputError: see `check_model`.
     """
-    return _model_class(name)(spec, check_model(name, options))
+    return model_class(name)(spec, check_model(name, options))
 
 
 def check_model(name: str, options: Mapping[str, object]) -> Options:
@@ -106,7 +106,7 @@ def check_model(name: str, options: Mapping[str, object]) -> Options:
     Raises:
         InputError: no such model, or an option it does not have.
     """
-    options_type = _model_class(name).options_type
+    options_type = model_class(name).options_type
     try:
         return options_type(**options)
     except ValidationError as error:
@@ -117,19 +117,14 @@ def check_model(name: str, options: Mapping[str, object]) -> Options:
         ) from None
 
 
-def _model_class(name: str) -> type[MILModel]:
-    found: type[MILModel] = choices.load(choices.MODELS, name).Model
-    return found
-
-
-def takes_group_features(name: str, setting: bool | Literal["auto"]) -> bool:
-    """What the setting `group_features` comes to: `auto` is what the model's paper has.
+def model_class(name: str) -> type[MILModel]:
+    """The class behind a word of the setting `model`.
 
     Raises:
         InputError: no such model.
     """
-    model: type[MILModel] = choices.load(choices.MODELS, name).Model
-    return model.wants_group_features if setting == "auto" else setting
+    found: type[MILModel] = choices.load(choices.MODELS, name).Model
+    return found
 
 
 def write_bundle(
@@ -162,10 +157,18 @@ def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]
     check_sha256(weights, sums[WEIGHTS_FILE], folder / FACTS_FILE, _AGAIN)
     try:
         model = build_model(facts.model, facts.spec, facts.model_options)
-        model.load_state_dict(load_file(weights))
+        _take_up(model, load_file(weights))
     except (RuntimeError, TypeError, ValueError, SafetensorError) as error:  # sizes that no layer has, too
         raise damaged(weights, f"it does not fit its facts: {error}", _AGAIN) from None
     return model.eval().to(device), facts
+
+
+def _take_up(model: MILModel, state: Mapping[str, torch.Tensor]) -> None:
+    """Loads weights; those that only training needs are not in a bundle."""
+    lost, unknown = model.load_state_dict(state, strict=False)
+    lost = [name for name in lost if not name.startswith(model.training_only or ("\0",))]
+    if lost or unknown:
+        raise ValueError(f"it lacks {', '.join(lost)}" if lost else f"nothing is called {', '.join(unknown)}")
 
 
 def read_epochs(folder: BundlePath) -> NDArray[np.float64] | None:

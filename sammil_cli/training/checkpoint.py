@@ -18,17 +18,23 @@ from sammil_cli.storage.guarded_json import parse_json
 from sammil_cli.storage.sums import sum_of_array, sum_of_facts
 
 _BEST, _RUN = "best.", "run."
+_FACTS = ("best_epoch", "history", "first_stage")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """`tensors`: weights, moments, random numbers; `probabilities`: (v, C) of validation after each epoch."""
+    """The state after an epoch.
+
+    `tensors`: weights, moments, random numbers. `probabilities`: (v, C) of validation after each epoch.
+    `first_stage`: the history of the stage before; None = this is that stage, or the model has one stage only.
+    """
 
     tensors: dict[str, Tensor]
     best: dict[str, Tensor]
     best_epoch: int
     history: list[dict[str, float]]
     probabilities: Sequence[NDArray[np.float64]]
+    first_stage: list[dict[str, float]] | None = None
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -36,7 +42,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"{_RUN}{name}": tensor for name, tensor in checkpoint.tensors.items()}
     tensors |= {f"{_BEST}{name}": tensor for name, tensor in checkpoint.best.items()}
     tensors["probabilities"] = torch.from_numpy(np.array(checkpoint.probabilities))
-    facts = {"best_epoch": checkpoint.best_epoch, "history": checkpoint.history}
+    facts = {name: getattr(checkpoint, name) for name in _FACTS}
     # Clones: a tensor that shares its memory with another is refused.
     content = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     with atomic_path(path) as temporary:
@@ -59,8 +65,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
             return Checkpoint(
                 tensors={n.removeprefix(_RUN): t for n, t in content.items() if n.startswith(_RUN)},
                 best={n.removeprefix(_BEST): t for n, t in content.items() if n.startswith(_BEST)},
-                best_epoch=facts["best_epoch"],
-                history=facts["history"],
+                **{name: facts[name] for name in _FACTS},
                 probabilities=list(content["probabilities"].numpy()),
             )
     except (SafetensorError, InputError, KeyError, ValueError, TypeError, AttributeError):

@@ -1,7 +1,7 @@
-"""Training one fold: Adam, cosine schedule, one bag per step, early stopping on validation (docs/methods.md §0)."""
+"""Training one fold by a recipe: one bag at a time, the epoch chosen on validation (docs/methods.md §0)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,38 +11,35 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor
 
-from sammil_cli.errors import SammilError
-from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.contract import MILModel
+from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from sammil_cli.training.gradients import MeanGradients
+from sammil_cli.training.epoch import EpochLog, Loader, Run
 
-Loader = Callable[[str], Bag]
-EpochLog = dict[str, float]
+Log = Callable[[int, EpochLog], None]
+
+_VALIDATION = ("val_auc", "val_loss", "val_accuracy")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a fold is trained. Early stopping: no better epoch for `patience` epochs, not before `min_epochs`."""
-
-    epochs: int
-    patience: int
-    min_epochs: int
-    learning_rate: float
-    weight_decay: float
-    class_weights: str = "none"
-    precision: str = "float32"
+def _silent(epoch: int, figures: EpochLog) -> None:
+    del epoch, figures
 
 
 @dataclass
 class Trained:
-    """The chosen epoch of a fold: `state` are its weights, `val_probabilities` (v, C) what it says of validation."""
+    """The chosen epoch of a fold: `state` are its weights, `val_probabilities` (v, C) what it says of validation.
+
+    `first_stage`: the epochs of the model that was trained before; empty where there was none.
+    """
 
     state: dict[str, Tensor] = field(default_factory=dict)
     epoch: int = -1
     val_auc: float = float("nan")
     val_loss: float = float("inf")
+    val_accuracy: float = float("nan")
     val_probabilities: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     every_epoch: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0, 0)))  # (E, v, C)
+    first_stage: list[EpochLog] = field(default_factory=list)
 
 
 def train_fold(
@@ -53,149 +50,130 @@ def train_fold(
     recipe: Recipe,
     *,
     seed: int,
-    log: Callable[[int, EpochLog], None],
+    log: Log,
     checkpoint: Path | None = None,
+    first_log: Log = _silent,
 ) -> Trained:
-    """Trains a model in place and returns its best epoch.
+    """Trains a model in place, its first stage before it where it has one, and returns its best epoch.
 
-    The best epoch has the largest validation AUC; of equals, the smallest validation loss. (The published loop takes
-    the first of equals, which on small validation parts is an early, untrained epoch.)
+    The best epoch is the recipe's choice, see `Recipe.chosen_by`. (By `auc`, the published loop takes the first of
+    equals, which on small validation parts is an early, untrained epoch; we take the one with the smallest loss.)
 
     Args:
         load: slide id -> bag; called for `train` and `val` slides only.
         train, val: slide ids with their labels.
         log: called after each epoch with its mean loss terms, the norm of each term's averaged gradient (see
             `training.gradients`; NaN for a term without one) and validation figures.
+        first_log: the same of the first stage.
         checkpoint: written after each epoch; where it is there already, training goes on from it, and ends with the
             same numbers as without the interruption.
     """
-    run = _Run(model, train, recipe, seed)
-    labels = np.array([label for _, label in val])
-    best = Trained()
-    history: list[EpochLog] = []
-    said: list[NDArray[np.float64]] = []
+    fold = _Fold(load=load, train=train, val=val, recipe=recipe, seed=seed, checkpoint=checkpoint)
     saved = read_checkpoint(checkpoint) if checkpoint else None
-    if saved is not None:
-        run.restore(saved.tensors)
-        history, said = saved.history, list(saved.probabilities)
-        for epoch, figures in enumerate(history):
-            log(epoch, figures)
-        figures = history[saved.best_epoch]
-        best = Trained(saved.best, saved.best_epoch, figures["val_auc"], figures["val_loss"], said[saved.best_epoch])
-    for epoch in range(len(history), recipe.epochs):
-        if epoch >= recipe.min_epochs and epoch - 1 - best.epoch >= recipe.patience:
-            break
-        figures = run.epoch(epoch, load)
-        probabilities = predict(model, load, [slide for slide, _ in val])
-        auc, loss = area_under_curve(labels, probabilities), _loss(labels, probabilities)
-        history.append({**figures, "val_auc": auc, "val_loss": loss})
-        said.append(probabilities)
-        log(epoch, history[-1])
-        if best.epoch < 0 or (_or_zero(auc), -loss) > (_or_zero(best.val_auc), -best.val_loss):
-            state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-            best = Trained(state, epoch, auc, loss, probabilities)
-        if checkpoint:
-            now = Checkpoint(
-                tensors=run.state(), best=best.state, best_epoch=best.epoch, history=history, probabilities=said
-            )
-            write_checkpoint(checkpoint, now)
-    best.every_epoch = np.array(said)
+    first, history = model.first_stage(), None
+    if first is not None:
+        history = saved.first_stage if saved else None
+        if history is None:  # it is unfinished, or nothing is there
+            first.initialise()
+            first.to(next(model.parameters()).device)
+            best, history = fold.learn(first, first_log, saved)
+            first.load_state_dict({**first.state_dict(), **best.state})
+            saved = None
+        else:
+            for epoch, figures in enumerate(history):
+                first_log(epoch, figures)
+    if saved is None:
+        generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+        model.begin(first.eval() if first else None, (load(slide) for slide, _ in train), generator)
+    best, _ = fold.learn(model, log, saved, history)
+    best.first_stage = history or []
     return best
 
 
-class _Run:
-    """A model in training: optimiser and random numbers with it, so that it can be stopped and taken up again."""
+@dataclass(frozen=True, kw_only=True)
+class _Fold:
+    """What all stages of a fold have in common."""
 
-    def __init__(self, model: MILModel, train: Sequence[tuple[str, int]], recipe: Recipe, seed: int) -> None:
-        self._model, self._train, self._recipe = model, train, recipe
-        self._parameters = list(model.parameters())
-        self._device = self._parameters[0].device
-        self._generator = torch.Generator(self._device).manual_seed(seed)
-        self._order = torch.Generator().manual_seed(seed)
-        self._adam = torch.optim.Adam(
-            self._parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
-        labels = torch.tensor([label for _, label in train])
-        # On the device from the start: a copy per step would make the host wait for it.
-        self._labels = labels.to(self._device)
-        self._weights = _class_weights(labels, model.spec.classes, recipe.class_weights).to(self._device)
+    load: Loader
+    train: Sequence[tuple[str, int]]
+    val: Sequence[tuple[str, int]]
+    recipe: Recipe
+    seed: int
+    checkpoint: Path | None
 
-    def epoch(self, number: int, load: Loader) -> EpochLog:
-        """One pass over the training slides in a new order; mean of each loss term, norm of each mean gradient.
-
-        Raises:
-            SammilError: a loss is not finite; the message names the slide.
-        """
-        self._model.train()
-        for group in self._adam.param_groups:  # cosine from learning_rate to 0, by epoch
-            group["lr"] = self._recipe.learning_rate * (1 + math.cos(math.pi * number / self._recipe.epochs)) / 2
-        names: list[str] = []
-        steps = []
-        order = torch.randperm(len(self._train), generator=self._order).tolist()
-        gradients = MeanGradients(self._parameters, len(order))
-        for step, index in enumerate(order):
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):
-                terms = self._model.losses(load(self._train[index][0]), self._labels[index], self._generator)
-            names = names or list(terms)
-            gradients.add_terms(step, terms, self._weights[index])
-            values = torch.stack(list(terms.values()))
-            self._adam.zero_grad(set_to_none=True)
-            (values.sum() * self._weights[index]).backward()  # type: ignore[no-untyped-call]
-            gradients.add_total(step)
-            self._adam.step()
-            steps.append(values.detach())
-        seen = torch.stack(steps).double().cpu()  # the only time in an epoch that the host waits for the steps
-        lost = (~torch.isfinite(seen).all(dim=1)).nonzero()[:, 0].tolist()
-        if lost:
-            slide, row = self._train[order[lost[0]]][0], seen[lost[0]].tolist()
-            raise SammilError(
-                f"the loss is not finite on slide {slide}: "
-                + ", ".join(f"{name} {value:g}" for name, value in zip(names, row, strict=True)),
-                remedy=f"lower learning_rate{' or consistency_weight' if 'consistency' in names else ''}, "
-                "and look at the slide's features",
-            )
-        means = seen.mean(dim=0).tolist()
-        return {
-            **{f"loss_{name}": value for name, value in zip(names, means, strict=True)},
-            "loss_total": sum(means),
-            **{f"gradient_{name}": norm for name, norm in gradients.norms(names).items()},
-        }
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that the next epoch depends on."""
-        tensors = {f"model.{name}": tensor for name, tensor in self._model.state_dict().items()}
-        for number, moments in self._adam.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{name}": tensor for name, tensor in moments.items()}
-        return tensors | {
-            "random.generator": self._generator.get_state(),
-            "random.order": self._order.get_state(),
-            "random.torch": torch.get_rng_state(),
-            **({"random.cuda": torch.cuda.get_rng_state(self._device)} if self._device.type == "cuda" else {}),
-        }
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave."""
-        self._model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("adam."):
-                _, number, moment = name.split(".")
-                moments.setdefault(int(number), {})[moment] = tensor
-        self._adam.load_state_dict({**self._adam.state_dict(), "state": moments})
-        self._generator.set_state(tensors["random.generator"])
-        self._order.set_state(tensors["random.order"])
-        torch.set_rng_state(tensors["random.torch"])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+    def learn(
+        self, model: MILModel, log: Log, saved: Checkpoint | None, first_stage: list[EpochLog] | None = None
+    ) -> tuple[Trained, list[EpochLog]]:
+        """Trains one model, from `saved` on where it is there; returns its best epoch, and the figures of all."""
+        run = Run(model, self.train, self.recipe, self.seed)
+        labels = np.array([label for _, label in self.val])
+        history: list[EpochLog] = []
+        said: list[NDArray[np.float64]] = []
+        best = Trained()
+        if saved is not None:
+            run.restore(saved.tensors)
+            history, said = saved.history, list(saved.probabilities)
+            for epoch, figures in enumerate(history):
+                log(epoch, figures)
+            if saved.best_epoch >= 0:
+                best = _kept(saved.best, saved.best_epoch, history[saved.best_epoch], said[saved.best_epoch])
+        recipe = self.recipe
+        first_choice = 0 if recipe.choose_last is None else recipe.epochs - recipe.choose_last
+        for epoch in range(len(history), recipe.epochs):
+            waited = epoch - 1 - max(best.epoch, first_choice - 1)
+            if epoch >= recipe.min_epochs and waited >= recipe.patience:
+                break
+            figures = run.epoch(epoch, self.load)
+            probabilities = predict(model, self.load, [slide for slide, _ in self.val])
+            history.append({**figures, **_validation(labels, probabilities)})
+            said.append(probabilities)
+            log(epoch, history[-1])
+            if epoch >= first_choice and (best.epoch < 0 or _merit(recipe, history[-1]) > _merit(recipe, vars(best))):
+                best = _kept(trained_state(model), epoch, history[-1], probabilities)
+            if self.checkpoint:
+                now = Checkpoint(
+                    tensors=run.state(),
+                    best=best.state,
+                    best_epoch=best.epoch,
+                    history=history,
+                    probabilities=said,
+                    first_stage=first_stage,
+                )
+                write_checkpoint(self.checkpoint, now)
+        best.every_epoch = np.array(said)
+        return best, history
 
 
-def _class_weights(labels: Tensor, classes: int, kind: str) -> Tensor:
-    """The weight of each slide's loss (s,): 1, or inverse to its class's share, 1 on average over slides."""
-    if kind == "none":
-        return torch.ones(len(labels))
-    counts = torch.bincount(labels, minlength=classes)
-    weights: Tensor = len(labels) / ((counts > 0).sum() * counts[labels])
-    return weights
+def trained_state(model: MILModel) -> dict[str, Tensor]:
+    """The weights that prediction needs, copied to the CPU."""
+    state = model.state_dict().items()
+    return {n: t.detach().cpu().clone() for n, t in state if not n.startswith(model.training_only or ("\0",))}
+
+
+def _kept(state: dict[str, Tensor], epoch: int, figures: EpochLog, said: NDArray[np.float64]) -> Trained:
+    auc, loss, accuracy = (figures[name] for name in _VALIDATION)
+    return Trained(state, epoch, auc, loss, accuracy, said)
+
+
+def _validation(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> EpochLog:
+    found = (
+        area_under_curve(labels, probabilities),
+        _loss(labels, probabilities),
+        float((probabilities.argmax(axis=1) == labels).mean()),
+    )
+    return dict(zip(_VALIDATION, found, strict=True))
+
+
+def _merit(recipe: Recipe, figures: Mapping[str, float]) -> tuple[float, ...]:
+    """What the kept epoch has the most of."""
+    auc, loss, accuracy = (figures[name] for name in _VALIDATION)
+    auc = 0.0 if math.isnan(auc) else auc
+    return {
+        "auc": (auc, -loss),
+        "loss": (-loss,),
+        "accuracy": (accuracy, auc),
+        "auc-and-accuracy": ((auc + accuracy) / 2, -loss),
+    }[recipe.chosen_by]
 
 
 @torch.inference_mode()
@@ -218,7 +196,3 @@ def area_under_curve(labels: NDArray[np.int64], probabilities: NDArray[np.float6
 
 def _loss(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
-
-
-def _or_zero(value: float) -> float:
-    return 0.0 if np.isnan(value) else value

@@ -12,13 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sammil_cli.exchange import convert_weights, export
+from sammil_cli.exchange.published_weights import architectures
 from sammil_cli.features.bag import EncoderFacts
-from sammil_cli.legacy.checkpoints import ARCHITECTURES
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts, build_model, read_bundle, write_bundle
 from sammil_cli.training.encoder_check import UNKNOWN_ENCODER
 
+SAM_MIL = next(one for one in architectures() if one.title == "SAM-MIL")
 SPEC = ModelSpec(dim=5, classes=2, group_features=True)
 FACTS = BundleFacts(
     model="sam-mil",
@@ -54,7 +55,7 @@ def test_the_export_has_the_published_names_and_says_what_it_is(bundle: Path, sa
     assert answer.code == 0, answer.err
     assert answer.out.startswith("out/sam-mil.safetensors: SAM-MIL, 6 tensors, sha256 ")
     with safe_open("out/sam-mil.safetensors", framework="pt") as file:
-        assert sorted(file.keys()) == sorted(ARCHITECTURES[0].names)
+        assert sorted(file.keys()) == sorted(SAM_MIL.names(2))
         said = json.loads(file.metadata()["sammil"])
     assert (said["architecture"], said["classes"], said["threshold"]) == ("SAM-MIL", ["normal", "tumour"], 0.31)
     assert said["encoder"]["name"] == "texture"
@@ -105,9 +106,9 @@ def test_a_folder_without_a_bundle_is_refused(bundle: Path, sammil: Sammil) -> N
 def published(bundle: Path) -> Path:
     """A weight file as the authors of MHIM-MIL write it."""
     export.run(bundle, Path("out.safetensors"))
-    mhim = next(one for one in ARCHITECTURES if one.title.startswith("MHIM"))
+    mhim = next(one for one in architectures() if one.title.startswith("MHIM"))
     ours = read_bundle(bundle, "cpu")[0].state_dict()
-    state = {name: ours[own].clone() for name, own in mhim.names.items()}
+    state = {name: ours[own].clone() for name, own in mhim.names(2).items()}
     torch.save({"model": state, "teacher": None}, "best.pt")
     return Path("best.pt")
 
@@ -141,11 +142,8 @@ def test_sam_mil_weights_expect_group_features(bundle: Path) -> None:
 
 def test_more_than_two_classes_have_no_threshold(bundle: Path) -> None:
     state = load_file(bundle / WEIGHTS_FILE)
-    wide = {
-        ARCHITECTURES[0].layers[-1].published + end: torch.zeros(3, *rest)
-        for end, rest in ((".weight", [512]), (".bias", []))
-    }
-    save_file({**{name: state[own] for name, own in ARCHITECTURES[0].names.items()}, **wide}, "three.safetensors")
+    wide = {"predictor.weight": torch.zeros(3, 512), "predictor.bias": torch.zeros(3)}
+    save_file({**{name: state[own] for name, own in SAM_MIL.names(3).items()}, **wide}, "three.safetensors")
     facts = convert_weights.run(Path("three.safetensors"), Path("in"))
     assert (facts.threshold, facts.classes) == (None, ("class_0", "class_1", "class_2"))
 

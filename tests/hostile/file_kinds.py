@@ -21,13 +21,13 @@ from pydantic import BaseModel
 
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import load_settings
+from sammil_cli.exchange.published_weights import read_published
 from sammil_cli.features.bag import read_bag, read_encoder, read_instances, read_origin
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.making import read_making
 from sammil_cli.legacy import process_list as old_process_list
 from sammil_cli.legacy import tables as old_tables
 from sammil_cli.legacy.bags import without_coords
-from sammil_cli.legacy.checkpoints import read_published
 from sammil_cli.legacy.patch_file import read_images, read_patch_file
 from sammil_cli.legacy.patch_lists import read_patch_lists
 from sammil_cli.legacy.rows import read_features

@@ -24,9 +24,9 @@ from encoded_project import write_random_bag
 from safetensors.torch import save_file
 from slide_maker import draw_asymmetric, write_pyramid
 
+from sammil_cli.exchange.published_weights import to_published
 from sammil_cli.features.bag import EncoderFacts, read_bag
 from sammil_cli.legacy import writers
-from sammil_cli.legacy.checkpoints import to_published
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.patches.file import write_patches
 from sammil_cli.patches.patch_grid import SCORES, PatchGrid
@@ -372,7 +372,8 @@ def published(path: Path) -> None:
     """Weights under the published names, as the name's suffix says."""
     torch.manual_seed(0)
     spec = ModelSpec(dim=6, classes=2, group_features=False)
-    state = to_published("abmil", build_model("abmil", spec, {}).state_dict())[1]
+    model = build_model("abmil", spec, {})
+    state = to_published("abmil", model.options, model.state_dict(), spec.classes)[1]
     if path.suffix == ".safetensors":
         save_file(state, path)
     else:

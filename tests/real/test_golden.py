@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from sammil_cli.exchange import convert_weights
+from sammil_cli.exchange.published_weights import architectures
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
-from sammil_cli.legacy.checkpoints import ARCHITECTURES, Architecture
 from sammil_cli.mil.contract import Bag, ModelSpec, Output
+from sammil_cli.mil.published import Architecture
 from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
@@ -32,7 +34,9 @@ ENTRIES = {
     "max pooling": "max",
 }
 
-every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=[one.title for one in ARCHITECTURES])
+every_architecture = pytest.mark.parametrize(
+    "architecture", architectures(), ids=[one.title for one in architectures()]
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def published_state(architecture: Architecture, keys: list[str]) -> dict[str, Te
     sizes = {"d": DIM, "C": 2}
     shapes = {
         name: tuple(size if isinstance(size, int) else sizes[size] for size in shape)
-        for name, _, shape in architecture.parameters()
+        for name, _, shape in map(astuple, architecture.parameters(2))
     }
     state = {}
     for number, key in enumerate(keys):
@@ -64,9 +68,13 @@ def golden_features(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def output_of(entry: dict[str, Any], architecture: Architecture) -> Output:
-    model = build_model(architecture.model, ModelSpec(dim=DIM, classes=2, group_features=False), {}).double().eval()
+    model = (
+        build_model(architecture.model, ModelSpec(dim=DIM, classes=2, group_features=False), architecture.options)
+        .double()
+        .eval()
+    )
     published = published_state(architecture, entry["keys_sorted"])
-    model.load_state_dict({ours: published[name] for name, ours in architecture.names.items()})
+    model.load_state_dict({ours: published[name] for name, ours in architecture.names(2).items()})
     features = torch.from_numpy(golden_features(entry["N"]))
     bag = Bag(
         features=features,
@@ -95,7 +103,7 @@ def test_logits_and_attention_are_those_of_the_published_code(
 
 @every_architecture
 def test_the_table_of_names_is_the_published_one(golden: dict[str, Any], architecture: Architecture) -> None:
-    assert sorted(architecture.names) == golden[ENTRIES[architecture.title]]["keys_sorted"]
+    assert sorted(architecture.names(2)) == golden[ENTRIES[architecture.title]]["keys_sorted"]
 
 
 @every_architecture

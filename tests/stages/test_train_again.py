@@ -24,7 +24,7 @@ from sammil_cli.features.bag import read_bag, write_bag
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import train
-from sammil_cli.training import loop
+from sammil_cli.training import epoch as epoch_run
 from sammil_cli.training.bundle import read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
 
@@ -78,13 +78,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def epochs_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The epochs that were run, one after another."""
     numbers: list[int] = []
-    epoch = loop._Run.epoch
+    epoch = epoch_run.Run.epoch
 
-    def spying(self: loop._Run, number: int, load: loop.Loader) -> loop.EpochLog:
+    def spying(self: epoch_run.Run, number: int, load: epoch_run.Loader) -> epoch_run.EpochLog:
         numbers.append(number)
         return epoch(self, number, load)
 
-    monkeypatch.setattr(loop._Run, "epoch", spying)
+    monkeypatch.setattr(epoch_run.Run, "epoch", spying)
     return numbers
 
 

@@ -12,7 +12,7 @@ from encoded_project import make_project, write_random_bag
 
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import evaluate, predict, train
-from sammil_cli.training import loop
+from sammil_cli.training import epoch as epoch_run
 
 Sammil = Callable[..., Any]
 
@@ -114,16 +114,16 @@ def test_an_unfinished_fold_does_not_go_on_from_bags_that_were_touched(
     sammil: Sammil, during: Callable[..., list[str]], right: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after an epoch on other bags: the checkpoint has learned from them."""
-    epoch = loop._Run.epoch
+    epoch = epoch_run.Run.epoch
 
-    def killed(self: loop._Run, number: int, load: loop.Loader) -> loop.EpochLog:
+    def killed(self: epoch_run.Run, number: int, load: epoch_run.Loader) -> epoch_run.EpochLog:
         if number == 1:
             raise KeyboardInterrupt
         return epoch(self, number, load)
 
     during(FOLDS[0], swap, None)
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "epoch", killed)
+        patch.setattr(epoch_run.Run, "epoch", killed)
         assert sammil("train").code == 130
     assert len(list(Path(".sammil/store/train/unfinished").glob("*.safetensors"))) == 1
     swap_back()

@@ -11,7 +11,8 @@ from toy_cohort import BEST, CHANCE, GOOD, RECIPE, SURE, TRAIN, VAL, Scripted, b
 
 from sammil_cli.errors import SammilError
 from sammil_cli.mil.contract import Bag
-from sammil_cli.training.loop import Recipe, area_under_curve, predict, train_fold
+from sammil_cli.mil.recipe import Recipe
+from sammil_cli.training.loop import area_under_curve, predict, train_fold
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -39,7 +40,7 @@ def test_every_epoch_is_logged_with_its_terms_and_validation_figures() -> None:
     for figures in logs:
         terms = ["loss_bag", "loss_pseudo_bags", "loss_consistency"]
         norms = ["gradient_bag", "gradient_pseudo_bags", "gradient_consistency"]
-        assert list(figures) == [*terms, "loss_total", *norms, "val_auc", "val_loss"]
+        assert list(figures) == [*terms, "loss_total", *norms, "val_auc", "val_loss", "val_accuracy"]
         assert all(figures[name] > 0 for name in norms)
         assert figures["loss_total"] == pytest.approx(sum(figures[name] for name in terms), rel=1e-5)
 

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from toy_cohort import BEST, CHANCE, GOOD, TRAIN, VAL, Scripted, build, recipe, toy_bag
 
 from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.checkpoint import read_checkpoint
-from sammil_cli.training.loop import Recipe, Trained, train_fold
+from sammil_cli.training.loop import Trained, train_fold
 
 RESUMED = [
     ("sam-mil", {}, {}),

@@ -4,9 +4,24 @@ import torch
 from torch import Tensor, nn
 
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
+from sammil_cli.mil.published import CLASSES, DIM, Architecture, linear
 
 HIDDEN = 512
 ATTENTION = 128
+
+PUBLISHED = (
+    Architecture(
+        title="AB-MIL (plain)",
+        model="abmil",
+        group_features=False,
+        entries=(
+            *linear("feature.0", "feature.0", HIDDEN, DIM),
+            *linear("attention.0", "attention_v.0", ATTENTION, HIDDEN),
+            *linear("attention.2", "attention_w", 1, ATTENTION),
+            *linear("classifier.0", "classifier", CLASSES, HIDDEN),
+        ),
+    ),
+)
 
 
 class AbmilOptions(Options):

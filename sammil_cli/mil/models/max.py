@@ -2,7 +2,10 @@
 
 from torch import Tensor
 
-from sammil_cli.mil.models.mean import InstanceClassifier
+from sammil_cli.mil.models.mean import PUBLISHED_ENTRIES, InstanceClassifier
+from sammil_cli.mil.published import Architecture
+
+PUBLISHED = (Architecture(title="max pooling", model="max", group_features=False, entries=PUBLISHED_ENTRIES),)
 
 
 class Model(InstanceClassifier):

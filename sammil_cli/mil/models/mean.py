@@ -4,8 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.published import CLASSES, DIM, Architecture, linear
 
 HIDDEN = 512
+PUBLISHED_ENTRIES = (*linear("head.0", "head.0", HIDDEN, DIM), *linear("head.3", "head.3", CLASSES, HIDDEN))
+PUBLISHED = (Architecture(title="mean pooling", model="mean", group_features=False, entries=PUBLISHED_ENTRIES),)
 
 
 class InstanceClassifier(MILModel):

@@ -1,5 +1,6 @@
 """Published weights: recognised by their names and shapes, or refused with what they look like."""
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.legacy.checkpoints import ARCHITECTURES, Architecture, read_published, to_published
+from sammil_cli.exchange.published_weights import architectures, read_published, to_published
 from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.published import Architecture
 from sammil_cli.training.bundle import build_model
 
 DIM, CLASSES = 7, 3
-SAM_MIL = ARCHITECTURES[0]
+ARCHITECTURES = architectures()
+BY_TITLE = {one.title: one for one in ARCHITECTURES}
+SAM_MIL = BY_TITLE["SAM-MIL"]
+FIRST = {one.model: one for one in reversed(ARCHITECTURES)}  # of each model
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=[one.title for one in ARCHITECTURES])
 
@@ -25,7 +30,7 @@ def drawn(architecture: Architecture, dim: int = DIM, classes: int = CLASSES) ->
     sizes = {"d": dim, "C": classes}
     return {
         name: torch.randn([size if isinstance(size, int) else sizes[size] for size in shape], generator=generator)
-        for name, _, shape in architecture.parameters()
+        for name, _, shape in map(astuple, architecture.parameters(classes))
     }
 
 
@@ -35,7 +40,7 @@ def saved(folder: Path, content: Any, name: str = "published.pt") -> Path:
 
 
 def test_sam_mil_has_the_names_and_the_size_that_its_authors_gave_it() -> None:
-    assert set(SAM_MIL.names) == {
+    assert set(SAM_MIL.names(2)) == {
         "patch_to_emb.0.weight",
         "patch_to_emb.0.bias",
         "online_encoder.attn_model.attention.attention.0.weight",
@@ -48,11 +53,13 @@ def test_sam_mil_has_the_names_and_the_size_that_its_authors_gave_it() -> None:
 
 @every_architecture
 def test_every_parameter_of_our_model_has_a_published_name(architecture: Architecture) -> None:
-    model = build_model(architecture.model, ModelSpec(dim=DIM, classes=CLASSES, group_features=True), {})
+    model = build_model(
+        architecture.model, ModelSpec(dim=DIM, classes=CLASSES, group_features=True), architecture.options
+    )
     published = drawn(architecture)
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert {architecture.names[name]: tuple(tensor.shape) for name, tensor in published.items()} == ours
-    assert len(set(architecture.names.values())) == len(architecture.names)
+    assert {architecture.names(CLASSES)[name]: tuple(tensor.shape) for name, tensor in published.items()} == ours
+    assert len(set(architecture.names(CLASSES).values())) == len(architecture.names(CLASSES))
 
 
 @every_architecture
@@ -71,15 +78,18 @@ def test_files_in_every_form_are_read(architecture: Architecture, tmp_path: Path
         found = read_published(path, architecture.model)
         assert found.architecture == architecture
         assert (found.dim, found.classes) == (DIM, CLASSES)
-        assert set(found.state) == set(architecture.names.values())
-        assert all(torch.equal(found.state[ours], state[name]) for name, ours in architecture.names.items()), path
+        assert set(found.state) == set(architecture.names(CLASSES).values())
+        assert all(torch.equal(found.state[ours], state[name]) for name, ours in architecture.names(CLASSES).items()), (
+            path
+        )
 
 
-@pytest.mark.parametrize("architecture", [one for one in ARCHITECTURES if one.title != "MHIM-MIL (attention)"])
+@pytest.mark.parametrize("architecture", FIRST.values(), ids=list(FIRST))
 def test_out_and_in_again_is_exact(architecture: Architecture, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    model = build_model(architecture.model, ModelSpec(dim=DIM, classes=CLASSES, group_features=True), {})
-    as_what, state = to_published(architecture.model, model.state_dict())
+    spec = ModelSpec(dim=DIM, classes=CLASSES, group_features=True)
+    model = build_model(architecture.model, spec, architecture.options)
+    as_what, state = to_published(architecture.model, model.options, model.state_dict(), CLASSES)
     assert as_what == architecture
     save_file(state, tmp_path / "out.safetensors")
     back = read_published(tmp_path / "out.safetensors", architecture.model).state
@@ -95,7 +105,7 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
 
 
 def test_mean_and_max_look_alike_and_are_asked_for(tmp_path: Path) -> None:
-    path = saved(tmp_path, drawn(ARCHITECTURES[-1]))
+    path = saved(tmp_path, drawn(BY_TITLE["max pooling"]))
     with pytest.raises(InputError, match="fits mean pooling and max pooling") as caught:
         read_published(path)
     assert caught.value.remedy == "add --model mean or --model max"
@@ -218,7 +228,7 @@ def test_our_own_weight_file_needs_no_import(tmp_path: Path) -> None:
 def test_a_model_that_was_never_published_is_not_exported() -> None:
     gated = build_model("abmil", ModelSpec(dim=DIM, classes=2, group_features=True), {"gated": True})
     with pytest.raises(InputError, match=r"no published names for this abmil .*attention_u"):
-        to_published("abmil", gated.state_dict())
+        to_published("abmil", gated.options, gated.state_dict(), CLASSES)
 
 
 class WritesAFile:

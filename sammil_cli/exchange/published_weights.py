@@ -1,99 +1,31 @@
-"""Weights of published MIL models: which parameters are which of ours, both ways (docs/methods.md §2, §3, §10.8)."""
+"""Weights of published MIL models, read and written under their published names (`mil.published`)."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sammil_cli import choices
 from sammil_cli.errors import InputError
+from sammil_cli.mil.contract import Options
+from sammil_cli.mil.published import CLASSES, DIM, EACH, Architecture
 from sammil_cli.storage.state_dict import load_state
-
-Size = int | str  # a number, or DIM or CLASSES, which a file chooses
-DIM, CLASSES = "d", "C"
+from sammil_cli.training.bundle import check_model
 
 _SHOWN_KEYS = 6
 _WRAPPER = "module."  # what data-parallel training puts before every name
+_MOST_CLASSES = 64
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A linear layer: its published name, ours, the shape (rows, columns) of its weight, whether it has a bias."""
+@cache
+def architectures() -> tuple[Architecture, ...]:
+    """All that the models' own files list. The first one of a model is the form that `to_published` writes."""
+    modules = (choices.load(choices.MODELS, name) for name in choices.names(choices.MODELS))
+    return tuple(one for module in modules for one in getattr(module, "PUBLISHED", ()))
 
-    published: str
-    ours: str
-    rows: Size
-    columns: Size
-    bias: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """A published model that one of ours can be.
-
-    `group_features`: whether the bags it was published with hold group features.
-    """
-
-    title: str
-    model: str
-    group_features: bool
-    layers: tuple[Layer, ...]
-
-    def parameters(self) -> Iterator[tuple[str, str, tuple[Size, ...]]]:
-        """Published name, our name and shape of every parameter."""
-        for layer in self.layers:
-            yield f"{layer.published}.weight", f"{layer.ours}.weight", (layer.rows, layer.columns)
-            if layer.bias:
-                yield f"{layer.published}.bias", f"{layer.ours}.bias", (layer.rows,)
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Published name -> our name."""
-        return {published: ours for published, ours, _ in self.parameters()}
-
-
-def _attention_core(published: str) -> tuple[Layer, ...]:
-    """The core that MHIM-MIL and SAM-MIL share, its attention under another name in each."""
-    return (
-        Layer("patch_to_emb.0", "patch_to_emb.0", 512, DIM),
-        Layer(f"{published}.0", "attention.0", 128, 512, bias=False),
-        Layer(f"{published}.2", "attention.2", 1, 128, bias=False),
-        Layer("predictor", "predictor", CLASSES, 512),
-    )
-
-
-_POOLING = (Layer("head.0", "head.0", 512, DIM), Layer("head.3", "head.3", CLASSES, 512))
-
-# The first one of a model is the form that `to_published` writes.
-ARCHITECTURES = (
-    Architecture(
-        title="SAM-MIL",
-        model="sam-mil",
-        group_features=True,
-        layers=_attention_core("online_encoder.attn_model.attention.attention"),
-    ),
-    Architecture(
-        title="MHIM-MIL (attention)",
-        model="sam-mil",
-        group_features=False,
-        layers=_attention_core("online_encoder.attention.attention"),
-    ),
-    Architecture(
-        title="AB-MIL (plain)",
-        model="abmil",
-        group_features=False,
-        layers=(
-            Layer("feature.0", "feature.0", 512, DIM),
-            Layer("attention.0", "attention_v.0", 128, 512),
-            Layer("attention.2", "attention_w", 1, 128),
-            Layer("classifier.0", "classifier", CLASSES, 512),
-        ),
-    ),
-    Architecture(title="mean pooling", model="mean", group_features=False, layers=_POOLING),
-    Architecture(title="max pooling", model="max", group_features=False, layers=_POOLING),
-)
-_SUPPORTED = ", ".join(one.title for one in ARCHITECTURES)
 
 # Parts of names that a model has, all of them, and one that it has not; the first that fits counts. What others share
 # with it (every gated attention has an `attention_a`, every transformer a `to_qkv`) tells a model only with the rest.
@@ -139,52 +71,84 @@ def read_published(path: Path, model: str | None = None) -> PublishedWeights:
         state = {key.removeprefix(_WRAPPER): tensor for key, tensor in state.items()}
     architecture = _choose(path, _recognise(path, state), model)
     sizes = _sizes(path, architecture, state)
+    names = architecture.names(sizes[CLASSES])
     return PublishedWeights(
         architecture=architecture,
-        state={ours: state[name].to(torch.float32) for name, ours in architecture.names.items()},
+        state={ours: state[name].to(torch.float32) for name, ours in names.items()},
         dim=sizes[DIM],
         classes=sizes[CLASSES],
     )
 
 
-def to_published(model: str, state: Mapping[str, Tensor]) -> tuple[Architecture, dict[str, Tensor]]:
+def to_published(
+    model: str, options: Options, state: Mapping[str, Tensor], classes: int
+) -> tuple[Architecture, dict[str, Tensor]]:
     """Our weights under published names, with the architecture that they are.
 
     Raises:
         InputError: the model was never published in this form.
     """
-    for architecture in ARCHITECTURES:
-        if architecture.model == model and set(architecture.names.values()) == set(state):
-            return architecture, {name: state[ours] for name, ours in architecture.names.items()}
+    for architecture in architectures():
+        if architecture.model == model and check_model(model, architecture.options) == options:
+            names = architecture.names(classes)
+            if set(names.values()) == set(state):
+                return architecture, {name: state[ours] for name, ours in names.items()}
     raise InputError(
-        f"there are no published names for this {model} with {_listing(state)}", remedy=f"exported are: {_SUPPORTED}"
+        f"there are no published names for this {model} with {_listing(state)}", remedy=f"exported are: {_supported()}"
     )
+
+
+def _supported() -> str:
+    return ", ".join(one.title for one in architectures())
+
+
+def _classes_by_name(architecture: Architecture, names: set[str]) -> int:
+    """The number of classes that the names in a file speak of; 2 where they speak of none."""
+    pieces = [entry.published.partition(EACH) for entry in architecture.entries if EACH in entry.published]
+    for before, _, after in pieces[:1]:
+        count = 0
+        while f"{before}{count}{after}" in names:
+            count += 1
+        return count
+    return 2
+
+
+def _used(architecture: Architecture, names: Iterable[str]) -> set[str]:
+    """The names in a file without those that no prediction needs."""
+    return {name for name in names if not name.startswith(architecture.unused or ("\0",))}
+
+
+def _fits(architecture: Architecture, names: Iterable[str]) -> bool:
+    used = _used(architecture, names)
+    return set(architecture.names(_classes_by_name(architecture, used))) == used
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> list[Architecture]:
     """The architectures with exactly these names; more than one where they share them."""
-    fitting = [one for one in ARCHITECTURES if set(one.names) == set(state)]
+    known = architectures()
+    fitting = [one for one in known if _fits(one, state)]
     if fitting:
         return fitting
-    if any(set(one.names.values()) == set(state) for one in ARCHITECTURES):
+    if any(set(one.names(classes).values()) == set(state) for one in known for classes in range(1, _MOST_CLASSES)):
         raise InputError(
             f"{path} holds weights that sammil trained itself",
             remedy="use their folder: sammil predict --models FOLDER",
         )
     foreign = _foreign(state)
-    nearest = max(ARCHITECTURES, key=lambda one: len(set(one.names) & set(state)))
-    lacking, besides = set(nearest.names) - set(state), set(state) - set(nearest.names)
+    named = {one: set(one.names(max(1, _classes_by_name(one, set(state))))) for one in known}
+    nearest = max(known, key=lambda one: len(named[one] & set(state)))
+    lacking, besides = named[nearest] - set(state), _used(nearest, state) - named[nearest]
     if not state:
         looks = "holds no tensors by name"
     elif foreign:
         looks = f"looks like {foreign}, which sammil does not import"
-    elif len(lacking) + len(besides) > len(set(nearest.names) & set(state)):
+    elif len(lacking) + len(besides) > len(named[nearest] & set(state)):
         looks = "looks like no published model that sammil knows"
     else:
         parts = [f"lacks {_listing(lacking)}"] * bool(lacking) + [f"has {_listing(besides)} besides"] * bool(besides)
         looks = f"looks like {nearest.title}, but {' and '.join(parts)}"
     found = f"; its keys: {_listing(state)}" if state else ""
-    raise InputError(f"{path} {looks}{found}", remedy=f"supported are: {_SUPPORTED}")
+    raise InputError(f"{path} {looks}{found}", remedy=f"supported are: {_supported()}")
 
 
 def _foreign(names: Iterable[str]) -> str | None:
@@ -213,8 +177,13 @@ def _sizes(path: Path, architecture: Architecture, state: Mapping[str, Tensor]) 
         InputError: a tensor of another shape, or with values that are no finite numbers.
     """
     sizes: dict[str, int] = {}
-    for name, _, wanted in architecture.parameters():
-        tensor = state[name]
+    by_name = _classes_by_name(architecture, _used(architecture, state))
+    if any(EACH in entry.published for entry in architecture.entries):
+        sizes[CLASSES] = by_name
+    elif architecture.classes is not None:
+        sizes[CLASSES] = architecture.classes
+    for entry in architecture.parameters(by_name):
+        tensor, wanted = state[entry.published], entry.shape
         if tensor.ndim == len(wanted):
             for size, length in zip(wanted, tensor.shape, strict=True):
                 if isinstance(size, str):
@@ -222,11 +191,14 @@ def _sizes(path: Path, architecture: Architecture, state: Mapping[str, Tensor]) 
         expected = tuple(size if isinstance(size, int) else sizes.get(size, size) for size in wanted)
         if tuple(tensor.shape) != expected:
             raise InputError(
-                f"{path}: {name} is {_shape(tensor.shape)}, in {architecture.title} it is {_shape(expected)}",
-                remedy=f"supported are: {_SUPPORTED}",
+                f"{path}: {entry.published} is {_shape(tensor.shape)}, in {architecture.title} it is "
+                f"{_shape(expected)}",
+                remedy=f"supported are: {_supported()}",
             )
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{path}: {name} holds values that are no finite numbers", remedy="get the file again")
+            raise InputError(
+                f"{path}: {entry.published} holds values that are no finite numbers", remedy="get the file again"
+            )
     if sizes[CLASSES] < 2:
         raise InputError(f"{path} has one output; sammil wants one for each class", remedy="merge it into two classes")
     return sizes

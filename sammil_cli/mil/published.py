@@ -1,0 +1,57 @@
+"""Weights that others published: which of their parameters are which of a model's. Each model's file lists its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Size = int | str  # a number, or DIM or CLASSES, which a file chooses
+DIM, CLASSES = "d", "C"
+EACH = "{c}"  # in a name: one parameter for each class, counted from 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor: its published name, ours, its shape. A name with `EACH` stands for one tensor per class."""
+
+    published: str
+    ours: str
+    shape: tuple[Size, ...]
+
+    def of_class(self, number: int) -> "Entry":
+        """This entry for one class."""
+        return Entry(self.published.replace(EACH, str(number)), self.ours.replace(EACH, str(number)), self.shape)
+
+
+def linear(published: str, ours: str, rows: Size, columns: Size, *, bias: bool = True) -> tuple[Entry, ...]:
+    """A linear layer: weight (rows, columns), and bias (rows,) where it has one."""
+    weight = Entry(f"{published}.weight", f"{ours}.weight", (rows, columns))
+    return (weight, Entry(f"{published}.bias", f"{ours}.bias", (rows,))) if bias else (weight,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A published model that one of ours can be.
+
+    `group_features`: whether the bags it was published with hold group features.
+    `options`: what ours must be built with.
+    `classes`: how many the file is of where no tensor says it; None = the size `CLASSES`.
+    `unused`: starts of names that files may hold besides, and that no prediction needs.
+    """
+
+    title: str
+    model: str
+    group_features: bool
+    entries: tuple[Entry, ...]
+    options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    classes: int | None = None
+    unused: tuple[str, ...] = ()
+
+    def parameters(self, classes: int) -> tuple[Entry, ...]:
+        """Every parameter of a model of so many classes."""
+        found: list[Entry] = []
+        for entry in self.entries:
+            found += [entry.of_class(c) for c in range(classes)] if EACH in entry.published else [entry]
+        return tuple(found)
+
+    def names(self, classes: int) -> dict[str, str]:
+        """Published name -> our name."""
+        return {entry.published: entry.ours for entry in self.parameters(classes)}

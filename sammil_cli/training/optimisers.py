@@ -1,0 +1,74 @@
+"""The optimisers and learning-rate schedules that a recipe names."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer, RAdam
+
+from sammil_cli.mil.recipe import Recipe
+
+_STEP_FACTOR = 0.2  # of `step`, from the middle of the epochs on: DTFD-MIL's
+_LOOKAHEAD_EVERY, _LOOKAHEAD_SHARE = 6, 0.5  # k and α of TransMIL's
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """The learning rate of an epoch, counted from 0."""
+    high, low = recipe.learning_rate, recipe.final_learning_rate
+    if recipe.schedule == "cosine":
+        return low + (high - low) * (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
+    if recipe.schedule == "step":
+        return high * (_STEP_FACTOR if epoch >= recipe.epochs // 2 else 1.0)
+    return high
+
+
+def make_optimiser(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimiser over all weights that learn."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    facts: dict[str, Any] = {"lr": recipe.learning_rate, "betas": recipe.betas, "weight_decay": recipe.weight_decay}
+    if recipe.optimiser == "lookahead-radam":
+        return LookaheadRAdam(weights, **facts)
+    kind: Callable[..., Optimizer] = AdamW if recipe.optimiser == "adamw" else Adam
+    return kind(weights, fused=True, **facts)
+
+
+class LookaheadRAdam(RAdam):
+    """RAdam whose weights, after every 6th step, go half of the way back to where they were 6 steps ago.
+
+    Lookahead as TransMIL trains with it (Zhang et al. 2019; docs/methods.md §6). Weight decay is left out for biases
+    and norms, that is for every tensor of one dimension.
+    """
+
+    def __init__(self, weights: list[nn.Parameter], **facts: Any) -> None:
+        wide = [weight for weight in weights if weight.ndim > 1]
+        groups: list[dict[str, Any]] = [{"params": wide}] if wide else []
+        if narrow := [weight for weight in weights if weight.ndim <= 1]:
+            groups.append({"params": narrow, "weight_decay": 0.0})
+        super().__init__(groups, **facts)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """See `RAdam.step`."""
+        for weight in self._weights():  # where it starts from; kept with the moments, so that a checkpoint has it
+            if weight.grad is not None and "slow" not in self.state[weight]:
+                self._first(weight)
+        found = super().step(closure)
+        for weight in self._weights():
+            state = self.state[weight]
+            if "slow" in state and int(state["step"]) % _LOOKAHEAD_EVERY == 0:
+                slow: Tensor = state["slow"]
+                slow.lerp_(weight, _LOOKAHEAD_SHARE)
+                weight.copy_(slow)
+        return found
+
+    def _first(self, weight: nn.Parameter) -> None:
+        """What RAdam would set up at the first step, and the slow weights."""
+        zeros = torch.zeros_like(weight, memory_format=torch.preserve_format)
+        self.state[weight].update(
+            step=torch.tensor(0.0), exp_avg=zeros, exp_avg_sq=zeros.clone(), slow=weight.detach().clone()
+        )
+
+    def _weights(self) -> list[nn.Parameter]:
+        return [weight for group in self.param_groups for weight in group["params"]]
