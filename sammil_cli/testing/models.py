@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
-from sammil_cli.training.bundle import build_model
+from sammil_cli.training.bundle import build_model, model_class
 from sammil_cli.training.loop import predict
 
 PATCHES, GROUPS, DIM = 13, 4, 7
@@ -18,7 +18,10 @@ either = pytest.mark.parametrize("group_features", [True, False])
 
 
 def make_bag(patches: int = PATCHES, groups: int = GROUPS) -> Bag:
-    """`groups` of the 5 regions have a group feature; some patches lie in no region, the last one in every region."""
+    """`groups` of the 5 regions have a group feature; some patches lie in no region, the last one in every region.
+
+    The patches stand on a grid of four columns, one place of which is empty.
+    """
     generator = torch.Generator().manual_seed(1)
     features, group_features = (torch.randn(count, DIM, generator=generator) for count in (patches, groups))
     region = torch.randint(-1, groups, (patches,), generator=generator)
@@ -33,14 +36,26 @@ def make_bag(patches: int = PATCHES, groups: int = GROUPS) -> Bag:
         region_area=torch.tensor([9000.0, 12.0, 700.0, 40_000.0, 3.0])[: groups + 1 if groups else 0],
         member_start=torch.tensor([0, *map(len, held)]).cumsum(0),
         member_patch=torch.tensor([patch for patches in held for patch in patches], dtype=torch.int32),
+        places=torch.tensor([[(p + (p > 4)) % 4, (p + (p > 4)) // 4] for p in range(patches)], dtype=torch.float32),
     )
 
 
 def build(word: str, seed: int = 0, **changes: Any) -> MILModel:
-    """A model for `make_bag`'s bags, its weights drawn from `seed`; `changes` are fields of `ModelSpec`."""
+    """A model for `make_bag`'s bags, its weights drawn from `seed`; `changes` are fields of `ModelSpec`.
+
+    It is ready for its first epoch: what its first stage would have learned is drawn, too.
+    """
     torch.manual_seed(seed)
-    model = build_model(word, ModelSpec(**{"dim": DIM, "classes": 2, "group_features": True, **changes}), {})
+    spec = ModelSpec(
+        **{"dim": DIM, "classes": 2, "group_features": True, "loss": model_class(word).recipe.loss, **changes}
+    )
+    model = build_model(word, spec, {})
     model.initialise()
+    first = model.first_stage()
+    if first is not None:
+        first.initialise()
+    bags = [make_bag(), make_bag(PATCHES - 4), make_bag(3, 2)]
+    model.begin(first.eval() if first else None, bags, torch.Generator().manual_seed(seed))
     return model
 
 
@@ -76,11 +91,16 @@ class ModelContract:
     def test_the_order_of_the_patches_does_not_matter(self, word: str) -> None:
         model, bag = build(word).eval(), make_bag()
         order = torch.randperm(PATCHES, generator=torch.Generator().manual_seed(2))
+        assert bag.places is not None
         assert bag.member_patch is not None
         members = order.argsort()[bag.member_patch.long()]
         moved = replace(bag, features=bag.features[order], region=bag.region[order], member_patch=members)
+        moved = replace(moved, places=bag.places[order])
         one, other = model(bag), model(moved)
         order = torch.cat([order, torch.arange(PATCHES, PATCHES + GROUPS)])
+        if model.ordered:
+            assert not torch.allclose(one.logits, other.logits, atol=1e-5), "its order does not matter: say so"
+            return
         assert torch.allclose(one.logits, other.logits, atol=1e-5)
         assert torch.allclose(one.attention[order], other.attention, atol=1e-6)
         assert torch.allclose(one.evidence[order], other.evidence, atol=1e-5)
@@ -125,12 +145,17 @@ class ModelContract:
         model, bag = build(word, dropout=0.0), make_bag()
         half = replace(bag, features=bag.features.to(stored), group_features=bag.group_features.to(stored))
         wide = replace(half, features=half.features.float(), group_features=half.group_features.float())
-        exact = total_loss(model, wide).item()
+        wide_loss = total_loss(model, wide)
+        torch.autograd.backward(wide_loss)
+        reached = {name for name, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad(set_to_none=True)
+        exact = wide_loss.item()
         assert total_loss(model, half).item() == pytest.approx(exact, rel=1e-5)
         with torch.autocast("cpu", torch.bfloat16):
             rough = total_loss(model, half)
         torch.autograd.backward(rough)
         assert rough.item() == pytest.approx(exact, rel=0.05)
-        gradients = [p.grad for p in model.parameters() if p.requires_grad]
+        gradients = [p.grad for name, p in model.named_parameters() if name in reached]
+        assert gradients
         assert all(g is not None and g.dtype == torch.float32 and torch.isfinite(g).all() for g in gradients)
         assert torch.allclose(model.eval()(half).logits, model(wide).logits, atol=1e-5)

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from sammil_cli import choices
+from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import MILModel, ModelSpec
+from sammil_cli.stages.settled import settled
 from sammil_cli.testing.models import DIM, GROUPS, PATCHES, ModelContract, build, make_bag, total_loss
-from sammil_cli.training.bundle import BundleFacts, build_model, read_bundle, takes_group_features, write_bundle
+from sammil_cli.training.bundle import BundleFacts, build_model, read_bundle, write_bundle
 from sammil_cli.training.loop import predict
 
 MODELS = choices.names(choices.MODELS)
@@ -117,7 +119,8 @@ def test_an_unknown_option_is_refused_and_the_known_ones_are_named(name: str) ->
 
 @every_model
 def test_auto_gives_group_features_to_sam_mil_alone_and_a_word_goes_before_it(name: str) -> None:
-    found = {setting: takes_group_features(name, setting) for setting in ("auto", True, False)}
+    settings = {setting: TrainSettings(model=name, group_features=setting) for setting in ("auto", True, False)}
+    found = {setting: settled(one).group_features for setting, one in settings.items()}
     assert found == {"auto": name == "sam-mil", True: True, False: False}
 
 
