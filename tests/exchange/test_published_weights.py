@@ -106,9 +106,9 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
 
 def test_mean_and_max_look_alike_and_are_asked_for(tmp_path: Path) -> None:
     path = saved(tmp_path, drawn(BY_TITLE["max pooling"]))
-    with pytest.raises(InputError, match="fits mean pooling and max pooling") as caught:
+    with pytest.raises(InputError, match="fits max pooling and mean pooling") as caught:
         read_published(path)
-    assert caught.value.remedy == "add --model mean or --model max"
+    assert caught.value.remedy == "add --model max or --model mean"
     assert read_published(path, "mean").architecture.model == "mean"
     assert read_published(path, "max").architecture.model == "max"
 
