@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear as affine
 
 from sammil_cli.mil.published import Entry, Size, linear
 
@@ -21,7 +20,7 @@ QUERY = 128
 class TwoStreams:
     """What the head says of N instances, with K outputs (one for each class, or a single one for two classes)."""
 
-    instance_logits: Tensor  # (N, K)
+    instance_logits: Tensor  # (N, K), without a gradient
     largest: Tensor  # (K,) the instance logits of the critical instances
     logits: Tensor  # (K,) of the bag
     attention: Tensor  # (N, K) each column sums to 1
@@ -52,22 +51,17 @@ class DsmilHead(nn.Module):
             instances: (N, D).
             kept: (N,) bool, those that take part; at least one. None = all.
         """
-        # One pass over the instances for both streams.
-        weight = torch.cat([self.instance.weight, self.get_parameter("query.0.weight")])
-        bias = torch.cat([self.instance.bias, self.get_parameter("query.0.bias")])
-        both = affine(instances, weight, bias)
-        instance_logits, query = both[:, : len(self.instance.weight)], self.query[1:](both[:, -QUERY:])
-        if kept is None:
-            largest, critical = instance_logits.max(dim=0)
-            scores = query @ query[critical].T / QUERY**0.5
-        else:
-            largest, critical = instance_logits.masked_fill(~kept[:, None], float("-inf")).max(dim=0)
-            scores = (query @ query[critical].T / QUERY**0.5).masked_fill(~kept[:, None], float("-inf"))
+        with torch.no_grad():  # only the critical instances learn what the instance stream says
+            instance_logits = self.instance(instances)
+        query = self.query(instances)
+        left_out = None if kept is None else ~kept[:, None]
+        critical = _without(instance_logits, left_out).argmax(dim=0)  # (K,)
+        scores = _without(query @ query[critical].T / QUERY**0.5, left_out)
         attention = torch.softmax(scores, dim=0)
         values = self.value(instances)
         return TwoStreams(
             instance_logits=instance_logits,
-            largest=largest,
+            largest=self.instance(instances[critical]).diagonal(),
             logits=self.bag((attention.to(values.dtype).T @ values)[None])[0, :, 0],
             attention=attention,
             values=values,
@@ -79,6 +73,10 @@ class DsmilHead(nn.Module):
         weight = self.bag.weight.flatten(0, 1)  # (K K, D): of each output, from each class's mean
         parts = (said.values @ weight.T).view(-1, outputs, outputs)
         return (parts * said.attention[:, None]).sum(dim=2)
+
+
+def _without(scores: Tensor, left_out: Tensor | None) -> Tensor:
+    return scores if left_out is None else scores.masked_fill(left_out, float("-inf"))
 
 
 def published_head(
