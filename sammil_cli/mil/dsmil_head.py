@@ -51,8 +51,7 @@ class DsmilHead(nn.Module):
             instances: (N, D).
             kept: (N,) bool, those that take part; at least one. None = all.
         """
-        with torch.no_grad():  # only the critical instances learn what the instance stream says
-            instance_logits = self.instance(instances)
+        instance_logits = self.instance(instances).detach()  # only the critical instances learn what this stream says
         query = self.query(instances)
         left_out = None if kept is None else ~kept[:, None]
         critical = _without(instance_logits, left_out).argmax(dim=0)  # (K,)
