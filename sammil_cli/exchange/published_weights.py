@@ -94,13 +94,17 @@ def to_published(
         InputError: the model was never published in this form.
     """
     for architecture in architectures():
-        if architecture.model == model and check_model(model, architecture.options) == options:
+        if architecture.model == model and _same_form(check_model(model, architecture.options), options):
             names = architecture.names(classes)
             if set(names.values()) == set(state):
                 return architecture, {name: state[ours] for name, ours in names.items()}
     raise InputError(
         f"there are no published names for this {model} with {_listing(state)}", remedy=f"exported are: {_supported()}"
     )
+
+
+def _same_form(one: Options, other: Options) -> bool:
+    return one.model_dump(exclude=set(one.for_training)) == other.model_dump(exclude=set(one.for_training))
 
 
 def _supported() -> str:

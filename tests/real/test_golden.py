@@ -29,6 +29,7 @@ TOLERANCE = 1e-9
 ENTRIES = {
     "SAM-MIL": "sam_mil attn",
     "MHIM-MIL (attention)": "mhim attn",
+    "MHIM-MIL (DSMIL)": "mhim dsmil",
     "TransMIL": "transmil",
     "AB-MIL (plain)": "abmil_tanh (attmil.DAttention)",
     "mean pooling": "mean",
@@ -77,7 +78,8 @@ def output_of(entry: dict[str, Any], architecture: Architecture) -> Output:
         .eval()
     )
     published = published_state(architecture, entry["keys_sorted"])
-    model.load_state_dict({ours: published[name] for name, ours in architecture.names(2).items()})
+    ours = {ours: published[name] for name, ours in architecture.names(2).items()}
+    model.load_state_dict({**model.state_dict(), **ours})  # a teacher, and the like, takes no part
     features = torch.from_numpy(golden_features(entry["N"]))
     bag = Bag(
         features=features,

@@ -52,23 +52,6 @@ PUBLISHED = (
         ),
     ),
     Architecture(
-        title="MHIM-MIL (gated attention)",
-        model="abmil",
-        group_features=False,
-        options={"gated": True, "released": True},
-        entries=_published_gated(
-            (
-                "patch_to_emb.0",
-                "online_encoder.attention.attention_a.0",
-                "online_encoder.attention.attention_b.0",
-                "online_encoder.attention.attention_c",
-                "predictor",
-            ),
-            ATTENTION,
-            bias=False,
-        ),
-    ),
-    Architecture(
         title="AB-MIL of MIL-Lab (FEATHER)",
         model="abmil",
         group_features=False,
