@@ -19,6 +19,9 @@ RESUMED = [
     ("sam-mil", {}, {"precision": "bfloat16"}),
     ("abmil", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
     ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
+    ("dsmil", {"dropout": 0.5, "loss": "binary"}, {"chosen_by": "auc-and-accuracy", "betas": (0.5, 0.9)}),
+    ("clam-sb", {}, {"sampling": "balanced"}),
+    ("clam-mb", {}, {"sampling": "balanced", "precision": "bfloat16"}),
 ]
 
 
