@@ -31,10 +31,9 @@ def architectures() -> tuple[Architecture, ...]:
 # with it (every gated attention has an `attention_a`, every transformer a `to_qkv`) tells a model only with the rest.
 _FOREIGN = (
     ("IBMIL", ("confounder_feat",), None),
-    ("DSMIL", ("online_encoder.", "b_classifier."), None),
     ("CHIEF", ("attention_net.", "text_to_vision."), None),
     ("TOAD", ("attention_net.", "site_classifier."), None),
-    ("TransMIL", ("layer1.", ".to_qkv."), None),
+    ("TransMIL of another form", ("layer1.", ".to_qkv."), None),
     ("ACMIL", ("attention.", "Slide_classifier."), None),
     ("DTFD-MIL", ("att_classifier.",), None),
     ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), None),

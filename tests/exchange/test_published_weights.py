@@ -128,8 +128,7 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "title"),
     [
-        (("patch_to_emb.0.weight", "online_encoder.b_classifier.q.0.weight"), "DSMIL inside MHIM-MIL"),
-        (("predictor.weight", "online_encoder.layer1.attn.to_qkv.weight"), "TransMIL inside MHIM-MIL"),
+        (("predictor.weight", "online_encoder.layer1.attn.to_qkv.weight"), "TransMIL of another form inside MHIM-MIL"),
         (("attention_net.0.weight", "instance_classifiers.0.bias", "text_to_vision.0.bias"), "CHIEF"),
         (("attention_net.3.attention_a.0.weight", "classifier.bias", "site_classifier.bias"), "TOAD"),
         (("attention.attention_V.0.bias", "attention.attention_U.0.bias", "Slide_classifier.fc.bias"), "ACMIL"),
@@ -140,7 +139,7 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
         ),
         (("feature.0.weight", "attention_a.0.weight", "attention_c.weight"), "gated AB-MIL as released"),
         (("attention_V.0.weight", "attention_U.0.weight", "attention_w.weight"), "gated AB-MIL of Ilse et al."),
-        (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL"),
+        (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL of another form"),
         (("confounder_feat", "attention.0.weight"), "IBMIL"),
         (("att_classifier.classifier.fc.weight", "attention.attention_V.0.bias"), "DTFD-MIL"),
     ],
@@ -285,13 +284,32 @@ def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- the files of the authors
 
 
-def test_the_published_attention_weights_of_camelyon16_are_read(real_data: Path) -> None:
-    path = real_data / "legacy/sam-mil/c16_3fold_init_abmil_seed2021_fold_0_model_best_auc.pt"
+@pytest.mark.parametrize(
+    ("name", "title", "weight", "published"),
+    [
+        ("c16_3fold_init_abmil_seed2021_fold_0_model_best_auc.pt", "attention", "score", "attention.attention.2"),
+        ("c16_3fold_init_dsmil_seed2021_fold_0_model_best_auc.pt", "DSMIL", "head.bag", "b_classifier.fcc"),
+        ("tcga_4fold_init_abmil_seed2021_fold_0.pt", "gated attention", "gate", "attention.attention_b.0"),
+    ],
+)
+def test_the_released_files_of_mhim_mil_are_read(
+    real_data: Path, name: str, title: str, weight: str, published: str
+) -> None:
+    path = real_data / "legacy/sam-mil" / name
     found = read_published(path)
-    assert (found.architecture.title, found.dim, found.classes) == ("MHIM-MIL (attention)", 1024, 2)
+    assert (found.architecture.title, found.dim, found.classes) == (f"MHIM-MIL ({title})", 1024, 2)
     raw = torch.load(path, map_location="cpu", weights_only=True)
-    assert torch.equal(found.state["attention.2.weight"], raw["online_encoder.attention.attention.2.weight"])
+    raw = raw.get("model", raw)
+    assert torch.equal(found.state[f"core.{weight}.weight"], raw[f"online_encoder.{published}.weight"])
     assert len(found.state) == len(raw)
+
+
+def test_weights_that_pytorch_lightning_left_are_read(tmp_path: Path) -> None:
+    transmil = BY_TITLE["TransMIL"]
+    state = {f"model.{name}": tensor for name, tensor in drawn(transmil).items()}
+    found = read_published(saved(tmp_path, {"epoch": 3, "state_dict": state}))
+    assert found.architecture == transmil
+    assert torch.equal(found.state["transformer.cls_token"], state["model.cls_token"])
 
 
 @pytest.mark.parametrize(
@@ -310,14 +328,7 @@ def test_the_released_files_of_dsmil_and_clam_are_read(real_data: Path, name: st
     build_model(found.architecture.model, spec, found.architecture.options).load_state_dict(found.state)
 
 
-@pytest.mark.parametrize(
-    ("name", "looks"),
-    [
-        ("sam-mil/c16_3fold_init_dsmil_seed2021_fold_0_model_best_auc.pt", "looks like DSMIL inside MHIM-MIL"),
-        ("sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt", "gated AB-MIL as released .* inside MHIM-MIL"),
-        ("dtfd/model.pth", "looks like DTFD-MIL, which"),
-    ],
-)
+@pytest.mark.parametrize(("name", "looks"), [("dtfd/model.pth", "looks like DTFD-MIL, which")])
 def test_published_weights_of_other_models_are_refused(real_data: Path, name: str, looks: str) -> None:
     with pytest.raises(InputError, match=looks):
         read_published(real_data / "legacy" / name)
