@@ -17,6 +17,8 @@ RESUMED = [
     ("sam-mil", {}, {}),
     ("sam-mil", {"sammil_mode": "released"}, {"class_weights": "balanced"}),
     ("sam-mil", {}, {"precision": "bfloat16"}),
+    ("transmil", {"dropout": 0.1}, {"optimiser": "lookahead-radam", "accumulate": 2}),
+    ("mhim", {}, {}),
     ("abmil", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
     ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
     ("dsmil", {"dropout": 0.5, "loss": "binary"}, {"chosen_by": "auc-and-accuracy", "betas": (0.5, 0.9)}),
