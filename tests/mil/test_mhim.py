@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transmil_by_hand as by_hand
+from step_memory import peak_gib
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
@@ -300,3 +301,13 @@ def test_its_defaults_are_the_papers_for_camelyon16() -> None:
 def test_the_class_token_starts_near_zero() -> None:
     token = build("selfattn").core.transformer.cls_token
     assert 0 < token.std().item() < 2e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"core": "selfattn", "mask_random": 0, "mask_low": 0.1}, {"core": "dsmil", "mask_random": 0}],
+    ids=str,
+)
+def test_a_step_on_fifty_thousand_instances_fits_into_six_gigabytes(options: dict[str, object]) -> None:
+    assert 0.4 < peak_gib("mhim", options) < 6

@@ -1,13 +1,12 @@
 """TransMIL against its equations written out, and what becomes of its copies and its negative weights."""
 
 import math
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import torch
 import transmil_by_hand as by_hand
+from step_memory import peak_gib
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -169,21 +168,6 @@ def test_it_starts_as_published() -> None:
     assert not torch.equal(first, model.embed[0].weight)
 
 
-STEP = """
-import resource, torch
-from sammil_cli.mil.contract import Bag, ModelSpec
-from sammil_cli.training.bundle import build_model
-torch.set_num_threads(1)
-none = torch.empty(0, dtype=torch.int64)
-bag = Bag(features=torch.randn(50_000, 1024), group_features=torch.empty(0, 1024), region=torch.full((50_000,), -1),
-          group_region=none, region_area=torch.empty(0))
-model = build_model("transmil", ModelSpec(dim=1024, classes=2, group_features=False, dropout=0.1), {})
-sum(model.losses(bag, torch.tensor(1), torch.Generator()).values()).backward()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
-"""
-
-
 @pytest.mark.slow
 def test_a_step_on_fifty_thousand_instances_fits_into_six_gigabytes() -> None:
-    done = subprocess.run([sys.executable, "-c", STEP], check=True, capture_output=True, text=True)
-    assert 0.4 < float(done.stdout) < 6
+    assert 0.4 < peak_gib("transmil", {}) < 6
