@@ -101,7 +101,7 @@ class Clam(MILModel):
         weight, _ = self.class_weights()
         return Output(
             logits=logits,
-            attention=attention.expand(len(logits), -1)[logits.argmax()],
+            attention=attention.expand(len(logits), -1).index_select(0, logits.argmax(dim=0, keepdim=True))[0],
             evidence=torch.softmax(attention.T * (embedded @ weight.T), dim=1),
         )
 

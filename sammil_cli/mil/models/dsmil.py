@@ -129,10 +129,10 @@ class Model(MILModel):
     def forward(self, bag: Bag) -> Output:
         """See `MILModel.forward`; the evidence of an instance is the softmax of what it adds to each logit."""
         said = self._streams(bag)
-        column = 0 if self._one_output else said.logits.argmax()
+        predicted = said.logits.argmax(dim=0, keepdim=True)  # of a single output: its column
         return Output(
             logits=self._of_classes(said.logits),
-            attention=said.attention[:, column],
+            attention=said.attention.index_select(1, predicted)[:, 0],
             evidence=torch.softmax(self._of_classes(self.head.shares(said)), dim=1),
         )
 
