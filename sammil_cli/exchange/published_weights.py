@@ -94,13 +94,20 @@ def to_published(
         InputError: the model was never published in this form.
     """
     for architecture in architectures():
-        if architecture.model == model and check_model(model, architecture.options) == options:
+        if architecture.model == model and _predict_alike(architecture, options):
             names = architecture.names(classes)
             if set(names.values()) == set(state):
                 return architecture, {name: state[ours] for name, ours in names.items()}
     raise InputError(
         f"there are no published names for this {model} with {_listing(state)}", remedy=f"exported are: {_supported()}"
     )
+
+
+def _predict_alike(architecture: Architecture, options: Options) -> bool:
+    """Whether a model of these options is the architecture, however it was trained."""
+    published = check_model(architecture.model, architecture.options)
+    free = set(architecture.training_options)
+    return published.model_dump(exclude=free) == options.model_dump(exclude=free)
 
 
 def _supported() -> str:
