@@ -93,7 +93,7 @@ def to_published(
         InputError: the model was never published in this form.
     """
     for architecture in architectures():
-        if architecture.model == model and _same_form(check_model(model, architecture.options), options):
+        if architecture.model == model and _predict_alike(architecture, options):
             names = architecture.names(classes)
             if set(names.values()) == set(state):
                 return architecture, {name: state[ours] for name, ours in names.items()}
@@ -102,8 +102,11 @@ def to_published(
     )
 
 
-def _same_form(one: Options, other: Options) -> bool:
-    return one.model_dump(exclude=set(one.for_training)) == other.model_dump(exclude=set(one.for_training))
+def _predict_alike(architecture: Architecture, options: Options) -> bool:
+    """Whether a model of these options is the architecture, however it was trained."""
+    published = check_model(architecture.model, architecture.options)
+    free = set(architecture.training_options)
+    return published.model_dump(exclude=free) == options.model_dump(exclude=free)
 
 
 def _supported() -> str:

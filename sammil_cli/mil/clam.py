@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
 
+from sammil_cli.mil.byte_dropout import gated_dropout, relu_dropout
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
 from sammil_cli.mil.instance_branch import TOLD_APART, instance_loss
 from sammil_cli.mil.published import DIM, EACH, Architecture, Entry, Size
@@ -26,7 +26,7 @@ def published_clam(title: str, model: str, branches: Size, classifiers: tuple[En
     found = []
     for size, hidden in ATTENTION.items():
         entries = (
-            *published_linear("attention_net.0", "embed.0", HIDDEN, DIM),
+            *published_linear("attention_net.0", "embed", HIDDEN, DIM),
             *published_linear("attention_net.3.attention_a.0", "attention_a", hidden, HIDDEN),
             *published_linear("attention_net.3.attention_b.0", "attention_b", hidden, HIDDEN),
             *published_linear("attention_net.3.attention_c", "attention_c", branches, hidden),
@@ -41,6 +41,7 @@ def published_clam(title: str, model: str, branches: Size, classifiers: tuple[En
                 group_features=False,
                 entries=entries,
                 options={} if small else {"size": size},
+                training_options=("instance_loss", "subtyping"),
                 unused=("instance_loss_fn.",),
                 older={"attention_net.2.": "attention_net.3."},  # trained without dropout, which had a place of its own
             )
@@ -80,7 +81,7 @@ class Clam(MILModel):
         super().__init__(spec, options)
         self._svm, self._subtyping = options.instance_loss == "svm", options.subtyping
         hidden = ATTENTION[options.size]
-        self.embed = nn.Sequential(nn.Linear(spec.dim, HIDDEN), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.embed = nn.Linear(spec.dim, HIDDEN)
         self.attention_a = nn.Linear(HIDDEN, hidden)
         self.attention_b = nn.Linear(HIDDEN, hidden)
         self.attention_c = nn.Linear(hidden, branches)
@@ -101,13 +102,13 @@ class Clam(MILModel):
         weight, _ = self.class_weights()
         return Output(
             logits=logits,
-            attention=attention.expand(len(logits), -1)[logits.argmax()],
+            attention=attention.expand(len(logits), -1).index_select(0, logits.argmax(dim=0, keepdim=True))[0],
             evidence=torch.softmax(attention.T * (embedded @ weight.T), dim=1),
         )
 
     def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """See `MILModel.losses`: bag and instances, weighted."""
-        embedded, scores = self.attend(bag)
+        embedded, scores = self.attend(bag, generator)
         logits = self._classify(torch.softmax(scores, dim=1), embedded)
         instances = instance_loss(
             scores.expand(self.spec.classes, -1),
@@ -119,15 +120,13 @@ class Clam(MILModel):
         )
         return {"bag": BAG_WEIGHT * self.classification_loss(logits, label), "instance": (1 - BAG_WEIGHT) * instances}
 
-    def attend(self, bag: Bag) -> tuple[Tensor, Tensor]:
+    def attend(self, bag: Bag, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Embedded instances (N, 512), and the scores of attention (K, N) before their softmax."""
-        embedded: Tensor = self.embed(bag.instances(self.spec.group_features))
-        weight = torch.cat([self.attention_a.weight, self.attention_b.weight])
-        bias = torch.cat([self.attention_a.bias, self.attention_b.bias])
-        a, b = linear(embedded, weight, bias).chunk(2, dim=1)
-        # Both gates have a dropout of share p. Of their product, 1 - (1 - p)² is zeroed: one draw is enough.
-        gated = dropout(torch.tanh(a) * torch.sigmoid(b), 1 - (1 - self.spec.dropout) ** 2, self.training)
-        return embedded, self.attention_c(gated).T
+        share = self.spec.dropout if self.training else 0.0
+        embedded = relu_dropout(self.embed(bag.instances(self.spec.group_features)), share, generator)
+        # Both gates have a dropout of this share. Of their product 1 - (1 - share)² is zeroed: one draw is enough.
+        gates = self.attention_a(embedded), self.attention_b(embedded)
+        return embedded, self.attention_c(gated_dropout(*gates, 1 - (1 - share) ** 2, generator)).T
 
     def _classify(self, attention: Tensor, embedded: Tensor) -> Tensor:
         """Logits (C,) of the means that attention (K, N) weighs."""

@@ -101,9 +101,6 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Those that only training reads: models that differ in nothing else say the same of a bag.
-    for_training: ClassVar[frozenset[str]] = frozenset()
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 TOLD_APART = 8  # B: so many of the most, and of the least, attention
 _FAR_APART = math.log(1000)  # of scores: the smooth maximum is the maximum
@@ -55,6 +55,7 @@ def smooth_svm(scores: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (…) the loss of each sample.
     """
-    exponents = scores - scores.gather(-1, labels[..., None]) + (1 - one_hot(labels, scores.shape[-1]))
+    other = torch.arange(scores.shape[-1], device=labels.device) != labels[..., None]
+    exponents = scores - scores.gather(-1, labels[..., None]) + other
     first, second = scores.detach().topk(2).values.unbind(-1)
     return torch.where(first - second >= _FAR_APART, exponents.amax(dim=-1), exponents.logsumexp(dim=-1))

@@ -262,6 +262,17 @@ def test_a_model_that_was_never_published_is_not_exported() -> None:
         to_published("abmil", gated.options, gated.state_dict(), CLASSES)
 
 
+def test_how_a_model_was_trained_does_not_keep_it_from_being_exported() -> None:
+    spec = ModelSpec(dim=DIM, classes=CLASSES, group_features=False)
+    for options, title in (
+        ({"subtyping": True}, "CLAM-MB"),
+        ({"instance_loss": "cross-entropy", "size": "big"}, "CLAM-MB (big)"),
+    ):
+        model = build_model("clam-mb", spec, options)
+        found, state = to_published("clam-mb", model.options, model.state_dict(), CLASSES)
+        assert (found.title, len(state)) == (title, len(model.state_dict()))
+
+
 class WritesAFile:
     """Unpickling it writes a file."""
 

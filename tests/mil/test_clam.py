@@ -41,7 +41,7 @@ def affine(model: MILModel, name: str, x: Tensor) -> Tensor:
 
 def streams(model: MILModel, bag: Bag) -> tuple[Tensor, list[Tensor], Tensor]:
     """Embedding (N, 512), the attention (N,) of each branch, and the bag's logits (C,)."""
-    embedded = torch.relu(affine(model, "embed.0", bag.features))
+    embedded = torch.relu(affine(model, "embed", bag.features))
     gated = torch.tanh(affine(model, "attention_a", embedded)) * torch.sigmoid(affine(model, "attention_b", embedded))
     scores = affine(model, "attention_c", gated)
     attention = [torch.exp(column) / torch.exp(column).sum() for column in scores.T]

@@ -41,7 +41,7 @@ def by_hand(model: MILModel, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Largest instance logits (K,), attention (N, K), bag logits (K,), one number after the other."""
     options: Any = model.options
     if options.embedding:
-        x = torch.relu(affine(model, "embed.0", x))
+        x = torch.relu(affine(model, "embed", x))
     instance = affine(model, "head.instance", x)
     query = affine(model, "head.query.0", x)
     if not options.linear_query:
@@ -126,8 +126,7 @@ def test_a_single_output_does_not_tell_three_classes_apart() -> None:
 @pytest.mark.parametrize("options", [*FORMS, {"one_output": True}], ids=str)
 def test_the_evidence_is_the_softmax_of_what_an_instance_adds_to_the_logits(options: dict[str, object]) -> None:
     model, bag = build(options), make_bag()
-    instances = bag.features if model.embed is None else model.embed(bag.features)
-    said = model.head(instances)
+    said = model.streams(bag)
     shares = model.head.shares(said)
     assert torch.allclose(shares.sum(0) + model.head.bag.bias, said.logits, rtol=0, atol=1e-12)
     padded = torch.cat([torch.zeros(PATCHES, 1), shares], 1) if shares.shape[1] == 1 else shares
@@ -167,7 +166,7 @@ def test_with_an_embedding_it_starts_as_the_code_that_this_form_is_from() -> Non
     model = build({"embedding": 512, "linear_query": True}, dim=1024)
     before = model.head.bag.weight.detach().clone()
     model.initialise()
-    assert float(model.embed[0].weight.detach().std()) == pytest.approx((2 / 1536) ** 0.5, rel=0.02)
+    assert float(model.embed.weight.detach().std()) == pytest.approx((2 / 1536) ** 0.5, rel=0.02)
     assert torch.equal(model.head.bag.weight, before)  # no linear layer: as torch makes it
 
 

@@ -7,58 +7,45 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.functional import dropout as drop
 
 from sammil_cli.errors import InputError
+from sammil_cli.mil.byte_dropout import drop_, in_bytes, relu_dropout
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
 from sammil_cli.mil.dsmil_head import DsmilHead, TwoStreams, published_head
-from sammil_cli.mil.published import CLASSES, DIM, Architecture, linear
+from sammil_cli.mil.published import CLASSES, DIM, Architecture, Size, linear
 from sammil_cli.mil.recipe import Recipe
 
 HARNESS = 512  # the embedding in SAM-MIL's and MHIM-MIL's training code
 
+
+def _published(title: str, outputs: Size = CLASSES, **options: bool) -> Architecture:
+    """The official form under its published names."""
+    return Architecture(
+        title=title,
+        model="dsmil",
+        group_features=False,
+        entries=published_head(
+            *("i_classifier.fc.0", "b_classifier", "head"),
+            width=DIM,
+            outputs=outputs,
+            non_linear=True,
+            passing_value=options.get("passing_value", False),
+        ),
+        options=options,
+        classes=None if outputs == CLASSES else 2,
+    )
+
+
 PUBLISHED = (
-    Architecture(
-        title="DSMIL",
-        model="dsmil",
-        group_features=False,
-        entries=published_head(
-            *("i_classifier.fc.0", "b_classifier", "head"),
-            width=DIM,
-            outputs=CLASSES,
-            non_linear=True,
-            passing_value=False,
-        ),
-    ),
-    Architecture(
-        title="DSMIL (one output)",
-        model="dsmil",
-        group_features=False,
-        entries=published_head(
-            *("i_classifier.fc.0", "b_classifier", "head"), width=DIM, outputs=1, non_linear=True, passing_value=False
-        ),
-        options={"one_output": True},
-        classes=2,
-    ),
-    Architecture(
-        title="DSMIL (passing values)",
-        model="dsmil",
-        group_features=False,
-        entries=published_head(
-            *("i_classifier.fc.0", "b_classifier", "head"),
-            width=DIM,
-            outputs=CLASSES,
-            non_linear=True,
-            passing_value=True,
-        ),
-        options={"passing_value": True},
-    ),
+    _published("DSMIL"),
+    _published("DSMIL (one output)", outputs=1, one_output=True),
+    _published("DSMIL (passing values)", passing_value=True),
     Architecture(
         title="DSMIL (SAM-MIL's)",
         model="dsmil",
         group_features=False,
         entries=(
-            *linear("patch_to_emb.0", "embed.0", HARNESS, DIM),
+            *linear("patch_to_emb.0", "embed", HARNESS, DIM),
             *published_head(
                 *("i_classifier", "b_classifier", "head"),
                 width=HARNESS,
@@ -112,12 +99,8 @@ class Model(MILModel):
                 remedy="set it to false",
             )
         self._one_output = options.one_output
-        self._drops_patches = not options.embedding and not options.passing_value
-        self.embed = (
-            nn.Sequential(nn.Linear(spec.dim, options.embedding), nn.ReLU(), nn.Dropout(spec.dropout))
-            if options.embedding
-            else None
-        )
+        self._passing = options.passing_value
+        self.embed = nn.Linear(spec.dim, options.embedding) if options.embedding else None
         self.head = DsmilHead(
             options.embedding or spec.dim,
             1 if options.one_output else spec.classes,
@@ -128,17 +111,17 @@ class Model(MILModel):
 
     def forward(self, bag: Bag) -> Output:
         """See `MILModel.forward`; the evidence of an instance is the softmax of what it adds to each logit."""
-        said = self._streams(bag)
-        column = 0 if self._one_output else said.logits.argmax()
+        said = self.streams(bag)
+        predicted = said.logits.argmax(dim=0, keepdim=True)  # of a single output: its column
         return Output(
             logits=self._of_classes(said.logits),
-            attention=said.attention[:, column],
+            attention=said.attention.index_select(1, predicted)[:, 0],
             evidence=torch.softmax(self._of_classes(self.head.shares(said)), dim=1),
         )
 
     def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """See `MILModel.losses`: ½ loss(bag) + ½ loss(largest instance logits)."""
-        said = self._streams(bag)
+        said = self.streams(bag, generator)
         return {
             "bag": self.classification_loss(said.logits, label) / 2,
             "instance": self.classification_loss(said.largest, label) / 2,
@@ -161,19 +144,21 @@ class Model(MILModel):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def _streams(self, bag: Bag) -> TwoStreams:
-        instances = bag.instances(self.spec.group_features)
-        if self.embed is not None:
-            instances = self.embed(instances)
-        said: TwoStreams = self.head(instances, self._kept(instances))
-        return said
+    def streams(self, bag: Bag, generator: torch.Generator | None = None) -> TwoStreams:
+        """What both streams say.
 
-    def _kept(self, instances: Tensor) -> Tensor | None:
-        """Where no layer has a dropout, it takes whole instances, as the official code's option does: (N,) bool."""
-        if not (self._drops_patches and self.training and self.spec.dropout > 0):
-            return None
-        kept = drop(instances.new_ones(len(instances)), self.spec.dropout) > 0
-        return kept | ~kept.any()  # never a bag without instances
+        In training `dropout` acts after the embedding and on passing values. With neither, it leaves out whole
+        instances, as an option of the official code does.
+        """
+        instances, share = bag.instances(self.spec.group_features), self.spec.dropout if self.training else 0.0
+        kept = None
+        if self.embed is not None:
+            instances = relu_dropout(self.embed(instances), share, generator)
+        elif share > 0 and not self._passing:
+            kept = drop_(instances.new_ones(len(instances)), in_bytes(share)[0], generator) > 0
+            kept = kept | ~kept.any()  # never a bag without instances
+        said: TwoStreams = self.head(instances, kept)
+        return said
 
     def _of_classes(self, outputs: Tensor) -> Tensor:
         """(…, K) -> (…, C): a single output l becomes (0, l), whose softmax is sigmoid(l)."""

@@ -23,60 +23,52 @@ from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
 TEACHER_TEMPERATURE, STUDENT_TEMPERATURE = 0.1, 1.0
 TOKEN_SCALE = 1e-6  # of the class token at the start
 _TEACHER, _DONE = "teacher.", "_extra_state"
+_OF_TRAINING = (
+    *("mask_random", "mask_low", "mask_high", "high_share", "high_decay", "head_fusion"),
+    *("distillation_weight", "momentum", "momentum_rise"),
+)
 
 
-def _published(core: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """The published names of a core between those of embedding and predictor."""
-    embed = linear("patch_to_emb.0", "patch_to_emb.0", WIDTH, DIM)
-    return (*embed, *core, *linear("predictor", "predictor", CLASSES, WIDTH))
+def _published(core: str, options: dict[str, object], *entries: Entry) -> Architecture:
+    """A core with its published names between those of embedding and predictor."""
+    embed, predictor = linear("patch_to_emb.0", "patch_to_emb.0", WIDTH, DIM), ("predictor", "predictor")
+    return Architecture(
+        title=f"MHIM-MIL ({core})",
+        model="mhim",
+        group_features=False,
+        entries=(*embed, *entries, *linear(*predictor, CLASSES, WIDTH)),
+        options=options,
+        training_options=_OF_TRAINING,
+    )
 
 
 PUBLISHED = (
-    Architecture(
-        title="MHIM-MIL (attention)",
-        model="mhim",
-        group_features=False,
-        entries=_published(
-            (
-                *linear("online_encoder.attention.attention.0", "core.hidden", ATTENTION, WIDTH, bias=False),
-                *linear("online_encoder.attention.attention.2", "core.score", 1, ATTENTION, bias=False),
-            )
-        ),
+    _published(
+        "attention",
+        {},
+        *linear("online_encoder.attention.attention.0", "core.hidden", ATTENTION, WIDTH, bias=False),
+        *linear("online_encoder.attention.attention.2", "core.score", 1, ATTENTION, bias=False),
     ),
-    Architecture(
-        title="MHIM-MIL (gated attention)",
-        model="mhim",
-        group_features=False,
-        entries=_published(
-            (
-                *linear("online_encoder.attention.attention_a.0", "core.hidden", ATTENTION, WIDTH, bias=False),
-                *linear("online_encoder.attention.attention_b.0", "core.gate", ATTENTION, WIDTH, bias=False),
-                *linear("online_encoder.attention.attention_c", "core.score", 1, ATTENTION, bias=False),
-            )
-        ),
-        options={"gated": True},
+    _published(
+        "gated attention",
+        {"gated": True},
+        *linear("online_encoder.attention.attention_a.0", "core.hidden", ATTENTION, WIDTH, bias=False),
+        *linear("online_encoder.attention.attention_b.0", "core.gate", ATTENTION, WIDTH, bias=False),
+        *linear("online_encoder.attention.attention_c", "core.score", 1, ATTENTION, bias=False),
     ),
-    Architecture(
-        title="MHIM-MIL (TransMIL)",
-        model="mhim",
-        group_features=False,
-        entries=_published(transformer_entries("online_encoder.", "core.transformer.", "pos_embedding")),
-        options={"core": "selfattn"},
+    _published(
+        "TransMIL", {"core": "selfattn"}, *transformer_entries("online_encoder.", "core.transformer.", "pos_embedding")
     ),
-    Architecture(
-        title="MHIM-MIL (DSMIL)",
-        model="mhim",
-        group_features=False,
-        entries=_published(
-            published_head(
-                *("online_encoder.i_classifier.0", "online_encoder.b_classifier", "core.head"),
-                width=WIDTH,
-                outputs=CLASSES,
-                non_linear=True,
-                passing_value=True,
-            )
+    _published(
+        "DSMIL",
+        {"core": "dsmil"},
+        *published_head(
+            *("online_encoder.i_classifier.0", "online_encoder.b_classifier", "core.head"),
+            width=WIDTH,
+            outputs=CLASSES,
+            non_linear=True,
+            passing_value=True,
         ),
-        options={"core": "dsmil"},
     ),
 )
 
@@ -91,13 +83,6 @@ class MhimOptions(Options):
     `distillation_weight`: of the term that holds the student's feature to the teacher's.
     `momentum`: how much of the teacher stays at each step. `momentum_rise`: whether it rises to 1 over training.
     """
-
-    for_training = frozenset(
-        {
-            *("mask_random", "mask_low", "mask_high", "high_share", "high_decay", "head_fusion"),
-            *("distillation_weight", "momentum", "momentum_rise"),
-        }
-    )
 
     core: Literal["attn", "selfattn", "dsmil"] = "attn"
     gated: bool = False
