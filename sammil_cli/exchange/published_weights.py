@@ -16,7 +16,7 @@ from sammil_cli.storage.state_dict import load_state
 from sammil_cli.training.bundle import check_model
 
 _SHOWN_KEYS = 6
-_WRAPPER = "module."  # what data-parallel training puts before every name
+_WRAPPERS = ("module.", "model.")  # what data-parallel training, or a model that holds another, puts before every name
 _MOST_CLASSES = 64
 
 
@@ -39,8 +39,11 @@ _FOREIGN = (
     ("ACMIL", ("attention.", "Slide_classifier."), None),
     ("DTFD-MIL", ("att_classifier.",), None),
     ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), None),
-    ("gated AB-MIL as released (ReLU, no biases)", ("attention_a.", "attention_c."), "attention_a.0.bias"),
-    ("a model with CLAM's gated attention and other classifiers", ("attention_a.", "attention_c."), None),
+    (
+        "a model with CLAM's gated attention and other classifiers",
+        ("attention_a.0.bias", "attention_c."),
+        "global_attn.",
+    ),
     ("gated AB-MIL of Ilse et al.", ("attention_V.", "attention_U."), None),
 )
 _HARNESS = "online_encoder."  # how MHIM-MIL, and SAM-MIL after it, call the model that they train
@@ -67,8 +70,9 @@ def read_published(path: Path, model: str | None = None) -> PublishedWeights:
         MissingError: no weight file at all.
     """
     state = {str(key): tensor for key, tensor in load_state(path).items()}
-    if state and all(key.startswith(_WRAPPER) for key in state):
-        state = {key.removeprefix(_WRAPPER): tensor for key, tensor in state.items()}
+    for wrapper in _WRAPPERS:
+        if state and all(key.startswith(wrapper) for key in state):
+            state = {key.removeprefix(wrapper): tensor for key, tensor in state.items()}
     architecture = _choose(path, _recognise(path, state), model)
     sizes = _sizes(path, architecture, state)
     names = architecture.names(sizes[CLASSES])

@@ -30,13 +30,16 @@ ENTRIES = {
     "SAM-MIL": "sam_mil attn",
     "MHIM-MIL (attention)": "mhim attn",
     "AB-MIL (plain)": "abmil_tanh (attmil.DAttention)",
+    "AB-MIL (gated, as released)": "abmil_gated_repo (ReLU gate,no bias)",
     "mean pooling": "mean",
     "max pooling": "max",
 }
 
-every_architecture = pytest.mark.parametrize(
-    "architecture", architectures(), ids=[one.title for one in architectures()]
-)
+# Published without golden numbers; the tests of their models derive them.
+WITHOUT_ENTRY = {"MHIM-MIL (gated attention)", "AB-MIL of MIL-Lab (FEATHER)"}
+NUMBERED = [one for one in architectures() if one.title not in WITHOUT_ENTRY]
+
+every_architecture = pytest.mark.parametrize("architecture", NUMBERED, ids=[one.title for one in NUMBERED])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def test_logits_and_attention_are_those_of_the_published_code(
     assert found.logits.tolist() == pytest.approx(entry["logits"], abs=TOLERANCE)
     attention = entry.get("attn_first5", entry.get("attn"))
     if attention is None:
-        assert architecture.model in ("mean", "max")
+        assert architecture.title in ("mean pooling", "max pooling", "AB-MIL (gated, as released)")
     else:
         assert found.attention[:5].tolist() == pytest.approx(attention, abs=TOLERANCE)
 

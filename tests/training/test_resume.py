@@ -17,8 +17,10 @@ RESUMED = [
     ("sam-mil", {}, {}),
     ("sam-mil", {"sammil_mode": "released"}, {"class_weights": "balanced"}),
     ("sam-mil", {}, {"precision": "bfloat16"}),
-    ("abmil", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
+    ("max", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
+    ("abmil", {"dropout": 0.5}, {}),
     ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
+    ("transformer", {"dropout": 0.5}, {"learning_rate": 5e-5}),
 ]
 
 
