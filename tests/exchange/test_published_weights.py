@@ -1,6 +1,6 @@
 """Published weights: recognised by their names and shapes, or refused with what they look like."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.exchange.published_weights import architectures, read_published, to_published
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.published import Architecture
+from sammil_cli.testing.models import make_bag
 from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import trained_state
 
@@ -137,7 +138,6 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
             ("net.attention_a.0.weight", "net.attention_a.0.bias", "net.attention_c.weight", "risk.weight"),
             "a model with CLAM's gated attention",
         ),
-        (("feature.0.weight", "attention_a.0.weight", "attention_c.weight"), "gated AB-MIL as released"),
         (("attention_V.0.weight", "attention_U.0.weight", "attention_w.weight"), "gated AB-MIL of Ilse et al."),
         (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL of another form"),
         (("confounder_feat", "attention.0.weight"), "IBMIL"),
@@ -219,6 +219,18 @@ def test_weights_like_nothing_are_refused_with_their_names(tmp_path: Path) -> No
         read_published(saved(tmp_path, state))
     assert "block.0.weight" in caught.value.message
     assert caught.value.message.endswith("and 3 more")
+
+
+def test_weights_without_their_classifier_say_so(tmp_path: Path) -> None:
+    """FEATHER is published for training on: it has no classes."""
+    state = drawn(BY_TITLE["AB-MIL of MIL-Lab (FEATHER)"])
+    bare = {f"model.{name}": tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    with pytest.raises(InputError, match=r"MIL-Lab \(FEATHER\), but lacks classifier\.bias, classifier\.weight; its"):
+        read_published(saved(tmp_path, bare))
+    whole = saved(tmp_path, {f"model.{name}": tensor for name, tensor in state.items()}, "whole.pt")
+    found = read_published(whole)
+    assert found.architecture.options == {"gated": True, "attention": 384}
+    assert torch.equal(found.state["attention_u.0.bias"], state["global_attn.attention_b.0.bias"])
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"model": [torch.zeros(2, 2)]}], ids=str)
@@ -321,6 +333,27 @@ def test_weights_that_pytorch_lightning_left_are_read(tmp_path: Path) -> None:
     found = read_published(saved(tmp_path, {"epoch": 3, "state_dict": state}))
     assert found.architecture == transmil
     assert torch.equal(found.state["transformer.cls_token"], state["model.cls_token"])
+
+
+def test_the_published_gated_weights_of_tcga_say_what_their_tensors_say(real_data: Path) -> None:
+    path = real_data / "legacy/sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt"
+    found = read_published(path)
+    assert (found.architecture.title, found.dim, found.classes) == ("MHIM-MIL (gated attention)", 1024, 2)
+    spec = ModelSpec(dim=1024, classes=2, group_features=False)
+    model = build_model("mhim", spec, found.architecture.options)
+    model.load_state_dict({**model.state_dict(), **found.state})
+    bag = make_bag()
+    features = torch.randn(50, 1024, generator=torch.Generator().manual_seed(1)).abs()
+    output = model.eval()(replace(bag, features=features, region=torch.full((50,), -1)))
+    raw = torch.load(path, map_location="cpu", weights_only=True)
+    embedded = torch.relu(features @ raw["patch_to_emb.0.weight"].T + raw["patch_to_emb.0.bias"])
+    inner = [embedded @ raw[f"online_encoder.attention.attention_{which}.0.weight"].T for which in "ab"]
+    scores = (torch.relu(inner[0]) * torch.sigmoid(inner[1])) @ raw["online_encoder.attention.attention_c.weight"][0]
+    attention = torch.softmax(scores, 0)
+    logits = raw["predictor.weight"] @ (attention @ embedded) + raw["predictor.bias"]
+    assert torch.allclose(output.attention, attention, atol=1e-7)
+    assert torch.allclose(output.logits, logits, atol=1e-5)
+    assert attention.std() > 1e-3 * attention.mean()
 
 
 @pytest.mark.parametrize(

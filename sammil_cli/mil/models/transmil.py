@@ -18,7 +18,6 @@ PUBLISHED = (
             *transformer_entries("", "transformer.", "pos_layer"),
             *linear("_fc2", "classifier", CLASSES, WIDTH),
         ),
-        older={"model.": ""},  # as PyTorch Lightning leaves them
     ),
 )
 
