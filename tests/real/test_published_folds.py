@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sammil_cli.cohort.cohort import Cohort, read_labels
-from sammil_cli.config import check, preset
+from sammil_cli.config import check
+from sammil_cli.project.presets import preset
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.splits import draw_folds
 
