@@ -95,6 +95,10 @@ class FitWorkers:
             self._said.add(trouble.message)
             console.say(f"a worker gets no slides: {trouble.message}", f"    fix: {trouble.remedy}")
 
+    def ask_again(self, address: str) -> None:
+        """Gives a worker no slide until it has joined once more."""
+        self._fit.discard(address)
+
     def end(self) -> None:
         """Ends the processes of this run on all workers that are still there."""
         for answer in self._asked.values():
