@@ -24,7 +24,7 @@ CURVES = "curves"  # in a training's hidden folder: the earlier learning curves,
 def tidy(project: Project, *also: Path, store: Path | None = None) -> None:
     """Removes leftovers of dead processes from the project, its result store and where `reproduce` works.
 
-    Checkpoints stay, so that a training goes on, for a month, unless its result is there. Where nothing may be
+    Checkpoints stay for a month, so that a training can go on, unless its result is there. Where nothing may be
     written, nothing is done.
 
     Args:

@@ -104,10 +104,10 @@ def files_in(inputs: object) -> Iterator[Input]:
 
 
 class Unchanged:
-    """All files that a command works on, and what each is like when it begins.
+    """All files that a command works on, and what each was like when it began.
 
     Args:
-        listed: lists them; called again when they are checked, so that one more is seen.
+        listed: lists them; called again when they are checked, so that an added file is noticed.
     """
 
     def __init__(self, listed: Callable[[], Iterable[Path]]) -> None:
@@ -123,7 +123,7 @@ class Unchanged:
 
         Args:
             paths: those to look at; None = all.
-            known: the sha256 of files that may have been touched, as long as they still hold that.
+            known: the sha256 of files that may have been touched as long as their content is still the same.
 
         Raises:
             InputError: `E_CHANGED`.

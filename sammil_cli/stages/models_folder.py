@@ -4,8 +4,8 @@ New folds, their table and the record are gathered in a hidden folder within tha
 Only learning curves are written where they belong, to be watched: the earlier ones wait in the hidden folder, and come
 back if the training fails; if it was killed, with the next command (`project.leftovers`).
 
-The swap begins with the manifest, which names all that is to come, and ends with the folds. Whatever a kill in between
-leaves is then the new results or is refused by all that read them (`training.manifest`).
+The swap begins with the manifest, which names all that is to come, and ends with the folds. What a kill in between
+leaves are the old results, the new ones, or a mixture that every reader refuses (`training.manifest`).
 """
 
 import contextlib

@@ -186,7 +186,7 @@ def test_content_that_changed_in_place_and_back_is_seen_by_its_times() -> None:
 def test_what_makes_a_new_look_impossible_ends_the_run_and_keeps_what_is_done() -> None:
     put("a", "alpha")
     after["a"] = [lambda: (SLIDES / "a.txt").rename("a.txt")]
-    with pytest.raises(InputError, match=r"not in slides \(it was in order when sammil text began; what that finished"):
+    with pytest.raises(InputError, match=r"not in slides \(it was in order when sammil text began; what it finished"):
         run("a")
     listed = by_slide(stage.LISTS / "text.csv")["a"]
     assert (listed["code"], listed["message"]) == (

@@ -32,8 +32,8 @@ class _Facts(TypedDict):
 class FitWorkers:
     """Which workers there are, and which of them are fit.
 
-    The scheduler is not told of the run: a worker that lacks sammil would not even start then, and the cluster may
-    have other users.
+    The plugin is not registered with the scheduler: a worker without sammil would then not even start, and the cluster
+    may have other users.
 
     Args:
         client: Dask's.

@@ -102,7 +102,7 @@ class DaskExecutor:
                     yield answer
 
     def _again(self, sent: _Sent) -> Answer | None:
-        """Lets a call wait for other workers; its answer when it has taken too many with it."""
+        """Lets a call wait for other workers; gives it up, with an answer, after `_MOST_TRIES`."""
         if sent.tries < _MOST_TRIES:
             self._waiting.append(sent)
             return None
