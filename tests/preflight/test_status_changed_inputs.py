@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from sammil_cli.preflight import since_training
+from sammil_cli.runner import inputs
+from sammil_cli.slides import files
+
 Sammil = Callable[..., Any]
 LABELS = Path("data/labels.csv")
 
@@ -79,3 +83,17 @@ def test_before_the_first_training_nothing_is_said(done: Path, sammil: Sammil, g
     Path(gone).unlink()
     LABELS.unlink()
     assert "since" not in said(sammil)
+
+
+def test_a_slide_is_read_once_for_all_that_is_said_of_it(
+    done: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    identify = files.identify
+    for module in (inputs, since_training):
+        if hasattr(module, "identify"):
+            monkeypatch.setattr(module, "identify", lambda path: (reads.append(path), identify(path))[1])
+    monkeypatch.setattr(inputs, "_digests", {})
+    monkeypatch.setattr(inputs.time, "time_ns", lambda: 2**62)  # the slides have lain there for long
+    assert "since" not in said(sammil)
+    assert len(reads) == len(set(reads)) > 0

@@ -1,5 +1,6 @@
 """What a run leaves that was killed in the middle of writing is gone after the next command, whichever that is."""
 
+import errno
 import os
 import shutil
 import signal
@@ -109,6 +110,58 @@ def test_curves_that_a_killed_training_had_set_aside_come_back(tmp_path: Path, m
     tidy(Project())
     assert curve.read_text() == "of before"
     assert not hidden.exists()
+
+
+def fails_at(number: int, monkeypatch: pytest.MonkeyPatch, *steps: tuple[object, str]) -> None:
+    """Lets the given one of all these steps fail, as on a full disk; counted from 0."""
+    left = [number]
+
+    def failing(step: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*words: Any, **named: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return step(*words, **named)
+
+        return wrapped
+
+    for place, name in steps:
+        monkeypatch.setattr(place, name, failing(getattr(place, name)))
+
+
+STEPS = ((shutil, "copy2"), (shutil, "move"), (Path, "unlink"), (Path, "rename"))
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_earlier_curves_are_lost_at_no_step_of_bringing_them_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hidden = Path("runs/models") / f".work-{host_id()}-999999999-training"
+    (hidden / "curves").mkdir(parents=True)
+    curves = Path("runs/learning_curves")
+    curves.mkdir()
+    for fold in range(3):
+        (hidden / f"curves/repeat_0_fold_{fold}.csv").write_text(f"{fold} of before")
+    for fold in (0, 7):
+        (curves / f"repeat_0_fold_{fold}.csv").write_text("of the killed one")
+    with pytest.MonkeyPatch.context() as patch:
+        fails_at(step, patch, *STEPS)
+        tidy(Project())
+    tidy(Project())
+    assert {path.name: path.read_text() for path in curves.iterdir()} == {
+        f"repeat_0_fold_{fold}.csv": f"{fold} of before" for fold in range(3)
+    }
+    assert not hidden.exists()
+
+
+def test_a_folder_with_a_dot_in_its_name_is_tidied_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bags = Path("artifacts/bags_0.5mpp")
+    bags.mkdir(parents=True)
+    (bags / f".work-{host_id()}-999999999-x.h5").touch()
+    tidy(Project(bags=bags))
+    assert left() == []
 
 
 def test_what_lives_and_what_is_a_users_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

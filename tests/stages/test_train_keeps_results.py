@@ -1,5 +1,6 @@
 """The results of a training stay until those of the next one are all there; what is mixed up is refused."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -84,6 +85,37 @@ def test_a_training_that_fails_midway_leaves_the_run_before_as_it_was(
     assert outputs() == trained
     assert [path.name for path in Path("runs/models").iterdir() if path.name.startswith(".")] == []
     assert live == [False, True] * (1 + FOLDS.index(failing))  # curves of this training, in their place, to be watched
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_curves_are_lost_at_no_step_of_setting_them_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    curves = Path("runs/learning_curves")
+    curves.mkdir(parents=True)
+    for fold in range(3):
+        (curves / f"repeat_0_fold_{fold}.csv").write_text(str(fold))
+    left = [step]
+
+    def failing(step: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*words: Any, **named: Any) -> Any:
+            left[0] -= 1
+            if left[0] == -1:
+                raise OSError
+            return step(*words, **named)
+
+        return wrapped
+
+    with models_folder.new_models(Project()) as new:
+        for place, name in ((shutil, "copy2"), (shutil, "move"), (Path, "unlink"), (Path, "rename")):
+            monkeypatch.setattr(place, name, failing(getattr(place, name)))
+        with contextlib.suppress(OSError):
+            new.set_curves_aside()
+        new.bring_curves_back()
+    assert {path.name: path.read_text() for path in curves.iterdir()} == {
+        f"repeat_0_fold_{fold}.csv": str(fold) for fold in range(3)
+    }
 
 
 def test_nothing_is_left_of_a_first_training_that_fails(
