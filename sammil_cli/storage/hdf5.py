@@ -136,10 +136,7 @@ def read_hdf5(
         if trouble := known.schema.wrong_numbers(name, content[name]):
             raise damaged(path, kind, f"is damaged: {trouble}")
         known.right.add(name)
-    facts: Facts = {
-        **known.layout.facts,
-        "provenance": parse_json(str(known.layout.facts["provenance"]), path, with_nan=True),
-    }
+    facts: Facts = {**known.layout.facts, "provenance": _provenance_of(path, known)}
     if rules is not None and (trouble := rules(content, facts)):
         raise damaged(path, kind, f"is damaged: {trouble}")
     return content, facts
@@ -285,7 +282,11 @@ def _sums_of(path: Path, kind: str, layout: Layout) -> Mapping[str, str]:
         sums = parse_json(str(layout.facts.get(_SUMS)), path)
     except InputError:
         sums = None
-    if not isinstance(sums, dict) or sums.keys() - {_OF_FACTS} != layout.arrays.keys():
+    if (
+        not isinstance(sums, dict)
+        or sums.keys() - {_OF_FACTS} != layout.arrays.keys()
+        or not all(isinstance(one, str) for one in sums.values())
+    ):
         raise damaged(path, kind, "is damaged: it does not hold the checksums of its arrays")
     if sum_of_facts({name: value for name, value in layout.facts.items() if name != _SUMS}) != sums.get(_OF_FACTS):
         raise damaged(path, kind, "is damaged: the checksum of its attributes differs from the one it was written with")

@@ -20,7 +20,8 @@ from sammil_cli.storage.schema import Value
 
 NO_NUMBERS = "without numbers"  # what `odd` says of an array of text, objects, pairs, …
 _MOST_NAMES = 100_000  # attributes or links of one object
-_MOST_TEXT = 16 << 20  # bytes of one attribute
+_MOST_TEXT = 16 << 20  # bytes or letters of one attribute
+_MOST_FACTS = 64 << 20  # letters of all attributes: in a file many of them may share one text
 _MOST_VALUES = 16  # of an attribute
 _MOST_CHUNKS = 1 << 20
 _DAMAGED = (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError)  # how h5py says it
@@ -122,6 +123,9 @@ def layout_of(path: Path) -> Layout:
                         raise _OddError("no array")
                 except _DAMAGED as error:
                     odd[title] = _words_of(error)
+    texts = [value for held in (facts, *array_facts.values()) for value in held.values() if isinstance(value, str)]
+    if sum(map(len, texts)) > _MOST_FACTS:
+        raise ValueError(f"its attributes hold more than {_MOST_FACTS >> 20} MiB of text")
     return Layout(key=key_of(stat), facts=facts, arrays=arrays, array_facts=array_facts, odd=odd)
 
 
@@ -169,6 +173,8 @@ def _value(stored: h5py.h5a.AttrID) -> Value:
         array = np.empty((), stored.dtype)
         stored.read(array)
         text = array.item()
+        if len(text) > _MOST_TEXT:  # a text of any length has a storage size of some bytes: it lies elsewhere
+            raise _OddError("too long")
         return text.decode("utf-8") if isinstance(text, bytes) else str(text)
     if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
         raise _OddError("neither text nor numbers")
