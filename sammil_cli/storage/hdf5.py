@@ -10,7 +10,6 @@ import mmap
 import os
 import stat
 import time
-import unicodedata
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.hdf5_layout import Key, Layout, Stored, key_of
 from sammil_cli.storage.hdf5_process import UnreadableError, look_into
 from sammil_cli.storage.hdf5_to_disk import new_hdf5
+from sammil_cli.storage.paths import is_called_like
 from sammil_cli.storage.schema import VERSION, Schema, Value, kinds, schema_of
 from sammil_cli.storage.sums import sum_of_array, sum_of_facts
 
@@ -171,11 +171,8 @@ def _plain(value: Any) -> Value:
 
 
 def _is_of(path: Path, facts: Mapping[str, Value]) -> bool:
-    """Whether a file is of the slide that it is called like; on macOS names come back in another normal form."""
-    slide = facts.get("slide_id", path.stem)
-    return slide == path.stem or (
-        isinstance(slide, str) and unicodedata.normalize("NFC", slide) == unicodedata.normalize("NFC", path.stem)
-    )
+    """Whether a file is called like its slide, where it names one."""
+    return "slide_id" not in facts or is_called_like(path, facts["slide_id"])
 
 
 def _wrong(schema: Schema, facts: Mapping[str, Value], held: Mapping[str, NDArray[Any]]) -> str:

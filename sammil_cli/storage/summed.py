@@ -11,6 +11,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.storage.files import Record, as_stored, digest, sha256_file, write_json
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.packed import MOST_BYTES
+from sammil_cli.storage.paths import is_called_like
 
 JsonObject = dict[str, Any]
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
@@ -122,7 +123,7 @@ def check_slide(path: Path, slide_id: object, remedy: str) -> None:
     Raises:
         InputError: `E_MIXED`.
     """
-    if slide_id is not None and slide_id != path.stem:
+    if slide_id is not None and not is_called_like(path, slide_id):
         raise InputError(
             f"{path} is of the slide {slide_id!r}, as it says itself: it was copied or renamed",
             remedy=f"call it {slide_id}{path.suffix} again, or {remedy}",
