@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import SlideError, limit_met
 from sammil_cli.storage.hdf5_layout import NO_NUMBERS, Layout
 from sammil_cli.storage.hdf5_process import UnreadableError, look_into
 from sammil_cli.storage.lookalikes import lookalike
@@ -65,7 +65,7 @@ def layout_of_legacy(path: Path) -> Layout:
     """What a file holds, without its numbers; links to other files, and what takes its numbers from them, are `odd`.
 
     Raises:
-        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
+        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`. MissingError: the disk failed, see `errors.limit_met`.
     """
     if not path.exists():
         raise missing(path)
@@ -74,6 +74,8 @@ def layout_of_legacy(path: Path) -> Layout:
     try:
         return look_into(path)
     except UnreadableError as error:
+        if met := limit_met(error):  # a disk that fails, say: the file may be whole
+            raise met from None
         other = lookalike(path) if path.is_file() else None
         if other:
             raise SlideError(

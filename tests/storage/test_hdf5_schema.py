@@ -18,7 +18,7 @@ import pytest
 from h5_files import READ, WRITE, as_first_version, bag, grid, set_array, set_fact
 from processes_seen import gone
 
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError, MissingError, SlideError
 from sammil_cli.features.bag import read_instances, read_origin, write_bag
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.storage import hdf5_layout, hdf5_process, schema
@@ -177,6 +177,21 @@ def test_an_attribute_out_of_its_schema_is_named(tmp_path: Path, wrong: str) -> 
     with pytest.raises(InputError, match=said) as caught:
         READ[kind](path)
     assert caught.value.code == "E_DAMAGED"
+
+
+def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.h5"
+    WRITE["bag"](path)
+
+    def failing(_: Path) -> None:
+        said = "Unable to synchronously open file (file read failed: errno = 5, error message = 'Input/output error')"
+        raise hdf5_process.UnreadableError(said)
+
+    monkeypatch.setattr("sammil_cli.storage.hdf5.look_into", failing)
+    with pytest.raises(MissingError) as caught:
+        read_instances(path)
+    assert caught.value.code == "E_DISK"
+    assert "delete" not in caught.value.remedy
 
 
 def test_texts_that_share_their_place_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
