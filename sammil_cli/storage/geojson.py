@@ -107,7 +107,8 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     if is_endless(path):
         raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
-        document = _parsed(path, path.read_bytes())
+        with path.open("rb") as stream:
+            document = _parsed(path, stream.read(MOST_BYTES + 1))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=remedy) from None
     except InputError as error:

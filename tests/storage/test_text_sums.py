@@ -125,6 +125,15 @@ def test_a_file_under_another_slides_name_is_refused_with_both(tmp_path: Path) -
         assert f"a{path.suffix}" in caught.value.remedy
 
 
+def test_of_a_file_of_terabytes_no_more_than_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sammil_cli.storage.geojson.MOST_BYTES", 1 << 20)
+    with (tmp_path / "a.geojson").open("wb") as file:
+        file.truncate(1 << 43)
+    with pytest.raises(InputError, match="it is larger than 1 MiB") as caught:
+        read_tissue(TissuePath(tmp_path / "a.geojson"))
+    assert caught.value.code == "E_DAMAGED"
+
+
 def test_a_name_in_another_normal_form_is_the_same(tmp_path: Path) -> None:
     for path, read in (
         (tissue(tmp_path / "J\u00e4ger.geojson"), lambda path: read_tissue(TissuePath(path)).slide_mpp),
