@@ -256,7 +256,7 @@ def _checked(path: Path, kind: str, layout: Layout) -> _Known:
 
 def _trouble_of(schema: Schema, layout: Layout) -> str:
     """What is wrong with the attributes, types and shapes of a file; empty where nothing is."""
-    facts, arrays, odd = layout.facts, layout.arrays, layout.odd
+    facts, arrays, odd = layout.facts, layout.arrays, {**layout.odd_facts, **layout.odd}
     ours = {*schema.arrays, *schema.attributes, "provenance", _SUMS}
     for name in odd if facts["schema"] != 1 else ours & odd.keys():  # the first version let others be there
         return f"{name} is {odd[name]}"

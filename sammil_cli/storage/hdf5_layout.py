@@ -1,7 +1,7 @@
 """Where things lie in an HDF5 file: its attributes, and type, shape and place of its arrays. No array is read.
 
 This is the one place where the HDF5 library meets a file of ours. What it would take from elsewhere (links, virtual
-data sets, external storage) or what has no plain numbers is not followed, but listed in `odd`.
+data sets, external storage) or what has no plain numbers is not followed, but listed in `odd` and `odd_facts`.
 """
 
 import itertools
@@ -59,7 +59,8 @@ class Stored:
 class Layout:
     """What a file holds: attributes, arrays (of groups as `group/name`), and the attributes of arrays.
 
-    `odd`: attributes and links that are no plain numbers or text, and what they are.
+    `odd`: links to what is no array of plain numbers, and what that is; `odd_facts`: attributes that are neither plain
+    numbers nor text.
     """
 
     key: Key
@@ -67,6 +68,7 @@ class Layout:
     arrays: Mapping[str, Stored]
     array_facts: Mapping[str, Mapping[str, Value]]
     odd: Mapping[str, str]
+    odd_facts: Mapping[str, str]
 
     def as_json(self) -> str:
         """As one line; `of_json` reads it."""
@@ -102,7 +104,8 @@ def layout_of(path: Path) -> Layout:
     """
     with h5py.File(path, "r", locking=False) as file:
         stat = os.fstat(file.id.get_vfd_handle())
-        facts, odd = _attributes(file.id)
+        facts, odd_facts = _attributes(file.id)
+        odd: dict[str, str] = {}
         arrays: dict[str, Stored] = {}
         array_facts: dict[str, Mapping[str, Value]] = {}
         todo = [("", file.id)]
@@ -126,7 +129,7 @@ def layout_of(path: Path) -> Layout:
     texts = [value for held in (facts, *array_facts.values()) for value in held.values() if isinstance(value, str)]
     if sum(map(len, texts)) > _MOST_FACTS:
         raise ValueError(f"its attributes hold more than {_MOST_FACTS >> 20} MiB of text")
-    return Layout(key=key_of(stat), facts=facts, arrays=arrays, array_facts=array_facts, odd=odd)
+    return Layout(key=key_of(stat), facts=facts, arrays=arrays, array_facts=array_facts, odd=odd, odd_facts=odd_facts)
 
 
 class _OddError(ValueError):
