@@ -258,8 +258,9 @@ def _trouble_of(schema: Schema, layout: Layout) -> str:
     """What is wrong with the attributes, types and shapes of a file; empty where nothing is."""
     facts, arrays, odd = layout.facts, layout.arrays, {**layout.odd_facts, **layout.odd}
     ours = {*schema.arrays, *schema.attributes, "provenance", _SUMS}
-    for name in odd if facts["schema"] != 1 else ours & odd.keys():  # the first version let others be there
-        return f"{name} is {odd[name]}"
+    for name, what in odd.items():
+        if facts["schema"] != 1 or name in ours:  # the first version let others be there
+            return f"{name} is {what}"
     if not isinstance(facts.get("provenance"), str):
         return "provenance is missing, or no text"
     try:

@@ -50,17 +50,21 @@ class _Stream(Protocol):
 
 
 def _only_member(path: Path, archive: zipfile.ZipFile, wanted: Callable[[str], bool]) -> str:
-    places = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
-    # What macOS adds lies in __MACOSX and begins with a dot.
-    seen = [place for place in places if place.parts[0] != "__MACOSX" and not place.name.startswith(".")]
-    found = [str(place) for place in seen if wanted(place.name)]
+    places = [(name, PurePosixPath(name)) for name in archive.namelist() if not name.endswith("/")]
+    seen = [(name, place) for name, place in places if place.name and not _is_of_macos(place)]
+    found = [name for name, place in seen if wanted(place.name)]
     if len(found) != 1:
-        names = ", ".join(found[:3] or [str(place) for place in seen[:3]]) or "nothing"
+        names = ", ".join(found[:3] or [name for name, _ in seen[:3]]) or "nothing"
         raise InputError(
             f"{path} holds {len(found) or 'no'} drawings, not one ({names})",
             remedy="unpack it, and keep one file for each slide",
         )
     return found[0]
+
+
+def _is_of_macos(place: PurePosixPath) -> bool:
+    """Whether macOS has added it: that lies in __MACOSX and begins with a dot."""
+    return place.parts[0] == "__MACOSX" or place.name.startswith(".")
 
 
 def _read(path: Path, stream: _Stream) -> bytes:
