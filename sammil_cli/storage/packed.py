@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.regular_file import check_regular
 
 PACKED = (".gz", ".zip")
 MOST_BYTES = 1 << 29  # of text: a file (or what a small one unpacks to) must not fill the memory
-# What damaged, encrypted and unknown archives raise.
-_DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+# What damaged, encrypted and unknown archives raise; ValueError for names that are no text.
+_DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 def read_packed(path: Path, *, wanted: Callable[[str], bool]) -> tuple[str, bytes]:
@@ -42,6 +42,8 @@ def read_packed(path: Path, *, wanted: Callable[[str], bool]) -> tuple[str, byte
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except _DAMAGED as error:
+        if met := limit_met(error):
+            raise met from None
         raise InputError(f"{path} cannot be read: {error}", remedy="copy or export it again") from None
 
 

@@ -237,6 +237,15 @@ def test_bytes_that_are_no_text_and_damaged_archives_are_refused(tmp_path: Path)
             read_geojson(tmp_path / f"{name}.geojson.gz")
 
 
+def test_an_archive_whose_names_are_no_text_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr("\u00e4.geojson", "[]")
+    content = (tmp_path / "s.zip").read_bytes()
+    (tmp_path / "s.zip").write_bytes(content.replace("\u00e4".encode(), b"\xff\xff"))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_geojson(tmp_path / "s.zip")
+
+
 @pytest.mark.parametrize("name", [".", "./.", ""])
 def test_a_nameless_member_of_an_archive_is_passed_over(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
