@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.packed import MOST_BYTES, read_packed
@@ -114,6 +114,8 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     except InputError as error:
         raise damaged(path, error.message.partition(": ")[2], remedy) from None
     except OSError as error:
+        if met := limit_met(error):
+            raise met from None
         raise damaged(path, f"it cannot be read: {error.strerror}", remedy) from None
     facts = document.get("sammil") if isinstance(document, dict) else None
     if not isinstance(facts, dict):

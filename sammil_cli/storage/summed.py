@@ -7,7 +7,7 @@ no sum and are read as they are; from `SUMMED` on, which they say in their membe
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.files import Record, as_stored, digest, sha256_file, write_json
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.packed import MOST_BYTES
@@ -72,6 +72,8 @@ def read_summed(path: Path, remedy: str) -> JsonObject:
     except FileNotFoundError:
         raise
     except (OSError, InputError) as error:
+        if met := limit_met(error):
+            raise met from None
         raise damaged(path, f"it cannot be read: {error}", remedy) from None
     if not isinstance(content, dict):
         raise damaged(path, "it holds no JSON object", remedy)
