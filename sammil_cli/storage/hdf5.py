@@ -72,8 +72,8 @@ def write_hdf5(
         rules: as in `read_hdf5`.
 
     Raises:
-        ValueError: it could not be read again: not as the schema and the rules have it, or of another slide than the
-            file is called like.
+        ValueError: the file could not be read again: it breaks the schema or the rules, or has the name of another
+            slide.
     """
     schema = schema_of(kind)
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -110,8 +110,9 @@ def read_hdf5(
         rules: says what is wrong between the fields that are read.
 
     Raises:
-        InputError: `E_DAMAGED`, not an HDF5 file, or not as the schema, its sums and the rules have it · `E_MIXED`, of
-            another slide than it is called like · without a code: not there, another kind, a newer schema.
+        InputError: `E_DAMAGED`, not an HDF5 file, of another kind, or against its schema, its sums or the rules ·
+            `E_MIXED`, it has the name of another slide · without a code: not there, changed meanwhile, a newer schema.
+        MissingError: the disk failed, see `errors.limit_met`.
     """
     with _opened(path, kind) as stream:
         known = _look(path, kind, stream)
