@@ -96,7 +96,7 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
 
 
 def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
-    """Reads what `write_geojson` wrote; see `parse_geojson`. Not for users' drawings: editors leave the old sum in them.
+    """Reads what `write_geojson` wrote; see `parse_geojson`. Not for users' drawings: editors leave old sums in them.
 
     Args:
         remedy: how to get the file back.
