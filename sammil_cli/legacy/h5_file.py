@@ -52,6 +52,8 @@ def read_h5(
         with h5py.File(path, "r", locking=False) as file:
             arrays = {name: file[held[name]][() if rows is None else rows] for name in names}
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        if isinstance(error, OSError) and (met := limit_met(error)):
+            raise met from None
         raise damaged(path, str(error) or type(error).__name__) from None
     # As h5py gives them: one number may stand in a list.
     return (
