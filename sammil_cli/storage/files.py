@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import __version__
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError, SlideError, limit_met
 from sammil_cli.storage.claims import TEMPORARY, owner_tag
 from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
 from sammil_cli.storage.regular_file import check_regular
@@ -172,6 +172,8 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error.reason})", remedy="save it as CSV UTF-8") from None
     except (csv.Error, OSError) as error:
+        if met := limit_met(error):
+            raise met from None
         raise InputError(f"{path} cannot be read as a table: {error}", remedy="save it as CSV UTF-8") from None
 
 

@@ -93,6 +93,23 @@ def test_a_member_that_unpacks_to_more_than_any_bundle_is_refused_unread(weights
         take(source, [PINNED])
 
 
+def test_a_flood_of_members_does_not_fill_the_memory(weights: Path, tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT)
+    source = tmp_path / "flood.tar.gz"
+    source.write_bytes(gzip.compress(entry * (weight_bundle._MOST_MEMBERS + 1) + bytes(1024)))
+    with pytest.raises(MissingError, match=r"cut or damaged: it has more than 10,000 members"):
+        take(source, [PINNED])
+
+
+def test_a_chain_of_long_names_costs_no_traceback(weights: Path, tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 2
+    source = tmp_path / "chain.tar"
+    source.write_bytes((entry.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(512, b"\0")) * 5000 + bytes(1024))
+    with pytest.raises(MissingError):
+        take(source, [PINNED])
+
+
 def test_another_compression_is_no_tar_file(weights: Path, tmp_path: Path) -> None:
     source = tmp_path / "a.tar.bz2"
     source.write_bytes(bz2.compress(tar_of(tmp_path / "a.tar", member("w.pth", CONTENT)).read_bytes()))
