@@ -5,20 +5,19 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from inline_executor import open_inline
 
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError
 from sammil_cli.preflight import check_contents
 from sammil_cli.preflight.check_contents import as_record, run
 from sammil_cli.project.project import Project
-from sammil_cli.runner.executor import Answer, Call
-from sammil_cli.runner.worker import attempt
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training.bundle import EPOCHS_FILE, WEIGHTS_FILE, read_bundle, write_bundle
 
@@ -44,16 +43,7 @@ SUMMED = (
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are read in this process: importing torch in others takes longer."""
-
-    class Inline:
-        def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
-            for call in calls:
-                try:
-                    yield Answer(slide_id=call.slide_id, value=attempt(call.function, call.arguments)[0])
-                except SlideError as error:
-                    yield Answer(slide_id=call.slide_id, error=error)
-
-    monkeypatch.setattr(check_contents, "open_executor", lambda options, limits: nullcontext(Inline()))
+    monkeypatch.setattr(check_contents, "open_executor", open_inline)
 
 
 def flip(path: Path, seed: int) -> None:

@@ -78,9 +78,8 @@ def test_a_damaged_record_is_a_line_and_no_end(done: Path, sammil: Sammil) -> No
     assert "E_DAMAGED: runs/record.json is damaged" in said(sammil)
 
 
-@pytest.mark.parametrize("gone", ["runs/record.json"])
-def test_before_the_first_training_nothing_is_said(done: Path, sammil: Sammil, gone: str) -> None:
-    Path(gone).unlink()
+def test_before_the_first_training_nothing_is_said(done: Path, sammil: Sammil) -> None:
+    Path("runs/record.json").unlink()
     LABELS.unlink()
     assert "since" not in said(sammil)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes_seen import dead_owner
 
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project
-from sammil_cli.storage.claims import Claims, host_id, owner_tag
+from sammil_cli.storage.claims import Claims, owner_tag
 from sammil_cli.storage.store import Result, ResultStore
 
 Sammil = Callable[..., Any]
@@ -86,9 +87,7 @@ def test_a_killed_run_of_any_kind_is_tidied_up_by_another_command(kind: str, don
 def test_every_command_that_writes_tidies_everywhere(
     command: str, done: Path, sammil: Sammil, inline_training: None
 ) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    tag = f"{host_id()}-{dead.pid}"
+    tag = dead_owner()
     places = [Path(), *map(Path, ("data", "artifacts/bags", "artifacts/process_lists", "artifacts/code", "runs"))]
     places += [Path("report"), Path(".sammil/reproduce"), Path(".sammil/store"), Path(".sammil/store/sam")]
     for place in places:
@@ -101,7 +100,7 @@ def test_every_command_that_writes_tidies_everywhere(
 
 def test_curves_that_a_killed_training_had_set_aside_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    hidden = Path("runs/models") / f".work-{host_id()}-999999999-training"
+    hidden = Path("runs/models") / f".work-{dead_owner()}-training"
     (hidden / "curves").mkdir(parents=True)
     (hidden / "curves/repeat_0_fold_0.csv").write_text("of before")
     curve = Path("runs/learning_curves/repeat_0_fold_0.csv")
@@ -137,7 +136,7 @@ def test_earlier_curves_are_lost_at_no_step_of_bringing_them_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    hidden = Path("runs/models") / f".work-{host_id()}-999999999-training"
+    hidden = Path("runs/models") / f".work-{dead_owner()}-training"
     (hidden / "curves").mkdir(parents=True)
     curves = Path("runs/learning_curves")
     curves.mkdir()
@@ -159,15 +158,19 @@ def test_a_folder_with_a_dot_in_its_name_is_tidied_too(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     bags = Path("artifacts/bags_0.5mpp")
     bags.mkdir(parents=True)
-    (bags / f".work-{host_id()}-999999999-x.h5").touch()
+    (bags / f".work-{dead_owner()}-x.h5").touch()
     tidy(Project(bags=bags))
     assert left() == []
 
 
 def test_what_lives_and_what_is_a_users_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    kept = [Path(f".work-{owner_tag()}-mine"), Path(f".work-{'0' * 12}-1-of-another-host"), Path(".work-notes.txt")]
-    kept += [Path(".tmp-notes")]
+    kept = [
+        Path(f".work-{owner_tag()}-mine"),
+        Path(f".work-{'0' * 12}-1-of-another-host"),
+        Path(".work-notes.txt"),
+        Path(".tmp-notes"),
+    ]
     for path in kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

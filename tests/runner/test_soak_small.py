@@ -10,7 +10,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import soak_verdict  # noqa: E402
-from soak_commands import Span  # noqa: E402
+from soak_commands import Commands, Span  # noqa: E402
 from soak_slides import Cohort  # noqa: E402
 from soak_storm import Excuse  # noqa: E402
 
@@ -24,6 +24,25 @@ def test_nothing_is_lost_stale_or_twice(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
     assert "0 lost, 0 stale, 0 twice; 0 trouble(s)" in ended.stdout
     assert "2 kill-command, 2 kill-worker" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "is_trouble"),
+    [
+        (0, "segment: 2 done", False),
+        (1, "failed: a  E_CHANGED  data/slides/a.tif grew", False),
+        (1, "failed: a  E_READ  a tile cannot be decoded", True),
+        (2, "error: no slides", False),
+        (2, "", True),
+        (0, "Traceback (most recent call last):", True),
+        (-11, "", True),
+        (-9, "", False),
+    ],
+)
+def test_what_commands_may_end_with(tmp_path: Path, code: int, printed: str, is_trouble: bool) -> None:
+    commands = Commands(tmp_path, tmp_path / "log", tmp_path, 1.0)
+    commands._judge("0001-segment", code, printed)
+    assert bool(commands.troubles) == is_trouble
 
 
 def cohort() -> Cohort:

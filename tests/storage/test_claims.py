@@ -4,14 +4,13 @@ import errno
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from processes_seen import dead_owner
 
 from sammil_cli.storage.claims import Claims, clock, host_id, is_dead, owner_tag
 
@@ -30,12 +29,6 @@ def write_claim(folder: Path, owner: str, *, age_seconds: float = 0.0, generatio
     beat = time.time() - age_seconds
     os.utime(path, (beat, beat))
     return path
-
-
-def dead_owner() -> str:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return f"{host_id()}-{process.pid}"
 
 
 ELSEWHERE = f"{'0' * 12}-1"

@@ -18,15 +18,6 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 MOST = 6_120_000  # 5.12 MB, and one more for the rounding
 
 
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    monkeypatch.setenv("SAMMIL_WEIGHTS", str(folder))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return folder
-
-
 @contextmanager
 def server(answer: Answer) -> Iterator[str]:
     """A server that does what `answer` does; its address."""
