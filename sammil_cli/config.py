@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
-from sammil_cli.errors import IMAGE_VARIABLE, InputError
+from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.shown_text import shown_value
 
@@ -435,6 +435,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path} does not exist", remedy=f"{mounted}run sammil init DIR and work in DIR, or give --params FILE"
         ) from None
     except OSError as error:
+        if met := limit_met(error):
+            raise met from None
         raise InputError(f"{path} cannot be read: {error.strerror}", remedy="check the path") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{path} is no table of key: value lines", remedy="see params.yaml of sammil init")

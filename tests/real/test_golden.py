@@ -113,7 +113,9 @@ def test_a_published_file_predicts_what_the_published_code_did(
     architecture: Architecture,
     wrap: Callable[[dict[str, Tensor]], dict[str, Any]],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # the process list is written there
     entry = golden[ENTRIES[architecture.title]]
     torch.save(wrap(published_state(architecture, entry["keys_sorted"])), tmp_path / "published.pt")
     write_golden_bag(tmp_path / "bags" / "golden.h5", entry["N"])
