@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sammil_cli.cohort.cohort import Cohort, read_labels
-from sammil_cli.config import TrainSettings, check, preset
+from sammil_cli.config import TrainSettings, check
 from sammil_cli.jobs.drawn_folds import drawn_folds
 from sammil_cli.project.presets import preset
 from sammil_cli.training.fold import Fold
