@@ -28,8 +28,10 @@ class Dropout:
 
     def of_inputs(self, nodes: Tensor) -> Tensor:
         """Nodes with some of their values zeroed."""
-        factors = self._factors(nodes, self.inputs)
-        return nodes if factors is None else nodes * factors
+        if not self.inputs:
+            return nodes
+        zeroed = torch.empty_like(nodes).bernoulli_(self.inputs, generator=self.generator).bool()  # kept in a byte each
+        return nodes.masked_fill(zeroed, 0.0).mul_(1 / (1 - self.inputs))
 
     def of_attention(self, weights: Tensor) -> Tensor:
         """Attention weights, some of them zeroed."""
@@ -38,12 +40,10 @@ class Dropout:
 
     def factors(self, like: Tensor) -> Tensor | None:
         """What attention weights of this shape are multiplied by; None = nothing is zeroed."""
-        return self._factors(like, self.attention)
-
-    def _factors(self, like: Tensor, share: float) -> Tensor | None:
-        if not share:
+        if not self.attention:
             return None
-        return torch.empty_like(like).bernoulli_(1 - share, generator=self.generator).div_(1 - share)
+        kept = 1 - self.attention
+        return torch.empty_like(like).bernoulli_(kept, generator=self.generator).div_(kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ class GraphAttention(nn.Module):
         sums = sums + self.bias if residual is None else sums + self.bias + residual
         if self.norm is None or self.activation is None:
             return sums
-        found: Tensor = self.activation(self.norm(sums))
+        found: Tensor = self.activation(self.norm(sums)).to(sums.dtype)  # autocast has PReLU in half precision
         return found
 
     def forward(self, nodes: Tensor, graph: PatchGraph, dropout: Dropout) -> Tensor:

@@ -151,8 +151,10 @@ class Model(MILModel):
             terms["bag"] = classification * options.unmasked_weight * entropy
         hidden, shown = self._draw(len(features), generator)
         is_hidden = torch.zeros_like(features[:, :1], dtype=torch.bool).index_fill(0, hidden, True)
-        # The reformer looks at each node alone: what it makes of those that are shown is there.
-        seen = self.first_encoder.project(torch.where(is_hidden, self.reformer(self.enc_mask_token), reformed), dropout)
+        # The reformer looks at each node alone: what it makes of those that are shown is known.
+        reformed = torch.where(is_hidden, self.reformer(self.enc_mask_token), reformed)
+        seen = self.first_encoder.project(reformed, dropout)
+        del reformed
         gathered = self.first_encoder.gather(seen, graph, dropout)
         if options.unmasked_weight < 2:
             entropy = self._entropy(seen, gathered, label, dropout)
