@@ -94,6 +94,6 @@ class _Attend(torch.autograd.Function):
         d_scores.mul_(attention)  # through the softmax: α (dα - Σ α dα), and α dL of the logarithm
         rest = d_logarithm - _sums(d_scores, graph)
         d_scores.addcmul_(attention, rest.index_select(0, graph.target()))
-        d_scores.mul_(torch.where(_scores(left, right, graph) > 0, 1.0, SLOPE))
+        d_scores = torch.where(_scores(left, right, graph) > 0, d_scores, SLOPE * d_scores)
         d_left, d_right = _sums(d_scores.index_select(0, reverse), graph), _sums(d_scores, graph)
         return d_values, d_left, d_right, None, None

@@ -34,9 +34,9 @@ ENTRIES = {
     "max pooling": "max",
 }
 
-every_architecture = pytest.mark.parametrize(
-    "architecture", architectures(), ids=[one.title for one in architectures()]
-)
+MEASURED = [one for one in architectures() if one.title != "SRMIL"]  # its numbers: test_golden_srmil.py
+
+every_architecture = pytest.mark.parametrize("architecture", MEASURED, ids=[one.title for one in MEASURED])
 
 
 @pytest.fixture(scope="module")
