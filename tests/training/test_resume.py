@@ -19,6 +19,7 @@ RESUMED = [
     ("sam-mil", {}, {"precision": "bfloat16"}),
     ("abmil", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
     ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
+    ("srmil", {"dropout": 0.11}, {"optimiser": "adamw", "sampling": "fixed", "chosen_by": "loss"}),
 ]
 
 
