@@ -18,8 +18,7 @@ from sammil_cli.training.bundle import read_facts
 
 Sammil = Callable[..., Any]
 
-QUICK = {"model": "srmil", "folds": 3, "epochs": 40, "choose_last": 30, "learning_rate": 0.002, "bootstrap_draws": 100}
-QUICK |= {"patience": 40, "min_epochs": 40}
+QUICK = {"model": "srmil", "folds": 3, "epochs": 16, "choose_last": 6, "learning_rate": 0.002, "bootstrap_draws": 100}
 
 
 def put(path: Path, *, placed: bool) -> None:
@@ -45,8 +44,9 @@ def test_srmil_is_trained_judged_exported_and_used(project: Path, sammil: Sammil
     answer = sammil("train", "--device", "cpu")
     assert answer.code == 0, answer
     facts = read_facts(project / "runs/models/repeat_0_fold_0")
+    assert answer.err == ""
     assert facts.spec.dropout == 0.11  # its paper's
-    assert facts.epoch >= 10
+    assert 10 <= facts.epoch < 16
     settings = facts.provenance["key"]["settings"]
     assert (settings["optimiser"], settings["sampling"], settings["chosen_by"]) == ("adamw", "fixed", "accuracy")
     header = (project / "runs/learning_curves/repeat_0_fold_0.csv").read_text(encoding="utf-8").splitlines()[0]
