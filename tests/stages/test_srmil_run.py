@@ -40,6 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_training: No
     return folder
 
 
+@pytest.mark.slow
 def test_srmil_is_trained_judged_exported_and_used(project: Path, sammil: Sammil) -> None:
     answer = sammil("train", "--device", "cpu")
     assert answer.code == 0, answer
@@ -73,6 +74,15 @@ def test_bags_without_places_are_refused_in_training_with_the_fix(project: Path,
     assert "convert the bags with their coordinates and --patch-px-level0 N" in said
     assert not (project / "runs/models").exists()
     assert sammil("train", "--device", "cpu", "-S", "model=mean", "-S", "epochs=1", "-S", "choose_last=1").code == 0
+
+
+def test_bags_whose_places_were_lost_after_training_are_refused_in_judging(project: Path, sammil: Sammil) -> None:
+    assert sammil("train", "--device", "cpu", "-S", "epochs=2", "-S", "choose_last=1").code == 0
+    for slide in SLIDES:
+        put(project / f"artifacts/bags/{slide}.h5", placed=False)
+    answer = sammil("evaluate", "--device", "cpu")
+    assert answer.code == 2
+    assert "srmil looks at neighbours, and of 4 of 4 bags (" in " ".join(answer.err.split())
 
 
 def test_a_bag_without_places_costs_its_own_slide_in_prediction(project: Path, sammil: Sammil) -> None:
