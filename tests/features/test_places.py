@@ -45,6 +45,13 @@ def test_patches_with_room_between_them_count_by_their_grid() -> None:
     assert found(grid(4, 3, 700), 512) == grid(4, 3, 1).tolist()
 
 
+def test_a_few_patches_far_apart_are_not_made_neighbours() -> None:
+    xy = np.array([[0, 0], [3584, 0], [512, 2048], [4096, 2048]], np.int32)
+    assert found(xy, 512) == [[0, 0], [7, 0], [1, 4], [8, 4]]
+    assert found(xy[:2], 0) == [[0, 0], [1, 0]]  # nothing else says how large a patch is
+    assert found(grid(8, 8, 1024), 512) == grid(8, 8, 1).tolist()  # every other patch: so many do not agree by chance
+
+
 def test_holes_and_lost_patches_leave_the_others_where_they_are() -> None:
     xy = grid(9, 9, 300, (600, 900))
     kept = np.random.default_rng(0).random(81) < 0.6

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from op_watch import OpWatch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
@@ -337,3 +338,12 @@ def test_the_initialisation_is_the_published_one() -> None:
     assert all(not weights[name].any() for name in zero)
     assert float(weights["first_decoder.activation.weight"]) == 0.25
     assert float(weights["condense.weight"].abs().max()) == pytest.approx(1 / 8, rel=0.01)  # torch's own
+
+
+def test_a_step_never_makes_the_host_wait() -> None:
+    model, bag = build(**{"attention_dropout": 0.15, "classifier_dropout": 0.059}), exact_bag()
+    assert bag.neighbours(True)  # once for a bag
+    with OpWatch() as watch:
+        torch.stack(list(losses(model, bag).values())).sum().backward()
+    assert watch.ops["_embedding_bag_forward_only"] > 0
+    assert watch.waits.total() == 0
