@@ -30,14 +30,14 @@ def architectures() -> tuple[Architecture, ...]:
 # Parts of names that a model has, all of them, and one that it has not; the first that fits counts. What others share
 # with it (every gated attention has an `attention_a`, every transformer a `to_qkv`) tells a model only with the rest.
 _FOREIGN = (
-    ("IBMIL", ("confounder_feat",), None),
+    ("IBMIL of another form", ("confounder_feat",), None),
     ("DSMIL", ("b_classifier.",), None),
     ("CHIEF", ("attention_net.", "text_to_vision."), None),
     ("TOAD", ("attention_net.", "site_classifier."), None),
     ("CLAM", ("instance_classifiers.",), None),
     ("TransMIL", ("layer1.", ".to_qkv."), None),
     ("ACMIL", ("attention.", "Slide_classifier."), None),
-    ("DTFD-MIL", ("att_classifier.",), None),
+    ("DTFD-MIL of another form", ("att_classifier.",), None),
     ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), None),
     ("gated AB-MIL as released (ReLU, no biases)", ("attention_a.", "attention_c."), "attention_a.0.bias"),
     ("a model with CLAM's gated attention and other classifiers", ("attention_a.", "attention_c."), None),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-Size = int | str  # a number, or DIM or CLASSES, which a file chooses
+Size = int | str  # a number, or DIM, CLASSES or another name of a number that a file chooses
 DIM, CLASSES = "d", "C"
 EACH = "{c}"  # in a name: one parameter for each class, counted from 0
 

@@ -27,7 +27,7 @@ every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=
 def drawn(architecture: Architecture, dim: int = DIM, classes: int = CLASSES) -> dict[str, Tensor]:
     """Random weights under published names."""
     generator = torch.Generator().manual_seed(5)
-    sizes = {"d": dim, "C": classes}
+    sizes = {"d": dim, "C": classes, "K": 8}
     return {
         name: torch.randn([size if isinstance(size, int) else sizes[size] for size in shape], generator=generator)
         for name, _, shape in map(astuple, architecture.parameters(classes))
@@ -137,8 +137,8 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
         (("feature.0.weight", "attention_a.0.weight", "attention_c.weight"), "gated AB-MIL as released"),
         (("attention_V.0.weight", "attention_U.0.weight", "attention_w.weight"), "gated AB-MIL of Ilse et al."),
         (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL"),
-        (("confounder_feat", "attention.0.weight"), "IBMIL"),
-        (("att_classifier.classifier.fc.weight", "attention.attention_V.0.bias"), "DTFD-MIL"),
+        (("confounder_feat", "attention.0.weight"), "IBMIL of another form"),
+        (("att_classifier.classifier.fc.weight", "attention.attention_V.0.bias"), "DTFD-MIL of another form"),
     ],
 )
 def test_other_architectures_are_refused_by_name(tmp_path: Path, names: tuple[str, ...], title: str) -> None:
@@ -167,7 +167,7 @@ def test_names_that_many_models_share_name_none(tmp_path: Path, names: tuple[str
 def test_tables_in_a_table_are_looked_into(tmp_path: Path) -> None:
     """As DTFD-MIL keeps its four networks."""
     parts = {"classifier": "fc.weight", "att_classifier": "classifier.fc.bias", "dim_reduction": "fc1.weight"}
-    with pytest.raises(InputError, match="looks like DTFD-MIL, which") as caught:
+    with pytest.raises(InputError, match="looks like DTFD-MIL of another form, which") as caught:
         read_published(saved(tmp_path, {outer: {inner: torch.zeros(2, 2)} for outer, inner in parts.items()}))
     assert "dim_reduction.fc1.weight" in caught.value.message
 
@@ -262,6 +262,17 @@ def test_the_published_attention_weights_of_camelyon16_are_read(real_data: Path)
     assert len(found.state) == len(raw)
 
 
+def test_the_published_two_tiers_are_read_from_their_four_tables(real_data: Path) -> None:
+    path = real_data / "legacy/dtfd/model.pth"
+    found = read_published(path)
+    assert (found.architecture.title, found.dim, found.classes) == ("DTFD-MIL", 1024, 2)
+    tables = torch.load(path, map_location="cpu", weights_only=True)
+    assert sum(map(len, tables.values())) == len(found.state) == 17
+    assert torch.equal(found.state["dim_reduction.0.weight"], tables["dim_reduction"]["fc1.weight"])
+    assert torch.equal(found.state["attention.u.bias"], tables["attention"]["attention_U.0.bias"])
+    assert torch.equal(found.state["att_classifier.classifier.bias"], tables["att_classifier"]["classifier.fc.bias"])
+
+
 @pytest.mark.parametrize(
     ("name", "looks"),
     [
@@ -269,7 +280,6 @@ def test_the_published_attention_weights_of_camelyon16_are_read(real_data: Path)
         ("sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt", "gated AB-MIL as released .* inside MHIM-MIL"),
         ("dsmil/c16_aggregator.pth", "looks like DSMIL, which"),
         ("clam/demo_luad_lusc_clam_sb.pt", "looks like CLAM, which"),
-        ("dtfd/model.pth", "looks like DTFD-MIL, which"),
     ],
 )
 def test_published_weights_of_other_models_are_refused(real_data: Path, name: str, looks: str) -> None:

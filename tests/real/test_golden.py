@@ -24,6 +24,7 @@ from sammil_cli.training.bundle import build_model
 
 DIM = 1024
 TOLERANCE = 1e-9
+TOLERANCES = {"IBMIL (harness)": 1e-8}  # its code takes a root in single precision
 
 # Entry of mil.json for each published architecture.
 ENTRIES = {
@@ -32,6 +33,8 @@ ENTRIES = {
     "AB-MIL (plain)": "abmil_tanh (attmil.DAttention)",
     "mean pooling": "mean",
     "max pooling": "max",
+    "DTFD-MIL": "dtfd 4 groups of contiguous np.array_split, 1 instance per end",
+    "IBMIL (harness)": "ibmil repo k=8",
 }
 
 every_architecture = pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def golden(real_data: Path) -> dict[str, Any]:
 
 def published_state(architecture: Architecture, keys: list[str]) -> dict[str, Tensor]:
     """The README's rule: tensor j of the published keys in order is drawn from seed 1000 + j."""
-    sizes = {"d": DIM, "C": 2}
+    sizes = {"d": DIM, "C": 2, "K": 8}
     shapes = {
         name: tuple(size if isinstance(size, int) else sizes[size] for size in shape)
         for name, _, shape in map(astuple, architecture.parameters(2))
@@ -59,12 +62,19 @@ def published_state(architecture: Architecture, keys: list[str]) -> dict[str, Te
     for number, key in enumerate(keys):
         drawn = np.random.RandomState(1000 + number).standard_normal(int(np.prod(shapes[key]))).reshape(shapes[key])
         scale = drawn[0].size ** -0.5 if drawn.ndim > 1 else 0.1
+        scale = 1 if key.endswith("confounder_feat") else scale
         state[key] = torch.from_numpy(drawn * scale)
     return state
 
 
 def golden_features(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.random.RandomState(7).standard_normal((count, DIM))
+
+
+def logits_of(entry: dict[str, Any]) -> list[float]:
+    """What the published code said; of DTFD-MIL, by the distillation that is its default."""
+    found: list[float] = entry["logits"] if "logits" in entry else entry["tier2 AFS"]
+    return found
 
 
 def output_of(entry: dict[str, Any], architecture: Architecture) -> Output:
@@ -93,10 +103,11 @@ def test_logits_and_attention_are_those_of_the_published_code(
 ) -> None:
     entry = golden[ENTRIES[architecture.title]]
     found = output_of(entry, architecture)
-    assert found.logits.tolist() == pytest.approx(entry["logits"], abs=TOLERANCE)
+    tolerance = TOLERANCES.get(architecture.title, TOLERANCE)
+    assert found.logits.tolist() == pytest.approx(logits_of(entry), abs=tolerance)
     attention = entry.get("attn_first5", entry.get("attn"))
     if attention is None:
-        assert architecture.model in ("mean", "max")
+        assert architecture.model in ("mean", "max", "dtfd", "ibmil")
     else:
         assert found.attention[:5].tolist() == pytest.approx(attention, abs=TOLERANCE)
 
@@ -124,7 +135,7 @@ def test_a_published_file_predicts_what_the_published_code_did(
     predict.run(tmp_path / "bundle", tmp_path / "bags", table, RunOptions())
     with table.open(newline="", encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
-    wanted = torch.softmax(torch.tensor(entry["logits"], dtype=torch.float64), 0)
+    wanted = torch.softmax(torch.tensor(logits_of(entry), dtype=torch.float64), 0)
     assert float(row["probability_tumour"]) == pytest.approx(float(wanted[1]), abs=1e-5)
     assert row["predicted"] == ("tumour" if wanted[1] >= 0.5 else "normal")
 
