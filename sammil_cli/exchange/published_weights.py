@@ -11,12 +11,12 @@ from torch import Tensor
 from sammil_cli import choices
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Options
-from sammil_cli.mil.published import CLASSES, DIM, EACH, Architecture
+from sammil_cli.mil.published import CLASSES, DIM, EACH, Architecture, Entry, Size
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.training.bundle import check_model
 
 _SHOWN_KEYS = 6
-_WRAPPER = "module."  # what data-parallel training puts before every name
+_WRAPPER = "module."  # what data-parallel training puts before every name, or before those of a part
 _MOST_CLASSES = 64
 
 
@@ -31,16 +31,19 @@ def architectures() -> tuple[Architecture, ...]:
 # with it (every gated attention has an `attention_a`, every transformer a `to_qkv`) tells a model only with the rest.
 _FOREIGN = (
     ("IBMIL of another form", ("confounder_feat",), None),
-    ("DSMIL", ("b_classifier.",), None),
+    ("DSMIL", ("online_encoder.", "b_classifier."), None),
     ("CHIEF", ("attention_net.", "text_to_vision."), None),
     ("TOAD", ("attention_net.", "site_classifier."), None),
-    ("CLAM", ("instance_classifiers.",), None),
     ("TransMIL", ("layer1.", ".to_qkv."), None),
     ("ACMIL", ("attention.", "Slide_classifier."), None),
     ("DTFD-MIL of another form", ("att_classifier.",), None),
     ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), None),
     ("gated AB-MIL as released (ReLU, no biases)", ("attention_a.", "attention_c."), "attention_a.0.bias"),
-    ("a model with CLAM's gated attention and other classifiers", ("attention_a.", "attention_c."), None),
+    (
+        "a model with CLAM's gated attention and other classifiers",
+        ("attention_a.", "attention_c."),
+        "instance_classifiers.0.weight",
+    ),
     ("gated AB-MIL of Ilse et al.", ("attention_V.", "attention_U."), None),
 )
 _HARNESS = "online_encoder."  # how MHIM-MIL, and SAM-MIL after it, call the model that they train
@@ -69,7 +72,9 @@ def read_published(path: Path, model: str | None = None) -> PublishedWeights:
     state = {str(key): tensor for key, tensor in load_state(path).items()}
     if state and all(key.startswith(_WRAPPER) for key in state):
         state = {key.removeprefix(_WRAPPER): tensor for key, tensor in state.items()}
-    architecture = _choose(path, _recognise(path, state), model)
+    state = {key.replace(f".{_WRAPPER}", "."): tensor for key, tensor in state.items()}
+    architecture = _choose(path, _recognise(path, state), model, state)
+    state = {today: state[name] for today, name in architecture.known(state).items()}
     sizes = _sizes(path, architecture, state)
     names = architecture.names(sizes[CLASSES])
     return PublishedWeights(
@@ -89,13 +94,19 @@ def to_published(
         InputError: the model was never published in this form.
     """
     for architecture in architectures():
-        if architecture.model == model and check_model(model, architecture.options) == options:
+        if architecture.model == model and _is_built_so(architecture, options):
             names = architecture.names(classes)
             if set(names.values()) == set(state):
                 return architecture, {name: state[ours] for name, ours in names.items()}
     raise InputError(
         f"there are no published names for this {model} with {_listing(state)}", remedy=f"exported are: {_supported()}"
     )
+
+
+def _is_built_so(architecture: Architecture, options: Options) -> bool:
+    passed_over = set(architecture.open_options)
+    published = check_model(architecture.model, architecture.options)
+    return published.model_dump(exclude=passed_over) == options.model_dump(exclude=passed_over)
 
 
 def _supported() -> str:
@@ -113,14 +124,9 @@ def _classes_by_name(architecture: Architecture, names: set[str]) -> int:
     return 2
 
 
-def _used(architecture: Architecture, names: Iterable[str]) -> set[str]:
-    """The names in a file without those that no prediction needs."""
-    return {name for name in names if not name.startswith(architecture.unused or ("\0",))}
-
-
 def _fits(architecture: Architecture, names: Iterable[str]) -> bool:
-    used = _used(architecture, names)
-    return set(architecture.names(_classes_by_name(architecture, used))) == used
+    known = set(architecture.known(names))
+    return set(architecture.names(_classes_by_name(architecture, known))) == known
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> list[Architecture]:
@@ -137,7 +143,7 @@ def _recognise(path: Path, state: Mapping[str, Tensor]) -> list[Architecture]:
     foreign = _foreign(state)
     named = {one: set(one.names(max(1, _classes_by_name(one, set(state))))) for one in known}
     nearest = max(known, key=lambda one: len(named[one] & set(state)))
-    lacking, besides = named[nearest] - set(state), _used(nearest, state) - named[nearest]
+    lacking, besides = named[nearest] - set(nearest.known(state)), set(nearest.known(state)) - named[nearest]
     if not state:
         looks = "holds no tensors by name"
     elif foreign:
@@ -160,14 +166,44 @@ def _foreign(names: Iterable[str]) -> str | None:
     return None
 
 
-def _choose(path: Path, fitting: list[Architecture], model: str | None) -> Architecture:
+def _choose(path: Path, fitting: list[Architecture], model: str | None, state: Mapping[str, Tensor]) -> Architecture:
+    """The one that is meant, of those whose names are in the file: by its sizes, and by our model."""
+    fitting = [one for one in fitting if _is_of_size(one, state)] or fitting
     models = [one.model for one in fitting]
-    if model is None and len(fitting) > 1:
+    if model is None and len(set(models)) > 1:
         titles, choice = " and ".join(one.title for one in fitting), " or ".join(f"--model {one}" for one in models)
         raise InputError(f"{path} fits {titles}: their names are the same", remedy=f"add {choice}")
     if model is not None and model not in models:
         raise InputError(f"{path} holds {fitting[0].title}, no {model}", remedy=f"use --model {' or '.join(models)}")
     return fitting[models.index(model) if model else 0]
+
+
+def _is_of_size(architecture: Architecture, state: Mapping[str, Tensor]) -> bool:
+    state = {today: state[name] for today, name in architecture.known(state).items()}
+    sizes, wrong = _measure(architecture, state)
+    return wrong is None and sizes[CLASSES] >= 2
+
+
+def _measure(
+    architecture: Architecture, state: Mapping[str, Tensor]
+) -> tuple[dict[str, int], tuple[Entry, tuple[Size, ...]] | None]:
+    """The numbers behind DIM and CLASSES, and the first tensor of another shape with the one that it should have."""
+    sizes: dict[str, int] = {}
+    by_name = _classes_by_name(architecture, set(state))
+    if any(EACH in entry.published for entry in architecture.entries):
+        sizes[CLASSES] = by_name
+    elif architecture.classes is not None:
+        sizes[CLASSES] = architecture.classes
+    for entry in architecture.parameters(by_name):
+        shape, wanted = tuple(state[entry.published].shape), entry.shape
+        if len(shape) == len(wanted):
+            for size, length in zip(wanted, shape, strict=True):
+                if isinstance(size, str):
+                    sizes.setdefault(size, length)
+        expected = tuple(size if isinstance(size, int) else sizes.get(size, size) for size in wanted)
+        if shape != expected:
+            return sizes, (entry, expected)
+    return sizes, None
 
 
 def _sizes(path: Path, architecture: Architecture, state: Mapping[str, Tensor]) -> dict[str, int]:
@@ -176,29 +212,16 @@ def _sizes(path: Path, architecture: Architecture, state: Mapping[str, Tensor]) 
     Raises:
         InputError: a tensor of another shape, or with values that are no finite numbers.
     """
-    sizes: dict[str, int] = {}
-    by_name = _classes_by_name(architecture, _used(architecture, state))
-    if any(EACH in entry.published for entry in architecture.entries):
-        sizes[CLASSES] = by_name
-    elif architecture.classes is not None:
-        sizes[CLASSES] = architecture.classes
-    for entry in architecture.parameters(by_name):
-        tensor, wanted = state[entry.published], entry.shape
-        if tensor.ndim == len(wanted):
-            for size, length in zip(wanted, tensor.shape, strict=True):
-                if isinstance(size, str):
-                    sizes.setdefault(size, length)
-        expected = tuple(size if isinstance(size, int) else sizes.get(size, size) for size in wanted)
-        if tuple(tensor.shape) != expected:
-            raise InputError(
-                f"{path}: {entry.published} is {_shape(tensor.shape)}, in {architecture.title} it is "
-                f"{_shape(expected)}",
-                remedy=f"supported are: {_supported()}",
-            )
+    sizes, wrong = _measure(architecture, state)
+    if wrong is not None:
+        name, expected = wrong[0].published, wrong[1]
+        raise InputError(
+            f"{path}: {name} is {_shape(state[name].shape)}, in {architecture.title} it is {_shape(expected)}",
+            remedy=f"supported are: {_supported()}",
+        )
+    for name, tensor in state.items():
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-            raise InputError(
-                f"{path}: {entry.published} holds values that are no finite numbers", remedy="get the file again"
-            )
+            raise InputError(f"{path}: {name} holds values that are no finite numbers", remedy="get the file again")
     if sizes[CLASSES] < 2:
         raise InputError(f"{path} has one output; sammil wants one for each class", remedy="merge it into two classes")
     return sizes

@@ -36,9 +36,13 @@ class Bag:
         return (self.features, self.group_features) if wanted else (self.features,)
 
     def instances(self, group_features: bool) -> Tensor:
-        """Composite features (eq. 4) as one float32 tensor, or float64 where they are so. (n + g, d) or (n, d)."""
-        exact = (block if block.dtype == torch.float64 else block.float() for block in self.blocks(group_features))
-        return torch.cat(tuple(exact))  # autocast joins no float16
+        """Composite features (eq. 4) as one float32 tensor, or float64 where they are so. (n + g, d) or (n, d).
+
+        It may share the bag's memory: it is not to be written to.
+        """
+        blocks = self.blocks(group_features)
+        exact = tuple(block if block.dtype == torch.float64 else block.float() for block in blocks)
+        return exact[0] if len(exact) == 1 else torch.cat(exact)  # autocast joins no float16
 
     def instance_places(self, group_features: bool) -> Tensor:
         """Where the instances lie, in grid steps: (N, 2). A group feature stands at its region's centroid.

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sammil_cli.mil.byte_dropout import drop_, gate_, in_bytes
+
 _BLOCK = {"cpu": 2048}  # rows that stay in a core's cache; an accelerator takes far more at once
 _LARGE_BLOCK = 1 << 18
-_BYTE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,7 @@ class _Pool(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         (dropout, generator), kind = drawing, _product_type(embed)
         count, device = members.shape[1], embed.device
-        drop = min(round(dropout * _BYTE), _BYTE - 1)  # something is always left
-        scale = _BYTE / (_BYTE - drop)
+        drop, scale = in_bytes(dropout)
         w0, b0 = (scale * embed).to(kind), (scale * embed_bias).to(kind)  # relu(s x) = s relu(x): scaled beforehand
         w1, w2 = hidden.to(kind), score[0]
         embedded = torch.empty(count, len(embed), dtype=kind, device=device)
@@ -74,7 +74,7 @@ class _Pool(torch.autograd.Function):
         for rows, x in _rows(blocks, kind):
             e = torch.addmm(b0, x, w0.T, out=embedded[rows]).relu_()
             if drop:
-                _gate(e, _random_bytes(e.shape, generator, device).to(kind), drop - 0.5)
+                drop_(e, drop, generator)
             t = torch.mm(e, w1.T, out=inner[rows]).relu_()
             torch.mv(t.to(w2.dtype), w2, out=scores[rows])
         attention = torch.softmax(scores.masked_fill(~members, float("-inf")), dim=1)  # (k, N)
@@ -96,9 +96,9 @@ class _Pool(torch.autograd.Function):
         for rows, x in _rows(ctx.blocks, kind):
             e, t, a = embedded[rows], inner[rows], attention[:, rows].T  # (b, h), (b, a), (b, k)
             d_scores = (a * ((e @ d_bags.T).to(exact) - centre)).sum(dim=1) + d_scores_outer[rows]
-            d_t = _gate((d_scores[:, None] * w2).to(kind), t, 0)
+            d_t = gate_((d_scores[:, None] * w2).to(kind), t, 0)
             d_e = torch.mm(d_t, w1).addmm_(a.to(kind), d_bags)
-            d_h = _gate(d_e, e, 0)  # e > 0 exactly where the relu was open and dropout kept the value
+            d_h = gate_(d_e, e, 0)  # e > 0 exactly where the relu was open and dropout kept the value
             d_embed = _add(d_embed, d_h.T, x, exact)
             d_embed_bias = _plus(d_embed_bias, d_h.sum(dim=0).to(exact))
             d_hidden = _add(d_hidden, d_t.T, e, exact)
@@ -117,20 +117,6 @@ def _rows(blocks: Sequence[Tensor], kind: torch.dtype) -> Iterator[tuple[slice, 
             exact = x.float() if x.dtype == torch.float16 and kind == torch.bfloat16 else x
             yield slice(start, start + len(x)), exact.to(kind)
             start += len(x)
-
-
-def _gate(values: Tensor, gate: Tensor, limit: float) -> Tensor:
-    """Zeroes values in place where the gate is not above the limit: one pass, and no boolean tensor in between."""
-    torch.ops.aten.threshold_backward.grad_input(values, gate, limit, grad_input=values)
-    return values
-
-
-def _random_bytes(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Uniform uint8, eight from each 64-bit draw: several times faster than a draw per value."""
-    size = shape.numel()
-    words = torch.empty(-(-size // 8), dtype=torch.int64, device=device)
-    words.random_(-(2**63), None, generator=generator)
-    return words.view(torch.uint8)[:size].view(shape)
 
 
 def _product_type(like: Tensor) -> torch.dtype:

@@ -1,6 +1,6 @@
 """Weights that others published: which of their parameters are which of a model's. Each model's file lists its own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 Size = int | str  # a number, or DIM, CLASSES or another name of a number that a file chooses
@@ -32,9 +32,10 @@ class Architecture:
     """A published model that one of ours can be.
 
     `group_features`: whether the bags it was published with hold group features.
-    `options`: what ours must be built with.
+    `options`: what ours must be built with. `open_options`: those that weights say nothing of, and may differ in.
     `classes`: how many the file is of where no tensor says it; None = the size `CLASSES`.
     `unused`: starts of names that files may hold besides, and that no prediction needs.
+    `older`: starts of names in older files -> of the names today.
     """
 
     title: str
@@ -42,8 +43,19 @@ class Architecture:
     group_features: bool
     entries: tuple[Entry, ...]
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    open_options: tuple[str, ...] = ()
     classes: int | None = None
     unused: tuple[str, ...] = ()
+    older: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def known(self, names: Iterable[str]) -> dict[str, str]:
+        """This architecture's names of today -> those in a file, without those that no prediction needs."""
+        found = {}
+        for name in names:
+            start = next((one for one in self.older if name.startswith(one)), "")
+            if not name.startswith(self.unused or ("\0",)):
+                found[self.older.get(start, "") + name.removeprefix(start)] = name
+        return found
 
     def parameters(self, classes: int) -> tuple[Entry, ...]:
         """Every parameter of a model of so many classes."""

@@ -13,6 +13,7 @@ from sammil_cli.training.bundle import build_model, model_class
 from sammil_cli.training.loop import predict
 
 PATCHES, GROUPS, DIM = 13, 4, 7
+MOST_STEPS = 60  # a model of a few hundred weights, such as DSMIL on seven features, needs more than a wide one
 
 either = pytest.mark.parametrize("group_features", [True, False])
 
@@ -117,12 +118,13 @@ class ModelContract:
     def test_learning_reaches_what_sees_the_features_and_lowers_the_loss(self, word: str, group_features: bool) -> None:
         model, bag = build(word, group_features=group_features, dropout=0.0), make_bag()
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
-        before = total_loss(model, bag).item()
-        for _ in range(20):
+        losses = [total_loss(model, bag).item()]
+        while losses[-1] >= 0.8 * losses[0] and len(losses) <= MOST_STEPS:
             optimiser.zero_grad()
             torch.autograd.backward(total_loss(model, bag))
             optimiser.step()
-        assert total_loss(model, bag).item() < 0.8 * before
+            losses.append(total_loss(model, bag).item())
+        assert losses[-1] < 0.8 * losses[0], "it does not learn one bag by heart"
         slopes = [p.grad for p in model.parameters() if DIM in p.shape and p.grad is not None]
         assert sum(slope.abs().sum().item() for slope in slopes) > 0, "what sees the features learns nothing"
 

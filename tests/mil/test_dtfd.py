@@ -1,6 +1,7 @@
 """DTFD-MIL against loops over its pseudo-bags, and what reaches which tier."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -84,17 +85,27 @@ def cut(count: int, groups: int) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(np.arange(count), groups)]
 
 
+def deal(model: Model, bag: Bag, groups: int) -> list[list[int]]:
+    """Instances by attention, the first to the first pseudo-bag, the second to the second, and round again."""
+    attention = attend(model.attention, torch.relu(bag.features @ model.dim_reduction[0].weight.T)).tolist()
+    ranked = sorted(range(len(attention)), key=lambda place: -attention[place])
+    return [sorted(ranked[first::groups]) for first in range(min(groups, len(ranked)))]
+
+
 # ------------------------------------------------------------------------------------------------- its equations
 
 
 @every_distillation
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(("groups", "instances"), [(4, 1), (3, 2), (5, 4), (1, 3)])
-def test_prediction_is_that_of_a_loop_over_consecutive_pseudo_bags(
-    distillation: str, classes: int, groups: int, instances: int
+@pytest.mark.parametrize("prediction", ["dealt", "consecutive"])
+def test_prediction_is_that_of_a_loop_over_its_pseudo_bags(
+    distillation: str, classes: int, groups: int, instances: int, prediction: str
 ) -> None:
-    model, bag = build(classes, distillation=distillation, groups=groups, instances=instances), make_bag()
-    _, logits = by_hand(model, bag, cut(PATCHES, groups))
+    model = build(classes, distillation=distillation, groups=groups, instances=instances, prediction=prediction)
+    bag = make_bag()
+    members = cut(PATCHES, groups) if prediction == "consecutive" else deal(model, bag, groups)
+    _, logits = by_hand(model, bag, members)
     assert torch.allclose(model.eval()(bag).logits, logits, atol=1e-12)
 
 
@@ -133,7 +144,7 @@ def test_attention_is_tier_1s_over_the_slide_and_evidence_that_of_its_ranking() 
     embedded = torch.relu(bag.features @ model.dim_reduction[0].weight.T)
     found = model(bag)
     assert torch.allclose(found.attention, attend(model.attention, embedded), atol=1e-12)
-    for members in cut(PATCHES, 4):
+    for members in deal(model, bag, 4):
         weighted = attend(model.attention, embedded[members])[:, None] * embedded[members]
         assert torch.allclose(found.evidence[members], torch.softmax(weighted @ model.classifier.weight.T, 1))
 
@@ -183,17 +194,33 @@ def test_the_generator_shuffles_the_instances_and_nothing_else_does() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 300, 301])
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 7, 8])
-def test_the_pseudo_bags_of_prediction_are_numpys_array_split(count: int, groups: int) -> None:
+def test_consecutive_pseudo_bags_are_numpys_array_split(count: int, groups: int) -> None:
     part, parts = consecutive_parts(count, groups, CPU)
     wanted = [one for one in cut(count, groups) if one]  # none is empty
     assert [(part == number).nonzero()[:, 0].tolist() for number in range(parts)] == wanted
 
 
 @every_distillation
+def test_dealt_pseudo_bags_answer_alike_whatever_the_order_of_the_instances_and_consecutive_ones_do_not(
+    distillation: str,
+) -> None:
+    bag, order = make_bag(), torch.randperm(PATCHES, generator=seeded())
+    moved = replace(bag, features=bag.features[order])
+    for prediction in ("dealt", "consecutive"):
+        model = build(distillation=distillation, prediction=prediction).eval()
+        alike = torch.allclose(model(bag).logits, model(moved).logits, atol=1e-12)
+        assert alike == (prediction == "dealt")
+
+
+@every_distillation
 @pytest.mark.parametrize("patches", [1, 2, 3, 4, 5])
-def test_bags_smaller_than_groups_and_groups_smaller_than_their_ends_go(distillation: str, patches: int) -> None:
-    model, bag = build(distillation=distillation, groups=4, instances=9), make_bag(patches)
-    _, logits = by_hand(model, bag, [one for one in cut(patches, 4) if one])
+@pytest.mark.parametrize("prediction", ["dealt", "consecutive"])
+def test_bags_smaller_than_groups_and_groups_smaller_than_their_ends_go(
+    distillation: str, patches: int, prediction: str
+) -> None:
+    model, bag = build(distillation=distillation, groups=4, instances=9, prediction=prediction), make_bag(patches)
+    members = [one for one in cut(patches, 4) if one] if prediction == "consecutive" else deal(model, bag, 4)
+    _, logits = by_hand(model, bag, members)
     assert torch.allclose(model.eval()(bag).logits, logits, atol=1e-12)
     assert all(math.isfinite(loss.item()) for loss in model.losses(bag, LABEL, seeded()).values())
 
@@ -204,15 +231,14 @@ def test_bags_smaller_than_groups_and_groups_smaller_than_their_ends_go(distilla
 def test_so_many_rows_are_distilled(distillation: str, instances: int, rows: int) -> None:
     model = build(distillation=distillation, instances=instances)
     part, parts = consecutive_parts(PATCHES, 4, CPU)
-    first = model.first_tier(make_bag().features, part, parts)
+    first = model.first_tier(*model.embed(make_bag()), part, parts)
     assert model.distil(first, part, parts).shape == (rows, 512)
 
 
 def test_the_distilled_instances_are_those_that_tier_1_finds_most_and_least_positive() -> None:
     model = build(distillation="MaxMinS", groups=1)
-    features = make_bag().features
     part, parts = consecutive_parts(PATCHES, 1, CPU)
-    first = model.first_tier(features, part, parts)
+    first = model.first_tier(*model.embed(make_bag()), part, parts)
     positive = torch.softmax((first.attention[:, None] * first.embedded) @ model.classifier.weight.T, dim=1)[:, 1]
     most, least = model.distil(first, part, parts)
     assert torch.equal(most, first.embedded[positive.argmax()])
@@ -253,7 +279,9 @@ def test_weights_start_as_torch_draws_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"distillation": "MAS"}, {"groups": 0}, {"instances": 0}, {"coupling": "official"}], ids=str
+    "options",
+    [{"distillation": "MAS"}, {"groups": 0}, {"instances": 0}, {"coupling": "official"}, {"prediction": "random"}],
+    ids=str,
 )
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"model_options\.{next(iter(options))} of dtfd"):

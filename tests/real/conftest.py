@@ -1,6 +1,8 @@
 """Real files that several tests read."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,3 +23,13 @@ def published_labels(real_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is missing")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden(real_data: Path) -> dict[str, Any]:
+    """Numbers of the published models, by their names."""
+    path = real_data / "golden" / "mil.json"
+    if not path.is_file():
+        pytest.skip(f"no golden numbers: {path} is missing")
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded

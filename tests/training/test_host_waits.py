@@ -12,7 +12,7 @@ from sammil_cli.training import gradients
 from sammil_cli.training.loop import train_fold
 
 
-def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
+def per_step(regions: int, word: str = "sam-mil", **changes: object) -> tuple[Counter[str], float]:
     """Operations and waits of a step with a bag of so many regions, backward pass and Adam among them."""
     generator = torch.Generator().manual_seed(1)
     bag = Bag(
@@ -22,7 +22,7 @@ def per_step(regions: int, **changes: object) -> tuple[Counter[str], float]:
         group_region=torch.arange(regions),
         region_area=torch.randint(1, 60_000, (regions,), generator=generator).float(),
     )
-    model = build("sam-mil", **changes)
+    model = build(word, **changes)
     assert bag.groups(model.spec.grouping)  # once for a bag
     assert bag.pairs
     ops, waits = [], []
@@ -68,3 +68,9 @@ def test_a_step_whose_gradients_are_averaged_makes_the_host_wait_no_more_than_an
     assert (waits_few, waits_many) == (0, 0)
     assert few == many
     assert few["threshold_backward"] >= 3 * 3 * 4  # three backward passes: of two terms, and of all
+
+
+@pytest.mark.parametrize("word", ["dsmil", "clam-sb", "clam-mb"])
+def test_a_step_of_another_model_never_makes_the_host_wait_either(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "MOST_STEPS", 1)
+    assert per_step(20, word)[1] == 0

@@ -21,6 +21,9 @@ RESUMED = [
     ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
     ("dtfd", {}, {"schedule": "step", "clip_norm": 0.5}),
     ("ibmil", {"dropout": 0.5}, {}),
+    ("dsmil", {"dropout": 0.5, "loss": "binary"}, {"chosen_by": "auc-and-accuracy", "betas": (0.5, 0.9)}),
+    ("clam-sb", {}, {"sampling": "balanced"}),
+    ("clam-mb", {}, {"sampling": "balanced", "precision": "bfloat16"}),
 ]
 STAGED = ["ibmil"]  # a first stage is trained before them
 

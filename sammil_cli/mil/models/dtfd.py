@@ -36,6 +36,8 @@ PUBLISHED = (
         title="DTFD-MIL",
         model="dtfd",
         group_features=False,
+        options={"prediction": "consecutive"},
+        open_options=("distillation", "groups", "instances", "coupling", "prediction"),
         entries=(
             *linear("dim_reduction.fc1", "dim_reduction.0", HIDDEN, DIM, bias=False),
             *_published_attention("attention", "attention"),
@@ -55,12 +57,15 @@ class DtfdOptions(Options):
     `groups`: pseudo-bags; a bag of fewer instances has one of each.
     `instances`: how many `MaxS` takes, and `MaxMinS` from each end; a smaller pseudo-bag gives all.
     `coupling`: `none`, tier 1 learns from its own loss only (official); `joint`, from tier 2's as well.
+    `prediction`: its pseudo-bags. `dealt`, instances are dealt out to them in the order of tier 1's attention, so that
+    all are alike, as random ones are; `consecutive`, the bag is cut in its order.
     """
 
     distillation: Literal["AFS", "MaxS", "MaxMinS"] = "AFS"
     groups: int = Field(4, ge=1)
     instances: int = Field(1, ge=1)
     coupling: Literal["none", "joint"] = "none"
+    prediction: Literal["dealt", "consecutive"] = "dealt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +73,6 @@ class FirstTier:
     """What tier 1 makes of N instances in G pseudo-bags. h = 512."""
 
     embedded: Tensor  # (N, h)
-    scores: Tensor  # (N,) before the softmax
     attention: Tensor  # (N,) summing to 1 in each pseudo-bag
     pooled: Tensor  # (G, h)
     logits: Tensor  # (G, C)
@@ -89,10 +93,9 @@ class SecondTier(nn.Module):
 
 
 class Model(MILModel):
-    """Two tiers. Training draws the pseudo-bags at random; prediction cuts the bag in the order of its instances."""
+    """Two tiers. Training draws the pseudo-bags at random; prediction makes the same ones of a bag every time."""
 
     options_type = DtfdOptions
-    ordered = True
     recipe = Recipe(
         epochs=_EPOCHS,
         min_epochs=_EPOCHS,  # it never stops early
@@ -115,20 +118,24 @@ class Model(MILModel):
 
     def forward(self, bag: Bag) -> Output:
         """See `MILModel.forward`. The attention is tier 1's over the whole slide, the evidence that of its ranking."""
-        instances = bag.instances(self.spec.group_features)
-        part, parts = consecutive_parts(len(instances), self._own.groups, instances.device)
-        first = self.first_tier(instances, part, parts)
+        embedded, scores = self.embed(bag)
+        part, parts = (
+            consecutive_parts(len(scores), self._own.groups, scores.device)
+            if self._own.prediction == "consecutive"
+            else dealt_parts(scores, self._own.groups)
+        )
+        first = self.first_tier(embedded, scores, part, parts)
         return Output(
             logits=self.att_classifier(self.distil(first, part, parts)),
-            attention=torch.softmax(first.scores, dim=0),
-            evidence=attention_evidence(first.attention, first.embedded, self.classifier),
+            attention=torch.softmax(scores, dim=0),
+            evidence=attention_evidence(first.attention, embedded, self.classifier),
         )
 
     def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """See `MILModel.losses`: the mean loss of the pseudo-bags (tier 1), and that of the bag (tier 2)."""
-        instances = bag.instances(self.spec.group_features)
-        part, parts = draw_parts(len(instances), self._own.groups, generator, instances.device)
-        first = self.first_tier(instances, part, parts)
+        embedded, scores = self.embed(bag)
+        part, parts = draw_parts(len(scores), self._own.groups, generator, scores.device)
+        first = self.first_tier(embedded, scores, part, parts)
         distilled = self.distil(first, part, parts)
         if self._own.coupling == "none":
             distilled = distilled.detach()
@@ -137,23 +144,23 @@ class Model(MILModel):
             "pseudo_bags": torch.stack([self.classification_loss(one, label) for one in first.logits]).mean(),
         }
 
-    def first_tier(self, instances: Tensor, part: Tensor, parts: int) -> FirstTier:
+    def embed(self, bag: Bag) -> tuple[Tensor, Tensor]:
+        """The bag's N instances (N, h), and what tier 1's attention scores them, before any softmax (N,)."""
+        embedded: Tensor = self.dim_reduction(bag.instances(self.spec.group_features))
+        return embedded, self.attention(embedded)
+
+    def first_tier(self, embedded: Tensor, scores: Tensor, part: Tensor, parts: int) -> FirstTier:
         """Attention pooling inside each pseudo-bag.
 
         Args:
-            instances: (N, d). part: (N,) int64, the pseudo-bag of each instance. parts: G; no pseudo-bag is empty.
+            embedded, scores: as `embed` gives them.
+            part: (N,) int64, the pseudo-bag of each instance. parts: G; no pseudo-bag is empty.
         """
-        embedded: Tensor = self.dim_reduction(instances)
-        scores: Tensor = self.attention(embedded)
         members = part == torch.arange(parts, device=part.device)[:, None]  # (G, N)
         attention = torch.softmax(scores.masked_fill(~members, float("-inf")), dim=1)
         pooled = attention @ embedded
         return FirstTier(
-            embedded=embedded,
-            scores=scores,
-            attention=attention.sum(dim=0),
-            pooled=pooled,
-            logits=self.classifier(pooled),
+            embedded=embedded, attention=attention.sum(dim=0), pooled=pooled, logits=self.classifier(pooled)
         )
 
     def distil(self, first: FirstTier, part: Tensor, parts: int) -> Tensor:
@@ -175,6 +182,13 @@ class Model(MILModel):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.reset_parameters()
+
+
+def dealt_parts(scores: Tensor, parts: int) -> tuple[Tensor, int]:
+    """A bag dealt out, the highest score first: the part of each instance (N,), and how many parts there are."""
+    parts = min(parts, len(scores))
+    place = torch.arange(len(scores), device=scores.device) % parts
+    return torch.empty_like(place).index_copy_(0, scores.argsort(descending=True), place), parts
 
 
 def consecutive_parts(count: int, parts: int, device: torch.device) -> tuple[Tensor, int]:
