@@ -25,9 +25,9 @@ TIER_1 = ("dim_reduction", "attention", "classifier")
 every_distillation = pytest.mark.parametrize("distillation", ["AFS", "MaxS", "MaxMinS"])
 
 
-def build(classes: int = 2, dim: int = DIM, **options: object) -> Model:
+def build(classes: int = 2, dim: int = DIM, dropout: float = 0.0, **options: object) -> Model:
     torch.manual_seed(0)
-    model = build_model("dtfd", ModelSpec(dim=dim, classes=classes, group_features=False, dropout=0.0), options)
+    model = build_model("dtfd", ModelSpec(dim=dim, classes=classes, group_features=False, dropout=dropout), options)
     assert isinstance(model, Model)
     model.initialise()
     return model.double()
@@ -61,7 +61,7 @@ def attend(network: torch.nn.Module, rows: Tensor) -> Tensor:
 def by_hand(model: Model, bag: Bag, groups: list[list[int]]) -> tuple[Tensor, Tensor]:
     """Logits of each pseudo-bag (G, C) and of the bag (C,): one group after the other, one instance after the other."""
     options = model.options
-    embedded = torch.relu(bag.features @ model.dim_reduction[0].weight.T)
+    embedded = torch.relu(bag.features @ model.dim_reduction.weight.T)
     tier_1, distilled = [], []
     for members in groups:
         rows = embedded[members]
@@ -87,7 +87,7 @@ def cut(count: int, groups: int) -> list[list[int]]:
 
 def deal(model: Model, bag: Bag, groups: int) -> list[list[int]]:
     """Instances by attention, the first to the first pseudo-bag, the second to the second, and round again."""
-    attention = attend(model.attention, torch.relu(bag.features @ model.dim_reduction[0].weight.T)).tolist()
+    attention = attend(model.attention, torch.relu(bag.features @ model.dim_reduction.weight.T)).tolist()
     ranked = sorted(range(len(attention)), key=lambda place: -attention[place])
     return [sorted(ranked[first::groups]) for first in range(min(groups, len(ranked)))]
 
@@ -141,7 +141,7 @@ def test_the_losses_and_their_gradients_are_those_of_a_loop_over_shuffled_pseudo
 
 def test_attention_is_tier_1s_over_the_slide_and_evidence_that_of_its_ranking() -> None:
     model, bag = build(3).eval(), make_bag()
-    embedded = torch.relu(bag.features @ model.dim_reduction[0].weight.T)
+    embedded = torch.relu(bag.features @ model.dim_reduction.weight.T)
     found = model(bag)
     assert torch.allclose(found.attention, attend(model.attention, embedded), atol=1e-12)
     for members in deal(model, bag, 4):
@@ -182,8 +182,9 @@ def test_the_loss_of_tier_1_never_changes_tier_2(coupling: str) -> None:
 # ------------------------------------------------------------------------------------------------- pseudo-bags
 
 
-def test_the_generator_shuffles_the_instances_and_nothing_else_does() -> None:
-    model, bag = build().train(), make_bag()
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_the_generator_shuffles_the_instances_and_nothing_else_does(dropout: float) -> None:
+    model, bag = build(dropout=dropout).train(), make_bag()
     losses = [model.losses(bag, LABEL, seeded(seed))["pseudo_bags"].item() for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
     before = torch.get_rng_state()
@@ -273,7 +274,7 @@ def test_the_recipe_is_the_official_one() -> None:
 def test_weights_start_as_torch_draws_them() -> None:
     model = build(dim=1024)
     model.float().initialise()
-    weight, width = model.dim_reduction[0].weight, 1 / math.sqrt(1024)
+    weight, width = model.dim_reduction.weight, 1 / math.sqrt(1024)
     assert 0.999 * width < weight.abs().max().item() <= width  # uniform; Xavier-normal would reach far beyond
     assert model.classifier.bias.abs().max().item() > 0
 

@@ -81,7 +81,7 @@ def by_hand(model: Model, bag: Bag) -> tuple[Tensor, Tensor]:
     of = dict(model.named_parameters())
     rows = list(bag.features)
     if model.options.form == "harness":
-        embed = of["pooling.embedding.0.weight"], of["pooling.embedding.0.bias"]
+        embed = of["pooling.embedding.weight"], of["pooling.embedding.bias"]
         rows = [torch.relu(embed[0] @ x + embed[1]) for x in rows]
     (v, v_bias), (w, w_bias) = (
         (of[f"pooling.attention.{layer}.weight"], of[f"pooling.attention.{layer}.bias"]) for layer in (0, 2)
@@ -123,6 +123,14 @@ def test_evidence_is_that_of_the_weighted_instance_in_the_half_of_the_head_that_
     half = model.head.weight[:, : pooled.embedded.shape[1]]
     for number, (weight, row) in enumerate(zip(pooled.attention, pooled.embedded, strict=True)):
         assert torch.allclose(found.evidence[number], torch.softmax(half @ (weight * row), dim=0), atol=1e-6)
+
+
+def test_dropout_is_drawn_by_the_generator_of_the_step() -> None:
+    model, bag = build().train(), make_bag("a")
+    before = torch.get_rng_state()
+    losses = [model.losses(bag, LABEL, seeded(seed))["bag"].item() for seed in (3, 3, 4)]
+    assert losses[0] == losses[1] != losses[2]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_first_stage_is_the_same_model_without_a_dictionary() -> None:

@@ -64,7 +64,7 @@ def test_the_released_weights_separate_what_their_own_classifier_separates(real_
     spec = ModelSpec(dim=1024, classes=2, group_features=False)
     model = build_model("dtfd", spec, {"prediction": prediction}).eval()
     model.load_state_dict(read_published(real_data / "legacy/dtfd/model.pth").state)
-    embed, classifier = model.get_parameter("dim_reduction.0.weight"), model.get_parameter("classifier.weight")
+    embed, classifier = model.get_parameter("dim_reduction.weight"), model.get_parameter("classifier.weight")
     bag = golden_bag(300)
     with torch.inference_mode():
         direction = (classifier[1] - classifier[0]) @ embed

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from sammil_cli.mil.byte_dropout import relu_dropout
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
 from sammil_cli.mil.gated_attention import GatedAttention
 from sammil_cli.mil.pseudo_bags import draw_parts
@@ -39,7 +40,7 @@ PUBLISHED = (
         options={"prediction": "consecutive"},
         open_options=("distillation", "groups", "instances", "coupling", "prediction"),
         entries=(
-            *linear("dim_reduction.fc1", "dim_reduction.0", HIDDEN, DIM, bias=False),
+            *linear("dim_reduction.fc1", "dim_reduction", HIDDEN, DIM, bias=False),
             *_published_attention("attention", "attention"),
             *linear("classifier.fc", "classifier", CLASSES, HIDDEN),
             *_published_attention("att_classifier.attention", "att_classifier.attention"),
@@ -111,7 +112,7 @@ class Model(MILModel):
         super().__init__(spec, options)
         self._own = options
         # Each child is one of the four networks whose gradients the official code clips by themselves.
-        self.dim_reduction = nn.Sequential(nn.Linear(spec.dim, HIDDEN, bias=False), nn.ReLU(), nn.Dropout(spec.dropout))
+        self.dim_reduction = nn.Linear(spec.dim, HIDDEN, bias=False)
         self.attention = GatedAttention(HIDDEN, ATTENTION)
         self.classifier = nn.Linear(HIDDEN, spec.classes)
         self.att_classifier = SecondTier(spec.classes)
@@ -133,7 +134,7 @@ class Model(MILModel):
 
     def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """See `MILModel.losses`: the mean loss of the pseudo-bags (tier 1), and that of the bag (tier 2)."""
-        embedded, scores = self.embed(bag)
+        embedded, scores = self.embed(bag, generator)
         part, parts = draw_parts(len(scores), self._own.groups, generator, scores.device)
         first = self.first_tier(embedded, scores, part, parts)
         distilled = self.distil(first, part, parts)
@@ -144,9 +145,13 @@ class Model(MILModel):
             "pseudo_bags": torch.stack([self.classification_loss(one, label) for one in first.logits]).mean(),
         }
 
-    def embed(self, bag: Bag) -> tuple[Tensor, Tensor]:
-        """The bag's N instances (N, h), and what tier 1's attention scores them, before any softmax (N,)."""
-        embedded: Tensor = self.dim_reduction(bag.instances(self.spec.group_features))
+    def embed(self, bag: Bag, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """The bag's N instances (N, h), and what tier 1's attention scores them, before any softmax (N,).
+
+        In training there is dropout, if any is asked for; None = by torch's own random numbers.
+        """
+        dropout = self.spec.dropout if self.training else 0.0
+        embedded = relu_dropout(self.dim_reduction(bag.instances(self.spec.group_features)), dropout, generator)
         return embedded, self.attention(embedded)
 
     def first_tier(self, embedded: Tensor, scores: Tensor, part: Tensor, parts: int) -> FirstTier:

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from sammil_cli.mil.byte_dropout import relu_dropout
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
 from sammil_cli.mil.k_means import k_means
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
@@ -34,7 +35,7 @@ PUBLISHED = (
         group_features=False,
         open_options=("confounders",),
         entries=(
-            *linear("embedding.embed.0", "pooling.embedding.0", HIDDEN, DIM),
+            *linear("embedding.embed.0", "pooling.embedding", HIDDEN, DIM),
             *linear("attention.0", "pooling.attention.0", ATTENTION, HIDDEN),
             *linear("attention.2", "pooling.attention.2", 1, ATTENTION),
             *linear("W_q", "query", QUERY, HIDDEN),
@@ -68,20 +69,18 @@ class Pooled:
 
 
 class AttentionPooling(nn.Module):
-    """Instances (N, d) -> embedding, attention and bag feature. `width` is that of a bag's feature."""
+    """Instances -> embedding, attention and bag feature. `width` is that of a bag's feature."""
 
     def __init__(self, spec: ModelSpec, options: IbmilOptions) -> None:
         super().__init__()
         embeds = options.form == "harness"
         self.width, hidden = (HIDDEN, ATTENTION) if embeds else (spec.dim, spec.dim)
-        self.embedding = (
-            nn.Sequential(nn.Linear(spec.dim, HIDDEN), nn.ReLU(), nn.Dropout(spec.dropout)) if embeds else nn.Identity()
-        )
+        self.embedding = nn.Linear(spec.dim, HIDDEN) if embeds else None
         self.attention = nn.Sequential(nn.Linear(self.width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
 
-    def forward(self, instances: Tensor) -> Pooled:
-        """See the class."""
-        embedded: Tensor = self.embedding(instances)
+    def forward(self, instances: Tensor, dropout: float, generator: torch.Generator | None) -> Pooled:
+        """(N, d) -> what it pools them to. Dropout acts on what is embedded; None = torch's own random numbers."""
+        embedded = instances if self.embedding is None else relu_dropout(self.embedding(instances), dropout, generator)
         attention = torch.softmax(self.attention(embedded)[:, 0], dim=0)
         return Pooled(embedded=embedded, attention=attention, feature=attention @ embedded)
 
@@ -93,9 +92,10 @@ class _Classifier(MILModel):
         super().__init__(spec, options)
         self.pooling = AttentionPooling(spec, options)
 
-    def pool(self, bag: Bag) -> Pooled:
-        """The pooled instances of a bag."""
-        pooled: Pooled = self.pooling(bag.instances(self.spec.group_features))
+    def pool(self, bag: Bag, generator: torch.Generator | None = None) -> Pooled:
+        """The pooled instances of a bag, with dropout in training."""
+        dropout = self.spec.dropout if self.training else 0.0
+        pooled: Pooled = self.pooling(bag.instances(self.spec.group_features), dropout, generator)
         return pooled
 
     def classify(self, feature: Tensor) -> Tensor:
@@ -114,8 +114,7 @@ class _Classifier(MILModel):
 
     def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """See `MILModel.losses`."""
-        del generator
-        return {"bag": self.classification_loss(self.classify(self.pool(bag).feature), label)}
+        return {"bag": self.classification_loss(self.classify(self.pool(bag, generator).feature), label)}
 
 
 class FirstStage(_Classifier):
