@@ -12,6 +12,7 @@ from sammil_cli.exchange.published_weights import to_published
 from sammil_cli.storage.files import atomic_path, sha256_file
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training.bundle import read_bundle
+from sammil_cli.training.loop import trained_state
 
 
 def run(bundle: BundlePath, out: Path) -> None:
@@ -26,7 +27,7 @@ def run(bundle: BundlePath, out: Path) -> None:
             remedy=f"weights: --out {out.with_suffix('.safetensors')}; bags: add --to clam, sam-mil or trident",
         )
     model, facts = read_bundle(bundle, "cpu")
-    architecture, state = to_published(facts.model, model.options, model.state_dict(), facts.spec.classes)
+    architecture, state = to_published(facts.model, model.options, trained_state(model), facts.spec.classes)
     said = {
         "tool": f"sammil {__version__}",
         "architecture": architecture.title,

@@ -16,7 +16,8 @@ from sammil_cli.storage.state_dict import load_state
 from sammil_cli.training.bundle import check_model
 
 _SHOWN_KEYS = 6
-_WRAPPER = "module."  # what data-parallel training puts before every name, or before those of a part
+_PARALLEL = "module."  # what data-parallel training puts before every name, or before those of a part
+_WRAPPERS = (_PARALLEL, "model.")  # or a model that holds another
 _MOST_CLASSES = 64
 
 
@@ -27,24 +28,22 @@ def architectures() -> tuple[Architecture, ...]:
     return tuple(one for module in modules for one in getattr(module, "PUBLISHED", ()))
 
 
-# Parts of names that a model has, all of them, and one that it has not; the first that fits counts. What others share
+# Parts of names that a model has, all of them, and those that it has not; the first that fits counts. What others share
 # with it (every gated attention has an `attention_a`, every transformer a `to_qkv`) tells a model only with the rest.
 _FOREIGN = (
-    ("IBMIL of another form", ("confounder_feat",), None),
-    ("DSMIL", ("online_encoder.", "b_classifier."), None),
-    ("CHIEF", ("attention_net.", "text_to_vision."), None),
-    ("TOAD", ("attention_net.", "site_classifier."), None),
-    ("TransMIL", ("layer1.", ".to_qkv."), None),
-    ("ACMIL", ("attention.", "Slide_classifier."), None),
-    ("DTFD-MIL of another form", ("att_classifier.",), None),
-    ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), None),
-    ("gated AB-MIL as released (ReLU, no biases)", ("attention_a.", "attention_c."), "attention_a.0.bias"),
+    ("IBMIL of another form", ("confounder_feat",), ()),
+    ("CHIEF", ("attention_net.", "text_to_vision."), ()),
+    ("TOAD", ("attention_net.", "site_classifier."), ()),
+    ("TransMIL of another form", ("layer1.", ".to_qkv."), ()),
+    ("ACMIL", ("attention.", "Slide_classifier."), ()),
+    ("DTFD-MIL of another form", ("att_classifier.",), ()),
+    ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), ()),
     (
         "a model with CLAM's gated attention and other classifiers",
-        ("attention_a.", "attention_c."),
-        "instance_classifiers.0.weight",
+        ("attention_a.0.bias", "attention_c."),
+        ("global_attn.", "instance_classifiers.0.weight"),
     ),
-    ("gated AB-MIL of Ilse et al.", ("attention_V.", "attention_U."), None),
+    ("gated AB-MIL of Ilse et al.", ("attention_V.", "attention_U."), ()),
 )
 _HARNESS = "online_encoder."  # how MHIM-MIL, and SAM-MIL after it, call the model that they train
 
@@ -70,9 +69,10 @@ def read_published(path: Path, model: str | None = None) -> PublishedWeights:
         MissingError: no weight file at all.
     """
     state = {str(key): tensor for key, tensor in load_state(path).items()}
-    if state and all(key.startswith(_WRAPPER) for key in state):
-        state = {key.removeprefix(_WRAPPER): tensor for key, tensor in state.items()}
-    state = {key.replace(f".{_WRAPPER}", "."): tensor for key, tensor in state.items()}
+    for wrapper in _WRAPPERS:
+        if state and all(key.startswith(wrapper) for key in state):
+            state = {key.removeprefix(wrapper): tensor for key, tensor in state.items()}
+    state = {key.replace(f".{_PARALLEL}", "."): tensor for key, tensor in state.items()}
     architecture = _choose(path, _recognise(path, state), model, state)
     state = {today: state[name] for today, name in architecture.known(state).items()}
     sizes = _sizes(path, architecture, state)
@@ -104,9 +104,10 @@ def to_published(
 
 
 def _is_built_so(architecture: Architecture, options: Options) -> bool:
-    passed_over = set(architecture.open_options)
+    """Whether a model of these options is the architecture, as far as weights tell."""
     published = check_model(architecture.model, architecture.options)
-    return published.model_dump(exclude=passed_over) == options.model_dump(exclude=passed_over)
+    free = set(architecture.untold_options)
+    return published.model_dump(exclude=free) == options.model_dump(exclude=free)
 
 
 def _supported() -> str:
@@ -161,7 +162,7 @@ def _foreign(names: Iterable[str]) -> str | None:
     """The model of other people that has such names; None where none is known to."""
     everything = "\n".join(f".{name}" for name in names)
     for title, parts, without in _FOREIGN:
-        if all(part in everything for part in parts) and not (without and without in everything):
+        if all(part in everything for part in parts) and not any(part in everything for part in without):
             return f"{title} inside MHIM-MIL" if f".{_HARNESS}" in everything else title
     return None
 

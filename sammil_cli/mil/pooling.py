@@ -1,13 +1,14 @@
-"""Attention pooling of many bags over one embedding: the fused operation behind SAM-MIL's training step.
+"""Attention pooling of many bags over one embedding: the fused operation behind the training step of AB-MIL's kin.
 
-The masked bag, the pseudo-bags and the consistency term all look at the same instances. So the instances are embedded
-once, with one dropout draw, and every bag is a row of attention weights over them. Forward and backward go through
-the instances block by block: what is kept is the embedding (N, h), its attention layer (N, a) and little else.
+Whatever bags a step makes of a slide (SAM-MIL's masked bag and pseudo-bags, or the slide itself), they look at the same
+instances. So the instances are embedded once, with one dropout draw, and every bag is a row of attention weights over
+them. Forward and backward go through the instances block by block: what is kept is the embedding (N, h), its attention
+layer (N, a; twice that where it is gated) and little else.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,15 +18,25 @@ from sammil_cli.mil.byte_dropout import drop_, gate_, in_bytes
 _BLOCK = {"cpu": 2048}  # rows that stay in a core's cache; an accelerator takes far more at once
 _LARGE_BLOCK = 1 << 18
 
+Activation = Literal["relu", "tanh"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionWeights:
-    """The attention core (docs/methods.md §3): e = relu(W0 x + b0), score = w2 · relu(W1 e)."""
+    """Attention over embedded instances (docs/methods.md §3), e = relu(W0 x + b0).
+
+    score = w · f(V e + v), gated w · (f(V e + v) ⊙ sigmoid(U e + u)); f is `activation`. A bias of the score would
+    change no attention, so there is none.
+    """
 
     embed: Tensor  # W0 (h, d)
     embed_bias: Tensor  # b0 (h,)
-    hidden: Tensor  # W1 (a, h)
-    score: Tensor  # w2 (1, a)
+    hidden: Tensor  # V (a, h)
+    score: Tensor  # w (1, a)
+    hidden_bias: Tensor | None = None  # v (a,)
+    gate: Tensor | None = None  # U (a, h)
+    gate_bias: Tensor | None = None  # u (a,), where there are v and U
+    activation: Activation = "relu"
 
 
 def pool(
@@ -43,10 +54,36 @@ def pool(
     Returns:
         (k, h) the pooled bags and (N,) the scores, both of the weights' type.
     """
+    hidden, bias = _stacked(weights)
+    plan = _Plan(tuple(blocks), members, dropout, generator, weights.activation, weights.gate is not None)
     pooled, scores = _Pool.apply(  # type: ignore[no-untyped-call]
-        tuple(blocks), members, (dropout, generator), weights.embed, weights.embed_bias, weights.hidden, weights.score
+        plan, weights.embed, weights.embed_bias, hidden, bias, weights.score
     )
     return pooled, scores
+
+
+def _stacked(weights: AttentionWeights) -> tuple[Tensor, Tensor | None]:
+    """V and its bias; V above U, and their biases, where there is a gate: one product for both."""
+    hidden, bias, gate, gate_bias = weights.hidden, weights.hidden_bias, weights.gate, weights.gate_bias
+    if gate is None:
+        return hidden, bias
+    if bias is None and gate_bias is None:
+        return torch.cat([hidden, gate]), None
+    if bias is None or gate_bias is None:
+        raise ValueError("either both V and U have a bias, or neither has one")
+    return torch.cat([hidden, gate]), torch.cat([bias, gate_bias])
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `pool` is asked for, without what gets a gradient."""
+
+    blocks: tuple[Tensor, ...]
+    members: Tensor
+    dropout: float
+    generator: torch.Generator
+    activation: Activation
+    gated: bool
 
 
 class _Pool(torch.autograd.Function):
@@ -54,32 +91,25 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        blocks: tuple[Tensor, ...],
-        members: Tensor,
-        drawing: tuple[float, torch.Generator],
-        embed: Tensor,
-        embed_bias: Tensor,
-        hidden: Tensor,
-        score: Tensor,
+        ctx: Any, plan: _Plan, embed: Tensor, embed_bias: Tensor, hidden: Tensor, bias: Tensor | None, score: Tensor
     ) -> tuple[Tensor, Tensor]:
-        (dropout, generator), kind = drawing, _product_type(embed)
+        kind, members = _product_type(embed), plan.members
         count, device = members.shape[1], embed.device
-        drop, scale = in_bytes(dropout)
+        drop, scale = in_bytes(plan.dropout)
         w0, b0 = (scale * embed).to(kind), (scale * embed_bias).to(kind)  # relu(s x) = s relu(x): scaled beforehand
-        w1, w2 = hidden.to(kind), score[0]
+        w1, b1, w2 = hidden.to(kind), None if bias is None else bias.to(kind), score[0]
         embedded = torch.empty(count, len(embed), dtype=kind, device=device)
         inner = torch.empty(count, len(hidden), dtype=kind, device=device)
         scores = torch.empty(count, dtype=embed.dtype, device=device)
-        for rows, x in _rows(blocks, kind):
+        for rows, x in _rows(plan.blocks, kind):
             e = torch.addmm(b0, x, w0.T, out=embedded[rows]).relu_()
             if drop:
-                drop_(e, drop, generator)
-            t = torch.mm(e, w1.T, out=inner[rows]).relu_()
-            torch.mv(t.to(w2.dtype), w2, out=scores[rows])
+                drop_(e, drop, plan.generator)
+            t = torch.mm(e, w1.T, out=inner[rows]) if b1 is None else torch.addmm(b1, e, w1.T, out=inner[rows])
+            torch.mv(_activate(t, plan).to(w2.dtype), w2, out=scores[rows])
         attention = torch.softmax(scores.masked_fill(~members, float("-inf")), dim=1)  # (k, N)
         pooled = (attention.to(kind) @ embedded).to(embed.dtype)
-        ctx.blocks, ctx.kind, ctx.scale = blocks, kind, scale
+        ctx.plan, ctx.kind, ctx.scale, ctx.has_bias = plan, kind, scale, bias is not None
         ctx.save_for_backward(embedded, inner, attention, pooled, hidden, score)
         return pooled, scores
 
@@ -87,25 +117,68 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         d_pooled, d_scores_outer = gradients
         embedded, inner, attention, pooled, hidden, score = ctx.saved_tensors
-        kind, exact = ctx.kind, hidden.dtype
+        plan, kind, exact = ctx.plan, ctx.kind, hidden.dtype
         w1, w2 = hidden.to(kind), score[0]
         d_bags = d_pooled.to(kind)  # (k, h)
         # dL/da_kn = d_k · e_n; through the softmax: a_kn (dL/da_kn - d_k · pooled_k)
         centre = (d_pooled * pooled).sum(dim=1)
-        d_embed = d_embed_bias = d_hidden = d_score = None
-        for rows, x in _rows(ctx.blocks, kind):
-            e, t, a = embedded[rows], inner[rows], attention[:, rows].T  # (b, h), (b, a), (b, k)
+        d_embed = d_embed_bias = d_hidden = d_bias = d_score = None
+        for rows, x in _rows(plan.blocks, kind):
+            e, t, a = embedded[rows], inner[rows], attention[:, rows].T  # (b, h), (b, a or 2a), (b, k)
             d_scores = (a * ((e @ d_bags.T).to(exact) - centre)).sum(dim=1) + d_scores_outer[rows]
-            d_t = gate_((d_scores[:, None] * w2).to(kind), t, 0)
+            d_score = _plus(d_score, torch.mv(_product(t, plan).T.to(exact), d_scores))
+            d_t = _through((d_scores[:, None] * w2).to(kind), t, plan)
             d_e = torch.mm(d_t, w1).addmm_(a.to(kind), d_bags)
             d_h = gate_(d_e, e, 0)  # e > 0 exactly where the relu was open and dropout kept the value
             d_embed = _add(d_embed, d_h.T, x, exact)
             d_embed_bias = _plus(d_embed_bias, d_h.sum(dim=0).to(exact))
             d_hidden = _add(d_hidden, d_t.T, e, exact)
-            d_score = _plus(d_score, torch.mv(t.T.to(exact), d_scores))
+            if ctx.has_bias:
+                d_bias = _plus(d_bias, d_t.sum(dim=0).to(exact))
         if d_embed is None or d_embed_bias is None or d_hidden is None or d_score is None:
             raise ValueError("a bag without instances has no gradient")
-        return (None, None, None, d_embed * ctx.scale, d_embed_bias * ctx.scale, d_hidden, d_score[None])
+        return (None, d_embed * ctx.scale, d_embed_bias * ctx.scale, d_hidden, d_bias, d_score[None])
+
+
+def _activate(t: Tensor, plan: _Plan) -> Tensor:
+    """Pre-activations (b, a), or (b, 2a) of V and U, become activations in place; what w multiplies: (b, a)."""
+    hidden, *gates = t.chunk(1 + plan.gated, dim=1)
+    if plan.activation == "tanh":
+        hidden.tanh_()
+    else:
+        hidden.relu_()
+    for gate in gates:
+        gate.sigmoid_()
+    return _product(t, plan)
+
+
+def _product(t: Tensor, plan: _Plan) -> Tensor:
+    """What w multiplies (b, a) of activations (b, a) or (b, 2a)."""
+    if not plan.gated:
+        return t
+    hidden, gate = t.chunk(2, dim=1)
+    return hidden * gate
+
+
+def _through(d_product: Tensor, t: Tensor, plan: _Plan) -> Tensor:
+    """The gradient of pre-activations (b, a or 2a) from that of `_product` (b, a), which is overwritten."""
+    if not plan.gated:
+        return _slope(d_product, t, plan.activation)
+    hidden, gate = t.chunk(2, dim=1)
+    found = torch.empty_like(t)
+    d_hidden, d_gate = found.chunk(2, dim=1)
+    _slope(torch.mul(d_product, gate, out=d_hidden), hidden, plan.activation)
+    torch.mul(d_product, hidden, out=d_gate)
+    torch.ops.aten.sigmoid_backward.grad_input(d_gate, gate, grad_input=d_gate)
+    return found
+
+
+def _slope(values: Tensor, activation: Tensor, kind: Activation) -> Tensor:
+    """Multiplies in place by the derivative of the activation, which follows from its value."""
+    if kind == "relu":
+        return gate_(values, activation, 0)
+    torch.ops.aten.tanh_backward.grad_input(values, activation, grad_input=values)
+    return values
 
 
 def _rows(blocks: Sequence[Tensor], kind: torch.dtype) -> Iterator[tuple[slice, Tensor]]:

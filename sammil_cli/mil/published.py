@@ -32,7 +32,7 @@ class Architecture:
     """A published model that one of ours can be.
 
     `group_features`: whether the bags it was published with hold group features.
-    `options`: what ours must be built with. `open_options`: those that weights say nothing of, and may differ in.
+    `options`: what ours must be built with. `untold_options`: those that no weights tell of.
     `classes`: how many the file is of where no tensor says it; None = the size `CLASSES`.
     `unused`: starts of names that files may hold besides, and that no prediction needs.
     `older`: starts of names in older files -> of the names today.
@@ -43,7 +43,7 @@ class Architecture:
     group_features: bool
     entries: tuple[Entry, ...]
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
-    open_options: tuple[str, ...] = ()
+    untold_options: tuple[str, ...] = ()
     classes: int | None = None
     unused: tuple[str, ...] = ()
     older: Mapping[str, str] = field(default_factory=dict, hash=False)

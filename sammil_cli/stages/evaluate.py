@@ -120,8 +120,9 @@ def run(
 
 
 def _files(project: Project) -> list[Path]:
-    """All that is judged, and judged by."""
-    return [project.labels, project.splits, *sorted(project.bags.glob("*.h5")), *sorted(project.models.glob("*/*"))]
+    """All that is judged, and judged by; not what a training that goes on keeps in a hidden folder."""
+    bags, models = project.bags.glob("*.h5"), project.models.glob("[!.]*/*")
+    return [project.labels, project.splits, *sorted(bags), *sorted(models)]
 
 
 def out_of_fold(project: Project, device: str) -> Predictions:

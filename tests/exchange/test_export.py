@@ -93,6 +93,16 @@ def test_models_that_were_never_published_are_refused(bundle: Path, sammil: Samm
     assert "no published names" in answer.err
 
 
+def test_a_student_leaves_without_its_teacher_and_its_masks_are_no_other_model(bundle: Path) -> None:
+    options = {"mask_random": 0.7, "mask_low": 0.2, "momentum_rise": True}
+    student = build_model("mhim", SPEC, options)
+    write_bundle(bundle, student.state_dict(), replace(FACTS, model="mhim", model_options=options))
+    export.run(bundle, Path("mhim.safetensors"))
+    back = load_file("mhim.safetensors")
+    assert len(back) == 6
+    assert torch.equal(back["online_encoder.attention.attention.2.weight"], student.state_dict()["core.score.weight"])
+
+
 def test_a_folder_without_a_bundle_is_refused(bundle: Path, sammil: Sammil) -> None:
     answer = sammil("export", "nowhere", "--out", "a.safetensors")
     assert answer.code == 2
@@ -105,9 +115,8 @@ def test_a_folder_without_a_bundle_is_refused(bundle: Path, sammil: Sammil) -> N
 @pytest.fixture
 def published(bundle: Path) -> Path:
     """A weight file as the authors of MHIM-MIL write it."""
-    export.run(bundle, Path("out.safetensors"))
     mhim = next(one for one in architectures() if one.title.startswith("MHIM"))
-    ours = read_bundle(bundle, "cpu")[0].state_dict()
+    ours = build_model("mhim", SPEC, {}).state_dict()
     state = {name: ours[own].clone() for name, own in mhim.names(2).items()}
     torch.save({"model": state, "teacher": None}, "best.pt")
     return Path("best.pt")
@@ -127,9 +136,9 @@ def test_an_imported_bundle_claims_nothing_that_the_file_does_not_say(published:
 
 
 def test_what_the_user_knows_is_taken(published: Path, sammil: Sammil) -> None:
-    words = ("--classes", "normal, tumour", "--encoder-name", "resnet50", "--group-features", "--model", "sam-mil")
+    words = ("--classes", "normal, tumour", "--encoder-name", "resnet50", "--group-features", "--model", "mhim")
     answer = sammil("convert-legacy", published, *words, "--json")
-    assert json.loads(answer.out) == {"stage": "convert-legacy", "model": "sam-mil", "classes": ["normal", "tumour"]}
+    assert json.loads(answer.out) == {"stage": "convert-legacy", "model": "mhim", "classes": ["normal", "tumour"]}
     facts = read_bundle(Path("runs/published/best"), "cpu")[1]
     assert (facts.classes, facts.encoder.name) == (("normal", "tumour"), "resnet50")
     assert facts.spec.group_features

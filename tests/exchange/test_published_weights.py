@@ -1,6 +1,6 @@
 """Published weights: recognised by their names and shapes, or refused with what they look like."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.exchange.published_weights import architectures, read_published, to_published
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.published import Architecture
+from sammil_cli.testing.models import make_bag
 from sammil_cli.training.bundle import build_model
+from sammil_cli.training.loop import trained_state
 
 DIM, CLASSES = 7, 3
 ARCHITECTURES = architectures()
@@ -63,7 +65,7 @@ def test_every_parameter_of_our_model_has_a_published_name(architecture: Archite
     spec = ModelSpec(dim=DIM, classes=classes, group_features=True)
     model = build_model(architecture.model, spec, architecture.options)
     published = drawn(architecture)
-    ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in trained_state(model).items()}
     assert {architecture.names(classes)[name]: tuple(tensor.shape) for name, tensor in published.items()} == ours
     assert len(set(architecture.names(classes).values())) == len(architecture.names(classes))
 
@@ -94,12 +96,12 @@ def test_out_and_in_again_is_exact(architecture: Architecture, tmp_path: Path) -
     torch.manual_seed(1)
     spec = ModelSpec(dim=DIM, classes=CLASSES, group_features=True)
     model = build_model(architecture.model, spec, architecture.options)
-    as_what, state = to_published(architecture.model, model.options, model.state_dict(), CLASSES)
+    as_what, state = to_published(architecture.model, model.options, trained_state(model), CLASSES)
     assert as_what == architecture
     save_file(state, tmp_path / "out.safetensors")
     back = read_published(tmp_path / "out.safetensors", architecture.model).state
-    assert set(back) == set(model.state_dict())
-    assert all(torch.equal(back[name], tensor) for name, tensor in model.state_dict().items())
+    assert set(back) == set(trained_state(model))
+    assert all(torch.equal(back[name], tensor) for name, tensor in trained_state(model).items())
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,7 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "title"),
     [
-        (("patch_to_emb.0.weight", "online_encoder.b_classifier.q.0.weight"), "DSMIL inside MHIM-MIL"),
-        (("predictor.weight", "online_encoder.layer1.attn.to_qkv.weight"), "TransMIL inside MHIM-MIL"),
+        (("predictor.weight", "online_encoder.layer1.attn.to_qkv.weight"), "TransMIL of another form inside MHIM-MIL"),
         (("attention_net.0.weight", "instance_classifiers.0.bias", "text_to_vision.0.bias"), "CHIEF"),
         (("attention_net.3.attention_a.0.weight", "classifier.bias", "site_classifier.bias"), "TOAD"),
         (("attention.attention_V.0.bias", "attention.attention_U.0.bias", "Slide_classifier.fc.bias"), "ACMIL"),
@@ -159,9 +160,8 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
             ("net.attention_a.0.weight", "net.attention_a.0.bias", "net.attention_c.weight", "risk.weight"),
             "a model with CLAM's gated attention",
         ),
-        (("feature.0.weight", "attention_a.0.weight", "attention_c.weight"), "gated AB-MIL as released"),
         (("attention_V.0.weight", "attention_U.0.weight", "attention_w.weight"), "gated AB-MIL of Ilse et al."),
-        (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL"),
+        (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL of another form"),
         (("confounder_feat", "attention.0.weight"), "IBMIL of another form"),
         (("att_classifier.classifier.fc.weight", "attention.attention_V.0.bias"), "DTFD-MIL of another form"),
     ],
@@ -243,6 +243,18 @@ def test_weights_like_nothing_are_refused_with_their_names(tmp_path: Path) -> No
     assert caught.value.message.endswith("and 3 more")
 
 
+def test_weights_without_their_classifier_say_so(tmp_path: Path) -> None:
+    """FEATHER is published for training on: it has no classes."""
+    state = drawn(BY_TITLE["AB-MIL of MIL-Lab (FEATHER)"])
+    bare = {f"model.{name}": tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    with pytest.raises(InputError, match=r"MIL-Lab \(FEATHER\), but lacks classifier\.bias, classifier\.weight; its"):
+        read_published(saved(tmp_path, bare))
+    whole = saved(tmp_path, {f"model.{name}": tensor for name, tensor in state.items()}, "whole.pt")
+    found = read_published(whole)
+    assert found.architecture.options == {"gated": True, "attention": 384}
+    assert torch.equal(found.state["attention_u.0.bias"], state["global_attn.attention_b.0.bias"])
+
+
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"model": [torch.zeros(2, 2)]}], ids=str)
 def test_a_file_without_named_tensors_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="holds no tensors by name"):
@@ -290,6 +302,17 @@ def test_a_model_that_was_never_published_is_not_exported() -> None:
         to_published("abmil", gated.options, gated.state_dict(), CLASSES)
 
 
+def test_how_a_model_was_trained_does_not_keep_it_from_being_exported() -> None:
+    spec = ModelSpec(dim=DIM, classes=CLASSES, group_features=False)
+    for options, title in (
+        ({"subtyping": True}, "CLAM-MB"),
+        ({"instance_loss": "cross-entropy", "size": "big"}, "CLAM-MB (big)"),
+    ):
+        model = build_model("clam-mb", spec, options)
+        found, state = to_published("clam-mb", model.options, model.state_dict(), CLASSES)
+        assert (found.title, len(state)) == (title, len(model.state_dict()))
+
+
 class WritesAFile:
     """Unpickling it writes a file."""
 
@@ -312,12 +335,23 @@ def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- the files of the authors
 
 
-def test_the_published_attention_weights_of_camelyon16_are_read(real_data: Path) -> None:
-    path = real_data / "legacy/sam-mil/c16_3fold_init_abmil_seed2021_fold_0_model_best_auc.pt"
+@pytest.mark.parametrize(
+    ("name", "title", "weight", "published"),
+    [
+        ("c16_3fold_init_abmil_seed2021_fold_0_model_best_auc.pt", "attention", "score", "attention.attention.2"),
+        ("c16_3fold_init_dsmil_seed2021_fold_0_model_best_auc.pt", "DSMIL", "head.bag", "b_classifier.fcc"),
+        ("tcga_4fold_init_abmil_seed2021_fold_0.pt", "gated attention", "gate", "attention.attention_b.0"),
+    ],
+)
+def test_the_released_files_of_mhim_mil_are_read(
+    real_data: Path, name: str, title: str, weight: str, published: str
+) -> None:
+    path = real_data / "legacy/sam-mil" / name
     found = read_published(path)
-    assert (found.architecture.title, found.dim, found.classes) == ("MHIM-MIL (attention)", 1024, 2)
+    assert (found.architecture.title, found.dim, found.classes) == (f"MHIM-MIL ({title})", 1024, 2)
     raw = torch.load(path, map_location="cpu", weights_only=True)
-    assert torch.equal(found.state["attention.2.weight"], raw["online_encoder.attention.attention.2.weight"])
+    raw = raw.get("model", raw)
+    assert torch.equal(found.state[f"core.{weight}.weight"], raw[f"online_encoder.{published}.weight"])
     assert len(found.state) == len(raw)
 
 
@@ -330,6 +364,35 @@ def test_the_published_two_tiers_are_read_from_their_four_tables(real_data: Path
     assert torch.equal(found.state["dim_reduction.weight"], tables["dim_reduction"]["fc1.weight"])
     assert torch.equal(found.state["attention.u.bias"], tables["attention"]["attention_U.0.bias"])
     assert torch.equal(found.state["att_classifier.classifier.bias"], tables["att_classifier"]["classifier.fc.bias"])
+
+
+def test_weights_that_pytorch_lightning_left_are_read(tmp_path: Path) -> None:
+    transmil = BY_TITLE["TransMIL"]
+    state = {f"model.{name}": tensor for name, tensor in drawn(transmil).items()}
+    found = read_published(saved(tmp_path, {"epoch": 3, "state_dict": state}))
+    assert found.architecture == transmil
+    assert torch.equal(found.state["transformer.cls_token"], state["model.cls_token"])
+
+
+def test_the_published_gated_weights_of_tcga_say_what_their_tensors_say(real_data: Path) -> None:
+    path = real_data / "legacy/sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt"
+    found = read_published(path)
+    assert (found.architecture.title, found.dim, found.classes) == ("MHIM-MIL (gated attention)", 1024, 2)
+    spec = ModelSpec(dim=1024, classes=2, group_features=False)
+    model = build_model("mhim", spec, found.architecture.options)
+    model.load_state_dict({**model.state_dict(), **found.state})
+    bag = make_bag()
+    features = torch.randn(50, 1024, generator=torch.Generator().manual_seed(1)).abs()
+    output = model.eval()(replace(bag, features=features, region=torch.full((50,), -1)))
+    raw = torch.load(path, map_location="cpu", weights_only=True)
+    embedded = torch.relu(features @ raw["patch_to_emb.0.weight"].T + raw["patch_to_emb.0.bias"])
+    inner = [embedded @ raw[f"online_encoder.attention.attention_{which}.0.weight"].T for which in "ab"]
+    scores = (torch.relu(inner[0]) * torch.sigmoid(inner[1])) @ raw["online_encoder.attention.attention_c.weight"][0]
+    attention = torch.softmax(scores, 0)
+    logits = raw["predictor.weight"] @ (attention @ embedded) + raw["predictor.bias"]
+    assert torch.allclose(output.attention, attention, atol=1e-7)
+    assert torch.allclose(output.logits, logits, atol=1e-5)
+    assert attention.std() > 1e-3 * attention.mean()
 
 
 @pytest.mark.parametrize(
@@ -346,15 +409,3 @@ def test_the_released_files_of_dsmil_and_clam_are_read(real_data: Path, name: st
     assert (found.architecture.title, found.dim, found.classes) == (title, dim, 2)
     spec = ModelSpec(dim=dim, classes=2, group_features=False)
     build_model(found.architecture.model, spec, found.architecture.options).load_state_dict(found.state)
-
-
-@pytest.mark.parametrize(
-    ("name", "looks"),
-    [
-        ("sam-mil/c16_3fold_init_dsmil_seed2021_fold_0_model_best_auc.pt", "looks like DSMIL inside MHIM-MIL"),
-        ("sam-mil/tcga_4fold_init_abmil_seed2021_fold_0.pt", "gated AB-MIL as released .* inside MHIM-MIL"),
-    ],
-)
-def test_published_weights_of_other_models_are_refused(real_data: Path, name: str, looks: str) -> None:
-    with pytest.raises(InputError, match=looks):
-        read_published(real_data / "legacy" / name)

@@ -1,6 +1,8 @@
 """The fused pooling against the same written plainly for autograd, and against finite differences."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,6 +30,61 @@ def make_weights(dim: int, hidden: int, inner: int, dtype: torch.dtype = torch.f
 
 def weights_of(values: Sequence[Tensor]) -> AttentionWeights:
     return AttentionWeights(embed=values[0], embed_bias=values[1], hidden=values[2], score=values[3])
+
+
+# Every form of attention: activation, biases, gate.
+FORMS = [
+    (activation, biased, gated)
+    for activation in ("relu", "tanh")
+    for biased in (False, True)
+    for gated in (False, True)
+]
+OPTIONAL = ("hidden_bias", "gate", "gate_bias")  # in the order of `make_form`
+every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
+Form = tuple[str, bool, bool]
+
+
+def make_form(
+    form: Form, dim: int, hidden: int, inner: int, dtype: torch.dtype = torch.float64
+) -> tuple[AttentionWeights, list[Tensor]]:
+    """Weights of a form, and all of them in a list, with gradients."""
+    activation, biased, gated = form
+    values = make_weights(dim, hidden, inner, dtype)
+    more = {"hidden_bias": (inner,)} if biased else {}
+    more |= {"gate": (inner, hidden)} if gated else {}
+    more |= {"gate_bias": (inner,)} if gated and biased else {}
+    generator = seeded(9)
+    named = {
+        name: (torch.randn(shape, generator=generator, dtype=torch.float64) / math.sqrt(shape[-1]))
+        .to(dtype)
+        .requires_grad_()
+        for name, shape in more.items()
+    }
+    weights = AttentionWeights(
+        embed=values[0],
+        embed_bias=values[1],
+        hidden=values[2],
+        score=values[3],
+        activation="tanh" if activation == "tanh" else "relu",
+        **named,
+    )
+    return weights, [*values, *named.values()]
+
+
+def plain_form(
+    blocks: Sequence[Tensor], members: Tensor, weights: AttentionWeights, gate: Tensor | None = None
+) -> list[Tensor]:
+    """`plain`, of any form of attention."""
+    embedded = torch.relu(torch.nn.functional.linear(torch.cat(list(blocks)), weights.embed, weights.embed_bias))
+    if gate is not None:
+        embedded = embedded * gate
+    inner = torch.nn.functional.linear(embedded, weights.hidden, weights.hidden_bias)
+    inner = torch.tanh(inner) if weights.activation == "tanh" else torch.relu(inner)
+    if weights.gate is not None:
+        inner = inner * torch.sigmoid(torch.nn.functional.linear(embedded, weights.gate, weights.gate_bias))
+    scores = inner @ weights.score[0]
+    pooled = [torch.softmax(scores[chosen], 0) @ embedded[chosen] for chosen in members]
+    return [torch.stack(pooled), scores]
 
 
 def make_blocks(
@@ -88,6 +145,51 @@ def test_the_gradient_is_that_of_finite_differences(dropout: float) -> None:
         return pool(blocks, members, weights_of(weights), dropout, seeded())
 
     assert torch.autograd.gradcheck(pooled, values, eps=1e-6, atol=1e-6)
+
+
+@every_form
+def test_every_form_of_attention_has_the_gradient_of_finite_differences(form: Form) -> None:
+    blocks, members = make_blocks([7, 3], 4), make_members(4, 10)
+    weights, values = make_form(form, 4, 6, 5)
+    names = ["embed", "embed_bias", "hidden", "score", *(n for n in OPTIONAL if getattr(weights, n) is not None)]
+
+    def pooled(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return pool(blocks, members, replace(weights, **dict(zip(names, tensors, strict=True))), 0.25, seeded())
+
+    assert torch.autograd.gradcheck(pooled, values, eps=1e-6, atol=1e-6)
+
+
+@every_form
+@pytest.mark.parametrize("sizes", [[1], [2049], [2500, 7]])
+def test_every_form_of_attention_is_that_of_plain_operations(form: Form, sizes: list[int]) -> None:
+    blocks, members = make_blocks(sizes, 9), make_members(5, sum(sizes))
+    weights, values = make_form(form, 9, 12, 5)
+    gate = gate_of(sum(sizes), 12, 0.25, seed=6, sizes=sizes)
+    found = pool(blocks, members, weights, 0.25, seeded(6))
+    expected = plain_form(blocks, members, weights, (gate > 0).double() / 0.75)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+    for one, other in zip(gradients(found, values), gradients(expected, values), strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-11)
+
+
+@every_form
+def test_every_form_of_attention_in_bfloat16_is_close_to_single_precision(form: Form) -> None:
+    blocks, members = make_blocks([900, 20], 256, torch.float32), make_members(6, 920)
+    weights, values = make_form(form, 256, 128, 32, torch.float32)
+    exact = pool(blocks, members, weights, 0.25, seeded())
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = pool(blocks, members, weights, 0.25, seeded())
+    for one, other in zip(gradients(rough[:1], values), gradients(exact[:1], values), strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 4e-2 * other.norm()
+
+
+def test_a_gate_has_a_bias_where_the_hidden_layer_has_one() -> None:
+    weights, _ = make_form(("tanh", True, True), 4, 6, 5)
+    for name in ("hidden_bias", "gate_bias"):
+        with pytest.raises(ValueError, match="both V and U"):
+            pool(make_blocks([3], 4), make_members(1, 3), replace(weights, **{name: None}), 0.0, seeded())
 
 
 @pytest.mark.parametrize("sizes", [[1], [5], [40, 6], [2048], [2049], [2500, 7], [4100, 1, 30]])

@@ -17,13 +17,17 @@ RESUMED = [
     ("sam-mil", {}, {}),
     ("sam-mil", {"sammil_mode": "released"}, {"class_weights": "balanced"}),
     ("sam-mil", {}, {"precision": "bfloat16"}),
-    ("abmil", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
-    ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
-    ("dtfd", {}, {"schedule": "step", "clip_norm": 0.5}),
+    ("transmil", {"dropout": 0.1}, {"optimiser": "lookahead-radam", "accumulate": 2}),
+    ("mhim", {}, {}),
+    ("dtfd", {"dropout": 0.25}, {"schedule": "step", "clip_norm": 0.5}),
     ("ibmil", {"dropout": 0.5}, {}),
     ("dsmil", {"dropout": 0.5, "loss": "binary"}, {"chosen_by": "auc-and-accuracy", "betas": (0.5, 0.9)}),
     ("clam-sb", {}, {"sampling": "balanced"}),
     ("clam-mb", {}, {"sampling": "balanced", "precision": "bfloat16"}),
+    ("max", {"dropout": 0.5}, {}),  # draws dropout from torch's global generator
+    ("abmil", {"dropout": 0.5}, {}),
+    ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
+    ("transformer", {"dropout": 0.5}, {"learning_rate": 5e-5}),
 ]
 STAGED = ["ibmil"]  # a first stage is trained before them
 

@@ -38,7 +38,7 @@ PUBLISHED = (
         model="dtfd",
         group_features=False,
         options={"prediction": "consecutive"},
-        open_options=("distillation", "groups", "instances", "coupling", "prediction"),
+        untold_options=("distillation", "groups", "instances", "coupling", "prediction"),
         entries=(
             *linear("dim_reduction.fc1", "dim_reduction", HIDDEN, DIM, bias=False),
             *_published_attention("attention", "attention"),

@@ -33,7 +33,7 @@ PUBLISHED = (
         title="IBMIL (harness)",
         model="ibmil",
         group_features=False,
-        open_options=("confounders",),
+        untold_options=("confounders",),
         entries=(
             *linear("embedding.embed.0", "pooling.embedding", HIDDEN, DIM),
             *linear("attention.0", "pooling.attention.0", ATTENTION, HIDDEN),

@@ -14,20 +14,11 @@ from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, a
 from sammil_cli.mil.masking import keep_instances
 from sammil_cli.mil.pooling import AttentionWeights, pool
 from sammil_cli.mil.pseudo_bags import divide, draw_parts
-from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
+from sammil_cli.mil.published import CLASSES, DIM, Architecture, linear
 
 HIDDEN = 512
 ATTENTION = 128
-
-
-def _published_core(attention: str) -> tuple[Entry, ...]:
-    """The core that MHIM-MIL and SAM-MIL share, its attention under another name in each (docs/methods.md §3)."""
-    return (
-        *linear("patch_to_emb.0", "patch_to_emb.0", HIDDEN, DIM),
-        *linear(f"{attention}.0", "attention.0", ATTENTION, HIDDEN, bias=False),
-        *linear(f"{attention}.2", "attention.2", 1, ATTENTION, bias=False),
-        *linear("predictor", "predictor", CLASSES, HIDDEN),
-    )
+_ATTENTION = "online_encoder.attn_model.attention.attention"
 
 
 PUBLISHED = (
@@ -35,13 +26,12 @@ PUBLISHED = (
         title="SAM-MIL",
         model="sam-mil",
         group_features=True,
-        entries=_published_core("online_encoder.attn_model.attention.attention"),
-    ),
-    Architecture(
-        title="MHIM-MIL (attention)",
-        model="sam-mil",
-        group_features=False,
-        entries=_published_core("online_encoder.attention.attention"),
+        entries=(
+            *linear("patch_to_emb.0", "patch_to_emb.0", HIDDEN, DIM),
+            *linear(f"{_ATTENTION}.0", "attention.0", ATTENTION, HIDDEN, bias=False),
+            *linear(f"{_ATTENTION}.2", "attention.2", 1, ATTENTION, bias=False),
+            *linear("predictor", "predictor", CLASSES, HIDDEN),
+        ),
     ),
 )
 
