@@ -76,5 +76,5 @@ clean:
 
 # params.yaml and dvc.yaml of the demo project are written from the package; a test holds them to it.
 project-files: .venv/ready
-	python -c "from sammil_cli.config import render_params as p; from sammil_cli.project.pipeline import FILES, render_dvc as d; \
+	python -c "from sammil_cli.project.presets import render_params as p; from sammil_cli.project.pipeline import FILES, render_dvc as d; \
 	open('params.yaml', 'w').write(p('demo', stages=list(FILES))); open('dvc.yaml', 'w').write(d(demo=True))"

@@ -142,7 +142,7 @@ class Soak:
             missing, other = differences(found, expected, cohort)
             lost, stale = lost | missing, stale | other
         lines = computations(self._commands.log)
-        again = twice(lines, storm.excuses)
+        again = twice(lines, storm.excuses, self._commands.spans)
         seen, unlisted = listed(self._commands.project, cohort)
         rows = []
         for kind in [PLAIN, *FAULTS]:

@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from soak_commands import STAGES
+from soak_commands import STAGES, Span
 from soak_slides import FAULTS, Cohort
 from soak_storm import OUTS, Excuse
 
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import read_csv
-
-_EARLIER_SECONDS = 30.0  # an excuse holds for a computation that it came so soon after
 
 
 def results(project: Path) -> dict[str, str]:
@@ -39,8 +37,11 @@ def _slide_of(name: str, cohort: Cohort) -> str:
     return stem if stem in cohort.faults else name
 
 
-def twice(lines: Sequence[dict[str, object]], excuses: Sequence[Excuse]) -> dict[str, set[str]]:
-    """The slides that were computed again without an excuse, and the stages."""
+def twice(lines: Sequence[dict[str, object]], excuses: Sequence[Excuse], spans: Sequence[Span]) -> dict[str, set[str]]:
+    """The slides that were computed again without an excuse, and the stages.
+
+    An excuse holds from the start of the command that computed first: it looks at all slides before it does one.
+    """
     ends = defaultdict[tuple[str, str, str], list[float]](list)
     for line in lines:
         if line["event"] == "end":
@@ -51,10 +52,9 @@ def twice(lines: Sequence[dict[str, object]], excuses: Sequence[Excuse]) -> dict
     found = defaultdict[str, set[str]](set)
     for (slide, stage, key), times in ends.items():
         for first, second in zip(sorted(times), sorted(times)[1:], strict=False):
+            start = min((span.started for span in spans if span.holds(stage, first)), default=first)
             if not any(
-                excuse.stage in ("", stage)
-                and excuse.key in ("", key)
-                and first - _EARLIER_SECONDS <= excuse.at <= second + 1
+                excuse.stage in ("", stage) and excuse.key in ("", key) and start <= excuse.at <= second + 1
                 for excuse in by_slide[slide]
             ):
                 found[slide].add(stage)

@@ -3,7 +3,6 @@
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
-from sammil_cli.errors import IMAGE_VARIABLE, InputError
+from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.shown_text import shown_value
 
@@ -373,7 +372,7 @@ def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Setti
         if not equals:
             raise InputError(f"-S {shown_value(text)} is not key=value", remedy="for example: -S mask_ratio=0.5")
         try:
-            values = _assigned(values, key.strip().lstrip("+"), parse_yaml(value, "the value"))
+            values = assigned(values, key.strip().lstrip("+"), parse_yaml(value, "the value"))
         except InputError as error:
             raise InputError(f"-S {shown_value(text)}: {error.message}", remedy="quote it") from None
     return check(values, str(params) if params else "settings")
@@ -382,7 +381,7 @@ def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Setti
 _TABLES = [key for key, field in Settings.model_fields.items() if isinstance(field.default, dict)]
 
 
-def _assigned(values: Mapping[str, object], key: str, value: object) -> dict[str, object]:
+def assigned(values: Mapping[str, object], key: str, value: object) -> dict[str, object]:
     """The settings with one more; `model_options.gated` sets a key of a table, and leaves its others."""
     name, dot, inner = key.partition(".")
     if not dot or name not in _TABLES:
@@ -436,47 +435,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path} does not exist", remedy=f"{mounted}run sammil init DIR and work in DIR, or give --params FILE"
         ) from None
     except OSError as error:
+        if met := limit_met(error):
+            raise met from None
         raise InputError(f"{path} cannot be read: {error.strerror}", remedy="check the path") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{path} is no table of key: value lines", remedy="see params.yaml of sammil init")
     return {str(key): value for key, value in loaded.items()}
-
-
-def preset_names() -> list[str]:
-    """The presets that come with the package."""
-    folder = files("sammil_cli") / "presets"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-
-
-def preset(name: str) -> dict[str, Any]:
-    """The keys that a preset sets.
-
-    Raises:
-        InputError: there is no such preset.
-    """
-    if name not in preset_names():
-        raise InputError(f"unknown preset {name!r}", remedy=f"one of: {', '.join(preset_names())}")
-    text = (files("sammil_cli") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = parse_yaml(text, name) or {}
-    return loaded
-
-
-def render_params(name: str, *, stages: Sequence[str]) -> str:
-    """The text of a params.yaml with every key of the stages, commented, with a preset's values."""
-    settings = check(preset(name), f"preset {name}")
-    lines = [
-        f"# sammil's settings, preset {name}. One key is one setting; sammil and `dvc exp run` take -S key=value.",
-        "# A key is listed once, under the first stage that uses it. An unknown key is an error.",
-    ]
-    listed: set[str] = set()
-    for stage in stages:
-        fields = {k: f for k, f in STAGES[stage].model_fields.items() if k not in listed}
-        if fields:
-            lines += ["", f"# {stage}"]
-        for key in fields:
-            # An empty table as null: DVC's -S sets that as a whole, and would refuse to add to {}.
-            value = getattr(settings, key)
-            value = yaml.safe_dump({key: None if value == {} else value}, default_flow_style=True, width=10_000)
-            lines.append(f"{value.strip()[1:-1]:<36} # {describe(key)}")
-        listed |= set(fields)
-    return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ def _one_thread() -> None:
 def _talks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ran before, with `--json` or not, what is printed is for people until a test says otherwise."""
     monkeypatch.setitem(console._state, "quiet", False)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_here() -> Iterator[None]:
+    """What a test writes lies in folders of its own, never in the one that tests are started in."""
+    before = {path.name for path in REPOSITORY.iterdir()}
+    yield
+    left = {path.name for path in REPOSITORY.iterdir()} - before
+    assert [name for name in left if not name.startswith(".")] == []  # those of tools are ignored by Git
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from sammil_cli.errors import InputError, SlideError
 
@@ -91,3 +92,9 @@ def share(slide: str) -> tuple[int, int, int, int]:
     from sammil_cli.runner import worker
 
     return torch.get_num_threads(), cv2.getNumThreads(), worker.threads(), worker._state["place"].slot
+
+
+async def forget_runs(dask_worker: Any) -> None:
+    """Leaves a Dask worker as it is when its nanny starts it anew at the same address."""
+    for name in [name for name in dask_worker.plugins if name.startswith("sammil-")]:
+        await dask_worker.plugin_remove(name=name)

@@ -3,11 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 
-from sammil_cli.errors import SammilError
+from sammil_cli.errors import SlideError
 from sammil_cli.project.project import RunOptions
-from sammil_cli.runner import per_slide
 from sammil_cli.runner.executor import Answer, Call, Limits
-from sammil_cli.runner.worker import trouble_of
+from sammil_cli.runner.worker import attempt
 
 
 class Inline:
@@ -16,11 +15,9 @@ class Inline:
     def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
         for call in calls:
             try:
-                value = getattr(per_slide, call.function[1])(*call.arguments)
-            except (SammilError, OSError) as error:
-                yield Answer(slide_id=call.slide_id, error=trouble_of(error))
-                continue
-            yield Answer(slide_id=call.slide_id, value=value)
+                yield Answer(slide_id=call.slide_id, value=attempt(call.function, call.arguments)[0])
+            except SlideError as error:
+                yield Answer(slide_id=call.slide_id, error=error)
 
 
 @contextlib.contextmanager

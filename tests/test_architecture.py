@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from sammil_cli import choices
-from sammil_cli.config import STAGES, Tolerance, render_params
+from sammil_cli.config import STAGES, Tolerance
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.project.code_in_use import KINDS
 from sammil_cli.project.pipeline import FILES, render_dvc
+from sammil_cli.project.presets import render_params
 from sammil_cli.storage.code import SILENT
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -268,7 +269,7 @@ def test_a_stage_depends_on_its_code_and_on_the_settings_that_it_reads(stage: st
 @every_stage
 def test_a_setting_that_a_stage_has_is_read(stage: str) -> None:
     places = [PACKAGE / room / f"{stage}.py" for room in ("stages", "jobs")]
-    places += [PACKAGE / "jobs/drawn_folds.py"] if stage == "train" else []
+    places += [PACKAGE / "jobs/drawn_folds.py", PACKAGE / "stages/settled.py"] if stage == "train" else []
     read = {
         node.attr
         for path in places
@@ -303,16 +304,16 @@ def test_functions_have_few_parameters(path: Path) -> None:
 MOST_ANY = {
     "storage": 18,  # HDF5, JSON
     "legacy": 14,  # pickles, HDF5
-    "config": 12,  # YAML
+    "config": 10,  # YAML
     "choices": 1,  # settings as a choice is given them
     "runner": 24,  # Dask, pebble, what travels between processes
     "report": 22,  # metrics.json
     "stages": 9,  # metrics.json, plans of several stages
     "studies": 12,  # metrics.json, ablation.json
-    "project": 6,  # JSON of each slide, params in the record
+    "project": 8,  # JSON of each slide, params in the record, presets
     "preflight": 5,  # plans of several stages, keys as JSON
     "regions": 5,  # modules of segment-anything
-    "mil": 2,  # torch.autograd.Function's ctx
+    "mil": 4,  # torch.autograd.Function's ctx
     "training": 2,  # options of a model
     "features": 2,  # attributes of HDF5
     "doctor": 2,  # JSON, YAML

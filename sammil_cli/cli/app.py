@@ -43,7 +43,8 @@ def main() -> None:
     if sys.getfilesystemencoding() != "utf-8" and os.name == "posix":  # LC_ALL=C without Python's own remedy
         # Names of files are bytes to the system, and UTF-8 in every table; so this process begins anew.
         os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
+        # The option, too: python -E and -I ignore the variable, and the new process would begin anew without end.
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself
     signal.signal(signal.SIGTERM, _stop)
     hold_streams()
     _spare_bytecode()
@@ -52,7 +53,7 @@ def main() -> None:
         try:
             app(standalone_mode=True)
         finally:
-            sys.stdout.flush()  # what cannot be written is told, not lost at the very end
+            sys.stdout.flush()  # here a failed write is an error; at the interpreter's exit it would go unnoticed
     except SammilError as error:
         _end(error)
     except OSError as error:

@@ -17,7 +17,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class _Outlet(io.FileIO):
     """A standard stream; once its reader has gone, what is written goes nowhere, and the work goes on.
 
-    A disk that is full is an error once, of stdout: what was asked for is lost. Of stderr nothing is an error.
+    A full disk is an error once, on stdout: what was asked for is lost. On stderr nothing is an error.
     """
 
     def __init__(self, number: int) -> None:

@@ -204,7 +204,10 @@ def cell_errors(table: LabelTable, classes: Sequence[str] | None) -> Iterator[Fi
             yield cell_finding(table, row, "split", "split-word", f"split {role!r}", fix)
         if name:
             seen.setdefault(name, row)
-    if len(table.found) < 2:
+    if not table.rows:
+        fix = f"add a row for each {'slide' if table.of_slides else 'patient'}: {table.key},label"
+        yield Finding(file=table.file, kind="classes", message="the table has no rows below its first line", fix=fix)
+    elif len(table.found) < 2:
         yield Finding(
             file=table.file,
             kind="classes",

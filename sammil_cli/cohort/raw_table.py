@@ -30,7 +30,11 @@ def read_raw(path: Path, first_line: str) -> tuple[list[RawRow], list[Finding]]:
         return [], [Finding(file=file, kind="no-file", message="does not exist", fix=f"write it; begin: {first_line}")]
     if not path.is_file():
         return [], [Finding(file=file, kind="no-file", message="is no file", fix=f"write a table; begin: {first_line}")]
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except PermissionError as error:
+        message = f"cannot be read: {error.strerror}"
+        return [], [Finding(file=file, kind="no-file", message=message, fix="look at its permissions")]
     if trouble := no_table(data):
         return [], [_unreadable(file, trouble)]
     try:

@@ -31,12 +31,12 @@ def architectures() -> tuple[Architecture, ...]:
 # Parts of names that a model has, all of them, and those that it has not; the first that fits counts. What others share
 # with it (every gated attention has an `attention_a`, every transformer a `to_qkv`) tells a model only with the rest.
 _FOREIGN = (
-    ("IBMIL", ("confounder_feat",), ()),
+    ("IBMIL of another form", ("confounder_feat",), ()),
     ("CHIEF", ("attention_net.", "text_to_vision."), ()),
     ("TOAD", ("attention_net.", "site_classifier."), ()),
     ("TransMIL of another form", ("layer1.", ".to_qkv."), ()),
     ("ACMIL", ("attention.", "Slide_classifier."), ()),
-    ("DTFD-MIL", ("att_classifier.",), ()),
+    ("DTFD-MIL of another form", ("att_classifier.",), ()),
     ("DTFD-MIL's first tier", ("dim_reduction.", "attention_V."), ()),
     (
         "a model with CLAM's gated attention and other classifiers",
@@ -94,7 +94,7 @@ def to_published(
         InputError: the model was never published in this form.
     """
     for architecture in architectures():
-        if architecture.model == model and _predict_alike(architecture, options):
+        if architecture.model == model and _is_built_so(architecture, options):
             names = architecture.names(classes)
             if set(names.values()) == set(state):
                 return architecture, {name: state[ours] for name, ours in names.items()}
@@ -103,10 +103,10 @@ def to_published(
     )
 
 
-def _predict_alike(architecture: Architecture, options: Options) -> bool:
-    """Whether a model of these options is the architecture, however it was trained."""
+def _is_built_so(architecture: Architecture, options: Options) -> bool:
+    """Whether a model of these options is the architecture, as far as weights tell."""
     published = check_model(architecture.model, architecture.options)
-    free = set(architecture.training_options)
+    free = set(architecture.untold_options)
     return published.model_dump(exclude=free) == options.model_dump(exclude=free)
 
 

@@ -165,7 +165,7 @@ def _wrong(arrays: Arrays, facts: Facts) -> str:
         return "it holds no patch"
     if dim != facts["encoder_dim"]:
         return f"its features are {dim}-d, and its encoder {facts['encoder_name']} gives {facts['encoder_dim']}-d"
-    if len(start) != regions + 1 or start[0] != 0 or start[-1] != len(patch):
+    if start[0] != 0 or start[-1] != len(patch):
         return f"its member_start does not go from 0 to the {len(patch)} members in {regions} regions"
     if len(patch) and patch.max() >= patches:
         return f"its regions have members that it does not have: it has {patches} patches"

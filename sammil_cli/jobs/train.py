@@ -18,6 +18,7 @@ from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, 
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.calibration import fit_temperature
+from sammil_cli.training.epoch import EpochLog
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.loop import train_fold
@@ -56,6 +57,10 @@ def work(job: TrainJob) -> None:
     model.initialise()
     with CurveFile(job.curve) as curve, ExitStack() as stack:
         first = stack.enter_context(CurveFile(job.out / FIRST_STAGE_FILE)) if model.first_stage() else None
+
+        def log(epoch: int, figures: EpochLog, /, *, first_stage: bool = False) -> None:
+            (first if first_stage and first else curve).add(epoch, figures)
+
         trained = train_fold(
             model.to(job.device),
             BagFolder(job.bags, job.device).of_model(model),
@@ -63,9 +68,8 @@ def work(job: TrainJob) -> None:
             [(slide, job.labels[slide]) for slide in fold.val],
             Recipe(**{name: getattr(settings, name) for name in Recipe.__dataclass_fields__}),
             seed=seed,
-            log=curve.add,
+            log=log,
             checkpoint=job.checkpoint,
-            **({"first_log": first.add} if first else {}),
         )
     val_labels = np.array([job.labels[slide] for slide in fold.val])
     facts = BundleFacts(

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import SlideError, limit_met
 from sammil_cli.storage.hdf5_layout import NO_NUMBERS, Layout
 from sammil_cli.storage.hdf5_process import UnreadableError, look_into
 from sammil_cli.storage.lookalikes import lookalike
@@ -52,6 +52,8 @@ def read_h5(
         with h5py.File(path, "r", locking=False) as file:
             arrays = {name: file[held[name]][() if rows is None else rows] for name in names}
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        if isinstance(error, OSError) and (met := limit_met(error)):
+            raise met from None
         raise damaged(path, str(error) or type(error).__name__) from None
     # As h5py gives them: one number may stand in a list.
     return (
@@ -65,7 +67,7 @@ def layout_of_legacy(path: Path) -> Layout:
     """What a file holds, without its numbers; links to other files, and what takes its numbers from them, are `odd`.
 
     Raises:
-        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`.
+        SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`. MissingError: the disk failed, see `errors.limit_met`.
     """
     if not path.exists():
         raise missing(path)
@@ -74,6 +76,8 @@ def layout_of_legacy(path: Path) -> Layout:
     try:
         return look_into(path)
     except UnreadableError as error:
+        if met := limit_met(error):  # a disk that fails, say: the file may be whole
+            raise met from None
         other = lookalike(path) if path.is_file() else None
         if other:
             raise SlideError(

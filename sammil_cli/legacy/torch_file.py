@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import SlideError, limit_met
 from sammil_cli.legacy.h5_file import MATRICES, PLACES, damaged, missing
 from sammil_cli.storage.files import atomic_path
 from sammil_cli.storage.lookalikes import no_torch_file
@@ -74,7 +74,9 @@ def _load(path: Path) -> object:
             f"{path} holds more than tensors, and what it holds could run code; nothing was run",
             remedy="write the features alone: torch.save(tensor, path)",
         ) from None
-    except (RuntimeError, EOFError, struct.error, OSError, ValueError, TypeError, LookupError, AttributeError):
+    except (RuntimeError, EOFError, struct.error, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        if isinstance(error, OSError) and (met := limit_met(error)):
+            raise met from None
         raise damaged(path, "it is cut or damaged") from None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.legacy.stand_ins import NAMES, Dtype, PendingArray, StandIn
 
 # What numpy arrays, numbers, text, lists and dictionaries are made of in protocols 2 to 5. Not among them:
@@ -63,6 +63,8 @@ def read_pickles(path: Path, *, max_bytes: int = 4 << 30, max_steps: int = 5_000
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="check the folder") from None
     except (MemoryError, OSError) as error:
+        if isinstance(error, OSError) and (met := limit_met(error)):
+            raise met from None
         raise _damaged(path, error) from None
 
 

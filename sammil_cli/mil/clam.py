@@ -41,7 +41,7 @@ def published_clam(title: str, model: str, branches: Size, classifiers: tuple[En
                 group_features=False,
                 entries=entries,
                 options={} if small else {"size": size},
-                training_options=("instance_loss", "subtyping"),
+                untold_options=("instance_loss", "subtyping"),
                 unused=("instance_loss_fn.",),
                 older={"attention_net.2.": "attention_net.3."},  # trained without dropout, which had a place of its own
             )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-Size = int | str  # a number, or DIM or CLASSES, which a file chooses
+Size = int | str  # a number, or DIM, CLASSES or another name of a number that a file chooses
 DIM, CLASSES = "d", "C"
 EACH = "{c}"  # in a name: one parameter for each class, counted from 0
 
@@ -32,7 +32,7 @@ class Architecture:
     """A published model that one of ours can be.
 
     `group_features`: whether the bags it was published with hold group features.
-    `options`: what ours must be built with. `training_options`: those that change no prediction, whatever they are.
+    `options`: what ours must be built with. `untold_options`: those that no weights tell of.
     `classes`: how many the file is of where no tensor says it; None = the size `CLASSES`.
     `unused`: starts of names that files may hold besides, and that no prediction needs.
     `older`: starts of names in older files -> of the names today.
@@ -43,7 +43,7 @@ class Architecture:
     group_features: bool
     entries: tuple[Entry, ...]
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
-    training_options: tuple[str, ...] = ()
+    untold_options: tuple[str, ...] = ()
     classes: int | None = None
     unused: tuple[str, ...] = ()
     older: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -1,10 +1,10 @@
-"""sammil check --contents: is every file of ours in a project as it was written, and of the slide it is called like?
+"""sammil check --contents: is every file that sammil wrote still as it was written, and of the slide in its name?
 
-Each file is read as the stage that needs it would read it, in a process of its own with limits: one that crashes a
-library or hangs it is a line, too.
+Each file is read as the stage that needs it would read it, in a process of its own with limits: a file that crashes or
+hangs a library costs a line, not the check.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,21 @@ from sammil_cli.storage.paths import ArtefactsPath, BagPath, BundlePath, Patches
 from sammil_cli.storage.summed import check_sha256, check_slide, damaged, dvc_checkout, has_sum, read_of_slide
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.mask import read_tissue
-from sammil_cli.training.bundle import EPOCHS_FILE, FACTS_FILE, WEIGHTS_FILE, read_bundle, read_epochs, read_facts
+from sammil_cli.training.bundle import (
+    EPOCHS_FILE,
+    FACTS_FILE,
+    WEIGHTS_FILE,
+    named_files,
+    read_bundle,
+    read_epochs,
+    read_facts,
+)
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.manifest import MANIFEST_FILE, check_fold, read_manifest
 
 T = TypeVar("T")
 _LIMITS = Limits(seconds=600, memory_bytes=16 << 30)  # of one file
-_OF_PROCESS = ("E_TIMEOUT", "E_MEMORY", "E_CRASH", "E_BUG")  # what the reading cost its process: nothing is known of it
+_OF_PROCESS = ("E_TIMEOUT", "E_MEMORY", "E_CRASH", "E_BUG")  # reading ended its process: nothing is known of the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +55,7 @@ class BadFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ContentsReport:
-    """What was found. `without_sum`: files of earlier versions, which only could be read."""
+    """What was found. `without_sum`: files of earlier versions without a checksum, of which only reading was tried."""
 
     checked: int
     without_sum: int
@@ -158,9 +166,7 @@ def _manifest(path: Path, _: Project) -> bool:
 def _facts(path: Path, _: Project) -> bool:
     models = path.parents[1]
     check_fold(models, path.parent.name, _sound(partial(read_manifest, models)))
-    read_facts(BundlePath(path.parent))
-    if not (path.parent / WEIGHTS_FILE).is_file():
-        raise damaged(path.parent / WEIGHTS_FILE, f"it is missing, and {path} names it", "run: sammil train")
+    _check_there(named_files(BundlePath(path.parent)), path, "run: sammil train")
     return has_sum(path)
 
 
@@ -199,8 +205,15 @@ def _result(path: Path, project: Project) -> bool:
     return path in sums
 
 
-def _sums(_: Path, project: Project) -> bool:
-    return bool(read_result_sums(project))
+def _sums(path: Path, project: Project) -> bool:
+    _check_there(read_result_sums(project), path, "run: sammil evaluate")
+    return True
+
+
+def _check_there(files: Iterable[Path], said_by: Path, remedy: str) -> None:
+    for file in files:
+        if not file.is_file():
+            raise damaged(file, f"it is missing, and {said_by} names it", remedy)
 
 
 def _sound(read: Callable[[], T]) -> T | None:
@@ -243,7 +256,7 @@ def report(found: ContentsReport) -> None:
         console.say(f"{one.code}  {one.message}  (fix: {one.fix})")
     if found.without_sum:
         console.say(
-            f"{found.without_sum} file(s) of an earlier version carry no checksum: they can be read, no more is known"
+            f"{found.without_sum} file(s) of an earlier version carry no checksum: that they can be read is all we know"
         )
     console.say(f"contents: {found.checked} file(s) checked, {len(found.bad) or 'none'} damaged or mixed up")
 

@@ -1,4 +1,4 @@
-"""What of the user's tables and slides is not as it was when the models were trained, for sammil status."""
+"""Which of the user's tables and slides have changed since the models were trained, for sammil status."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,8 @@ from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project
 from sammil_cli.project.run_record import RunRecord, SlideEntry, read_record
-from sammil_cli.slides.files import find_slides, identify
+from sammil_cli.runner.inputs import slide_input
+from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import SlidePath
 
@@ -68,10 +69,7 @@ def _slides(project: Project, slides: Sequence[SlideEntry]) -> Iterator[str]:
 
 
 def _is(path: SlidePath, identity: str | None) -> bool:
-    try:
-        return identify(path) == identity
-    except OSError:
-        return False
+    return slide_input(path).digest == identity  # what the stages' plans have read already is not read again
 
 
 def _named(names: Sequence[str]) -> str:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from sammil_cli import console
-from sammil_cli.config import preset, render_params
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.pipeline import FILES, render_dvc
+from sammil_cli.project.presets import preset, render_params
 from sammil_cli.storage.files import write_text
 
 LABELS = "slide_id,label,patient_id\n"

@@ -21,12 +21,12 @@ def sums_of(project: Project) -> Path:
 
 
 def write_result_sums(path: Path, metrics: Path, predictions: Path) -> None:
-    """Writes the sums of metrics and predictions, wherever these are until all are there."""
+    """Writes the sums of metrics and predictions, which may still have temporary names."""
     write_summed(path, {_METRICS: sha256_file(metrics), _PREDICTIONS: sha256_file(predictions)})
 
 
 def read_result_sums(project: Project) -> dict[Path, str]:
-    """The sha256 of metrics and predictions; nothing where nobody says it, as before there were sums.
+    """The sha256 of metrics and predictions; empty without the file of sums, as in results of earlier versions.
 
     Raises:
         InputError: `E_DAMAGED`, the sums themselves are not as they were written.

@@ -18,6 +18,7 @@ from sammil_cli.storage.store import dvc_configs
 VARIABLE = "DVC_SITE_CACHE_DIR"
 _DEFAULT = Path("/var/tmp/dvc")  # noqa: S108 - DVC's own
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_SHUT = 0o744  # others get in no more; not yet `is_private`, since nobody knows what is in it
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -53,6 +54,8 @@ def make_private(folder: Path) -> None:
     except OSError:
         if not folder.is_symlink() and not folder.exists():
             return  # nothing there that DVC could read; whether it can work without, it says itself
+    if not folder.is_symlink() and folder.lstat().st_uid == os.geteuid():
+        folder.chmod(_SHUT)  # before it is looked through: nobody else puts anything in after that
     if stranger := stranger_in(folder):
         raise MissingError(
             f"{stranger}, and DVC would run what is in it",

@@ -112,10 +112,10 @@ def _list_of(project: Project, stage: str) -> Path:
 def with_slides(
     paths: list[FilePath], project: Project, made: Callable[[FilePath], Iterable[Path]]
 ) -> tuple[list[tuple[FilePath, SlidePath, Input]], list[Row]]:
-    """Pairs earlier files with the slide files they were made from; slides that are gone or others become rows.
+    """Pairs earlier files with the slide files they were made from; slides that are gone or were replaced become rows.
 
     Args:
-        made: files of a slide, of which the first that says its slide is believed.
+        made: files of a slide; the first that names the slide it was made from is believed.
     """
     known = find_slides(project.slides).paths
     pairs, refused = [], []
@@ -140,7 +140,7 @@ def with_slides(
 
 
 def _made_from_another(identity: str, files: Iterable[Path]) -> Path | None:
-    """The first file that says which slide it was made from, if that is not the one that is there now."""
+    """The first file that names the slide it was made from, if that is not the slide that is there now."""
     for file in files:
         known = (read_key(file) or {}).get("slide")
         if isinstance(known, str):

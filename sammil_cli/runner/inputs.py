@@ -15,12 +15,13 @@ from sammil_cli.project.process_list import CHANGED
 from sammil_cli.slides.files import identify, other_files
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import SlidePath
+from sammil_cli.storage.regular_file import check_regular, is_endless
 
-_COARSE_NS = 2 * 10**9  # the coarsest clock of a file system: of a file that is older, two versions never look alike
+_COARSE_NS = 2 * 10**9  # the coarsest clock of a file system: two versions of an older file never look alike
 _GONE = "gone"
 _NEW = ()
 
-State = tuple[tuple[int, int, int, int] | None, ...]  # inode, size, mtime, ctime of files; None = it cannot be opened
+State = tuple[tuple[int, int, int, int] | None, ...]  # inode, size, mtime, ctime of files; None = not to be read
 _digests: dict[tuple[object, Path], tuple[State, str]] = {}  # of this process: what was not touched is not read again
 
 
@@ -30,6 +31,8 @@ def state_of(*paths: Path) -> State:
 
 
 def _look(path: Path) -> tuple[int, int, int, int] | None:
+    if is_endless(path):  # whoever reads it says so
+        return None
     try:
         # Opening makes a network file system ask its server; a plain stat may be a minute old.
         with path.open("rb") as file:
@@ -70,7 +73,11 @@ class Input:
 
 
 def content(path: Path | None) -> Input | None:
-    """A file that its whole content identifies; None of no file."""
+    """A file that its whole content identifies; None of no file.
+
+    Raises:
+        InputError: it is a pipe, a socket or a device.
+    """
     return None if path is None else Input.of(path, _alone, _sha256)
 
 
@@ -97,10 +104,10 @@ def files_in(inputs: object) -> Iterator[Input]:
 
 
 class Unchanged:
-    """All files that a command works on, and what each is like when it begins.
+    """All files that a command works on, and what each was like when it began.
 
     Args:
-        listed: lists them; called again when they are checked, so that one more is seen.
+        listed: lists them; called again when they are checked, so that an added file is noticed.
     """
 
     def __init__(self, listed: Callable[[], Iterable[Path]]) -> None:
@@ -116,7 +123,7 @@ class Unchanged:
 
         Args:
             paths: those to look at; None = all.
-            known: the sha256 of files that may have been touched, as long as they still hold that.
+            known: the sha256 of files that may have been touched as long as their content is still the same.
 
         Raises:
             InputError: `E_CHANGED`.
@@ -161,10 +168,14 @@ def _alone(path: Path) -> list[Path]:
 
 
 def _with_others(path: Path) -> list[Path]:
-    return [path, *other_files(path)]
+    try:
+        return [path, *other_files(path)]
+    except OSError:  # a DICOM series or MIRAX data whose folder went away
+        return [path]
 
 
 def _sha256(path: Path) -> str:
+    check_regular(path)
     return sha256_file(path)
 
 

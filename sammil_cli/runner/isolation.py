@@ -192,7 +192,7 @@ def _died(call: Call, limits: Limits, exit_code: int | None, place: Place) -> Sl
 
 
 def _not_started(call: Call) -> SlideError:
-    """Pebble does not say why. Where the system has no more to give, that is the reason."""
+    """Why a process did not start, which Pebble does not say: no more files may be opened, or unknown."""
     opened: list[int] = []
     try:
         opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_FILES_OF_A_PROCESS))

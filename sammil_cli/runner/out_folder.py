@@ -4,8 +4,8 @@ A slide whose result is stale loses its files before any work, not when the new 
 lies in the folder for what the slide is now: their keys are digests of those files, which do not say whether the slide
 has changed since. A run that is killed would leave files that nobody could tell from fresh ones. Nothing is lost by it:
 the result store keeps each result under its key, so a setting changed back brings the files back without computing.
-(`sammil train` does it the other way round, see `stages.models_folder`: its results are one whole, which says by its
-sums when it is none.)
+(`sammil train` does it the other way round, see `stages.models_folder`: its results are one whole, and their sums say
+when that is incomplete.)
 """
 
 from collections import defaultdict

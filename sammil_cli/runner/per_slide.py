@@ -31,7 +31,7 @@ from sammil_cli.storage.store import Result, ResultStore, open_store
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0  # between two looks at what another run is computing
-_ROUNDS = 3  # as often is done what has changed in the meantime
+_ROUNDS = 3  # at most, while slides are added, removed or changed
 _SHOWN = 5
 _AGAIN = "wait until nothing writes there any more (a copy, a download), then run the same command again"
 Job = TypeVar("Job")
@@ -41,8 +41,8 @@ Job = TypeVar("Job")
 class Task(Generic[Job]):
     """One slide to do.
 
-    `key`: what the result is made with, all of it; `libraries`: that compute, with versions; `files`: of the key, as
-    they were when it was made.
+    `key`: what the result is made with, all of it; `libraries`: that compute, with versions; `files`: those that the
+    key is made from, as they were then.
     """
 
     slide_id: str
@@ -200,17 +200,17 @@ def _look_again(make: Callable[[], Plan[Job]], stage: str) -> Plan[Job]:
     """The plan as it is now.
 
     Raises:
-        InputError, MissingError: what was in order when the run began is so no more.
+        InputError, MissingError: something that was in order when the run began no longer is.
     """
     try:
         return _without_long_names(make())
     except (InputError, MissingError) as error:
-        message = f"{error.message} (it was in order when sammil {stage} began; what that finished is kept)"
+        message = f"{error.message} (it was in order when sammil {stage} began; what it finished is kept)"
         raise type(error)(message, remedy=error.remedy, code=error.code) from None
 
 
 def _changed(before: Plan[Job], now: Plan[Job], listing: ProcessList) -> dict[str, Row]:
-    """The slides whose row is not about what is there now, each with the row that says so."""
+    """The slides whose row no longer fits what is there, each with a row that says so."""
     then, since = before.prospects(), now.prospects()
     changed = {}
     for slide_id in sorted(then.keys() | since.keys()):
@@ -340,7 +340,7 @@ def _calls(
 
 
 def _keep(plan: Plan[Job], task: Task[Job], answer: Answer, store: ResultStore) -> Row:
-    """Puts a result into the store, and brings it from there into `out`; not one that its key may not hold for."""
+    """Puts a result into the store, and brings it from there into `out`, unless its key may no longer hold."""
     if changed := task.changed():
         message = f"{changed} while the slide was worked on; nothing of that was kept"
         return refusal(task.slide_id, SlideError(CHANGED, message, remedy=_AGAIN, set_aside=False), answer.seconds)

@@ -33,7 +33,7 @@ def adopt(
         record = next((record for file in files if (record := read_record(files[file], Path(file).suffix))), None)
         if record is None or name_by(slide_id, record["key"]) != name:
             continue
-        if not all(path.exists() for path in files.values()):
+        if not all(path.is_file() for path in files.values()):
             continue
         facts = {file: measure(path) for file, path in files.items()}
         if all(store.in_dvc(facts[file]) == path for file, path in files.items()):  # each is what its name says
@@ -50,7 +50,8 @@ def _listing(lock: Path, out: Path, store: ResultStore) -> dict[str, Path]:
         found = {}
         for md5 in sums:
             for file in read_json(store.dvc_files / md5[:2] / md5[2:]):
-                found[str(file["relpath"])] = store.dvc_files / file["md5"][:2] / file["md5"][2:]
+                if (name := str(file["relpath"])) == Path(name).name:  # a stage's folder is flat; `../x` would leave it
+                    found[name] = store.dvc_files / file["md5"][:2] / file["md5"][2:]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
         return {}  # no lock, or one of another form: then everything is computed
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sammil_cli import choices
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError, SlideError, as_slide_error, limit_met
 from sammil_cli.slides.conversion import DANGLING, NAMELESS_DICOM, NO_UTF8, UNSUPPORTED
 from sammil_cli.slides.dicom import kind_without_suffix, other_objects, series_of
 from sammil_cli.slides.resolution import resolve_mpp
@@ -253,6 +253,8 @@ def open_reader(path: SlidePath, scene: int | None = None) -> Reader:
             if path.stat().st_size == 0:
                 raise SlideError("E_EMPTY", "the file has no content (0 bytes)", remedy="copy or download it again")
     except OSError as error:
+        if met := limit_met(error):
+            raise as_slide_error(met) from None
         fix = "check the path, and that you may read the file"
         raise SlideError("E_OPEN", f"the file cannot be read: {error.strerror}", remedy=fix) from error
     refused: SlideError | None = None

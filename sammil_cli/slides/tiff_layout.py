@@ -81,6 +81,8 @@ def read_layout(path: Path, wanted: int | None = None) -> TiffLayout:
     try:
         with tifffile.TiffFile(path) as tiff:
             top = [page for page in islice(tiff.pages, _MOST_PAGES) if isinstance(page, tifffile.TiffPage)]
+            if not top:
+                raise damaged("E_OPEN", "the file is cut or damaged: it lists no picture")
             scenes = find_scenes(tiff, top, tiff_pages.scan_of(top))
             scene = largest(scenes)
             smaller = _smaller(scene, path)

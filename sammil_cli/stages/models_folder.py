@@ -1,15 +1,14 @@
 """The results of a training, which replace those of the one before when all of them are there, and not before.
 
 New folds, their table and the record are gathered in a hidden folder within that of the models, so on its file system.
-Only learning curves are written where they belong, to be watched: those of before wait in the hidden folder, and come
+Only learning curves are written where they belong, to be watched: the earlier ones wait in the hidden folder, and come
 back if the training fails; if it was killed, with the next command (`project.leftovers`).
 
-The swap begins with the manifest, which names all that is to come, and ends with the folds. Whatever a kill in between
-leaves is then the new results or is refused by all that read them (`training.manifest`).
+The swap begins with the manifest, which names all that is to come, and ends with the folds. What a kill in between
+leaves are the old results, the new ones, or a mixture that every reader refuses (`training.manifest`).
 """
 
 import contextlib
-import re
 import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -23,9 +22,9 @@ from sammil_cli.storage.claims import TEMPORARY
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.store import ResultStore
 from sammil_cli.training.bundle import FACTS_FILE
+from sammil_cli.training.fold import FOLD_NAME
 from sammil_cli.training.manifest import MANIFEST_FILE
 
-_FOLD = re.compile(r"repeat_\d+_fold_\d+")
 _SHOWN = 5
 _OLD = "old"  # in the hidden folder: what is replaced
 
@@ -41,12 +40,16 @@ class NewModels:
 
     def set_curves_aside(self) -> None:
         """Makes way for the learning curves of this training."""
-        (self._hidden / CURVES).mkdir()
-        for curve in own_curves(self._project.learning_curves):
-            shutil.move(curve, self._hidden / CURVES)
+        copies, curves = self._hidden / f"{CURVES}_copied", own_curves(self._project.learning_curves)
+        copies.mkdir()
+        for curve in curves:
+            shutil.copy2(curve, copies)
+        copies.rename(self._hidden / CURVES)  # all of them are there now, or none is to be brought back
+        for curve in curves:
+            curve.unlink()
 
     def bring_curves_back(self) -> None:
-        """Puts the learning curves of before back into their place, if they were set aside."""
+        """Puts the earlier learning curves back into their place, if they were set aside."""
         bring_back(self._hidden, self._project.learning_curves)
 
     def take_over(self) -> Iterator[str]:
@@ -107,7 +110,7 @@ def _is_own(folder: Path) -> bool:
         record = read_json(folder / FACTS_FILE)
         return bool(record["provenance"]["stage"] == "train")
     except (OSError, InputError, KeyError, TypeError):
-        return _FOLD.fullmatch(folder.name) is not None
+        return FOLD_NAME.fullmatch(folder.name) is not None
 
 
 def _listed(names: Collection[str]) -> str:

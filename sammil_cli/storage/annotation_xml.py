@@ -22,6 +22,7 @@ _ELLIPSES = ("2", "ellipse")
 _ELLIPSE = np.linspace(0, 2 * np.pi, 128, endpoint=False)
 _CAMELYON16 = {"_0", "_1", "_2", "tumor", ""}  # its groups; _2 is normal tissue inside of a tumour
 _POINT_TAGS = ("Vertex", "V", "Coordinate")
+_DEEPEST_GROUP = 32  # groups in groups
 _MOST_ELEMENTS = 4_000_000  # besides points: a flood of them must not fill the memory
 
 Corners = NDArray[np.float64]  # (n, 2): x, y
@@ -163,6 +164,10 @@ class _Reader:
             chain = [_group(annotation)]
             while above.get(chain[-1], "") not in ("", *chain):
                 chain.append(above[chain[-1]])
+                if len(chain) > _DEEPEST_GROUP:
+                    raise InputError(
+                        f"{self._path}: {where} lies more than {_DEEPEST_GROUP} groups deep", remedy="export it again"
+                    )
             shapes.append(
                 Shape(
                     geometry=self._geometry(where, annotation.get("Type", ""), annotation),

@@ -137,10 +137,12 @@ class Claims:
 
     def _create(self, path: Path) -> bool:
         try:
-            with path.open("x", encoding="utf-8") as file:
-                json.dump({"token": self._token, "owner": owner_tag(), "host": socket.gethostname()}, file)
+            file = path.open("x", encoding="utf-8")
         except FileExistsError:
             return False
+        try:
+            with file:
+                json.dump({"token": self._token, "owner": owner_tag(), "host": socket.gethostname()}, file)
         except OSError:  # a full disk: nobody shall wait for a claim that says nothing
             path.unlink(missing_ok=True)
             raise

@@ -79,8 +79,11 @@ def code_of(*modules: str) -> Code:
 
 
 def installed_code() -> str:
-    """A digest of all of the package's sources, in hex, 16 digits: machines that share a run must agree on it."""
-    files = sorted(PACKAGE.rglob("*.py"))
+    """A digest of all of the package's sources, in hex, 16 digits: machines that share a run must agree on it.
+
+    The schemas of HDF5 files are sources, too.
+    """
+    files = sorted(file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".json"))
     return _digest(repr([(file.relative_to(PACKAGE).as_posix(), file.read_bytes().split()) for file in files]))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import __version__
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError, SlideError, limit_met
 from sammil_cli.storage.claims import TEMPORARY, owner_tag
 from sammil_cli.storage.csv_text import guarded, no_table, separator_of, unguarded
 from sammil_cli.storage.regular_file import check_regular
@@ -171,7 +171,12 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error.reason})", remedy="save it as CSV UTF-8") from None
-    except (csv.Error, OSError) as error:
+    except OSError as error:
+        if met := limit_met(error):
+            raise met from None
+        message = f"{path} cannot be read: {error.strerror}"
+        raise InputError(message, remedy="look at its permissions, and at the disk") from None
+    except csv.Error as error:
         raise InputError(f"{path} cannot be read as a table: {error}", remedy="save it as CSV UTF-8") from None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.packed import MOST_BYTES, read_packed
@@ -96,7 +96,7 @@ def read_geojson(path: Path, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[li
 
 
 def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
-    """Reads what `write_geojson` wrote; see `parse_geojson`. Drawings of users are read without: editors keep old sums.
+    """Reads what `write_geojson` wrote; see `parse_geojson`. Not for users' drawings: editors leave old sums in them.
 
     Args:
         remedy: how to get the file back.
@@ -107,12 +107,15 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     if is_endless(path):
         raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
-        document = _parsed(path, path.read_bytes())
+        with path.open("rb") as stream:
+            document = _parsed(path, stream.read(MOST_BYTES + 1))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=remedy) from None
     except InputError as error:
         raise damaged(path, error.message.partition(": ")[2], remedy) from None
     except OSError as error:
+        if met := limit_met(error):
+            raise met from None
         raise damaged(path, f"it cannot be read: {error.strerror}", remedy) from None
     facts = document.get("sammil") if isinstance(document, dict) else None
     if not isinstance(facts, dict):

@@ -10,7 +10,6 @@ import mmap
 import os
 import stat
 import time
-import unicodedata
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.hdf5_layout import Key, Layout, Stored, key_of
 from sammil_cli.storage.hdf5_process import UnreadableError, look_into
 from sammil_cli.storage.hdf5_to_disk import new_hdf5
+from sammil_cli.storage.paths import is_called_like
 from sammil_cli.storage.schema import VERSION, Schema, Value, kinds, schema_of
 from sammil_cli.storage.sums import sum_of_array, sum_of_facts
 
@@ -72,8 +72,8 @@ def write_hdf5(
         rules: as in `read_hdf5`.
 
     Raises:
-        ValueError: it could not be read again: not as the schema and the rules have it, or of another slide than the
-            file is called like.
+        ValueError: the file could not be read again: it breaks the schema or the rules, or has the name of another
+            slide.
     """
     schema = schema_of(kind)
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -110,8 +110,9 @@ def read_hdf5(
         rules: says what is wrong between the fields that are read.
 
     Raises:
-        InputError: `E_DAMAGED`, not an HDF5 file, or not as the schema, its sums and the rules have it · `E_MIXED`, of
-            another slide than it is called like · without a code: not there, another kind, a newer schema.
+        InputError: `E_DAMAGED`, not an HDF5 file, of another kind, or against its schema, its sums or the rules ·
+            `E_MIXED`, it has the name of another slide · without a code: not there, changed meanwhile, a newer schema.
+        MissingError: the disk failed, see `errors.limit_met`.
     """
     with _opened(path, kind) as stream:
         known = _look(path, kind, stream)
@@ -136,10 +137,7 @@ def read_hdf5(
         if trouble := known.schema.wrong_numbers(name, content[name]):
             raise damaged(path, kind, f"is damaged: {trouble}")
         known.right.add(name)
-    facts: Facts = {
-        **known.layout.facts,
-        "provenance": parse_json(str(known.layout.facts["provenance"]), path, with_nan=True),
-    }
+    facts: Facts = {**known.layout.facts, "provenance": _provenance_of(path, known)}
     if rules is not None and (trouble := rules(content, facts)):
         raise damaged(path, kind, f"is damaged: {trouble}")
     return content, facts
@@ -174,11 +172,8 @@ def _plain(value: Any) -> Value:
 
 
 def _is_of(path: Path, facts: Mapping[str, Value]) -> bool:
-    """Whether a file is of the slide that it is called like; on macOS names come back in another normal form."""
-    slide = facts.get("slide_id", path.stem)
-    return slide == path.stem or (
-        isinstance(slide, str) and unicodedata.normalize("NFC", slide) == unicodedata.normalize("NFC", path.stem)
-    )
+    """Whether a file is called like its slide, where it names one."""
+    return "slide_id" not in facts or is_called_like(path, facts["slide_id"])
 
 
 def _wrong(schema: Schema, facts: Mapping[str, Value], held: Mapping[str, NDArray[Any]]) -> str:
@@ -224,6 +219,8 @@ def _look(path: Path, kind: str, stream: IO[bytes]) -> _Known:
             raise UnreadableError(_unreadable[key])
         layout = look_into(path)
     except UnreadableError as error:
+        if met := limit_met(error):  # a disk that fails, say: the file may be whole
+            raise met from None
         if abs(time.time_ns() - key[-1]) > _SETTLED_NS:
             _unreadable[key] = str(error)
         other = content_of(path)
@@ -260,10 +257,11 @@ def _checked(path: Path, kind: str, layout: Layout) -> _Known:
 
 def _trouble_of(schema: Schema, layout: Layout) -> str:
     """What is wrong with the attributes, types and shapes of a file; empty where nothing is."""
-    facts, arrays, odd = layout.facts, layout.arrays, layout.odd
+    facts, arrays, odd = layout.facts, layout.arrays, {**layout.odd_facts, **layout.odd}
     ours = {*schema.arrays, *schema.attributes, "provenance", _SUMS}
-    for name in odd if facts["schema"] != 1 else ours & odd.keys():  # the first version let others be there
-        return f"{name} is {odd[name]}"
+    for name, what in odd.items():
+        if facts["schema"] != 1 or name in ours:  # the first version let others be there
+            return f"{name} is {what}"
     if not isinstance(facts.get("provenance"), str):
         return "provenance is missing, or no text"
     try:
@@ -285,7 +283,11 @@ def _sums_of(path: Path, kind: str, layout: Layout) -> Mapping[str, str]:
         sums = parse_json(str(layout.facts.get(_SUMS)), path)
     except InputError:
         sums = None
-    if not isinstance(sums, dict) or sums.keys() - {_OF_FACTS} != layout.arrays.keys():
+    if (
+        not isinstance(sums, dict)
+        or sums.keys() - {_OF_FACTS} != layout.arrays.keys()
+        or not all(isinstance(one, str) for one in sums.values())
+    ):
         raise damaged(path, kind, "is damaged: it does not hold the checksums of its arrays")
     if sum_of_facts({name: value for name, value in layout.facts.items() if name != _SUMS}) != sums.get(_OF_FACTS):
         raise damaged(path, kind, "is damaged: the checksum of its attributes differs from the one it was written with")

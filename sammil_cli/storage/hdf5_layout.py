@@ -1,7 +1,7 @@
 """Where things lie in an HDF5 file: its attributes, and type, shape and place of its arrays. No array is read.
 
 This is the one place where the HDF5 library meets a file of ours. What it would take from elsewhere (links, virtual
-data sets, external storage) or what has no plain numbers is not followed, but listed in `odd`.
+data sets, external storage) or what has no plain numbers is not followed, but listed in `odd` and `odd_facts`.
 """
 
 import itertools
@@ -20,7 +20,8 @@ from sammil_cli.storage.schema import Value
 
 NO_NUMBERS = "without numbers"  # what `odd` says of an array of text, objects, pairs, …
 _MOST_NAMES = 100_000  # attributes or links of one object
-_MOST_TEXT = 16 << 20  # bytes of one attribute
+_MOST_TEXT = 16 << 20  # bytes or letters of one attribute
+_MOST_FACTS = 64 << 20  # letters of all attributes: in a file many of them may share one text
 _MOST_VALUES = 16  # of an attribute
 _MOST_CHUNKS = 1 << 20
 _DAMAGED = (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError)  # how h5py says it
@@ -58,7 +59,8 @@ class Stored:
 class Layout:
     """What a file holds: attributes, arrays (of groups as `group/name`), and the attributes of arrays.
 
-    `odd`: attributes and links that are no plain numbers or text, and what they are.
+    `odd`: links to what is no array of plain numbers, and what that is; `odd_facts`: attributes that are neither plain
+    numbers nor text.
     """
 
     key: Key
@@ -66,6 +68,7 @@ class Layout:
     arrays: Mapping[str, Stored]
     array_facts: Mapping[str, Mapping[str, Value]]
     odd: Mapping[str, str]
+    odd_facts: Mapping[str, str]
 
     def as_json(self) -> str:
         """As one line; `of_json` reads it."""
@@ -101,7 +104,8 @@ def layout_of(path: Path) -> Layout:
     """
     with h5py.File(path, "r", locking=False) as file:
         stat = os.fstat(file.id.get_vfd_handle())
-        facts, odd = _attributes(file.id)
+        facts, odd_facts = _attributes(file.id)
+        odd: dict[str, str] = {}
         arrays: dict[str, Stored] = {}
         array_facts: dict[str, Mapping[str, Value]] = {}
         todo = [("", file.id)]
@@ -122,7 +126,10 @@ def layout_of(path: Path) -> Layout:
                         raise _OddError("no array")
                 except _DAMAGED as error:
                     odd[title] = _words_of(error)
-    return Layout(key=key_of(stat), facts=facts, arrays=arrays, array_facts=array_facts, odd=odd)
+    texts = [value for held in (facts, *array_facts.values()) for value in held.values() if isinstance(value, str)]
+    if sum(map(len, texts)) > _MOST_FACTS:
+        raise ValueError(f"its attributes hold more than {_MOST_FACTS >> 20} MiB of text")
+    return Layout(key=key_of(stat), facts=facts, arrays=arrays, array_facts=array_facts, odd=odd, odd_facts=odd_facts)
 
 
 class _OddError(ValueError):
@@ -169,6 +176,8 @@ def _value(stored: h5py.h5a.AttrID) -> Value:
         array = np.empty((), stored.dtype)
         stored.read(array)
         text = array.item()
+        if len(text) > _MOST_TEXT:  # a text of any length has a storage size of some bytes: it lies elsewhere
+            raise _OddError("too long")
         return text.decode("utf-8") if isinstance(text, bytes) else str(text)
     if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
         raise _OddError("neither text nor numbers")

@@ -20,8 +20,8 @@ MOST_LENGTH_PX = 1e9  # of all outlines together, level-0 pixels: painted row by
 MOST_PAIRS = 5_000_000  # of shapes whose boxes meet
 MOST_WORK = 50_000_000  # points of shapes that are cut by others
 _MOST_NEAR = 50_000_000  # pairs of lines whose boxes meet
-_PAIRS_AT_ONCE = 20_000_000  # that a part of the search could find, and of how many shapes
-_MOST_AT_ONCE = 256
+_PAIRS_AT_ONCE = 20_000_000  # the most that one step of the search could find
+_MOST_AT_ONCE = 256  # shapes in one step
 _REMEDY = "draw it simpler, or export fewer objects"
 
 _Points = NDArray[np.float64]  # (n, 2): x, y

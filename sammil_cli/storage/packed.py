@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.regular_file import check_regular
 
 PACKED = (".gz", ".zip")
 MOST_BYTES = 1 << 29  # of text: a file (or what a small one unpacks to) must not fill the memory
-# What damaged, encrypted and unknown archives raise.
-_DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+# What damaged, encrypted and unknown archives raise; ValueError for names that are no text.
+_DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 def read_packed(path: Path, *, wanted: Callable[[str], bool]) -> tuple[str, bytes]:
@@ -42,6 +42,8 @@ def read_packed(path: Path, *, wanted: Callable[[str], bool]) -> tuple[str, byte
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy="run the stage that writes it first") from None
     except _DAMAGED as error:
+        if met := limit_met(error):
+            raise met from None
         raise InputError(f"{path} cannot be read: {error}", remedy="copy or export it again") from None
 
 
@@ -50,17 +52,21 @@ class _Stream(Protocol):
 
 
 def _only_member(path: Path, archive: zipfile.ZipFile, wanted: Callable[[str], bool]) -> str:
-    places = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
-    # What macOS adds lies in __MACOSX and begins with a dot.
-    seen = [place for place in places if place.parts[0] != "__MACOSX" and not place.name.startswith(".")]
-    found = [str(place) for place in seen if wanted(place.name)]
+    places = [(name, PurePosixPath(name)) for name in archive.namelist() if not name.endswith("/")]
+    seen = [(name, place) for name, place in places if place.name and not _is_of_macos(place)]
+    found = [name for name, place in seen if wanted(place.name)]
     if len(found) != 1:
-        names = ", ".join(found[:3] or [str(place) for place in seen[:3]]) or "nothing"
+        names = ", ".join(found[:3] or [name for name, _ in seen[:3]]) or "nothing"
         raise InputError(
             f"{path} holds {len(found) or 'no'} drawings, not one ({names})",
             remedy="unpack it, and keep one file for each slide",
         )
     return found[0]
+
+
+def _is_of_macos(place: PurePosixPath) -> bool:
+    """Whether macOS has added it: that lies in __MACOSX and begins with a dot."""
+    return place.parts[0] == "__MACOSX" or place.name.startswith(".")
 
 
 def _read(path: Path, stream: _Stream) -> bytes:

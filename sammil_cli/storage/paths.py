@@ -1,5 +1,6 @@
 """Paths of the pipeline's files, each with a type of its own: mypy sees it where two of them are swapped."""
 
+import unicodedata
 from pathlib import Path
 from typing import NewType
 
@@ -16,6 +17,13 @@ BagFolderPath = NewType("BagFolderPath", Path)
 BundlePath = NewType("BundlePath", Path)  # a folder: one trained fold
 CurvePath = NewType("CurvePath", Path)
 CheckpointPath = NewType("CheckpointPath", Path)
+
+
+def is_called_like(path: Path, slide_id: object) -> bool:
+    """Whether a file has the name of its slide; macOS gives names back in another normal form."""
+    return isinstance(slide_id, str) and unicodedata.normalize("NFC", slide_id) == unicodedata.normalize(
+        "NFC", path.stem
+    )
 
 
 def check_id(name: str, where: Path) -> None:

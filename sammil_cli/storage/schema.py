@@ -16,7 +16,7 @@ from sammil_cli.storage.guarded_json import parse_json, read_json
 VERSION = 2  # of the files that are written; those of version 1 have no sums
 FOLDER = Path(__file__).parent / "schemas"
 _MIB = 1 << 20
-_ROWS_AT_ONCE = 1 << 20  # numbers that are looked at together, so that a mapped array takes no memory
+_NUMBERS_AT_ONCE = 1 << 20  # so that a mapped array takes no memory
 
 Value = str | int | float | list[int] | list[float]
 
@@ -112,8 +112,8 @@ class Schema:
         if not array.size or (spec.nan and spec.min is None):
             return ""
         flat = array.reshape(-1)
-        for start in range(0, len(flat), _ROWS_AT_ONCE):
-            part = flat[start : start + _ROWS_AT_ONCE]
+        for start in range(0, len(flat), _NUMBERS_AT_ONCE):
+            part = flat[start : start + _NUMBERS_AT_ONCE]
             part = part[~np.isnan(part)] if spec.nan else part
             if not part.size:
                 continue
@@ -122,7 +122,7 @@ class Schema:
                 return f"{name} holds numbers that are not finite"
             if trouble := spec.broken_by(low, high):
                 return f"{name} {trouble}"
-            before = flat[max(0, start - 1) : start + _ROWS_AT_ONCE]
+            before = flat[max(0, start - 1) : start + _NUMBERS_AT_ONCE]
             if spec.rising and (before[1:] < before[:-1]).any():
                 return f"{name} falls"
         return ""

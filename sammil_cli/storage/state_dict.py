@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from sammil_cli.errors import MissingError
+from sammil_cli.errors import MissingError, limit_met
 from sammil_cli.storage.lookalikes import lookalike, no_torch_file
 
 _REMEDY = "give a .safetensors or .pth state dict"
@@ -32,6 +32,8 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
             f"{path} is no weight file: it is cut, damaged or of another form", remedy=f"copy it again, or {_REMEDY}"
         ) from None
     except OSError as error:
+        if met := limit_met(error):
+            raise met from None
         raise MissingError(f"{path} is no weight file: {error}", remedy=_REMEDY) from None
     except pickle.UnpicklingError as error:  # what torch raises for anything that is not plain tensors
         if "GLOBAL" not in str(error):  # its word for a forbidden name

@@ -209,7 +209,9 @@ class ResultStore:
             for place in self._places(name, file, facts):
                 try:
                     reading = place.open("rb")
-                except OSError:
+                except OSError as error:
+                    if limit_met(error):  # that says nothing of the entry, which would be forgotten
+                        raise
                     continue
                 with reading:
                     _copy(reading, temporary)

@@ -7,10 +7,11 @@ no sum and are read as they are; from `SUMMED` on, which they say in their membe
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.files import Record, as_stored, digest, sha256_file, write_json
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.packed import MOST_BYTES
+from sammil_cli.storage.paths import is_called_like
 
 JsonObject = dict[str, Any]
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
@@ -71,6 +72,8 @@ def read_summed(path: Path, remedy: str) -> JsonObject:
     except FileNotFoundError:
         raise
     except (OSError, InputError) as error:
+        if met := limit_met(error):
+            raise met from None
         raise damaged(path, f"it cannot be read: {error}", remedy) from None
     if not isinstance(content, dict):
         raise damaged(path, "it holds no JSON object", remedy)
@@ -122,7 +125,7 @@ def check_slide(path: Path, slide_id: object, remedy: str) -> None:
     Raises:
         InputError: `E_MIXED`.
     """
-    if slide_id is not None and slide_id != path.stem:
+    if slide_id is not None and not is_called_like(path, slide_id):
         raise InputError(
             f"{path} is of the slide {slide_id!r}, as it says itself: it was copied or renamed",
             remedy=f"call it {slide_id}{path.suffix} again, or {remedy}",

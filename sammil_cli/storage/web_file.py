@@ -178,12 +178,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def http_error_302(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
     ) -> HTTPResponse | None:
-        try:
-            answer: HTTPResponse | None = super().http_error_302(req, fp, code, msg, headers)
-            return answer
-        except ValueError:  # its address is none, or is refused above
-            fp.close()
-            raise
+        fp.close()  # the body of a redirect, which may have no end, would be read into memory
+        answer: HTTPResponse | None = super().http_error_302(req, fp, code, msg, headers)
+        return answer
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 

@@ -18,7 +18,9 @@ from sammil_cli.storage.weights import WeightFile, find_weights, sha256_of, veri
 _SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
 _MOST_AT_ONCE, _MOST_UNPACKED = 1 << 26, 50_000_000_000  # bytes
-_NO_TAR = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError)
+_MOST_MEMBERS = 10_000  # tarfile keeps them all
+# RecursionError: of headers that only announce the next one.
+_NO_TAR = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
 
 
 def write_bundle(path: Path, pinned: Sequence[WeightFile]) -> None:
@@ -92,7 +94,9 @@ def _from_tar(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
     """Members are known by their last name and never unpacked, so that none can be written elsewhere."""
     taken = {}
     with _readable(source) as tar:
-        for member in tar:
+        for number, member in enumerate(tar):
+            if number >= _MOST_MEMBERS:
+                raise tarfile.ReadError(f"it has more than {_MOST_MEMBERS:,} members")
             one = next((one for one in pinned if PurePosixPath(member.name).name == one.file_name), None)
             if one is not None and member.isreg() and (stream := tar.extractfile(member)) is not None:
                 taken[one.word] = _copy(stream, one, member.size, f"{one.file_name} in {source}")

@@ -35,10 +35,10 @@ def folder_to_write() -> Path:
 
 
 def check_space(folder: Path, megabytes: float, elsewhere: str = f"set {FOLDER_VARIABLE} to another folder") -> None:
-    """Makes the folder.
+    """Makes the folder, and refuses one without the room.
 
     Raises:
-        MissingError: so much does not fit into it; the remedy ends with `elsewhere`.
+        MissingError: it cannot be made, or has less room; the remedy ends with `elsewhere`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from sammil_cli.choices import Named
-from sammil_cli.errors import MissingError
+from sammil_cli.errors import MissingError, limit_met
 from sammil_cli.storage.files import sha256_file
 
 FOLDER_VARIABLE = "SAMMIL_WEIGHTS"
@@ -121,6 +121,8 @@ def sha256_of(path: Path) -> str:
     try:
         return sha256_file(path)
     except OSError as error:
+        if met := limit_met(error):
+            raise met from None
         raise MissingError(f"{path} cannot be read: {error.strerror}", remedy="see to its permissions") from None
 
 

@@ -9,7 +9,7 @@ from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.ablation import ABLATIONS, as_markdown, make_table, variants_of
+from sammil_cli.report.ablation import ABLATIONS, DEFAULT_TABLES, as_markdown, make_table, tables_of, variants_of
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_tables
 from sammil_cli.report.tables import Table
@@ -20,13 +20,15 @@ from sammil_cli.studies.region_ablation import Contest
 from sammil_cli.studies.variant import said, train_variant
 from sammil_cli.training.bundle import check_model
 
+_SAM_MIL = "sam-mil"  # of regions and consistency
+
 
 def run(
     project: Project,
     settings: TrainSettings,
     judged: EvaluateSettings,
     options: RunOptions,
-    names: Sequence[str],
+    names: Sequence[str] | None,
     *,
     contest: Contest,
     runs: Path,
@@ -35,24 +37,14 @@ def run(
     """Trains what the tables need and is not trained yet, and writes them as page, Markdown and JSON.
 
     Args:
-        names: keys of `report.ablation.ABLATIONS`, and `regions`.
+        names: keys of `report.ablation.ABLATIONS`, and `regions`; None = the model's own, see `DEFAULT_TABLES`.
         contest: whose regions the table `regions` compares.
         runs: a folder of models and folds for each variant. out: the folder of the tables.
 
     Raises:
-        InputError: an unknown table, or a model other than sam-mil. MissingError: see `region_ablation.check`.
+        InputError: see `_tables`. MissingError: see `region_ablation.check`.
     """
-    known = (*ABLATIONS, region_ablation.NAME)
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
-    if not names:
-        raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
-    check_model(settings.model, settings.model_options)
-    if settings.model != "sam-mil" or settings.sammil_mode != "paper" or settings.protocol != "honest":
-        raise InputError(
-            "the ablations take sam-mil apart, in the honest protocol",
-            remedy="set model: sam-mil, sammil_mode: paper and protocol: honest",
-        )
+    names = _tables(settings, names)
     if region_ablation.NAME in names:
         region_ablation.check(project, contest, options)
     if any(name in ABLATIONS for name in names):  # the full model's needs are those of all variants
@@ -68,8 +60,9 @@ def run(
         )
         tables += found
     slides = len(region_ablation.labelled_slides(project, settings.classes))
-    consistency = f"consistency {settings.consistency_form}, β = {settings.consistency_weight:g}"
-    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds; {consistency}"
+    about = f"consistency {settings.consistency_form}, β = {settings.consistency_weight:g}"
+    about = about if settings.model == _SAM_MIL else settings.model
+    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds; {about}"
     write_tables(out / "index.html", title, tables)
     write_text(out / "ablation.md", f"# {title}\n\n{as_markdown(tables)}")
     cells = [{"title": t.title, "rows": [dict(zip(t.header, row, strict=True)) for row in t.rows]} for t in tables]
@@ -80,6 +73,39 @@ def run(
             console.say(table.note)
     console.say(f"tables: {out / 'index.html'}")
     return tables
+
+
+def _tables(settings: TrainSettings, names: Sequence[str] | None) -> Sequence[str]:
+    """The tables to be made.
+
+    Raises:
+        InputError: an unknown table, one of another model, a model that cannot be taken apart, or settings that leave
+            nothing to be compared.
+    """
+    known = (*ABLATIONS, region_ablation.NAME)
+    if unknown := [name for name in names or () if name not in known]:
+        raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
+    if names is not None and not names:
+        raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
+    check_model(settings.model, settings.model_options)
+    released = settings.model == _SAM_MIL and settings.sammil_mode != "paper"
+    if settings.model not in DEFAULT_TABLES or released or settings.protocol != "honest":
+        raise InputError(
+            "the ablations take sam-mil apart, or srmil, in the honest protocol",
+            remedy="set model: sam-mil (or srmil), sammil_mode: paper and protocol: honest",
+        )
+    own = tables_of(settings.model) + [region_ablation.NAME] * (settings.model == _SAM_MIL)
+    if foreign := [name for name in names or () if name not in own]:
+        raise InputError(
+            f"the table {foreign[0]!r} does not take {settings.model} apart",
+            remedy=f"choose of: {', '.join(own)}; or set model: {_owner(foreign[0])}",
+        )
+    return DEFAULT_TABLES[settings.model] if names is None else names
+
+
+def _owner(name: str) -> str:
+    """The model that a table takes apart."""
+    return (ABLATIONS[name].model if name in ABLATIONS else None) or _SAM_MIL
 
 
 def _paper_tables(

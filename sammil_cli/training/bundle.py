@@ -133,7 +133,7 @@ def write_bundle(
     """Writes weights, then facts, which name the sha256 of all else: a folder with facts is whole.
 
     Args:
-        every_epoch: (E, s, C) probabilities of the test part, `read_epochs` gives them back; None = are not kept.
+        every_epoch: (E, s, C) probabilities of the test part, `read_epochs` gives them back; None = they are not kept.
     """
     tensors = {WEIGHTS_FILE: state} | ({} if every_epoch is None else {EPOCHS_FILE: {_EPOCHS: every_epoch}})
     for name, content in tensors.items():
@@ -191,6 +191,11 @@ def read_epochs(folder: BundlePath) -> NDArray[np.float64] | None:
 def read_facts(folder: BundlePath) -> BundleFacts:
     """What goes with the weights of a trained fold, without the weights. `InputError` if it is missing."""
     return _read_facts(folder / FACTS_FILE)[0]
+
+
+def named_files(folder: BundlePath) -> list[Path]:
+    """The files whose sha256 the facts name, whether they are there or not. `InputError` as `read_facts`."""
+    return [folder / name for name in _read_facts(folder / FACTS_FILE)[1]]
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """A fold: which slides train a model, which choose its epoch and threshold, which judge it; and folds as a table."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from sammil_cli.storage.paths import check_id
 if TYPE_CHECKING:
     from sammil_cli.cohort.cohort import Cohort
 
+FOLD_NAME = re.compile(r"repeat_\d+_fold_\d+")  # see `Fold.name`
 _HEADER = ("repeat", "fold", "slide_id", "patient_id", "role")
 _LABEL = "label"  # not in the tables of earlier versions
 

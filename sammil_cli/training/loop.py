@@ -1,9 +1,11 @@
 """Training one fold by a recipe: one bag at a time, the epoch chosen on validation (docs/methods.md §0)."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,13 +18,14 @@ from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from sammil_cli.training.epoch import EpochLog, Loader, Run
 
-Log = Callable[[int, EpochLog], None]
-
 _VALIDATION = ("val_auc", "val_loss", "val_accuracy")
 
 
-def _silent(epoch: int, figures: EpochLog) -> None:
-    del epoch, figures
+class Log(Protocol):
+    """What each epoch's figures are given to."""
+
+    def __call__(self, epoch: int, figures: EpochLog, /, *, first_stage: bool = False) -> None:
+        """Takes the figures of one epoch; `first_stage` is given for a model that has two."""
 
 
 @dataclass
@@ -52,7 +55,6 @@ def train_fold(
     seed: int,
     log: Log,
     checkpoint: Path | None = None,
-    first_log: Log = _silent,
 ) -> Trained:
     """Trains a model in place, its first stage before it where it has one, and returns its best epoch.
 
@@ -63,8 +65,8 @@ def train_fold(
         load: slide id -> bag; called for `train` and `val` slides only.
         train, val: slide ids with their labels.
         log: called after each epoch with its mean loss terms, the norm of each term's averaged gradient (see
-            `training.gradients`; NaN for a term without one) and validation figures.
-        first_log: the same of the first stage.
+            `training.gradients`; NaN for a term without one) and validation figures; of a
+            first stage with `first_stage=True`.
         checkpoint: written after each epoch; where it is there already, training goes on from it, and ends with the
             same numbers as without the interruption.
     """
@@ -76,12 +78,12 @@ def train_fold(
         if history is None:  # it is unfinished, or nothing is there
             first.initialise()
             first.to(next(model.parameters()).device)
-            best, history = fold.learn(first, first_log, saved)
+            best, history = fold.learn(first, partial(log, first_stage=True), saved)
             first.load_state_dict({**first.state_dict(), **best.state})
             saved = None
         else:
             for epoch, figures in enumerate(history):
-                first_log(epoch, figures)
+                log(epoch, figures, first_stage=True)
     if saved is None:
         generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
         model.begin(first.eval() if first else None, (load(slide) for slide, _ in train), generator)

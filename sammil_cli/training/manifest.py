@@ -85,7 +85,7 @@ def read_trained_folds(models: Path, splits: Path) -> tuple[list[Fold], Manifest
 
 
 def check_bags(manifest: Manifest | None, found: Mapping[str, str], folder: Path) -> None:
-    """Refuses bags that are others than when the models were trained.
+    """Refuses bags that are not those that the models were trained with.
 
     Args:
         found: slide id -> sha256 of the bag. folder: of the bags, for the message.

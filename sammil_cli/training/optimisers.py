@@ -1,8 +1,7 @@
 """The optimisers and learning-rate schedules that a recipe names."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +26,10 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 def make_optimiser(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimiser over all weights that learn."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    facts: dict[str, Any] = {"lr": recipe.learning_rate, "betas": recipe.betas, "weight_decay": recipe.weight_decay}
     if recipe.optimiser == "lookahead-radam":
-        return LookaheadRAdam(weights, **facts)
-    kind: Callable[..., Optimizer] = AdamW if recipe.optimiser == "adamw" else Adam
-    return kind(weights, fused=True, **facts)
+        return LookaheadRAdam(weights, recipe)
+    kind = AdamW if recipe.optimiser == "adamw" else Adam
+    return kind(weights, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
 
 
 class LookaheadRAdam(RAdam):
@@ -41,20 +39,18 @@ class LookaheadRAdam(RAdam):
     and norms, that is for every tensor of one dimension.
     """
 
-    def __init__(self, weights: list[nn.Parameter], **facts: Any) -> None:
-        wide = [weight for weight in weights if weight.ndim > 1]
-        groups: list[dict[str, Any]] = [{"params": wide}] if wide else []
-        if narrow := [weight for weight in weights if weight.ndim <= 1]:
-            groups.append({"params": narrow, "weight_decay": 0.0})
-        super().__init__(groups, **facts)
+    def __init__(self, weights: Sequence[nn.Parameter], recipe: Recipe) -> None:
+        matrices = [weight for weight in weights if weight.ndim > 1]
+        super().__init__(matrices, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay)
+        self.add_param_group({"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """See `RAdam.step`."""
         for weight in self._weights():  # where it starts from; kept with the moments, so that a checkpoint has it
             if weight.grad is not None and "slow" not in self.state[weight]:
                 self._first(weight)
-        found = super().step(closure)
+        found: float | None = super().step(closure)
         for weight in self._weights():
             state = self.state[weight]
             if "slow" in state and int(state["step"]) % _LOOKAHEAD_EVERY == 0:

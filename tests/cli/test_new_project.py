@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sammil_cli.config import check, load_settings, preset
+from sammil_cli.config import check, load_settings
 from sammil_cli.project.pipeline import render_dvc
+from sammil_cli.project.presets import preset
 
 Sammil = Callable[..., Any]
 

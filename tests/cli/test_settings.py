@@ -8,9 +8,11 @@ import yaml
 
 from sammil_cli import choices
 from sammil_cli.choices import Kind
-from sammil_cli.config import STAGES, Settings, check, describe, load_settings, preset, preset_names, render_params
+from sammil_cli.config import STAGES, Settings, TrainSettings, check, describe, load_settings
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.project.presets import preset, preset_names, render_params
+from sammil_cli.stages.settled import settled
 
 every_preset = pytest.mark.parametrize("name", preset_names())
 
@@ -30,7 +32,7 @@ def test_without_a_file_there_are_the_defaults() -> None:
 def test_the_file_goes_before_the_default_and_an_assignment_before_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "mask_ratio: 0.5\nfolds: 3\n")
     settings = load_settings(path, ["mask_ratio=0.25", "seed=7"])
-    assert (settings.mask_ratio, settings.folds, settings.seed, settings.epochs) == (0.25, 3, 7, 200)
+    assert (settings.mask_ratio, settings.folds, settings.seed, settings.epochs) == (0.25, 3, 7, "auto")
 
 
 def test_of_two_assignments_the_last_one_counts() -> None:
@@ -301,11 +303,13 @@ def test_the_presets_of_the_paper_hold_its_numbers() -> None:
     assert (c16.folds, c16.repeats, c16.min_epochs, c16.patience) == (3, 3, 132, 30)  # docs/methods.md §0 and §1
     assert (tcga.folds, tcga.repeats, tcga.min_epochs, tcga.patience) == (5, 1, 72, 20)
     for settings in (c16, tcga):
+        recipe = settled(settings.stage(TrainSettings))
+        assert (recipe.learning_rate, recipe.weight_decay, recipe.dropout) == (2e-4, 1e-5, 0.25)
         assert (settings.patch_px, settings.patch_mpp, settings.sam_canvas_px) == (512, None, 1024)
         assert (settings.sam_model, settings.sam_pred_iou_thresh, settings.sam_crop_layers) == ("vit_h", 0.6, 1)
         assert (settings.mask_ratio, settings.sigmoid_slope, settings.sigmoid_center) == (0.9, 5e-4, 5000)
         assert (settings.pseudo_bags, settings.pseudo_bag_weight) == (5, 0.5)
-        assert (settings.encoder, settings.learning_rate, settings.weight_decay) == ("resnet50", 2e-4, 1e-5)
+        assert settings.encoder == "resnet50"
 
 
 @every_preset
@@ -344,7 +348,7 @@ def test_presets_of_the_paper_keep_a_published_reading_of_consistency(name: str,
 
 
 def test_settings_and_what_a_model_is_built_from_have_the_same_defaults() -> None:
-    settings = Settings()
+    settings = settled(TrainSettings())
     defaults = {
         f.name: f.default for f in fields(ModelSpec) if f.default is not MISSING and f.name in settings.model_dump()
     }

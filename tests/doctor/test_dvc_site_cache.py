@@ -12,6 +12,7 @@ import pytest
 from sammil_cli.doctor import dvc
 from sammil_cli.doctor.finding import Asked, Finding
 from sammil_cli.errors import MissingError
+from sammil_cli.project import site_cache as site_cache_module
 from sammil_cli.project.site_cache import VARIABLE, is_private, main, make_private, site_cache
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,18 @@ def test_one_that_dvc_left_open_is_shut_and_kept(cache: Path) -> None:
     assert (cache / "repo" / "0a1b" / "cache.db").read_bytes() == b"pickles"  # no slide is hashed anew
 
 
+def test_nobody_can_add_to_it_while_it_is_looked_through(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_dvc_leaves_it(cache)
+    modes, look = [], site_cache_module.stranger_in
+    monkeypatch.setattr(site_cache_module, "stranger_in", lambda folder: (modes.append(mode(folder)), look(folder))[1])
+    assert main() == 0
+    assert [found & 0o033 for found in modes] == [0]
+    owned_by(monkeypatch, cache / "repo", os.geteuid() + 1)
+    cache.chmod(0o777)
+    for _ in range(2):  # and not only once
+        assert main() == 3
+
+
 @pytest.mark.parametrize("part", ["", "repo/0a1b", "repo/0a1b/cache.db"])
 def test_what_somebody_else_put_there_is_refused_before_dvc_reads_it(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
@@ -81,7 +94,8 @@ def test_what_somebody_else_put_there_is_refused_before_dvc_reads_it(
     assert f"error: E_OWNER: {cache / part} belongs to user {os.geteuid() + 4321}, and you are user" in said
     assert f"rm -r {cache}" in said
     assert f"docker run -e {VARIABLE}=/tmp/dvc" in said
-    assert mode(cache) == 0o777  # nothing was done to it
+    assert mode(cache) == (0o744 if part else 0o777)  # shut, where it is ours
+    assert main() == 3  # still
 
 
 def test_a_link_is_refused(cache: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def drawn(architecture: Architecture, dim: int = DIM, classes: int | None = None
     """Random weights under published names."""
     classes = classes or classes_of(architecture)
     generator = torch.Generator().manual_seed(5)
-    sizes = {"d": dim, "C": classes}
+    sizes = {"d": dim, "C": classes, "K": 8}
     return {
         name: torch.randn([size if isinstance(size, int) else sizes[size] for size in shape], generator=generator)
         for name, _, shape in map(astuple, architecture.parameters(classes))
@@ -104,6 +104,28 @@ def test_out_and_in_again_is_exact(architecture: Architecture, tmp_path: Path) -
     assert all(torch.equal(back[name], tensor) for name, tensor in trained_state(model).items())
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "title"),
+    [
+        ("dtfd", {}, "DTFD-MIL"),
+        ("dtfd", {"distillation": "MaxS", "groups": 8, "coupling": "joint"}, "DTFD-MIL"),
+        ("ibmil", {"confounders": 3}, "IBMIL (harness)"),
+    ],
+    ids=str,
+)
+def test_options_that_weights_say_nothing_of_hinder_no_export(
+    model: str, options: dict[str, Any], title: str, tmp_path: Path
+) -> None:
+    built = build_model(model, ModelSpec(dim=DIM, classes=CLASSES, group_features=True), options)
+    as_what, state = to_published(model, built.options, built.state_dict(), CLASSES)
+    assert as_what == BY_TITLE[title]
+    save_file(state, tmp_path / "out.safetensors")
+    back = read_published(tmp_path / "out.safetensors")
+    again = build_model(model, built.spec, back.architecture.options)
+    again.load_state_dict(back.state)
+    assert {n: t.shape for n, t in again.state_dict().items()} == {n: t.shape for n, t in built.state_dict().items()}
+
+
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     state = {name: tensor.half() for name, tensor in drawn(SAM_MIL).items()}
     found = read_published(saved(tmp_path, state))
@@ -140,8 +162,8 @@ def test_another_model_than_the_file_holds_is_refused(tmp_path: Path) -> None:
         ),
         (("attention_V.0.weight", "attention_U.0.weight", "attention_w.weight"), "gated AB-MIL of Ilse et al."),
         (("layer1.attn.to_qkv.weight", "cls_token"), "TransMIL of another form"),
-        (("confounder_feat", "attention.0.weight"), "IBMIL"),
-        (("att_classifier.classifier.fc.weight", "attention.attention_V.0.bias"), "DTFD-MIL"),
+        (("confounder_feat", "attention.0.weight"), "IBMIL of another form"),
+        (("att_classifier.classifier.fc.weight", "attention.attention_V.0.bias"), "DTFD-MIL of another form"),
     ],
 )
 def test_other_architectures_are_refused_by_name(tmp_path: Path, names: tuple[str, ...], title: str) -> None:
@@ -170,7 +192,7 @@ def test_names_that_many_models_share_name_none(tmp_path: Path, names: tuple[str
 def test_tables_in_a_table_are_looked_into(tmp_path: Path) -> None:
     """As DTFD-MIL keeps its four networks."""
     parts = {"classifier": "fc.weight", "att_classifier": "classifier.fc.bias", "dim_reduction": "fc1.weight"}
-    with pytest.raises(InputError, match="looks like DTFD-MIL, which") as caught:
+    with pytest.raises(InputError, match="looks like DTFD-MIL of another form, which") as caught:
         read_published(saved(tmp_path, {outer: {inner: torch.zeros(2, 2)} for outer, inner in parts.items()}))
     assert "dim_reduction.fc1.weight" in caught.value.message
 
@@ -268,6 +290,12 @@ def test_our_own_weight_file_needs_no_import(tmp_path: Path) -> None:
     assert "sammil predict" in caught.value.remedy
 
 
+def test_another_form_of_ibmil_is_not_exported() -> None:
+    official = build_model("ibmil", ModelSpec(dim=DIM, classes=2, group_features=True), {"form": "official"})
+    with pytest.raises(InputError, match="no published names for this ibmil"):
+        to_published("ibmil", official.options, official.state_dict(), CLASSES)
+
+
 def test_a_model_that_was_never_published_is_not_exported() -> None:
     gated = build_model("abmil", ModelSpec(dim=DIM, classes=2, group_features=True), {"gated": True})
     with pytest.raises(InputError, match=r"no published names for this abmil .*attention_u"):
@@ -327,6 +355,17 @@ def test_the_released_files_of_mhim_mil_are_read(
     assert len(found.state) == len(raw)
 
 
+def test_the_published_two_tiers_are_read_from_their_four_tables(real_data: Path) -> None:
+    path = real_data / "legacy/dtfd/model.pth"
+    found = read_published(path)
+    assert (found.architecture.title, found.dim, found.classes) == ("DTFD-MIL", 1024, 2)
+    tables = torch.load(path, map_location="cpu", weights_only=True)
+    assert sum(map(len, tables.values())) == len(found.state) == 17
+    assert torch.equal(found.state["dim_reduction.weight"], tables["dim_reduction"]["fc1.weight"])
+    assert torch.equal(found.state["attention.u.bias"], tables["attention"]["attention_U.0.bias"])
+    assert torch.equal(found.state["att_classifier.classifier.bias"], tables["att_classifier"]["classifier.fc.bias"])
+
+
 def test_weights_that_pytorch_lightning_left_are_read(tmp_path: Path) -> None:
     transmil = BY_TITLE["TransMIL"]
     state = {f"model.{name}": tensor for name, tensor in drawn(transmil).items()}
@@ -370,9 +409,3 @@ def test_the_released_files_of_dsmil_and_clam_are_read(real_data: Path, name: st
     assert (found.architecture.title, found.dim, found.classes) == (title, dim, 2)
     spec = ModelSpec(dim=dim, classes=2, group_features=False)
     build_model(found.architecture.model, spec, found.architecture.options).load_state_dict(found.state)
-
-
-@pytest.mark.parametrize(("name", "looks"), [("dtfd/model.pth", "looks like DTFD-MIL, which")])
-def test_published_weights_of_other_models_are_refused(real_data: Path, name: str, looks: str) -> None:
-    with pytest.raises(InputError, match=looks):
-        read_published(real_data / "legacy" / name)

@@ -36,7 +36,7 @@ ROWS: list[Row] = [
             "a link to itself": (d.link_to_itself, "InputError: "),
             "a pipe": (d.pipe, "InputError: "),
             "an endless device": (d.endless_device, "InputError: "),
-            "no permission": (d.no_permission, "InputError: "),
+            "no permission": (d.no_permission, "InputError: cannot be read: Permission denied"),
         },
     ),
     *of("labels, splits, process list, old process list, old splits", {"missing": (d.missing, "InputError: exist")}),

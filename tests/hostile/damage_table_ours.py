@@ -38,7 +38,7 @@ ROWS: list[Row] = [
             "a link to nowhere": (d.link_to_nowhere, "InputError: does not exist"),
             "a pipe": (d.pipe, "E_DAMAGED: "),
             "an endless device": (d.endless_device, "E_DAMAGED: "),
-            "no permission": (d.no_permission, "E_DAMAGED: ermission denied"),
+            "no permission": (d.no_permission, "InputError: Permission denied"),
         },
     ),
     *of(
@@ -148,7 +148,7 @@ ROWS: list[Row] = [
             "a folder": (d.a_folder, "E_DAMAGED: "),
             "a link to itself": (d.link_to_itself, "E_DAMAGED: "),
             "deep brackets": (d.deep_brackets, "E_DAMAGED: "),
-            "no permission": (d.no_permission, "E_DAMAGED: ermission denied"),
+            "no permission": (d.no_permission, "E_DAMAGED: Permission denied"),
             "a pipe": (d.pipe, "E_DAMAGED: "),
             "an endless device": (d.endless_device, "E_DAMAGED: "),
         },

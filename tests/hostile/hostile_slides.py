@@ -160,7 +160,7 @@ SLIDES: tuple[HostileSlide, ...] = (
     HostileSlide("text.svs", partial(content, b"slide_id,label\n"), "E_OPEN", "text that begins 'slide_id,label'"),
     HostileSlide("web-page.ndpi", partial(content, HTML), "E_OPEN", "a web page"),
     HostileSlide("noise.tif", partial(content, NOISE), "E_OPEN", "no format"),
-    HostileSlide("noise-head.tif", partial(content, b"II*\0" + NOISE), "E_OPEN", "the file is cut or damaged"),
+    HostileSlide("noise-head.tif", partial(content, b"II*\0" + NOISE), "E_OPEN", "it lists no picture"),
     HostileSlide("zip.scn", partial(content, b"PK\x03\x04" + NOISE), "E_OPEN", "a zip archive"),
     HostileSlide("jpeg-inside.svs", jpeg, "E_OPEN", "a JPEG picture"),
     HostileSlide(
@@ -170,9 +170,9 @@ SLIDES: tuple[HostileSlide, ...] = (
         "no format",
     ),
     # cut and damaged
-    HostileSlide("cut-early.svs", partial(cut, 0.001), "E_OPEN", "the file is cut"),
-    HostileSlide("cut-half.svs", partial(cut, 0.5), "E_OPEN", "the file is cut"),
-    HostileSlide("cut-end.svs", partial(cut, 0.999), "E_OPEN", "the file is cut"),
+    HostileSlide("cut-early.svs", partial(cut, 0.001), "E_OPEN", "it lists no picture"),
+    HostileSlide("cut-half.svs", partial(cut, 0.5), "E_OPEN", "it lists no picture"),
+    HostileSlide("cut-end.svs", partial(cut, 0.999), "E_OPEN", "the file is cut: it ends at byte"),
     HostileSlide("bad-tiles.svs", with_bad_tiles, "E_READ", "cannot be decoded near"),
     HostileSlide("broken.svs", partial(copied, "broken.svs"), "E_OPEN", "text that begins"),
     HostileSlide("unopenable.tiff", partial(copied, "openslide-fixtures/unopenable.tiff"), "E_OPEN", "compression"),

@@ -16,6 +16,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import torch
+from bound_by_modes import bind_by_modes
 from file_kinds import KINDS, Kind, Read, content
 from mutations import SEALED, mutate
 
@@ -137,6 +138,7 @@ def make_anew(kind: Kind, path: Path) -> Path:
 def _serve(line: Connection, folder: Path) -> None:
     """The process: answers until nobody asks any more."""
     os.chdir(folder)
+    bind_by_modes()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)  # libraries in C complain there

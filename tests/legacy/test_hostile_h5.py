@@ -116,6 +116,15 @@ def test_attributes_that_make_no_sense_are_damage(tmp_path: Path, facts: dict[st
     assert said in caught.value.message
 
 
+def test_an_attribute_that_is_not_read_is_no_data_set(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file["seg_0"] = np.zeros((3, 2), np.int32)
+        file.attrs["done"] = True
+        file.attrs["relative_area"] = [True, False]
+    assert recognise(tmp_path / "g.h5") is Kind.SEG_FILE
+    assert read_seg_file(tmp_path / "g.h5")[0].shape == (3, 2)
+
+
 def test_sam_info_and_seg_files_of_another_form_are_damage(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["is_group_feat"], file["relative_area"] = np.zeros(3), np.zeros(4)

@@ -6,30 +6,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from h5_files import grid
 
 from sammil_cli.errors import InputError
 from sammil_cli.patches.file import read_patches, write_patches
-from sammil_cli.patches.patch_grid import SCORES, PatchGrid
+from sammil_cli.patches.patch_grid import SCORES
 
 FACTS = (
     *("slide_id", "patch_px", "patch_mpp", "patch_px_level0", "step_px_level0"),
     *("slide_mpp", "slide_size_px", "bounds_px", "uncovered"),
 )
 
-GRID = PatchGrid(
-    slide_id="s-1",
-    xy=np.array([[10, 6], [138, 6], [10, 134]], np.int32),
-    patch_px=64,
-    patch_mpp=0.5,
-    patch_px_level0=128,
-    slide_mpp=0.25,
-    slide_size_px=(640, 448),
-    bounds_px=(10, 6, 600, 400),
-    step_px_level0=128,
-    scores={name: np.array([0.5, 0.25, 1], np.float16) for name in SCORES},
-    waterfall={"grid": 12, "tissue": 3, "kept": 3},
-    uncovered=0.125,
-)
+GRID = grid("s-1")
 
 
 def test_a_grid_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -285,6 +285,14 @@ def test_a_positive_class_that_is_none_is_an_error_of_check_and_train(cohort: Pa
         read_labels(Path("data/labels.csv"), positive_class="tumour")
 
 
+def test_a_table_that_was_only_begun_says_what_to_write(cohort: Path) -> None:
+    for key, what in (("slide_id", "slide"), ("patient_id", "patient")):
+        write(f"{key},label\n")
+        (error,) = errors(checked())
+        assert error.message == "the table has no rows below its first line"
+        assert error.fix == f"add a row for each {what}: {key},label"
+
+
 def test_a_single_class_is_an_error(cohort: Path) -> None:
     write(GOOD.replace("tumour", "normal"))
     assert "1 class(es)" in errors(checked())[0].message

@@ -5,19 +5,21 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from inline_executor import open_inline
 
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError
 from sammil_cli.preflight import check_contents
 from sammil_cli.preflight.check_contents import as_record, run
 from sammil_cli.project.project import Project
-from sammil_cli.runner.executor import Answer, Call
-from sammil_cli.runner.worker import attempt
+from sammil_cli.storage.paths import BundlePath
+from sammil_cli.training.bundle import EPOCHS_FILE, WEIGHTS_FILE, read_bundle, write_bundle
 
 Sammil = Callable[..., Any]
 
@@ -41,16 +43,7 @@ SUMMED = (
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are read in this process: importing torch in others takes longer."""
-
-    class Inline:
-        def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
-            for call in calls:
-                try:
-                    yield Answer(slide_id=call.slide_id, value=attempt(call.function, call.arguments)[0])
-                except SlideError as error:
-                    yield Answer(slide_id=call.slide_id, error=error)
-
-    monkeypatch.setattr(check_contents, "open_executor", lambda options, limits: nullcontext(Inline()))
+    monkeypatch.setattr(check_contents, "open_executor", open_inline)
 
 
 def flip(path: Path, seed: int) -> None:
@@ -79,6 +72,20 @@ def test_a_flipped_bit_is_named_with_its_file_and_no_other(done: Path, inline: N
     found = run(Project())
     assert [(one.file, one.code) for one in found.bad] == [(name, "E_DAMAGED")]
     assert found.bad[0].fix
+
+
+@pytest.mark.parametrize("name", ["runs/predictions.csv", "report/metrics.json", "epochs", "weights"])
+def test_a_file_that_another_one_names_is_missed(done: Path, inline: None, name: str) -> None:
+    folder = BundlePath(Path("runs/models/repeat_0_fold_1"))
+    path = {"epochs": folder / EPOCHS_FILE, "weights": folder / WEIGHTS_FILE}.get(name, Path(name))
+    if name == "epochs":
+        model, facts = read_bundle(folder, "cpu")
+        write_bundle(folder, model.state_dict(), facts, torch.zeros(2, 3, 2))
+        Path("runs/models/manifest.json").unlink()
+    assert run(Project()).bad == ()
+    path.unlink()
+    (one,) = run(Project()).bad
+    assert (one.code, one.message.startswith(f"{path} is damaged: it is missing, and ")) == ("E_DAMAGED", True)
 
 
 def test_several_at_once_and_the_exit_code(done: Path, sammil: Sammil, inline: None) -> None:

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from sammil_cli.preflight import since_training
+from sammil_cli.runner import inputs
+from sammil_cli.slides import files
+
 Sammil = Callable[..., Any]
 LABELS = Path("data/labels.csv")
 
@@ -74,8 +78,21 @@ def test_a_damaged_record_is_a_line_and_no_end(done: Path, sammil: Sammil) -> No
     assert "E_DAMAGED: runs/record.json is damaged" in said(sammil)
 
 
-@pytest.mark.parametrize("gone", ["runs/record.json"])
-def test_before_the_first_training_nothing_is_said(done: Path, sammil: Sammil, gone: str) -> None:
-    Path(gone).unlink()
+def test_before_the_first_training_nothing_is_said(done: Path, sammil: Sammil) -> None:
+    Path("runs/record.json").unlink()
     LABELS.unlink()
     assert "since" not in said(sammil)
+
+
+def test_a_slide_is_read_once_for_all_that_is_said_of_it(
+    done: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    identify = files.identify
+    for module in (inputs, since_training):
+        if hasattr(module, "identify"):
+            monkeypatch.setattr(module, "identify", lambda path: (reads.append(path), identify(path))[1])
+    monkeypatch.setattr(inputs, "_digests", {})
+    monkeypatch.setattr(inputs.time, "time_ns", lambda: 2**62)  # the slides have lain there for long
+    assert "since" not in said(sammil)
+    assert len(reads) == len(set(reads)) > 0

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from slide_maker import draw_asymmetric, write_pyramid
 
-from sammil_cli.config import Settings, check, preset
+from sammil_cli.config import Settings, check
 from sammil_cli.project.code_in_use import code_of_slide, code_of_stage, write_code_files
+from sammil_cli.project.presets import preset
 from sammil_cli.project.project import Project
 from sammil_cli.storage import code
 from sammil_cli.storage.code import code_of

@@ -1,5 +1,6 @@
 """What a run leaves that was killed in the middle of writing is gone after the next command, whichever that is."""
 
+import errno
 import os
 import shutil
 import signal
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes_seen import dead_owner
 
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project
-from sammil_cli.storage.claims import Claims, host_id, owner_tag
+from sammil_cli.storage.claims import Claims, owner_tag
 from sammil_cli.storage.store import Result, ResultStore
 
 Sammil = Callable[..., Any]
@@ -85,9 +87,7 @@ def test_a_killed_run_of_any_kind_is_tidied_up_by_another_command(kind: str, don
 def test_every_command_that_writes_tidies_everywhere(
     command: str, done: Path, sammil: Sammil, inline_training: None
 ) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    tag = f"{host_id()}-{dead.pid}"
+    tag = dead_owner()
     places = [Path(), *map(Path, ("data", "artifacts/bags", "artifacts/process_lists", "artifacts/code", "runs"))]
     places += [Path("report"), Path(".sammil/reproduce"), Path(".sammil/store"), Path(".sammil/store/sam")]
     for place in places:
@@ -100,7 +100,7 @@ def test_every_command_that_writes_tidies_everywhere(
 
 def test_curves_that_a_killed_training_had_set_aside_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    hidden = Path("runs/models") / f".work-{host_id()}-999999999-training"
+    hidden = Path("runs/models") / f".work-{dead_owner()}-training"
     (hidden / "curves").mkdir(parents=True)
     (hidden / "curves/repeat_0_fold_0.csv").write_text("of before")
     curve = Path("runs/learning_curves/repeat_0_fold_0.csv")
@@ -111,10 +111,66 @@ def test_curves_that_a_killed_training_had_set_aside_come_back(tmp_path: Path, m
     assert not hidden.exists()
 
 
+def fails_at(number: int, monkeypatch: pytest.MonkeyPatch, *steps: tuple[object, str]) -> None:
+    """Lets the given one of all these steps fail, as on a full disk; counted from 0."""
+    left = [number]
+
+    def failing(step: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*words: Any, **named: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return step(*words, **named)
+
+        return wrapped
+
+    for place, name in steps:
+        monkeypatch.setattr(place, name, failing(getattr(place, name)))
+
+
+STEPS = ((shutil, "copy2"), (shutil, "move"), (Path, "unlink"), (Path, "rename"))
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_earlier_curves_are_lost_at_no_step_of_bringing_them_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hidden = Path("runs/models") / f".work-{dead_owner()}-training"
+    (hidden / "curves").mkdir(parents=True)
+    curves = Path("runs/learning_curves")
+    curves.mkdir()
+    for fold in range(3):
+        (hidden / f"curves/repeat_0_fold_{fold}.csv").write_text(f"{fold} of before")
+    for fold in (0, 7):
+        (curves / f"repeat_0_fold_{fold}.csv").write_text("of the killed one")
+    with pytest.MonkeyPatch.context() as patch:
+        fails_at(step, patch, *STEPS)
+        tidy(Project())
+    tidy(Project())
+    assert {path.name: path.read_text() for path in curves.iterdir()} == {
+        f"repeat_0_fold_{fold}.csv": f"{fold} of before" for fold in range(3)
+    }
+    assert not hidden.exists()
+
+
+def test_a_folder_with_a_dot_in_its_name_is_tidied_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bags = Path("artifacts/bags_0.5mpp")
+    bags.mkdir(parents=True)
+    (bags / f".work-{dead_owner()}-x.h5").touch()
+    tidy(Project(bags=bags))
+    assert left() == []
+
+
 def test_what_lives_and_what_is_a_users_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    kept = [Path(f".work-{owner_tag()}-mine"), Path(f".work-{'0' * 12}-1-of-another-host"), Path(".work-notes.txt")]
-    kept += [Path(".tmp-notes")]
+    kept = [
+        Path(f".work-{owner_tag()}-mine"),
+        Path(f".work-{'0' * 12}-1-of-another-host"),
+        Path(".work-notes.txt"),
+        Path(".tmp-notes"),
+    ]
     for path in kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -5,23 +5,16 @@ from pathlib import Path
 import pytest
 
 from sammil_cli.cohort.cohort import Cohort, read_labels
-from sammil_cli.config import check, preset
+from sammil_cli.config import TrainSettings, check
+from sammil_cli.jobs.drawn_folds import drawn_folds
+from sammil_cli.project.presets import preset
 from sammil_cli.training.fold import Fold
-from sammil_cli.training.splits import draw_folds
 
 
 def draw(cohort: Cohort, name: str, protocol: str) -> list[Fold]:
     """As `sammil train` draws with a preset's settings."""
     settings = check({**preset(name), "protocol": protocol}, name)
-    return draw_folds(
-        cohort,
-        folds=settings.folds,
-        repeats=settings.repeats,
-        val_fraction=settings.val_fraction,
-        seed=settings.seed,
-        protocol=settings.protocol,
-        published=settings.published_folds,
-    )
+    return drawn_folds(cohort, settings.stage(TrainSettings))
 
 
 def test_the_folds_of_camelyon16_are_the_published_ones(published_labels: Path) -> None:

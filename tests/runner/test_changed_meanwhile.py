@@ -1,6 +1,7 @@
 """What changes while a per-slide stage runs: it is done in that run, or named; nothing false is stored."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from sammil_cli.project.process_list import Row, exit_code
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner import inputs, per_slide
 from sammil_cli.runner.executor import Limits
-from sammil_cli.runner.inputs import Unchanged, content
+from sammil_cli.runner.inputs import Unchanged, content, slide_input
 from sammil_cli.runner.per_slide import run_plan
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.paths import SlidePath
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +186,7 @@ def test_content_that_changed_in_place_and_back_is_seen_by_its_times() -> None:
 def test_what_makes_a_new_look_impossible_ends_the_run_and_keeps_what_is_done() -> None:
     put("a", "alpha")
     after["a"] = [lambda: (SLIDES / "a.txt").rename("a.txt")]
-    with pytest.raises(InputError, match=r"not in slides \(it was in order when sammil text began; what that finished"):
+    with pytest.raises(InputError, match=r"not in slides \(it was in order when sammil text began; what it finished"):
         run("a")
     listed = by_slide(stage.LISTS / "text.csv")["a"]
     assert (listed["code"], listed["message"]) == (
@@ -213,6 +215,26 @@ def test_a_file_that_nobody_touched_is_read_once(monkeypatch: pytest.MonkeyPatch
     assert again.digest != first.digest
     (SLIDES / "a.txt").unlink()
     assert first.trouble() == "slides/a.txt went away"
+
+
+def test_a_slide_of_many_files_whose_folder_goes_away_costs_that_slide_only(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    series.mkdir()
+    for number in range(2):
+        (series / f"{number}.dcm").write_bytes(b"level")
+    slide = slide_input(SlidePath(series / "0.dcm"))
+    shutil.rmtree(series)
+    assert slide.trouble() == f"{series}/0.dcm went away"
+    assert slide_input(SlidePath(series / "0.dcm")).digest == "gone"
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_inputs_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.h5"
+    os.mkfifo(pipe)
+    Unchanged(lambda: [pipe]).check("train")
+    with pytest.raises(InputError, match=r"a\.h5 is no file but a pipe"):
+        content(pipe)
 
 
 def test_files_of_a_whole_command_are_refused_when_they_were_touched() -> None:

@@ -1,5 +1,6 @@
 """Workers of a Dask cluster that cannot do a run's slides: each costs a line, never the run."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from dask_processes import DaskCluster, dask_cluster
+from distributed import Client
+from executor_work import forget_runs
 from processes_seen import gone
 
 import sammil_cli
@@ -18,7 +21,7 @@ from sammil_cli.project.project import RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
 from sammil_cli.runner.executors import _fit_workers
 from sammil_cli.runner.executors import dask as dask_executor
-from sammil_cli.runner.executors._dask_worker import Site
+from sammil_cli.runner.executors._dask_worker import Site, SlideWorker, _killed
 from sammil_cli.storage.code import installed_code
 
 SLIDES = [f"s{index}" for index in range(6)]
@@ -163,6 +166,40 @@ def test_slides_of_a_worker_that_is_killed_go_to_one_that_joins_later(cluster: D
 
     answers = run(cluster, replaced())
     assert {slide: answer.value[0] for slide, answer in answers.items()} == {slide: slide.upper() for slide in SLIDES}
+
+
+def test_a_worker_that_starts_anew_at_its_address_joins_again(cluster: DaskCluster) -> None:
+    cluster.add_worker("--nthreads", "2")
+    cluster.wait_for(1)
+
+    def restarted() -> Iterator[Call]:
+        for number, call in enumerate(calls("value", [f"s{index:02}" for index in range(12)], 0.05)):
+            if number == 6:
+                with Client(cluster.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+                    client.run(forget_runs)
+            yield call
+
+    answers = run(cluster, restarted())
+    assert {slide: answer.error for slide, answer in answers.items()} == {f"s{index:02}": None for index in range(12)}
+
+
+def test_a_run_of_another_project_whose_disk_does_not_answer_keeps_nobody_from_joining(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone_stale = tmp_path / "stale"
+    is_dir = Path.is_dir
+
+    def stale(path: Path) -> bool:
+        if path == gone_stale:
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", stale)
+    plugins = {
+        name: SlideWorker(Site(folder=folder, marker=folder / "marker", code=""), Limits())
+        for name, folder in (("other", gone_stale), ("ended", tmp_path))
+    }
+    assert _killed(plugins) == ["ended"]
 
 
 RUN = """

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 import slide_work
 from csv_rows import by_slide
+from processes_seen import dead_owner
 from slide_work import SlideJob
 
 from sammil_cli.project import process_list
@@ -235,10 +234,8 @@ def test_files_that_a_slides_result_no_longer_has_are_removed() -> None:
 
 def test_what_a_killed_run_left_is_cleared_away_and_what_another_run_writes_is_not() -> None:
     run(a="fine")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
     for folder in (OUT, STORE):
-        (folder / f".work-{host_id()}-{dead.pid}-a.txt").touch()
+        (folder / f".work-{dead_owner()}-a.txt").touch()
         (folder / f".work-{host_id()}-{os.getppid()}-a.txt").touch()
     assert status(run(a="fine")) == {"a": "reused"}
     living = f".work-{host_id()}-{os.getppid()}-a.txt"
@@ -351,9 +348,7 @@ def test_a_slide_that_another_run_computes_is_waited_for_at_the_end(counted: Non
 
 
 def test_the_slide_of_a_run_that_was_killed_is_taken_over(counted: None) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    write_claim("a", "fine", f"{host_id()}-{dead.pid}")
+    write_claim("a", "fine", dead_owner())
     assert status(run(a="fine", b="fine")) == {"a": "done", "b": "done"}
     assert count_computations() == Counter("ab")
 

@@ -91,3 +91,28 @@ def test_a_lock_of_another_form_is_passed_over(store: ResultStore, tmp_path: Pat
         path.write_text(text)
         adopt(store, lock, OUT, {"b": key_of("b", KEY)}, key_of)
     assert not store.root.exists()
+
+
+@pytest.mark.parametrize("name", ["../b.geojson", "below/b.geojson"])
+def test_a_listing_that_leads_out_of_the_stages_folder_is_not_followed(
+    store: ResultStore, tmp_path: Path, name: str
+) -> None:
+    content = cache(store, json.dumps({"sammil": {"key": KEY}}).encode())
+    folder = cache(store, json.dumps([{"md5": content, "relpath": name}]).encode(), ".dir")
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(yaml.safe_dump({"stages": {"segment": {"outs": [{"path": OUT.as_posix(), "md5": folder}]}}}))
+    key = key_of("b", KEY)
+    adopt(store, lock, OUT, {"b": key}, key_of)
+    assert store.fetch(key, tmp_path / "out") is None
+    assert not (tmp_path / "b.geojson").exists()
+
+
+def test_a_listing_that_names_a_folder_of_the_cache_is_passed_over(store: ResultStore, tmp_path: Path) -> None:
+    content = cache(store, json.dumps({"sammil": {"key": KEY}}).encode())
+    listing = [{"md5": content, "relpath": "b.geojson"}, {"md5": content[:2], "relpath": "b.jpg"}]
+    folder = cache(store, json.dumps(listing).encode(), ".dir")
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(yaml.safe_dump({"stages": {"segment": {"outs": [{"path": OUT.as_posix(), "md5": folder}]}}}))
+    key = key_of("b", KEY)
+    adopt(store, lock, OUT, {"b": key}, key_of)
+    assert store.look(key) is None

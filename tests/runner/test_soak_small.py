@@ -10,6 +10,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import soak_verdict  # noqa: E402
+from soak_commands import Commands, Span  # noqa: E402
 from soak_slides import Cohort  # noqa: E402
 from soak_storm import Excuse  # noqa: E402
 
@@ -23,6 +24,25 @@ def test_nothing_is_lost_stale_or_twice(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
     assert "0 lost, 0 stale, 0 twice; 0 trouble(s)" in ended.stdout
     assert "2 kill-command, 2 kill-worker" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "is_trouble"),
+    [
+        (0, "segment: 2 done", False),
+        (1, "failed: a  E_CHANGED  data/slides/a.tif grew", False),
+        (1, "failed: a  E_READ  a tile cannot be decoded", True),
+        (2, "error: no slides", False),
+        (2, "", True),
+        (0, "Traceback (most recent call last):", True),
+        (-11, "", True),
+        (-9, "", False),
+    ],
+)
+def test_what_commands_may_end_with(tmp_path: Path, code: int, printed: str, is_trouble: bool) -> None:
+    commands = Commands(tmp_path, tmp_path / "log", tmp_path, 1.0)
+    commands._judge("0001-segment", code, printed)
+    assert bool(commands.troubles) == is_trouble
 
 
 def cohort() -> Cohort:
@@ -46,13 +66,14 @@ def test_a_second_computation_is_twice_unless_something_was_done_to_the_slide() 
         return {"slide": "plain-2", "stage": "patch", "key": key, "event": event, "at": at}
 
     lines = [line(100.0), line(200.0)]
-    assert soak_verdict.twice(lines, []) == {"plain-2": {"patch"}}
-    assert soak_verdict.twice([line(100.0), line(200.0, "other"), line(300.0, event="begin")], []) == {}
-    excused = [Excuse("plain-2", 150.0), Excuse("plain-2", 150.0, "patch", "k"), Excuse("plain-2", 99.0)]
+    spans = [Span("patch", 90.0, 120.0), Span("patch", 40.0, 60.0), Span("sam", 0.0, 300.0)]
+    assert soak_verdict.twice(lines, [], spans) == {"plain-2": {"patch"}}
+    assert soak_verdict.twice([line(100.0), line(200.0, "other"), line(300.0, event="begin")], [], spans) == {}
+    excused = [Excuse("plain-2", 150.0), Excuse("plain-2", 150.0, "patch", "k"), Excuse("plain-2", 91.0)]
     idle = [Excuse("cut-1", 150.0), Excuse("plain-2", 150.0, "sam"), Excuse("plain-2", 150.0, "patch", "other")]
-    late = [Excuse("plain-2", 250.0), Excuse("plain-2", 10.0)]
-    assert [bool(soak_verdict.twice(lines, [excuse])) for excuse in excused] == [False] * len(excused)
-    assert [bool(soak_verdict.twice(lines, [excuse])) for excuse in (*idle, *late)] == [True] * 5
+    late = [Excuse("plain-2", 250.0), Excuse("plain-2", 89.0)]
+    assert [bool(soak_verdict.twice(lines, [excuse], spans)) for excuse in excused] == [False] * len(excused)
+    assert [bool(soak_verdict.twice(lines, [excuse], spans)) for excuse in (*idle, *late)] == [True] * 5
 
 
 def test_the_lists_must_name_each_fault_with_its_code_and_remedy(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Slides are found, named, told apart and opened; what cannot be opened says why and what to do."""
 
+import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -148,6 +150,19 @@ def test_a_truncated_slide_fails_when_it_is_opened(tmp_path: Path, share: float)
         open_slide(path)
     assert (caught.value.code, caught.value.set_aside) == ("E_OPEN", True)
     assert caught.value.remedy == "copy or download the file again"
+
+
+def test_a_slide_on_a_disk_that_fails_is_no_slide_at_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_pyramid(tmp_path / "a.tif", draw_asymmetric())
+
+    def failing(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", failing)
+        with pytest.raises(SlideError) as caught:
+            open_slide(path)
+    assert (caught.value.code, caught.value.set_aside) == ("E_DISK", False)
 
 
 def test_a_slide_that_is_gone_is_set_aside(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_python_that_is_told_not_to_speak_utf8_begins_anew_once() -> None:
+    words = [sys.executable, "-X", "utf8=0", "-c", CALL, "--version"]
+    answer = subprocess.run(words, env={**os.environ, **BARE}, capture_output=True, timeout=60, check=False)
+    assert (answer.returncode, answer.stdout.startswith(b"sammil ")) == (0, True)
+
+
 def test_that_slide_alone_is_set_aside_and_listed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(per_slide, "open_executor", open_inline)
     listing = project / "artifacts/process_lists/segment.csv"

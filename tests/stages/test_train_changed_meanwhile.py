@@ -186,6 +186,21 @@ def test_evaluate_writes_nothing_of_bags_that_changed_meanwhile(
     assert Path("report/metrics.json").read_bytes() == before
 
 
+def test_evaluate_is_not_disturbed_by_a_training_that_begins_meanwhile(
+    sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sammil("train").code == 0
+    judge = evaluate.predict
+
+    def beginning(*arguments: Any) -> Any:
+        hidden = Path(f"runs/models/.work-{'0' * 12}-1-another")
+        (hidden / "models").mkdir(parents=True, exist_ok=True)
+        return judge(*arguments)
+
+    monkeypatch.setattr(evaluate, "predict", beginning)
+    assert sammil("evaluate").code == 0
+
+
 def test_predict_gives_no_verdict_on_a_bag_that_changed_meanwhile(
     sammil: Sammil, monkeypatch: pytest.MonkeyPatch
 ) -> None:

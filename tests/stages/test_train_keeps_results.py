@@ -1,5 +1,6 @@
 """The results of a training stay until those of the next one are all there; what is mixed up is refused."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 from encoded_project import SLIDES, make_project, write_random_bag
+from processes_seen import dead_owner
 
 from sammil_cli.cli.app import main
 from sammil_cli.errors import InputError
-from sammil_cli.features.bag import read_bag
+from sammil_cli.features.bag import read_bag, write_bag
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project
 from sammil_cli.stages import evaluate, models_folder, train
+from sammil_cli.storage.paths import BagPath
 from sammil_cli.storage.store import open_store
 from sammil_cli.training.manifest import check_fold, read_manifest, read_trained_folds
 
@@ -50,19 +53,18 @@ def trained(project: Path, sammil: Sammil) -> dict[str, bytes]:
 
 
 def spoil(slide: str) -> None:
-    """A NaN among the features of a bag, wherever its file keeps sums: written as any program would."""
-    path = Path(f"artifacts/bags/{slide}.h5")
-    features = np.asarray(read_bag(path).features).tobytes()
-    content = path.read_bytes()
-    at = content.index(features)
-    path.write_bytes(content[:at] + np.float32("nan").tobytes() + content[at + 4 :])
+    """A NaN among the features of a bag, whose sums fit."""
+    path = BagPath(Path(f"artifacts/bags/{slide}.h5"))
+    bag = read_bag(path)
+    bag.features[0, 0] = np.nan  # of the map in memory
+    write_bag(path, bag, {})
 
 
 def test_a_bag_of_nan_leaves_the_run_before_as_it_was(trained: dict[str, bytes], sammil: Sammil) -> None:
     spoil("slide_03")
     answer = sammil("train")
     assert answer.code == 2
-    assert "slide_03" in answer.err
+    assert "slide slide_03: E_NAN" in answer.err
     assert outputs() == trained
 
 
@@ -84,6 +86,37 @@ def test_a_training_that_fails_midway_leaves_the_run_before_as_it_was(
     assert outputs() == trained
     assert [path.name for path in Path("runs/models").iterdir() if path.name.startswith(".")] == []
     assert live == [False, True] * (1 + FOLDS.index(failing))  # curves of this training, in their place, to be watched
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_curves_are_lost_at_no_step_of_setting_them_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    curves = Path("runs/learning_curves")
+    curves.mkdir(parents=True)
+    for fold in range(3):
+        (curves / f"repeat_0_fold_{fold}.csv").write_text(str(fold))
+    left = [step]
+
+    def failing(step: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*words: Any, **named: Any) -> Any:
+            left[0] -= 1
+            if left[0] == -1:
+                raise OSError
+            return step(*words, **named)
+
+        return wrapped
+
+    with models_folder.new_models(Project()) as new:
+        for place, name in ((shutil, "copy2"), (shutil, "move"), (Path, "unlink"), (Path, "rename")):
+            monkeypatch.setattr(place, name, failing(getattr(place, name)))
+        with contextlib.suppress(OSError):
+            new.set_curves_aside()
+        new.bring_curves_back()
+    assert {path.name: path.read_text() for path in curves.iterdir()} == {
+        f"repeat_0_fold_{fold}.csv": str(fold) for fold in range(3)
+    }
 
 
 def test_nothing_is_left_of_a_first_training_that_fails(
@@ -202,24 +235,12 @@ def test_whatever_a_kill_within_the_swap_leaves_is_old_or_new_or_refused(
     assert verdicts == sorted(verdicts, reverse=True)
 
 
-def mixtures() -> dict[str, Callable[[dict[str, bytes], dict[str, bytes]], None]]:
-    """Parts of another training, by what they are."""
-
-    def put(name: str) -> Callable[[dict[str, bytes], dict[str, bytes]], None]:
-        return lambda old, new: (Path(name).write_bytes(new[name]), None)[1]
-
-    return {
-        name: put(name)
-        for name in ("runs/splits.csv", "runs/models/manifest.json", f"runs/models/{FOLDS[1]}/model.json")
-    }
-
-
-@pytest.mark.parametrize("name", list(mixtures()))
+@pytest.mark.parametrize("name", ["runs/splits.csv", "runs/models/manifest.json", f"runs/models/{FOLDS[1]}/model.json"])
 def test_parts_of_two_trainings_are_never_judged_together(trained: dict[str, bytes], sammil: Sammil, name: str) -> None:
     assert sammil("train", "-S", "seed=5").code == 0
     new = outputs()
     assert sammil("train").code == 0
-    mixtures()[name](trained, new)
+    Path(name).write_bytes(new[name])
     for command in ("evaluate", "predict"):
         answer = sammil(command)
         if (command, name) == ("predict", "runs/splits.csv"):
@@ -256,22 +277,13 @@ def test_curves_of_before_come_back_after_a_kill_with_the_next_command(
     with models_folder.new_models(Project()) as new:
         new.set_curves_aside()
         hidden = new.place.models.parent
-        dead = hidden.rename(hidden.with_name(f".work-{models_folder_owner()}-x"))
+        dead = hidden.rename(hidden.with_name(f".work-{dead_owner()}-x"))
     Path("runs/learning_curves").mkdir(exist_ok=True)
     Path(f"runs/learning_curves/{FOLDS[0]}.csv").write_text("epoch\n0\n", encoding="utf-8")
     assert dead.is_dir()
     tidy(Project())
     assert outputs() == trained
     assert not dead.exists()
-
-
-def models_folder_owner() -> str:
-    """The tag of a process that has ended."""
-    from sammil_cli.storage.claims import host_id
-
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return f"{host_id()}-{process.pid}"
 
 
 def test_a_fold_that_the_store_does_not_give_back_ends_the_training_and_nothing_goes(
@@ -309,4 +321,4 @@ def test_evaluate_replaces_its_results_together_or_not_at_all(
     with pytest.raises(ZeroDivisionError):
         sammil("evaluate", "-S", "bootstrap_draws=150")
     assert {name: Path(name).read_bytes() for name in before} == before
-    assert list(Path("report").rglob(".tmp-*")) == []
+    assert [path for path in Path().rglob(".work-*") if ".sammil" not in path.parts] == []

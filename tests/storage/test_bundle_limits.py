@@ -17,15 +17,6 @@ from sammil_cli.storage.weight_bundle import take
 PINNED = Publisher(url="https://example.org/model.bin").pinned()
 
 
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    monkeypatch.setenv("SAMMIL_WEIGHTS", str(folder))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return folder
-
-
 def tar_of(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     with tarfile.open(path, "w") as tar:
         for entry, content in members:
@@ -90,6 +81,23 @@ def test_a_member_that_unpacks_to_more_than_any_bundle_is_refused_unread(weights
     source = tmp_path / "bomb.tar.gz"
     source.write_bytes(gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)))
     with pytest.raises(MissingError, match="cut or damaged: a member ends at byte 4,398,"):
+        take(source, [PINNED])
+
+
+def test_a_flood_of_members_does_not_fill_the_memory(weights: Path, tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT)
+    source = tmp_path / "flood.tar.gz"
+    source.write_bytes(gzip.compress(entry * (weight_bundle._MOST_MEMBERS + 1) + bytes(1024)))
+    with pytest.raises(MissingError, match=r"cut or damaged: it has more than 10,000 members"):
+        take(source, [PINNED])
+
+
+def test_a_chain_of_long_names_costs_no_traceback(weights: Path, tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 2
+    source = tmp_path / "chain.tar"
+    source.write_bytes((entry.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(512, b"\0")) * 5000 + bytes(1024))
+    with pytest.raises(MissingError):
         take(source, [PINNED])
 
 

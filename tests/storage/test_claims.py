@@ -1,16 +1,16 @@
 """Processes that share a store: one of them gets each key, and what the dead held goes to the living."""
 
+import errno
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from processes_seen import dead_owner
 
 from sammil_cli.storage.claims import Claims, clock, host_id, is_dead, owner_tag
 
@@ -29,12 +29,6 @@ def write_claim(folder: Path, owner: str, *, age_seconds: float = 0.0, generatio
     beat = time.time() - age_seconds
     os.utime(path, (beat, beat))
     return path
-
-
-def dead_owner() -> str:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return f"{host_id()}-{process.pid}"
 
 
 ELSEWHERE = f"{'0' * 12}-1"
@@ -108,6 +102,33 @@ def test_the_last_claim_counts_and_an_earlier_one_that_is_stale_does_not(tmp_pat
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".0", ".1", ".2"]
     claims.release(KEY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_could_not_be_opened_is_left_to_its_owner(
+    tmp_path: Path, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many(path: Path, *_: object, **__: object) -> None:
+        os.close(os.open(path, os.O_CREAT))  # another one was faster
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", too_many)
+        with pytest.raises(OSError, match="Too many"):
+            claims.take(KEY)
+    assert (tmp_path / f"{KEY}.0").exists()
+
+
+def test_a_claim_that_could_not_be_written_holds_nobody_up(
+    tmp_path: Path, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(json, "dump", full)
+        with pytest.raises(OSError, match="No space"):
+            claims.take(KEY)
+    assert claims.take(KEY)
 
 
 def test_the_heart_beats_while_a_claim_is_held(tmp_path: Path) -> None:

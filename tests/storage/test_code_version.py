@@ -144,3 +144,7 @@ def test_all_of_the_package_is_one_digest_for_machines_that_share_a_run(package:
     assert before == installed_code()
     (package / "slides/unused.py").write_text("# comment\n" + FILES["slides/unused.py"])
     assert installed_code() != before
+    before = installed_code()
+    (package / "storage").mkdir(exist_ok=True)
+    (package / "storage/schema.json").write_text("{}")  # decides what may be written, and what is read
+    assert installed_code() != before

@@ -18,15 +18,6 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 MOST = 6_120_000  # 5.12 MB, and one more for the rounding
 
 
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    monkeypatch.setenv("SAMMIL_WEIGHTS", str(folder))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return folder
-
-
 @contextmanager
 def server(answer: Answer) -> Iterator[str]:
     """A server that does what `answer` does; its address."""
@@ -216,6 +207,23 @@ def test_a_redirect_that_is_safe_is_followed(weights: Path) -> None:
             handler.wfile.write(CONTENT)
 
     assert fetched(away).read_bytes() == CONTENT
+
+
+def test_the_body_of_a_redirect_is_not_read(weights: Path) -> None:
+    sent = []
+
+    def away(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path != "/w.pth":
+            headers(handler, Content_Length=len(CONTENT))
+            handler.wfile.write(CONTENT)
+            return
+        headers(handler, 302, Location="/elsewhere")
+        for _ in range(2000):  # 131 MB
+            handler.wfile.write(bytes(1 << 16))
+            sent.append(1 << 16)
+
+    assert fetched(away).read_bytes() == CONTENT
+    assert sum(sent) < 60_000_000  # the rest is what sockets hold
 
 
 def test_a_circle_of_redirects_ends(weights: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,30 @@ def test_bytes_that_are_no_text_and_damaged_archives_are_refused(tmp_path: Path)
         (tmp_path / f"{name}.geojson.gz").write_bytes(content)
         with pytest.raises(InputError, match="cannot be read"):
             read_geojson(tmp_path / f"{name}.geojson.gz")
+
+
+def test_an_archive_whose_names_are_no_text_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr("\u00e4.geojson", "[]")
+    content = (tmp_path / "s.zip").read_bytes()
+    (tmp_path / "s.zip").write_bytes(content.replace("\u00e4".encode(), b"\xff\xff"))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_geojson(tmp_path / "s.zip")
+
+
+@pytest.mark.parametrize("name", [".", "./.", ""])
+def test_a_nameless_member_of_an_archive_is_passed_over(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), "x")
+        archive.writestr("s.geojson", json.dumps([]))
+    assert read_geojson(tmp_path / "s.zip")[0] == []
+
+
+@pytest.mark.parametrize("name", ["./s.geojson", "a//s.geojson", "a/./s.geojson"])
+def test_a_member_of_an_archive_is_read_by_the_name_that_it_has_there(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr(name, json.dumps([]))
+    assert read_geojson(tmp_path / "s.zip")[0] == []
 
 
 def test_a_small_archive_of_a_huge_text_does_not_fill_the_memory(

@@ -18,11 +18,12 @@ import pytest
 from h5_files import READ, WRITE, as_first_version, bag, grid, set_array, set_fact
 from processes_seen import gone
 
-from sammil_cli.errors import InputError, SlideError
+from sammil_cli.errors import InputError, MissingError, SlideError
 from sammil_cli.features.bag import read_instances, read_origin, write_bag
 from sammil_cli.features.bag_check import read_checked
-from sammil_cli.storage import hdf5_process, schema
+from sammil_cli.storage import hdf5_layout, hdf5_process, schema
 from sammil_cli.storage.hdf5 import write_hdf5
+from sammil_cli.storage.hdf5_layout import layout_of
 from sammil_cli.storage.origin import read_record
 from sammil_cli.storage.schema import kinds, schema_of
 
@@ -153,6 +154,7 @@ FACTS: dict[str, tuple[str, str, Any, str]] = {
     "a table": ("artefacts", "cell_px0", np.ones((2, 2)), "is no number"),
     "one for several": ("patches", "bounds_px", 3, "has 1 values, not 4"),
     "a pair": ("regions", "canvas_mpp", np.zeros((), [("a", "i4"), ("b", "f4")]), "neither text nor numbers"),
+    "long text": ("bag", "encoder_name", "a" * (17 << 20), "encoder_name is too long"),
     "broken JSON": ("bag", "made_with", "{", "is no JSON"),
     "deep JSON": ("bag", "made_with", '{"a":' + "[" * 100_000, "is no JSON"),
     "a list": ("patches", "waterfall", "[1]", "is no JSON object"),
@@ -175,6 +177,31 @@ def test_an_attribute_out_of_its_schema_is_named(tmp_path: Path, wrong: str) -> 
     with pytest.raises(InputError, match=said) as caught:
         READ[kind](path)
     assert caught.value.code == "E_DAMAGED"
+
+
+def test_a_disk_that_fails_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.h5"
+    WRITE["bag"](path)
+
+    def failing(_: Path) -> None:
+        said = "Unable to synchronously open file (file read failed: errno = 5, error message = 'Input/output error')"
+        raise hdf5_process.UnreadableError(said)
+
+    monkeypatch.setattr("sammil_cli.storage.hdf5.look_into", failing)
+    with pytest.raises(MissingError) as caught:
+        read_instances(path)
+    assert caught.value.code == "E_DISK"
+    assert "delete" not in caught.value.remedy
+
+
+def test_texts_that_share_their_place_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(tmp_path / "s.h5", "w", libver="v110") as file:
+        for number in range(5):
+            file.create_dataset(f"{number}", data=np.zeros(1)).attrs["text"] = "a" * 1000
+    assert len(layout_of(tmp_path / "s.h5").array_facts) == 5
+    monkeypatch.setattr(hdf5_layout, "_MOST_FACTS", 4000)
+    with pytest.raises(ValueError, match="its attributes hold more than"):
+        layout_of(tmp_path / "s.h5")
 
 
 NUMBERS: dict[str, tuple[str, str, Any, str]] = {

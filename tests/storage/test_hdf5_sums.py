@@ -65,6 +65,17 @@ def test_the_sums_are_those_of_what_the_file_holds(tmp_path: Path, kind: str) ->
         assert file.attrs["schema"] == 2
 
 
+@every_kind
+def test_a_sum_that_is_none_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "s.h5"
+    WRITE[kind](path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["sums"] = json.dumps(
+            dict.fromkeys(file) | {"attributes": json.loads(file.attrs["sums"])["attributes"]}
+        )
+    assert read(kind, path) == ([], "E_DAMAGED")
+
+
 def test_a_sum_is_of_type_shape_and_bytes() -> None:
     array = np.arange(6, dtype=np.int32)
     others = [array.reshape(2, 3), array.view(np.uint32), array + 1, array[:5].copy()]

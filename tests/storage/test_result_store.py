@@ -1,5 +1,6 @@
 """What was computed once comes back as it was; what is damaged is made anew; what DVC holds is not kept twice."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -137,6 +138,26 @@ def test_a_changed_entry_is_not_served_and_can_be_made_anew(
     assert store.fetch(KEY, tmp_path / "out")
     assert contents(tmp_path / "out") == {"s1.h5": "grid"}
     assert [path.name for path in store.root.iterdir()] == [KEY[:2]]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_an_entry_that_the_system_does_not_open_just_now_is_kept(
+    store: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fill(store, s1_h5="grid")
+    really = Path.open
+
+    def refused(path: Path, *arguments: str, **named: str) -> object:
+        if path.name == "s1.h5":
+            raise OSError(number, os.strerror(number), str(path))
+        return really(path, *arguments, **named)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refused)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            store.fetch(KEY, tmp_path / "out")
+    assert store.fetch(KEY, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"s1.h5": "grid"}
 
 
 @pytest.mark.parametrize("name", ["s1.h5", "manifest.json"])

@@ -1,5 +1,6 @@
 """Files are there whole or not at all; tables and JSON say what is wrong with them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.files import (
     atomic_path,
     digest,
@@ -119,6 +120,24 @@ def test_a_table_that_is_not_there_or_no_text_is_refused_with_its_fix(tmp_path: 
     with pytest.raises(InputError, match="not UTF-8") as caught:
         read_csv(tmp_path / "latin.csv", ("slide_id",))
     assert "CSV UTF-8" in caught.value.remedy
+
+
+def test_a_table_that_cannot_be_opened_names_the_limit_and_not_its_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("slide_id\n")
+    for number, error, words, fix in (
+        (errno.EMFILE, MissingError, "no more files may be opened", "ulimit -n"),
+        (errno.EACCES, InputError, "cannot be read: Permission denied", "permissions"),
+    ):
+
+        def refuse(path: Path, number: int = number) -> bytes:
+            raise OSError(number, os.strerror(number), str(path))
+
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(error, match=words) as caught:
+            read_csv(tmp_path / "a.csv", ("slide_id",))
+        assert fix in caught.value.remedy
 
 
 def test_the_digest_of_a_value_does_not_depend_on_the_order_of_its_keys() -> None:

@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -23,13 +21,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from inline_executor import open_inline
+from processes_seen import dead_owner
 from text_slides import CUT, EDITS, LISTS, OUT, SLIDES
 
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner import per_slide
 from sammil_cli.runner.executor import Limits
-from sammil_cli.storage.claims import host_id
 from sammil_cli.storage.store import is_content, open_store
 
 IDS = st.sampled_from("abcd")
@@ -44,12 +42,7 @@ class Killed(BaseException):
     """The run ends here."""
 
 
-@cache
-def dead_tag() -> str:
-    """The tag of a process that is gone."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    return f"{host_id()}-{process.pid}"
+dead_tag = cache(dead_owner)  # one for all examples
 
 
 class StoreMachine(RuleBasedStateMachine):

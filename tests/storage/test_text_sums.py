@@ -31,7 +31,7 @@ FLIPS = 400
 def tissue(path: Path) -> TissuePath:
     square = shapely.Polygon([(0, 0), (40.5, 0), (40.5, 30), (0, 30)], [[(5, 5), (9, 5), (9, 9)]])
     mask = TissueMask(
-        slide_id="a",
+        slide_id=path.stem,
         polygons=shapely.MultiPolygon([square, shapely.box(60, 60, 80, 90)]),
         slide_mpp=0.25,
         slide_size_px=(400, 300),
@@ -123,6 +123,24 @@ def test_a_file_under_another_slides_name_is_refused_with_both(tmp_path: Path) -
             read(other)
         assert caught.value.code == "E_MIXED"
         assert f"a{path.suffix}" in caught.value.remedy
+
+
+def test_of_a_file_of_terabytes_no_more_than_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sammil_cli.storage.geojson.MOST_BYTES", 1 << 20)
+    with (tmp_path / "a.geojson").open("wb") as file:
+        file.truncate(1 << 43)
+    with pytest.raises(InputError, match="it is larger than 1 MiB") as caught:
+        read_tissue(TissuePath(tmp_path / "a.geojson"))
+    assert caught.value.code == "E_DAMAGED"
+
+
+def test_a_name_in_another_normal_form_is_the_same(tmp_path: Path) -> None:
+    for path, read in (
+        (tissue(tmp_path / "J\u00e4ger.geojson"), lambda path: read_tissue(TissuePath(path)).slide_mpp),
+        (quality(tmp_path / "J\u00e4ger.json"), lambda path: read_of_slide(path, "run: x")),
+    ):
+        as_macos_gives_it = path.rename(path.with_stem("Ja\u0308ger"))
+        assert read(as_macos_gives_it)
 
 
 def test_a_file_that_another_names_is_that_one(tmp_path: Path) -> None:

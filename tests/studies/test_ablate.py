@@ -66,11 +66,32 @@ def test_the_gap_between_the_protocols_is_a_table_of_its_own(project: Path, samm
     assert read_facts(project / "runs/ablation/paper-protocol/models/repeat_0_fold_0").protocol == "paper"
 
 
+def test_srmil_is_taken_apart_by_its_hidden_share_and_its_loss_terms(project: Path, sammil: Sammil) -> None:
+    answer = sammil("ablate", "-S", "model=srmil", "-S", "model_options.attention_dropout=0.1", "--device", "cpu")
+    assert answer.code == 0, answer
+    record = json.loads((project / "report/ablation/ablation.json").read_text(encoding="utf-8"))
+    assert [len(table["rows"]) for table in record["tables"]] == [4, 6]
+    assert record["title"].endswith("folds; srmil")
+    assert len(record["variants"]) == len(list((project / "runs/ablation").iterdir())) == 9  # one is in both tables
+    for name in record["variants"]:
+        facts = read_facts(project / "runs/ablation" / name / "models" / "repeat_0_fold_1")
+        changed = {key.removeprefix("model_options."): value for key, value in VARIANTS[name].items()}
+        assert (facts.model, facts.model_options) == ("srmil", {"attention_dropout": 0.1, **changed})
+    curve = (project / "runs/ablation/only-masked/learning_curves/repeat_0_fold_0.csv").read_text(encoding="utf-8")
+    assert "loss_masked" in curve
+    assert "loss_reconstruction" not in curve
+    assert "loss_bag" not in curve
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--tables", "5"), "there is no table '5'"),
         (("-S", "model=abmil"), "take sam-mil apart"),
+        (("-S", "model=srmil", "--tables", "mask,3"), "the table '3' does not take srmil apart"),
+        (("-S", "model=srmil", "--tables", "regions"), "the table 'regions' does not take srmil apart"),
+        (("--tables", "losses"), "choose of: 2, 3, 4, 6, 7, protocol, regions; or set model: srmil"),
+        (("--tables", ""), "--tables names none"),
         (("-S", "protocol=paper"), "in the honest protocol"),
     ],
 )

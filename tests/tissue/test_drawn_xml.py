@@ -222,6 +222,20 @@ ENTITIES = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><Annotations>&c
 OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><Annotations>&x;</Annotations>'
 
 
+def test_groups_in_groups_are_followed_to_a_depth_that_bounds_the_time(tmp_path: Path) -> None:
+    def nested(depth: int) -> str:
+        groups = (tag("Group", Name=f"g{at}", PartOfGroup=f"g{at + 1}") for at in range(depth))
+        return asap(
+            drawn(box(*TUMOUR)), drawn(box(*INNER), "g0"), groups="".join(groups) + tag("Group", Name="excluded")
+        )
+
+    text = nested(20).replace("g20", "excluded")
+    assert read(tmp_path, text)[0].area == (box_of(TUMOUR) - box_of(INNER)).area
+    with pytest.raises(SlideError, match=r"annotation 2 of 2 \(A\) lies more than 32 groups deep") as caught:
+        read(tmp_path, nested(33))
+    assert caught.value.code == "E_EDIT"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

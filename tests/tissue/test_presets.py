@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sammil_cli.config import SegmentSettings, preset
+from sammil_cli.config import SegmentSettings
+from sammil_cli.project.presets import preset
 from sammil_cli.tissue.spec import PRESETS, TissueSpec, setting_key
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tissue.md"

@@ -19,6 +19,8 @@ RESUMED = [
     ("sam-mil", {}, {"precision": "bfloat16"}),
     ("transmil", {"dropout": 0.1}, {"optimiser": "lookahead-radam", "accumulate": 2}),
     ("mhim", {}, {}),
+    ("dtfd", {"dropout": 0.25}, {"schedule": "step", "clip_norm": 0.5}),
+    ("ibmil", {"dropout": 0.5}, {}),
     ("dsmil", {"dropout": 0.5, "loss": "binary"}, {"chosen_by": "auc-and-accuracy", "betas": (0.5, 0.9)}),
     ("clam-sb", {}, {"sampling": "balanced"}),
     ("clam-mb", {}, {"sampling": "balanced", "precision": "bfloat16"}),
@@ -26,7 +28,9 @@ RESUMED = [
     ("abmil", {"dropout": 0.5}, {}),
     ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
     ("transformer", {"dropout": 0.5}, {"learning_rate": 5e-5}),
+    ("srmil", {"dropout": 0.11}, {"optimiser": "adamw", "sampling": "fixed", "chosen_by": "loss"}),
 ]
+STAGED = ["ibmil"]  # a first stage is trained before them
 
 
 class Stopped(Exception):
@@ -47,7 +51,9 @@ def train_with(
     logs: list[dict[str, float]] = []
     loaded = [0]
 
-    def log(epoch: int, figures: dict[str, float]) -> None:
+    def log(epoch: int, figures: dict[str, float], *, first_stage: bool = False) -> None:
+        if first_stage:
+            return
         assert epoch == len(logs)
         logs.append(figures)
         if epoch == stop_at:
@@ -68,6 +74,7 @@ def assert_same(
 ) -> None:
     """Bit by bit: history, chosen epoch, its weights, all probabilities and the weights of the last epoch."""
     assert one[1] == other[1]
+    assert one[0].first_stage == other[0].first_stage
     assert (one[0].epoch, one[0].val_auc, one[0].val_loss) == (other[0].epoch, other[0].val_auc, other[0].val_loss)
     assert one[0].state.keys() == other[0].state.keys()
     assert all(torch.equal(one[0].state[name], other[0].state[name]) for name in one[0].state)
@@ -106,6 +113,70 @@ def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
     assert saved is not None
     assert len(saved.history) == 0 + 1 + 2 + 1 + 0
     assert_same(train_with(file, "sam-mil", {}, plan, weights=5), undisturbed)
+
+
+EPOCHS, PER_EPOCH = 4, len(TRAIN) + len(VAL)
+FIRST = EPOCHS * PER_EPOCH  # bags that the first stage loads
+STOPS = {
+    "first epoch": 5,
+    "first stage": 2 * PER_EPOCH + 3,
+    "last validation of the first stage": FIRST,
+    "first bag between the stages": FIRST + 1,
+    "last bag between the stages": FIRST + len(TRAIN),
+    "first bag of the second stage": FIRST + len(TRAIN) + 1,
+    "first validation of the second stage": FIRST + 2 * len(TRAIN) + 1,
+    "second stage": FIRST + len(TRAIN) + 2 * PER_EPOCH + 3,
+}
+
+
+@pytest.mark.parametrize("name", STAGED)
+@pytest.mark.parametrize("where", STOPS)
+def test_a_training_in_two_stages_that_is_interrupted_ends_with_the_same_bits(
+    tmp_path: Path, name: str, where: str
+) -> None:
+    plan, file, changes = recipe(EPOCHS), tmp_path / "fold.safetensors", {"dropout": 0.5}
+    undisturbed = train_with(None, name, changes, plan)
+    assert len(undisturbed[0].first_stage) == EPOCHS
+    with pytest.raises(Stopped):
+        train_with(file, name, changes, plan, stop_at_slide=STOPS[where])
+    saved = read_checkpoint(file)
+    in_second = saved is not None and saved.first_stage is not None
+    assert in_second == (where == "second stage")
+    # The second stage's checkpoint has all its weights; before it, they are drawn again from the same seed.
+    assert_same(train_with(file, name, changes, plan, weights=77 if in_second else 0), undisturbed)
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_training_in_two_stages_may_be_interrupted_again_and_again(tmp_path: Path, name: str) -> None:
+    plan, file, changes = recipe(EPOCHS), tmp_path / "fold.safetensors", {"dropout": 0.5}
+    undisturbed = train_with(None, name, changes, plan)
+    # Bags loaded since the last start: inside the first stage, at its end, between, inside the second.
+    for slide in (PER_EPOCH + 1, 3 * PER_EPOCH, 1 + PER_EPOCH, 4, len(TRAIN) + 2 * PER_EPOCH + 1, PER_EPOCH + 2):
+        with pytest.raises(Stopped):
+            train_with(file, name, changes, plan, stop_at_slide=slide)
+    saved = read_checkpoint(file)
+    assert saved is not None
+    assert (saved.first_stage, len(saved.history)) == (undisturbed[0].first_stage, 3)
+    assert_same(train_with(file, name, changes, plan, weights=5), undisturbed)
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_finished_training_in_two_stages_is_read_and_not_repeated(tmp_path: Path, name: str) -> None:
+    plan, file = recipe(EPOCHS), tmp_path / "fold.safetensors"
+    first = train_with(file, name, {}, plan)
+    assert_same(first, train_with(None, name, {}, plan))
+    assert_same(train_with(file, name, {}, plan, weights=8, stop_at_slide=1), first)
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_first_stage_that_stopped_early_does_not_go_on_after_an_interruption(tmp_path: Path, name: str) -> None:
+    plan, file = recipe(12, patience=1, learning_rate=0.05), tmp_path / "fold.safetensors"
+    undisturbed = train_with(None, name, {}, plan)
+    epochs = len(undisturbed[0].first_stage)
+    assert 1 < epochs < 12
+    with pytest.raises(Stopped):
+        train_with(file, name, {}, plan, stop_at_slide=epochs * PER_EPOCH + 1)  # it is over, the second not begun
+    assert_same(train_with(file, name, {}, plan), undisturbed)
 
 
 def test_a_training_without_interruption_is_the_same_with_and_without_a_checkpoint(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def _published(core: str, options: dict[str, object], *entries: Entry) -> Archit
         group_features=False,
         entries=(*embed, *entries, *linear(*predictor, CLASSES, WIDTH)),
         options=options,
-        training_options=_OF_TRAINING,
+        untold_options=_OF_TRAINING,
     )
 
 

@@ -1,6 +1,7 @@
 """Inside a Dask worker: slides in isolated processes, by the same code and with the same limits as on one machine."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import socket
 from collections.abc import Mapping
@@ -63,10 +64,13 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class Unfit:
-    """A worker, by its address, that was fit when it joined and cannot do slides of this run any more."""
+    """A worker, by its address, that was fit when it joined and cannot do slides of this run any more.
+
+    `trouble`: why not; None = it was started anew at the same address and has to join again.
+    """
 
     address: str
-    trouble: MissingError
+    trouble: MissingError | None
 
 
 class SlideWorker(WorkerPlugin):
@@ -101,15 +105,21 @@ async def join(name: str, plugin: SlideWorker, dask_worker: Any) -> None:
             f"{plugin.site.folder} does not answer on the Dask worker's machine {host} within {CHECK_SECONDS:g} s",
             remedy="look at that machine's mounts, then start its workers again",
         ) from None
-    for ended in await asyncio.to_thread(_killed, dict(dask_worker.plugins)):
-        await leave(ended, dask_worker)
+    with contextlib.suppress(TimeoutError):  # another project's disk is no reason to wait
+        for ended in await asyncio.wait_for(asyncio.to_thread(_killed, dict(dask_worker.plugins)), CHECK_SECONDS):
+            await leave(ended, dask_worker)
     await dask_worker.plugin_add(plugin=plugin, name=name, catch_errors=False)
 
 
 def _killed(plugins: Mapping[str, object]) -> list[str]:
     """The runs of ours that ended without a word: their file was tidied away (`runner.executors.dask`)."""
     sites = {name: plugin.site for name, plugin in plugins.items() if isinstance(plugin, SlideWorker)}
-    return [name for name, site in sites.items() if site.marker.parent.is_dir() and not site.marker.exists()]
+    ended = []
+    for name, site in sites.items():
+        with contextlib.suppress(OSError):  # of a folder that cannot be looked at nothing is known
+            if site.marker.parent.is_dir() and not site.marker.exists():
+                ended.append(name)
+    return ended
 
 
 async def leave(name: str, dask_worker: Any) -> None:
@@ -128,9 +138,9 @@ def compute(name: str, call: Call, places: Mapping[str, Place]) -> Answer | Unfi
         Reschedule: this worker is being closed; Dask gives the slide to another one.
     """
     worker = get_worker()
-    plugin = worker.plugins[name]
+    plugin = worker.plugins.get(name)
     if not isinstance(plugin, SlideWorker):
-        raise TypeError(f"{name} is another plugin")
+        return Unfit(address=worker.address, trouble=None)
     try:
         plugin.site.check()
     except MissingError as trouble:

@@ -32,8 +32,8 @@ class _Facts(TypedDict):
 class FitWorkers:
     """Which workers there are, and which of them are fit.
 
-    The scheduler is not told of the run: a worker that lacks sammil would not even start then, and the cluster may
-    have other users.
+    The plugin is not registered with the scheduler: a worker without sammil would then not even start, and the cluster
+    may have other users.
 
     Args:
         client: Dask's.
@@ -94,6 +94,10 @@ class FitWorkers:
         if trouble.message not in self._said:
             self._said.add(trouble.message)
             console.say(f"a worker gets no slides: {trouble.message}", f"    fix: {trouble.remedy}")
+
+    def ask_again(self, address: str) -> None:
+        """Gives a worker no slide until it has joined once more."""
+        self._fit.discard(address)
 
     def end(self) -> None:
         """Ends the processes of this run on all workers that are still there."""

@@ -26,7 +26,7 @@ from sammil_cli.storage.store import find_store, sweep
 if TYPE_CHECKING:  # Dask may be absent
     from sammil_cli.runner.executors._fit_workers import FitWorkers
 
-# A scheduler without workers is waited for so long: pods and containers take their time. Jobs in a queue have no limit.
+# How long to wait for a scheduler's workers: pods and containers take their time. Jobs in a queue have no limit.
 PATIENCE_SECONDS = 300.0
 UNFIT_SECONDS = 15.0  # where there are workers, but none that is fit: one may just be starting anew
 _WAIT_SECONDS, _SHORT_SECONDS = 2.0, 0.1
@@ -102,7 +102,7 @@ class DaskExecutor:
                     yield answer
 
     def _again(self, sent: _Sent) -> Answer | None:
-        """Lets a call wait for other workers; its answer when it has taken too many with it."""
+        """Lets a call wait for other workers; gives it up, with an answer, after `_MOST_TRIES`."""
         if sent.tries < _MOST_TRIES:
             self._waiting.append(sent)
             return None
@@ -177,7 +177,11 @@ class DaskExecutor:
         if error is not None:
             return Answer(slide_id=sent.call.slide_id, error=_trouble(sent.call, error))
         if isinstance(answer, Unfit):
-            self._workers.leave_out(answer.address, answer.trouble)
+            if answer.trouble is None:
+                self._workers.ask_again(answer.address)
+            else:
+                self._workers.leave_out(answer.address, answer.trouble)
+            sent.tries -= 1  # it was not begun
             self._waiting.append(sent)
             return None
         return answer

@@ -1,0 +1,36 @@
+"""Every model by its word through all that acts on slides: trained, judged, drawn and asked."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from study_fixtures import call
+
+from sammil_cli import choices
+
+
+@pytest.mark.parametrize("model", choices.names(choices.MODELS))
+def test_a_model_is_trained_judged_drawn_and_asked_by_one_word(done: Path, inline_training: None, model: str) -> None:
+    for path in (done / "report/slides").glob("*.*"):
+        path.unlink()
+    short = ("-S", "epochs=2")
+    for words in (
+        ("train", "-S", f"model={model}", "-S", "group_features=true", *short),
+        ("evaluate", "-S", "bootstrap_draws=100"),
+        ("visualize", "--workers", 1),
+        ("predict",),
+    ):
+        answer = call(*words)
+        assert answer.code == 0, (words, answer)
+    pictures = sorted((done / "report/slides").glob("*.png"))
+    assert len(pictures) == 6
+    assert all(cv2.imread(str(path)).std() > 5 for path in pictures)
+    for table in (done / "report/slides").glob("*.csv"):
+        with table.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        attention = np.array([float(row["attention"]) for row in rows])
+        assert (attention >= 0).all()
+        assert 0 < attention.sum() <= 1 + 1e-5  # group features have the rest
+    assert len((done / "runs/new_predictions.csv").read_text(encoding="utf-8").splitlines()) == 7

@@ -1,0 +1,87 @@
+"""Every model by its word on real bags of colon images: trained, judged, asked; two classes and three."""
+
+import contextlib
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from study_fixtures import call, inside, set_params, training_inline
+
+from sammil_cli import choices
+from sammil_cli.features.bag import read_encoder
+from sammil_cli.storage.paths import BagPath
+
+PATCH_PX = 27  # of the images' cells, in level-0 pixels
+SHORT = {"folds": 2, "epochs": 2, "patience": 2, "min_epochs": 0, "bootstrap_draws": 100}
+NO_REGIONS = {"group_features": False, "mask_strategy": "none", "consistency_weight": 0}
+MOST = 48  # slides that are labelled
+
+every_model = pytest.mark.parametrize("model", choices.names(choices.MODELS))
+
+
+@pytest.fixture(scope="module")
+def colon(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the hundred bags, converted; half of them are labelled."""
+    source = real_data / "mil" / "colon_crc"
+    if not source.is_dir():
+        pytest.skip(f"{source} is missing")
+    folder = tmp_path_factory.mktemp("colon") / "study"
+    assert call("init", folder, "--no-dvc").code == 0
+    set_params(folder, **SHORT, **NO_REGIONS)
+    with inside(folder):
+        answer = call("convert-legacy", source / "features", "--patch-px-level0", PATCH_PX, "--no-slides")
+        assert answer.code == 0, answer
+    with (source / "labels.csv").open(newline="", encoding="utf-8") as stream:
+        rows = [(row["slide_id"], row["label"]) for row in csv.DictReader(stream)][:: 100 // MOST]
+    write_labels(folder / "data/labels.csv", dict(rows))
+    return folder
+
+
+def write_labels(path: Path, labels: dict[str, str]) -> None:
+    path.write_text("\n".join(["slide_id,label", *(f"{s},{label}" for s, label in labels.items()), ""]))
+
+
+def labels_of(path: Path) -> dict[str, str]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return {row["slide_id"]: row["label"] for row in csv.DictReader(stream)}
+
+
+@every_model
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_model_is_trained_judged_and_asked(colon: Path, model: str, classes: int, tmp_path: Path) -> None:
+    project = tmp_path / "study"
+    shutil.copytree(colon, project)
+    labels = labels_of(project / "data/labels.csv")
+    if classes == 3:
+        sizes = {slide: count(BagPath(project / f"artifacts/bags/{slide}.h5")) for slide in labels}
+        cuts = np.quantile(list(sizes.values()), [1 / 3, 2 / 3])
+        labels = {slide: ("few", "some", "many")[int((size > cuts).sum())] for slide, size in sizes.items()}
+        write_labels(project / "data/labels.csv", labels)
+    with inside(project), training_inline(), contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, project)
+        for words in (("train", "-S", f"model={model}"), ("evaluate",), ("predict", "--only", "img5,img7")):
+            answer = call(*words)
+            assert answer.code == 0, (words, answer)
+        metrics = json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
+        assert 0 <= metrics["auc"]["pooled"] <= 1
+        facts = json.loads(Path("runs/models/repeat_0_fold_0/model.json").read_text(encoding="utf-8"))
+        assert (facts["model"], len(facts["classes"])) == (model, classes)
+        with Path("runs/new_predictions.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["slide_id"] for row in rows] == ["img5", "img7"]
+        said = [[float(row[f"probability_{name}"]) for name in facts["classes"]] for row in rows]
+        assert np.isfinite(said).all()
+        assert np.sum(said, axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
+
+
+def count(path: BagPath) -> int:
+    from sammil_cli.features.bag import read_instances
+
+    return len(read_instances(path).features)
+
+
+def test_the_bags_have_sides(colon: Path) -> None:
+    assert read_encoder(BagPath(colon / "artifacts/bags/img5.h5")).patch_px_level0 == PATCH_PX
