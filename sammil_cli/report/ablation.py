@@ -12,7 +12,10 @@ from sammil_cli.report.tables import Table, of_class
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
 _SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
 _WITHOUT, _WITH = {"group_features": False}, {"group_features": True}
-_MODELS = ("mean", "max", "abmil", "sam-mil")
+_MODELS = (
+    *("mean", "max", "abmil", "dsmil", "clam-sb", "clam-mb", "transmil", "dtfd", "ibmil", "mhim", "sam-mil", "srmil"),
+    "transformer",
+)
 _SAM_MIL, _SRMIL = "sam-mil", "srmil"
 _SHARES = (0.3, 0.5, 0.9)  # of nodes that SRMIL hides, beside the user's own
 _RECONSTRUCTION, _UNMASKED = "model_options.reconstruction_weight", "model_options.unmasked_weight"
@@ -143,10 +146,11 @@ def make_table(name: str, found: Mapping[str, Predictions], *, level: float, dra
     """One table: mean ± sd over folds, the pooled value with its interval, and the difference to another row.
 
     Args:
-        found: out-of-fold predictions by variant. level, draws: see `report.intervals.bootstrap`.
+        found: out-of-fold predictions by variant; rows without them are left out.
+        level, draws: see `report.intervals.bootstrap`.
     """
     ablation = ABLATIONS[name]
-    rows = [(label, found[variant]) for variant, label in ablation.rows]
+    rows = [(label, found[variant]) for variant, label in ablation.rows if variant in found]
     if ablation.pairs:
         parts = (differences(rows[at : at + 2], 0, level=level, draws=draws) for at in range(0, len(rows), 2))
         return comparison(ablation.title, rows, [*chain(*parts)], "row above", level=level, draws=draws)

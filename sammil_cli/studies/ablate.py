@@ -17,8 +17,8 @@ from sammil_cli.stages import train
 from sammil_cli.storage.files import write_json, write_text
 from sammil_cli.studies import region_ablation
 from sammil_cli.studies.region_ablation import Contest
-from sammil_cli.studies.variant import said, train_variant
-from sammil_cli.training.bundle import check_model
+from sammil_cli.studies.variant import said, settings_of, train_variant
+from sammil_cli.training.bundle import check_model, model_class
 
 _SAM_MIL = "sam-mil"  # of regions and consistency
 
@@ -108,6 +108,31 @@ def _owner(name: str) -> str:
     return (ABLATIONS[name].model if name in ABLATIONS else None) or _SAM_MIL
 
 
+def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]) -> list[str]:
+    """The variants that these bags allow; those of a model whose needs they do not meet are left out, and named."""
+    found, refused = [], dict[str, InputError | None]()
+    for variant in variants:
+        own = settings_of(settings, variant)
+        if own.model not in refused:
+            refused[own.model] = None if own.model == settings.model else _refusal(project, own)
+            if (why := refused[own.model]) is not None:
+                console.say(f"{own.model} is left out: {why.message}", f"    fix: {why.remedy}")
+        if refused[own.model] is None:
+            found.append(variant)
+    return found
+
+
+def _refusal(project: Project, settings: TrainSettings) -> InputError | None:
+    """Why these bags cannot train a model that looks at places; None where they can."""
+    if not model_class(settings.model).needs_places:
+        return None
+    try:
+        train.preflight(project, settings)
+    except InputError as error:
+        return error
+    return None
+
+
 def _paper_tables(
     names: Sequence[str],
     project: Project,
@@ -119,7 +144,7 @@ def _paper_tables(
     """The tables, and what each of their variants was made of."""
     found: dict[str, Predictions] = {}
     record = {}
-    variants = variants_of(names)
+    variants = _possible(project, settings, variants_of(names))
     for number, variant in enumerate(variants, start=1):
         console.say(f"variant {number} of {len(variants)}: {variant} {said(variant)}")
         found[variant], record[variant] = train_variant(project, settings, variant, runs / variant, options)

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from encoded_project import make_project
 
+from sammil_cli.config import TrainSettings
+from sammil_cli.errors import InputError
 from sammil_cli.jobs.train import TrainJob
+from sammil_cli.project.project import Project
 from sammil_cli.report.ablation import VARIANTS
 from sammil_cli.stages import train
+from sammil_cli.studies import ablate
 from sammil_cli.training.bundle import read_facts
 
 Sammil = Callable[..., Any]
@@ -102,3 +106,20 @@ def test_what_cannot_be_taken_apart_is_refused_before_any_work(
     assert answer.code == 2
     assert said in answer.err
     assert not (project / "runs").exists()
+
+
+def test_table_7_leaves_out_a_model_whose_needs_the_bags_do_not_meet(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def preflight(place: object, settings: TrainSettings) -> None:
+        asked.append(settings.model)
+        raise InputError("of 6 of 6 bags it is not known where patches lie", remedy="give them places")
+
+    monkeypatch.setattr(ablate.train, "preflight", preflight)
+    kept = ablate._possible(Project(), TrainSettings(), ["mean", "srmil", "srmil-groups", "full"])
+    assert (kept, asked) == (["mean", "full"], ["srmil"])
+    said = capsys.readouterr().out
+    assert "srmil is left out: of 6 of 6 bags" in said
+    assert "fix: give them places" in said
