@@ -37,7 +37,7 @@ class Core(nn.Module):
     def learn(
         self, instances: Tensor, embed: nn.Sequential, predictor: nn.Linear, generator: torch.Generator
     ) -> Learned:
-        """What has a gradient, of instances (N, d). Plain: embedding, then `feature`."""
+        """What has a gradient: of instances (N, d) that are not embedded yet."""
         raise TypeError(f"{type(self).__name__} does not learn")
 
     def weigh(self, embedded: Tensor) -> tuple[Tensor, Tensor]:

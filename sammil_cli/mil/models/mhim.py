@@ -31,12 +31,12 @@ _OF_TRAINING = (
 
 def _published(core: str, options: dict[str, object], *entries: Entry) -> Architecture:
     """A core with its published names between those of embedding and predictor."""
-    embed, predictor = linear("patch_to_emb.0", "patch_to_emb.0", WIDTH, DIM), ("predictor", "predictor")
+    embed = linear("patch_to_emb.0", "patch_to_emb.0", WIDTH, DIM)
     return Architecture(
         title=f"MHIM-MIL ({core})",
         model="mhim",
         group_features=False,
-        entries=(*embed, *entries, *linear(*predictor, CLASSES, WIDTH)),
+        entries=(*embed, *entries, *linear("predictor", "predictor", CLASSES, WIDTH)),
         options=options,
         untold_options=_OF_TRAINING,
     )
@@ -78,7 +78,8 @@ class MhimOptions(Options):
 
     `core`: `attn` (AB-MIL), `selfattn` (TransMIL) or `dsmil`. `gated`: of `attn`. `heads`: of `selfattn`.
     `mask_random`, `mask_low`, `mask_high`: shares of the bag that are hidden at random, for their low and their high
-    attention; each 0 = not at all. `high_share`: of so many times fewer, see `mil.attention_masks`.
+    attention; each 0 = not at all. `high_share`: below 1, `mask_high` are drawn from the `mask_high` / `high_share` of
+    highest attention.
     `high_decay`: whether `mask_high` falls to 0 over training. `head_fusion`: what several heads hide together.
     `distillation_weight`: of the term that holds the student's feature to the teacher's.
     `momentum`: how much of the teacher stays at each step. `momentum_rise`: whether it rises to 1 over training.
