@@ -8,7 +8,6 @@ have it. `--memory` prints besides how much a step of ours takes at its peak bes
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -132,7 +131,9 @@ def peak_mib(name: str, patches: int) -> float:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Of this process alone; `ru_maxrss` starts at its parent's."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return float(text.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 if __name__ == "__main__":
