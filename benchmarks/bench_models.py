@@ -19,13 +19,14 @@ from pathlib import Path
 
 import published_models
 import torch
+from published_srmil import COLUMNS, srmil
 from torch import Tensor
 
 from sammil_cli import choices
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.training.bundle import build_model, model_class
 
-DIM, CLASSES, COLUMNS = 1024, 2, 125
+DIM, CLASSES = 1024, 2
 LABEL = torch.tensor(1)
 ITSELF = {"sam-mil", "mean", "max"}  # sam-mil has bench_step.py; the others are plain layers
 
@@ -101,8 +102,8 @@ def our_step(name: str, bag: Bag) -> Step:
 def times(name: str, patches: int, repeats: int) -> tuple[float, float]:
     """Median CPU seconds of our step and of the public one, in turn; each has run once before."""
     bag = make_bag(patches)
-    public = getattr(published_models, name.replace("-", "_"))(bag.features, LABEL)
-    steps = (our_step(name, bag), public)
+    public = srmil if name == "srmil" else getattr(published_models, name.replace("-", "_"))
+    steps = (our_step(name, bag), public(bag.features, LABEL))
     for step in steps:
         step()
     seconds: tuple[list[float], list[float]] = ([], [])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,12 @@ STAGES = ("segment", "patch", "sam", "extract")
 _HOOK = Path(__file__).resolve().parent / "soak_hook"
 _MAIN = "from sammil_cli.cli.app import main; main()"
 _ENDS = (0, 2, 3, -signal.SIGKILL)  # done or left out; refused; something is missing; killed by us
+_ANOTHER_ROUND = "in the meantime: another round"
+# What Python itself prints where a process ends before the one that it starts has begun: after a kill, and harmless.
+_ORPHANED = re.compile(
+    r"Traceback \(most recent call last\):\n(?:  .*\n)+?.*reduction\.pickle\.load\(from_parent\)\n(?:  .*\n)*"
+    r"EOFError: Ran out of input\n"
+)
 _CHANGES = "E_CHANGED"  # the one reason for exit code 1: slides changed in each of the rounds that a command has
 
 
@@ -38,6 +45,8 @@ class Span:
     stage: str
     started: float
     ended: float
+    run: str = ""
+    rounds: bool = False  # whether it did again what had changed while it ran
 
     def holds(self, stage: str, at: float) -> bool:
         """Whether it was at this stage then."""
@@ -98,13 +107,16 @@ class Commands:
             process.kill()
             printed, _ = process.communicate()
         with self._lock:
-            self.spans.append(Span(stage, self.running.pop(name).started, time.time()))
+            running = self.running.pop(name)
+            self.spans.append(Span(stage, running.started, time.time(), run, _ANOTHER_ROUND in printed))
             self.exits[process.returncode] += 1
         (self.output / f"{name}.txt").write_text(f"{printed}\nexit code {process.returncode}\n", encoding="utf-8")
         self._judge(name, process.returncode, printed)
         return process.returncode
 
     def _judge(self, name: str, code: int, printed: str) -> None:
+        if code == -signal.SIGKILL:
+            printed = _ORPHANED.sub("", printed)
         if "Traceback (most recent call last)" in printed:
             self.troubles.append(f"{name}: a traceback was printed")
         if code not in _ENDS and not (code == 1 and _CHANGES in printed):

@@ -262,10 +262,9 @@ class Storm:
         return self.random.choice(running) if running else None
 
     def _excuse(self, moment: float, concerns: Callable[[Mapping[str, object]], bool]) -> None:
-        """What was computed, but had not reached the store at a moment, may be computed again."""
-        ended = [line for line in computations(self.commands.log) if line["event"] == "end" and concerns(line)]
+        """What was being computed, or was but had not reached the store at a moment, may be computed again."""
         stored: dict[str, dict[str, float]] = {}
-        for line in ended:
+        for line in (line for line in computations(self.commands.log) if concerns(line)):
             stage = str(line["stage"])
             if stage not in stored:
                 stored[stage] = stored_keys(self.cohort.project, stage)

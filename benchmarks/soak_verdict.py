@@ -41,17 +41,24 @@ def twice(lines: Sequence[dict[str, object]], excuses: Sequence[Excuse], spans: 
     """The slides that were computed again without an excuse, and the stages.
 
     An excuse holds from the start of the command that computed first: it looks at all slides before it does one.
+    A command that says that slides changed while it ran may compute them again itself: what the other operator writes
+    anew, byte for byte the same, is a change, too.
     """
-    ends = defaultdict[tuple[str, str, str], list[float]](list)
+    ends = defaultdict[tuple[str, str, str], list[tuple[float, str]]](list)
     for line in lines:
         if line["event"] == "end":
-            ends[str(line["slide"]), str(line["stage"]), str(line["key"])].append(float(str(line["at"])))
+            ends[str(line["slide"]), str(line["stage"]), str(line["key"])].append(
+                (float(str(line["at"])), str(line.get("run", "")))
+            )
+    again = {span.run for span in spans if span.rounds and span.run != "dask"}
     by_slide = defaultdict[str, list[Excuse]](list)
     for excuse in excuses:
         by_slide[excuse.slide].append(excuse)
     found = defaultdict[str, set[str]](set)
     for (slide, stage, key), times in ends.items():
-        for first, second in zip(sorted(times), sorted(times)[1:], strict=False):
+        for (first, run), (second, next_run) in zip(sorted(times), sorted(times)[1:], strict=False):
+            if run == next_run and run in again:
+                continue
             start = min((span.started for span in spans if span.holds(stage, first)), default=first)
             if not any(
                 excuse.stage in ("", stage) and excuse.key in ("", key) and start <= excuse.at <= second + 1

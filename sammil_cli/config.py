@@ -372,7 +372,7 @@ def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Setti
         if not equals:
             raise InputError(f"-S {shown_value(text)} is not key=value", remedy="for example: -S mask_ratio=0.5")
         try:
-            values = _assigned(values, key.strip().lstrip("+"), parse_yaml(value, "the value"))
+            values = assigned(values, key.strip().lstrip("+"), parse_yaml(value, "the value"))
         except InputError as error:
             raise InputError(f"-S {shown_value(text)}: {error.message}", remedy="quote it") from None
     return check(values, str(params) if params else "settings")
@@ -381,7 +381,7 @@ def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Setti
 _TABLES = [key for key, field in Settings.model_fields.items() if isinstance(field.default, dict)]
 
 
-def _assigned(values: Mapping[str, object], key: str, value: object) -> dict[str, object]:
+def assigned(values: Mapping[str, object], key: str, value: object) -> dict[str, object]:
     """The settings with one more; `model_options.gated` sets a key of a table, and leaves its others."""
     name, dot, inner = key.partition(".")
     if not dot or name not in _TABLES:

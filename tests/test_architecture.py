@@ -313,7 +313,7 @@ MOST_ANY = {
     "project": 8,  # JSON of each slide, params in the record, presets
     "preflight": 5,  # plans of several stages, keys as JSON
     "regions": 5,  # modules of segment-anything
-    "mil": 2,  # torch.autograd.Function's ctx
+    "mil": 8,  # torch.autograd.Function's ctx
     "training": 2,  # options of a model
     "features": 2,  # attributes of HDF5
     "doctor": 2,  # JSON, YAML

@@ -155,8 +155,12 @@ def ablate(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     tables: Annotated[
-        str, typer.Option(help="Of 2, 3, 4, 6, 7 (the paper's), protocol and regions (do SAM's help?).")
-    ] = "2,3,4,6",
+        str | None,
+        typer.Option(
+            help="Of 2, 3, 4, 6, 7 (the paper's) and regions (do SAM's help?); of mask and losses (SRMIL's); protocol. "
+            "[default: 2,3,4,6; of model: srmil mask,losses]"
+        ),
+    ] = None,
     proposers: Annotated[
         str | None,
         typer.Option(help="Whose regions the table regions compares. [default: that of params.yaml, and superpixels]"),
@@ -175,7 +179,7 @@ def ablate(
     workers: WorkersOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Take SAM-MIL apart as the paper does.
+    """Take SAM-MIL apart as the paper does, or SRMIL.
 
     On your cohort: tables with intervals. With --tables regions: which regions help, SAM's, other ones, or none.
     """
@@ -195,7 +199,7 @@ def ablate(
         whole.stage(TrainSettings),
         whole.stage(EvaluateSettings),
         run_options(device, RunAsked(workers=workers), download=download),
-        _words(tables),
+        None if tables is None else _words(tables),
         contest=Contest(proposers=asked, sam=whole.stage(SamSettings), extract=whole.stage(ExtractSettings)),
         runs=runs,
         out=out,

@@ -9,13 +9,15 @@ from sammil_cli.features.bag import read_corners
 from sammil_cli.storage.paths import BagPath
 
 _MOST_GAPS = 0.5  # a step that this share of neighbours in a row keep is a grid's
+_BY_CHANCE = 20  # fewer gaps may agree by chance on several sides: a few patches, far apart
 
 
 def grid_places(xy: NDArray[np.int32], patch_px_level0: int) -> NDArray[np.float32] | None:
     """Column and row of every patch in steps of the grid, counted from the first column and row.
 
     The step is measured: the distance that most neighbours in a row or column keep, so that overlapping patches count
-    by their grid. Patches that keep no common distance (drawn at random, or around cells) count by their side.
+    by their grid. Patches that keep no common distance (drawn at random, or around cells) count by their side; so do a
+    few patches with room for others between them.
 
     Args:
         xy: (n, 2) level-0 corners; (-1, -1) where they are not known. patch_px_level0: their side; 0 = not known.
@@ -25,7 +27,7 @@ def grid_places(xy: NDArray[np.int32], patch_px_level0: int) -> NDArray[np.float
     """
     if (xy == -1).all():
         return None
-    step = _step(xy) or patch_px_level0
+    step = _step(xy, patch_px_level0) or patch_px_level0
     return ((xy - xy.min(axis=0)) / step).astype(np.float32) if step > 0 else None
 
 
@@ -34,14 +36,16 @@ def read_places(path: BagPath) -> NDArray[np.float32] | None:
     return grid_places(*read_corners(path))
 
 
-def _step(xy: NDArray[np.int32]) -> int:
-    """The distance of most neighbours in a row or a column; 0 where no distance is common."""
+def _step(xy: NDArray[np.int32], side: int) -> int:
+    """The distance of most neighbours in a row or a column; 0 where no distance is common, or one only by chance."""
     gaps = np.concatenate([_gaps(xy[:, 0], xy[:, 1]), _gaps(xy[:, 1], xy[:, 0])])
     if not len(gaps):
         return 0
     sizes, counts = np.unique(gaps, return_counts=True)
     most = counts.argmax()
-    return int(sizes[most]) if counts[most] >= _MOST_GAPS * len(gaps) else 0
+    step = int(sizes[most])
+    by_chance = side > 0 and step > side and step % side == 0 and counts[most] < _BY_CHANCE
+    return step if counts[most] >= _MOST_GAPS * len(gaps) and not by_chance else 0
 
 
 def _gaps(along: NDArray[np.integer[Any]], across: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The transformer of TransMIL: a class token takes up a bag in two Nyström layers (docs/methods.md §6).
 
-MHIM-MIL's `selfattn` core is the same without squaring: it pads to a square inside the position encoding only (§9).
+MHIM-MIL's `selfattn` core is the same without squaring (docs/methods.md §9): only positions are padded to a square.
 """
 
 import math

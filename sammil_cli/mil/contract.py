@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from sammil_cli.mil.groups import Groups, make_groups
+from sammil_cli.mil.patch_graph import PatchGraph, make_graph
 from sammil_cli.mil.recipe import COMMON, Recipe
 
 
@@ -62,6 +63,22 @@ class Bag:
         sums = places.new_zeros(len(self.group_region), 2).index_add(0, group, places[patch])
         size = places.new_zeros(len(self.group_region)).index_add(0, group, places.new_ones(len(group)))
         return sums / size.clamp(min=1)[:, None]
+
+    def neighbours(self, group_features: bool) -> PatchGraph:
+        """Which instances are neighbours (`mil.patch_graph`), made when first asked for and kept with the bag.
+
+        Raises:
+            ValueError: as `instance_places`.
+        """
+        return self._composite_graph if len(self.blocks(group_features)) > 1 else self._patch_graph
+
+    @cached_property
+    def _patch_graph(self) -> PatchGraph:
+        return make_graph(self.instance_places(group_features=False))
+
+    @cached_property
+    def _composite_graph(self) -> PatchGraph:
+        return make_graph(self.instance_places(group_features=True))
 
     def groups(self, grouping: str) -> Groups:
         """Groups by `region` or by equal `area`, made when first asked for and kept with the bag."""

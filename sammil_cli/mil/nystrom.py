@@ -71,7 +71,8 @@ class NystromAttention(nn.Module):
             value=value,
             query_marks=query_marks,
             key_marks=key_marks,
-            inverse=pseudo_inverse(_softmax_of(query_marks, key_marks)),
+            # Landmarks of nothing but the zeros before the tokens are all alike.
+            inverse=pseudo_inverse(_softmax_of(query_marks, key_marks), alike=zeros * LANDMARKS // len(padded)),
             zeros=zeros,
         )
 
@@ -113,20 +114,32 @@ class NystromAttention(nn.Module):
         return numbers.view(len(numbers), self.heads, -1).transpose(0, 1)
 
 
-def pseudo_inverse(matrices: Tensor) -> Tensor:
+def pseudo_inverse(matrices: Tensor, alike: int = 0) -> Tensor:
     """Z ≈ the Moore-Penrose inverse of each of (h, m, m) row-stochastic matrices; never in half precision.
 
     One start for all heads: Z0 = Aᵀ / (largest row sum · largest column sum), the maxima over all heads.
+
+    Args:
+        alike: so many of the first rows are the same, and so are as many of the first columns. In an orthonormal basis
+            whose first vector is their mean direction, A and every Z are 0 wherever they differ: one row and column
+            stand for all, which makes the products of small bags small.
     """
     with torch.autocast(matrices.device.type, enabled=False):
-        identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
         rows, columns = (matrices.abs().sum(dim=dim).max() for dim in (-1, -2))
-        found = matrices.transpose(-1, -2) / (rows * columns)
+        most = max(alike, 1)
+        scale = matrices.new_ones(matrices.shape[-1] - most + 1)
+        scale[0] = most**0.5
+        scales = scale[:, None] * scale
+        small = matrices[:, most - 1 :, most - 1 :] * scales
+        identity = torch.eye(len(scale), dtype=matrices.dtype, device=matrices.device)
+        found = small.transpose(-1, -2) / (rows * columns)
         for _ in range(ITERATIONS):
-            product = matrices @ found
+            product = small @ found
             inner = 15 * identity - product @ (7 * identity - product)
             found = 0.25 * (found @ (13 * identity - product @ inner))
-    return found
+        found = found / scales
+        found = torch.cat([found[:, :1].expand(-1, most - 1, -1), found], dim=1)
+        return torch.cat([found[:, :, :1].expand(-1, -1, most - 1), found], dim=2)
 
 
 def _marks(numbers: Tensor) -> Tensor:

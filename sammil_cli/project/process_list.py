@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -109,12 +110,16 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def summarise(stage: str, rows: Sequence[Row], out: Path, process_list: Path) -> None:
-    """Prints what could not be done, with reason and remedy, some remarks, and one line of totals."""
-    troubled = [row for row in rows if not row.done]
+    """Prints what could not be done, with reason and remedy, some remarks, and one line of totals.
+
+    What alone makes the exit code 1, `E_CHANGED`, comes first, so that it is never among those that are only counted.
+    """
+    troubled = sorted((row for row in rows if not row.done), key=lambda row: row.code != CHANGED)
     for row in troubled[:_MOST_SHOWN]:
         console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}", f"    fix: {row.remedy}")
     if len(troubled) > _MOST_SHOWN:
-        console.say(f"… and {len(troubled) - _MOST_SHOWN} more")
+        codes = Counter(row.code for row in troubled[_MOST_SHOWN:]).most_common()
+        console.say(f"… and {len(troubled) - _MOST_SHOWN} more: {', '.join(f'{n} {code}' for code, n in codes)}")
     flagged = {row.slide_id: flags for row in rows if (flags := [text for text in row.remarks if _FLAG.match(text)])}
     if flagged:
         console.say(f"{len(flagged)} slide(s) with remarks (column remarks of {process_list})")

@@ -1,4 +1,4 @@
-"""The paper's ablations (Tables 2, 3, 4, 6 and 7) and the gap between the protocols, on a user's own cohort."""
+"""Ablations on a user's own cohort: SAM-MIL's (the paper's Tables 2, 3, 4, 6 and 7), SRMIL's, and of the protocols."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,16 @@ from sammil_cli.report.tables import Table, of_class
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
 _SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
 _WITHOUT, _WITH = {"group_features": False}, {"group_features": True}
-_MODELS = ("mean", "max", "abmil", "sam-mil")
+_MODELS = (
+    *("mean", "max", "abmil", "dsmil", "clam-sb", "clam-mb", "transmil", "dtfd", "ibmil", "mhim", "sam-mil", "srmil"),
+    "transformer",
+)
+_SAM_MIL, _SRMIL = "sam-mil", "srmil"
+_SHARES = (0.3, 0.5, 0.9)  # of nodes that SRMIL hides, beside the user's own
+_RECONSTRUCTION, _UNMASKED = "model_options.reconstruction_weight", "model_options.unmasked_weight"
 
-# What each variant sets; all else is as the user's settings say. Masking is studied without bag-level terms.
+# What each variant sets, in keys of -S; all else is as the user's settings say. SAM-MIL's masking is studied without
+# its bag-level terms.
 VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": {**_WITHOUT, "mask_strategy": "none", **_NO_BAG_LEVEL},
     "no-mask": {**_WITH, "mask_strategy": "none", **_NO_BAG_LEVEL},
@@ -32,6 +39,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         for model in _MODELS
         for suffix, groups in (("", _WITHOUT), ("-groups", _WITH))
     },
+    **{f"mask-share-{share}": {"model_options.mask_share": share} for share in _SHARES},
+    "only-unmasked": {_RECONSTRUCTION: 0.0, _UNMASKED: 2.0},
+    "only-masked": {_RECONSTRUCTION: 0.0, _UNMASKED: 0.0},
+    "no-reconstruction": {_RECONSTRUCTION: 0.0},
+    "no-masked": {_UNMASKED: 2.0},
+    "no-unmasked": {_UNMASKED: 0.0},
 }
 
 
@@ -39,11 +52,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 class Ablation:
     """A table: its title and its rows, each a variant and its name in the paper; the last row is the paper's choice.
 
-    `pairs`: every second row is compared with the one above it, instead of all with the last.
+    `model`: the one that it takes apart, None = any that can be; `pairs`: every second row is compared with the one
+    above it, instead of all with the last.
     """
 
     title: str
     rows: tuple[tuple[str, str], ...]
+    model: str | None = _SAM_MIL
     pairs: bool = False
 
 
@@ -89,8 +104,37 @@ ABLATIONS: dict[str, Ablation] = {
     "protocol": Ablation(
         title="Protocols",
         rows=(("paper-protocol", "paper: selected on test, no estimate of generalisation"), ("full", "honest")),
+        model=None,
+    ),
+    "mask": Ablation(
+        title="Share of hidden nodes (SRMIL)",
+        rows=(
+            *((f"mask-share-{share}", f"{share:.0%} hidden") for share in _SHARES),
+            ("full", "as set (published: 70%)"),
+        ),
+        model=_SRMIL,
+    ),
+    "losses": Ablation(
+        title="Loss terms (SRMIL)",
+        rows=(
+            ("only-unmasked", "classification, nothing hidden"),
+            ("only-masked", "classification of what is left"),
+            ("no-reconstruction", "both classifications"),
+            ("no-masked", "reconstruction, classification with nothing hidden"),
+            ("no-unmasked", "reconstruction, classification of what is left"),
+            ("full", "reconstruction, both classifications"),
+        ),
+        model=_SRMIL,
     ),
 }
+
+# Of each model that can be taken apart, the tables that are made where none is named.
+DEFAULT_TABLES = {_SAM_MIL: ("2", "3", "4", "6"), _SRMIL: ("mask", "losses")}
+
+
+def tables_of(model: str) -> list[str]:
+    """The tables of a model that can be taken apart."""
+    return [name for name, ablation in ABLATIONS.items() if ablation.model in (None, model)]
 
 
 def variants_of(names: Sequence[str]) -> list[str]:
@@ -102,10 +146,11 @@ def make_table(name: str, found: Mapping[str, Predictions], *, level: float, dra
     """One table: mean ± sd over folds, the pooled value with its interval, and the difference to another row.
 
     Args:
-        found: out-of-fold predictions by variant. level, draws: see `report.intervals.bootstrap`.
+        found: out-of-fold predictions by variant; rows without them are left out.
+        level, draws: see `report.intervals.bootstrap`.
     """
     ablation = ABLATIONS[name]
-    rows = [(label, found[variant]) for variant, label in ablation.rows]
+    rows = [(label, found[variant]) for variant, label in ablation.rows if variant in found]
     if ablation.pairs:
         parts = (differences(rows[at : at + 2], 0, level=level, draws=draws) for at in range(0, len(rows), 2))
         return comparison(ablation.title, rows, [*chain(*parts)], "row above", level=level, draws=draws)

@@ -30,6 +30,7 @@ from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
+from sammil_cli.training.bag_needs import check_places
 from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_epochs, read_facts
@@ -144,6 +145,7 @@ def _judge(project: Project, device: str, watched: Unchanged, *, changed_labels:
             check_fold(project.models, fold.name, manifest)
             model, fact = read_bundle(BundlePath(project.models / fold.name), device)
             _check_made(fold, fact, seen)
+            check_places(type(model), fact.model, {slide: seen[slide] for slide in fold.test})
             facts.append(fact)
             said = predict(model, bags.of_model(model), fold.test)
             shown = calibration.apply(said, fact.temperature)

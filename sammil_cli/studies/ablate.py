@@ -9,7 +9,7 @@ from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.ablation import ABLATIONS, as_markdown, make_table, variants_of
+from sammil_cli.report.ablation import ABLATIONS, DEFAULT_TABLES, as_markdown, make_table, tables_of, variants_of
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_tables
 from sammil_cli.report.tables import Table
@@ -17,8 +17,10 @@ from sammil_cli.stages import train
 from sammil_cli.storage.files import write_json, write_text
 from sammil_cli.studies import region_ablation
 from sammil_cli.studies.region_ablation import Contest
-from sammil_cli.studies.variant import said, train_variant
-from sammil_cli.training.bundle import check_model
+from sammil_cli.studies.variant import said, settings_of, train_variant
+from sammil_cli.training.bundle import check_model, model_class
+
+_SAM_MIL = "sam-mil"  # of regions and consistency
 
 
 def run(
@@ -26,7 +28,7 @@ def run(
     settings: TrainSettings,
     judged: EvaluateSettings,
     options: RunOptions,
-    names: Sequence[str],
+    names: Sequence[str] | None,
     *,
     contest: Contest,
     runs: Path,
@@ -35,24 +37,14 @@ def run(
     """Trains what the tables need and is not trained yet, and writes them as page, Markdown and JSON.
 
     Args:
-        names: keys of `report.ablation.ABLATIONS`, and `regions`.
+        names: keys of `report.ablation.ABLATIONS`, and `regions`; None = the model's own, see `DEFAULT_TABLES`.
         contest: whose regions the table `regions` compares.
         runs: a folder of models and folds for each variant. out: the folder of the tables.
 
     Raises:
-        InputError: an unknown table, or a model other than sam-mil. MissingError: see `region_ablation.check`.
+        InputError: see `_tables`. MissingError: see `region_ablation.check`.
     """
-    known = (*ABLATIONS, region_ablation.NAME)
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
-    if not names:
-        raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
-    check_model(settings.model, settings.model_options)
-    if settings.model != "sam-mil" or settings.sammil_mode != "paper" or settings.protocol != "honest":
-        raise InputError(
-            "the ablations take sam-mil apart, in the honest protocol",
-            remedy="set model: sam-mil, sammil_mode: paper and protocol: honest",
-        )
+    names = _tables(settings, names)
     if region_ablation.NAME in names:
         region_ablation.check(project, contest, options)
     if any(name in ABLATIONS for name in names):  # the full model's needs are those of all variants
@@ -68,8 +60,9 @@ def run(
         )
         tables += found
     slides = len(region_ablation.labelled_slides(project, settings.classes))
-    consistency = f"consistency {settings.consistency_form}, β = {settings.consistency_weight:g}"
-    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds; {consistency}"
+    about = f"consistency {settings.consistency_form}, β = {settings.consistency_weight:g}"
+    about = about if settings.model == _SAM_MIL else settings.model
+    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds; {about}"
     write_tables(out / "index.html", title, tables)
     write_text(out / "ablation.md", f"# {title}\n\n{as_markdown(tables)}")
     cells = [{"title": t.title, "rows": [dict(zip(t.header, row, strict=True)) for row in t.rows]} for t in tables]
@@ -80,6 +73,64 @@ def run(
             console.say(table.note)
     console.say(f"tables: {out / 'index.html'}")
     return tables
+
+
+def _tables(settings: TrainSettings, names: Sequence[str] | None) -> Sequence[str]:
+    """The tables to be made.
+
+    Raises:
+        InputError: an unknown table, one of another model, a model that cannot be taken apart, or settings that leave
+            nothing to be compared.
+    """
+    known = (*ABLATIONS, region_ablation.NAME)
+    if unknown := [name for name in names or () if name not in known]:
+        raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
+    if names is not None and not names:
+        raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
+    check_model(settings.model, settings.model_options)
+    released = settings.model == _SAM_MIL and settings.sammil_mode != "paper"
+    if settings.model not in DEFAULT_TABLES or released or settings.protocol != "honest":
+        raise InputError(
+            "the ablations take sam-mil apart, or srmil, in the honest protocol",
+            remedy="set model: sam-mil (or srmil), sammil_mode: paper and protocol: honest",
+        )
+    own = tables_of(settings.model) + [region_ablation.NAME] * (settings.model == _SAM_MIL)
+    if foreign := [name for name in names or () if name not in own]:
+        raise InputError(
+            f"the table {foreign[0]!r} does not take {settings.model} apart",
+            remedy=f"choose of: {', '.join(own)}; or set model: {_owner(foreign[0])}",
+        )
+    return DEFAULT_TABLES[settings.model] if names is None else names
+
+
+def _owner(name: str) -> str:
+    """The model that a table takes apart."""
+    return (ABLATIONS[name].model if name in ABLATIONS else None) or _SAM_MIL
+
+
+def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]) -> list[str]:
+    """The variants that these bags allow; those of a model whose needs they do not meet are left out, and named."""
+    found, refused = [], dict[str, InputError | None]()
+    for variant in variants:
+        own = settings_of(settings, variant)
+        if own.model not in refused:
+            refused[own.model] = None if own.model == settings.model else _refusal(project, own)
+            if (why := refused[own.model]) is not None:
+                console.say(f"{own.model} is left out: {why.message}", f"    fix: {why.remedy}")
+        if refused[own.model] is None:
+            found.append(variant)
+    return found
+
+
+def _refusal(project: Project, settings: TrainSettings) -> InputError | None:
+    """Why these bags cannot train a model that looks at places; None where they can."""
+    if not model_class(settings.model).needs_places:
+        return None
+    try:
+        train.preflight(project, settings)
+    except InputError as error:
+        return error
+    return None
 
 
 def _paper_tables(
@@ -93,7 +144,7 @@ def _paper_tables(
     """The tables, and what each of their variants was made of."""
     found: dict[str, Predictions] = {}
     record = {}
-    variants = variants_of(names)
+    variants = _possible(project, settings, variants_of(names))
     for number, variant in enumerate(variants, start=1):
         console.say(f"variant {number} of {len(variants)}: {variant} {said(variant)}")
         found[variant], record[variant] = train_variant(project, settings, variant, runs / variant, options)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.config import TrainSettings
+from sammil_cli.config import TrainSettings, assigned
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.ablation import VARIANTS
 from sammil_cli.report.metrics import Predictions
@@ -25,10 +25,17 @@ def train_variant(
     place = replace(
         project, models=folder / "models", splits=folder / "splits.csv", learning_curves=folder / "learning_curves"
     )
-    overrides = VARIANTS[variant]
-    facts = train.run(place, TrainSettings(**{**settings.model_dump(), **overrides}), options)
-    record = {"settings": overrides, "epochs": [fact.epoch + 1 for fact in facts]}
+    facts = train.run(place, settings_of(settings, variant), options)
+    record = {"settings": VARIANTS[variant], "epochs": [fact.epoch + 1 for fact in facts]}
     return evaluate.out_of_fold(place, options.device), record
+
+
+def settings_of(settings: TrainSettings, variant: str) -> TrainSettings:
+    """The settings with what a variant sets."""
+    values: dict[str, object] = settings.model_dump()
+    for key, value in VARIANTS[variant].items():
+        values = assigned(values, key, value)
+    return TrainSettings.model_validate(values)
 
 
 def said(variant: str) -> str:

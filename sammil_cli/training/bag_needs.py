@@ -21,10 +21,9 @@ def check_bags_of(model: type[MILModel], word: str, seen: Mapping[str, Seen]) ->
         word: the model's name.
 
     Raises:
-        InputError: bags whose patches have no known places.
+        InputError: see `check_places`.
     """
-    if model.needs_places and (lost := [slide for slide, one in seen.items() if not one.placed]):
-        raise InputError(f"{word} looks at neighbours, and of {_some(lost, seen)} {NO_PLACES}", remedy=GIVE_PLACES)
+    check_places(model, word, seen)
     if small := [slide for slide, one in seen.items() if one.patches < model.least_instances]:
         log.warning(
             "%s have fewer than %d patches, which %s looks at: it takes as many as there are",
@@ -32,6 +31,16 @@ def check_bags_of(model: type[MILModel], word: str, seen: Mapping[str, Seen]) ->
             model.least_instances,
             word,
         )
+
+
+def check_places(model: type[MILModel], word: str, seen: Mapping[str, Seen]) -> None:
+    """Refuses bags without places to a model that needs them; arguments as `check_bags_of`.
+
+    Raises:
+        InputError: bags whose patches have no known places.
+    """
+    if model.needs_places and (lost := [slide for slide, one in seen.items() if not one.placed]):
+        raise InputError(f"{word} looks at neighbours, and of {_some(lost, seen)} {NO_PLACES}", remedy=GIVE_PLACES)
 
 
 def _some(slides: list[str], of: Mapping[str, Seen]) -> str:

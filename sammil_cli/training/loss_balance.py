@@ -48,9 +48,14 @@ def describe(found: Mapping[str, Mapping[str, float]], facts: Mapping[str, str])
 
 
 def warnings(found: Mapping[str, Mapping[str, float]], facts: Mapping[str, str]) -> list[str]:
-    """A line for each term whose gradient is out of proportion, with the folds where it is; arguments as `describe`."""
+    """A line for each term whose gradient is out of proportion, with the folds where it is; arguments as `describe`.
+
+    Only of terms whose weights are to be found on the user's own bags: other models' are their papers'.
+    """
     lines = []
     for term, values in _by_term(found).items():
+        if term not in _WEIGHTS:
+            continue
         small = {fold: value for fold, value in values.items() if value < LEAST}
         large = {fold: value for fold, value in values.items() if value > MOST}
         about = f" ({facts[term]})" if term in facts else ""
@@ -69,15 +74,11 @@ def percent(share: float) -> str:
 
 def _too_small(term: str) -> str:
     hint = " (with consistency_form: divergence one value suits bags of every size)" if term == "consistency" else ""
-    return f"it trains as if the term were not there; raise {_weight(term)}{hint}, or set it to 0"
+    return f"it trains as if the term were not there; raise {_WEIGHTS[term]}{hint}, or set it to 0"
 
 
 def _too_large(term: str) -> str:
-    return f"the term outweighs the classification; lower {_weight(term)}"
-
-
-def _weight(term: str) -> str:
-    return _WEIGHTS.get(term, "its weight")
+    return f"the term outweighs the classification; lower {_WEIGHTS[term]}"
 
 
 def _by_term(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

@@ -52,6 +52,50 @@ def test_instances_are_of_single_precision_or_better(bag: Bag, stored: torch.dty
     assert other.instances(True).tolist() == bag.instances(True).tolist()
 
 
+@pytest.fixture
+def placed(bag: Bag) -> Bag:
+    """The bag with places, three regions, and patches that lie in several of them."""
+    return dataclasses.replace(
+        bag,
+        group_features=torch.tensor([[8.0, 9.0], [10.0, 11.0], [12.0, 13.0]]),
+        group_region=torch.tensor([0, 1, 2]),
+        region_area=torch.tensor([4.0, 9.0, 1.0]),
+        member_start=torch.tensor([0, 1, 3, 6]),
+        member_patch=torch.tensor([2, 0, 1, 0, 1, 2], dtype=torch.int32),
+        places=torch.tensor([[0.0, 0.0], [4.0, 1.0], [5.0, 2.0]]),
+    )
+
+
+def test_a_group_feature_stands_at_the_centroid_of_all_patches_of_its_region(placed: Bag) -> None:
+    assert placed.instance_places(True).tolist() == [[0, 0], [4, 1], [5, 2], [5, 2], [2, 0.5], [3, 1]]
+    assert len(placed.instance_places(True)) == len(placed.instances(True))
+
+
+def test_without_group_features_the_places_are_those_of_the_patches(placed: Bag) -> None:
+    assert placed.instance_places(False) is placed.places
+    alone = dataclasses.replace(placed, group_features=torch.empty(0, 2), group_region=placed.group_region[:0])
+    assert alone.instance_places(True) is placed.places
+
+
+def test_where_a_patch_lies_in_one_region_only_that_region_counts(placed: Bag) -> None:
+    one = dataclasses.replace(placed, region=torch.tensor([2, 1, 1]), member_start=None, member_patch=None)
+    assert one.instance_places(True).tolist()[4:] == [[4.5, 1.5], [0, 0]]
+
+
+def test_a_group_feature_whose_region_has_no_patch_has_a_place_all_the_same(placed: Bag) -> None:
+    empty = dataclasses.replace(
+        placed, member_start=torch.tensor([0, 1, 1, 4]), member_patch=torch.tensor([2, 0, 1, 2])
+    )
+    assert torch.isfinite(empty.instance_places(True)).all()
+
+
+@pytest.mark.parametrize("group_features", [True, False])
+def test_places_that_are_not_known_are_not_made_up(bag: Bag, group_features: bool) -> None:
+    for ask in (bag.instance_places, bag.neighbours):
+        with pytest.raises(ValueError, match="the places of this bag's patches are not known"):
+            ask(group_features)
+
+
 def test_a_model_that_does_not_say_how_it_classifies_is_named(bag: Bag) -> None:
     class Unfinished(MILModel):
         pass

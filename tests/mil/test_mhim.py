@@ -157,6 +157,23 @@ def test_only_the_transformer_core_sees_the_order(core: str) -> None:
     assert same == (core not in ("selfattn", "two heads"))
 
 
+@every_core
+def test_products_may_be_of_half_precision(core: str) -> None:
+    model, bag = build(core, mask_random=0, mask_high=0).float(), make_bag()
+    exact = total(model, bag).item()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = total(model, bag)
+    rough.backward()
+    assert rough.item() == pytest.approx(exact, rel=0.05)
+    found = [weight.grad for weight in model._student() if weight.grad is not None]
+    assert found
+    assert all(one.dtype == torch.float32 and torch.isfinite(one).all() for one in found)
+
+
+def total(model: Model, bag: Bag) -> Tensor:
+    return torch.stack(list(model.losses(bag, LABEL, generator()).values())).sum()
+
+
 # ---------------------------------------------------------------------------------------------- the teacher
 
 

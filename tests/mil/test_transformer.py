@@ -10,7 +10,7 @@ from torch import Tensor
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.testing.models import DIM, make_bag
-from sammil_cli.training.bundle import build_model
+from sammil_cli.training.bundle import build_model, model_class
 
 HIDDEN = 512
 
@@ -110,6 +110,13 @@ def test_parameter_counts(layers: int, count: int) -> None:
     """docs/methods.md §16."""
     model = build_model("transformer", ModelSpec(dim=1024, classes=2, group_features=False), {"layers": layers})
     assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_it_is_trained_as_wagner_et_al_train_it() -> None:
+    recipe = model_class("transformer").recipe
+    assert (recipe.optimiser, recipe.learning_rate, recipe.weight_decay) == ("adamw", 2e-5, 2e-5)
+    assert (recipe.epochs, recipe.schedule, recipe.dropout, recipe.chosen_by) == (8, "constant", 0.0, "loss")
+    assert recipe.patience >= recipe.epochs  # never stopped early
 
 
 def test_the_class_token_starts_small_and_by_the_seed() -> None:

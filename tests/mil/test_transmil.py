@@ -128,6 +128,14 @@ def test_the_pseudo_inverse_starts_alike_for_all_heads() -> None:
     assert torch.allclose(together, torch.stack(by_hand.inverse(list(pair))), atol=1e-10)
 
 
+@pytest.mark.parametrize("alike", [0, 1, 2, 7])
+def test_rows_and_columns_that_are_alike_are_inverted_once(alike: int) -> None:
+    scores = torch.randn(2, 20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    place = torch.arange(20).clamp(min=max(alike, 1) - 1)
+    matrices = torch.softmax(2 * scores[:, place][:, :, place], -1)
+    assert torch.allclose(pseudo_inverse(matrices, alike), pseudo_inverse(matrices), atol=1e-12)
+
+
 def test_the_pseudo_inverse_is_one_where_the_heads_differ_little() -> None:
     matrices = torch.eye(16, dtype=torch.float64).repeat(3, 1, 1) * 0.9 + 0.1 / 16
     assert torch.allclose(pseudo_inverse(matrices) @ matrices, torch.eye(16, dtype=torch.float64), atol=1e-6)

@@ -5,17 +5,57 @@ from dataclasses import replace
 import pytest
 from two_folds import PERFECT, POOR
 
+from sammil_cli import choices
 from sammil_cli.config import TrainSettings
-from sammil_cli.report.ablation import ABLATIONS, VARIANTS, as_markdown, make_table, variants_of
+from sammil_cli.mil.models.srmil import SrmilOptions
+from sammil_cli.report.ablation import (
+    ABLATIONS,
+    DEFAULT_TABLES,
+    VARIANTS,
+    as_markdown,
+    make_table,
+    tables_of,
+    variants_of,
+)
+from sammil_cli.studies.variant import settings_of
+from sammil_cli.training.bundle import check_model
 
 
-def test_every_variant_is_one_that_settings_accept() -> None:
-    for overrides in VARIANTS.values():
-        TrainSettings(**{**TrainSettings().model_dump(), **overrides})
+@pytest.mark.parametrize("model", list(DEFAULT_TABLES))
+def test_every_variant_is_one_that_settings_and_model_accept(model: str) -> None:
+    for variant in variants_of(tables_of(model)):
+        found = settings_of(TrainSettings(model=model), variant)
+        check_model(found.model, found.model_options)
+
+
+def test_a_variant_leaves_the_other_options_of_the_model_as_they_are() -> None:
+    settings = TrainSettings(model="srmil", model_options={"mask_share": 0.6, "attention_dropout": 0.2})
+    kept = settings_of(settings, "no-reconstruction").model_options
+    assert kept == {"mask_share": 0.6, "attention_dropout": 0.2, "reconstruction_weight": 0.0}
+    assert settings_of(settings, "mask-share-0.3").model_options == {"mask_share": 0.3, "attention_dropout": 0.2}
+    assert settings_of(settings, "full") == settings
+
+
+def test_the_rows_of_srmil_are_shares_and_every_choice_of_its_terms() -> None:
+    shares = [VARIANTS[variant].get("model_options.mask_share") for variant, _ in ABLATIONS["mask"].rows]
+    assert shares == [0.3, 0.5, 0.9, None]
+    assert SrmilOptions().mask_share == 0.7  # as the label of the last row says
+    terms = set()
+    for variant, _ in ABLATIONS["losses"].rows:
+        options = SrmilOptions(**settings_of(TrainSettings(model="srmil"), variant).model_options)
+        weights = (2 - options.unmasked_weight, options.unmasked_weight, options.reconstruction_weight)
+        terms.add(tuple(weight > 0 for weight in weights))
+    assert len(terms) == len(ABLATIONS["losses"].rows) == 6  # without classification there is nothing to judge
+
+
+def test_each_table_takes_one_model_apart_and_that_of_the_protocols_any() -> None:
+    assert tables_of("srmil") == ["protocol", "mask", "losses"]
+    assert tables_of("sam-mil") == ["2", "3", "4", "6", "7", "protocol"]
+    assert all(set(names) <= set(tables_of(model)) for model, names in DEFAULT_TABLES.items())
 
 
 def test_the_tables_end_with_the_papers_choice_and_name_known_variants() -> None:
-    assert {ABLATIONS[name].rows[-1][0] for name in ("2", "6")} == {"full"}
+    assert {ABLATIONS[name].rows[-1][0] for name in ("2", "6", "mask", "losses")} == {"full"}
     assert {ABLATIONS[name].rows[-1][0] for name in ("3", "4")} == {"instance"}
     assert set(variants_of(list(ABLATIONS))) == set(VARIANTS)
 
@@ -24,8 +64,8 @@ def test_every_table_has_the_core_with_and_without_group_features_and_7_every_mo
     for name in ("2", "3", "4", "6"):
         assert [variant for variant, _ in ABLATIONS[name].rows][:2] == ["baseline", "no-mask"]
     pairs = [VARIANTS[variant] for variant, _ in ABLATIONS["7"].rows]
-    assert [(one["model"], one["group_features"]) for one in pairs] == [
-        (model, groups) for model in ("mean", "max", "abmil", "sam-mil") for groups in (False, True)
+    assert sorted((one["model"], one["group_features"]) for one in pairs) == [
+        (model, groups) for model in choices.names(choices.MODELS) for groups in (False, True)
     ]
 
 
@@ -51,8 +91,15 @@ def test_table_7_compares_each_model_with_itself() -> None:
     table = make_table("7", found | {"abmil-groups": PERFECT}, level=0.9, draws=200)
     assert table.header[-1] == "AUC minus row above"
     gaps = [row[-1].split(" ")[0] for row in table.rows]
-    assert gaps == ["–", "+0.0", "–", "+0.0", "–", "+50.0", "–", "+0.0"]
+    assert gaps[:8] == ["–", "+0.0", "–", "+0.0", "–", "+50.0", "–", "+0.0"]
+    assert len(gaps) == 2 * len(choices.names(choices.MODELS))
     assert table.rows[5][0] == "abmil with group features"
+
+
+def test_rows_that_could_not_be_trained_are_left_out() -> None:
+    found = dict.fromkeys(("mean", "mean-groups", "abmil", "abmil-groups"), POOR)
+    table = make_table("7", found, level=0.9, draws=100)
+    assert [row[0] for row in table.rows] == ["mean", "mean with group features", "abmil", "abmil with group features"]
 
 
 def test_markdown_has_a_row_per_variant_and_the_note() -> None:

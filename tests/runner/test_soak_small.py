@@ -76,6 +76,35 @@ def test_a_second_computation_is_twice_unless_something_was_done_to_the_slide() 
     assert [bool(soak_verdict.twice(lines, [excuse], spans)) for excuse in (*idle, *late)] == [True] * 5
 
 
+def test_a_command_that_did_changed_slides_again_is_excused_for_its_own_computations_alone() -> None:
+    def line(at: float, run: str) -> dict[str, object]:
+        return {"slide": "plain-2", "stage": "patch", "key": "k", "event": "end", "at": at, "run": run}
+
+    for again, run, found in (
+        (True, "7", {}),
+        (True, "8", {"plain-2": {"patch"}}),
+        (False, "7", {"plain-2": {"patch"}}),
+    ):
+        spans = [Span("patch", 90.0, 220.0, "7", again)]
+        assert soak_verdict.twice([line(100.0, "7"), line(200.0, run)], [], spans) == found
+
+
+def test_what_python_prints_for_the_orphan_of_a_killed_command_is_no_traceback_of_ours(tmp_path: Path) -> None:
+    orphan = (
+        "Traceback (most recent call last):\n"
+        '  File "<string>", line 1, in <module>\n'
+        '  File "spawn.py", line 130, in _main\n'
+        "    preparation_data = reduction.pickle.load(from_parent)\n"
+        "                       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        "EOFError: Ran out of input\n"
+    )
+    own = orphan.replace("reduction.pickle.load(from_parent)", "read_tissue(path)")
+    for code, printed, troubles in ((-9, orphan, 0), (0, orphan, 1), (-9, own, 1), (-9, orphan + own, 1)):
+        commands = Commands(tmp_path, tmp_path / "log", tmp_path, 1.0)
+        commands._judge("0001-segment-local", code, printed)
+        assert len(commands.troubles) == troubles, (code, printed)
+
+
 def test_the_lists_must_name_each_fault_with_its_code_and_remedy(tmp_path: Path) -> None:
     lists = tmp_path / "artifacts/process_lists"
     lists.mkdir(parents=True)

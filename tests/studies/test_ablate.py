@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from encoded_project import make_project
 
+from sammil_cli.config import TrainSettings
+from sammil_cli.errors import InputError
 from sammil_cli.jobs.train import TrainJob
+from sammil_cli.project.project import Project
 from sammil_cli.report.ablation import VARIANTS
 from sammil_cli.stages import train
+from sammil_cli.studies import ablate
 from sammil_cli.training.bundle import read_facts
 
 Sammil = Callable[..., Any]
@@ -66,11 +70,32 @@ def test_the_gap_between_the_protocols_is_a_table_of_its_own(project: Path, samm
     assert read_facts(project / "runs/ablation/paper-protocol/models/repeat_0_fold_0").protocol == "paper"
 
 
+def test_srmil_is_taken_apart_by_its_hidden_share_and_its_loss_terms(project: Path, sammil: Sammil) -> None:
+    answer = sammil("ablate", "-S", "model=srmil", "-S", "model_options.attention_dropout=0.1", "--device", "cpu")
+    assert answer.code == 0, answer
+    record = json.loads((project / "report/ablation/ablation.json").read_text(encoding="utf-8"))
+    assert [len(table["rows"]) for table in record["tables"]] == [4, 6]
+    assert record["title"].endswith("folds; srmil")
+    assert len(record["variants"]) == len(list((project / "runs/ablation").iterdir())) == 9  # one is in both tables
+    for name in record["variants"]:
+        facts = read_facts(project / "runs/ablation" / name / "models" / "repeat_0_fold_1")
+        changed = {key.removeprefix("model_options."): value for key, value in VARIANTS[name].items()}
+        assert (facts.model, facts.model_options) == ("srmil", {"attention_dropout": 0.1, **changed})
+    curve = (project / "runs/ablation/only-masked/learning_curves/repeat_0_fold_0.csv").read_text(encoding="utf-8")
+    assert "loss_masked" in curve
+    assert "loss_reconstruction" not in curve
+    assert "loss_bag" not in curve
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--tables", "5"), "there is no table '5'"),
         (("-S", "model=abmil"), "take sam-mil apart"),
+        (("-S", "model=srmil", "--tables", "mask,3"), "the table '3' does not take srmil apart"),
+        (("-S", "model=srmil", "--tables", "regions"), "the table 'regions' does not take srmil apart"),
+        (("--tables", "losses"), "choose of: 2, 3, 4, 6, 7, protocol, regions; or set model: srmil"),
+        (("--tables", ""), "--tables names none"),
         (("-S", "protocol=paper"), "in the honest protocol"),
     ],
 )
@@ -81,3 +106,20 @@ def test_what_cannot_be_taken_apart_is_refused_before_any_work(
     assert answer.code == 2
     assert said in answer.err
     assert not (project / "runs").exists()
+
+
+def test_table_7_leaves_out_a_model_whose_needs_the_bags_do_not_meet(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def preflight(place: object, settings: TrainSettings) -> None:
+        asked.append(settings.model)
+        raise InputError("of 6 of 6 bags it is not known where patches lie", remedy="give them places")
+
+    monkeypatch.setattr(ablate.train, "preflight", preflight)
+    kept = ablate._possible(Project(), TrainSettings(), ["mean", "srmil", "srmil-groups", "full"])
+    assert (kept, asked) == (["mean", "full"], ["srmil"])
+    said = capsys.readouterr().out
+    assert "srmil is left out: of 6 of 6 bags" in said
+    assert "fix: give them places" in said

@@ -62,6 +62,12 @@ def test_a_term_that_does_nothing_or_too_much_is_named_once_with_its_folds(
     assert all(line.startswith(start) for line in lines)
 
 
+def test_terms_whose_weights_are_a_papers_are_described_and_not_warned_of() -> None:
+    found = {"a": {"masked": 1.5, "reconstruction": 0.0001}, "b": {"masked": 1.6, "reconstruction": 0.0001}}
+    assert warnings(found, {}) == []
+    assert describe(found, {}) == "gradient, of the bag's: masked 155 %, reconstruction 0.01 %"
+
+
 def test_one_line_says_what_each_term_amounts_to() -> None:
     found = {"a": {"pseudo_bags": 0.4, "consistency": 0.0004}, "b": {"pseudo_bags": 0.6, "consistency": 0.0006}}
     assert describe(found, {"consistency": "distance, β = 1, 10,000 patches a slide"}) == (

@@ -28,6 +28,7 @@ RESUMED = [
     ("abmil", {"dropout": 0.5}, {}),
     ("abmil", {"dropout": 0.5}, {"precision": "bfloat16"}),
     ("transformer", {"dropout": 0.5}, {"learning_rate": 5e-5}),
+    ("srmil", {"dropout": 0.11}, {"optimiser": "adamw", "sampling": "fixed", "chosen_by": "loss"}),
 ]
 STAGED = ["ibmil"]  # a first stage is trained before them
 

@@ -29,6 +29,7 @@ def toy_bag(slide: str) -> Bag:
         region=torch.tensor([0] * 4 + [-1] * 6),
         group_region=torch.tensor([0]),
         region_area=torch.tensor([500.0]),
+        places=torch.cartesian_prod(torch.arange(5.0), torch.arange(2.0)),
     )
 
 

@@ -179,7 +179,7 @@ class Model(Plain):
         self._done = done
 
     def train(self, mode: bool = True) -> "Model":
-        """The teacher never drops anything: to the paper it is a function of the bag (docs/paper-versus-code.md)."""
+        """The teacher never drops anything, so that masks and targets hold no noise (docs/paper-versus-code.md)."""
         super().train(mode)
         self.teacher.eval()
         return self

@@ -1,12 +1,11 @@
 """A plain transformer over the instances: a class token reads them through self-attention, without positions.
 
 Self-attention of Vaswani et al. 2017, class token and normalisation before each part as in the vision transformer
-(Dosovitskiy et al. 2021), in the shape in which Wagner et al. 2023 put it over the patches of a slide (docs/methods.md
-§17).
+(Dosovitskiy et al. 2021), in the shape that Wagner et al. 2023 gave it for the patches of slides: docs/methods.md §17.
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
+from sammil_cli.mil.recipe import Recipe
 
 HIDDEN = 512
 _TOKEN_SD = 0.02  # of the class token at the start
@@ -69,6 +69,17 @@ class Model(MILModel):
     """Embedding, a class token before the instances, layers of self-attention, a linear classifier of the token."""
 
     options_type = TransformerOptions
+    recipe: ClassVar[Recipe] = Recipe(  # that of Wagner et al. 2023
+        epochs=8,
+        patience=8,
+        min_epochs=0,
+        learning_rate=2e-5,
+        weight_decay=2e-5,
+        optimiser="adamw",
+        schedule="constant",
+        chosen_by="loss",
+        dropout=0.0,
+    )
 
     def __init__(self, spec: ModelSpec, options: TransformerOptions) -> None:
         super().__init__(spec, options)
