@@ -17,10 +17,7 @@ def k_means(points: Tensor, centres: Tensor, iterations: int) -> Tensor:
         near = _nearest(points, centres)
         sizes = torch.bincount(near, minlength=len(centres))[:, None]
         means = torch.zeros_like(centres).index_add_(0, near, points) / sizes.clamp(min=1)
-        moved = torch.where(sizes > 0, means, centres)
-        if torch.equal(moved, centres):
-            break
-        centres = moved
+        centres = torch.where(sizes > 0, means, centres)
     return _nearest(points, centres)
 
 

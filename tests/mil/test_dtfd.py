@@ -69,7 +69,7 @@ def by_hand(model: Model, bag: Bag, groups: list[list[int]]) -> tuple[Tensor, Te
         tier_1.append(model.classifier(weighted.sum(dim=0)))
         positive = [torch.softmax(model.classifier.weight @ one, dim=0)[-1].item() for one in weighted]
         ranked = sorted(range(len(members)), key=lambda place: -positive[place])
-        count = min(options.instances, len(members))
+        count = min(options.instances, *map(len, groups))
         if options.distillation == "AFS":
             distilled.append(weighted.sum(dim=0, keepdim=True))
         else:
@@ -233,7 +233,7 @@ def test_so_many_rows_are_distilled(distillation: str, instances: int, rows: int
     model = build(distillation=distillation, instances=instances)
     part, parts = consecutive_parts(PATCHES, 4, CPU)
     first = model.first_tier(*model.embed(make_bag()), part, parts)
-    assert model.distil(first, part, parts).shape == (rows, 512)
+    assert model.distil(first).shape == (rows, 512)
 
 
 def test_the_distilled_instances_are_those_that_tier_1_finds_most_and_least_positive() -> None:
@@ -241,7 +241,7 @@ def test_the_distilled_instances_are_those_that_tier_1_finds_most_and_least_posi
     part, parts = consecutive_parts(PATCHES, 1, CPU)
     first = model.first_tier(*model.embed(make_bag()), part, parts)
     positive = torch.softmax((first.attention[:, None] * first.embedded) @ model.classifier.weight.T, dim=1)[:, 1]
-    most, least = model.distil(first, part, parts)
+    most, least = model.distil(first)
     assert torch.equal(most, first.embedded[positive.argmax()])
     assert torch.equal(least, first.embedded[positive.argmin()])
 

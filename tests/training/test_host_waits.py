@@ -28,7 +28,7 @@ def per_step(regions: int, word: str = "sam-mil", **changes: object) -> tuple[Co
     ops, waits = [], []
     for slides in (2, 6):
         with OpWatch() as watch:
-            train_fold(model, lambda _: bag, TRAIN[:slides], VAL[:2], recipe(1), seed=1, log=lambda *_: None)
+            train_fold(model, lambda _: bag, TRAIN[:slides], VAL[:2], recipe(1), seed=1, log=lambda *_, **__: None)
         ops.append(watch.ops)
         waits.append(watch.waits.total())
     return ops[1] - ops[0], (waits[1] - waits[0]) / 4
@@ -70,7 +70,7 @@ def test_a_step_whose_gradients_are_averaged_makes_the_host_wait_no_more_than_an
     assert few["threshold_backward"] >= 3 * 3 * 4  # three backward passes: of two terms, and of all
 
 
-@pytest.mark.parametrize("word", ["dsmil", "clam-sb", "clam-mb"])
+@pytest.mark.parametrize("word", ["dsmil", "clam-sb", "clam-mb", "dtfd", "ibmil"])
 def test_a_step_of_another_model_never_makes_the_host_wait_either(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "MOST_STEPS", 1)
     assert per_step(20, word)[1] == 0

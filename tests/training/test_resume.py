@@ -30,7 +30,8 @@ RESUMED = [
     ("transformer", {"dropout": 0.5}, {"learning_rate": 5e-5}),
     ("srmil", {"dropout": 0.11}, {"optimiser": "adamw", "sampling": "fixed", "chosen_by": "loss"}),
 ]
-STAGED = ["ibmil"]  # a first stage is trained before them
+# A first stage is trained before these; so many bags are loaded between the stages.
+STAGED = {"ibmil": len(TRAIN), "mhim": 0}
 
 
 class Stopped(Exception):
@@ -117,15 +118,14 @@ def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
 
 EPOCHS, PER_EPOCH = 4, len(TRAIN) + len(VAL)
 FIRST = EPOCHS * PER_EPOCH  # bags that the first stage loads
-STOPS = {
-    "first epoch": 5,
-    "first stage": 2 * PER_EPOCH + 3,
-    "last validation of the first stage": FIRST,
-    "first bag between the stages": FIRST + 1,
-    "last bag between the stages": FIRST + len(TRAIN),
-    "first bag of the second stage": FIRST + len(TRAIN) + 1,
-    "first validation of the second stage": FIRST + 2 * len(TRAIN) + 1,
-    "second stage": FIRST + len(TRAIN) + 2 * PER_EPOCH + 3,
+STOPS = {  # bags loaded: since the start, or since the second stage has begun
+    "first epoch": (5, False),
+    "first stage": (2 * PER_EPOCH + 3, False),
+    "last validation of the first stage": (FIRST, False),
+    "first bag after the first stage": (FIRST + 1, False),
+    "first bag of the second stage": (1, True),
+    "first validation of the second stage": (len(TRAIN) + 1, True),
+    "second stage": (2 * PER_EPOCH + 3, True),
 }
 
 
@@ -137,8 +137,9 @@ def test_a_training_in_two_stages_that_is_interrupted_ends_with_the_same_bits(
     plan, file, changes = recipe(EPOCHS), tmp_path / "fold.safetensors", {"dropout": 0.5}
     undisturbed = train_with(None, name, changes, plan)
     assert len(undisturbed[0].first_stage) == EPOCHS
+    count, begun = STOPS[where]
     with pytest.raises(Stopped):
-        train_with(file, name, changes, plan, stop_at_slide=STOPS[where])
+        train_with(file, name, changes, plan, stop_at_slide=count + begun * (FIRST + STAGED[name]))
     saved = read_checkpoint(file)
     in_second = saved is not None and saved.first_stage is not None
     assert in_second == (where == "second stage")
@@ -151,7 +152,8 @@ def test_a_training_in_two_stages_may_be_interrupted_again_and_again(tmp_path: P
     plan, file, changes = recipe(EPOCHS), tmp_path / "fold.safetensors", {"dropout": 0.5}
     undisturbed = train_with(None, name, changes, plan)
     # Bags loaded since the last start: inside the first stage, at its end, between, inside the second.
-    for slide in (PER_EPOCH + 1, 3 * PER_EPOCH, 1 + PER_EPOCH, 4, len(TRAIN) + 2 * PER_EPOCH + 1, PER_EPOCH + 2):
+    between = STAGED[name]
+    for slide in (PER_EPOCH + 1, 3 * PER_EPOCH, 1 + PER_EPOCH, 4, between + 2 * PER_EPOCH + 1, PER_EPOCH + 2):
         with pytest.raises(Stopped):
             train_with(file, name, changes, plan, stop_at_slide=slide)
     saved = read_checkpoint(file)

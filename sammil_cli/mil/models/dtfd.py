@@ -56,7 +56,7 @@ class DtfdOptions(Options):
     `distillation`: of each pseudo-bag `AFS` gives the pooled feature, `MaxS` the instances that tier 1 finds most
     positive, `MaxMinS` the least positive ones besides.
     `groups`: pseudo-bags; a bag of fewer instances has one of each.
-    `instances`: how many `MaxS` takes, and `MaxMinS` from each end; a smaller pseudo-bag gives all.
+    `instances`: how many `MaxS` takes, and `MaxMinS` from each end; at most as many as the smallest pseudo-bag has.
     `coupling`: `none`, tier 1 learns from its own loss only (official); `joint`, from tier 2's as well.
     `prediction`: its pseudo-bags. `dealt`, instances are dealt out to them in the order of tier 1's attention, so that
     all are alike, as random ones are; `consecutive`, the bag is cut in its order.
@@ -74,6 +74,7 @@ class FirstTier:
     """What tier 1 makes of N instances in G pseudo-bags. h = 512."""
 
     embedded: Tensor  # (N, h)
+    members: Tensor  # (G, N) bool
     attention: Tensor  # (N,) summing to 1 in each pseudo-bag
     pooled: Tensor  # (G, h)
     logits: Tensor  # (G, C)
@@ -127,7 +128,7 @@ class Model(MILModel):
         )
         first = self.first_tier(embedded, scores, part, parts)
         return Output(
-            logits=self.att_classifier(self.distil(first, part, parts)),
+            logits=self.att_classifier(self.distil(first)),
             attention=torch.softmax(scores, dim=0),
             evidence=attention_evidence(first.attention, embedded, self.classifier),
         )
@@ -137,7 +138,7 @@ class Model(MILModel):
         embedded, scores = self.embed(bag, generator)
         part, parts = draw_parts(len(scores), self._own.groups, generator, scores.device)
         first = self.first_tier(embedded, scores, part, parts)
-        distilled = self.distil(first, part, parts)
+        distilled = self.distil(first)
         if self._own.coupling == "none":
             distilled = distilled.detach()
         return {
@@ -165,22 +166,26 @@ class Model(MILModel):
         attention = torch.softmax(scores.masked_fill(~members, float("-inf")), dim=1)
         pooled = attention @ embedded
         return FirstTier(
-            embedded=embedded, attention=attention.sum(dim=0), pooled=pooled, logits=self.classifier(pooled)
+            embedded=embedded,
+            members=members,
+            attention=attention.sum(dim=0),
+            pooled=pooled,
+            logits=self.classifier(pooled),
         )
 
-    def distil(self, first: FirstTier, part: Tensor, parts: int) -> Tensor:
-        """What tier 2 sees: (R, 512), R = G for AFS, up to G k for MaxS and 2 G k for MaxMinS."""
+    def distil(self, first: FirstTier) -> Tensor:
+        """What tier 2 sees: (R, h). R is G for AFS, G k for MaxS and 2 G k for MaxMinS."""
         if self._own.distillation == "AFS":
             return first.pooled
+        groups, count = first.members.shape
+        number = min(self._own.instances, count // groups)
         with torch.no_grad():  # the last class ranks: of two, the positive one
             positive = attention_evidence(first.attention, first.embedded, self.classifier)[:, -1]
-            ends = (True,) if self._own.distillation == "MaxS" else (True, False)
-            chosen = []
-            for number in range(parts):
-                members = (part == number).nonzero()[:, 0]
-                count = min(self._own.instances, len(members))
-                chosen += [members[positive[members].topk(count, largest=end).indices] for end in ends]
-        return first.embedded[torch.cat(chosen)]
+            chosen = positive.masked_fill(~first.members, float("-inf")).topk(number).indices  # (G, k)
+            if self._own.distillation == "MaxMinS":
+                others = positive.masked_fill(~first.members, float("inf"))
+                chosen = torch.cat([chosen, others.topk(number, largest=False).indices], dim=1)
+        return first.embedded[chosen.flatten()]
 
     def initialise(self) -> None:
         """See `MILModel.initialise`; as torch draws linear layers, which the official code leaves so."""
