@@ -377,9 +377,8 @@ def test_tissue_reads_back(tissue: TissueMask) -> None:
 @given(table=st.dictionaries(names, st.sampled_from(("benign", "malignant", "+ve", "=1+1")), min_size=4, max_size=9))
 def test_labels_read_back(table: dict[str, str]) -> None:
     first, *others = table.values()
-    if (
-        first in others and len(set(others)) > 1
-    ):  # a first row of a class of its own may be a second header: it is asked
+    # A first row with a class of its own may be a second header, and is asked about.
+    if first in others and len(set(others)) > 1:
         with tempfile.TemporaryDirectory() as folder:
             write_labels(path := Path(folder, "labels.csv"), table)
             assert labels_of(path) == table
