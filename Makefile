@@ -28,7 +28,7 @@ test-lowest: .venv/ready
 
 # Files of every kind, damaged at random: what reads them refuses them or is right. Findings lie in .sammil/fuzz.
 fuzz: .venv/ready
-	SAMMIL_HYPOTHESIS=long pytest tests/storage/test_store_machine.py tests/hostile/test_round_trips.py
+	SAMMIL_HYPOTHESIS=long pytest --timeout 0 tests/storage/test_store_machine.py tests/hostile/test_round_trips.py
 	python tests/hostile/fuzz.py --seconds 1200 --seed $$(date +%j)
 
 # A thousand slides and everything that can go wrong with them: nothing is lost, stale or done twice. Half an hour.

@@ -24,6 +24,7 @@ _ORPHANED = re.compile(
     r"Traceback \(most recent call last\):\n(?:  .*\n)+?.*reduction\.pickle\.load\(from_parent\)\n(?:  .*\n)*"
     r"EOFError: Ran out of input\n"
 )
+_DASK_SECONDS = 30.0  # until Dask's scheduler has noticed that a command is gone
 _CHANGES = "E_CHANGED"  # the one reason for exit code 1: slides changed in each of the rounds that a command has
 
 
@@ -47,10 +48,16 @@ class Span:
     ended: float
     run: str = ""
     rounds: bool = False  # whether it did again what had changed while it ran
+    killed: bool = False
 
     def holds(self, stage: str, at: float) -> bool:
         """Whether it was at this stage then."""
         return stage == self.stage and self.started <= at <= self.ended
+
+    def left(self, stage: str, at: float) -> bool:
+        """Whether it was killed, and Dask's workers may have been at its slides then."""
+        orphaned = self.killed and self.run == "dask"
+        return orphaned and stage == self.stage and self.started <= at <= self.ended + _DASK_SECONDS
 
 
 @dataclass
@@ -108,7 +115,9 @@ class Commands:
             printed, _ = process.communicate()
         with self._lock:
             running = self.running.pop(name)
-            self.spans.append(Span(stage, running.started, time.time(), run, _ANOTHER_ROUND in printed))
+            self.spans.append(
+                Span(stage, running.started, time.time(), run, _ANOTHER_ROUND in printed, process.returncode < 0)
+            )
             self.exits[process.returncode] += 1
         (self.output / f"{name}.txt").write_text(f"{printed}\nexit code {process.returncode}\n", encoding="utf-8")
         self._judge(name, process.returncode, printed)

@@ -42,7 +42,8 @@ def twice(lines: Sequence[dict[str, object]], excuses: Sequence[Excuse], spans: 
 
     An excuse holds from the start of the command that computed first: it looks at all slides before it does one.
     A command that says that slides changed while it ran may compute them again itself: what the other operator writes
-    anew, byte for byte the same, is a change, too.
+    anew, byte for byte the same, is a change, too. What Dask's workers end for a command that was killed reaches
+    nobody, for as long as the scheduler does not know that it is gone.
     """
     ends = defaultdict[tuple[str, str, str], list[tuple[float, str]]](list)
     for line in lines:
@@ -58,6 +59,8 @@ def twice(lines: Sequence[dict[str, object]], excuses: Sequence[Excuse], spans: 
     for (slide, stage, key), times in ends.items():
         for (first, run), (second, next_run) in zip(sorted(times), sorted(times)[1:], strict=False):
             if run == next_run and run in again:
+                continue
+            if run == "dask" and any(span.left(stage, first) for span in spans):
                 continue
             start = min((span.started for span in spans if span.holds(stage, first)), default=first)
             if not any(

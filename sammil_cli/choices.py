@@ -23,6 +23,7 @@ from sammil_cli.errors import InputError
 
 Named = Mapping[str, Any]  # settings of a stage by their names, as a choice is given them
 PROJECT_FOLDER = "plugins"
+_LONGEST_WORD = 100  # no file system takes much longer names, and nobody reads them
 # What a plug-in's own mistake may raise when it is imported.
 _AT_IMPORT = (
     *(ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError),
@@ -77,12 +78,13 @@ def module_name(kind: Kind, name: str) -> str:
     """
     known = _modules(kind)
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
+        word = name[:_LONGEST_WORD]
+        near = difflib.get_close_matches(word, known, 1)
         hint = f"did you mean {near[0]}? " if near else ""
         own = Path(PROJECT_FOLDER, f"{name.replace('-', '_')}.py")
-        if kind.group and own.is_file():
+        if kind.group and word == name and own.is_file():
             hint = f"{own} defines no {kind.offers}, which makes a {kind.noun}; "
-        raise InputError(f"unknown {kind.noun} {name!r}", remedy=f"{hint}one of: {', '.join(sorted(known))}")
+        raise InputError(f"unknown {kind.noun} {word!r}", remedy=f"{hint}one of: {', '.join(sorted(known))}")
     found = known[name]
     if len(found) > 1:
         raise InputError(f"there are two of the {kind.noun} {name!r}: {' and '.join(found)}", remedy="rename one")

@@ -1,5 +1,6 @@
 """The quality of a whole cohort's regions or bags: one row per slide in a table, and what stands out in words."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,18 @@ def _read(stage: str, folder: Path) -> dict[str, dict[str, Any]]:
         except InputError as error:
             console.say(f"left out of the table: {error.message} (fix: {error.remedy})")
             continue
-        numbers = [value for name, value in record.items() if name != "flags" and value is not None]
-        if isinstance(record.get("flags"), list) and all(isinstance(value, int | float) for value in numbers):
-            records[path.stem] = record
+        if not isinstance(record.get("flags"), list):
+            continue
+        values = {name: value for name, value in record.items() if name != "flags" and value is not None}
+        if wrong := [name for name, value in values.items() if not _is_number(value)]:
+            console.say(f"left out of the table: {path} has no number for {wrong[0]} (fix: run: sammil {stage})")
+            continue
+        records[path.stem] = record
     return records
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _words(record: Mapping[str, Any]) -> str:

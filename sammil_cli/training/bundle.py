@@ -228,6 +228,6 @@ def _read_facts(path: Path) -> tuple[BundleFacts, dict[str, str]]:
         raise InputError(f"there is no trained model in {path.parent}", remedy=_AGAIN) from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise damaged(path, f"spec.{first['loc'][0]}: {first['msg'].lower()}", _AGAIN) from None
+        raise damaged(path, f"{'.'.join(['spec', *map(str, first['loc'])])}: {first['msg'].lower()}", _AGAIN) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path, str(error), _AGAIN) from None

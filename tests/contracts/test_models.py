@@ -143,6 +143,11 @@ def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
     assert all(name in caught.value.remedy for name in MODELS)
 
 
+def test_a_word_longer_than_any_name_is_refused_and_cut() -> None:
+    with pytest.raises(InputError, match=r"unknown model 'x{100}'$"):
+        build_model("x" * 5000, SPEC, {})
+
+
 def test_mean_and_max_pool_the_instance_logits() -> None:
     bag = make_bag()
     for name in ("mean", "max"):

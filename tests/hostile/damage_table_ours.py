@@ -184,6 +184,7 @@ ROWS: list[Row] = [
             "a record": (d.RECORD, "E_DAMAGED: damaged"),
             "a word for a size": (partial(d.rewrite, '"classes": 2', '"classes": "2"'), "E_DAMAGED: spec.classes: "),
             "a size below 0": (partial(d.rewrite, '"classes": 2', '"classes": -2'), "E_DAMAGED: "),
+            "a spec in a list": (partial(d.in_a_list, "spec"), "E_DAMAGED: spec: "),
         },
     ),
     *of(
@@ -202,6 +203,13 @@ ROWS: list[Row] = [
             "flipped bits": (d.flipped_bits, "E_DAMAGED: model.json names"),
             "a folder": (d.a_folder, "E_DAMAGED: .safetensors"),
             "an endless device": (d.endless_device, "E_DAMAGED: .safetensors"),
+        },
+    ),
+    *of(
+        "quality",
+        {
+            "an infinite number": (partial(d.rewrite, '"overlap": null', '"overlap": -Infinity'), "anew"),
+            "a word for a number": (partial(d.rewrite, '"regions": 4', '"regions": "many"'), "anew"),
         },
     ),
     *of(

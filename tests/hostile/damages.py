@@ -1,5 +1,6 @@
 """What can be wrong with a file, whatever it holds: each takes the path of a good one and damages it in place."""
 
+import json
 import os
 import random
 import shutil
@@ -101,6 +102,14 @@ def without_bytes(start: int, end: int, path: Path) -> None:
 def rewrite(old: str, new: str, path: Path) -> None:
     """As `replace`, with a sum that fits."""
     replace(old, new, path)
+    seal(path)
+
+
+def in_a_list(name: str, path: Path) -> None:
+    """A member of a JSON object within a list of its own, with a sum that fits."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content[name] = [content[name]]
+    path.write_text(json.dumps(content), encoding="utf-8")
     seal(path)
 
 

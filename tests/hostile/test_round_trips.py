@@ -376,7 +376,9 @@ def test_tissue_reads_back(tissue: TissueMask) -> None:
 @LIMITED
 @given(table=st.dictionaries(names, st.sampled_from(("benign", "malignant", "+ve", "=1+1")), min_size=4, max_size=9))
 def test_labels_read_back(table: dict[str, str]) -> None:
-    if len(set(table.values())) > 1:
+    first, *others = table.values()
+    # A first row with a class of its own may be a second header, and is asked about.
+    if first in others and len(set(others)) > 1:
         with tempfile.TemporaryDirectory() as folder:
             write_labels(path := Path(folder, "labels.csv"), table)
             assert labels_of(path) == table

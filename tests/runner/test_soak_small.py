@@ -89,6 +89,21 @@ def test_a_command_that_did_changed_slides_again_is_excused_for_its_own_computat
         assert soak_verdict.twice([line(100.0, "7"), line(200.0, run)], [], spans) == found
 
 
+def test_what_dask_ends_for_a_killed_command_reaches_nobody() -> None:
+    def line(at: float, run: str) -> dict[str, object]:
+        return {"slide": "plain-2", "stage": "patch", "key": "k", "event": "end", "at": at, "run": run}
+
+    lines, twice = [line(100.0, "dask"), line(200.0, "9")], {"plain-2": {"patch"}}
+    for started, ended, run, killed, found in (
+        (90.0, 95.0, "dask", True, {}),
+        (90.0, 95.0, "dask", False, twice),
+        (90.0, 95.0, "8", True, twice),
+        (20.0, 60.0, "dask", True, twice),
+        (120.0, 130.0, "dask", True, twice),
+    ):
+        assert soak_verdict.twice(lines, [], [Span("patch", started, ended, run, killed=killed)]) == found
+
+
 def test_what_python_prints_for_the_orphan_of_a_killed_command_is_no_traceback_of_ours(tmp_path: Path) -> None:
     orphan = (
         "Traceback (most recent call last):\n"
