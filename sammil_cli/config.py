@@ -22,6 +22,7 @@ def as_yaml(value: object) -> str:
 
 
 Auto = Literal["auto"]
+_Below1 = Annotated[float, Field(ge=0, lt=1)]
 
 
 class StageSettings(BaseModel):
@@ -252,7 +253,7 @@ class TrainSettings(StageSettings):
     optimiser: Literal["auto", "adam", "adamw", "lookahead-radam"] = _field(
         "auto", "adam (L2) | adamw | lookahead-radam (TransMIL's: k 6, α 0.5, no decay of biases and norms)"
     )
-    betas: tuple[float, float] | Auto = _field("auto", "of the optimiser's two means; [0.9, 0.999]")
+    betas: tuple[_Below1, _Below1] | Auto = _field("auto", "of the optimiser's two means; [0.9, 0.999]")
     learning_rate: Annotated[float, Field(gt=0)] | Auto = _field(
         "auto", "of the first epoch; 0.0002 in the common recipe"
     )

@@ -104,6 +104,7 @@ def run(
     name = f"{settings.model} {'with' if settings.group_features else 'without'} group features"
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
     console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
+    console.say(f"train: {_said_of_recipe(settings)}")
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     with new_models(project) as new:
@@ -129,6 +130,15 @@ def run(
     _print(list(facts.values()), positive)
     _say_balance(project, settings, facts, ready.patches)
     return list(facts.values())
+
+
+def _said_of_recipe(settings: TrainSettings) -> str:
+    """What `auto` came to, in a line."""
+    return (
+        f"{settings.optimiser}, learning rate {settings.learning_rate:g} ({settings.schedule}), weight decay "
+        f"{settings.weight_decay:g}, dropout {settings.dropout:g}, {settings.loss}; at most {settings.epochs} epochs, "
+        f"patience {settings.patience}, the best by {settings.chosen_by}"
+    )
 
 
 def preflight(project: Project, settings: TrainSettings) -> Ready:
