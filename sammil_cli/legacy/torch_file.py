@@ -3,7 +3,6 @@
 import io
 import pickle
 import pickletools
-import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import SlideError, limit_met
 from sammil_cli.legacy.h5_file import MATRICES, PLACES, damaged, missing
 from sammil_cli.storage.files import atomic_path
-from sammil_cli.storage.lookalikes import no_torch_file
+from sammil_cli.storage.lookalikes import TORCH_RAISES, no_torch_file
 
 _GLANCE = 1 << 16  # bytes of a pickle that are looked at
 
@@ -74,7 +73,7 @@ def _load(path: Path) -> object:
             f"{path} holds more than tensors, and what it holds could run code; nothing was run",
             remedy="write the features alone: torch.save(tensor, path)",
         ) from None
-    except (RuntimeError, EOFError, struct.error, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (*TORCH_RAISES, OSError) as error:
         if isinstance(error, OSError) and (met := limit_met(error)):
             raise met from None
         raise damaged(path, "it is cut or damaged") from None

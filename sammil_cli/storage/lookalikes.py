@@ -1,5 +1,6 @@
 """Files that are not what their names say: a web page saved as weights, a program in place of numbers."""
 
+import struct
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,11 @@ _BEGINNINGS = (
     (b"%pdf", "a PDF document", _AGAIN),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"\x93numpy", "a NumPy array", "give the features as h5 or pt"),
+)
+# What torch.load raises for damaged files, beside UnpicklingError and OSError: it takes their pickle at its word.
+TORCH_RAISES = (
+    *(RuntimeError, EOFError, struct.error, ValueError, TypeError, LookupError, AttributeError),
+    *(AssertionError, ArithmeticError, MemoryError),
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 

@@ -1,7 +1,6 @@
 """State dicts of older tools and of publishers: tensors are read, code is never run."""
 
 import pickle
-import struct
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sammil_cli.errors import MissingError, limit_met
-from sammil_cli.storage.lookalikes import lookalike, no_torch_file
+from sammil_cli.storage.lookalikes import TORCH_RAISES, lookalike, no_torch_file
 
 _REMEDY = "give a .safetensors or .pth state dict"
 
@@ -27,7 +26,7 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         if other := lookalike(path) if safe else no_torch_file(path):
             raise MissingError(f"{path} is no weight file: it is {other.what}", remedy=other.remedy)
         content = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, struct.error, SafetensorError, ValueError, AttributeError, LookupError, TypeError):
+    except (*TORCH_RAISES, SafetensorError):
         raise MissingError(
             f"{path} is no weight file: it is cut, damaged or of another form", remedy=f"copy it again, or {_REMEDY}"
         ) from None

@@ -190,6 +190,7 @@ ROWS: list[Row] = [
             "a command": (partial(saved, {"w": Calls()}), "MissingError: would run its code"),
             "a web page": (d.a_web_page, "MissingError: it is a web page"),
             "a pickle cut in a word": (partial(d.without_bytes, 42, 154), "MissingError: no weight file"),
+            "a number for a storage": (d.number_for_storage, "MissingError: no weight file"),
         },
     ),
     # -------------------------------------------------------------------------------------------- older tools
@@ -236,6 +237,7 @@ ROWS: list[Row] = [
         {
             "NaN": (partial(saved, NAN), "E_NAN: 3 of 3 patches have NaN"),
             "a pickle cut in a word": (partial(d.without_bytes, 42, 154), "E_LEGACY_DAMAGED: cut or damaged"),
+            "a number for a storage": (d.number_for_storage, "E_LEGACY_DAMAGED: cut or damaged"),
         },
     ),
     *of(

@@ -89,14 +89,23 @@ def replace(old: str, new: str, path: Path) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def without_bytes(start: int, end: int, path: Path) -> None:
-    """Takes bytes out of the pickle in a file of torch."""
+def other_pickle(change: Callable[[bytes], bytes], path: Path) -> None:
+    """Changes the pickle in a file of torch."""
     with zipfile.ZipFile(path) as archive:
         members = {info: archive.read(info) for info in archive.infolist()}
     with zipfile.ZipFile(path, "w") as archive:
         for info, content in members.items():
-            cut = info.filename.endswith("data.pkl")
-            archive.writestr(info, content[:start] + content[end:] if cut else content)
+            archive.writestr(info, change(content) if info.filename.endswith("data.pkl") else content)
+
+
+def without_bytes(start: int, end: int, path: Path) -> None:
+    """Takes bytes out of the pickle in a file of torch."""
+    other_pickle(lambda content: content[:start] + content[end:], path)
+
+
+def number_for_storage(path: Path) -> None:
+    """The pickle in a file of torch refers to a number, where a storage belongs."""
+    other_pickle(lambda _: b"\x80\x02K\x01Q.", path)
 
 
 def rewrite(old: str, new: str, path: Path) -> None:
