@@ -22,9 +22,10 @@ from pydantic import BaseModel
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import load_settings
 from sammil_cli.exchange.published_weights import read_published
-from sammil_cli.features.bag import read_bag, read_encoder, read_instances, read_origin
+from sammil_cli.features.bag import read_bag, read_corners, read_encoder, read_instances, read_origin
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.making import read_making
+from sammil_cli.features.places import read_places
 from sammil_cli.legacy import process_list as old_process_list
 from sammil_cli.legacy import tables as old_tables
 from sammil_cli.legacy.bags import without_coords
@@ -231,7 +232,7 @@ KINDS: dict[str, Kind] = {
             "bag",
             "slide_01.h5",
             good.bag,
-            (read_bag, read_checked, read_instances, read_encoder, read_origin, read_making),
+            (read_bag, read_checked, read_instances, read_encoder, read_origin, read_making, read_corners, read_places),
             "hdf5",
             ours=True,
         ),

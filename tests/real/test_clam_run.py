@@ -65,7 +65,10 @@ def test_the_demo_weights_give_the_attention_that_clam_stored_and_its_answer(
     assert facts.classes[int(said.logits.argmax())] == "LSCC"
 
 
-def test_predict_says_of_clams_slide_what_clam_says(run: Path, demo: Path, tmp_path: Path) -> None:
+def test_predict_says_of_clams_slide_what_clam_says(
+    run: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the process list is written there
     convert_weights.run(demo, tmp_path / "bundle", classes="LUAD,LSCC")
     layout = find_layout(run, run / SLIDE, None, run / SLIDE, None, require_segments=False)
     converted = convert_slide(layout.source(SLIDE), slide_mpp=0.5, patch_px_level0=256, min_share=0.0)

@@ -146,7 +146,10 @@ def test_every_published_name_is_ours_or_known_to_be_unused(golden: dict[str, An
     assert not any(name.startswith(ARCHITECTURE.unused) for name in ARCHITECTURE.names(2))
 
 
-def test_a_published_file_predicts_what_the_published_code_did(golden: dict[str, Any], tmp_path: Path) -> None:
+def test_a_published_file_predicts_what_the_published_code_did(
+    golden: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the process list is written there
     model = make_model(golden["keys_sorted"])
     ours = model.state_dict()
     state = {key: ours[name] if (name := our_name(key)) else torch.zeros(3) for key in golden["keys_sorted"]}
