@@ -131,7 +131,9 @@ class ModelContract:
     def test_predicting_and_learning_change_no_bag_and_no_weights(self, word: str) -> None:
         model, bag, fresh = build(word), make_bag(), make_bag()
         before = {key: value.clone() for key, value in model.state_dict().items()}
+        noise = torch.get_rng_state()
         first = predict(model, lambda _: bag, ["a", "b"])
+        assert torch.equal(torch.get_rng_state(), noise)
         assert all(p.grad is None for p in model.parameters())
         for _ in range(2):
             torch.autograd.backward(total_loss(model.train(), bag))
