@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_bag import write_golden_bag
 from torch import Tensor
 
 from sammil_cli.exchange import convert_weights
 from sammil_cli.exchange.published_weights import architectures
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.project.project import RunOptions
-from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
 from sammil_cli.training.bundle import build_model
 
@@ -150,7 +149,9 @@ def test_a_published_file_predicts_what_the_published_code_did(
     monkeypatch.chdir(tmp_path)  # the process list is written there
     entry = golden[ENTRIES[architecture.title]]
     torch.save(wrap(published_state(architecture, entry["keys_sorted"])), tmp_path / "published.pt")
-    write_golden_bag(tmp_path / "bags" / "golden.h5", entry["N"])
+    write_golden_bag(
+        tmp_path / "bags/golden.h5", golden_features(entry["N"]), np.zeros((entry["N"], 2), np.int32), patch_px=512
+    )
     convert_weights.run(
         tmp_path / "published.pt", tmp_path / "bundle", classes="normal,tumour", model=architecture.model
     )
@@ -161,23 +162,3 @@ def test_a_published_file_predicts_what_the_published_code_did(
     wanted = torch.softmax(torch.tensor(wanted_logits(entry), dtype=torch.float64), 0)
     assert float(row["probability_tumour"]) == pytest.approx(float(wanted[1]), abs=1e-5)
     assert row["predicted"] == ("tumour" if wanted[1] >= 0.5 else "normal")
-
-
-def write_golden_bag(path: Path, count: int) -> None:
-    """The golden input as a bag without regions, of an encoder that the weights know nothing of."""
-    features = golden_features(count).astype(np.float32)
-    bag = FeatureBag(
-        slide_id=path.stem,
-        features=features,
-        xy=np.zeros((count, 2), np.int32),
-        region=np.full(count, -1, np.int32),
-        region_area=np.empty(0, np.int64),
-        region_area_um2=np.empty(0),
-        group_features=np.empty((0, DIM), np.float32),
-        group_region=np.empty(0, np.int32),
-        members=Membership(start=np.zeros(1, np.int64), patch=np.empty(0, np.int32)),
-        encoder=EncoderFacts(
-            name="resnet50", weights_sha256="0" * 64, dim=DIM, patch_px=512, patch_mpp=0.25, patch_px_level0=512
-        ),
-    )
-    write_bag(path, bag, {})

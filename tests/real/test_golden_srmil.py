@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_bag import write_golden_bag
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sammil_cli.exchange import convert_weights
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
 from sammil_cli.mil.contract import Bag, ModelSpec
 from sammil_cli.mil.graph_attention import Dropout
 from sammil_cli.mil.models.srmil import PUBLISHED, Model, SrmilOptions
 from sammil_cli.project.project import RunOptions
-from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
 
 DIM, NODES = 1024, 40
@@ -154,7 +153,8 @@ def test_a_published_file_predicts_what_the_published_code_did(
     ours = model.state_dict()
     state = {key: ours[name] if (name := our_name(key)) else torch.zeros(3) for key in golden["keys_sorted"]}
     torch.save(state, tmp_path / "published.pt")
-    write_golden_bag(tmp_path / "bags" / "golden.h5")
+    places = np.array(golden_places(), np.int32) * 224  # the grid of the authors' patches
+    write_golden_bag(tmp_path / "bags/golden.h5", golden_features(), places, patch_px=224)
     convert_weights.run(tmp_path / "published.pt", tmp_path / "bundle", classes="normal,tumour")
     table = tmp_path / "predictions.csv"
     predict.run(tmp_path / "bundle", tmp_path / "bags", table, RunOptions())
@@ -162,22 +162,3 @@ def test_a_published_file_predicts_what_the_published_code_did(
         (row,) = csv.DictReader(stream)
     wanted = torch.softmax(torch.tensor(golden["logits_complete"], dtype=torch.float64), 0)
     assert float(row["probability_tumour"]) == pytest.approx(float(wanted[1]), abs=1e-5)
-
-
-def write_golden_bag(path: Path) -> None:
-    """The golden input on a grid of 224 px, as the authors' patches have it."""
-    bag = FeatureBag(
-        slide_id=path.stem,
-        features=golden_features().astype(np.float32),
-        xy=np.array(golden_places(), np.int32) * 224,
-        region=np.full(NODES, -1, np.int32),
-        region_area=np.empty(0, np.int64),
-        region_area_um2=np.empty(0),
-        group_features=np.empty((0, DIM), np.float32),
-        group_region=np.empty(0, np.int32),
-        members=Membership(start=np.zeros(1, np.int64), patch=np.empty(0, np.int32)),
-        encoder=EncoderFacts(
-            name="resnet50", weights_sha256="0" * 64, dim=DIM, patch_px=224, patch_mpp=0.5, patch_px_level0=224
-        ),
-    )
-    write_bag(path, bag, {})
