@@ -245,7 +245,7 @@ class TrainSettings(StageSettings):
         "what the kept epoch has the best of on validation: auc | loss | accuracy | auc-and-accuracy (their mean)",
     )
     choose_last: Annotated[int, Field(ge=1)] | Auto | None = _field(
-        "auto", "only so many of the last epochs may be kept; null = all"
+        "auto", "how many epochs at the end the kept one may be among; null = all of them"
     )
     loss: Literal["auto", "cross-entropy", "binary"] = _field(
         "auto", "cross-entropy | binary (one sigmoid per class, averaged)"

@@ -17,7 +17,7 @@ _HAIR = 1e-6  # 0.07 * 100 is a little over 7 in floating point: whole numbers s
 class MaskShares:
     """How much of a bag is hidden; each is a share of its instances, 0 … 1.
 
-    `high_share`: of the highest `high` / `high_share`, so many are hidden, at random; 1 = HAM itself.
+    `high_share`: the share of the highest `high` / `high_share` that is hidden, drawn at random; 1 = HAM itself.
     `by_vote`: of several heads each marks its highest (lowest), and the instances with most marks are meant; of equal
     marks those of higher (lower) mean attention. Otherwise all that any head finds, each only its part of the number.
     """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sammil_cli.mil.byte_dropout import gated_dropout, relu_dropout
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
-from sammil_cli.mil.instance_branch import TOLD_APART, instance_loss
+from sammil_cli.mil.instance_branch import AT_EACH_END, instance_loss
 from sammil_cli.mil.published import DIM, EACH, Architecture, Entry, Size
 from sammil_cli.mil.published import linear as published_linear
 from sammil_cli.mil.recipe import Recipe
@@ -75,7 +75,7 @@ class Clam(MILModel):
         chosen_by="loss",
         dropout=0.25,
     )
-    least_instances = TOLD_APART
+    least_instances = AT_EACH_END
 
     def __init__(self, spec: ModelSpec, options: ClamOptions, branches: int) -> None:
         super().__init__(spec, options)

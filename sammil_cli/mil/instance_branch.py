@@ -1,5 +1,6 @@
-"""CLAM's instance branch (Lu et al. 2021; docs/methods.md §5): the instances that attention tells apart most are told
-apart by a classifier of their class.
+"""CLAM's instance branch (Lu et al. 2021; docs/methods.md §5).
+
+A classifier of each class learns to separate the instances with the most attention from those with the least.
 """
 
 import math
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-TOLD_APART = 8  # B: so many of the most, and of the least, attention
+AT_EACH_END = 8  # B: instances with the most attention, and as many with the least
 _FAR_APART = math.log(1000)  # of scores: the smooth maximum is the maximum
 
 
@@ -18,11 +19,11 @@ def instance_loss(
 ) -> Tensor:
     """The loss of the bag's own class; with `subtyping` the mean over all classes.
 
-    The own class takes its 8 instances of the most attention for 1 and its 8 of the least for 0, another class its 8 of
-    the most for 0. Of fewer than 8 instances it takes all.
+    For the bag's class, the 8 instances with the most attention have target 1 and the 8 with the least have target 0;
+    for another class, the 8 with the most have target 0. A bag of fewer than 8 instances gives all of them.
 
     Args:
-        scores: (C, N), what attention is made of, for each class; only their order counts.
+        scores: (C, N), attention of each class before the softmax; only their order counts.
         embedded: (N, h).
         classifiers: of each class, Linear(h, 2).
         label: () int64.
@@ -34,7 +35,7 @@ def instance_loss(
     layers = tuple(classifiers)
     weight, bias = torch.stack([one.weight for one in layers]), torch.stack([one.bias for one in layers])
     asked = torch.arange(len(layers), device=label.device) if subtyping else label[None]  # (m,) classes
-    count = min(TOLD_APART, len(embedded))
+    count = min(AT_EACH_END, len(embedded))
     rows = scores.detach()[asked]
     most, least = rows.topk(count).indices, rows.topk(count, largest=False).indices  # (m, k)
     logits = torch.baddbmm(bias[asked][:, None], embedded[torch.cat([most, least], dim=1)], weight[asked].mT)

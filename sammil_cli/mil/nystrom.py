@@ -120,7 +120,7 @@ def pseudo_inverse(matrices: Tensor, alike: int = 0) -> Tensor:
     One start for all heads: Z0 = Aᵀ / (largest row sum · largest column sum), the maxima over all heads.
 
     Args:
-        alike: so many of the first rows are the same, and so are as many of the first columns. In an orthonormal basis
+        alike: how many of the first rows are the same; as many of the first columns are, too. In an orthonormal basis
             whose first vector is their mean direction, A and every Z are 0 wherever they differ: one row and column
             stand for all, which makes the products of small bags small.
     """

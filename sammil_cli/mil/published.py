@@ -58,7 +58,7 @@ class Architecture:
         return found
 
     def parameters(self, classes: int) -> tuple[Entry, ...]:
-        """Every parameter of a model of so many classes."""
+        """Every parameter of a model with this number of classes."""
         found: list[Entry] = []
         for entry in self.entries:
             found += [entry.of_class(c) for c in range(classes)] if EACH in entry.published else [entry]

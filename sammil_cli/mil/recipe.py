@@ -17,7 +17,7 @@ class Recipe:
     `balanced` (as many draws as slides, each class as likely as the others).
     `chosen_by`: what the kept epoch has the best of, on validation: `auc` (of equals, the smallest loss), `loss`,
     `accuracy` (of equals, the largest AUC), or `auc-and-accuracy` (their mean).
-    `choose_last`: only so many of the last epochs may be kept; None = all.
+    `choose_last`: the kept epoch is among this many at the end; None = any epoch.
     `class_weights`: `balanced`, a slide's loss weighs by how rare its class is, or `none`.
     `precision`: of products in training, `float32` or `bfloat16`.
     `patience`: epochs without a better one after which training stops, not before `min_epochs`.

@@ -49,7 +49,7 @@ def test_a_few_patches_far_apart_are_not_made_neighbours() -> None:
     xy = np.array([[0, 0], [3584, 0], [512, 2048], [4096, 2048]], np.int32)
     assert found(xy, 512) == [[0, 0], [7, 0], [1, 4], [8, 4]]
     assert found(xy[:2], 0) == [[0, 0], [1, 0]]  # nothing else says how large a patch is
-    assert found(grid(8, 8, 1024), 512) == grid(8, 8, 1).tolist()  # every other patch: so many do not agree by chance
+    assert found(grid(8, 8, 1024), 512) == grid(8, 8, 1).tolist()  # every other patch: this is no chance agreement
 
 
 def test_holes_and_lost_patches_leave_the_others_where_they_are() -> None:

@@ -52,7 +52,7 @@ def streams(model: MILModel, bag: Bag) -> tuple[Tensor, list[Tensor], Tensor]:
     return embedded, attention, torch.stack(logits)
 
 
-def told_apart(model: MILModel, bag: Bag, label: int, *, svm: bool, subtyping: bool) -> Tensor:
+def instances_by_hand(model: MILModel, bag: Bag, label: int, *, svm: bool, subtyping: bool) -> Tensor:
     """The loss of the instance branch, instance by instance."""
     embedded, attention, _ = streams(model, bag)
     count, losses = min(8, len(embedded)), []
@@ -98,7 +98,7 @@ def test_answer_losses_and_gradients_are_those_of_the_equations(
         assert torch.allclose(found.attention, row, rtol=0, atol=1e-12)
         wanted = {
             "bag": 0.7 * (torch.log(torch.exp(logits).sum()) - logits[label]),
-            "instance": 0.3 * told_apart(model, bag, label, svm=svm, subtyping=subtyping),
+            "instance": 0.3 * instances_by_hand(model, bag, label, svm=svm, subtyping=subtyping),
         }
         terms = model.losses(bag, torch.tensor(label), torch.Generator())
         assert terms.keys() == wanted.keys()

@@ -57,7 +57,7 @@ def written(job: TrainJob) -> dict[str, bytes]:
 
 
 def kill_at(patch: pytest.MonkeyPatch, epochs: int) -> None:
-    """Dies in the epoch after so many, counted over both stages, when half of its slides are done."""
+    """Dies in the middle of the next epoch after `epochs`, counted over both stages."""
     epoch, done = epoch_run.Run.epoch, [0]
 
     def dying(self: epoch_run.Run, number: int, load: epoch_run.Loader) -> epoch_run.EpochLog:

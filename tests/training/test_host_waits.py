@@ -13,7 +13,7 @@ from sammil_cli.training.loop import train_fold
 
 
 def per_step(regions: int, word: str = "sam-mil", **changes: object) -> tuple[Counter[str], float]:
-    """Operations and waits of a step with a bag of so many regions, backward pass and Adam among them."""
+    """Operations and waits of a step with a bag of this many regions, backward pass and Adam among them."""
     generator = torch.Generator().manual_seed(1)
     bag = Bag(
         features=torch.randn(1100, DIM, generator=generator),

@@ -30,7 +30,7 @@ RESUMED = [
     ("transformer", {"dropout": 0.5}, {"learning_rate": 5e-5}),
     ("srmil", {"dropout": 0.11}, {"optimiser": "adamw", "sampling": "fixed", "chosen_by": "loss"}),
 ]
-# A first stage is trained before these; so many bags are loaded between the stages.
+# A first stage is trained before these; the number is that of bags loaded between the stages.
 STAGED = {"ibmil": len(TRAIN), "mhim": 0}
 
 
@@ -48,7 +48,7 @@ def train_with(
     stop_at: int | None = None,
     stop_at_slide: int | None = None,
 ) -> tuple[Trained, list[dict[str, float]], MILModel]:
-    """Trains a fresh model; stops after the epoch `stop_at`, or on loading so many bags."""
+    """Trains a fresh model; stops after the epoch `stop_at`, or when this many bags have been loaded."""
     logs: list[dict[str, float]] = []
     loaded = [0]
 

@@ -62,7 +62,7 @@ PUBLISHED = (
 class DsmilOptions(Options):
     """The forms that DSMIL was published in.
 
-    `embedding`: Linear(d, so many) → ReLU → dropout in front of both streams; null = the features as they are.
+    `embedding`: the width of a layer with ReLU and dropout before both streams; null = the features themselves.
     `linear_query`: a query without hidden layer and tanh.
     `passing_value`: the bag's values are dropout → Linear → ReLU of the instances, and not the instances themselves.
     `one_output`: of two classes, one sigmoid for the positive one.

@@ -179,7 +179,7 @@ def make_prototypes(features: Tensor, count: int, generator: torch.Generator) ->
     """Clusters of bag features by direction; a prototype is the mean of a cluster's features, in full length.
 
     Args:
-        features: (n, h). count: at most so many clusters; fewer where there are fewer bags, or some of them end empty.
+        features: (n, h). count: of clusters, at most; fewer bags make fewer, and a cluster that ends empty is dropped.
 
     Returns:
         (k, h) with 1 <= k <= count, in double precision.
