@@ -52,7 +52,8 @@ def published_clam(title: str, model: str, branches: Size, classifiers: tuple[En
 class ClamOptions(Options):
     """`size`: 256 hidden units of the attention, or 384. `instance_loss`: smooth top-1 SVM, or cross-entropy.
 
-    `subtyping`: the classes exclude each other: what one attends to most is an example against each other one.
+    `subtyping`: the classes exclude each other, so the instances that one class attends to most are negative examples
+    for the others.
     """
 
     size: Literal["small", "big"] = "small"

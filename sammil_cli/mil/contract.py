@@ -194,7 +194,7 @@ class MILModel(nn.Module):
 
         Args:
             first: the trained model of `first_stage`, in evaluation mode.
-            bags: those of the training slides, each loaded when it is come to; of no other slide.
+            bags: of the training slides and no others; each is loaded only when it is reached.
             generator: as in `losses`.
         """
 
