@@ -52,8 +52,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 class Ablation:
     """A table: its title and its rows, each a variant and its name in the paper; the last row is the paper's choice.
 
-    `model`: the one that it takes apart, None = any that can be; `pairs`: every second row is compared with the one
-    above it, instead of all with the last.
+    `model`: the one that it takes apart, None = the table is made whatever the model; `pairs`: every second row is
+    compared with the one above it, instead of all with the last.
     """
 
     title: str
@@ -99,6 +99,7 @@ ABLATIONS: dict[str, Ablation] = {
             for model in _MODELS
             for suffix, said in (("", ""), ("-groups", " with group features"))
         ),
+        model=None,
         pairs=True,
     ),
     "protocol": Ablation(
@@ -133,7 +134,7 @@ DEFAULT_TABLES = {_SAM_MIL: ("2", "3", "4", "6"), _SRMIL: ("mask", "losses")}
 
 
 def tables_of(model: str) -> list[str]:
-    """The tables of a model that can be taken apart."""
+    """The tables that can be made with a model."""
     return [name for name, ablation in ABLATIONS.items() if ablation.model in (None, model)]
 
 
@@ -152,8 +153,10 @@ def make_table(name: str, found: Mapping[str, Predictions], *, level: float, dra
     ablation = ABLATIONS[name]
     rows = [(label, found[variant]) for variant, label in ablation.rows if variant in found]
     if ablation.pairs:
-        parts = (differences(rows[at : at + 2], 0, level=level, draws=draws) for at in range(0, len(rows), 2))
-        return comparison(ablation.title, rows, [*chain(*parts)], "row above", level=level, draws=draws)
+        pairs = (ablation.rows[at : at + 2] for at in range(0, len(ablation.rows), 2))
+        there = ([(label, found[variant]) for variant, label in pair if variant in found] for pair in pairs)
+        beside = chain.from_iterable(differences(pair, 0, level=level, draws=draws) for pair in there)
+        return comparison(ablation.title, rows, [*beside], "row above", level=level, draws=draws)
     gaps = differences(rows, len(rows) - 1, level=level, draws=draws)
     return comparison(ablation.title, rows, gaps, "last row", level=level, draws=draws)
 

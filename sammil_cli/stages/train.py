@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 class Ready:
     """What a training starts from: settings without `auto`, bags, labels, what the bags are, the model to be built.
 
-    `patches`: how many each bag has.
+    `patches`: how many each bag has; `regions`: how many all of them have.
     """
 
     settings: TrainSettings
@@ -68,6 +68,7 @@ class Ready:
     spec: ModelSpec
     makings: Mapping[str, Making]
     patches: Sequence[int]
+    regions: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +162,17 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
     makings = {slide: one.making for slide, one in seen.items()}
     for remark in check_alike(makings, regions=bool(acting)):
         log.warning("%s", remark)
-    check_regions(settings.model, acting, {slide: one.regions for slide, one in seen.items()})
-    patches = tuple(one.patches for one in seen.values())
+    regions = {slide: one.regions for slide, one in seen.items()}
+    check_regions(settings.model, acting, regions)
     return Ready(
-        settings=settings, bags=bags, cohort=cohort, encoder=encoder, spec=spec, makings=makings, patches=patches
+        settings=settings,
+        bags=bags,
+        cohort=cohort,
+        encoder=encoder,
+        spec=spec,
+        makings=makings,
+        patches=tuple(one.patches for one in seen.values()),
+        regions=sum(regions.values()),
     )
 
 

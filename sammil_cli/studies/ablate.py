@@ -9,7 +9,15 @@ from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.ablation import ABLATIONS, DEFAULT_TABLES, as_markdown, make_table, tables_of, variants_of
+from sammil_cli.report.ablation import (
+    ABLATIONS,
+    DEFAULT_TABLES,
+    VARIANTS,
+    as_markdown,
+    make_table,
+    tables_of,
+    variants_of,
+)
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_tables
 from sammil_cli.report.tables import Table
@@ -47,12 +55,12 @@ def run(
     names = _tables(settings, names)
     if region_ablation.NAME in names:
         region_ablation.check(project, contest, options)
-    if any(name in ABLATIONS for name in names):  # the full model's needs are those of all variants
-        train.preflight(project, settings)
+    named = [name for name in names if name in ABLATIONS]
+    regions = bool(named) and train.preflight(project, settings).regions > 0
+    variants = _possible(project, settings, variants_of(named), regions=regions)
     tidy(project, out, runs, store=options.store)
-    tables, record = _paper_tables(
-        [name for name in names if name in ABLATIONS], project, settings, judged, options, runs
-    )
+    found_by, record = _train(variants, project, settings, options, runs)
+    tables = [make_table(name, found_by, level=judged.interval, draws=judged.bootstrap_draws) for name in named]
     extra: dict[str, Any] = {}
     if region_ablation.NAME in names:
         found, extra[region_ablation.NAME] = region_ablation.run(
@@ -88,13 +96,17 @@ def _tables(settings: TrainSettings, names: Sequence[str] | None) -> Sequence[st
     if names is not None and not names:
         raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
     check_model(settings.model, settings.model_options)
-    released = settings.model == _SAM_MIL and settings.sammil_mode != "paper"
-    if settings.model not in DEFAULT_TABLES or released or settings.protocol != "honest":
-        raise InputError(
-            "the ablations take sam-mil apart, or srmil, in the honest protocol",
-            remedy="set model: sam-mil (or srmil), sammil_mode: paper and protocol: honest",
-        )
     own = tables_of(settings.model) + [region_ablation.NAME] * (settings.model == _SAM_MIL)
+    if (settings.model == _SAM_MIL and settings.sammil_mode != "paper") or settings.protocol != "honest":
+        raise InputError(
+            "the ablations are made of the paper's SAM-MIL, in the honest protocol",
+            remedy="set sammil_mode: paper and protocol: honest",
+        )
+    if names is None and settings.model not in DEFAULT_TABLES:
+        raise InputError(
+            f"{settings.model} has no parts that the ablations take out",
+            remedy=f"name a table: --tables {','.join(own)}; or set model: {' or '.join(DEFAULT_TABLES)}",
+        )
     if foreign := [name for name in names or () if name not in own]:
         raise InputError(
             f"the table {foreign[0]!r} does not take {settings.model} apart",
@@ -108,23 +120,34 @@ def _owner(name: str) -> str:
     return (ABLATIONS[name].model if name in ABLATIONS else None) or _SAM_MIL
 
 
-def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]) -> list[str]:
-    """The variants that these bags allow; those of a model whose needs they do not meet are left out, and named."""
+def _possible(project: Project, settings: TrainSettings, variants: Sequence[str], *, regions: bool) -> list[str]:
+    """The variants that these bags allow; what is left out is named, with the reason and its fix.
+
+    Args:
+        regions: whether any bag has some; without, a row "with group features" would be the row without them.
+    """
     found, refused = [], dict[str, InputError | None]()
     for variant in variants:
         own = settings_of(settings, variant)
         if own.model not in refused:
             refused[own.model] = None if own.model == settings.model else _refusal(project, own)
             if (why := refused[own.model]) is not None:
-                console.say(f"{own.model} is left out: {why.message}", f"    fix: {why.remedy}")
+                _say_left_out(own.model, why)
         if refused[own.model] is None:
             found.append(variant)
-    return found
+    idle = [] if regions else [name for name in found if VARIANTS[name].get("group_features")]
+    if idle:
+        _say_left_out(", ".join(idle), InputError("no bag has regions", remedy="run sammil sam and sammil extract"))
+    return [name for name in found if name not in idle]
+
+
+def _say_left_out(what: str, why: InputError) -> None:
+    console.say(f"left out: {what} ({why.message})", f"    fix: {why.remedy}")
 
 
 def _refusal(project: Project, settings: TrainSettings) -> InputError | None:
-    """Why these bags cannot train a model that looks at places; None where they can."""
-    if not model_class(settings.model).needs_places:
+    """Why these bags cannot train a model that looks at places, or at regions; None where they can."""
+    if not model_class(settings.model).needs_places and settings.model != _SAM_MIL:
         return None
     try:
         train.preflight(project, settings)
@@ -133,19 +156,13 @@ def _refusal(project: Project, settings: TrainSettings) -> InputError | None:
     return None
 
 
-def _paper_tables(
-    names: Sequence[str],
-    project: Project,
-    settings: TrainSettings,
-    judged: EvaluateSettings,
-    options: RunOptions,
-    runs: Path,
-) -> tuple[list[Table], dict[str, Any]]:
-    """The tables, and what each of their variants was made of."""
+def _train(
+    variants: Sequence[str], project: Project, settings: TrainSettings, options: RunOptions, runs: Path
+) -> tuple[dict[str, Predictions], dict[str, Any]]:
+    """Each variant's out-of-fold predictions, and what it was made of."""
     found: dict[str, Predictions] = {}
     record = {}
-    variants = _possible(project, settings, variants_of(names))
     for number, variant in enumerate(variants, start=1):
         console.say(f"variant {number} of {len(variants)}: {variant} {said(variant)}")
         found[variant], record[variant] = train_variant(project, settings, variant, runs / variant, options)
-    return [make_table(name, found, level=judged.interval, draws=judged.bootstrap_draws) for name in names], record
+    return found, record

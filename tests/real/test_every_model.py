@@ -1,4 +1,4 @@
-"""Every model by its word on real bags of colon images: trained, judged, asked; two classes and three."""
+"""Every model by its word on real bags of colon images: trained, judged, asked, ablated; two classes and three."""
 
 import contextlib
 import csv
@@ -75,6 +75,11 @@ def test_a_model_is_trained_judged_and_asked(colon: Path, model: str, classes: i
         said = [[float(row[f"probability_{name}"]) for name in facts["classes"]] for row in rows]
         assert np.isfinite(said).all()
         assert np.sum(said, axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
+        if classes == 3:  # its honest row is the training above, from the store
+            answer = call("ablate", "--tables", "protocol", "-S", f"model={model}")
+            assert answer.code == 0, answer
+            table = json.loads(Path("report/ablation/ablation.json").read_text(encoding="utf-8"))["tables"][0]
+            assert [row["variant"][:6] for row in table["rows"]] == ["paper:", "honest"]
 
 
 def count(path: BagPath) -> int:

@@ -100,6 +100,8 @@ def test_rows_that_could_not_be_trained_are_left_out() -> None:
     found = dict.fromkeys(("mean", "mean-groups", "abmil", "abmil-groups"), POOR)
     table = make_table("7", found, level=0.9, draws=100)
     assert [row[0] for row in table.rows] == ["mean", "mean with group features", "abmil", "abmil with group features"]
+    alone = make_table("7", {"mean": POOR, "max": PERFECT}, level=0.9, draws=100)
+    assert [row[-1] for row in alone.rows] == ["–", "–"]  # another model is no row to be compared with
 
 
 def test_markdown_has_a_row_per_variant_and_the_note() -> None:

@@ -91,7 +91,7 @@ def test_srmil_is_taken_apart_by_its_hidden_share_and_its_loss_terms(project: Pa
     ("words", "said"),
     [
         (("--tables", "5"), "there is no table '5'"),
-        (("-S", "model=abmil"), "take sam-mil apart"),
+        (("-S", "model=abmil"), "take out\n  fix: name a table: --tables 7,protocol;"),
         (("-S", "model=srmil", "--tables", "mask,3"), "the table '3' does not take srmil apart"),
         (("-S", "model=srmil", "--tables", "regions"), "the table 'regions' does not take srmil apart"),
         (("--tables", "losses"), "choose of: 2, 3, 4, 6, 7, protocol, regions; or set model: srmil"),
@@ -118,8 +118,11 @@ def test_table_7_leaves_out_a_model_whose_needs_the_bags_do_not_meet(
         raise InputError("of 6 of 6 bags it is not known where patches lie", remedy="give them places")
 
     monkeypatch.setattr(ablate.train, "preflight", preflight)
-    kept = ablate._possible(Project(), TrainSettings(), ["mean", "srmil", "srmil-groups", "full"])
-    assert (kept, asked) == (["mean", "full"], ["srmil"])
+    rows = ["mean", "mean-groups", "srmil", "srmil-groups", "full"]
+    kept = ablate._possible(Project(), TrainSettings(), rows, regions=True)
+    assert (kept, asked) == (["mean", "mean-groups", "full"], ["srmil"])
     said = capsys.readouterr().out
-    assert "srmil is left out: of 6 of 6 bags" in said
+    assert "left out: srmil (of 6 of 6 bags" in said
     assert "fix: give them places" in said
+    assert ablate._possible(Project(), TrainSettings(), rows, regions=False) == ["mean", "full"]
+    assert "left out: mean-groups (no bag has regions)\n    fix: run sammil sam" in capsys.readouterr().out
