@@ -48,8 +48,9 @@ def test_the_rows_of_srmil_are_shares_and_every_choice_of_its_terms() -> None:
     assert len(terms) == len(ABLATIONS["losses"].rows) == 6  # without classification there is nothing to judge
 
 
-def test_each_table_takes_one_model_apart_and_that_of_the_protocols_any() -> None:
-    assert tables_of("srmil") == ["protocol", "mask", "losses"]
+def test_each_table_takes_one_model_apart_and_two_are_made_with_any() -> None:
+    assert tables_of("abmil") == ["7", "protocol"]
+    assert tables_of("srmil") == ["7", "protocol", "mask", "losses"]
     assert tables_of("sam-mil") == ["2", "3", "4", "6", "7", "protocol"]
     assert all(set(names) <= set(tables_of(model)) for model, names in DEFAULT_TABLES.items())
 
