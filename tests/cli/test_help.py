@@ -34,6 +34,7 @@ VERBS = [
     "code",
     "doctor",
     "weights",
+    "wsi-sam",
 ]
 CALL = "import sys; sys.argv = ['sammil', *sys.argv[1:]]; from sammil_cli.cli.app import main; main()"
 HEAVY = ("torch", "numpy", "openslide", "pydantic", "h5py", "cv2", "rich")
