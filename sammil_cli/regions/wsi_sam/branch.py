@@ -27,10 +27,7 @@ class Branch(nn.Module):
         self.compress_vit_feat = _twice_up(early_width, width, small)
         self.embedding_encoder = _twice_up(width, middle, small)
         self.embedding_maskfeature = nn.Sequential(
-            nn.Conv2d(small, middle, 3, padding=1),
-            _Norm(middle),
-            nn.GELU(),
-            nn.Conv2d(middle, small, 3, padding=1),
+            nn.Conv2d(small, middle, 3, padding=1), _Norm(middle), nn.GELU(), nn.Conv2d(middle, small, 3, padding=1)
         )
 
     def features(self, embedding: Tensor, early: Tensor) -> Tensor:
