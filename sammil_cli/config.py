@@ -133,7 +133,9 @@ class SamSettings(Tolerance):
     sam_tile_overlap: float = _field(
         0.25, "share of a tile's side that its neighbour sees, too (with sam_mpp only)", ge=0, le=0.5
     )
-    sam_model: Literal["vit_h", "vit_l", "vit_b"] = _field("vit_h", "vit_h (the paper) | vit_l | vit_b")
+    sam_model: Literal["vit_h", "vit_l", "vit_b", "vit_t"] = _field(
+        "vit_h", "vit_h (the paper) | vit_l | vit_b | vit_t (MobileSAM)"
+    )
     sam_checkpoint: str | None = _field(None, "checkpoint file; null = found in SAMMIL_WEIGHTS or the cache")
     sam_checkpoint_sha256: str | None = _field(None, "pins a checkpoint of your own; null = the published one")
     sam_points_per_side: int = _field(32, "prompts along a side", ge=1)
@@ -148,6 +150,10 @@ class SamSettings(Tolerance):
         "float32", "float32 | bfloat16 | float16 (GPU only); the half ones are faster, and masks differ a little"
     )
     sam_compile: bool = _field(False, "compile the image encoder: slower start, faster slides (GPU)")
+    wsi_sam_tokens: str | None = _field(
+        None, "wsi-sam only: a file of sammil wsi-sam train, or a folder with net_high.pth and net_low.pth"
+    )
+    wsi_sam_tokens_sha256: str | None = _field(None, "pins these tokens; null = any that belong to the SAM")
     superpixel_method: Literal["slic", "felzenszwalb"] = _field("slic", "slic (compact) | felzenszwalb (follows edges)")
     superpixel_area_px: int = _field(1500, "mean area of a superpixel before merging, canvas pixels", ge=16)
     superpixel_merge: float = _field(6.0, "neighbours whose mean Lab colours differ less are merged", ge=0)

@@ -4,6 +4,7 @@ See `regions.sam_engine`. Torch takes seconds to load and comes in where it is u
 at without.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.choices import Named
-from sammil_cli.errors import MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
@@ -19,6 +19,8 @@ from sammil_cli.storage.weights import WantedWeights, WeightFile
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
+
+    from sammil_cli.regions.sam_engine.generator import MaskRecord, MaskSettings
 
 HINT = "the paper"
 SETTINGS = (
@@ -47,9 +49,6 @@ ADVICE = {
     "fragments": "raise sam_pred_iou_thresh, or sam_mpp where it is set",
 }
 
-_MOST_CHARACTERS = 160  # of torch's list of what does not fit
-
-_MEAN, _SD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # colours of ImageNet, as the official builder has them
 _BASE = "https://dl.fbaipublicfiles.com/segment_anything/"
 WEIGHTS = {
     name: WeightFile(
@@ -68,6 +67,16 @@ WEIGHTS = {
         ("vit_b", "sam_vit_b_01ec64.pth", 375.0, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
     )
 }
+WEIGHTS["vit_t"] = WeightFile(
+    word="vit_t",
+    used_by="proposer: sam, sam_model: vit_t",
+    file_name="mobile_sam.pt",
+    url="https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
+    sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+    megabytes=40.7,
+    licence="Apache-2.0",
+    page="https://github.com/ChaoningZhang/MobileSAM",
+)
 
 
 def wanted_weights(settings: Named) -> WantedWeights:
@@ -92,7 +101,9 @@ def check(settings: Named, device: str) -> None:
 
     check_precision(settings["sam_precision"], device)
     if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
-        _load(wanted_weights(settings).find()[0], settings["sam_model"])
+        from sammil_cli.regions.sam_models.build import load_sam
+
+        load_sam(wanted_weights(settings).find()[0], settings["sam_model"])
 
 
 def make(settings: Named, device: str) -> "SamProposer":
@@ -101,32 +112,10 @@ def make(settings: Named, device: str) -> "SamProposer":
     Raises:
         MissingError: no weights, or they do not fit the model.
     """
+    from sammil_cli.regions.sam_models.build import load_sam
+
     path, sha256 = wanted_weights(settings).find()
-    return SamProposer(_load(path, settings["sam_model"]).to(device), settings, sha256)
-
-
-def _load(path: Path, name: str) -> "Sam":
-    import torch
-    from segment_anything import sam_model_registry
-
-    from sammil_cli.storage.state_dict import load_state
-
-    with torch.device("meta"):  # weights are neither drawn at random first nor held twice
-        model = sam_model_registry[name](checkpoint=None)
-    # Fine-tuned ones, such as MedSAM's, may have been saved from within torch's wrapper for several GPUs.
-    state = {key.removeprefix("module."): value.float() for key, value in load_state(path).items()}
-    try:
-        model.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        first, *_ = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
-        raise MissingError(
-            f"{path} does not fit {name}: {first[:_MOST_CHARACTERS]}",
-            remedy="set sam_model to the model the checkpoint belongs to",
-        ) from None
-    # No checkpoint holds these.
-    model.pixel_mean, model.pixel_std = (torch.tensor(colour).view(3, 1, 1) for colour in (_MEAN, _SD))
-    model.eval()
-    return model
+    return SamProposer(load_sam(path, settings["sam_model"]).to(device), settings, sha256)
 
 
 class SamProposer:
@@ -135,29 +124,40 @@ class SamProposer:
     partition = False
 
     def __init__(self, model: "Sam", settings: Named, sha256: str | None) -> None:
-        from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
+        from sammil_cli.regions.sam_engine.generator import MaskEngine
 
         self.weights_sha256 = sha256
         self._on_tissue = settings["sam_points"] == "tissue"
-        asked = MaskSettings(
-            points_per_side=settings["sam_points_per_side"],
-            pred_iou_thresh=settings["sam_pred_iou_thresh"],
-            stability_thresh=settings["sam_stability_thresh"],
-            crop_layers=settings["sam_crop_layers"],
-            crop_points_downscale=settings["sam_crop_points_downscale"],
-            precision=settings["sam_precision"],
-            compiled=settings["sam_compile"],
-        )
-        self._engine = MaskEngine(model, asked)
+        self._engine = MaskEngine(model, asked(settings))
 
     def propose(self, view: View) -> list[Proposal]:
         """SAM's masks in SAM's order."""
         records = self._engine.generate(view.image, view.tissue if self._on_tissue else None)
-        return [
-            Proposal(mask=record.mask, predicted_iou=record.predicted_iou, stability=record.stability)
-            for record in records
-            if _touches(record.mask, view.tissue)
-        ]
+        return on_tissue(records, view.tissue)
+
+
+def asked(settings: Named) -> "MaskSettings":
+    """What the settings ask of an engine."""
+    from sammil_cli.regions.sam_engine.generator import MaskSettings
+
+    return MaskSettings(
+        points_per_side=settings["sam_points_per_side"],
+        pred_iou_thresh=settings["sam_pred_iou_thresh"],
+        stability_thresh=settings["sam_stability_thresh"],
+        crop_layers=settings["sam_crop_layers"],
+        crop_points_downscale=settings["sam_crop_points_downscale"],
+        precision=settings["sam_precision"],
+        compiled=settings["sam_compile"],
+    )
+
+
+def on_tissue(records: "Sequence[MaskRecord]", tissue: NDArray[np.bool_]) -> list[Proposal]:
+    """The masks that touch the tissue (h, w), with their scores."""
+    return [
+        Proposal(mask=record.mask, predicted_iou=record.predicted_iou, stability=record.stability)
+        for record in records
+        if _touches(record.mask, tissue)
+    ]
 
 
 def _touches(mask: RegionMask, tissue: NDArray[np.bool_]) -> bool:
