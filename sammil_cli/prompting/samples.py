@@ -18,7 +18,7 @@ from sammil_cli.regions.wsi_sam.field import Field
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.slide import Slide
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.geojson import read_own_geojson, write_geojson
+from sammil_cli.storage.geojson import Shape, read_own_geojson, write_geojson
 from sammil_cli.storage.paths import DrawingPath, SlidePath, TissuePath
 from sammil_cli.storage.summed import check_slide, damaged
 from sammil_cli.tissue.mask import TissueMask, read_tissue
@@ -132,8 +132,11 @@ def write_fields(path: Path, slide: Slide, fields: Sequence[tuple[Field, float]]
         "field_px": fields[0][0].out_px,
         "fields": [[*field.corner_px, field.side_px0, share] for field, share in fields],
     }
-    shapes = [(shapely.box(*_square(field)), {"foreground share": round(share, 6)}) for field, share in fields]
-    write_geojson(path, shapes, class_name=CLASS, offset_px=slide.bounds_px[:2], provenance={**record, **facts})
+    shapes = [
+        (Shape(geometry=shapely.box(*_square(field)), class_name=CLASS, name=f"field {number}"), {"foreground": share})
+        for number, (field, share) in enumerate(fields)
+    ]
+    write_geojson(path, shapes, offset_px=slide.bounds_px[:2], provenance={**record, **facts})
 
 
 def _square(field: Field) -> tuple[int, int, int, int]:
