@@ -72,7 +72,7 @@ def jittered(box: NDArray[np.float32], side_px: int, rng: np.random.Generator, j
     moved = middle + rng.uniform(-1, 1, 2) * size / 2 * jitter
     grown = size * (1 + rng.uniform(-1, 1, 2) * jitter)
     found = np.concatenate([moved - grown / 2, moved + grown / 2])
-    return np.clip(found, 0, side_px).astype(np.float32)
+    return np.asarray(np.clip(found, 0, side_px), np.float32)
 
 
 def coarse(mask: Mask, rng: np.random.Generator) -> Tensor:

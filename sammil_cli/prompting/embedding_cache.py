@@ -1,4 +1,4 @@
-"""Embeddings of fields by the frozen image encoder: the same picture is not embedded twice, as long as there is room."""
+"""Embeddings of fields by the frozen image encoder: as long as there is room, no picture is embedded twice."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -35,8 +35,8 @@ class Sample:
 class FieldReader:
     """Reads fields of slides. Masks are painted once, and kept packed: some kilobytes each."""
 
-    def __init__(self, jobs: Mapping[str, FieldsJob]) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: Mapping[str, FieldsJob], fields: Mapping[str, SlideFields]) -> None:
+        self._jobs, self._fields = jobs, fields
         self._open: OrderedDict[str, Slide] = OrderedDict()
         self._masks: dict[tuple[str, int], tuple[bytes, bytes]] = {}
 
@@ -49,18 +49,18 @@ class FieldReader:
                 stack.callback(slide.close)
             self._open.clear()
 
-    def paint(self, fields: SlideFields) -> None:
+    def paint(self, slide_id: str) -> None:
         """Paints the masks of all fields of a slide.
 
         Raises:
             SlideError: as `read_foreground`.
         """
-        job = self._jobs[fields.slide_id]
+        job = self._jobs[slide_id]
         tissue = None if job.tissue is None else read_tissue(job.tissue)
-        areas, _ = read_foreground(job.drawing, self._slide(fields.slide_id), tissue, job.classes)
+        areas, _ = read_foreground(job.drawing, self._slide(slide_id), tissue, job.classes)
         near = NearbyAreas(areas)
-        for number, field in enumerate(fields.fields):
-            self._masks[fields.slide_id, number] = (_packed(near.mask(field)), _packed(near.mask(field.low)))
+        for number, field in enumerate(self._fields[slide_id].fields):
+            self._masks[slide_id, number] = (_packed(near.mask(field)), _packed(near.mask(field.low)))
 
     def masks(self, sample: Sample) -> tuple[Mask, Mask]:
         """Of a slide that was painted: those of HR and LR, each (s, s)."""
@@ -78,8 +78,8 @@ class FieldReader:
 
     def _slide(self, slide_id: str) -> Slide:
         if slide_id not in self._open:
-            job = self._jobs[slide_id]
-            self._open[slide_id] = open_slide(job.slide, job.mpp, job.scene)
+            fields = self._fields[slide_id]
+            self._open[slide_id] = open_slide(self._jobs[slide_id].slide, fields.slide_mpp, fields.scene)
             if len(self._open) > _MOST_OPEN:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(slide_id)

@@ -1,11 +1,13 @@
 """Training the tokens of WSI-SAM: only what was added to the frozen SAM learns (docs/methods.md §12)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms import functional as colours
@@ -24,6 +26,7 @@ from sammil_cli.regions.wsi_sam.prompts import Prompts, for_low
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
+Scalar = TypeVar("Scalar", bound=np.generic)
 Figures = dict[str, float]
 CHOSEN_BY = "val_dice_box"
 _HALF = 0.5  # how likely a picture is mirrored, and how likely recoloured
@@ -72,50 +75,55 @@ class TokenTraining:
         samples: Sequence[Sample],
         settings: WsiSamTrainSettings,
     ) -> None:
-        self._model, self._reader, self._cache = model, reader, cache
+        self.model, self._reader, self._cache = model, reader, cache
         self._samples, self._settings = samples, settings
         self._device = torch.device(model.sam.device)
         self._added = model.added()
+        self._learned = Learned(state={}, epoch=-1, history=[])
         self._optimiser = torch.optim.AdamW(
-            self._added.values(), lr=settings.wsi_sam_learning_rate, weight_decay=settings.wsi_sam_weight_decay
+            list(self._added.values()), lr=settings.wsi_sam_learning_rate, weight_decay=settings.wsi_sam_weight_decay
         )
 
-    def run(
-        self, checkpoint: Path, log: Callable[[int, Figures], None], step: Callable[[int, str], None]
-    ) -> Learned:
-        """Trains all epochs; the best one has the highest mean Dice of box prompts on held-out fields, the first of equals.
+    def resume(self, checkpoint: Path) -> int:
+        """Takes up what `run` has written after its last epoch, if it is there; how many epochs are trained."""
+        if (saved := read_checkpoint(checkpoint)) is not None:
+            self._restore(saved.tensors)
+            self._learned = Learned(state=saved.best, epoch=saved.best_epoch, history=saved.history)
+        return len(self._learned.history)
+
+    def run(self, checkpoint: Path, log: Callable[[int, Figures], None], step: Callable[[int, str], None]) -> Learned:
+        """Trains the epochs that are left. The best has the highest mean Dice of boxes on held-out fields.
 
         Args:
-            checkpoint: written after each epoch; where it is there already, training goes on from it.
-            log: called after each epoch, and with those that a checkpoint has.
-            step: called with the samples that are done and the epoch in words.
+            checkpoint: written after each epoch.
+            log: called after each epoch.
+            step: called with the fields that were learned from so far, and the epoch in words.
 
         Raises:
             SammilError: a loss is not finite.
         """
-        history: list[Figures] = []
-        best, best_epoch = dict[str, Tensor](), -1
-        if (saved := read_checkpoint(checkpoint)) is not None:
-            self._restore(saved.tensors)
-            history, best, best_epoch = saved.history, saved.best, saved.best_epoch
-            for epoch, figures in enumerate(history):
-                log(epoch, figures)
-        for epoch in range(len(history), self._settings.wsi_sam_epochs):
-            losses = self._epoch(epoch, step)
-            figures = {**losses, **self._validate()}
-            history.append(figures)
-            if best_epoch < 0 or figures[CHOSEN_BY] > history[best_epoch][CHOSEN_BY]:
-                best, best_epoch = self._copied(), epoch
+        for epoch in range(len(self._learned.history), self._settings.wsi_sam_epochs):
+            figures = {**self._epoch(epoch, step), **self._validate()}
+            before = self._learned
+            history = [*before.history, figures]
+            if before.epoch < 0 or figures[CHOSEN_BY] > history[before.epoch][CHOSEN_BY]:
+                self._learned = Learned(state=self._copied(), epoch=epoch, history=history)
+            else:
+                self._learned = replace(before, history=history)
             now = Checkpoint(
-                tensors=self._state(), best=best, best_epoch=best_epoch, history=history, probabilities=()
+                tensors=self._state(),
+                best=self._learned.state,
+                best_epoch=self._learned.epoch,
+                history=history,
+                probabilities=(),
             )
             write_checkpoint(checkpoint, now)
             log(epoch, figures)
-        return Learned(state=best, epoch=best_epoch, history=history)
+        return self._learned
 
     def _epoch(self, epoch: int, step: Callable[[int, str], None]) -> Figures:
         """One pass over the samples that are not held out; the mean of each loss term."""
-        self._model.train()
+        self.model.train()
         learned_from = [index for index, sample in enumerate(self._samples) if not sample.held_out]
         order = np.random.default_rng([self._settings.seed, epoch]).permutation(learned_from).tolist()
         sums: dict[str, float] = {}
@@ -159,7 +167,7 @@ class TokenTraining:
             for masks in zip(*(shown.masks for shown in alike), strict=True)
         )
         with self._autocast():
-            high_logits, low_logits = self._model(high, low, prompts, prompts_low)
+            high_logits, low_logits = self.model(high, low, prompts, prompts_low)
         return wsi_sam_loss(high_logits.float(), low_logits.float(), high_mask, low_mask)
 
     def _autocast(self) -> torch.autocast:
@@ -187,7 +195,7 @@ class TokenTraining:
             low=low,
             masks=masks,
             prompt=prompt,
-            prompt_low=for_low(prompt, self._model.side_px) if prompt_low is None else prompt_low,
+            prompt_low=for_low(prompt, self.model.side_px) if prompt_low is None else prompt_low,
         )
 
     def _masks(self, sample: Sample, *, mirrored: bool) -> tuple[Mask, Mask]:
@@ -217,7 +225,7 @@ class TokenTraining:
 
         A pixel is inside where the fused logit and SAM's together are above 0, as in inference.
         """
-        self._model.eval()
+        self.model.eval()
         high, low = self._cache.pair(
             (sample.slide_id, sample.number, False), lambda: self._pictures(sample, mirrored=False, hue=None)
         )
@@ -226,7 +234,7 @@ class TokenTraining:
         for number, kind in enumerate(KINDS):
             rng = np.random.default_rng([self._settings.seed, sample.number, number, *sample.slide_id.encode()])
             prompt, _ = draw_prompt(kind, *masks, rng, jitter=0)
-            logits = self._model.predict(high, low, prompt.to(self._device)).logits[None]
+            logits = self.model.predict(high, low, prompt.to(self._device)).logits[None]
             grown = interpolate(logits, masks[0].shape, mode="bilinear", align_corners=False)
             found[kind] = ((grown[0, 0] > 0).cpu().numpy(), prompt)
         return found
@@ -263,12 +271,12 @@ def _columns(alike: Sequence[_Shown]) -> Iterator[list[Seen]]:
     yield [shown.low for shown in alike]
 
 
-def _mirror(picture: np.ndarray) -> np.ndarray:
+def _mirror(picture: NDArray[Scalar]) -> NDArray[Scalar]:
     return np.ascontiguousarray(picture[:, ::-1])
 
 
 def recolour(high: RGB, low: RGB, rng: np.random.Generator, device: torch.device) -> tuple[RGB, RGB]:
-    """Both pictures in other colours, by the same draw: brightness, contrast and saturation by up to a fifth, hue by 0.1.
+    """Both pictures in other colours, by one draw: brightness, contrast and saturation by up to a fifth, hue by 0.1.
 
     In an order that is drawn, too, as torchvision's `ColorJitter(.2, .2, .2, .1)` has it.
     """

@@ -25,13 +25,14 @@ from sammil_cli.tissue.mask import TissueMask, read_tissue
 
 CLASS = "Field"
 _TRIES = 2000  # places looked at for each field, at most
+_UNKNOWN = "no tissue is known (sammil segment): fields lie anywhere in the scanned area that something drawn reaches"
 _AGAIN = "delete it, and run: sammil wsi-sam train"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldsJob:
     """`mpp`, `scene`: what the user says of the slide; with `tissue`, what is known there counts. `classes`: see
-    `foreground.read_foreground`. `count` fields of `out_px` at `field_mpp` µm per pixel of HR are drawn."""
+    `foreground.read_foreground`. `count` fields of `side_px` at `field_mpp` µm per pixel of HR are drawn."""
 
     slide: SlidePath
     mpp: float | None
@@ -41,7 +42,7 @@ class FieldsJob:
     classes: tuple[str, ...] | None
     count: int
     field_mpp: float
-    out_px: int
+    side_px: int
     seed: int
 
 
@@ -63,8 +64,9 @@ def work(folder: Path, record: Record, job: FieldsJob) -> list[str]:
         SlideError: `E_COARSE`, the slide is coarser than `field_mpp`; `E_FIELD`, no place holds a pixel of the
             foreground; see also `read_foreground`, `Slide.read_at`.
     """
-    with open_slide(job.slide, job.mpp, job.scene) as slide:
-        tissue = None if job.tissue is None else read_tissue(job.tissue)
+    tissue = None if job.tissue is None else read_tissue(job.tissue)
+    mpp, scene = (job.mpp, job.scene) if tissue is None else (tissue.slide_mpp, tissue.scene)
+    with open_slide(job.slide, mpp, scene) as slide:
         areas, remarks = read_foreground(job.drawing, slide, tissue, job.classes)
         near = NearbyAreas(areas)
         fields = list(_drawn(slide, tissue, areas, near, job))
@@ -72,7 +74,7 @@ def work(folder: Path, record: Record, job: FieldsJob) -> list[str]:
             field.read(slide)
         shares = [float(near.mask(field).mean()) for field in fields]
         write_fields(folder / f"{slide.slide_id}.geojson", slide, list(zip(fields, shares, strict=True)), record)
-        return [*remarks, *slide.remarks]
+        return [*([] if tissue else [_UNKNOWN]), *remarks, *slide.remarks]
 
 
 def _drawn(
@@ -81,19 +83,19 @@ def _drawn(
     """As many fields as are asked for; the same for the same slide, drawing, tissue and seed."""
     rng = np.random.default_rng([job.seed, *slide.slide_id.encode()])
     x, y, width, height = slide.bounds_px
-    probe = Field.around((x, y), mpp=job.field_mpp, slide_mpp=slide.mpp, out_px=job.out_px)
+    probe = Field.around((x, y), mpp=job.field_mpp, slide_mpp=slide.mpp, out_px=job.side_px)
     parts = _around(areas, probe.side_px0 / 2, (x, y, x + width, y + height))
     shapely.prepare(parts if tissue is None else [*parts, tissue.polygons])
     for _ in range(job.count):
         for place in _places(parts, rng) if parts else ():
-            field = Field.around(place, mpp=job.field_mpp, slide_mpp=slide.mpp, out_px=job.out_px)
+            field = Field.around(place, mpp=job.field_mpp, slide_mpp=slide.mpp, out_px=job.side_px)
             if (tissue is None or shapely.contains_xy(tissue.polygons, *place)) and near.mask(field).any():
                 yield field
                 break
         else:
             raise SlideError(
                 "E_FIELD",
-                f"{_TRIES} places near what is drawn in {job.drawing} were tried, and no field of {job.out_px} px at "
+                f"{_TRIES} places near what is drawn in {job.drawing} were tried, and no field of {job.side_px} px at "
                 f"{job.field_mpp:g} µm per pixel held a pixel of it" + (" with its middle on tissue" if tissue else ""),
                 remedy="draw areas that are larger than a pixel of HR"
                 + (", on tissue; or correct the tissue in data/edits" if tissue else ""),
