@@ -12,7 +12,7 @@ from shapely import MultiPolygon, Polygon
 
 from sammil_cli.slides.pixels import Box
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.geojson import read_own_geojson, write_geojson
+from sammil_cli.storage.geojson import Shape, read_own_geojson, write_geojson
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.summed import check_slide, damaged
 
@@ -70,9 +70,11 @@ def write_tissue(path: TissuePath, mask: TissueMask, provenance: Record) -> None
     }
     if mask.scene is not None:
         facts = {**facts, "scene": mask.scene}
-    shapes = [(p, {"area_um2": round(p.area * mask.slide_mpp**2, 1)}) for p in mask.polygons.geoms]
-    offset = mask.bounds_px[:2]
-    write_geojson(path, shapes, class_name="Tissue", offset_px=offset, provenance={**provenance, **facts})
+    shapes = (
+        (Shape(geometry=p, class_name="Tissue"), {"area_um2": round(p.area * mask.slide_mpp**2, 1)})
+        for p in mask.polygons.geoms
+    )
+    write_geojson(path, shapes, offset_px=mask.bounds_px[:2], provenance={**provenance, **facts})
 
 
 def read_tissue(path: TissuePath) -> TissueMask:
@@ -127,6 +129,31 @@ def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) ->
     flips = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
     inside = np.cumsum(flips.reshape(rows, columns + 1), axis=1) % 2 == 1
     return np.asarray(inside[:, :columns], np.bool_)
+
+
+def paint_area(
+    area: MultiPolygon, origin_px: tuple[float, float], downsample: float, shape: tuple[int, int]
+) -> tuple[NDArray[np.bool_], tuple[int, int]] | None:
+    """An area on a canvas, cut to its box there.
+
+    Args:
+        origin_px, downsample, shape: see `TissueMask.raster`.
+
+    Returns:
+        True where a pixel's centre is in the area, and the corner x, y of that part; None where no centre is.
+    """
+    rings = [ring for polygon in area.geoms for ring in (polygon.exterior, *polygon.interiors)]
+    if not rings:
+        return None
+    points = [(shapely.get_coordinates(ring) - origin_px) / downsample for ring in rings]
+    rows, columns = shape
+    around = np.concatenate(points)
+    left, top = np.clip(np.floor(around.min(0)), 0, (columns, rows)).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(around.max(0)), 0, (columns, rows)).astype(int).tolist()
+    if right <= left or bottom <= top:
+        return None
+    inside = paint_rings([ring - (left, top) for ring in points], (bottom - top, right - left))
+    return (inside, (left, top)) if inside.any() else None
 
 
 def trace(mask: NDArray[np.bool_]) -> Iterator[tuple[_Ring, list[_Ring]]]:
