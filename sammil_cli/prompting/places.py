@@ -1,16 +1,9 @@
 """Where a prompt is looked at: its field, by the prompt alone, so that its answer is the same whatever else is asked."""
 
 import math
-from collections.abc import Sequence
-
-import numpy as np
-import shapely
-import torch
 
 from sammil_cli.prompting.asked import Prompt
 from sammil_cli.regions.wsi_sam.field import RATIO, Field
-from sammil_cli.regions.wsi_sam.prompts import Prompts
-from sammil_cli.tissue.mask import paint_rings
 
 MOST_EXTENT = 0.5  # see `field_of`
 _COARSER = 2.0
@@ -45,25 +38,3 @@ def field_of(prompt: Prompt, *, mpp: float, slide_mpp: float, out_px: int, exten
     x, y = (step * math.floor(place / step + 0.5) for place in middle)
     return Field.around((x, y), mpp=mpp, slide_mpp=slide_mpp, out_px=out_px)
 
-
-def asked_of(prompt: Prompt, field: Field, *, as_mask: bool, mask_levels: Sequence[float]) -> Prompts:
-    """A prompt as the model is asked on HR of a field: its points, its box, or its area as a coarse mask.
-
-    Args:
-        as_mask: an area is given as it is, not as the box around it.
-        mask_levels: what a mask has outside and inside.
-    """
-    if not prompt.is_area:
-        inside, outside = (field.of_slide(shapely.get_coordinates(part)) for part in (prompt.shape, prompt.outside))
-        labels = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))])
-        points = torch.as_tensor(np.concatenate([inside, outside]), dtype=torch.float32)
-        return Prompts(points=points[None], labels=labels[None])
-    if not as_mask:
-        x0, y0, x1, y1 = shapely.bounds(prompt.shape).tolist()
-        corners = field.of_slide(np.array([[x0, y0], [x1, y1]]))
-        return Prompts(boxes=torch.as_tensor(corners.reshape(1, 4), dtype=torch.float32))
-    side = field.out_px // 4
-    rings = [ring for part in shapely.get_parts(prompt.shape) for ring in (part.exterior, *part.interiors)]
-    painted = paint_rings([field.of_slide(shapely.get_coordinates(ring)) / 4 for ring in rings], (side, side))
-    low, high = mask_levels
-    return Prompts(masks=torch.where(torch.as_tensor(painted), high, low)[None, None].float())
