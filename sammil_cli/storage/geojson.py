@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,12 @@ import shapely
 from shapely.geometry import mapping, shape
 
 from sammil_cli.errors import InputError, limit_met
-from sammil_cli.storage.files import Record, write_text
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.guarded_json import Parsed, parse_json
-from sammil_cli.storage.packed import MOST_BYTES, read_packed
+from sammil_cli.storage.packed import MOST_BYTES, packed_path, read_packed
 from sammil_cli.storage.regular_file import is_endless
 from sammil_cli.storage.shown_text import shown_value
-from sammil_cli.storage.summed import JsonObject, damaged, with_sum, without_sum
+from sammil_cli.storage.summed import JsonObject, ListSum, damaged, without_sum
 
 RGBColour = tuple[int, int, int]
 
@@ -30,55 +30,64 @@ _KIND = re.compile(r"(?:Path)?(annotation|cell|detection|root|tile|tmacore)Objec
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """One object of a file: its geometry in level-0 pixels, its class ("" = none) and QuPath's kind of object.
+    """One object of a file: its geometry in level-0 pixels, its class and name ("" = none), QuPath's kind of object.
 
     `taken_away`: its place is taken off the other objects, whatever its class.
     """
 
     geometry: shapely.Geometry
     class_name: str = ""
+    name: str = ""
     object_type: str = "annotation"
     taken_away: bool = False
 
 
 def write_geojson(
-    path: Path,
-    shapes: Sequence[tuple[shapely.Geometry, Record]],
-    *,
-    class_name: str,
-    offset_px: tuple[int, int],
-    provenance: Record,
+    path: Path, shapes: Iterable[tuple[Shape, Record]], *, offset_px: tuple[int, int], provenance: Record
 ) -> None:
-    """Writes one annotation per shape.
+    """Writes shapes one by one, as they come: neither they nor the text are held. Atomic, as `storage.files`.
 
     Args:
-        shapes: geometry in level-0 pixels of the whole file, and its measurements (name -> number).
-        class_name: QuPath's classification.
+        path: a name that ends with `.gz` is packed, the same content into the same bytes.
+        shapes: each with its measurements (name -> number). Its class, name and kind of object are QuPath's;
+            `taken_away` is not written.
         offset_px: the corner x, y of the scanned area, which QuPath takes as its origin; it is taken off the
             coordinates and stated in the file.
         provenance: stored under the key `sammil`, with a sum of all that the file holds.
     """
-    classification = {"name": class_name, "color": list(_COLOURS.get(class_name, _OTHER_COLOUR))}
-    features = [
-        {
-            "type": "Feature",
-            # RFC 7946 wants outlines to turn left and holes to turn right.
-            "geometry": mapping(
-                shapely.transform(
-                    shapely.orient_polygons(geometry, exterior_cw=False), lambda points: points - offset_px
-                )
-            ),
-            "properties": {
-                "objectType": "annotation",
-                "classification": classification,
-                "measurements": dict(measurements),
-            },
-        }
-        for geometry, measurements in shapes
-    ]
-    facts = with_sum({**provenance, "offset_px": list(offset_px)}, features)
-    text = json.dumps({"type": "FeatureCollection", "sammil": facts, "features": features}, allow_nan=False)
-    write_text(path, text.replace('{"type": "Feature"', '\n{"type": "Feature"') + "\n")
+    seen = ListSum({**provenance, "offset_px": list(offset_px)})
+    with packed_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(_head(seen))
+        between = ""
+        for shape, measurements in shapes:
+            feature = _feature(shape, measurements, offset_px)
+            stream.write(f"{between}\n{json.dumps(feature, allow_nan=False)}".encode())
+            seen.add(feature)
+            between = ", "
+        stream.write(b"]}\n")
+        stream.seek(0)
+        stream.write(_head(seen))  # as long as before, now with the sum of all
+
+
+def _head(seen: ListSum) -> bytes:
+    facts = json.dumps(seen.facts(), allow_nan=False)
+    return f'{{"type": "FeatureCollection", "sammil": {facts}, "features": ['.encode()
+
+
+def _feature(shape: Shape, measurements: Record, offset_px: tuple[int, int]) -> JsonObject:
+    # RFC 7946 wants outlines to turn left and holes to turn right.
+    turned = shapely.orient_polygons(shape.geometry, exterior_cw=False)
+    properties: JsonObject = {"objectType": shape.object_type}
+    if shape.name:
+        properties["name"] = shape.name
+    if shape.class_name:
+        colour = list(_COLOURS.get(shape.class_name, _OTHER_COLOUR))
+        properties["classification"] = {"name": shape.class_name, "color": colour}
+    return {
+        "type": "Feature",
+        "geometry": mapping(shapely.transform(turned, lambda points: points - offset_px)),
+        "properties": {**properties, "measurements": dict(measurements)},
+    }
 
 
 def is_geojson(name: str) -> bool:

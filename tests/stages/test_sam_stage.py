@@ -14,7 +14,7 @@ from sammil_cli.config import SamSettings
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.file import read_regions
 from sammil_cli.stages import sam
-from sammil_cli.storage.geojson import write_geojson
+from sammil_cli.storage.geojson import Shape, write_geojson
 from sammil_cli.tissue.mask import read_tissue
 
 Sammil = Callable[..., Any]
@@ -34,8 +34,7 @@ def recipes(**settings: Any) -> list[dict[str, Any]]:
 def draw(slide: str, *shapes: shapely.Polygon) -> None:
     write_geojson(
         Path(f"data/annotations/{slide}.geojson"),
-        [(shape, {}) for shape in shapes],
-        class_name="Tumour",
+        [(Shape(geometry=shape, class_name="Tumour"), {}) for shape in shapes],
         offset_px=(0, 0),
         provenance={},
     )

@@ -6,6 +6,8 @@ from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 from torch.nn import functional
 
+PARTS = ("hf_token", "hf_mlp", "compress_vit_feat", "embedding_encoder", "embedding_maskfeature")  # of a `Branch`
+
 
 class Branch(nn.Module):
     """The trainable part of one resolution: a token, and the features that its mask is drawn from.
