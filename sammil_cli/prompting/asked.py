@@ -62,7 +62,7 @@ class UnclearError(ValueError):
 def of_command_line(
     boxes: Sequence[str], points: Sequence[str], negatives: Sequence[str], *, name: str = "", class_name: str = ""
 ) -> list[Prompt]:
-    """The prompts of `--box` (each is one) or of `--point` and `--negative` (all are one).
+    """The prompts of `--box` (each is one) or of `--point` and `--negative` (all are one); none of no words.
 
     Raises:
         InputError: `E_PROMPT`, both kinds, no positive point, or numbers that are none.
@@ -78,6 +78,8 @@ def of_command_line(
                 Prompt(shape=shape, name=name, class_name=class_name, where=f"--box {text}")
                 for shape, text in zip(shapes, boxes, strict=True)
             ]
+        if not (points or negatives):
+            return []
         where = " ".join(f"--point {text}" for text in points)
         inside, outside = read_points(points, ","), read_points(negatives, ",")
         return [points_prompt(inside, outside, name=name, class_name=class_name, where=where)]
@@ -129,11 +131,10 @@ def area_of(polygons: Sequence[Polygon]) -> MultiPolygon:
         UnclearError: they hold nothing.
     """
     valid = [shapely.make_valid(one, method="structure", keep_collapsed=False) for one in polygons]
-    whole = shapely.union_all(valid)
-    parts = [part for part in shapely.get_parts(whole) if isinstance(part, Polygon) and part.area > 0]
-    if not parts:
+    area = _polygons(shapely.union_all(valid))
+    if area.is_empty:
         raise UnclearError("the polygon is empty: it holds no area", "draw it anew, or delete it")
-    return MultiPolygon(parts)
+    return area
 
 
 def read_polygon(texts: Sequence[str], between: str) -> MultiPolygon:
@@ -167,14 +168,12 @@ def on_slide(prompts: Sequence[Prompt], bounds_px: Box, *, moved: bool) -> tuple
             for part in (prompt.shape, prompt.outside)
         )
         if isinstance(shape, MultiPolygon):
-            inside = shapely.intersection(shape, frame)
-            parts = [part for part in shapely.get_parts(inside) if isinstance(part, Polygon)]
-            if not parts:
+            if not shapely.covers(frame, shape):
+                cut.append(number)
+                shape = _polygons(shapely.intersection(shape, frame))
+            if shape.is_empty:
                 off.append(prompt.where)
                 continue
-            if inside.area < shape.area:
-                cut.append(number)
-                shape = MultiPolygon(parts)
         elif not (shapely.covers(frame, shape) and (outside.is_empty or shapely.covers(frame, outside))):
             off.append(prompt.where)
             continue
@@ -194,6 +193,11 @@ def on_slide(prompts: Sequence[Prompt], bounds_px: Box, *, moved: bool) -> tuple
             + "coordinates are level-0 pixels from the corner of the scanned area, as QuPath shows them",
         )
     return found, [f"edge: prompt(s) {_listed(cut)} cut at the edge of the slide"] if cut else []
+
+
+def _polygons(shape: shapely.Geometry) -> MultiPolygon:
+    """Those of a shape that hold something, without lines and points."""
+    return MultiPolygon([part for part in shapely.get_parts(shape) if isinstance(part, Polygon) and part.area > 0])
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -1,5 +1,6 @@
 """sammil wsi-sam prompt: slides and crude annotations -> the polygons of what they mean."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,9 +12,9 @@ from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.prompting.asked import CODE, Prompt
+from sammil_cli.prompting.places import MOST_EXTENT
 from sammil_cli.prompting.prompt_job import How, PromptJob, work
 from sammil_cli.prompting.prompt_table import read_table
-from sammil_cli.prompting.weights import weights_key
 from sammil_cli.runner.inputs import content, slide_input
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import find_slides, formats_of, slide_id_of
@@ -103,6 +104,22 @@ def plan(
         code = code_of(work.__module__, *formats_of(path))
         tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))
     return Plan(stage=STAGE, tasks=tasks, work=work, out=project.prompted, process_lists=project.process_lists)
+
+
+def how_of(settings: SamSettings, *, mpp: float | None, extent: float, given_as: str, pictures: bool) -> How:
+    """How prompts are answered, from what was typed.
+
+    Raises:
+        InputError: a word or number that cannot be.
+    """
+    if given_as not in ("box", "mask"):
+        raise InputError(f"--as {given_as!r} is unknown", remedy="box or mask")
+    if not 0 < extent <= MOST_EXTENT:
+        raise InputError(f"--extent {extent:g} is no share from 0 to {MOST_EXTENT}", remedy="0.4, say")
+    if mpp is not None and not 0 < mpp < math.inf:
+        raise InputError(f"--mpp {mpp:g} is no positive number", remedy="give µm per pixel, such as 1.0")
+    chosen = settings.wsi_sam_mpp if mpp is None else mpp
+    return How(mpp=chosen, extent=extent, as_mask=given_as == "mask", pictures=pictures)
 
 
 def gather(question: Question, project: Project) -> Asked:
