@@ -209,5 +209,6 @@ def test_the_published_checkpoints_are_pinned() -> None:
         "vit_h": "a7bf3b02",
         "vit_l": "3adcc431",
         "vit_b": "ec2df627",
+        "vit_t": "6dbb9052",
     }
     assert all(pinned.url.endswith(pinned.file_name) for pinned in sam.WEIGHTS.values())
