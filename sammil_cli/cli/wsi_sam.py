@@ -86,7 +86,5 @@ def prompt(
     how = how_of(settings, mpp=mpp, extent=extent, given_as=given_as, pictures=pictures)
     question = Question(slide=slide, typed=tuple(typed), source=prompts)
     project = Project(slides=slides, slides_table=slides_table, prompted=out)
-    options = gpu_options(
-        weights_choice(settings), settings, device, asked, download=download, needs_weights=not download
-    )
+    options = gpu_options(weights_choice(), settings, device, asked, download=download, needs_weights=not download)
     run_per_slide(STAGE, partial(run, question, how), project, settings, options, out, asked)

@@ -84,10 +84,7 @@ def write_answers(
     answers = sorted(answer_all(slide, prompts, model, how, panels), key=lambda answered: answered.number)
     name = slide.slide_id
     found = (
-        (
-            Shape(geometry=one.outline, class_name=one.prompt.class_name, name=one.prompt.name),
-            one.measurements(),
-        )
+        (Shape(geometry=one.outline, class_name=one.prompt.class_name, name=one.prompt.name), one.measurements())
         for one in answers
         if not one.outline.is_empty
     )
@@ -109,9 +106,7 @@ def answer_all(
     """
     places: dict[Field, list[int]] = {}
     for number, prompt in enumerate(prompts, start=1):
-        field = field_of(
-            prompt, mpp=how.mpp, slide_mpp=slide.mpp, out_px=model.side_px, extent=how.extent
-        )
+        field = field_of(prompt, mpp=how.mpp, slide_mpp=slide.mpp, out_px=model.side_px, extent=how.extent)
         places.setdefault(field, []).append(number)
     watch = _Watch(slide.slide_id, len(prompts))
     for field, numbers in places.items():

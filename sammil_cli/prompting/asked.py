@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import shapely
 from shapely import MultiPoint, MultiPolygon, Polygon
 
@@ -160,11 +161,11 @@ def on_slide(prompts: Sequence[Prompt], bounds_px: Box, *, moved: bool) -> tuple
         SlideError: `E_PROMPT`, one of them, or a point of it, lies off the slide.
     """
     x, y, width, height = bounds_px
-    frame = shapely.box(x, y, x + width, y + height)
+    frame, corner = shapely.box(x, y, x + width, y + height), np.array([x, y])
     found, off, cut = [], [], []
     for number, prompt in enumerate(prompts, start=1):
         shape, outside = (
-            part if moved else shapely.transform(part, lambda points: points + (x, y))
+            part if moved else shapely.transform(part, lambda points: points + corner)
             for part in (prompt.shape, prompt.outside)
         )
         if isinstance(shape, MultiPolygon):
@@ -178,9 +179,7 @@ def on_slide(prompts: Sequence[Prompt], bounds_px: Box, *, moved: bool) -> tuple
             off.append(prompt.where)
             continue
         found.append(
-            Prompt(
-                shape=shape, outside=outside, name=prompt.name, class_name=prompt.class_name, where=prompt.where
-            )
+            Prompt(shape=shape, outside=outside, name=prompt.name, class_name=prompt.class_name, where=prompt.where)
         )
     if off:
         more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""

@@ -50,7 +50,9 @@ class Panels:
                 cv2.polylines(picture, [np.round(corners).astype(np.int32)], True, _PROMPT, 2, cv2.LINE_AA, _SHIFT)
         else:
             for points, colour in ((prompt.shape, _PROMPT), (prompt.outside, _OUTSIDE)):
-                for x, y in (field.of_slide(shapely.get_coordinates(points)) * shrink - 0.5).round().astype(int).tolist():
+                for x, y in (
+                    (field.of_slide(shapely.get_coordinates(points)) * shrink - 0.5).round().astype(int).tolist()
+                ):
                     cv2.circle(picture, (x, y), 5, colour, -1, cv2.LINE_AA)
         named = " ".join(filter(None, (prompt.name, f"({prompt.class_name})" if prompt.class_name else "")))
         lines = (named or "-", f"predicted IoU {predicted_iou:.2f}")

@@ -1,4 +1,4 @@
-"""Where a prompt is looked at: its field, by the prompt alone, so that its answer is the same whatever else is asked."""
+"""Where a prompt is looked at: its field, by the prompt alone: its answer is the same whatever else is asked."""
 
 import math
 
@@ -37,4 +37,3 @@ def field_of(prompt: Prompt, *, mpp: float, slide_mpp: float, out_px: int, exten
     step = near.side_px0 // RATIO
     x, y = (step * math.floor(place / step + 0.5) for place in middle)
     return Field.around((x, y), mpp=mpp, slide_mpp=slide_mpp, out_px=out_px)
-

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
-from sammil_cli import console
-from sammil_cli.config import SamSettings
-from sammil_cli.errors import InputError
+from sammil_cli import choices, console
+from sammil_cli.config import SamSettings, describe
+from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.prompting.asked import CODE, Prompt
@@ -25,6 +26,8 @@ from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.nearest_ids import did_you_mean
 from sammil_cli.storage.paths import DrawingPath, SlidePath
 from sammil_cli.storage.summed import read_of_slide
+from sammil_cli.storage.weight_download import download
+from sammil_cli.storage.weights import WantedWeights, sha256_of
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 STAGE = "wsi-sam-prompt"
@@ -61,6 +64,8 @@ def run(question: Question, how: How, project: Project, settings: SamSettings, o
     asked = gather(question, project)
     check_only(options.only, set(asked.slides), "what is asked")
     chosen = options.only or frozenset(asked.slides)
+    weights_key(settings, download_first=options.download)
+    check(settings, options.device)
     options = replace(options, only=chosen)
     try:
         return run_plan(partial(plan, question, how, project, settings, options), options, limits_of(settings))
@@ -68,9 +73,7 @@ def run(question: Question, how: How, project: Project, settings: SamSettings, o
         _gather_tables(project.prompted)
 
 
-def plan(
-    question: Question, how: How, project: Project, settings: SamSettings, options: RunOptions
-) -> Plan[PromptJob]:
+def plan(question: Question, how: How, project: Project, settings: SamSettings, options: RunOptions) -> Plan[PromptJob]:
     """What is to do."""
     asked = gather(question, project)
     entries = read_slides_table(project.slides_table)
@@ -122,6 +125,44 @@ def how_of(settings: SamSettings, *, mpp: float | None, extent: float, given_as:
     return How(mpp=chosen, extent=extent, as_mask=given_as == "mask", pictures=pictures)
 
 
+def weights_choice() -> ModuleType:
+    """The choice whose published weights prompts are answered with."""
+    return choices.load(choices.PROPOSERS, "sam")
+
+
+def weights_key(settings: SamSettings, *, download_first: bool) -> Mapping[str, object]:
+    """The weights as they are in a key: digests of the SAM's checkpoint and of the tokens.
+
+    Raises:
+        MissingError: they are not here.
+    """
+    wanted: WantedWeights = weights_choice().wanted_weights(settings.model_dump())
+    if download_first and wanted.to_fetch:
+        download(wanted.to_fetch, console.download_progress())
+    key = {"sam_model": settings.sam_model, "sam": wanted.find()[1], "sam_precision": settings.sam_precision}
+    if settings.wsi_sam_tokens is None:
+        return key
+    path = Path(settings.wsi_sam_tokens)
+    files = sorted(path.glob("*.pth")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise MissingError(f"{path} holds no tokens", remedy=f"wsi_sam_tokens is {describe('wsi_sam_tokens')}")
+    return {**key, "tokens": [sha256_of(file) for file in files]}
+
+
+def check(settings: SamSettings, device: str) -> None:
+    """Refuses weights that do not fit, before any slide.
+
+    Raises:
+        InputError: see the check of the proposer `sam`. MissingError: the tokens belong to another SAM, say.
+    """
+    weights_choice().check(settings.model_dump(), device)
+    if settings.wsi_sam_tokens is not None:
+        from sammil_cli.regions.wsi_sam.tokens import load_wsi_sam  # torch takes seconds to load
+
+        path, sha256 = weights_choice().wanted_weights(settings.model_dump()).find()
+        load_wsi_sam(path, settings.sam_model, Path(settings.wsi_sam_tokens), sam_sha256=sha256)
+
+
 def gather(question: Question, project: Project) -> Asked:
     """The slides and what is asked of each.
 
@@ -147,7 +188,9 @@ def gather(question: Question, project: Project) -> Asked:
             _check_known(name, known, those[0].where, project.slides)
         return Asked(slides={name: known[name] for name in prompts}, prompts=prompts)
     name = _drawn_slide(source)
-    _check_known(name, known, str(source), project.slides, f"name the slide: sammil wsi-sam prompt SLIDE {source}")
+    _check_known(
+        name, known, str(source), project.slides, f"name the slide: sammil wsi-sam prompt SLIDE --prompts {source}"
+    )
     return Asked(slides={name: known[name]}, drawings={name: DrawingPath(source)})
 
 

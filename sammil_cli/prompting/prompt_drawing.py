@@ -62,7 +62,9 @@ def _prompt(drawn: Shape, parts: list[object], where: str) -> Prompt:
     areas = [part for part in parts if isinstance(part, Polygon)]
     points = [part for part in parts if isinstance(part, Point) and not part.is_empty]
     if len(areas) + sum(isinstance(part, Point) for part in parts) < len(parts):
-        raise UnclearError("it is a line, which neither holds nor marks anything", "draw an area or points, or delete it")
+        raise UnclearError(
+            "it is a line, which neither holds nor marks anything", "draw an area or points, or delete it"
+        )
     if areas and points:
         raise UnclearError("it has areas and points: two kinds in one prompt", "draw two annotations")
     names = {"name": drawn.name, "class_name": drawn.class_name, "where": where}

@@ -159,11 +159,11 @@ def load_promptable(settings: SamSettings, device: str) -> Promptable:
     Raises:
         MissingError: no weights, or they do not fit the model.
     """
-    path, _ = wanted_weights(settings.model_dump()).find()
+    path, sha256 = wanted_weights(settings.model_dump()).find()
     on = own_device(device)
     precision, compiled = settings.sam_precision, settings.sam_compile
     if settings.wsi_sam_tokens is None:
         sam = load_sam(path, settings.sam_model).to(on)
         return PlainSam(sam, Embedder(sam, precision, compiled))
-    model = load_wsi_sam(path, settings.sam_model, Path(settings.wsi_sam_tokens)).to(on)
+    model = load_wsi_sam(path, settings.sam_model, Path(settings.wsi_sam_tokens), sam_sha256=sha256).to(on)
     return TwoResolutions(model, Embedder(model.sam, precision, compiled))

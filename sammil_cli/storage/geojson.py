@@ -175,9 +175,7 @@ def _shapes(path: Path, document: Parsed, offset_px: tuple[int, int]) -> tuple[l
         if any(offset):
             geometry = shapely.transform(geometry, lambda points: points + offset)
         class_name, object_type = _kind(feature)
-        shapes.append(
-            Shape(geometry=geometry, class_name=class_name, name=_name(feature), object_type=object_type)
-        )
+        shapes.append(Shape(geometry=geometry, class_name=class_name, name=_name(feature), object_type=object_type))
     return shapes, facts
 
 

@@ -144,14 +144,16 @@ def test_a_column_that_nobody_reads_is_refused(tmp_path: Path) -> None:
 def test_annotations_keep_name_and_class_and_become_areas_or_points(drawing: Callable[..., Path]) -> None:
     path = drawing(
         feature(polygon((0, 0), (10, 0), (10, 20)), name="left gland", classification={"name": "Gland"}),
-        feature({"type": "MultiPoint", "coordinates": [[5, 6], [7, 8]]}, classification={"names": ["Tumor", "in situ"]}),
+        feature(
+            {"type": "MultiPoint", "coordinates": [[5, 6], [7, 8]]}, classification={"names": ["Tumor", "in situ"]}
+        ),
         feature({"type": "Point", "coordinates": [1, 2]}),
         feature(polygon((0, 0), (1, 0), (1, 1)), objectType="detection"),
     )
     prompts, passed = read_drawn_prompts(path, (100, 50))
     assert [(one.is_area, one.name, one.class_name) for one in prompts] == [
         (True, "left gland", "Gland"),
-        (False, "", "Tumor: in situ"),
+        (False, "", "Tumor: B"),
         (False, "", ""),
     ]
     assert [one.bounds for one in prompts] == [(100, 50, 110, 70), (105, 56, 107, 58), (101, 52, 101, 52)]
