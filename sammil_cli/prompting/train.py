@@ -85,9 +85,9 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     settings, frozen = whole.stage(WsiSamTrainSettings), _load(whole.stage(SamSettings), options)
     make = partial(plan_fields, project, settings, int(frozen.model.image_encoder.img_size))
     rows = run_plan(make, options, limits_of(settings))
-    _say_of_slides(project, rows)
+    say_of_slides(project, rows)
     done = {row.slide_id for row in rows if row.done}
-    _check_any(rows)
+    check_any(rows)
     tasks = {task.slide_id: task for task in make().tasks if task.slide_id in done}
     labels = _sha256(project.labels)
     fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
@@ -149,7 +149,8 @@ def _load(settings: SamSettings, options: RunOptions) -> _Frozen:
     return _Frozen(model=load_sam(path, settings.sam_model), word=settings.sam_model, sha256=sha256)
 
 
-def _say_of_slides(project: Project, rows: list[Row]) -> None:
+def say_of_slides(project: Project, rows: list[Row]) -> None:
+    """Says what became of slides with drawings, and which slides and drawings are passed over."""
     slides, drawings = find_slides(project.slides).paths, find_drawings(project.lesions)
     summarise(STAGE, rows, project.fields, project.process_lists / f"{STAGE}.csv")
     if undrawn := len(slides.keys() - drawings.keys()):
@@ -158,7 +159,12 @@ def _say_of_slides(project: Project, rows: list[Row]) -> None:
         console.say(line)
 
 
-def _check_any(rows: list[Row]) -> None:
+def check_any(rows: list[Row]) -> None:
+    """Refuses to go on without any field.
+
+    Raises:
+        InputError: with the first slide's reason and fix.
+    """
     if not any(row.done for row in rows):
         first = rows[0]
         raise InputError(

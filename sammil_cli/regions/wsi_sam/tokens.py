@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -97,6 +97,17 @@ def _read_ours(path: Path) -> Tokens:
     except (KeyError, InputError, ValidationError):
         raise MissingError(f"{path} does not say which SAM its tokens were trained on", remedy=_GIVE) from None
     return Tokens(added, facts, {})
+
+
+def are_tokens(path: Path) -> bool:
+    """Whether `read_tokens` is to read it, rather than `load_sam`: a folder, or a file that says it has tokens."""
+    if path.suffix.lower() != ".safetensors":
+        return path.is_dir()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _FACTS in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def fit(model: WsiSam, tokens: Tokens, sam_sha256: str) -> None:
