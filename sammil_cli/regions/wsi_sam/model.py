@@ -1,20 +1,17 @@
 """WSI-SAM: a frozen SAM whose mask decoder is given a token of each resolution (docs/methods.md §12)."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
+from sammil_cli.regions.sam_engine.batching import Batches
+from sammil_cli.regions.sam_models.embed import Seen
 from sammil_cli.regions.wsi_sam.branch import Branch
+from sammil_cli.regions.wsi_sam.decoder import ADDED, FIRST_MASK, DualDecoder
 from sammil_cli.regions.wsi_sam.prompts import Prompts, encode, for_low
-
-
-class Seen(NamedTuple):
-    """Of b pictures, by the image encoder: `embedding` (b, d, s/16, s/16), `early` (b, e, s/16, s/16)."""
-
-    embedding: Tensor
-    early: Tensor
 
 
 class Asked(NamedTuple):
@@ -39,7 +36,7 @@ class _Output(NamedTuple):
     picture: Tensor
 
 
-_MASK, _ADDED = 1, 5  # of the tokens: rating, four masks, the added one, the prompt's
+_TOGETHER = 32  # prompts on a GPU
 
 
 class WsiSam(nn.Module):
@@ -98,18 +95,62 @@ class WsiSam(nn.Module):
         return masks[0], masks[1]
 
     @torch.inference_mode()
-    def predict(self, high: Seen, low: Seen, prompts: Prompts) -> Answer:
-        """What prompts on HR mean, see the class; of LR only its token is computed, its early feature is not read."""
-        return self.answer(high, low, self.ask(prompts), self.ask(for_low(prompts, self.side_px)))
+    def predict(self, high: Seen, low: Seen, prompts: Prompts, prompts_low: Prompts | None = None) -> Answer:
+        """What prompts on HR mean, see the class; `low.early` is not read: of LR only its token is computed.
+
+        On a CPU each prompt is computed by itself: its answer is the same to the bit, whatever else is asked.
+
+        Args:
+            prompts_low: as of `forward`.
+
+        Raises:
+            SlideError: `E_MEMORY`, not even one prompt fits.
+        """
+        if prompts_low is None:
+            prompts_low = for_low(prompts, self.side_px)
+        if len(high.embedding) == 1 and prompts.masks is None:
+            answer = self._shared(high, low, prompts, prompts_low)
+        else:
+            answer = self._each(high, low, prompts, prompts_low)
+        batches = Batches(_TOGETHER if high.embedding.device.type == "cuda" else 1, "prompt")
+        parts = list(batches.map(answer, range(len(prompts))))
+        return Answer(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _shared(
+        self, high: Seen, low: Seen, prompts: Prompts, prompts_low: Prompts
+    ) -> Callable[[Sequence[int]], Answer]:
+        """Prompts of one field, none of them a mask."""
+        decoder = DualDecoder(self.sam, self.high, self.low)
+        picture = decoder.look(high.embedding[0], high.early[0], low.embedding[0])
+        sparse, sparse_low = (encode(each, self.sam.prompt_encoder)[0] for each in (prompts, prompts_low))
+
+        def answer(some: Sequence[int]) -> Answer:
+            part = slice(some[0], some[-1] + 1)
+            decoded = decoder.decode(picture, sparse[part], sparse_low[part])
+            return Answer(logits=decoder.draw(picture, decoded), predicted_iou=decoded.predicted_iou[:, 0])
+
+        return answer
+
+    def _each(self, high: Seen, low: Seen, prompts: Prompts, prompts_low: Prompts) -> Callable[[Sequence[int]], Answer]:
+        """Prompts that are masks, or of several fields."""
+
+        def answer(some: Sequence[int]) -> Answer:
+            part = slice(some[0], some[-1] + 1)
+            seen, seen_low = high, low
+            if len(high.embedding) > 1:
+                seen, seen_low = (Seen(*(tensor[part] for tensor in one)) for one in (high, low))
+            return self.answer(seen, seen_low, self.ask(prompts[part]), self.ask(prompts_low[part]))
+
+        return answer
 
     def answer(self, high: Seen, low: Seen, asked: Asked, asked_low: Asked) -> Answer:
-        """`predict`, of prompts that are encoded."""
+        """`predict`, of prompts that are encoded, in one go and by the official modules."""
         decoder = self.sam.mask_decoder
         output = self._run(self.high, high, asked)
         token = self._token(self.high, output) + self._token(self.low, self._run(self.low, low, asked_low))
         upscaled = decoder.output_upscaling(output.picture)
         ours = self.high.draw(token, upscaled, self.high.features(high.embedding, high.early))
-        hyper = decoder.output_hypernetworks_mlps[0](output.tokens[:, _MASK])
+        hyper = decoder.output_hypernetworks_mlps[0](output.tokens[:, FIRST_MASK])
         theirs = torch.einsum("pc,pcyx->pyx", hyper, upscaled)
         return Answer(logits=ours + theirs, predicted_iou=decoder.iou_prediction_head(output.tokens[:, 0])[:, 0])
 
@@ -131,5 +172,5 @@ class WsiSam(nn.Module):
     @staticmethod
     def _token(branch: Branch, output: _Output) -> Tensor:
         """t of a branch (p, c)."""
-        token: Tensor = branch.hf_mlp(output.tokens[:, _ADDED])
+        token: Tensor = branch.hf_mlp(output.tokens[:, ADDED])
         return token
