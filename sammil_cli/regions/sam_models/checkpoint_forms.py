@@ -172,11 +172,9 @@ def _of_mobile_sam(state: State) -> State:
 
 def _of_transformers(state: State) -> State:
     """The names of `segment_anything`."""
-    if _TWIN in state:
-        twin = state.pop(_TWIN)
-        state.setdefault(_SHARED, twin)
+    one = {_SHARED if name == _TWIN else name: value for name, value in state.items()}
     renamed = {}
-    for name, value in state.items():
+    for name, value in one.items():
         for pattern, ours in _TRANSFORMERS:
             name = pattern.sub(ours, name)
         renamed[name] = value
