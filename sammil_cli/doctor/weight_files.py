@@ -9,7 +9,7 @@ from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.python_packages import BROKEN
 from sammil_cli.doctor.settings import read
 from sammil_cli.errors import SammilError
-from sammil_cli.storage.weights import FOLDER_VARIABLE, weight_folders
+from sammil_cli.storage.weights import FOLDER_VARIABLE, WantedWeights, weight_folders
 
 GROUP = "Weights"
 
@@ -77,12 +77,21 @@ def _own(settings: Settings) -> Iterator[Finding]:
         try:
             choice = choices.load(kind, given[str(kind.setting)])
             wanted = choice.wanted_weights(given) if hasattr(choice, "wanted_weights") else None
-            if wanted is None or wanted.to_fetch:
-                continue
-            path, sha256 = wanted.find()
         except SammilError as error:
-            yield wrong(GROUP, wanted.key if wanted else str(kind.setting), error.message, error.remedy)
+            yield wrong(GROUP, str(kind.setting), error.message, error.remedy)
+            continue
         except BROKEN as error:
             yield note(GROUP, kind.noun, f"not looked at: {one_line(error)}", "see Python above")
-        else:
-            yield ok(GROUP, wanted.key, f"{path}, sha256 {sha256[:12]}… verified", path=str(path), sha256=sha256)
+            continue
+        while wanted is not None:
+            if not wanted.to_fetch:
+                yield _found(wanted)
+            wanted = wanted.beside
+
+
+def _found(wanted: WantedWeights) -> Finding:
+    try:
+        path, sha256 = wanted.find()
+    except SammilError as error:
+        return wrong(GROUP, wanted.key, error.message, error.remedy)
+    return ok(GROUP, wanted.key, f"{path}, sha256 {sha256[:12]}… verified", path=str(path), sha256=sha256)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from sammil_cli.regions.wsi_sam.field import RATIO
 
 _KINDS = ("boxes", "points", "masks")
-_MIDDLE = 0.5
+MIDDLE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,8 @@ def encode(prompts: Prompts, encoder: PromptEncoder) -> tuple[Tensor, Tensor]:
     sparse: Tensor
     dense: Tensor
     sparse, dense = encoder(
-        points=None if prompts.points is None else (prompts.points - _MIDDLE, prompts.labels),
-        boxes=None if prompts.boxes is None else prompts.boxes - _MIDDLE,
+        points=None if prompts.points is None else (prompts.points - MIDDLE, prompts.labels),
+        boxes=None if prompts.boxes is None else prompts.boxes - MIDDLE,
         masks=prompts.masks,
     )
     return sparse, dense if prompts.masks is not None else dense[:1]

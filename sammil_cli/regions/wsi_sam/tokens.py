@@ -16,12 +16,12 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
 from sammil_cli.regions.wsi_sam.branch import PARTS
 from sammil_cli.regions.wsi_sam.model import WsiSam
+from sammil_cli.regions.wsi_sam.published_files import PUBLISHED_FILES
 from sammil_cli.storage.files import Record, atomic_path
 from sammil_cli.storage.guarded_json import parse_json
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import sha256_of
 
-PUBLISHED_FILES = ("net_high.pth", "net_low.pth")
 _FACTS = "wsi_sam"
 _GIVE = f"give a file of sammil wsi-sam train, or a folder with {' and '.join(PUBLISHED_FILES)}"
 _OTHER_SAM = "set sam_model and sam_checkpoint to the SAM that they were trained on, or train: sammil wsi-sam train"
@@ -108,12 +108,7 @@ def fit(model: WsiSam, tokens: Tokens, sam_sha256: str) -> None:
     Raises:
         MissingError: they were trained on another SAM, or have other names or shapes; the first is named.
     """
-    if tokens.facts and tokens.facts.sam_sha256 != sam_sha256:
-        raise MissingError(
-            f"the tokens were trained on another SAM ({tokens.facts.sam_model}): its sha256 is "
-            f"{tokens.facts.sam_sha256}, this one's is {sam_sha256}",
-            remedy=_OTHER_SAM,
-        )
+    check_sam(tokens, sam_sha256)
     _compare(tokens.added, model.added(), "the tokens")
     for path, decoder in tokens.decoders.items():
         own = model.sam.mask_decoder.state_dict()
@@ -128,6 +123,20 @@ def fit(model: WsiSam, tokens: Tokens, sam_sha256: str) -> None:
     with torch.no_grad():
         for name, parameter in model.added().items():
             parameter.copy_(tokens.added[name])
+
+
+def check_sam(tokens: Tokens, sam_sha256: str) -> None:
+    """Refuses tokens that say that they belong to another SAM.
+
+    Raises:
+        MissingError: with both sums.
+    """
+    if tokens.facts and tokens.facts.sam_sha256 != sam_sha256:
+        raise MissingError(
+            f"the tokens were trained on another SAM ({tokens.facts.sam_model}): its sha256 is "
+            f"{tokens.facts.sam_sha256}, this one's is {sam_sha256}",
+            remedy=_OTHER_SAM,
+        )
 
 
 def _compare(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
