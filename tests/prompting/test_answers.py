@@ -160,6 +160,7 @@ class Smooth:
     def __init__(self, model: Promptable) -> None:
         self._model = model
         self.side_px, self.needs_low, self.mask_levels = model.side_px, model.needs_low, model.mask_levels
+        self.trained_mpp = model.trained_mpp
 
     def look(self, high: RGB, low: RGB | None) -> Ask:
         ask = self._model.look(high, low)
