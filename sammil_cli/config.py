@@ -120,10 +120,9 @@ class SamSettings(Tolerance):
     )
     sam_compile: bool = _field(False, "compile the image encoder: slower start, faster slides (GPU)")
     wsi_sam_tokens: str | None = _field(
-        None, "what WSI-SAM adds to the SAM: a file of sammil wsi-sam train, or a folder with the published pair"
+        None, "wsi-sam only: a file of sammil wsi-sam train, or a folder with net_high.pth and net_low.pth"
     )
     wsi_sam_tokens_sha256: str | None = _field(None, "pins these tokens; null = any that belong to the SAM")
-    wsi_sam_mpp: float = _field(1.0, "µm per pixel of WSI-SAM's finer picture (HR)", gt=0)
     superpixel_method: Literal["slic", "felzenszwalb"] = _field("slic", "slic (compact) | felzenszwalb (follows edges)")
     superpixel_area_px: int = _field(1500, "mean area of a superpixel before merging, canvas pixels", ge=16)
     superpixel_merge: float = _field(6.0, "neighbours whose mean Lab colours differ less are merged", ge=0)

@@ -142,17 +142,19 @@ def prompt(
     """
     from functools import partial
 
-    from sammil_cli.config import SamSettings
+    from sammil_cli.config import SamSettings, load_settings
     from sammil_cli.project.project import Project
     from sammil_cli.prompting.asked import of_command_line
     from sammil_cli.prompting.prompt import STAGE, Question, how_of, run, weights_choice
 
     settings = read_settings(params, assignments, SamSettings, asked.fail_over)
     typed = of_command_line(box or (), point or (), negative or (), name=name, class_name=class_name)
-    how = how_of(settings, mpp=mpp, extent=extent, given_as=given_as, pictures=pictures)
+    chosen = load_settings(params, assignments or ()).wsi_sam_mpp if mpp is None else mpp
+    how = how_of(mpp=chosen, extent=extent, given_as=given_as, pictures=pictures)
     question = Question(slide=slide, typed=tuple(typed), source=prompts)
     project = Project(slides=slides, slides_table=slides_table, prompted=out)
-    options = gpu_options(weights_choice(), settings, device, asked, download=download, needs_weights=not download)
+    choice = weights_choice(settings)
+    options = gpu_options(choice, settings, device, asked, download=download, needs_weights=not download)
     run_per_slide(STAGE, partial(run, question, how), project, settings, options, out, asked)
 
 

@@ -1,5 +1,6 @@
 """The answers to a slide's prompts: each by itself, on the field that belongs to it; embeddings are shared."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from sammil_cli.storage.summed import write_of_slide
 
 _OFFSET = 1.0  # of the stability score, as published
 _SMALL_PX = 8.0  # of HR: a prompt of so few pixels shows the model next to nothing
+_ALIKE = 0.01  # resolutions that differ by less are one
 _COARSE = 1.5  # times the resolution that was asked for; fields are twice, four times, … as coarse or not at all
 _QUIET_SECONDS = 30.0  # between two words on a slide that takes long
 _MM2 = 1e-6  # of a µm²
@@ -93,7 +95,7 @@ def write_answers(
     write_of_slide(folder / f"{name}.json", {"prompts": [one.row() for one in answers]})
     if panels is not None:
         panels.write(folder / f"{name}.png")
-    return _flags(answers)
+    return [*_trained_otherwise(model, how), *_flags(answers)]
 
 
 def answer_all(
@@ -167,6 +169,12 @@ def _flags(answers: Sequence[Answered]) -> list[str]:
             if kind in ("empty", "cut", "coarse", "small"):
                 kinds[kind] = kinds.get(kind, 0) + 1
     return [f"{kind}: {count} of {len(answers)} prompt(s), see prompted.csv" for kind, count in kinds.items()]
+
+
+def _trained_otherwise(model: Promptable, how: How) -> list[str]:
+    if model.trained_mpp is None or math.isclose(model.trained_mpp, how.mpp, rel_tol=_ALIKE):
+        return []
+    return [f"mpp: the tokens were trained at {model.trained_mpp:.3g} µm per pixel, not at {how.mpp:.3g}"]
 
 
 def _read(slide: Slide, field: Field) -> RGB:

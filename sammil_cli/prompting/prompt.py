@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 from sammil_cli import choices, console
-from sammil_cli.config import SamSettings, describe
-from sammil_cli.errors import InputError, MissingError
+from sammil_cli.config import SamSettings
+from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.prompting.asked import CODE, Prompt
@@ -27,7 +27,7 @@ from sammil_cli.storage.nearest_ids import did_you_mean
 from sammil_cli.storage.paths import DrawingPath, SlidePath
 from sammil_cli.storage.summed import read_of_slide
 from sammil_cli.storage.weight_download import download
-from sammil_cli.storage.weights import WantedWeights, sha256_of
+from sammil_cli.storage.weights import WantedWeights
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 STAGE = "wsi-sam-prompt"
@@ -59,13 +59,13 @@ def run(question: Question, how: How, project: Project, settings: SamSettings, o
     """Answers all prompts; returns the process list. The answers of slides that nothing is asked of stay.
 
     Raises:
-        InputError, MissingError: what `gather` and `weights_key` raise; nothing has been done then.
+        InputError, MissingError: as `gather`; weights are not here or do not fit. Nothing has been done then.
     """
     asked = gather(question, project)
     check_only(options.only, set(asked.slides), "what is asked")
     chosen = options.only or frozenset(asked.slides)
-    weights_key(settings, download_first=options.download)
-    check(settings, options.device)
+    _identify(settings, download_first=options.download)
+    weights_choice(settings).check(settings.model_dump(), options.device)
     options = replace(options, only=chosen)
     try:
         return run_plan(partial(plan, question, how, project, settings, options), options, limits_of(settings))
@@ -77,8 +77,9 @@ def plan(question: Question, how: How, project: Project, settings: SamSettings, 
     """What is to do."""
     asked = gather(question, project)
     entries = read_slides_table(project.slides_table)
-    shared = {"how": {name: getattr(how, name) for name in How.__dataclass_fields__}}
-    weights = weights_key(settings, download_first=options.download)
+    shared: dict[str, object] = {"how": {name: getattr(how, name) for name in How.__dataclass_fields__}}
+    shared |= {name: getattr(settings, name) for name in ("sam_model", "sam_precision")}
+    shared["weights"] = _identify(settings, download_first=options.download)
     tasks = []
     for slide_id, path in asked.slides.items():
         if options.only is not None and slide_id not in options.only:
@@ -87,7 +88,6 @@ def plan(question: Question, how: How, project: Project, settings: SamSettings, 
         prompts, drawing = asked.prompts.get(slide_id), asked.drawings.get(slide_id)
         inputs = {
             **shared,
-            "weights": weights,
             "slide": slide_input(path),
             "mpp": entry.mpp,
             "scene": entry.scene,
@@ -109,7 +109,7 @@ def plan(question: Question, how: How, project: Project, settings: SamSettings, 
     return Plan(stage=STAGE, tasks=tasks, work=work, out=project.prompted, process_lists=project.process_lists)
 
 
-def how_of(settings: SamSettings, *, mpp: float | None, extent: float, given_as: str, pictures: bool) -> How:
+def how_of(*, mpp: float, extent: float, given_as: str, pictures: bool) -> How:
     """How prompts are answered, from what was typed.
 
     Raises:
@@ -119,48 +119,26 @@ def how_of(settings: SamSettings, *, mpp: float | None, extent: float, given_as:
         raise InputError(f"--as {given_as!r} is unknown", remedy="box or mask")
     if not 0 < extent <= MOST_EXTENT:
         raise InputError(f"--extent {extent:g} is no share from 0 to {MOST_EXTENT}", remedy="0.4, say")
-    if mpp is not None and not 0 < mpp < math.inf:
+    if not 0 < mpp < math.inf:
         raise InputError(f"--mpp {mpp:g} is no positive number", remedy="give µm per pixel, such as 1.0")
-    chosen = settings.wsi_sam_mpp if mpp is None else mpp
-    return How(mpp=chosen, extent=extent, as_mask=given_as == "mask", pictures=pictures)
+    return How(mpp=mpp, extent=extent, as_mask=given_as == "mask", pictures=pictures)
 
 
-def weights_choice() -> ModuleType:
-    """The choice whose published weights prompts are answered with."""
-    return choices.load(choices.PROPOSERS, "sam")
+def weights_choice(settings: SamSettings) -> ModuleType:
+    """The proposer whose weights answer prompts: `wsi-sam` where the settings name its tokens, else `sam`."""
+    return choices.load(choices.PROPOSERS, "sam" if settings.wsi_sam_tokens is None else "wsi-sam")
 
 
-def weights_key(settings: SamSettings, *, download_first: bool) -> Mapping[str, object]:
-    """The weights as they are in a key: digests of the SAM's checkpoint and of the tokens.
+def _identify(settings: SamSettings, *, download_first: bool) -> str:
+    """The sha256 of the weights.
 
     Raises:
         MissingError: they are not here.
     """
-    wanted: WantedWeights = weights_choice().wanted_weights(settings.model_dump())
+    wanted: WantedWeights = weights_choice(settings).wanted_weights(settings.model_dump())
     if download_first and wanted.to_fetch:
         download(wanted.to_fetch, console.download_progress())
-    key = {"sam_model": settings.sam_model, "sam": wanted.find()[1], "sam_precision": settings.sam_precision}
-    if settings.wsi_sam_tokens is None:
-        return key
-    path = Path(settings.wsi_sam_tokens)
-    files = sorted(path.glob("*.pth")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
-        raise MissingError(f"{path} holds no tokens", remedy=f"wsi_sam_tokens is {describe('wsi_sam_tokens')}")
-    return {**key, "tokens": [sha256_of(file) for file in files]}
-
-
-def check(settings: SamSettings, device: str) -> None:
-    """Refuses weights that do not fit, before any slide.
-
-    Raises:
-        InputError: see the check of the proposer `sam`. MissingError: the tokens belong to another SAM, say.
-    """
-    weights_choice().check(settings.model_dump(), device)
-    if settings.wsi_sam_tokens is not None:
-        from sammil_cli.regions.wsi_sam.tokens import load_wsi_sam  # torch takes seconds to load
-
-        path, sha256 = weights_choice().wanted_weights(settings.model_dump()).find()
-        load_wsi_sam(path, settings.sam_model, Path(settings.wsi_sam_tokens), sam_sha256=sha256)
+    return wanted.identify()
 
 
 def gather(question: Question, project: Project) -> Asked:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,14 +13,14 @@ from torch import Tensor
 
 from sammil_cli.config import SamSettings
 from sammil_cli.prompting.asked import Prompt
-from sammil_cli.regions.proposers.sam import wanted_weights
+from sammil_cli.regions.proposers import sam, wsi_sam
 from sammil_cli.regions.sam_engine.image_encoder import prepare
 from sammil_cli.regions.sam_models.build import load_sam
 from sammil_cli.regions.sam_models.embed import Embedder
 from sammil_cli.regions.wsi_sam.field import Field
 from sammil_cli.regions.wsi_sam.model import Answer, WsiSam
 from sammil_cli.regions.wsi_sam.prompts import Prompts, encode
-from sammil_cli.regions.wsi_sam.tokens import load_wsi_sam
+from sammil_cli.regions.wsi_sam.tokens import load_wsi_sam, read_tokens
 from sammil_cli.runner.worker import own_device
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.tissue.mask import paint_rings
@@ -36,11 +35,12 @@ class Promptable(Protocol):
     """A model that looks at a field once, and then answers any number of prompts on it.
 
     `side_px`: pixels along the picture's side. `needs_low`: whether it looks at LR, too. `mask_levels`: what a mask
-    that it is given has outside and inside.
+    that it is given has outside and inside. `trained_mpp`: µm per pixel of the HR of its training, if known.
     """
 
     side_px: int
     needs_low: bool
+    trained_mpp: float | None
     mask_levels: tuple[float, float]
 
     def look(self, high: RGB, low: RGB | None) -> Ask:
@@ -56,11 +56,12 @@ class PlainSam:
     """
 
     needs_low = False
+    trained_mpp: float | None = None
     mask_levels = (-_CERTAIN, _CERTAIN)
 
-    def __init__(self, sam: Sam, embedder: Embedder) -> None:
-        self._sam, self._embedder = sam, embedder
-        self.side_px: int = sam.image_encoder.img_size
+    def __init__(self, model: Sam, embedder: Embedder) -> None:
+        self._sam, self._embedder = model, embedder
+        self.side_px: int = model.image_encoder.img_size
 
     def look(self, high: RGB, low: RGB | None = None) -> Ask:
         """See `Promptable`; LR is not looked at."""
@@ -89,8 +90,8 @@ class TwoResolutions:
     needs_low = True
     mask_levels = (0.0, 255.0)  # as it was trained
 
-    def __init__(self, model: WsiSam, embedder: Embedder) -> None:
-        self._model, self._embedder = model, embedder
+    def __init__(self, model: WsiSam, embedder: Embedder, trained_mpp: float | None = None) -> None:
+        self._model, self._embedder, self.trained_mpp = model, embedder, trained_mpp
         self.side_px = model.side_px
 
     def look(self, high: RGB, low: RGB | None) -> Ask:
@@ -157,13 +158,14 @@ def load_promptable(settings: SamSettings, device: str) -> Promptable:
     """The model that the settings name, one per process: WSI-SAM where they name its tokens, else SAM alone.
 
     Raises:
-        MissingError: no weights, or they do not fit the model.
+        MissingError: no weights, or they do not fit the model or each other.
     """
-    path, sha256 = wanted_weights(settings.model_dump()).find()
-    on = own_device(device)
     precision, compiled = settings.sam_precision, settings.sam_compile
     if settings.wsi_sam_tokens is None:
-        sam = load_sam(path, settings.sam_model).to(on)
-        return PlainSam(sam, Embedder(sam, precision, compiled))
-    model = load_wsi_sam(path, settings.sam_model, Path(settings.wsi_sam_tokens), sam_sha256=sha256).to(on)
-    return TwoResolutions(model, Embedder(model.sam, precision, compiled))
+        path, _ = sam.wanted_weights(settings.model_dump()).find()
+        alone = load_sam(path, settings.sam_model).to(own_device(device))
+        return PlainSam(alone, Embedder(alone, precision, compiled))
+    (path, sha256), (tokens, _) = wsi_sam.wanted_weights(settings.model_dump()).files()
+    model = load_wsi_sam(path, settings.sam_model, tokens, sam_sha256=sha256).to(own_device(device))
+    facts = read_tokens(tokens).facts
+    return TwoResolutions(model, Embedder(model.sam, precision, compiled), trained_mpp=facts.mpp if facts else None)

@@ -23,6 +23,7 @@ class PaintedModel:
     """Means what is painted in both pictures and inside of the prompt: the box, the mask, or the box around points."""
 
     mask_levels = (0.0, 1.0)
+    trained_mpp: float | None = None
 
     def __init__(self, side_px: int, *, needs_low: bool) -> None:
         self.side_px, self.needs_low, self.looks = side_px, needs_low, 0

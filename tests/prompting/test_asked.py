@@ -153,7 +153,7 @@ def test_annotations_keep_name_and_class_and_become_areas_or_points(drawing: Cal
     prompts, passed = read_drawn_prompts(path, (100, 50))
     assert [(one.is_area, one.name, one.class_name) for one in prompts] == [
         (True, "left gland", "Gland"),
-        (False, "", "Tumor: B"),
+        (False, "", "Tumor: in situ"),
         (False, "", ""),
     ]
     assert [one.bounds for one in prompts] == [(100, 50, 110, 70), (105, 56, 107, 58), (101, 52, 101, 52)]
