@@ -1,5 +1,6 @@
 """sammil wsi-sam evaluate: how well prompts are answered on slides with drawings, and by whom."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.wsi_sam.model import Answer
 from sammil_cli.regions.wsi_sam.prompts import Prompts
 from sammil_cli.report.ablation import as_markdown
+from sammil_cli.report.intervals import Estimate
 from sammil_cli.report.page import write_tables
 from sammil_cli.runner.machine import devices
 from sammil_cli.runner.per_slide import limits_of, run_plan
@@ -213,7 +215,7 @@ def _write(
         "models": {one.name: {**one.described(), "stamp": judged.stamp(one.name)} for one in candidates},
         "results": {
             kind: {
-                name: {metric: asdict(estimate) for metric, estimate in found.items()}
+                name: {metric: _as_json(estimate) for metric, estimate in found.items()}
                 for name in judged.names
                 if (found := estimates(judged, kind, name, level=level, draws=draws))
             }
@@ -230,6 +232,10 @@ def _write(
             console.say(table.note)
     console.say(f"tables: {out / 'index.html'}")
     return summary
+
+
+def _as_json(estimate: Estimate) -> dict[str, float | None]:
+    return {part: None if math.isnan(value) else value for part, value in asdict(estimate).items()}
 
 
 def _per_sample(judged: Judged) -> Iterator[tuple[object, ...]]:

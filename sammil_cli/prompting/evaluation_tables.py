@@ -121,8 +121,8 @@ def make_tables(judged: Judged, *, level: float, draws: int) -> list[Table]:
 def _note(judged: Judged, level: float) -> str:
     said = [
         "All × 100. Dice and IoU of the mask and the drawn area on HR, means over fields; box: tight, around all that "
-        "is drawn in the field; points: inside of it, the fewer among the more. Intervals: patients drawn anew with all "
-        "their fields. Where the interval of a difference holds 0, these slides do not tell the two apart."
+        "is drawn in the field; points: inside of it, the fewer among the more. Intervals: patients drawn anew, each "
+        "with all fields. Where the interval of a difference holds 0, these slides do not tell the two apart."
     ]
     if few := too_few(len(set(judged.patients)), level):
         said.append(few)
