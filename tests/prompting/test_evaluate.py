@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from csv_rows import rows_of
-from drawn_project import SIDE_PX, settings_of, small_weights, write_drawn_project
+from drawn_project import EARLY, SIDE_PX, project_in, settings_of, small_weights, write_drawn_project
 
-from sammil_cli.config import Settings
+from sammil_cli.config import SamSettings, Settings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.prompting import evaluate, train
@@ -20,9 +20,11 @@ from sammil_cli.prompting.evaluation_tables import KINDS
 from sammil_cli.prompting.field_reader import Sample
 from sammil_cli.prompting.learned_from import LearnedFrom
 from sammil_cli.prompting.promptable import Ask
+from sammil_cli.regions.sam_models.build import load_sam
 from sammil_cli.regions.wsi_sam.field import Field
-from sammil_cli.regions.wsi_sam.model import Answer
+from sammil_cli.regions.wsi_sam.model import Answer, WsiSam
 from sammil_cli.regions.wsi_sam.prompts import Prompts
+from sammil_cli.regions.wsi_sam.tokens import TokenFacts, write_tokens
 
 OPTIONS = RunOptions(device="cpu", workers=1)
 
@@ -39,6 +41,20 @@ def project(tmp_path: Path) -> Project:
 
 def judge(project: Project, settings: Settings, out: Path, **asked: Any) -> dict[str, Any]:
     return dict(evaluate.run(project, settings, OPTIONS, Question(**asked), out).summary)
+
+
+def write_random_tokens(path: Path, sam: dict[str, object], patients: dict[str, tuple[str, bool]]) -> Path:
+    """Tokens that nobody trained, and that say they were trained on these patients: slide -> id, held out."""
+    model = WsiSam(load_sam(Path(str(sam["sam_checkpoint"])), "vit_b"), EARLY)
+    facts = TokenFacts(
+        sam_model="vit_b",
+        sam_sha256=str(sam["sam_checkpoint_sha256"]),
+        mpp=1.0,
+        side_px=SIDE_PX,
+        provenance={"key": {"patients": patients}},
+    )
+    write_tokens(path, model, facts)
+    return path
 
 
 class BoxModel:
@@ -154,13 +170,10 @@ def test_another_slide_of_a_patient_that_was_learned_from_is_in_sample() -> None
 
 
 def test_one_sam_is_loaded_once_and_looks_at_a_picture_once(
-    project: Project, sam: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    sam: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_of(sam)
-    train.run(project, settings, OPTIONS)
-    tokens = project.wsi_sam / "tokens.safetensors"
-    from sammil_cli.config import SamSettings
-
+    tokens = write_random_tokens(tmp_path / "tokens.safetensors", sam, {})
     asked = find_candidates(settings.stage(SamSettings), ("sam", "wsi-sam"), (f"third={tokens}",), tokens)
     [(side, models)] = loaded(asked, "cpu", "float32")
     assert (side, list(models)) == (SIDE_PX, ["sam", "wsi-sam", "third"])
@@ -199,21 +212,17 @@ def test_references_by_hand() -> None:
         ({"checkpoints": ("sam=x.pth",)}, "does not exist"),
         ({"checkpoints": ("x.pth",)}, "names no file"),
         ({"checkpoints": ("other=vit_b:",)}, "names no file"),
+        ({"checkpoints": ("sam={sam_checkpoint}",)}, "two of what is judged are called 'sam'"),
         ({"against": "medsam"}, "--against names 'medsam'"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_before_any_slide(
-    project: Project, sam: dict[str, object], tmp_path: Path, asked: dict[str, Any], said: str
+    sam: dict[str, object], tmp_path: Path, asked: dict[str, Any], said: str
 ) -> None:
+    asked = {name: tuple(w.format(**sam) for w in v) if name == "checkpoints" else v for name, v in asked.items()}
     with pytest.raises((InputError, MissingError), match=said) as refused:
-        judge(project, settings_of(sam), tmp_path / "out", **asked)
+        judge(project_in(tmp_path), settings_of(sam), tmp_path / "out", **asked)
     assert refused.value.remedy
-    assert not project.fields.exists()
-
-
-def test_two_of_one_name_are_refused(project: Project, sam: dict[str, object], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="two of what is judged are called 'sam'"):
-        judge(project, settings_of(sam), tmp_path / "out", checkpoints=(f"sam={sam['sam_checkpoint']}",))
 
 
 def test_pictures_of_two_sides_are_not_judged_together(
@@ -229,12 +238,10 @@ def test_pictures_of_two_sides_are_not_judged_together(
 
 
 def test_a_training_elsewhere_has_no_patients_here(project: Project, sam: dict[str, object], tmp_path: Path) -> None:
-    train.run(project, settings_of(sam), OPTIONS)
-    elsewhere = write_drawn_project(tmp_path / "elsewhere", 2)
-    for path in sorted((tmp_path / "elsewhere" / "data").rglob("s*.*")):
-        path.rename(path.with_name("other_" + path.name))
-    with pytest.raises(InputError, match="held out none of the 2 patient"):
-        judge(elsewhere, settings_of(sam), tmp_path / "out", trained=project.wsi_sam)
+    project.wsi_sam.mkdir(parents=True)
+    write_random_tokens(project.wsi_sam / "tokens.safetensors", sam, {"x1": ("x1", False), "x2": ("x2", True)})
+    with pytest.raises(InputError, match="held out none of the 3 patient"):
+        judge(project, settings_of(sam), tmp_path / "out", trained=project.wsi_sam)
 
 
 def test_what_is_asked_follows_from_the_seed() -> None:
