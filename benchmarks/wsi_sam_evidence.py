@@ -38,6 +38,7 @@ SETTINGS = {
     "sam_model": "vit_t",
     "wsi_sam_mpp": MPP,
     "wsi_sam_augment": "none",  # every view is embedded once
+    "wsi_sam_batch": 1,  # more steps of as many fields, as in the release
     "wsi_sam_val_fraction": 0.2,
     "seed": SEED,
 }
@@ -48,10 +49,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--compose", type=Path, required=True, help="the program that composes slides")
-    parser.add_argument("--slides", type=int, default=40)
+    parser.add_argument("--slides", type=int, default=56)
     parser.add_argument("--judged", type=float, default=0.35, help="share of the patients that are judged on")
-    parser.add_argument("--fields", type=int, default=3, help="on each slide")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--fields", type=int, default=2, help="on each slide")
+    parser.add_argument("--epochs", type=int, default=8)
     asked = parser.parse_args()
     start = time.perf_counter(), time.process_time()
     out: Path = asked.out.absolute()
@@ -72,8 +73,8 @@ def main() -> None:
 
 
 def compose(program: Path, out: Path, slides: int) -> None:
-    """Small slides, each with tumour of either kind in a sixth to a third of its tissue, in one to four nests."""
-    words = ["--slides", slides, "--task", "subtype", "--size", 16, 14, "--lesion", 0.15, 0.35, "--seed", SEED]
+    """Small slides, each with tumour of either kind in a third to a half of its tissue, in one to four nests."""
+    words = ["--slides", slides, "--task", "subtype", "--size", 14, 12, "--lesion", 0.3, 0.5, "--seed", SEED]
     subprocess.run([sys.executable, program, out, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
