@@ -6,7 +6,7 @@ from typing import Any
 
 from sammil_cli import console
 from sammil_cli.config import EvaluateSettings, TrainSettings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.ablation import ABLATIONS, DEFAULT_TABLES, as_markdown, make_table, tables_of, variants_of
@@ -110,7 +110,7 @@ def _owner(name: str) -> str:
 
 def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]) -> list[str]:
     """The variants that these bags allow; those of a model whose needs they do not meet are left out, and named."""
-    found, refused = [], dict[str, InputError | None]()
+    found, refused = [], dict[str, SammilError | None]()
     for variant in variants:
         own = settings_of(settings, variant)
         if own.model not in refused:
@@ -122,13 +122,13 @@ def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]
     return found
 
 
-def _refusal(project: Project, settings: TrainSettings) -> InputError | None:
-    """Why these bags cannot train a model that looks at places; None where they can."""
-    if not model_class(settings.model).needs_places:
+def _refusal(project: Project, settings: TrainSettings) -> SammilError | None:
+    """Why a model cannot be trained that looks at places, or is to start from a file; None where it can."""
+    if not model_class(settings.model).needs_places and not settings.start_from:
         return None
     try:
         train.preflight(project, settings)
-    except InputError as error:
+    except (InputError, MissingError) as error:
         return error
     return None
 

@@ -21,7 +21,6 @@ from pydantic import BaseModel
 
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import load_settings
-from sammil_cli.exchange.published_weights import read_published
 from sammil_cli.features.bag import read_bag, read_corners, read_encoder, read_instances, read_origin
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.making import read_making
@@ -61,6 +60,7 @@ from sammil_cli.training.checkpoint import read_checkpoint
 from sammil_cli.training.fold import labels_of_folds, read_folds
 from sammil_cli.training.learning_curves import read_curve
 from sammil_cli.training.manifest import read_trained_folds
+from sammil_cli.training.published_weights import read_published
 from sammil_cli.training.trained_labels import read_judged_by
 
 Read = Callable[[Path], object]

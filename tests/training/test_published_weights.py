@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.exchange.published_weights import architectures, read_published, to_published
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.testing.models import make_bag
 from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import trained_state
+from sammil_cli.training.published_weights import architectures, read_published, to_published
 
 DIM, CLASSES = 7, 3
 ARCHITECTURES = architectures()
