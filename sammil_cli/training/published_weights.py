@@ -125,10 +125,10 @@ def read_start(path: Path, name: str, model: MILModel) -> Start:
     fitting = _of_their_size(_recognise(path, state, to_start=True), state)
     meant = [one for one in fitting if one.model == name and _is_built_so(one, model.options)]
     if not meant:
-        titles, ways = (" or ".join(map(of, fitting)) for of in (lambda one: one.title, _as_settings))
-        given = model.options.model_dump(exclude_defaults=True)
+        titles, ways = " or ".join(one.title for one in fitting), " or ".join(map(_as_settings, fitting))
+        given = _as_flow(model.options.model_dump(exclude_defaults=True))
         raise InputError(
-            f"{path} holds {titles}; the settings train {name}, model_options: {_as_flow(given)}",
+            f"{path} holds {titles}; the settings train {name}, model_options: {given}",
             remedy=f"set {ways}; or start_from: null",
         )
     architecture = meant[0]
@@ -185,7 +185,8 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
 
 def _as_flow(options: Mapping[str, object]) -> str:
     """Options as they are typed: `{gated: true, attention: 384}`."""
-    return "{" + ", ".join(f"{key}: {json.dumps(value)}" for key, value in options.items()) + "}"
+    words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+    return "{" + ", ".join(f"{key}: {word}" for key, word in words.items()) + "}"
 
 
 def _as_settings(architecture: Architecture) -> str:
@@ -218,7 +219,8 @@ def _classes_by_name(architecture: Architecture, names: set[str]) -> int:
 
 def _fits(architecture: Architecture, names: Iterable[str]) -> bool:
     known = set(architecture.known(names))
-    return set(architecture.names(_classes_by_name(architecture, known))) == known
+    classes = _classes_by_name(architecture, known)
+    return classes > 0 and set(architecture.names(classes)) == known
 
 
 def _is_bare(architecture: Architecture, names: Iterable[str]) -> bool:
@@ -233,15 +235,15 @@ def _recognise(path: Path, state: Mapping[str, Tensor], *, to_start: bool = Fals
         to_start: the names of the classes may be missing.
     """
     known = architectures()
-    bare = [one for one in known if _is_bare(one, state)]
+    bare = _of_their_size([one for one in known if _is_bare(one, state)], state)
     fitting = [one for one in known if _fits(one, state)] or (bare if to_start else [])
     if fitting:
         return fitting
     if any(set(one.names(classes).values()) == set(state) for one in known for classes in range(1, _MOST_CLASSES)):
         raise _trained_here(path, to_start=to_start)
-    foreign = _foreign(state)
+    foreign = None if bare else _foreign(state)
     named = {one: set(one.names(max(1, _classes_by_name(one, set(state))))) for one in known}
-    nearest = max(known, key=lambda one: len(named[one] & set(state)))
+    nearest = max(bare or known, key=lambda one: len(named[one] & set(state)))
     lacking, besides = named[nearest] - set(nearest.known(state)), set(nearest.known(state)) - named[nearest]
     if not state:
         looks = "holds no tensors by name"
@@ -283,7 +285,7 @@ def _choose(path: Path, fitting: list[Architecture], model: str | None, state: M
 
 
 def _of_their_size(fitting: list[Architecture], state: Mapping[str, Tensor]) -> list[Architecture]:
-    """Those whose sizes are in the file, too; all where it has the sizes of none."""
+    """Those whose sizes the file has, too; all where it has the sizes of none."""
     return [one for one in fitting if _is_of_size(one, state)] or fitting
 
 
