@@ -126,7 +126,7 @@ def read_start(path: Path, name: str, model: MILModel) -> Start:
     meant = [one for one in fitting if one.model == name and _is_built_so(one, model.options)]
     if not meant:
         titles, ways = " or ".join(one.title for one in fitting), " or ".join(map(_as_settings, fitting))
-        given = _as_flow(model.options.model_dump(exclude_defaults=True))
+        given = _as_flow(model.options.model_dump(mode="json", exclude_defaults=True))
         raise InputError(
             f"{path} holds {titles}; the settings train {name}, model_options: {given}",
             remedy=f"set {ways}; or start_from: null",

@@ -201,7 +201,7 @@ def test_a_fold_of_ones_own_is_no_start_and_an_export_is(sammil: Sammil, trained
 
 def test_status_names_a_file_that_is_another_one_or_gone(sammil: Sammil, trained: list[str]) -> None:
     Path("data/slides").mkdir()
-    Path("data/slides/slide_00.png").write_bytes(b"")  # of a table of slides no more is asked
+    Path("data/slides/slide_00.png").write_bytes(b"")  # status wants a slide, and this is no reason to train again
     say(sammil, "train")
 
     def said() -> str:
