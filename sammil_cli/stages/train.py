@@ -114,8 +114,8 @@ def run(
     if ready.start:
         console.say(f"train: {_said_of_start(settings, ready.start)}")
         log.warning(
-            "published weights fit the features of their own encoder only; and where they were trained on a public "
-            "cohort that slides of yours are from, they have seen the test parts, and the figures will be too good"
+            "published weights need features of the encoder that they were trained on; if some of your slides belong "
+            "to a public cohort that they were trained on, they have seen test slides, and the figures are too good"
         )
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")

@@ -83,7 +83,7 @@ def test_folds_in_processes_of_their_own_start_from_the_file(sammil: Sammil) -> 
     )
     assert said in answer.out
     assert answer.err.count("published weights") == 1
-    assert "have seen the test parts" in answer.err
+    assert "they have seen test slides" in answer.err
     ours = FEATHER.names(2)
     wanted = {ours[name]: tensor for name, tensor in published().items()}
     assert set(wanted) == set(TAKEN)
