@@ -110,14 +110,16 @@ def _owner(name: str) -> str:
 
 def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]) -> list[str]:
     """The variants that these bags allow; those of a model whose needs they do not meet are left out, and named."""
-    found, refused = [], dict[str, SammilError | None]()
+    found, refused = [], dict[tuple[str, str], SammilError | None]()
     for variant in variants:
         own = settings_of(settings, variant)
-        if own.model not in refused:
-            refused[own.model] = None if own.model == settings.model else _refusal(project, own)
-            if (why := refused[own.model]) is not None:
+        form = (own.model, str(own.model_options))
+        if form not in refused:
+            same = own.model == settings.model and not settings.start_from  # a file is of one form of a model
+            refused[form] = None if same else _refusal(project, own)
+            if (why := refused[form]) is not None:
                 console.say(f"{own.model} is left out: {why.message}", f"    fix: {why.remedy}")
-        if refused[own.model] is None:
+        if refused[form] is None:
             found.append(variant)
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from encoded_project import DIM, make_project
-from published_files import BY_TITLE, without_classifier
+from published_files import BY_TITLE, FEATHER, without_classifier
 from safetensors.torch import save_file
 
 from sammil_cli.config import TrainSettings
@@ -121,6 +121,10 @@ def test_with_weights_to_start_from_a_model_that_they_are_not_of_is_left_out(
     assert "mean is left out: sam_mil.safetensors holds SAM-MIL; the settings train mean" in said
     assert "mhim is left out: mhim starts from a first stage of its own" in said
     assert ablate._possible(Project(), TrainSettings(), ["mean", "mhim"]) == ["mean", "mhim"]
+    save_file(without_classifier(FEATHER, DIM), "feather.safetensors")
+    gated = {"model": "abmil", "model_options": {"gated": True, "attention": 384}, "group_features": False}
+    settings = TrainSettings(**gated, start_from="feather.safetensors")
+    assert ablate._possible(Project(), settings, ["abmil", "full"]) == ["full"]  # the row abmil has no options
 
 
 def test_table_7_leaves_out_a_model_whose_needs_the_bags_do_not_meet(
