@@ -181,6 +181,9 @@ class TrainSettings(StageSettings):
 
     model: str = _field("sam-mil", "what is trained")
     model_options: dict[str, Any] = _field({}, "settings of one model only, such as {gated: true} for abmil")
+    start_from: str | None = _field(
+        None, "a file of published weights to start training from (docs/published-weights.md); null = random weights"
+    )
     sammil_mode: Literal["paper", "released"] = _field(
         "paper", "paper (eq. 13) | released (what the published code trains: pseudo-bags only); sam-mil only"
     )

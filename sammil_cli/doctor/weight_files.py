@@ -1,6 +1,7 @@
 """Weights: which are here, verified by sha256, and whether those that params.yaml asks for are among them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from sammil_cli import choices
 from sammil_cli.config import Settings
@@ -9,7 +10,7 @@ from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.python_packages import BROKEN
 from sammil_cli.doctor.settings import read
 from sammil_cli.errors import SammilError
-from sammil_cli.storage.weights import FOLDER_VARIABLE, weight_folders
+from sammil_cli.storage.weights import FOLDER_VARIABLE, WantedWeights, weight_folders
 
 GROUP = "Weights"
 
@@ -71,18 +72,27 @@ def files(asked: Asked) -> Iterator[Finding]:
 
 
 def _own(settings: Settings) -> Iterator[Finding]:
-    """Weight files of the user's own that the settings name, of whatever proposer or encoder wants them."""
+    """Weight files of the user's own that the settings name, of whatever proposer or encoder wants them, and train."""
     given = settings.model_dump()
     for kind in (choices.PROPOSERS, choices.ENCODERS):
         try:
             choice = choices.load(kind, given[str(kind.setting)])
             wanted = choice.wanted_weights(given) if hasattr(choice, "wanted_weights") else None
-            if wanted is None or wanted.to_fetch:
-                continue
-            path, sha256 = wanted.find()
         except SammilError as error:
-            yield wrong(GROUP, wanted.key if wanted else str(kind.setting), error.message, error.remedy)
+            yield wrong(GROUP, str(kind.setting), error.message, error.remedy)
         except BROKEN as error:
             yield note(GROUP, kind.noun, f"not looked at: {one_line(error)}", "see Python above")
         else:
-            yield ok(GROUP, wanted.key, f"{path}, sha256 {sha256[:12]}… verified", path=str(path), sha256=sha256)
+            if wanted is not None and not wanted.to_fetch:
+                yield _file(wanted)
+    if settings.start_from:
+        yield _file(WantedWeights(published=None, key="start_from", own=Path(settings.start_from)))
+
+
+def _file(wanted: WantedWeights) -> Finding:
+    """A weight file of the user's own."""
+    try:
+        path, sha256 = wanted.find()
+    except SammilError as error:
+        return wrong(GROUP, wanted.key, error.message, error.remedy)
+    return ok(GROUP, wanted.key, f"{path}, sha256 {sha256[:12]}… verified", path=str(path), sha256=sha256)

@@ -21,7 +21,6 @@ from pydantic import BaseModel
 
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import load_settings
-from sammil_cli.exchange.published_weights import read_published
 from sammil_cli.features.bag import read_bag, read_corners, read_encoder, read_instances, read_origin
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.making import read_making
@@ -36,6 +35,7 @@ from sammil_cli.legacy.sam_info import read_sam_info, read_seg_file
 from sammil_cli.legacy.sam_mil import read_documents
 from sammil_cli.legacy.segments import read_segments
 from sammil_cli.legacy.slide_check import read_patches as read_old_patches
+from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
 from sammil_cli.patches.patch_grid import PatchGrid
@@ -56,11 +56,12 @@ from sammil_cli.studies import reproduce
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import read_tissue
-from sammil_cli.training.bundle import read_bundle, read_epochs, read_facts
+from sammil_cli.training.bundle import build_model, read_bundle, read_epochs, read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
 from sammil_cli.training.fold import labels_of_folds, read_folds
 from sammil_cli.training.learning_curves import read_curve
 from sammil_cli.training.manifest import read_trained_folds
+from sammil_cli.training.published_weights import read_published, read_start
 from sammil_cli.training.trained_labels import read_judged_by
 
 Read = Callable[[Path], object]
@@ -202,6 +203,12 @@ def bag_without_places(path: Path) -> object:
     return without_coords(path.stem, read_features(path, [])[0], None, [])
 
 
+def start(path: Path) -> object:
+    """What a training would take of published weights; the sha256 is of any file."""
+    spec = ModelSpec(dim=6, classes=3, group_features=False)
+    return read_start(path, "abmil", build_model("abmil", spec, {})).state
+
+
 def images(path: Path) -> object:
     return read_images(path, np.array([0, 2]))
 
@@ -268,8 +275,8 @@ KINDS: dict[str, Kind] = {
         Kind("store manifest", f"{ENTRY}/manifest.json", good.stored, (from_store,), "json", ours=True),
         Kind("store file", f"{ENTRY}/slide_01.h5", good.stored, (from_store,), ours=True),
         Kind("DVC config", ".dvc/config", good.dvc_config, (store_folder,)),
-        Kind("weights", "weights.safetensors", good.published, (load_state, read_published), "safetensors"),
-        Kind("torch weights", "weights.pth", good.published, (load_state, read_published), "zip"),
+        Kind("weights", "weights.safetensors", good.published, (load_state, read_published, start), "safetensors"),
+        Kind("torch weights", "weights.pth", good.published, (load_state, read_published, start), "zip"),
         Kind("old features", "slide_01.h5", partial(good.old_bag, "rows"), (rows,), "hdf5"),
         Kind("old tensor", "slide_01.pt", partial(good.old_bag, "tensor"), (rows,), "zip"),
         Kind("old tensor without places", "slide_01.pt", partial(good.old_bag, "tensor"), (bag_without_places,), "zip"),

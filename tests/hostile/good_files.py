@@ -24,7 +24,6 @@ from encoded_project import write_random_bag
 from safetensors.torch import save_file
 from slide_maker import draw_asymmetric, write_pyramid
 
-from sammil_cli.exchange.published_weights import to_published
 from sammil_cli.features.bag import EncoderFacts, read_bag
 from sammil_cli.legacy import writers
 from sammil_cli.mil.contract import ModelSpec
@@ -45,6 +44,7 @@ from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, writ
 from sammil_cli.training.checkpoint import Checkpoint, write_checkpoint
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.manifest import write_manifest
+from sammil_cli.training.published_weights import to_published
 
 SIZE, BOUNDS, MPP = (640, 448), (0, 0, 640, 448), 2.0
 MADE = partial(provenance, key={"settings": {"mpp": 2.0}}, libraries={"numpy": "2"})
