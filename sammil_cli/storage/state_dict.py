@@ -13,10 +13,13 @@ from sammil_cli.storage.lookalikes import TORCH_RAISES, lookalike, no_torch_file
 _REMEDY = "give a .safetensors or .pth state dict"
 
 
-def load_state(path: Path) -> dict[str, torch.Tensor]:
+def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors file") -> dict[str, torch.Tensor]:
     """Reads a state dict from a safetensors or a torch file, never running code from it.
 
     Tensors of a table inside the table go by both names: `classifier.fc.weight`.
+
+    Args:
+        if_code: what to do about a file that holds more than tensors.
 
     Raises:
         MissingError: the file is no state dict of tensors; the message says what it is, as far as that shows.
@@ -38,8 +41,7 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         if "GLOBAL" not in str(error):  # its word for a forbidden name
             raise MissingError(f"{path} is no weight file: it is cut or damaged", remedy="copy it again") from None
         raise MissingError(
-            f"{path} holds more than tensors and was not loaded, since loading it would run its code",
-            remedy="ask its author for a .safetensors file",
+            f"{path} holds more than tensors and was not loaded, since loading it would run its code", remedy=if_code
         ) from None
     if isinstance(content, torch.Tensor):
         shape = " x ".join(map(str, content.shape))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.choices import Named
-from sammil_cli.errors import MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
@@ -47,9 +46,6 @@ ADVICE = {
     "fragments": "raise sam_pred_iou_thresh, or sam_mpp where it is set",
 }
 
-_MOST_CHARACTERS = 160  # of torch's list of what does not fit
-
-_MEAN, _SD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # colours of ImageNet, as the official builder has them
 _BASE = "https://dl.fbaipublicfiles.com/segment_anything/"
 WEIGHTS = {
     name: WeightFile(
@@ -68,6 +64,16 @@ WEIGHTS = {
         ("vit_b", "sam_vit_b_01ec64.pth", 375.0, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
     )
 }
+WEIGHTS["vit_t"] = WeightFile(
+    word="vit_t",
+    used_by="proposer: sam, sam_model: vit_t",
+    file_name="mobile_sam.pt",
+    url="https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
+    sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+    megabytes=40.7,
+    licence="Apache-2.0",
+    page="https://github.com/ChaoningZhang/MobileSAM",
+)
 
 
 def wanted_weights(settings: Named) -> WantedWeights:
@@ -92,7 +98,9 @@ def check(settings: Named, device: str) -> None:
 
     check_precision(settings["sam_precision"], device)
     if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
-        _load(wanted_weights(settings).find()[0], settings["sam_model"])
+        from sammil_cli.regions.sam_models.build import load_sam
+
+        load_sam(wanted_weights(settings).find()[0], settings["sam_model"])
 
 
 def make(settings: Named, device: str) -> "SamProposer":
@@ -101,32 +109,10 @@ def make(settings: Named, device: str) -> "SamProposer":
     Raises:
         MissingError: no weights, or they do not fit the model.
     """
+    from sammil_cli.regions.sam_models.build import load_sam
+
     path, sha256 = wanted_weights(settings).find()
-    return SamProposer(_load(path, settings["sam_model"]).to(device), settings, sha256)
-
-
-def _load(path: Path, name: str) -> "Sam":
-    import torch
-    from segment_anything import sam_model_registry
-
-    from sammil_cli.storage.state_dict import load_state
-
-    with torch.device("meta"):  # weights are neither drawn at random first nor held twice
-        model = sam_model_registry[name](checkpoint=None)
-    # Fine-tuned ones, such as MedSAM's, may have been saved from within torch's wrapper for several GPUs.
-    state = {key.removeprefix("module."): value.float() for key, value in load_state(path).items()}
-    try:
-        model.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        first, *_ = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
-        raise MissingError(
-            f"{path} does not fit {name}: {first[:_MOST_CHARACTERS]}",
-            remedy="set sam_model to the model the checkpoint belongs to",
-        ) from None
-    # No checkpoint holds these.
-    model.pixel_mean, model.pixel_std = (torch.tensor(colour).view(3, 1, 1) for colour in (_MEAN, _SD))
-    model.eval()
-    return model
+    return SamProposer(load_sam(path, settings["sam_model"]).to(device), settings, sha256)
 
 
 class SamProposer:

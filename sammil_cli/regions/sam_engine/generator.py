@@ -21,8 +21,9 @@ from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.regions.sam_engine.batching import Batches
 from sammil_cli.regions.sam_engine.crops import Crop, lay_crops
 from sammil_cli.regions.sam_engine.decoder import MaskDecoder
-from sammil_cli.regions.sam_engine.image_encoder import ImageEncoder, Precision, prepare
+from sammil_cli.regions.sam_engine.image_encoder import Precision, prepare
 from sammil_cli.regions.sam_engine.upsample import Upsampler
+from sammil_cli.regions.sam_models.embed import Embedder
 from sammil_cli.slides.pixels import RGB
 
 _NMS_IOU = 0.7  # of boxes, within a crop and between crops, as published
@@ -81,9 +82,7 @@ class MaskEngine:
     def __init__(self, model: Sam, settings: MaskSettings) -> None:
         self._model, self._settings = model, settings
         on_gpu = model.device.type != "cpu"
-        self.encoder: Callable[[Tensor], Tensor] = ImageEncoder(
-            model.image_encoder, precision=settings.precision, compiled=settings.compiled
-        )
+        self.encoder: Callable[[Tensor], Tensor] = Embedder(model, settings.precision, settings.compiled)
         self.decoder = MaskDecoder(model, settings.precision)
         # On a CPU two prompts stay in the cache; a GPU wants many.
         self._prompts = Batches(settings.prompts_at_once or (64 if on_gpu else 2), "prompt")

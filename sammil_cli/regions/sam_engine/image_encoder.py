@@ -4,7 +4,7 @@ The official encoder writes out every head's scores of 4096 x 4096 tokens. Here 
 through a whole block, in place; of the scores there is never more than a strip (`relative_attention`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -86,7 +86,7 @@ class ImageEncoder:
         self._module = module
         self._dtype: torch.dtype = getattr(torch, precision)
         self._on_gpu = device.type == "cuda"
-        with torch.inference_mode():
+        with torch.no_grad():
             self._positions = [positions_of(block.attn, _side(block, module)) for block in module.blocks]
         self._windows, self._keys_values, self._rows = _windows, _keys_values, _rows
         if compiled:
@@ -94,27 +94,39 @@ class ImageEncoder:
             self._keys_values = torch.compile(_keys_values)
             self._rows = torch.compile(_rows)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Pictures (b, 3, s, s) as of `prepare` -> embeddings (b, c, s / 16, s / 16), float32.
 
         A GPU takes all of them together; a processor one after the other, which is as fast there and takes less memory.
         """
-        if self._on_gpu:
-            return self._encode(pixels)
-        return torch.cat([self._encode(picture) for picture in torch.split(pixels, 1)])
+        return torch.cat([self._encode(part, []) for part in self._parts(pixels)])
 
-    def _encode(self, pixels: Tensor) -> Tensor:
+    @torch.no_grad()
+    def see(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and what comes out of the first block with global attention: (b, width, s / 16, s / 16)."""
+        after: list[Tensor] = []
+        first = next(number for number, block in enumerate(self._module.blocks) if not block.window_size)
+        embeddings = [self._encode(part, after, tapped=first) for part in self._parts(pixels)]
+        return torch.cat(embeddings), torch.cat(after)
+
+    def _parts(self, pixels: Tensor) -> Sequence[Tensor]:
+        return [pixels] if self._on_gpu else torch.split(pixels, 1)
+
+    def _encode(self, pixels: Tensor, after: list[Tensor], *, tapped: int | None = None) -> Tensor:
+        """The embeddings; what comes out of the block `tapped` is put into `after`."""
         module = self._module
         x: Tensor = module.patch_embed(pixels).contiguous()  # (b, h, w, c); every block changes it in place
         if module.pos_embed is not None:
             x += module.pos_embed
-        for block, positions in zip(module.blocks, self._positions, strict=True):
+        for number, (block, positions) in enumerate(zip(module.blocks, self._positions, strict=True)):
             layer = _layer(block, positions, self._dtype, self._on_gpu)
             if layer.window:
                 self._window_block(x, layer)
             else:
                 self._global_block(x, layer)
+            if number == tapped:
+                after.append(x.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format))
         embedding: Tensor = module.neck(x.permute(0, 3, 1, 2))
         return embedding
 

@@ -5,12 +5,12 @@ import time
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything import sam_model_registry
 from torch import Tensor
 
 from sammil_cli.choices import Named
 from sammil_cli.regions.sam_engine.crops import lay_crops
 from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
+from sammil_cli.regions.sam_models.build import build_sam
 from sammil_cli.slides.pixels import RGB
 
 _ALL = -1e9  # below any rating: on tissue SAM rates most of its masks higher than the threshold, so all are drawn
@@ -35,7 +35,7 @@ def measure(settings: Named, device: str, image: RGB) -> dict[str, float]:
     The weights are random ones.
     """
     with torch.device(device), torch.no_grad():
-        model = sam_model_registry[settings["sam_model"]](checkpoint=None).eval()
+        model = build_sam(settings["sam_model"])
         for head in model.mask_decoder.output_hypernetworks_mlps:
             # Masks of random weights are all border, which takes long to draw; SAM's are nearly none.
             head.layers[-1].weight.zero_()
