@@ -70,6 +70,8 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         **{name: getattr(settings, name) for name in proposer.SETTINGS if name not in getattr(proposer, "LOCAL", ())},
     }
     shared: dict[str, object] = {"settings": facts}
+    if settings.region_polygons != "geojson":
+        shared["region_polygons"] = settings.region_polygons  # no setting that bags are made with
     if hasattr(proposer, "wanted_weights"):
         wanted = proposer.wanted_weights(settings.model_dump())
         shared["weights"] = _sha256(wanted, download_first=options.download, weightless=weightless)
@@ -89,7 +91,15 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         job = SamJob(slide=slide, tissue=tissue, drawing=drawing, settings=settings, device=options.device)
         tasks.append(Task.of(tissue.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))
     out, process_lists = project.regions, project.process_lists
-    return Plan(stage="sam", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
+    return Plan(
+        stage="sam",
+        tasks=tasks,
+        work=work,
+        out=out,
+        process_lists=process_lists,
+        refused=refused,
+        longest_suffix=f".{settings.region_polygons}",
+    )
 
 
 def _sha256(wanted: WantedWeights, *, download_first: bool, weightless: bool) -> str | None:
