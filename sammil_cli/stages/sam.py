@@ -69,9 +69,8 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         **({} if settings.sam_mpp is None else {"sam_tile_overlap": settings.sam_tile_overlap}),
         **{name: getattr(settings, name) for name in proposer.SETTINGS if name not in getattr(proposer, "LOCAL", ())},
     }
-    shared: dict[str, object] = {"settings": facts}
-    if settings.region_polygons != "geojson":
-        shared["region_polygons"] = settings.region_polygons  # no setting that bags are made with
+    # How outlines are packed is none of the settings that a bag is made with.
+    shared: dict[str, object] = {"settings": facts, "region_polygons": settings.region_polygons}
     if hasattr(proposer, "wanted_weights"):
         wanted = proposer.wanted_weights(settings.model_dump())
         shared["weights"] = _sha256(wanted, download_first=options.download, weightless=weightless)

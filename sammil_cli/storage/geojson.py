@@ -172,7 +172,7 @@ def _verified(path: Path) -> JsonObject | None:
 
 
 def read_facts(path: Path, *, packed: bool) -> JsonObject:
-    """What sammil wrote about a file, as it says; of a file in our layout nothing more is read.
+    """What sammil wrote about a file, as it says; of a file in our layout no shape is parsed or held.
 
     Raises:
         InputError: it cannot be read, is no GeoJSON, or sammil wrote nothing about it.
@@ -181,7 +181,14 @@ def read_facts(path: Path, *, packed: bool) -> JsonObject:
     try:
         with _opened(path, packed=packed) as stream:
             head = stream.readline(MOST_BYTES)
-            rest = b"]}" if head.endswith(_SHAPES_FOLLOW) else stream.read(MOST_BYTES + 1)
+            if head.endswith(_SHAPES_FOLLOW):
+                rest, end = b"]}\n", b""
+                while part := stream.read(1 << 20):
+                    end = (end + part)[-3:]
+                if end != rest:
+                    raise _invalid(path, "it ends too early")
+            else:
+                rest = stream.read(MOST_BYTES + 1)
         document = _parsed(path, head + rest)
     except _UNREADABLE as error:
         if met := limit_met(error):
