@@ -17,7 +17,7 @@ _OUTLINED_PX = 1 << 24
 # Outlines are simplified by this number of canvas pixels: of 1500 regions as SAM draws them each kept an IoU of 0.95
 # or more with its mask, on two thirds of the points.
 _MOST_OFF_PX = 0.6
-_AT_ONCE = 2048  # regions; one by one takes twice the time
+_AT_ONCE = 2048  # regions whose outlines are held
 
 
 def write_region_polygons(path: Path, regions: RegionMap, offset_px: tuple[int, int], provenance: Record) -> None:

@@ -157,10 +157,11 @@ def verify_own_geojson(path: Path, remedy: str) -> tuple[JsonObject, bool]:
 def _verified(path: Path) -> JsonObject | None:
     """The facts of a file in the layout of `write_geojson`, a shape on each line; None where it is not as written."""
     with _opened(path, packed=path.suffix == ".gz") as stream:
-        facts = _parsed(path, stream.readline(MOST_BYTES) + b"]}")["sammil"]
-        found = facts.pop(SUM, None)
-        if facts.get(SCHEMA) != SUMMED:
+        head = _parsed(path, stream.readline(MOST_BYTES) + b"]}")
+        facts = head.get("sammil") if isinstance(head, dict) else None
+        if not isinstance(facts, dict) or facts.get(SCHEMA) != SUMMED:
             return None
+        found = facts.pop(SUM, None)
         seen, end = ListSum(facts), b""
         while line := stream.readline(MOST_BYTES):
             feature, before, end = _parsed(path, line[:-3]), end, line[-3:]

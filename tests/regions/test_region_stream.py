@@ -102,6 +102,14 @@ def test_another_layout_and_files_without_a_sum_are_verified_too(tmp_path: Path)
     assert verify_own_geojson(path, AGAIN)[1] is False
 
 
+@pytest.mark.parametrize("text", ['{"features": [\n]}\n', '{"sammil": 3, "features": [\n]}\n', "[\n]\n", ""])
+def test_what_sammil_did_not_write_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s-1.geojson").write_text(text)
+    with pytest.raises(InputError) as caught:
+        verify_own_geojson(tmp_path / "s-1.geojson", AGAIN)
+    assert caught.value.code == "E_DAMAGED"
+
+
 @pytest.mark.parametrize("downsample", [1.0, 1.37, 32.0])
 def test_no_region_is_so_small_that_its_outline_is_empty(downsample: float) -> None:
     cells = np.array(list(itertools.product([False, True], repeat=9)))[1:].reshape(-1, 3, 3)
