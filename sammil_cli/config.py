@@ -133,6 +133,9 @@ class SamSettings(Tolerance):
     sam_tile_overlap: float = _field(
         0.25, "share of a tile's side that its neighbour sees, too (with sam_mpp only)", ge=0, le=0.5
     )
+    region_polygons: Literal["geojson", "geojson.gz"] = _field(
+        "geojson", "outlines for QuPath: geojson | geojson.gz (packed to about an eighth; QuPath 0.4 and later)"
+    )
     sam_model: Literal["vit_h", "vit_l", "vit_b", "vit_t"] = _field(
         "vit_h", "vit_h (the paper) | vit_l | vit_b | vit_t (MobileSAM)"
     )

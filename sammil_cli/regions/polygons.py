@@ -1,5 +1,6 @@
 """Regions as GeoJSON for QuPath."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,45 +10,56 @@ from numpy.typing import NDArray
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.regions.region_mask import RegionMask, middles
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.geojson import write_geojson
+from sammil_cli.storage.geojson import Shape, write_geojson
 from sammil_cli.tissue.mask import trace
 
 _OUTLINED_PX = 1 << 24
 # Outlines are simplified by this number of canvas pixels: of 1500 regions as SAM draws them each kept an IoU of 0.95
 # or more with its mask, on two thirds of the points.
 _MOST_OFF_PX = 0.6
+_AT_ONCE = 2048  # regions whose outlines are held
 
 
 def write_region_polygons(path: Path, regions: RegionMap, offset_px: tuple[int, int], provenance: Record) -> None:
     """Writes one `Region` annotation per region, with id, areas and scores, in level-0 pixels.
 
     Outlines run along the outer edges of a region's pixels, to 0.6 canvas pixels; a region whose box has more than 2²⁴
-    pixels is outlined on a grid as much coarser.
+    pixels is outlined on a grid as much coarser. A few thousand are outlined at a time, whatever their number.
+
+    Args:
+        path: packed where the name ends with `.gz`.
     """
-    numbers = [
-        {
-            "region": region,
-            "area_um2": round(float(regions.area_um2[region]), 1),
-            "predicted_iou": round(float(regions.predicted_iou[region]), 4),
-            "stability": round(float(regions.stability[region]), 4),
-        }
-        for region in range(len(regions))
-    ]
-    shapes = list(zip(_outlines(regions), numbers, strict=True))
-    write_geojson(
-        path, shapes, class_name="Region", offset_px=offset_px, provenance={**provenance, "slide_id": path.stem}
-    )
+    facts = {**provenance, "slide_id": regions.slide_id}
+    write_geojson(path, annotations(regions), offset_px=offset_px, provenance=facts)
 
 
-def _outlines(regions: RegionMap) -> list[shapely.Geometry]:
-    """The regions' outlines in level-0 pixels."""
+def annotations(regions: RegionMap) -> Iterator[tuple[Shape, Record]]:
+    """The regions in their order, in level-0 pixels, with the numbers that QuPath sorts them by."""
+    for first in range(0, len(regions), _AT_ONCE):
+        part = range(first, min(first + _AT_ONCE, len(regions)))
+        for region, outline in zip(part, _outlines(regions, part), strict=True):
+            # No name: QuPath writes names on the slide, a hundred thousand of them, too.
+            yield (
+                Shape(geometry=outline, class_name="Region"),
+                {
+                    "region": region,
+                    "area_um2": round(float(regions.area_um2[region]), 1),
+                    "predicted_iou": round(float(regions.predicted_iou[region]), 4),
+                    "stability": round(float(regions.stability[region]), 4),
+                },
+            )
+
+
+def _outlines(regions: RegionMap, part: range) -> NDArray[np.object_]:
+    """The outlines of some of the regions, in level-0 pixels."""
     canvas = regions.canvas
-    sides = regions.box[:, 2:].astype(np.int64)
+    sides = regions.box[part.start : part.stop, 2:].astype(np.int64)
     steps = np.ceil(np.sqrt(sides.prod(1) / _OUTLINED_PX)).astype(int)
-    drawn = [_outline(regions.mask(region), int(step)) for region, step in enumerate(steps)]
+    drawn = [_outline(regions.mask(region), int(step)) for region, step in zip(part, steps, strict=True)]
     simple = shapely.make_valid(shapely.simplify(np.array(drawn, object), _MOST_OFF_PX * steps))
     place = np.array([_polygons(shape) for shape in simple], object)
-    return list(shapely.transform(place, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1)))
+    level0 = shapely.transform(place, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1))
+    return np.asarray(level0, object)
 
 
 def _outline(region: RegionMask, step: int) -> shapely.MultiPolygon:

@@ -22,7 +22,7 @@ from sammil_cli.storage.shown_text import json_text, shown
 SCHEMA_VERSION = 1  # of records: provenance and runs; that of HDF5 files is in storage.schema
 _LONGEST_NAME = 255  # bytes
 RENAME = "rename it, such as with convmv -f latin1 -t utf8 --notest"
-_LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
+LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
 Record = Mapping[str, object]  # how a file was made, see `provenance`
 Key = Mapping[str, object]  # what a result is made with: inputs by their digests, settings, code
 
@@ -30,6 +30,17 @@ Key = Mapping[str, object]  # what a result is made with: inputs by their digest
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path` that replaces it when the block ends without an error."""
+    with temporary_sibling(path) as temporary:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def temporary_sibling(path: Path) -> Iterator[Path]:
+    """Yields an empty file beside `path` with its suffix, which is gone when the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the name itself, which may be as long as the file system allows.
     handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{owner_tag()}-", suffix=path.suffix, dir=path.parent)
@@ -37,10 +48,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -61,7 +68,7 @@ def _umask() -> int:
     return current
 
 
-def check_name(slide_id: str, folder: Path, suffix: str = _LONGEST_SUFFIX) -> None:
+def check_name(slide_id: str, folder: Path, suffix: str = LONGEST_SUFFIX) -> None:
     """Refuses a slide whose files in `folder`, which are called like it, would have too long a name, or no UTF-8 one.
 
     Args:
@@ -194,8 +201,12 @@ def as_stored(value: Mapping[str, object]) -> dict[str, Any]:
 
 def digest(value: object) -> str:
     """The sha256 of a JSON-able value in canonical form: the same value gives the same digest anywhere."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """A JSON-able value in the one form that `digest` takes the sum of: sorted names, no blanks, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def provenance(stage: str, key: Key, libraries: Mapping[str, str]) -> Record:

@@ -1,28 +1,34 @@
 """GeoJSON (RFC 7946) that QuPath opens by drag and drop, and reading it back."""
 
+import contextlib
+import gzip
 import json
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
 from sammil_cli.errors import InputError, limit_met
-from sammil_cli.storage.files import Record, write_text
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.guarded_json import Parsed, parse_json
-from sammil_cli.storage.packed import MOST_BYTES, read_packed
-from sammil_cli.storage.regular_file import is_endless
+from sammil_cli.storage.packed import MOST_BYTES, packed_path, read_packed
+from sammil_cli.storage.regular_file import check_regular, is_endless
 from sammil_cli.storage.shown_text import shown_value
-from sammil_cli.storage.summed import JsonObject, damaged, with_sum, without_sum
+from sammil_cli.storage.summed import SCHEMA, SUM, SUMMED, JsonObject, ListSum, damaged, without_sum
 
 RGBColour = tuple[int, int, int]
 
 _COLOURS: dict[str, RGBColour] = {"Tissue": (30, 150, 60), "Region": (40, 90, 200)}
 _OTHER_COLOUR: RGBColour = (200, 120, 0)
 _AGAIN = "export it from QuPath again"
+_UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of damaged archives
+_SHAPES_FOLLOW = b', "features": [\n'
 FARTHEST_PX = 1e9  # no slide is that large, and areas stay finite
 # Old versions of QuPath state the kind as the feature's id: PathCellObject.
 _KIND = re.compile(r"(?:Path)?(annotation|cell|detection|root|tile|tmacore)Object", re.IGNORECASE)
@@ -30,55 +36,64 @@ _KIND = re.compile(r"(?:Path)?(annotation|cell|detection|root|tile|tmacore)Objec
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """One object of a file: its geometry in level-0 pixels, its class ("" = none) and QuPath's kind of object.
+    """One object of a file: its geometry in level-0 pixels, its class and name ("" = none), QuPath's kind of object.
 
     `taken_away`: its place is taken off the other objects, whatever its class.
     """
 
     geometry: shapely.Geometry
     class_name: str = ""
+    name: str = ""
     object_type: str = "annotation"
     taken_away: bool = False
 
 
 def write_geojson(
-    path: Path,
-    shapes: Sequence[tuple[shapely.Geometry, Record]],
-    *,
-    class_name: str,
-    offset_px: tuple[int, int],
-    provenance: Record,
+    path: Path, shapes: Iterable[tuple[Shape, Record]], *, offset_px: tuple[int, int], provenance: Record
 ) -> None:
-    """Writes one annotation per shape.
+    """Writes shapes one by one, as they come: neither they nor the text are held. Atomic, as `storage.files`.
 
     Args:
-        shapes: geometry in level-0 pixels of the whole file, and its measurements (name -> number).
-        class_name: QuPath's classification.
+        path: a name that ends with `.gz` is packed, the same content into the same bytes.
+        shapes: each with its measurements (name -> number). Its class, name and kind of object are QuPath's;
+            `taken_away` is not written.
         offset_px: the corner x, y of the scanned area, which QuPath takes as its origin; it is taken off the
             coordinates and stated in the file.
         provenance: stored under the key `sammil`, with a sum of all that the file holds.
     """
-    classification = {"name": class_name, "color": list(_COLOURS.get(class_name, _OTHER_COLOUR))}
-    features = [
-        {
-            "type": "Feature",
-            # RFC 7946 wants outlines to turn left and holes to turn right.
-            "geometry": mapping(
-                shapely.transform(
-                    shapely.orient_polygons(geometry, exterior_cw=False), lambda points: points - offset_px
-                )
-            ),
-            "properties": {
-                "objectType": "annotation",
-                "classification": classification,
-                "measurements": dict(measurements),
-            },
-        }
-        for geometry, measurements in shapes
-    ]
-    facts = with_sum({**provenance, "offset_px": list(offset_px)}, features)
-    text = json.dumps({"type": "FeatureCollection", "sammil": facts, "features": features}, allow_nan=False)
-    write_text(path, text.replace('{"type": "Feature"', '\n{"type": "Feature"') + "\n")
+    seen = ListSum({**provenance, "offset_px": list(offset_px)})
+    with packed_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(_head(seen))
+        between = ""
+        for shape, measurements in shapes:
+            feature = _feature(shape, measurements, offset_px)
+            stream.write(f"{between}\n{json.dumps(feature, allow_nan=False)}".encode())
+            seen.add(feature)
+            between = ", "
+        stream.write(b"]}\n")
+        stream.seek(0)
+        stream.write(_head(seen))  # as long as before, now with the sum of all
+
+
+def _head(seen: ListSum) -> bytes:
+    facts = json.dumps(seen.facts(), allow_nan=False)
+    return f'{{"type": "FeatureCollection", "sammil": {facts}, "features": ['.encode()
+
+
+def _feature(shape: Shape, measurements: Record, offset_px: tuple[int, int]) -> JsonObject:
+    # RFC 7946 wants outlines to turn left and holes to turn right.
+    turned = shapely.orient_polygons(shape.geometry, exterior_cw=False)
+    properties: JsonObject = {"objectType": shape.object_type}
+    if shape.name:
+        properties["name"] = shape.name
+    if shape.class_name:
+        colour = list(_COLOURS.get(shape.class_name, _OTHER_COLOUR))
+        properties["classification"] = {"name": shape.class_name, "color": colour}
+    return {
+        "type": "Feature",
+        "geometry": mapping(shapely.transform(turned, lambda points: points - offset_px)),
+        "properties": {**properties, "measurements": dict(measurements)},
+    }
 
 
 def is_geojson(name: str) -> bool:
@@ -107,21 +122,86 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     if is_endless(path):
         raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
-        with path.open("rb") as stream:
+        with _opened(path, packed=path.suffix == ".gz") as stream:
             document = _parsed(path, stream.read(MOST_BYTES + 1))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=remedy) from None
     except InputError as error:
         raise damaged(path, error.message.partition(": ")[2], remedy) from None
-    except OSError as error:
+    except _UNREADABLE as error:
         if met := limit_met(error):
             raise met from None
-        raise damaged(path, f"it cannot be read: {error.strerror}", remedy) from None
+        reason = getattr(error, "strerror", None) or error
+        raise damaged(path, f"it cannot be read: {reason}", remedy) from None
     facts = document.get("sammil") if isinstance(document, dict) else None
     if not isinstance(facts, dict):
         raise InputError(f"{path} was not written by sammil segment or sam", remedy=remedy, code="E_DAMAGED")
     facts = without_sum(path, facts, remedy, document.get("features"))
     return _shapes(path, document, (0, 0))[0], facts
+
+
+def verify_own_geojson(path: Path, remedy: str) -> tuple[JsonObject, bool]:
+    """As `read_own_geojson`, one shape at a time: of a slide's hundred thousand regions none is kept.
+
+    Returns:
+        What sammil wrote about the file, and whether it carries a sum.
+    """
+    with contextlib.suppress(InputError, *_UNREADABLE):
+        if not is_endless(path) and (facts := _verified(path)) is not None:
+            return facts, True
+    # In another layout, of an earlier version, or damaged: all of it says which.
+    facts = read_own_geojson(path, remedy)[1]
+    return facts, facts.get(SCHEMA) == SUMMED
+
+
+def _verified(path: Path) -> JsonObject | None:
+    """The facts of a file in the layout of `write_geojson`, a shape on each line; None where it is not as written."""
+    with _opened(path, packed=path.suffix == ".gz") as stream:
+        head = _parsed(path, stream.readline(MOST_BYTES) + b"]}")
+        facts = head.get("sammil") if isinstance(head, dict) else None
+        if not isinstance(facts, dict) or facts.get(SCHEMA) != SUMMED:
+            return None
+        found = facts.pop(SUM, None)
+        seen, end = ListSum(facts), b""
+        while line := stream.readline(MOST_BYTES):
+            feature, before, end = _parsed(path, line[:-3]), end, line[-3:]
+            if before == b"]}\n" or end not in (b", \n", b"]}\n"):
+                return None
+            _shapes(path, [feature], (0, 0))
+            seen.add(feature)
+        return facts if end == b"]}\n" and seen.facts()[SUM] == found else None
+
+
+def read_facts(path: Path, *, packed: bool) -> JsonObject:
+    """What sammil wrote about a file, as it says; of a file in our layout no shape is parsed or held.
+
+    Raises:
+        InputError: it cannot be read, is no GeoJSON, or sammil wrote nothing about it.
+    """
+    check_regular(path)
+    try:
+        with _opened(path, packed=packed) as stream:
+            head = stream.readline(MOST_BYTES)
+            if head.endswith(_SHAPES_FOLLOW):
+                rest, end = b"]}\n", b""
+                while part := stream.read(1 << 20):
+                    end = (end + part)[-3:]
+                if end != rest:
+                    raise _invalid(path, "it ends too early")
+            else:
+                rest = stream.read(MOST_BYTES + 1)
+        document = _parsed(path, head + rest)
+    except _UNREADABLE as error:
+        if met := limit_met(error):
+            raise met from None
+        raise _invalid(path, f"it cannot be read: {error}") from None
+    if not isinstance(document, dict) or not isinstance(facts := document.get("sammil"), dict):
+        raise _invalid(path, "sammil wrote nothing about it")
+    return facts
+
+
+def _opened(path: Path, *, packed: bool) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path)) if packed else path.open("rb")
 
 
 def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], JsonObject]:

@@ -1,14 +1,17 @@
 """A small text file, plain or packed: `.gz`, or a `.zip` that holds one."""
 
+import contextlib
 import gzip
 import lzma
+import shutil
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from sammil_cli.errors import InputError, limit_met
+from sammil_cli.storage.files import atomic_path, temporary_sibling
 from sammil_cli.storage.regular_file import check_regular
 
 PACKED = (".gz", ".zip")
@@ -45,6 +48,26 @@ def read_packed(path: Path, *, wanted: Callable[[str], bool]) -> tuple[str, byte
         if met := limit_met(error):
             raise met from None
         raise InputError(f"{path} cannot be read: {error}", remedy="copy or export it again") from None
+
+
+@contextlib.contextmanager
+def packed_path(path: Path) -> Iterator[Path]:
+    """As `files.atomic_path`; what the block writes is packed where the name ends with `.gz`.
+
+    The same content gives the same bytes: no name and no time is stored.
+    """
+    if path.suffix.lower() != ".gz":
+        with atomic_path(path) as temporary:
+            yield temporary
+        return
+    with atomic_path(path) as packed, temporary_sibling(path.with_suffix("")) as plain:
+        yield plain
+        with (
+            plain.open("rb") as content,
+            packed.open("wb") as stream,
+            gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as archive,
+        ):
+            shutil.copyfileobj(content, archive)
 
 
 class _Stream(Protocol):

@@ -4,14 +4,15 @@ The sum is of the content, not of the bytes: the same JSON in another layout is 
 no sum and are read as they are; from `SUMMED` on, which they say in their member `schema`, they must have one.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from sammil_cli.errors import InputError, limit_met
-from sammil_cli.storage.files import Record, as_stored, digest, sha256_file, write_json
+from sammil_cli.storage.files import Record, as_stored, canonical, digest, sha256_file, write_json
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.packed import MOST_BYTES
-from sammil_cli.storage.paths import is_called_like
+from sammil_cli.storage.paths import is_called_like, suffix_of
 
 JsonObject = dict[str, Any]
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
@@ -25,8 +26,29 @@ def with_sum(facts: Record, covered: object = None) -> JsonObject:
     Args:
         covered: what lies elsewhere in the file, such as the features of a GeoJSON.
     """
-    content = {name: value for name, value in facts.items() if name != SUM} | {SCHEMA: SUMMED}
+    content = _summed(facts)
     return {**content, SUM: _sum_of(content, covered)}
+
+
+class ListSum:
+    """The sum of facts and of a list that is never held: `with_sum(facts, covered=items)`, item by item."""
+
+    def __init__(self, facts: Record) -> None:
+        self._content = _summed(facts)
+        # The canonical form of [content, [item, …]], which `digest` takes the sum of.
+        self._seen = hashlib.sha256(f"[{canonical(as_stored(self._content))},[".encode())
+        self._between = ""
+
+    def add(self, item: object) -> None:
+        """Takes the next item of the list in."""
+        self._seen.update((self._between + canonical(item)).encode())
+        self._between = ","
+
+    def facts(self) -> JsonObject:
+        """The facts with their schema and, last, the sum of both and of the items so far."""
+        whole = self._seen.copy()
+        whole.update(b"]]")
+        return {**self._content, SUM: whole.hexdigest()}
 
 
 def without_sum(path: Path, facts: Record, remedy: str, covered: object = None) -> JsonObject:
@@ -128,7 +150,7 @@ def check_slide(path: Path, slide_id: object, remedy: str) -> None:
     if slide_id is not None and not is_called_like(path, slide_id):
         raise InputError(
             f"{path} is of the slide {slide_id!r}, as it says itself: it was copied or renamed",
-            remedy=f"call it {slide_id}{path.suffix} again, or {remedy}",
+            remedy=f"call it {slide_id}{suffix_of(path)} again, or {remedy}",
             code=_MIXED,
         )
 
@@ -143,6 +165,11 @@ def dvc_checkout(path: Path) -> str:
     here = Path.cwd()
     under_dvc = any((folder / ".dvc").is_dir() for folder in (here, *here.parents))
     return f"; or bring it back: dvc checkout {path}" if under_dvc else ""
+
+
+def _summed(facts: Record) -> JsonObject:
+    """What the sum of facts is taken of."""
+    return {name: value for name, value in facts.items() if name != SUM} | {SCHEMA: SUMMED}
 
 
 def _sum_of(content: Record, covered: object) -> str:

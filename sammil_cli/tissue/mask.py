@@ -12,7 +12,7 @@ from shapely import MultiPolygon, Polygon
 
 from sammil_cli.slides.pixels import Box
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.geojson import read_own_geojson, write_geojson
+from sammil_cli.storage.geojson import Shape, read_own_geojson, write_geojson
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.summed import check_slide, damaged
 
@@ -70,9 +70,11 @@ def write_tissue(path: TissuePath, mask: TissueMask, provenance: Record) -> None
     }
     if mask.scene is not None:
         facts = {**facts, "scene": mask.scene}
-    shapes = [(p, {"area_um2": round(p.area * mask.slide_mpp**2, 1)}) for p in mask.polygons.geoms]
-    offset = mask.bounds_px[:2]
-    write_geojson(path, shapes, class_name="Tissue", offset_px=offset, provenance={**provenance, **facts})
+    shapes = (
+        (Shape(geometry=p, class_name="Tissue"), {"area_um2": round(p.area * mask.slide_mpp**2, 1)})
+        for p in mask.polygons.geoms
+    )
+    write_geojson(path, shapes, offset_px=mask.bounds_px[:2], provenance={**provenance, **facts})
 
 
 def read_tissue(path: TissuePath) -> TissueMask:

@@ -14,7 +14,7 @@ from csv_rows import by_slide
 from sammil_cli.patches.file import read_patches
 from sammil_cli.project.process_list import HEADER
 from sammil_cli.storage.files import write_csv
-from sammil_cli.storage.geojson import write_geojson
+from sammil_cli.storage.geojson import Shape, write_geojson
 from sammil_cli.tissue.mask import read_tissue
 
 Sammil = Callable[..., Any]
@@ -30,7 +30,8 @@ def statuses() -> dict[str, str]:
 
 
 def draw_roi(slide: str, shape: shapely.Polygon) -> None:
-    write_geojson(Path(f"data/rois/{slide}.geojson"), [(shape, {})], class_name="ROI", offset_px=(0, 0), provenance={})
+    drawn = Shape(geometry=shape, class_name="ROI")
+    write_geojson(Path(f"data/rois/{slide}.geojson"), [(drawn, {})], offset_px=(0, 0), provenance={})
 
 
 def test_scores_and_waterfall_stand_in_the_file_and_the_process_list(study: Path, sammil: Sammil) -> None:

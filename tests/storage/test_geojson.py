@@ -11,15 +11,15 @@ import pytest
 import shapely
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.geojson import read_geojson, write_geojson
+from sammil_cli.storage.geojson import Shape, read_geojson, write_geojson
 
 RING = shapely.Polygon([(100, 50), (300, 50), (300, 90), (100, 90)], [[(120, 60), (140, 60), (140, 80), (120, 80)]])
 DOT = shapely.box(500, 10, 503, 12)
 
 
 def write(path: Path, offset: tuple[int, int] = (0, 0)) -> None:
-    shapes = [(RING, {"area_um2": 7600.0}), (DOT, {})]
-    write_geojson(path, shapes, class_name="Tissue", offset_px=offset, provenance={"step": "segment"})
+    ring, dot = (Shape(geometry=geometry, class_name="Tissue") for geometry in (RING, DOT))
+    write_geojson(path, [(ring, {"area_um2": 7600.0}), (dot, {})], offset_px=offset, provenance={"step": "segment"})
 
 
 def test_features_are_what_qupath_needs(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_corner_of_the_scanned_area_is_taken_off_stated_and_added_back(tmp_p
 def test_outlines_turn_left_and_holes_right_as_rfc_7946_wants(tmp_path: Path) -> None:
     clockwise = shapely.Polygon(RING.exterior.coords[::-1], [ring.coords for ring in RING.interiors])
     for polygon in (RING, clockwise):
-        write_geojson(tmp_path / "a.geojson", [(polygon, {})], class_name="Tissue", offset_px=(3, 5), provenance={})
+        write_geojson(tmp_path / "a.geojson", [(Shape(geometry=polygon), {})], offset_px=(3, 5), provenance={})
         outline, hole = json.loads((tmp_path / "a.geojson").read_text())["features"][0]["geometry"]["coordinates"]
         assert shapely.LinearRing(outline).is_ccw
         assert not shapely.LinearRing(hole).is_ccw
