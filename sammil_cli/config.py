@@ -102,6 +102,9 @@ class SamSettings(Tolerance):
     sam_tile_overlap: float = _field(
         0.25, "share of a tile's side that its neighbour sees, too (with sam_mpp only)", ge=0, le=0.5
     )
+    region_polygons: Literal["geojson", "geojson.gz"] = _field(
+        "geojson", "outlines for QuPath: geojson | geojson.gz (packed to about an eighth; QuPath 0.4 and later)"
+    )
     sam_model: Literal["vit_h", "vit_l", "vit_b", "vit_t"] = _field(
         "vit_h", "vit_h (the paper) | vit_l | vit_b | vit_t (MobileSAM)"
     )
@@ -156,6 +159,9 @@ class TrainSettings(StageSettings):
 
     model: str = _field("sam-mil", "what is trained")
     model_options: dict[str, Any] = _field({}, "settings of one model only, such as {gated: true} for abmil")
+    start_from: str | None = _field(
+        None, "a file of published weights to start training from (docs/published-weights.md); null = random weights"
+    )
     sammil_mode: Literal["paper", "released"] = _field(
         "paper", "paper (eq. 13) | released (what the published code trains: pseudo-bags only); sam-mil only"
     )

@@ -1,6 +1,7 @@
 """Weights: which are here, verified by sha256, and whether those that params.yaml asks for are among them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from sammil_cli import choices
 from sammil_cli.config import Settings
@@ -71,7 +72,7 @@ def files(asked: Asked) -> Iterator[Finding]:
 
 
 def _own(settings: Settings) -> Iterator[Finding]:
-    """Weight files of the user's own that the settings name, of whatever proposer or encoder wants them."""
+    """Weight files of the user's own that the settings name, of whatever proposer or encoder wants them, and train."""
     given = settings.model_dump()
     for kind in (choices.PROPOSERS, choices.ENCODERS):
         try:
@@ -85,11 +86,14 @@ def _own(settings: Settings) -> Iterator[Finding]:
             continue
         while wanted is not None:
             if not wanted.to_fetch:
-                yield _found(wanted)
+                yield _file(wanted)
             wanted = wanted.beside
+    if settings.start_from:
+        yield _file(WantedWeights(published=None, key="start_from", own=Path(settings.start_from)))
 
 
-def _found(wanted: WantedWeights) -> Finding:
+def _file(wanted: WantedWeights) -> Finding:
+    """A weight file of the user's own."""
     try:
         path, sha256 = wanted.find()
     except SammilError as error:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
-from sammil_cli.exchange.published_weights import PublishedWeights, architectures, read_published
 from sammil_cli.legacy.inventory import Kind, recognise
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.code import code_of
@@ -12,6 +11,7 @@ from sammil_cli.storage.files import provenance, sha256_file
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training.bundle import BundleFacts, write_bundle
 from sammil_cli.training.encoder_check import unknown_encoder
+from sammil_cli.training.published_weights import PublishedWeights, architectures, read_published
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 PUBLISHED = Path("runs/published")  # a folder of imports is an ensemble, as runs/models is
@@ -58,7 +58,7 @@ def run(
         group_features: whether the bags are to give their group features; None = as the architecture was published.
 
     Raises:
-        InputError: see `exchange.published_weights.read_published`; or class names that do not fit.
+        InputError: see `training.published_weights.read_published`; or class names that do not fit.
     """
     if not source.is_file():
         raise InputError(f"{source} does not exist", remedy="give the weight file, or the folder of a run")

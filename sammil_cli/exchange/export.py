@@ -8,11 +8,11 @@ from safetensors.torch import save
 
 from sammil_cli import __version__, console
 from sammil_cli.errors import InputError
-from sammil_cli.exchange.published_weights import to_published
 from sammil_cli.storage.files import atomic_path, sha256_file
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.loop import trained_state
+from sammil_cli.training.published_weights import to_published
 
 
 def run(bundle: BundlePath, out: Path) -> None:

@@ -51,7 +51,8 @@ def write_proposed(folder: Path, record: Record, job: SamJob, tissue: TissueMask
         )
     quality = measure(regions, picture, tissue)
     write_regions(RegionsPath(folder / f"{job.tissue.stem}.h5"), regions, record)
-    write_region_polygons(folder / f"{job.tissue.stem}.geojson", regions, tissue.bounds_px[:2], record)
+    polygons = folder / f"{job.tissue.stem}.{job.settings.region_polygons}"
+    write_region_polygons(polygons, regions, tissue.bounds_px[:2], record)
     write_overlay(folder / f"{job.tissue.stem}.png", picture, regions)
     write_of_slide(folder / f"{job.tissue.stem}.json", quality_record(quality, advice))
     return [*slide.remarks, *flags(quality, advice)]

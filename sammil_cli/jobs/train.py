@@ -2,11 +2,13 @@
 
 import math
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sammil_cli.config import TrainSettings
 from sammil_cli.features.bag import EncoderFacts
@@ -29,7 +31,11 @@ CURVE_FILE, FIRST_STAGE_FILE = "curve.csv", "first_stage.csv"  # the second wher
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """Everything that one fold's process needs. `out`: where to write; `record`: how it is made, for its facts."""
+    """Everything that one fold's process needs. `out`: where to write; `record`: how it is made, for its facts.
+
+    `start`: weights by name that take the place of random ones, float32. (Arrays: tensors between processes are shared
+    by file handles.)
+    """
 
     fold: Fold
     labels: dict[str, int]
@@ -44,6 +50,7 @@ class TrainJob:
     checkpoint: CheckpointPath
     device: str
     record: Record
+    start: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def work(job: TrainJob) -> None:
@@ -55,6 +62,7 @@ def work(job: TrainJob) -> None:
     torch.manual_seed(seed)  # weights and dropout
     model = build_model(settings.model, job.spec, settings.model_options)
     model.initialise()
+    model.load_state_dict({**model.state_dict(), **{name: torch.from_numpy(one) for name, one in job.start.items()}})
     with CurveFile(job.curve) as curve, ExitStack() as stack:
         first = stack.enter_context(CurveFile(job.out / FIRST_STAGE_FILE)) if model.first_stage() else None
 

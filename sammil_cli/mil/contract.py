@@ -152,8 +152,8 @@ class MILModel(nn.Module):
     recipe: ClassVar[Recipe] = COMMON
     # Whether `Bag.places` is read: a slide whose patches have no known places cannot be used.
     needs_places: ClassVar[bool] = False
-    # Whether the answer depends on the order of the instances.
-    ordered: ClassVar[bool] = False
+    # Whether the answer depends on the order of the instances; a model of which only some options do sets its own.
+    ordered: bool = False
     # With fewer instances than this, the model cannot do all that its paper says; training says so.
     least_instances: ClassVar[int] = 1
     # Starts of the names of parameters that only training needs: they are not kept with a trained model.

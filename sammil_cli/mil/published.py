@@ -36,6 +36,7 @@ class Architecture:
     `classes`: how many the file is of where no tensor says it; None = the size `CLASSES`.
     `unused`: starts of names that files may hold besides, and that no prediction needs.
     `older`: starts of names in older files -> of the names today.
+    `judging`: starts of names of tensors that belong to the classes of the file, where no shape says so.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Architecture:
     classes: int | None = None
     unused: tuple[str, ...] = ()
     older: Mapping[str, str] = field(default_factory=dict, hash=False)
+    judging: tuple[str, ...] = ()
 
     def known(self, names: Iterable[str]) -> dict[str, str]:
         """This architecture's names of today -> those in a file, without those that no prediction needs."""
@@ -63,6 +65,17 @@ class Architecture:
         for entry in self.entries:
             found += [entry.of_class(c) for c in range(classes)] if EACH in entry.published else [entry]
         return tuple(found)
+
+    @property
+    def lasting(self) -> tuple[Entry, ...]:
+        """The parameters that are the same whatever the classes are: what another training can start from."""
+        return tuple(
+            entry
+            for entry in self.entries
+            if CLASSES not in entry.shape
+            and EACH not in entry.published
+            and not entry.published.startswith(self.judging or ("\0",))
+        )
 
     def names(self, classes: int) -> dict[str, str]:
         """Published name -> our name."""

@@ -20,9 +20,18 @@ from sammil_cli.project.run_record import read_record
 from sammil_cli.regions.file import read_regions
 from sammil_cli.runner.executor import Call, Limits, open_executor
 from sammil_cli.runner.machine import choose_workers
-from sammil_cli.storage.geojson import read_own_geojson
+from sammil_cli.storage.geojson import verify_own_geojson
 from sammil_cli.storage.hdf5 import read_hdf5
-from sammil_cli.storage.paths import ArtefactsPath, BagPath, BundlePath, PatchesPath, RegionsPath, TissuePath
+from sammil_cli.storage.paths import (
+    PACKED_GEOJSON,
+    ArtefactsPath,
+    BagPath,
+    BundlePath,
+    PatchesPath,
+    RegionsPath,
+    TissuePath,
+    suffix_of,
+)
 from sammil_cli.storage.summed import check_sha256, check_slide, damaged, dvc_checkout, has_sum, read_of_slide
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.mask import read_tissue
@@ -99,7 +108,7 @@ def read_file(kind: str, path: Path, project: Project) -> bool:
 def _files(project: Project) -> Iterator[_File]:
     yield from _of_slides(project.tissue, "segment", {".geojson": "tissue", ".h5": "artefacts"})
     yield from _of_slides(project.patches, "patch", {".h5": "patches"})
-    regions = {".h5": "regions", ".geojson": "polygons", ".json": "quality"}
+    regions = {".h5": "regions", ".geojson": "polygons", PACKED_GEOJSON: "polygons", ".json": "quality"}
     bags = {".h5": "bag", ".json": "quality"}
     yield from _of_slides(project.regions, "sam", regions)
     yield from _of_slides(project.bags, "extract", bags)
@@ -128,8 +137,8 @@ def _files(project: Project) -> Iterator[_File]:
 
 def _of_slides(folder: Path, stage: str, kinds: dict[str, str]) -> Iterator[_File]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix in kinds and not path.name.startswith("."):
-            yield _File(path=path, kind=kinds[path.suffix], again=f"sammil {stage}")
+        if (suffix := suffix_of(path)) in kinds and not path.name.startswith("."):
+            yield _File(path=path, kind=kinds[suffix], again=f"sammil {stage}")
 
 
 def _hdf5(read: Callable[[Path], object], kind: str) -> Callable[[Path, Project], bool]:
@@ -146,8 +155,9 @@ def _tissue(path: Path, _: Project) -> bool:
 
 
 def _polygons(path: Path, _: Project) -> bool:
-    check_slide(path, read_own_geojson(path, "run: sammil sam")[1].get("slide_id"), "run: sammil sam")
-    return has_sum(path)
+    facts, is_summed = verify_own_geojson(path, "run: sammil sam")
+    check_slide(path, facts.get("slide_id"), "run: sammil sam")
+    return is_summed
 
 
 def _quality(path: Path, _: Project) -> bool:

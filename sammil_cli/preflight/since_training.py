@@ -1,6 +1,7 @@
 """Which of the user's tables and slides have changed since the models were trained, for sammil status."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.errors import InputError
@@ -22,7 +23,7 @@ def since_training(project: Project) -> list[str]:
         record = read_record(project.record)
     except InputError as error:
         return [f"{error.code}: {error.message} (fix: {error.remedy})".removeprefix(": ")]
-    return [*_labels(project, record), *_slides(project, record.data.slides)]
+    return [*_labels(project, record), *_start(record), *_slides(project, record.data.slides)]
 
 
 def _labels(project: Project, record: RunRecord) -> Iterator[str]:
@@ -52,6 +53,16 @@ def _labels(project: Project, record: RunRecord) -> Iterator[str]:
     what += [f"{len(gone)} slide(s) are not in it any more ({_named(gone)})"] if gone else []
     what += [f"{added} slide(s) were added"] if added else []
     yield f"{path} changed since the models were trained: {', '.join(what) or 'the labels are the same'}"
+
+
+def _start(record: RunRecord) -> Iterator[str]:
+    """The file of published weights; that settings name another one by now is seen by DVC."""
+    if record.start is not None:
+        path = Path(str(record.params["start_from"]))
+        if not path.is_file():
+            yield f"{path} is gone since the models were trained"
+        elif sha256_file(path) != record.start.sha256:
+            yield f"{path} changed since the models were trained: sammil train starts from it anew"
 
 
 def _slides(project: Project, slides: Sequence[SlideEntry]) -> Iterator[str]:

@@ -12,13 +12,14 @@ from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.preflight.key_changes import Change, changes, listed_settings
 from sammil_cli.project.pipeline import FILES
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.out_folder import done_before, is_own
+from sammil_cli.runner.out_folder import RECORDED, done_before, is_own
 from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import Key, as_stored, read_csv
 from sammil_cli.storage.nearest_ids import did_you_mean
 from sammil_cli.storage.origin import read_key
+from sammil_cli.storage.paths import slide_of
 from sammil_cli.storage.store import Result, ResultStore, is_content, open_store
 
 STAGES = ("segment", "patch", "sam", "extract")
@@ -101,11 +102,12 @@ def _examine(
     found |= {slide_id: slide for slide_id, slide in waiting.items() if slide.state != GONE or slide_id in found}
     done = done_before(plan.process_list)
     for path in plan.out.iterdir() if plan.out.is_dir() else ():
-        if path.stem in found or (only is not None and path.stem not in only) or path.name.startswith("."):
+        name = slide_of(path)
+        if name in found or (only is not None and name not in only) or path.name.startswith("."):
             continue
-        if is_own(plan.out, path.stem, plan.stage, done):
-            gone = Change("slide is gone", f"{path.stem} is no longer among the slides: its files would be removed")
-            found[path.stem] = SlideStatus(slide_id=path.stem, state=GONE, changes=(gone,))
+        if is_own(plan.out, name, plan.stage, done):
+            gone = Change("slide is gone", f"{name} is no longer among the slides: its files would be removed")
+            found[name] = SlideStatus(slide_id=name, state=GONE, changes=(gone,))
     return StageStatus(stage=stage, slides=_sorted(found))
 
 
@@ -188,7 +190,7 @@ def _is_there(path: Path, result: Result, key: Key) -> bool:
 
 def _made_with(out: Path, slide_id: str) -> dict[str, Any] | None:
     """The key of what lies in a stage's folder now."""
-    keys = (read_key(out / f"{slide_id}{suffix}") for suffix in (".h5", ".geojson"))
+    keys = (read_key(out / f"{slide_id}{suffix}") for suffix in RECORDED)
     return next((key for key in keys if key is not None), None)
 
 
@@ -238,7 +240,7 @@ def check_slide(project: Project, slide_id: str) -> None:
     """
     known = find_slides(project.slides).ids
     folders = (project.tissue, project.patches, project.regions, project.bags)
-    known |= {path.stem for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    known |= {slide_of(path) for folder in folders if folder.is_dir() for path in folder.iterdir()}
     if slide_id not in known:
         raise InputError(f"there is no slide {slide_id!r} in {project.slides}", remedy=did_you_mean(slide_id, known))
 

@@ -47,6 +47,13 @@ class EncoderEntry(_Part):
     sha256: str | None
 
 
+class StartEntry(_Part):
+    """The published weights that training started from."""
+
+    architecture: str
+    sha256: str
+
+
 class RegionsEntry(_Part):
     """Whose regions `slides` bags have; `proposer` is None where the regions are not here, or are others by now."""
 
@@ -103,6 +110,7 @@ class RunRecord(_Part):
     params: dict[str, Any]
     code: dict[str, str]
     encoder: EncoderEntry
+    start: StartEntry | None = None  # random weights; earlier versions knew no others
     regions: list[RegionsEntry]
     seed: int
     positive_class: str | None = None  # of two classes; earlier versions do not say
@@ -122,13 +130,19 @@ class RunStart:
     labels_sha256: str
 
     def write(
-        self, cohort: Cohort, bag_sha256: Mapping[str, str], encoder: EncoderFacts, folds: Mapping[str, BundleFacts]
+        self,
+        cohort: Cohort,
+        bag_sha256: Mapping[str, str],
+        encoder: EncoderFacts,
+        folds: Mapping[str, BundleFacts],
+        start: StartEntry | None,
     ) -> RunRecord:
         """Writes `project.record` of a run whose folds and splits are written.
 
         Args:
             bag_sha256: of each member of the cohort.
             folds: what was trained, by the folder's name in `project.models`.
+            start: the published weights that all of them started from; None = random ones.
         """
         project, settings = self.project, self.settings
         made = {slide: read_provenance(project.bags / f"{slide}.h5", ".h5") or {} for slide in bag_sha256}
@@ -153,6 +167,7 @@ class RunStart:
             params={key: getattr(settings, key) for stage in STAGES.values() for key in stage.model_fields},
             code=dict(self.code),
             encoder=EncoderEntry(name=encoder.name, sha256=encoder.weights_sha256),
+            start=start,
             regions=_regions(project.regions, {slide: key.get("regions") for slide, key in keys.items()}),
             seed=settings.seed,
             positive_class=cohort.positive_class,

@@ -17,7 +17,7 @@ _OUTLINED_PX = 1 << 24
 # Outlines are simplified by this number of canvas pixels: of 1500 regions as SAM draws them each kept an IoU of 0.95
 # or more with its mask, on two thirds of the points.
 _MOST_OFF_PX = 0.6
-_AT_ONCE = 2048  # regions; one by one takes twice the time
+_AT_ONCE = 2048  # regions whose outlines are held
 
 
 def write_region_polygons(path: Path, regions: RegionMap, offset_px: tuple[int, int], provenance: Record) -> None:
@@ -30,10 +30,11 @@ def write_region_polygons(path: Path, regions: RegionMap, offset_px: tuple[int, 
         path: packed where the name ends with `.gz`.
     """
     facts = {**provenance, "slide_id": regions.slide_id}
-    write_geojson(path, _annotations(regions), offset_px=offset_px, provenance=facts)
+    write_geojson(path, annotations(regions), offset_px=offset_px, provenance=facts)
 
 
-def _annotations(regions: RegionMap) -> Iterator[tuple[Shape, Record]]:
+def annotations(regions: RegionMap) -> Iterator[tuple[Shape, Record]]:
+    """The regions in their order, in level-0 pixels, with the numbers that QuPath sorts them by."""
     for first in range(0, len(regions), _AT_ONCE):
         part = range(first, min(first + _AT_ONCE, len(regions)))
         for region, outline in zip(part, _outlines(regions, part), strict=True):

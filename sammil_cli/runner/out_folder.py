@@ -15,9 +15,10 @@ from pathlib import Path
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.origin import read_record
+from sammil_cli.storage.paths import PACKED_GEOJSON, slide_of, suffix_of
 from sammil_cli.storage.store import is_temporary
 
-_RECORDED = (".h5", ".geojson")  # files that say how they were made; those beside them go with them
+RECORDED = (".h5", ".geojson", PACKED_GEOJSON)  # files that say how they were made; those beside them go with them
 _SHOWN = 10
 
 
@@ -31,7 +32,7 @@ class OutFolder:
     def __init__(self, out: Path, stage: str, process_list: Path, only: frozenset[str] | None) -> None:
         self._out, self._stage, self._only = out, stage, only
         self._listed = done_before(process_list)
-        self._makers = {name: _maker(out, name) for name in {path.stem for path in self._files()}}
+        self._makers = {name: _maker(out, name) for name in {slide_of(path) for path in self._files()}}
         self._removed: set[str] = set()
         self._replaced: set[str] = set()
 
@@ -42,16 +43,16 @@ class OutFolder:
             kept: names of the files that stay. done: slides whose result lies here now.
         """
         for path in list(self._files()):
-            if path.name not in kept and (self._is_own(path.stem) or self._is_replaced(path.stem, done)):
+            if path.name not in kept and (self._is_own(slide_of(path)) or self._is_replaced(slide_of(path), done)):
                 path.unlink(missing_ok=True)
-                self._removed.add(path.stem)
+                self._removed.add(slide_of(path))
         self._replaced |= {name for name in self._makers if self._is_replaced(name, done)}
 
     def take_over(self, slide_id: str, kept: Collection[str]) -> None:
         """Removes what another command has left of a slide whose result has just come in."""
         self._replaced.add(slide_id)
         for path in list(self._files()):
-            if path.stem == slide_id and path.name not in kept:
+            if slide_of(path) == slide_id and path.name not in kept:
                 path.unlink(missing_ok=True)
 
     def said(self, done: Collection[str]) -> Iterator[str]:
@@ -72,7 +73,7 @@ class OutFolder:
 
     def _files(self) -> Iterator[Path]:
         for path in self._out.iterdir():
-            if (self._only is None or path.stem in self._only) and not path.is_dir() and not is_temporary(path):
+            if (self._only is None or slide_of(path) in self._only) and not path.is_dir() and not is_temporary(path):
                 yield path
 
     def was_others(self, name: str) -> bool:
@@ -97,13 +98,13 @@ def _is_own(maker: str | None, stage: str, is_listed: bool) -> bool:
 
 def maker_of(path: Path) -> str | None:
     """The command that wrote a file, as the file says; None where it does not."""
-    record = read_record(path, path.suffix)
+    record = read_record(path, suffix_of(path))
     stage = None if record is None else record.get("stage")
     return stage if isinstance(stage, str) else None
 
 
 def _maker(out: Path, name: str) -> str | None:
-    found = (maker_of(path) for suffix in _RECORDED if (path := out / f"{name}{suffix}").is_file())
+    found = (maker_of(path) for suffix in RECORDED if (path := out / f"{name}{suffix}").is_file())
     return next((maker for maker in found if maker is not None), None)
 
 

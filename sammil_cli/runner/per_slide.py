@@ -25,7 +25,7 @@ from sammil_cli.runner.pulled_results import adopt
 from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.code import Code
-from sammil_cli.storage.files import Key, check_name, digest, provenance
+from sammil_cli.storage.files import LONGEST_SUFFIX, Key, check_name, digest, provenance
 from sammil_cli.storage.store import Result, ResultStore, open_store
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ class Task(Generic[Job]):
 class Plan(Generic[Job]):
     """What a stage would do: its tasks, and the rows of slides that were found impossible before any work.
 
-    `work(folder, record, job)` writes the slide's files into an empty folder and returns its remarks.
+    `work(folder, record, job)` writes the slide's files into an empty folder and returns its remarks;
+    `longest_suffix`: of these files.
     """
 
     stage: str
@@ -81,6 +82,7 @@ class Plan(Generic[Job]):
     out: Path
     process_lists: Path
     refused: Sequence[Row] = ()
+    longest_suffix: str = LONGEST_SUFFIX
 
     @property
     def process_list(self) -> Path:
@@ -250,7 +252,7 @@ def _without_long_names(plan: Plan[Job]) -> Plan[Job]:
     refused: dict[str, Row] = {}
     for task in plan.tasks:
         try:
-            check_name(task.slide_id, plan.out)
+            check_name(task.slide_id, plan.out, plan.longest_suffix)
         except SlideError as error:
             refused[task.slide_id] = refusal(task.slide_id, error)
     tasks = [task for task in plan.tasks if task.slide_id not in refused]

@@ -9,6 +9,7 @@ from sammil_cli.storage.files import Key
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.guarded_yaml import read_yaml
 from sammil_cli.storage.origin import read_record
+from sammil_cli.storage.paths import slide_of, suffix_of
 from sammil_cli.storage.store import Result, ResultStore, measure
 
 _FOLDER = ".dir"  # DVC's ending of the check sum of a folder's listing
@@ -27,10 +28,10 @@ def adopt(
     """
     by_slide: defaultdict[str, dict[str, Path]] = defaultdict(dict)
     for name, path in _listing(lock, out, store).items() if wanted else ():
-        by_slide[Path(name).stem][name] = path
+        by_slide[slide_of(Path(name))][name] = path
     for slide_id, name in wanted.items():
         files = by_slide.get(slide_id, {})
-        record = next((record for file in files if (record := read_record(files[file], Path(file).suffix))), None)
+        record = next((record for file in files if (record := read_record(files[file], suffix_of(Path(file))))), None)
         if record is None or name_by(slide_id, record["key"]) != name:
             continue
         if not all(path.is_file() for path in files.values()):

@@ -69,7 +69,8 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         **({} if settings.sam_mpp is None else {"sam_tile_overlap": settings.sam_tile_overlap}),
         **{name: getattr(settings, name) for name in proposer.SETTINGS if name not in getattr(proposer, "LOCAL", ())},
     }
-    shared: dict[str, object] = {"settings": facts}
+    # How outlines are packed is none of the settings that a bag is made with.
+    shared: dict[str, object] = {"settings": facts, "region_polygons": settings.region_polygons}
     if hasattr(proposer, "wanted_weights"):
         wanted = proposer.wanted_weights(settings.model_dump())
         shared["weights"] = _sha256(wanted, download_first=options.download, weightless=weightless)
@@ -89,7 +90,15 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         job = SamJob(slide=slide, tissue=tissue, drawing=drawing, settings=settings, device=options.device)
         tasks.append(Task.of(tissue.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))
     out, process_lists = project.regions, project.process_lists
-    return Plan(stage="sam", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
+    return Plan(
+        stage="sam",
+        tasks=tasks,
+        work=work,
+        out=out,
+        process_lists=process_lists,
+        refused=refused,
+        longest_suffix=f".{settings.region_polygons}",
+    )
 
 
 def _sha256(wanted: WantedWeights, *, download_first: bool, weightless: bool) -> str | None:

@@ -21,13 +21,14 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.leftovers import UNFINISHED, tidy
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.project.run_record import hash_bags, start_run
+from sammil_cli.project.run_record import StartEntry, hash_bags, start_run
 from sammil_cli.runner.earlier_files import check_done, slide_suffixes, slides_met
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.isolation import process_pool
 from sammil_cli.runner.machine import devices
 from sammil_cli.stages.models_folder import new_models
 from sammil_cli.stages.settled import settled
+from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import digest, provenance, sha256_file, write_text
 from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
 from sammil_cli.storage.store import ResultStore, open_store
@@ -41,6 +42,7 @@ from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
 from sammil_cli.training.making_check import check_alike, trained_on
 from sammil_cli.training.manifest import write_manifest
+from sammil_cli.training.published_weights import Start, read_start
 from sammil_cli.training.region_use import acting_on_regions, check_regions
 
 # What the settings and every model know.
@@ -48,6 +50,7 @@ _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set
 # Settings that a fold knows already by its parts: another number of folds does not make the same fold a new one.
 _OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "positive_class", "strict_versions")
 _OF_RECIPE = "recipe"  # known by what it comes to
+_OF_START = "start_from"  # known by what is in the file
 _SAID_OF_BAGS = ("no-slide", "no-label")  # findings that `labelled_bags` counts
 _POLL_SECONDS = 0.5
 
@@ -58,7 +61,8 @@ log = logging.getLogger(__name__)
 class Ready:
     """What a training starts from: settings without `auto`, bags, labels, what the bags are, the model to be built.
 
-    `patches`: how many each bag has; `regions`: how many all of them have.
+    `patches`: how many each bag has; `regions`: how many all of them have. `start`: the published weights to start
+    from; None = random ones.
     """
 
     settings: TrainSettings
@@ -69,6 +73,7 @@ class Ready:
     makings: Mapping[str, Making]
     patches: Sequence[int]
     regions: int
+    start: Start | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +97,15 @@ def run(
         whole: all settings, for the run record; None = no record is written.
     """
     tidy(project, store=options.store)
-    watched = Unchanged(lambda: [project.labels, *sorted(project.bags.glob("*.h5"))])
+    weights = [Path(settings.start_from)] if settings.start_from else []
+    watched = Unchanged(lambda: [project.labels, *weights, *sorted(project.bags.glob("*.h5"))])
     ready = preflight(project, settings)
     settings, bags, cohort = ready.settings, ready.bags, ready.cohort
     start = None if whole is None else start_run(project, whole, options.device)
     bag_sha256 = hash_bags(bags.paths, [member.slide_id for member in cohort.members])
     known: dict[Path, str] = {bags.paths[slide]: sha256 for slide, sha256 in bag_sha256.items()}
     known[project.labels] = sha256_file(project.labels)
+    known |= {path: ready.start.sha256 for path in weights if ready.start}
     watched.check("train")  # what was looked at is what was hashed
     store = open_store("train", options.store)
     tasks = _plan(project, settings, options, ready, bag_sha256, store)
@@ -106,6 +113,12 @@ def run(
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
     console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
     console.say(f"train: {_said_of_recipe(settings)}")
+    if ready.start:
+        console.say(f"train: {_said_of_start(settings, ready.start)}")
+        log.warning(
+            "published weights need features of the encoder that they were trained on; if some of your slides belong "
+            "to a public cohort that they were trained on, they have seen test slides, and the figures are too good"
+        )
     if settings.protocol == "paper":
         log.warning("protocol: paper chooses epoch and threshold on the test fold; its numbers estimate nothing")
     with new_models(project) as new:
@@ -125,7 +138,8 @@ def run(
         write_folds(splits, [task.job.fold for task in tasks], cohort)
         write_manifest(models, splits, facts, bag_sha256)
         if start is not None:
-            replace(start, project=new.place).write(cohort, bag_sha256, ready.encoder, facts)
+            began = StartEntry(**_facts_of(ready.start)) if ready.start else None
+            replace(start, project=new.place).write(cohort, bag_sha256, ready.encoder, facts, began)
         for line in new.take_over():
             console.say(f"train: {line}")
     _print(list(facts.values()), positive)
@@ -142,12 +156,26 @@ def _said_of_recipe(settings: TrainSettings) -> str:
     )
 
 
+def _said_of_start(settings: TrainSettings, start: Start) -> str:
+    """What is taken from a file, and what is not."""
+    return (
+        f"starts from {len(start.state)} tensors of {settings.start_from} ({start.architecture.title}, "
+        f"sha256 {start.sha256[:12]}…); anew: {', '.join(start.anew)}"
+    )
+
+
+def _facts_of(start: Start) -> dict[str, str]:
+    """What keys and records hold of published weights: no path."""
+    return {"architecture": start.architecture.title, "sha256": start.sha256}
+
+
 def preflight(project: Project, settings: TrainSettings) -> Ready:
     """Looks at settings, bags and labels; the settings first, whatever else is wrong. Nothing is written.
 
     Raises:
         InputError: a wrong model or option, no bags or labels, bags that are damaged, not finite or not made alike, or
-            without the regions that the settings act on.
+            without the regions that the settings act on; weights that this model cannot start from.
+        MissingError: there are no such weights.
     """
     settings, model = settled(settings), model_class(settings.model)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
@@ -157,6 +185,10 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
     encoder = bags.encoder(list(seen))
     shared = {name: getattr(settings, name) for name in _SHARED}
     spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
+    start = None
+    if settings.start_from:
+        built = build_model(settings.model, spec, settings.model_options)
+        start = read_start(Path(settings.start_from), settings.model, built)
     acting = acting_on_regions(settings.model, spec)
     check_bags_of(model, settings.model, seen)
     makings = {slide: one.making for slide, one in seen.items()}
@@ -173,6 +205,7 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
         makings=makings,
         patches=tuple(one.patches for one in seen.values()),
         regions=sum(regions.values()),
+        start=start,
     )
 
 
@@ -224,8 +257,12 @@ def _plan(
     labels = {member.slide_id: member.label for member in cohort.members}
     places = devices(options.device)
     code = code_of_slide("train", word=settings.model)
-    facts = settings.model_dump(exclude={*_OF_FOLDS, _OF_RECIPE})
+    facts = settings.model_dump(exclude={*_OF_FOLDS, _OF_RECIPE, _OF_START})
     made_with = {"settings": facts, **code.as_key(strict=settings.strict_versions)}
+    start = {name: tensor.numpy() for name, tensor in ready.start.state.items()} if ready.start else {}
+    if ready.start:
+        reader = code_of("sammil_cli.training.published_weights").version
+        made_with["start"] = {**_facts_of(ready.start), "code": reader}
     record = provenance("train", made_with, code.libraries)
     tasks = []
     for number, fold in enumerate(folds):
@@ -251,6 +288,7 @@ def _plan(
             checkpoint=CheckpointPath(store.root / UNFINISHED / f"{name}.safetensors"),
             device=places[number % len(places)],
             record=record,
+            start=start,
         )
         tasks.append(_FoldTask(name=name, job=job))
     return tasks

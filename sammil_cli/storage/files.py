@@ -22,7 +22,7 @@ from sammil_cli.storage.shown_text import json_text, shown
 SCHEMA_VERSION = 1  # of records: provenance and runs; that of HDF5 files is in storage.schema
 _LONGEST_NAME = 255  # bytes
 RENAME = "rename it, such as with convmv -f latin1 -t utf8 --notest"
-_LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
+LONGEST_SUFFIX = ".geojson"  # of the files that are written for a slide
 Record = Mapping[str, object]  # how a file was made, see `provenance`
 Key = Mapping[str, object]  # what a result is made with: inputs by their digests, settings, code
 
@@ -68,7 +68,7 @@ def _umask() -> int:
     return current
 
 
-def check_name(slide_id: str, folder: Path, suffix: str = _LONGEST_SUFFIX) -> None:
+def check_name(slide_id: str, folder: Path, suffix: str = LONGEST_SUFFIX) -> None:
     """Refuses a slide whose files in `folder`, which are called like it, would have too long a name, or no UTF-8 one.
 
     Args:

@@ -1,10 +1,14 @@
 """GeoJSON (RFC 7946) that QuPath opens by drag and drop, and reading it back."""
 
+import contextlib
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import shapely
@@ -14,15 +18,17 @@ from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.guarded_json import Parsed, parse_json
 from sammil_cli.storage.packed import MOST_BYTES, packed_path, read_packed
-from sammil_cli.storage.regular_file import is_endless
+from sammil_cli.storage.regular_file import check_regular, is_endless
 from sammil_cli.storage.shown_text import shown_value
-from sammil_cli.storage.summed import JsonObject, ListSum, damaged, without_sum
+from sammil_cli.storage.summed import SCHEMA, SUM, SUMMED, JsonObject, ListSum, damaged, without_sum
 
 RGBColour = tuple[int, int, int]
 
 _COLOURS: dict[str, RGBColour] = {"Tissue": (30, 150, 60), "Region": (40, 90, 200)}
 _OTHER_COLOUR: RGBColour = (200, 120, 0)
 _AGAIN = "export it from QuPath again"
+_UNREADABLE = (OSError, EOFError, zlib.error)  # the last two of damaged archives
+_SHAPES_FOLLOW = b', "features": [\n'
 FARTHEST_PX = 1e9  # no slide is that large, and areas stay finite
 # Old versions of QuPath state the kind as the feature's id: PathCellObject.
 _KIND = re.compile(r"(?:Path)?(annotation|cell|detection|root|tile|tmacore)Object", re.IGNORECASE)
@@ -116,21 +122,86 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     if is_endless(path):
         raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
-        with path.open("rb") as stream:
+        with _opened(path, packed=path.suffix == ".gz") as stream:
             document = _parsed(path, stream.read(MOST_BYTES + 1))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=remedy) from None
     except InputError as error:
         raise damaged(path, error.message.partition(": ")[2], remedy) from None
-    except OSError as error:
+    except _UNREADABLE as error:
         if met := limit_met(error):
             raise met from None
-        raise damaged(path, f"it cannot be read: {error.strerror}", remedy) from None
+        reason = getattr(error, "strerror", None) or error
+        raise damaged(path, f"it cannot be read: {reason}", remedy) from None
     facts = document.get("sammil") if isinstance(document, dict) else None
     if not isinstance(facts, dict):
         raise InputError(f"{path} was not written by sammil segment or sam", remedy=remedy, code="E_DAMAGED")
     facts = without_sum(path, facts, remedy, document.get("features"))
     return _shapes(path, document, (0, 0))[0], facts
+
+
+def verify_own_geojson(path: Path, remedy: str) -> tuple[JsonObject, bool]:
+    """As `read_own_geojson`, one shape at a time: of a slide's hundred thousand regions none is kept.
+
+    Returns:
+        What sammil wrote about the file, and whether it carries a sum.
+    """
+    with contextlib.suppress(InputError, *_UNREADABLE):
+        if not is_endless(path) and (facts := _verified(path)) is not None:
+            return facts, True
+    # In another layout, of an earlier version, or damaged: all of it says which.
+    facts = read_own_geojson(path, remedy)[1]
+    return facts, facts.get(SCHEMA) == SUMMED
+
+
+def _verified(path: Path) -> JsonObject | None:
+    """The facts of a file in the layout of `write_geojson`, a shape on each line; None where it is not as written."""
+    with _opened(path, packed=path.suffix == ".gz") as stream:
+        head = _parsed(path, stream.readline(MOST_BYTES) + b"]}")
+        facts = head.get("sammil") if isinstance(head, dict) else None
+        if not isinstance(facts, dict) or facts.get(SCHEMA) != SUMMED:
+            return None
+        found = facts.pop(SUM, None)
+        seen, end = ListSum(facts), b""
+        while line := stream.readline(MOST_BYTES):
+            feature, before, end = _parsed(path, line[:-3]), end, line[-3:]
+            if before == b"]}\n" or end not in (b", \n", b"]}\n"):
+                return None
+            _shapes(path, [feature], (0, 0))
+            seen.add(feature)
+        return facts if end == b"]}\n" and seen.facts()[SUM] == found else None
+
+
+def read_facts(path: Path, *, packed: bool) -> JsonObject:
+    """What sammil wrote about a file, as it says; of a file in our layout no shape is parsed or held.
+
+    Raises:
+        InputError: it cannot be read, is no GeoJSON, or sammil wrote nothing about it.
+    """
+    check_regular(path)
+    try:
+        with _opened(path, packed=packed) as stream:
+            head = stream.readline(MOST_BYTES)
+            if head.endswith(_SHAPES_FOLLOW):
+                rest, end = b"]}\n", b""
+                while part := stream.read(1 << 20):
+                    end = (end + part)[-3:]
+                if end != rest:
+                    raise _invalid(path, "it ends too early")
+            else:
+                rest = stream.read(MOST_BYTES + 1)
+        document = _parsed(path, head + rest)
+    except _UNREADABLE as error:
+        if met := limit_met(error):
+            raise met from None
+        raise _invalid(path, f"it cannot be read: {error}") from None
+    if not isinstance(document, dict) or not isinstance(facts := document.get("sammil"), dict):
+        raise _invalid(path, "sammil wrote nothing about it")
+    return facts
+
+
+def _opened(path: Path, *, packed: bool) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path)) if packed else path.open("rb")
 
 
 def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0, 0)) -> tuple[list[Shape], JsonObject]:

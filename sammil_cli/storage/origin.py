@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.guarded_json import read_json
+from sammil_cli.storage.geojson import read_facts
 from sammil_cli.storage.hdf5 import read_provenance
-from sammil_cli.storage.packed import MOST_BYTES
+from sammil_cli.storage.paths import PACKED_GEOJSON, suffix_of
 
 
 def read_key(path: Path) -> dict[str, Any] | None:
     """The key in a file's provenance; None if it cannot be read."""
-    record = read_record(path, path.suffix)
+    record = read_record(path, suffix_of(path))
     return None if record is None else dict(record["key"])
 
 
@@ -25,8 +25,8 @@ def read_record(path: Path, suffix: str) -> dict[str, Any] | None:
     try:
         if suffix == ".h5":
             record = read_provenance(path)
-        elif suffix == ".geojson":
-            record = read_json(path, most_bytes=MOST_BYTES)["sammil"]
+        elif suffix in (".geojson", PACKED_GEOJSON):
+            record = read_facts(path, packed=suffix == PACKED_GEOJSON)
         else:
             return None
         known = isinstance(record["key"], Mapping)

@@ -18,11 +18,23 @@ BundlePath = NewType("BundlePath", Path)  # a folder: one trained fold
 CurvePath = NewType("CurvePath", Path)
 CheckpointPath = NewType("CheckpointPath", Path)
 
+PACKED_GEOJSON = ".geojson.gz"
+
+
+def slide_of(path: Path) -> str:
+    """The slide that a file of a stage is called like: its name without its suffix."""
+    return path.name.removesuffix(suffix_of(path))
+
+
+def suffix_of(path: Path) -> str:
+    """A file's suffix; that of packed polygons is `.geojson.gz`."""
+    return PACKED_GEOJSON if path.name.endswith(PACKED_GEOJSON) and path.name != PACKED_GEOJSON else path.suffix
+
 
 def is_called_like(path: Path, slide_id: object) -> bool:
     """Whether a file has the name of its slide; macOS gives names back in another normal form."""
     return isinstance(slide_id, str) and unicodedata.normalize("NFC", slide_id) == unicodedata.normalize(
-        "NFC", path.stem
+        "NFC", slide_of(path)
     )
 
 

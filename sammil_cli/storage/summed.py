@@ -12,7 +12,7 @@ from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.files import Record, as_stored, canonical, digest, sha256_file, write_json
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.packed import MOST_BYTES
-from sammil_cli.storage.paths import is_called_like
+from sammil_cli.storage.paths import is_called_like, suffix_of
 
 JsonObject = dict[str, Any]
 SUMMED = 2  # the first schema of JSON and GeoJSON with a sum
@@ -150,7 +150,7 @@ def check_slide(path: Path, slide_id: object, remedy: str) -> None:
     if slide_id is not None and not is_called_like(path, slide_id):
         raise InputError(
             f"{path} is of the slide {slide_id!r}, as it says itself: it was copied or renamed",
-            remedy=f"call it {slide_id}{path.suffix} again, or {remedy}",
+            remedy=f"call it {slide_id}{suffix_of(path)} again, or {remedy}",
             code=_MIXED,
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sammil_cli import console
 from sammil_cli.config import EvaluateSettings, TrainSettings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.ablation import (
@@ -126,14 +126,16 @@ def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]
     Args:
         regions: whether any bag has some; without, a row "with group features" would be the row without them.
     """
-    found, refused = [], dict[str, InputError | None]()
+    found, refused = [], dict[tuple[str, str], SammilError | None]()
     for variant in variants:
         own = settings_of(settings, variant)
-        if own.model not in refused:
-            refused[own.model] = None if own.model == settings.model else _refusal(project, own)
-            if (why := refused[own.model]) is not None:
+        form = (own.model, str(own.model_options))
+        if form not in refused:
+            same = own.model == settings.model and not settings.start_from  # a file is of one form of a model
+            refused[form] = None if same else _refusal(project, own)
+            if (why := refused[form]) is not None:
                 _say_left_out(own.model, why)
-        if refused[own.model] is None:
+        if refused[form] is None:
             found.append(variant)
     idle = [] if regions else [name for name in found if VARIANTS[name].get("group_features")]
     if idle:
@@ -141,17 +143,17 @@ def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]
     return [name for name in found if name not in idle]
 
 
-def _say_left_out(what: str, why: InputError) -> None:
+def _say_left_out(what: str, why: SammilError) -> None:
     console.say(f"left out: {what} ({why.message})", f"    fix: {why.remedy}")
 
 
-def _refusal(project: Project, settings: TrainSettings) -> InputError | None:
-    """Why these bags cannot train a model that looks at places, or at regions; None where they can."""
-    if not model_class(settings.model).needs_places and settings.model != _SAM_MIL:
+def _refusal(project: Project, settings: TrainSettings) -> SammilError | None:
+    """Why a model cannot be trained that looks at places or regions, or is to start from a file; None where it can."""
+    if not model_class(settings.model).needs_places and settings.model != _SAM_MIL and not settings.start_from:
         return None
     try:
         train.preflight(project, settings)
-    except InputError as error:
+    except (InputError, MissingError) as error:
         return error
     return None
 

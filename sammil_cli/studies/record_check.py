@@ -46,6 +46,13 @@ def check_data(project: Project, record: RunRecord, settings: Settings, source: 
         raise InputError(
             f"{project.splits} is not that of the run", remedy=_bring_back(record, project.splits, made=True)
         )
+    if record.start is not None:
+        weights = Path(str(settings.start_from))
+        if not weights.is_file() or sha256_file(weights) != record.start.sha256:
+            raise InputError(
+                f"{weights} is not the file that the run started from (sha256 {record.start.sha256})",
+                remedy=_bring_back(record, weights),
+            )
     remedy = _bring_back(record, project.labels)
     if not project.labels.is_file():
         raise InputError(f"{project.labels} does not exist", remedy=remedy)

@@ -269,6 +269,11 @@ def test_weights_of_the_users_own(project: Path) -> None:
     found = look(weight_files.files, *needs, f"sam_checkpoint_sha256={hashlib.sha256(b'mine').hexdigest()}")
     assert (found["sam_checkpoint"].state, found["encoder_weights"].state) == ("ok", "ok")
     assert look(weight_files.files, "encoder=torchvision")["encoder_weights"].state == "wrong"
+    found = look(weight_files.files, f"start_from={mine}")
+    assert (found["start_from"].state, found["start_from"].found.partition(",")[0]) == ("ok", str(mine))
+    mine.unlink()
+    assert look(weight_files.files, f"start_from={mine}")["start_from"].remedy == "correct start_from"
+    assert "start_from" not in look(weight_files.files)
 
 
 def test_a_weight_folder_that_is_not_there_is_noted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sammil_cli.exchange import convert_weights, export
-from sammil_cli.exchange.published_weights import architectures
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts, build_model, read_bundle, write_bundle
 from sammil_cli.training.encoder_check import UNKNOWN_ENCODER
+from sammil_cli.training.published_weights import architectures
 
 SAM_MIL = next(one for one in architectures() if one.title == "SAM-MIL")
 SPEC = ModelSpec(dim=5, classes=2, group_features=True)

@@ -12,16 +12,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import good_files as good
 import numpy as np
+import sam_of_64_px
 import shapely
 import torch
 from pydantic import BaseModel
+from segment_anything import sam_model_registry
 
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import load_settings
-from sammil_cli.exchange.published_weights import read_published
 from sammil_cli.features.bag import read_bag, read_corners, read_encoder, read_instances, read_origin
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.making import read_making
@@ -36,6 +38,7 @@ from sammil_cli.legacy.sam_info import read_sam_info, read_seg_file
 from sammil_cli.legacy.sam_mil import read_documents
 from sammil_cli.legacy.segments import read_segments
 from sammil_cli.legacy.slide_check import read_patches as read_old_patches
+from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
 from sammil_cli.patches.patch_grid import PatchGrid
@@ -45,6 +48,7 @@ from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import read_record
 from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.file import read_regions
+from sammil_cli.regions.sam_models.build import load_sam
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.table import read_slides_table
 from sammil_cli.storage.files import read_csv
@@ -56,11 +60,12 @@ from sammil_cli.studies import reproduce
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import read_tissue
-from sammil_cli.training.bundle import read_bundle, read_epochs, read_facts
+from sammil_cli.training.bundle import build_model, read_bundle, read_epochs, read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
 from sammil_cli.training.fold import labels_of_folds, read_folds
 from sammil_cli.training.learning_curves import read_curve
 from sammil_cli.training.manifest import read_trained_folds
+from sammil_cli.training.published_weights import read_published, read_start
 from sammil_cli.training.trained_labels import read_judged_by
 
 Read = Callable[[Path], object]
@@ -202,6 +207,12 @@ def bag_without_places(path: Path) -> object:
     return without_coords(path.stem, read_features(path, [])[0], None, [])
 
 
+def start(path: Path) -> object:
+    """What a training would take of published weights; the sha256 is of any file."""
+    spec = ModelSpec(dim=6, classes=3, group_features=False)
+    return read_start(path, "abmil", build_model("abmil", spec, {})).state
+
+
 def images(path: Path) -> object:
     return read_images(path, np.array([0, 2]))
 
@@ -212,6 +223,11 @@ def old_list(path: Path) -> object:
 
 def old_splits(path: Path) -> object:
     return old_tables.read_splits((path,))
+
+
+def sam_checkpoint(path: Path) -> object:
+    with patch.dict(sam_model_registry, {"vit_b": sam_of_64_px.build}):
+        return load_sam(path, "vit_b")
 
 
 GEOJSON = (drawing, region_of_interest, annotations, read_geojson)
@@ -268,8 +284,9 @@ KINDS: dict[str, Kind] = {
         Kind("store manifest", f"{ENTRY}/manifest.json", good.stored, (from_store,), "json", ours=True),
         Kind("store file", f"{ENTRY}/slide_01.h5", good.stored, (from_store,), ours=True),
         Kind("DVC config", ".dvc/config", good.dvc_config, (store_folder,)),
-        Kind("weights", "weights.safetensors", good.published, (load_state, read_published), "safetensors"),
-        Kind("torch weights", "weights.pth", good.published, (load_state, read_published), "zip"),
+        Kind("weights", "weights.safetensors", good.published, (load_state, read_published, start), "safetensors"),
+        Kind("torch weights", "weights.pth", good.published, (load_state, read_published, start), "zip"),
+        Kind("SAM checkpoint", "sam.pth", good.sam_checkpoint, (sam_checkpoint,), "zip"),
         Kind("old features", "slide_01.h5", partial(good.old_bag, "rows"), (rows,), "hdf5"),
         Kind("old tensor", "slide_01.pt", partial(good.old_bag, "tensor"), (rows,), "zip"),
         Kind("old tensor without places", "slide_01.pt", partial(good.old_bag, "tensor"), (bag_without_places,), "zip"),

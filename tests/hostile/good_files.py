@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
+import sam_of_64_px
 import shapely
 import tifffile
 import torch
@@ -24,7 +25,6 @@ from encoded_project import write_random_bag
 from safetensors.torch import save_file
 from slide_maker import draw_asymmetric, write_pyramid
 
-from sammil_cli.exchange.published_weights import to_published
 from sammil_cli.features.bag import EncoderFacts, read_bag
 from sammil_cli.legacy import writers
 from sammil_cli.mil.contract import ModelSpec
@@ -45,6 +45,7 @@ from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, writ
 from sammil_cli.training.checkpoint import Checkpoint, write_checkpoint
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.manifest import write_manifest
+from sammil_cli.training.published_weights import to_published
 
 SIZE, BOUNDS, MPP = (640, 448), (0, 0, 640, 448), 2.0
 MADE = partial(provenance, key={"settings": {"mpp": 2.0}}, libraries={"numpy": "2"})
@@ -277,6 +278,12 @@ def record(path: Path) -> None:
         "folds": [{**fold, "weights_sha256": "4", "other_environment": None}],
     }
     write_summed(path, RunRecord(**content).model_dump(by_alias=True))
+
+
+def sam_checkpoint(path: Path) -> None:
+    """As micro-sam's training saves it."""
+    state = {f"sam.{name}": value for name, value in sam_of_64_px.weights().items()}
+    torch.save({"model_state": state, "decoder_state": {"bias": torch.ones(2)}}, path)
 
 
 STORED = "0123456789abcdef"  # the name of the store's one entry, two files

@@ -155,6 +155,7 @@ def test_only_the_transformer_core_sees_the_order(core: str) -> None:
     turned = Bag(**{**vars(bag), "features": bag.features.flip(0)})
     same = torch.allclose(model(bag).logits, model(turned).logits, atol=1e-9)
     assert same == (core not in ("selfattn", "two heads"))
+    assert model.ordered != same  # and says so
 
 
 @every_core

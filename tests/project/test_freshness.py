@@ -70,6 +70,7 @@ EDITS: dict[str, tuple[str, tuple[str, str], set[str], set[str]]] = {
     "a heatmap's colour": ("report/heatmap.py", appended(STATEMENT), {"visualize"}, {"visualize"}),
     "the tissue's overlay": ("tissue/overlay.py", appended(STATEMENT), {"segment"}, {"segment"}),
     "the threshold": ("training/thresholds.py", appended(STATEMENT), {"train", "visualize"}, LEARNING),
+    "how published weights are recognised": ("training/published_weights.py", appended(STATEMENT), set(), {"train"}),
     "how folds are drawn": ("training/splits.py", appended(STATEMENT), set(), {"train"}),
     "what a stage does with which slide": ("stages/segment.py", appended(STATEMENT), set(), {"segment"}),
     "how weights are fetched": ("storage/weight_download.py", appended(STATEMENT), set(), set()),

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from sammil_cli.exchange import convert_weights
-from sammil_cli.exchange.published_weights import read_published
 from sammil_cli.features.bag import write_bag
 from sammil_cli.legacy.bags import convert_slide
 from sammil_cli.legacy.layout import find_layout
@@ -17,6 +16,7 @@ from sammil_cli.mil.contract import Bag
 from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import predict
 from sammil_cli.training.bundle import read_bundle
+from sammil_cli.training.published_weights import read_published
 
 SLIDE = "C3L-01663-21"  # of a squamous cell carcinoma
 

@@ -13,12 +13,12 @@ from golden_bag import write_golden_bag
 from torch import Tensor
 
 from sammil_cli.exchange import convert_weights
-from sammil_cli.exchange.published_weights import architectures
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import predict
 from sammil_cli.training.bundle import build_model
+from sammil_cli.training.published_weights import architectures
 
 DIM = 1024
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -367,3 +368,12 @@ def test_a_name_too_long_for_its_files_is_refused_before_any_work() -> None:
     assert status(rows) == {names[0]: "done", names[1]: "E_NAME", "fine": "done"}
     assert outputs() == {f"{names[0]}.txt", "fine.txt"}
     assert listed()[names[1]]["status"] == "set-aside"
+
+
+def test_files_with_a_longer_suffix_leave_less_room_for_the_name() -> None:
+    name = "a" * (os.pathconf(".", "PC_NAME_MAX") - len(".geojson"))
+    task = Task(slide_id=name, key={"slide": name}, libraries={}, job=SlideJob(name, "fine"))
+    plan = Plan(stage="test", tasks=[task], work=slide_work.work, out=OUT, process_lists=LISTING.parent)
+    (row,) = run_plan(lambda: replace(plan, longest_suffix=".geojson.gz"), RunOptions(), Limits())
+    assert (row.code, row.status) == ("E_NAME", "set-aside")
+    assert f"at most {len(name) - 3} bytes" in row.remedy

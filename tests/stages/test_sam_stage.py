@@ -11,10 +11,12 @@ import shapely
 from csv_rows import by_slide
 
 from sammil_cli.config import SamSettings
+from sammil_cli.features.making import stage_settings
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.file import read_regions
 from sammil_cli.stages import sam
-from sammil_cli.storage.geojson import Shape, write_geojson
+from sammil_cli.storage.geojson import Shape, read_own_geojson, write_geojson
+from sammil_cli.storage.origin import read_key
 from sammil_cli.tissue.mask import read_tissue
 
 Sammil = Callable[..., Any]
@@ -48,6 +50,7 @@ def draw(slide: str, *shapes: shapely.Polygon) -> None:
         ({"slide_minutes": 5.0}, True),
         ({"sam_canvas_px": 512}, False),
         ({"sam_mpp": 4.0}, False),
+        ({"region_polygons": "geojson.gz"}, False),
         ({"superpixel_area_px": 900}, False),
     ],
 )
@@ -117,6 +120,34 @@ def test_drawings_are_regions_and_slides_without_one_are_told_before_any_work(st
     why = sammil("why", "slide_2", *GEOJSON)
     assert "data/annotations/slide_2.geojson changed at" in why.out
     assert "data/annotations" in sammil("check").out  # slide-4
+
+
+def test_polygons_are_packed_where_asked_and_the_other_form_goes(study: Path, sammil: Sammil) -> None:
+    packed = (*GEOJSON, "-S", "region_polygons=geojson.gz")
+    draw("slide_1", read_tissue(Path("artifacts/tissue/slide_1.geojson")).polygons.geoms[0])
+    only = ("--only", "slide_1", "--workers", 1)
+    assert sammil("sam", *GEOJSON, *only).code == 0
+    plain = {path.name: path.read_bytes() for path in Path("artifacts/regions").iterdir()}
+    assert set(plain) == {f"slide_1{suffix}" for suffix in (".h5", ".geojson", ".png", ".json")}
+    assert stage_settings(Path("artifacts/regions/slide_1.h5"), "sam").keys() >= {"proposer"}
+
+    assert "region_polygons: geojson → geojson.gz" in sammil("why", "slide_1", *packed).out
+    assert sammil("sam", *packed, *only).code == 0
+    found = {path.name for path in Path("artifacts/regions").iterdir()}
+    assert found == {f"slide_1{suffix}" for suffix in (".h5", ".geojson.gz", ".png", ".json")}
+    facts = read_own_geojson(Path("artifacts/regions/slide_1.geojson.gz"), "")[1]
+    assert facts["slide_id"] == "slide_1"
+    assert read_key(Path("artifacts/regions/slide_1.geojson.gz")) == facts["key"]
+    assert "region_polygons" not in stage_settings(Path("artifacts/regions/slide_1.h5"), "sam")
+    assert "up to date" in sammil("why", "slide_1", *packed).out
+    Path("artifacts/regions/slide_1.h5").unlink()  # then the packed file alone says whose it is
+    Path("data/annotations/slide_1.geojson").unlink()
+    assert sammil("sam", *packed, "--workers", 1).code == 1
+    assert list(Path("artifacts/regions").iterdir()) == []
+
+    draw("slide_1", read_tissue(Path("artifacts/tissue/slide_1.geojson")).polygons.geoms[0])
+    assert sammil("sam", *GEOJSON, *only).code == 0
+    assert {path.name: path.read_bytes() for path in Path("artifacts/regions").iterdir()} == plain
 
 
 def test_drawings_of_another_folder(study: Path, sammil: Sammil) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from encoded_project import make_project
+from encoded_project import DIM, make_project
+from published_files import BY_TITLE, FEATHER, without_classifier
+from safetensors.torch import save_file
 
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
@@ -106,6 +108,24 @@ def test_what_cannot_be_taken_apart_is_refused_before_any_work(
     assert answer.code == 2
     assert said in answer.err
     assert not (project / "runs").exists()
+
+
+def test_with_weights_to_start_from_a_model_that_they_are_not_of_is_left_out(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file(without_classifier(BY_TITLE["SAM-MIL"], DIM), "sam_mil.safetensors")
+    settings = TrainSettings(start_from="sam_mil.safetensors")
+    kept = ablate._possible(Project(), settings, ["mean", "abmil-groups", "full", "baseline", "mhim"], regions=True)
+    assert kept == ["full", "baseline"]
+    said = capsys.readouterr().out
+    assert "left out: mean (sam_mil.safetensors holds SAM-MIL; the settings train mean" in said
+    assert "left out: mhim (mhim starts from a first stage of its own" in said
+    assert ablate._possible(Project(), TrainSettings(), ["mean", "mhim"], regions=True) == ["mean", "mhim"]
+    save_file(without_classifier(FEATHER, DIM), "feather.safetensors")
+    gated = {"model": "abmil", "model_options": {"gated": True, "attention": 384}, "group_features": False}
+    settings = TrainSettings(**gated, start_from="feather.safetensors")
+    # The row abmil has no options.
+    assert ablate._possible(Project(), settings, ["abmil", "full"], regions=True) == ["full"]
 
 
 def test_table_7_leaves_out_a_model_whose_needs_the_bags_do_not_meet(

@@ -33,6 +33,7 @@ def _published(title: str, outputs: Size = CLASSES, **options: bool) -> Architec
         ),
         options=options,
         classes=None if outputs == CLASSES else 2,
+        judging=() if outputs == CLASSES else ("i_classifier.", "b_classifier.fcc."),
     )
 
 

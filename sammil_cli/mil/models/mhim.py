@@ -108,6 +108,7 @@ class Plain(MILModel):
         super().__init__(spec, options)
         self.patch_to_emb = nn.Sequential(nn.Linear(spec.dim, WIDTH), nn.ReLU(), nn.Dropout(spec.dropout))
         self.core = _make_core(spec, options)
+        self.ordered = options.core == "selfattn"
         # The DSMIL core has a classifier of its own; the published one holds this one besides, and so do we.
         self.predictor = nn.Linear(WIDTH, spec.classes)
 
@@ -143,7 +144,7 @@ class Model(Plain):
     def __init__(self, spec: ModelSpec, options: MhimOptions) -> None:
         super().__init__(spec, options)
         self._own = options
-        self._done = 0.0  # share of training; kept on the host, so that no step waits for a device to tell it
+        self._done = 0.0  # share of training; kept on the host: no step waits for the device
         self.teacher = Plain(spec, options).requires_grad_(False)
 
     def losses(self, bag: Bag, label: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -48,6 +48,10 @@ PUBLISHED = (
             *linear("classifier.0", "condense", CONDENSED, WIDTH),
             *linear("classifier.3", "classifier", CLASSES, CONDENSED),
         ),
+        untold_options=(
+            *("mask_share", "reconstruction_weight", "unmasked_weight"),
+            *("attention_dropout", "classifier_dropout"),
+        ),
         # What only training needs; and what no pass of the released code uses, the attender and the mask_tokens (those
         # of the decoder are among the first).
         unused=(

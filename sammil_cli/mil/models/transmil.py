@@ -18,6 +18,7 @@ PUBLISHED = (
             *transformer_entries("", "transformer.", "pos_layer"),
             *linear("_fc2", "classifier", CLASSES, WIDTH),
         ),
+        untold_options=("embedding_dropout",),
     ),
 )
 

@@ -1,25 +1,26 @@
 """Published weights: recognised by their names and shapes, or refused with what they look like."""
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import published_files
 import pytest
 import torch
+from published_files import BY_TITLE
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.exchange.published_weights import architectures, read_published, to_published
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.testing.models import make_bag
 from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import trained_state
+from sammil_cli.training.published_weights import architectures, read_published, to_published
 
 DIM, CLASSES = 7, 3
 ARCHITECTURES = architectures()
-BY_TITLE = {one.title: one for one in ARCHITECTURES}
 SAM_MIL = BY_TITLE["SAM-MIL"]
 FIRST = {one.model: one for one in reversed(ARCHITECTURES)}  # of each model
 
@@ -33,13 +34,7 @@ def classes_of(architecture: Architecture) -> int:
 
 def drawn(architecture: Architecture, dim: int = DIM, classes: int | None = None) -> dict[str, Tensor]:
     """Random weights under published names."""
-    classes = classes or classes_of(architecture)
-    generator = torch.Generator().manual_seed(5)
-    sizes = {"d": dim, "C": classes, "K": 8}
-    return {
-        name: torch.randn([size if isinstance(size, int) else sizes[size] for size in shape], generator=generator)
-        for name, _, shape in map(astuple, architecture.parameters(classes))
-    }
+    return published_files.drawn(architecture, dim, classes or classes_of(architecture))
 
 
 def saved(folder: Path, content: Any, name: str = "published.pt") -> Path:
@@ -110,6 +105,8 @@ def test_out_and_in_again_is_exact(architecture: Architecture, tmp_path: Path) -
         ("dtfd", {}, "DTFD-MIL"),
         ("dtfd", {"distillation": "MaxS", "groups": 8, "coupling": "joint"}, "DTFD-MIL"),
         ("ibmil", {"confounders": 3}, "IBMIL (harness)"),
+        ("srmil", {"mask_share": 0.3, "attention_dropout": 0.0}, "SRMIL"),
+        ("transmil", {"embedding_dropout": 0.25}, "TransMIL"),
     ],
     ids=str,
 )
@@ -117,13 +114,15 @@ def test_options_that_weights_say_nothing_of_hinder_no_export(
     model: str, options: dict[str, Any], title: str, tmp_path: Path
 ) -> None:
     built = build_model(model, ModelSpec(dim=DIM, classes=CLASSES, group_features=True), options)
-    as_what, state = to_published(model, built.options, built.state_dict(), CLASSES)
+    ours = trained_state(built)
+    as_what, state = to_published(model, built.options, ours, CLASSES)
     assert as_what == BY_TITLE[title]
     save_file(state, tmp_path / "out.safetensors")
     back = read_published(tmp_path / "out.safetensors")
     again = build_model(model, built.spec, back.architecture.options)
-    again.load_state_dict(back.state)
+    again.load_state_dict({**again.state_dict(), **back.state})
     assert {n: t.shape for n, t in again.state_dict().items()} == {n: t.shape for n, t in built.state_dict().items()}
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in ours.items())
 
 
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
@@ -247,8 +246,13 @@ def test_weights_without_their_classifier_say_so(tmp_path: Path) -> None:
     """FEATHER is published for training on: it has no classes."""
     state = drawn(BY_TITLE["AB-MIL of MIL-Lab (FEATHER)"])
     bare = {f"model.{name}": tensor for name, tensor in state.items() if not name.startswith("classifier.")}
-    with pytest.raises(InputError, match=r"MIL-Lab \(FEATHER\), but lacks classifier\.bias, classifier\.weight; its"):
-        read_published(saved(tmp_path, bare))
+    path = saved(tmp_path, bare)
+    with pytest.raises(
+        InputError, match=r"MIL-Lab \(FEATHER\), but lacks classifier\.bias, classifier\.weight; its"
+    ) as caught:
+        read_published(path)
+    way = f'sammil train -S model=abmil -S "model_options={{gated: true, attention: 384}}" -S start_from={path}'
+    assert caught.value.remedy == f"it judges nothing before it is trained on: {way}"
     whole = saved(tmp_path, {f"model.{name}": tensor for name, tensor in state.items()}, "whole.pt")
     found = read_published(whole)
     assert found.architecture.options == {"gated": True, "attention": 384}
