@@ -193,8 +193,8 @@ def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[st
     held = sum(sample.held_out for sample in samples)
     count = len(set(patients.values()))
     console.say(
-        f"{STAGE}: {len(samples) - held} fields of {count - len(val)} patients to learn from, {held} fields of "
-        f"{len(val)} patients choose the epoch"
+        f"{STAGE}: {len(samples) - held} fields of {count - len(val)} patient(s) to learn from, {held} of {len(val)} "
+        "choose the epoch"
     )
     return samples
 
@@ -248,7 +248,7 @@ def _train(
             learned = training.run(checkpoint, log, bar.at)
         console.say(
             f"{STAGE}: {cache.asked} times a field was looked at, {cache.computed} times it was embedded: "
-            f"{cache.asked - cache.computed} came from what was kept ({cache.kept_bytes / _GIB:.2f} GiB)"
+            f"{cache.asked - cache.computed} came from what was kept ({_size(cache.kept_bytes)})"
         )
         write_trained(folder, training, learned, reader, what)
         return folder
@@ -274,11 +274,15 @@ def _cache(settings: WsiSamTrainSettings, frozen: _Frozen, model: WsiSam, what: 
     )
     where = f"in {'memory' if in_memory else 'files'}" if room else "nowhere"
     console.say(
-        f"{STAGE}: embeddings of all views of the fields take {wanted / _GIB:.2f} GiB, up to {room / _GIB:.2f} are "
-        f"kept {where}{recoloured}"
+        f"{STAGE}: embeddings of all views of the fields take {_size(wanted)}, up to {_size(room)} are kept "
+        f"{where}{recoloured}"
     )
     embedder = Embedder(model.sam, settings.wsi_sam_precision)
     return EmbeddingCache(model.sam, embedder, room_bytes=room, folder=None if in_memory else folder)
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:,.1f} GiB" if count >= _GIB else f"{count / 2**20:,.0f} MiB"
 
 
 def _in_words(figures: Mapping[str, float]) -> str:
