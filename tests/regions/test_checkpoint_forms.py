@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sam_of_64_px
 import torch
 from published_mobile_sam import HEAD, published_state
 from safetensors.torch import save_file
+from sam_of_64_px import weights
 from segment_anything import sam_model_registry
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor
 
 from sammil_cli.errors import MissingError
@@ -25,31 +26,9 @@ OPTIMIZER = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1
 DECODER = {"decoder.blocks.0.weight": torch.ones(2, 2), "out_conv.bias": torch.ones(3)}
 
 
-def small(checkpoint: None = None) -> Sam:
-    """The official classes for pictures of 64 px."""
-    del checkpoint
-    return Sam(
-        ImageEncoderViT(
-            img_size=64, embed_dim=16, depth=2, num_heads=2, out_chans=16, use_rel_pos=True, global_attn_indexes=(1,)
-        ),
-        PromptEncoder(embed_dim=16, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=16),
-        MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=16, mlp_dim=32, num_heads=2),
-            transformer_dim=16,
-        ),
-    )
-
-
 @pytest.fixture(autouse=True)
 def _small_vit_b(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sam_model_registry, "vit_b", small)
-
-
-def weights() -> State:
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        return {name: torch.randn_like(value) for name, value in small().state_dict().items()}
+    monkeypatch.setitem(sam_model_registry, "vit_b", sam_of_64_px.build)
 
 
 def before(prefix: str) -> Wrap:
@@ -240,6 +219,14 @@ def test_forms_that_do_not_load_are_refused_by_their_name(form: str, tmp_path: P
     assert remedy in caught.value.remedy
 
 
+def test_two_tensors_that_transformers_has_as_one_must_be_equal(tmp_path: Path) -> None:
+    state = of_transformers(weights())
+    name = "prompt_encoder.shared_embedding.positional_embedding"
+    torch.save(state | {name: state[name] + 1}, tmp_path / "a.pth")
+    with pytest.raises(MissingError, match=rf"Unexpected key.*{name}"):
+        load_sam(tmp_path / "a.pth", "vit_b")
+
+
 class Settings:
     """What the training of micro-sam keeps beside the weights."""
 
@@ -288,6 +275,14 @@ def test_missing_unknown_and_misshapen_tensors_are_named(tmp_path: Path) -> None
         with pytest.raises(MissingError, match=re.escape(said)) as caught:
             load_sam(tmp_path / "a.pth", "vit_b")
         assert "docs/sam-weights.md" in caught.value.remedy
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64])
+def test_tensors_of_another_kind_of_number_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    name = "mask_decoder.iou_token.weight"
+    torch.save(weights() | {name: torch.ones(1, 16, dtype=dtype)}, tmp_path / "a.pth")
+    with pytest.raises(MissingError, match=f"does not fit vit_b: {name} holds {dtype}"):
+        load_sam(tmp_path / "a.pth", "vit_b")
 
 
 def test_a_file_with_two_models_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from sammil_cli.config import SamSettings
 from sammil_cli.errors import InputError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.proposers import sam
+from sammil_cli.regions.sam_engine import rates
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, SAM_MODELS, build_mobile_sam, build_sam
 from sammil_cli.regions.sam_models.checkpoint_forms import _of_mobile_sam
 from sammil_cli.regions.sam_models.embed import Embedder
@@ -174,3 +175,13 @@ def test_masks_by_mobile_sam_at_its_own_size(tmp_path: Path, monkeypatch: pytest
     assert error(embedding, expected) < 1e-4
     assert found
     assert all(np.isfinite([one.predicted_iou, one.stability]).all() for one in found)
+
+
+def test_what_mobile_sam_takes_is_measured_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(rates, "build_sam", lambda word: built.append(word) or build_mobile_sam(TINY_PX))
+    settings = SamSettings(proposer="sam", sam_model="vit_t", sam_precision="bfloat16").model_dump()
+    found = rates.measure(settings, "cpu", np.full((60, 90, 3), 200, np.uint8))
+    assert built == ["vit_t"]
+    assert found.keys() == {"crops", "prompts"}
+    assert min(found.values()) > 0

@@ -99,3 +99,13 @@ def test_biases_are_those_of_the_weights_whatever_was_there_before(meta: bool) -
 def test_nothing_is_left_on_the_meta_device() -> None:
     module = encoder(meta=True)
     assert {value.device.type for value in (*module.parameters(), *module.buffers())} == {"cpu"}
+
+
+def test_it_learns_nothing_in_a_model_that_is_trained() -> None:
+    """Batch norms would: each picture would move their means, without any gradient."""
+    model = torch.nn.Sequential(encoder()).eval()
+    expected = model(pictures())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert torch.equal(model.train()(pictures(2))[:1], model(pictures(2))[:1])
+    assert torch.equal(model(pictures()), expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
