@@ -106,3 +106,24 @@ def tiny_sam(tiny_sam_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         sam_crop_layers=0,
     )
     return settings.model_dump()
+
+
+@pytest.fixture
+def tiny_wsi_sam(tiny_sam: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """`tiny_sam` with tokens of WSI-SAM, random ones; gives the settings of its proposer."""
+    import torch
+
+    from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
+    from sammil_cli.regions.wsi_sam.model import WsiSam
+    from sammil_cli.regions.wsi_sam.tokens import TokenFacts, write_tokens
+
+    monkeypatch.setitem(EARLY_WIDTH, "vit_b", 32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WsiSam(load_sam(Path(tiny_sam["sam_checkpoint"]), "vit_b"), 32)
+    facts = TokenFacts(
+        sam_model="vit_b", sam_sha256=tiny_sam["sam_checkpoint_sha256"], mpp=1.0, side_px=1024, provenance={}
+    )
+    path = tmp_path / "tokens.safetensors"
+    write_tokens(path, model, facts)
+    return tiny_sam | {"proposer": "wsi-sam", "wsi_sam_tokens": str(path), "sam_points_per_side": 2}
