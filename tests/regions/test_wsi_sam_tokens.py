@@ -113,6 +113,14 @@ def test_published_tokens_of_another_sam_are_refused_by_what_differs(published: 
     assert "mask_decoder.transformer.layers.1.norm4.bias" in caught.value.message
 
 
+def test_a_bit_that_flipped_is_seen(ours: Path, sam_file: Path) -> None:
+    content = bytearray(ours.read_bytes())
+    content[-40] ^= 1
+    ours.write_bytes(content)
+    with pytest.raises(MissingError, match="damaged"):
+        load_wsi_sam(sam_file, "vit_b", ours)
+
+
 def edited(state: State, change: str) -> State:
     if change == "missing":
         del state["high.hf_mlp.layers.1.bias"]
@@ -179,7 +187,7 @@ class _Code:
         (lambda folder: folder / "no.safetensors", "does not exist"),
         (lambda folder: folder, r"net_high\.pth does not exist"),
         (lambda folder: _saved(torch.save, small_sam().state_dict(), folder / "sam.pth"), "both resolutions"),
-        (lambda folder: _saved(save_file, {"high.x": torch.zeros(1)}, folder / "x.safetensors"), "does not say which"),
+        (lambda folder: _saved(save_file, {"high.x": torch.zeros(1)}, folder / "x.safetensors"), "holds no tokens"),
         (lambda folder: _saved(_garbage, b"12345", folder / "x.safetensors"), "no weight file"),
     ],
 )
@@ -214,7 +222,7 @@ def test_code_in_a_published_file_is_not_run(published: Path, capsys: pytest.Cap
 @pytest.mark.parametrize("wrong", [{"mpp": "fine"}, {"sam_sha256": None}])
 def test_facts_of_another_form_are_refused(ours: Path, facts: TokenFacts, wrong: dict[str, Any]) -> None:
     write_tokens(ours, small_wsi_sam(), replace(facts, **wrong))
-    with pytest.raises(MissingError, match="does not say which SAM"):
+    with pytest.raises(MissingError, match="holds no tokens"):
         read_tokens(ours)
 
 

@@ -137,22 +137,26 @@ class WsiSam(nn.Module):
     def _each(self, high: Seen, low: Seen, prompts: Prompts, prompts_low: Prompts) -> Callable[[Sequence[int]], Answer]:
         """Prompts that are masks, or of several fields."""
 
+        features = self.high.features(high.embedding, high.early)
+
         def answer(some: Sequence[int]) -> Answer:
             part = slice(some[0], some[-1] + 1)
-            seen, seen_low = high, low
-            if len(high.embedding) > 1:
-                seen, seen_low = (Seen(*(tensor[part] for tensor in one)) for one in (high, low))
-            return self.answer(seen, seen_low, self.ask(prompts[part]), self.ask(prompts_low[part]))
+            field = slice(None) if len(high.embedding) == 1 else part
+            seen, seen_low = (Seen(*(tensor[field] for tensor in one)) for one in (high, low))
+            return self._answer(seen, seen_low, self.ask(prompts[part]), self.ask(prompts_low[part]), features[field])
 
         return answer
 
     def answer(self, high: Seen, low: Seen, asked: Asked, asked_low: Asked) -> Answer:
         """`predict`, of prompts that are encoded, in one go and by the official modules."""
+        return self._answer(high, low, asked, asked_low, self.high.features(high.embedding, high.early))
+
+    def _answer(self, high: Seen, low: Seen, asked: Asked, asked_low: Asked, features: Tensor) -> Answer:
         decoder = self.sam.mask_decoder
         output = self._run(self.high, high, asked)
         token = self._token(self.high, output) + self._token(self.low, self._run(self.low, low, asked_low))
         upscaled = decoder.output_upscaling(output.picture)
-        ours = self.high.draw(token, upscaled, self.high.features(high.embedding, high.early))
+        ours = self.high.draw(token, upscaled, features)
         hyper = decoder.output_hypernetworks_mlps[0](output.tokens[:, FIRST_MASK])
         theirs = torch.einsum("pc,pcyx->pyx", hyper, upscaled)
         return Answer(logits=ours + theirs, predicted_iou=decoder.iou_prediction_head(output.tokens[:, 0])[:, 0])
