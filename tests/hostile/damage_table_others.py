@@ -23,6 +23,7 @@ PROMPTS = "slide_id,kind,coordinates"
 PROGRAM = "seed: !!python/object/apply:os.system ['touch was-run']\n"
 ABSURD = pickle.dumps(np.ones(9)).replace(b"K\x09\x85", b"J\xff\xff\xff\x7f\x85")
 NAN = torch.full((3, 4), float("nan"))
+PATCHES = {"image_encoder.patch_embed.proj.weight": torch.tensor(1.0)}
 NOVEL = "a" * 200_000
 
 ROWS: list[Row] = [
@@ -224,6 +225,20 @@ ROWS: list[Row] = [
             "a command": (partial(saved, {"w": Calls()}), "MissingError: would run its code"),
             "a web page": (d.a_web_page, "MissingError: it is a web page"),
             "a pickle cut in a word": (partial(d.without_bytes, 42, 154), "MissingError: no weight file"),
+            "a number for a storage": (d.number_for_storage, "MissingError: no weight file"),
+        },
+    ),
+    *of(
+        "SAM checkpoint",
+        {
+            "missing": (d.missing, "MissingError: "),
+            "half": (d.half, "MissingError: no weight file"),
+            "a web page": (d.a_web_page, "MissingError: it is a web page"),
+            "a command": (partial(saved, {"model_state": {}, "init": Calls()}), "MissingError: would run its code"),
+            "no tensor": (partial(saved, {"model_state": {}}), "MissingError: does not fit vit_b: Missing key(s)"),
+            "numbers for names": (partial(saved, {1: NAN, 2: NAN}), "MissingError: does not fit vit_b: "),
+            "a number for a picture's patches": (partial(saved, PATCHES), "MissingError: does not fit vit_b: "),
+            "another architecture": (partial(saved, {"image_encoder.trunk.a": NAN}), "MissingError: it is of SAM 2"),
             "a number for a storage": (d.number_for_storage, "MissingError: no weight file"),
         },
     ),

@@ -12,12 +12,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import good_files as good
 import numpy as np
+import sam_of_64_px
 import shapely
 import torch
 from pydantic import BaseModel
+from segment_anything import sam_model_registry
 
 from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import load_settings
@@ -48,6 +51,7 @@ from sammil_cli.prompting.prompt_drawing import read_drawn_prompts
 from sammil_cli.prompting.prompt_table import read_table
 from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.file import read_regions
+from sammil_cli.regions.sam_models.build import load_sam
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.table import read_slides_table
 from sammil_cli.storage.files import read_csv
@@ -221,6 +225,11 @@ def old_splits(path: Path) -> object:
     return old_tables.read_splits((path,))
 
 
+def sam_checkpoint(path: Path) -> object:
+    with patch.dict(sam_model_registry, {"vit_b": sam_of_64_px.build}):
+        return load_sam(path, "vit_b")
+
+
 GEOJSON = (drawing, region_of_interest, annotations, read_geojson)
 DRAWN = GEOJSON[:3]
 ENTRY = f"store/{good.STORED[:2]}/{good.STORED}"
@@ -279,6 +288,7 @@ KINDS: dict[str, Kind] = {
         Kind("DVC config", ".dvc/config", good.dvc_config, (store_folder,)),
         Kind("weights", "weights.safetensors", good.published, (load_state, read_published), "safetensors"),
         Kind("torch weights", "weights.pth", good.published, (load_state, read_published), "zip"),
+        Kind("SAM checkpoint", "sam.pth", good.sam_checkpoint, (sam_checkpoint,), "zip"),
         Kind("old features", "slide_01.h5", partial(good.old_bag, "rows"), (rows,), "hdf5"),
         Kind("old tensor", "slide_01.pt", partial(good.old_bag, "tensor"), (rows,), "zip"),
         Kind("old tensor without places", "slide_01.pt", partial(good.old_bag, "tensor"), (bag_without_places,), "zip"),

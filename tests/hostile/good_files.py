@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
+import sam_of_64_px
 import shapely
 import tifffile
 import torch
@@ -284,6 +285,12 @@ def record(path: Path) -> None:
         "folds": [{**fold, "weights_sha256": "4", "other_environment": None}],
     }
     write_summed(path, RunRecord(**content).model_dump(by_alias=True))
+
+
+def sam_checkpoint(path: Path) -> None:
+    """As micro-sam's training saves it."""
+    state = {f"sam.{name}": value for name, value in sam_of_64_px.weights().items()}
+    torch.save({"model_state": state, "decoder_state": {"bias": torch.ones(2)}}, path)
 
 
 STORED = "0123456789abcdef"  # the name of the store's one entry, two files

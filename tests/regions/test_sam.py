@@ -5,19 +5,21 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from segment_anything import sam_model_registry
 
+from sammil_cli.config import SamSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.proposers import sam
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.regions.sam_engine import generator
 from sammil_cli.regions.sam_engine.generator import MaskRecord
+from sammil_cli.regions.sam_models.build import SAM_MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +175,13 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, tiny_sam: dict[str
         assert "sam_model" in caught.value.remedy
 
 
+def test_the_model_that_a_checkpoint_is_of_is_named_before_any_slide(tmp_path: Path, tiny_sam: dict[str, Any]) -> None:
+    torch.save({"image_encoder.patch_embed.seq.0.c.weight": torch.zeros(32, 3, 3, 3)}, tmp_path / "mobile_sam.pt")
+    with pytest.raises(MissingError, match="does not fit vit_b: it holds vit_t") as caught:
+        sam.check(own(tiny_sam, tmp_path / "mobile_sam.pt"), "cpu")
+    assert caught.value.remedy == "set sam_model: vit_t"
+
+
 def test_settings_that_work_pass_the_check(tiny_sam: dict[str, Any]) -> None:
     sam.check(tiny_sam, "cpu")
     sam.check(tiny_sam | {"sam_precision": "float16"}, "cuda:1")
@@ -212,3 +221,6 @@ def test_the_published_checkpoints_are_pinned() -> None:
         "vit_t": "6dbb9052",
     }
     assert all(pinned.url.endswith(pinned.file_name) for pinned in sam.WEIGHTS.values())
+    assert all(pinned.used_by == f"proposer: sam, sam_model: {name}" for name, pinned in sam.WEIGHTS.items())
+    assert sam.WEIGHTS["vit_t"].fits(40_728_226)
+    assert tuple(sam.WEIGHTS) == SAM_MODELS == get_args(SamSettings.model_fields["sam_model"].annotation)

@@ -55,14 +55,22 @@ def load_sam(path: Path, word: str) -> Sam:
     state = sam_state(path, word)
     with torch.device("meta"):  # weights are neither drawn at random first nor held twice
         model = build_sam(word)
+    places = model.state_dict()
+    odd = [name for name, value in state.items() if name in places and value.dtype != places[name].dtype]
+    if odd:
+        raise _unfit(path, word, f"{odd[0]} holds {state[odd[0]].dtype}")
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         first, *_ = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
-        raise MissingError(
-            f"{path} does not fit {word}: {first[:_MOST_CHARACTERS]}",
-            remedy="set sam_model to the model the checkpoint belongs to (docs/sam-weights.md: which files load)",
-        ) from None
+        raise _unfit(path, word, first[:_MOST_CHARACTERS]) from None
     # No checkpoint holds these.
     model.pixel_mean, model.pixel_std = (torch.tensor(colour).view(3, 1, 1) for colour in (_MEAN, _SD))
     return model.eval()
+
+
+def _unfit(path: Path, word: str, why: str) -> MissingError:
+    return MissingError(
+        f"{path} does not fit {word}: {why}",
+        remedy="set sam_model to the model the checkpoint belongs to (docs/sam-weights.md: which files load)",
+    )

@@ -4,10 +4,12 @@ Published, fine-tuned (MedSAM, micro-sam, PathoSAM), wrapped by those who traine
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from sammil_cli.errors import MissingError
@@ -43,12 +45,12 @@ class _Form:
 _PLAIN = "give a checkpoint of the plain SAM (image_encoder., prompt_encoder., mask_decoder.)"
 _REFUSED = (  # the first that a key matches
     _Form(
-        what="of SAM with LoRA: its attention has layers that SAM has not",
+        what="of SAM with LoRA: its attention has layers that SAM's does not have",
         key=r"\.qkv\.(qkv_proj|w_[abqv]_linear)|\.lora_[AB]\.",
         remedy="merge the LoRA layers into the weights where it was trained, and save the plain state dict",
     ),
     _Form(
-        what="of SAM-HQ: its mask decoder has parts that SAM has not",
+        what="of SAM-HQ: its mask decoder has parts that SAM's does not have",
         key=r"^mask_decoder\.(hf_|compress_|embedding_)",
         remedy=_PLAIN,
     ),
@@ -116,10 +118,10 @@ _TRANSFORMERS = tuple(
 def sam_state(path: Path, word: str) -> State:
     """The weights of a checkpoint under the names of the model `word` (`build.SAM_MODELS`), in float32.
 
-    What follows of the weights is not checked here but where they are loaded: names and shapes.
+    Names and shapes are checked where the weights are loaded into a model.
 
     Raises:
-        MissingError: it cannot be read, it is of a form that does not load, or of another model; see the page.
+        MissingError: it cannot be read, it is of a form that does not load, or of another model.
     """
     state = _unwrapped(load_state(path, if_code=_WITH_CODE), path)
     for form in _REFUSED:
@@ -138,13 +140,13 @@ def sam_state(path: Path, word: str) -> State:
 
 def _unwrapped(state: Mapping[str, Tensor], path: Path) -> State:
     """The model's part of a file, its names without what was put around the model."""
+    state = {str(name): value for name, value in state.items()}
     for table in _TABLES:
         part = {name.removeprefix(table): value for name, value in state.items() if name.startswith(table)}
         state = part or state
     plain = {_bare(name): value for name, value in state.items()}
     if len(plain) < len(state):
-        names = [_bare(name) for name in state]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(map(_bare, state)).most_common(1)
         raise MissingError(f"{path} holds {twice} twice, in two models", remedy="save the one that is meant alone")
     return plain
 
@@ -161,7 +163,8 @@ def _word_of(state: Mapping[str, Tensor]) -> str | None:
     """The model that a checkpoint is of, as far as it shows."""
     if _TINY in state:
         return "vit_t"
-    return next((_WORDS.get(len(state[name])) for name in _PATCHES if name in state), None)
+    patches = next((state[name] for name in _PATCHES if name in state), None)
+    return _WORDS.get(len(patches)) if patches is not None and patches.ndim else None
 
 
 def _of_mobile_sam(state: State) -> State:
@@ -172,9 +175,8 @@ def _of_mobile_sam(state: State) -> State:
 
 def _of_transformers(state: State) -> State:
     """The names of `segment_anything`."""
-    if _TWIN in state:
-        twin = state.pop(_TWIN)
-        state.setdefault(_SHARED, twin)
+    if _TWIN in state and torch.equal(state[_TWIN], state.get(_SHARED, state[_TWIN])):
+        state = {_SHARED: state[_TWIN]} | {name: value for name, value in state.items() if name != _TWIN}
     renamed = {}
     for name, value in state.items():
         for pattern, ours in _TRANSFORMERS:

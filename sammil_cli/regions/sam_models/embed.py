@@ -29,7 +29,7 @@ class Embedder:
 
     Args:
         sam: on its device, in eval mode. It has to stay there.
-        precision: of products and attention. Norms, sums over blocks and the neck stay float32.
+        precision: of products and attention; the neck stays float32.
         compiled: with `torch.compile`.
 
     Raises:
@@ -57,18 +57,19 @@ class Embedder:
 
 
 class _TinyViT:
-    """TinyViT in a precision; its neck, and its norms, in float32."""
+    """TinyViT in a precision, which torch's autocast gives to products; the neck in float32, as that of a ViT."""
 
     def __init__(self, module: TinyViTEncoder, precision: Precision, compiled: bool) -> None:
         device = next(module.parameters()).device
         check_precision(precision, device.type)
-        self._device, self._dtype = device.type, getattr(torch, precision)
+        self._device, self._on_gpu = device.type, device.type == "cuda"
+        self._dtype: torch.dtype = getattr(torch, precision)
         self._trunk = torch.compile(module.trunk) if compiled else module.trunk
         self._neck = module.neck
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [pixels] if self._device == "cuda" else torch.split(pixels, 1)
+        parts = [pixels] if self._on_gpu else torch.split(pixels, 1)
         embedding, early = zip(*(self._run(part) for part in parts), strict=True)
         return torch.cat(embedding), torch.cat(early)
 

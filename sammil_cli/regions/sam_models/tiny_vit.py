@@ -6,7 +6,7 @@ timm has the network; with the published stride its embeddings equal MobileSAM's
 
 import re
 from collections.abc import Mapping
-from typing import cast
+from typing import Self, cast
 
 import torch
 from segment_anything.modeling.common import LayerNorm2d
@@ -54,6 +54,11 @@ class TinyViTEncoder(nn.Module):
         )
         _settle_biases(self)
         self.register_load_state_dict_post_hook(_settle_biases)  # type: ignore[no-untyped-call]
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode, as part of a model in training too: SAM is frozen, and batch norms learn by looking."""
+        del mode
+        return super().train(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See the class."""
