@@ -27,9 +27,9 @@ class View:
     `image` (h, w, 3); `tissue` (h, w); `origin_px`: level-0 position x, y of the picture's top left corner;
     `downsample`: level-0 pixels per pixel of the picture; `drawn`: what a person drew on the slide, level-0 pixels,
     for a proposer that has INPUTS.
-    `around` (s, s, 3), for a proposer that is `wider`, with s the longest side of `image`: twice the field of the square
-    of s pixels at the image's top left, around the same middle and at half the resolution, white outside of the scanned
-    area. A point p of `image`, counted from its corner, is at p / 2 + s / 4.
+    `around` (s, s, 3), for a proposer that is `wider`, with s the longest side of `image`: twice the field of the
+    square of s pixels at the top left of `image`, around the same middle, at half the resolution, white outside of the
+    scan. A point p of `image`, counted from its corner, is at p / 2 + s / 4.
     """
 
     slide_id: str

@@ -36,7 +36,7 @@ class _Output(NamedTuple):
     picture: Tensor
 
 
-_TOGETHER = 32  # prompts on a GPU
+_ON_CPU, _ON_GPU = 1, 32  # prompts at once
 
 
 class WsiSam(nn.Module):
@@ -82,11 +82,14 @@ class WsiSam(nn.Module):
             prompts: on HR.
             prompts_low: on LR; None = those of HR where they lie on LR, `for_low`.
         """
-        seen, branches = (high, low), (self.high, self.low)
         if prompts_low is None:
             prompts_low = for_low(prompts, self.side_px)
-        asked = (self.ask(prompts), self.ask(prompts_low))
-        outputs = [self._run(*each) for each in zip(branches, seen, asked, strict=True)]
+        return self.draw(high, low, self.ask(prompts), self.ask(prompts_low))
+
+    def draw(self, high: Seen, low: Seen, asked: Asked, asked_low: Asked) -> tuple[Tensor, Tensor]:
+        """`forward`, of prompts that are encoded."""
+        seen, branches = (high, low), (self.high, self.low)
+        outputs = [self._run(*each) for each in zip(branches, seen, (asked, asked_low), strict=True)]
         token = self._token(self.high, outputs[0]) + self._token(self.low, outputs[1])
         masks = []
         for branch, one, output in zip(branches, seen, outputs, strict=True):
@@ -112,7 +115,7 @@ class WsiSam(nn.Module):
             answer = self._shared(high, low, prompts, prompts_low)
         else:
             answer = self._each(high, low, prompts, prompts_low)
-        batches = Batches(_TOGETHER if high.embedding.device.type == "cuda" else 1, "prompt")
+        batches = Batches(_ON_GPU if high.embedding.device.type == "cuda" else _ON_CPU, "prompt")
         parts = list(batches.map(answer, range(len(prompts))))
         return Answer(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
@@ -122,11 +125,11 @@ class WsiSam(nn.Module):
         """Prompts of one field, none of them a mask."""
         decoder = DualDecoder(self.sam, self.high, self.low)
         picture = decoder.look(high.embedding[0], high.early[0], low.embedding[0])
-        sparse, sparse_low = (encode(each, self.sam.prompt_encoder)[0] for each in (prompts, prompts_low))
 
         def answer(some: Sequence[int]) -> Answer:
             part = slice(some[0], some[-1] + 1)
-            decoded = decoder.decode(picture, sparse[part], sparse_low[part])
+            sparse, sparse_low = (encode(each[part], self.sam.prompt_encoder)[0] for each in (prompts, prompts_low))
+            decoded = decoder.decode(picture, sparse, sparse_low)
             return Answer(logits=decoder.draw(picture, decoded), predicted_iou=decoded.predicted_iou[:, 0])
 
         return answer
@@ -134,22 +137,26 @@ class WsiSam(nn.Module):
     def _each(self, high: Seen, low: Seen, prompts: Prompts, prompts_low: Prompts) -> Callable[[Sequence[int]], Answer]:
         """Prompts that are masks, or of several fields."""
 
+        features = self.high.features(high.embedding, high.early)
+
         def answer(some: Sequence[int]) -> Answer:
             part = slice(some[0], some[-1] + 1)
-            seen, seen_low = high, low
-            if len(high.embedding) > 1:
-                seen, seen_low = (Seen(*(tensor[part] for tensor in one)) for one in (high, low))
-            return self.answer(seen, seen_low, self.ask(prompts[part]), self.ask(prompts_low[part]))
+            field = slice(None) if len(high.embedding) == 1 else part
+            seen, seen_low = (Seen(*(tensor[field] for tensor in one)) for one in (high, low))
+            return self._answer(seen, seen_low, self.ask(prompts[part]), self.ask(prompts_low[part]), features[field])
 
         return answer
 
     def answer(self, high: Seen, low: Seen, asked: Asked, asked_low: Asked) -> Answer:
         """`predict`, of prompts that are encoded, in one go and by the official modules."""
+        return self._answer(high, low, asked, asked_low, self.high.features(high.embedding, high.early))
+
+    def _answer(self, high: Seen, low: Seen, asked: Asked, asked_low: Asked, features: Tensor) -> Answer:
         decoder = self.sam.mask_decoder
         output = self._run(self.high, high, asked)
         token = self._token(self.high, output) + self._token(self.low, self._run(self.low, low, asked_low))
         upscaled = decoder.output_upscaling(output.picture)
-        ours = self.high.draw(token, upscaled, self.high.features(high.embedding, high.early))
+        ours = self.high.draw(token, upscaled, features)
         hyper = decoder.output_hypernetworks_mlps[0](output.tokens[:, FIRST_MASK])
         theirs = torch.einsum("pc,pcyx->pyx", hyper, upscaled)
         return Answer(logits=ours + theirs, predicted_iou=decoder.iou_prediction_head(output.tokens[:, 0])[:, 0])

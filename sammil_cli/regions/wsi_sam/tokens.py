@@ -1,6 +1,5 @@
 """What WSI-SAM adds to a SAM, on disk: one file of ours, or `net_high.pth` and `net_low.pth` as published."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,8 +7,6 @@ from typing import NamedTuple
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
@@ -17,12 +14,11 @@ from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
 from sammil_cli.regions.wsi_sam.branch import PARTS
 from sammil_cli.regions.wsi_sam.model import WsiSam
 from sammil_cli.regions.wsi_sam.published_files import PUBLISHED_FILES
-from sammil_cli.storage.files import Record, atomic_path
-from sammil_cli.storage.guarded_json import parse_json
+from sammil_cli.storage.files import Record, as_stored
 from sammil_cli.storage.state_dict import load_state
+from sammil_cli.storage.tensor_file import read_tensors, write_tensors
 from sammil_cli.storage.weights import sha256_of
 
-_FACTS = "wsi_sam"
 _GIVE = f"give a file of sammil wsi-sam train, or a folder with {' and '.join(PUBLISHED_FILES)}"
 _OTHER_SAM = "set sam_model and sam_checkpoint to the SAM that they were trained on, or train: sammil wsi-sam train"
 
@@ -56,10 +52,7 @@ class Tokens(NamedTuple):
 
 def write_tokens(path: Path, model: WsiSam, facts: TokenFacts) -> None:
     """Writes what trains, as .safetensors, atomically; the same tokens and facts give the same bytes."""
-    content = {name: value.detach().float().cpu().contiguous() for name, value in model.added().items()}
-    with atomic_path(path) as temporary:
-        # One entry: safetensors writes several in any order.
-        temporary.write_bytes(save(content, metadata={_FACTS: json.dumps(asdict(facts), default=str)}))
+    write_tensors(path, {name: value.float() for name, value in model.added().items()}, as_stored(asdict(facts)))
 
 
 def read_tokens(high: Path, low: Path | None = None) -> Tokens:
@@ -87,15 +80,14 @@ def read_tokens(high: Path, low: Path | None = None) -> Tokens:
 
 
 def _read_ours(path: Path) -> Tokens:
-    added = load_state(path)
     if path.suffix.lower() != ".safetensors":
         raise MissingError(f"{path} is no file of both resolutions' tokens", remedy=_GIVE)
+    load_state(path)  # says what it is, if no such file at all
     try:
-        with safe_open(path, framework="pt") as file:
-            written = parse_json((file.metadata() or {})[_FACTS], path)
+        added, written = read_tensors(path)
         facts = TypeAdapter(TokenFacts).validate_python(written)
-    except (KeyError, InputError, ValidationError):
-        raise MissingError(f"{path} does not say which SAM its tokens were trained on", remedy=_GIVE) from None
+    except (InputError, ValidationError):
+        raise MissingError(f"{path} is damaged, or holds no tokens of WSI-SAM", remedy=_GIVE) from None
     return Tokens(added, facts, {})
 
 
