@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -13,8 +14,8 @@ from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
 from sammil_cli.setting import StageSettings as StageSettings
 from sammil_cli.setting import Tolerance as Tolerance
-from sammil_cli.setting import as_yaml, strict_versions_setting
 from sammil_cli.setting import setting as _field
+from sammil_cli.setting import strict_versions_setting
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.shown_text import shown_value
 
@@ -22,6 +23,11 @@ Auto = Literal["auto"]
 _Below1 = Annotated[float, Field(ge=0, lt=1)]
 
 S = TypeVar("S", bound=StageSettings)
+
+
+def as_yaml(value: object) -> str:
+    """A word or number as it is typed into params.yaml: in quotes where YAML would take it for something else."""
+    return str(yaml.safe_dump(value, width=10_000, allow_unicode=True)).split("\n")[0]
 
 
 def _seed() -> Any:

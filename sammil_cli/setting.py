@@ -2,13 +2,7 @@
 
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-
-
-def as_yaml(value: object) -> str:
-    """A word or number as it is typed into params.yaml: in quotes where YAML would take it for something else."""
-    return str(yaml.safe_dump(value, width=10_000, allow_unicode=True)).split("\n")[0]
 
 
 class StageSettings(BaseModel):

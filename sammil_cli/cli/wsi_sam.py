@@ -60,6 +60,8 @@ def train(
 
     SAM itself stays as it is; held-out patients choose the epoch.
     """
+    import openslide  # noqa: F401 - before torch, see slides/formats/openslide.py
+
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.project.process_list import exit_code, read_share

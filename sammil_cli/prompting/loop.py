@@ -30,6 +30,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 Figures = dict[str, float]
 CHOSEN_BY = "val_dice_box"
 _HALF = 0.5  # how likely a picture is mirrored, and how likely recoloured
+_ORDER, _SAMPLE, _ANSWER = 1, 2, 3  # what random numbers are for, in their seeds
 _BRIGHTNESS = _CONTRAST = _SATURATION = 0.2
 _HUE = 0.1
 
@@ -125,9 +126,10 @@ class TokenTraining:
         """One pass over the samples that are not held out; the mean of each loss term."""
         self.model.train()
         learned_from = [index for index, sample in enumerate(self._samples) if not sample.held_out]
-        order = np.random.default_rng([self._settings.seed, epoch]).permutation(learned_from).tolist()
+        order = np.random.default_rng([self._settings.seed, _ORDER, epoch]).permutation(learned_from).tolist()
         sums: dict[str, float] = {}
-        size, words = self._settings.wsi_sam_batch, f"epoch {epoch + 1}"
+        settings, words = self._settings, f"epoch {epoch + 1}"
+        size = settings.wsi_sam_batch
         for start in range(0, len(order), size):
             batch = order[start : start + size]
             for name, value in self._step([self._shown(epoch, index) for index in batch]).items():
@@ -177,7 +179,7 @@ class TokenTraining:
     def _shown(self, epoch: int, index: int) -> _Shown:
         """A sample as it is in an epoch: mirrored, recoloured, asked for by a prompt of some kind."""
         sample = self._samples[index]
-        rng = np.random.default_rng([self._settings.seed, epoch, index])
+        rng = np.random.default_rng([self._settings.seed, _SAMPLE, epoch, index])
         kind = KINDS[rng.integers(len(KINDS))]
         mirrored, recoloured = (rng.random(2) < _HALF).tolist()
         mirrored &= self._settings.wsi_sam_augment != "none"
@@ -232,7 +234,9 @@ class TokenTraining:
         masks = self._reader.masks(sample)
         found: dict[Kind, tuple[Mask, Prompts]] = {}
         for number, kind in enumerate(KINDS):
-            rng = np.random.default_rng([self._settings.seed, sample.number, number, *sample.slide_id.encode()])
+            rng = np.random.default_rng(
+                [self._settings.seed, _ANSWER, number, sample.number, *sample.slide_id.encode()]
+            )
             prompt, _ = draw_prompt(kind, *masks, rng, jitter=0)
             logits = self.model.predict(high, low, prompt.to(self._device)).logits[None]
             grown = interpolate(logits, masks[0].shape, mode="bilinear", align_corners=False)

@@ -35,17 +35,17 @@ def draw_answers(high: RGB, truth: Mask, answers: Mapping[Kind, tuple[Mask, Prom
 def _panel(high: RGB, truth: Mask, kind: Kind, answer: Mask, prompt: Prompts) -> RGB:
     scale = _PANEL_PX / high.shape[0]
     picture = np.asarray(cv2.resize(high, (_PANEL_PX, _PANEL_PX), interpolation=cv2.INTER_AREA), np.uint8)
-    for mask, colour in ((truth, TRUTH), (answer, ANSWER)):
-        _outline(picture, mask, colour)
     if prompt.boxes is not None:
         x0, y0, x1, y1 = (prompt.boxes[0].numpy() * scale).round().astype(int).tolist()
-        cv2.rectangle(picture, (x0, y0), (x1, y1), PROMPT, 2)
+        cv2.rectangle(picture, (x0, y0), (x1, y1), PROMPT, 5)
+    if prompt.masks is not None:
+        _outline(picture, prompt.masks[0, 0].numpy() > _INSIDE, PROMPT, 1)
+    for mask, colour in ((truth, TRUTH), (answer, ANSWER)):  # on top: a tight box lies along the true outline
+        _outline(picture, mask, colour, 2)
     if prompt.points is not None:
         for x, y in (prompt.points[0].numpy() * scale).round().astype(int).tolist():
-            cv2.circle(picture, (x, y), 4, (255, 255, 255), -1)
-            cv2.circle(picture, (x, y), 3, PROMPT, -1)
-    if prompt.masks is not None:
-        _outline(picture, prompt.masks[0, 0].numpy() > _INSIDE, PROMPT)
+            cv2.circle(picture, (x, y), 6, (255, 255, 255), -1)
+            cv2.circle(picture, (x, y), 4, PROMPT, -1)
     strip = np.full((_STRIP_PX, _PANEL_PX, 3), 255, np.uint8)
     text = f"{kind}: Dice {overlap(answer, truth).dice:.3f}"
     cv2.putText(strip, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
@@ -54,8 +54,8 @@ def _panel(high: RGB, truth: Mask, kind: Kind, answer: Mask, prompt: Prompts) ->
     return np.asarray(panel, np.uint8)
 
 
-def _outline(picture: RGB, mask: Mask, colour: tuple[int, int, int]) -> None:
+def _outline(picture: RGB, mask: Mask, colour: tuple[int, int, int], wide: int) -> None:
     """Draws along the border of a mask of any size."""
     grown = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     contours, _ = cv2.findContours(grown, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, contours, -1, colour, 2)
+    cv2.drawContours(picture, contours, -1, colour, wide)

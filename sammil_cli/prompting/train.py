@@ -103,6 +103,7 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
         **code.as_key(strict=settings.strict_versions),
     }
     store, name = open_store(STAGE, options.store), digest(key)
+    checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
     earlier = read_trained(project.wsi_sam).get("files", {})
     reused = store.fetch(name, project.wsi_sam) is not None
     if reused:
@@ -118,16 +119,17 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
         )
         jobs = {slide: task.job for slide, task in tasks.items()}
         with FieldReader(jobs, fields) as reader:
-            folder = _train(settings, frozen, reader, what, store, name)
+            folder = _train(settings, frozen, reader, what, store, checkpoint)
         if touched := _touched(tasks, project.labels, labels):
             shutil.rmtree(folder)
+            checkpoint.unlink(missing_ok=True)  # it may have learned from others
             raise InputError(
                 f"{touched} while sammil wsi-sam train ran",
                 remedy="wait until nothing writes there any more, then run the same command again",
                 code=CHANGED,
             )
         store.put(name, folder)
-        (store.root / UNFINISHED / f"{name}.safetensors").unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
         if store.fetch(name, project.wsi_sam) is None:
             raise MissingError(
                 f"the tokens do not read back from {store.root} as they were written",
@@ -136,7 +138,7 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
             )
     record = read_trained(project.wsi_sam)
     for left in earlier.keys() - record["files"].keys():  # pictures of fields that were held out then
-        (project.wsi_sam / left).unlink(missing_ok=True)
+        (project.wsi_sam / Path(left).name).unlink(missing_ok=True)
     console.say(f"{STAGE}: epoch {record['epoch'] + 1}, {_in_words(record['figures'])} → {project.wsi_sam}")
     return Trained(rows=rows, record=record, reused=reused)
 
@@ -193,8 +195,8 @@ def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[st
     held = sum(sample.held_out for sample in samples)
     count = len(set(patients.values()))
     console.say(
-        f"{STAGE}: {len(samples) - held} fields of {count - len(val)} patients to learn from, {held} fields of "
-        f"{len(val)} patients choose the epoch"
+        f"{STAGE}: {len(samples) - held} fields of {count - len(val)} patient(s) to learn from, {held} of {len(val)} "
+        "choose the epoch"
     )
     return samples
 
@@ -217,7 +219,12 @@ def _touched(tasks: Mapping[str, Task[FieldsJob]], labels: Path, before: str | N
 
 
 def _train(
-    settings: WsiSamTrainSettings, frozen: _Frozen, reader: FieldReader, what: What, store: ResultStore, name: str
+    settings: WsiSamTrainSettings,
+    frozen: _Frozen,
+    reader: FieldReader,
+    what: What,
+    store: ResultStore,
+    checkpoint: Path,
 ) -> Path:
     """Trains, and writes all files into a workspace of the store."""
     if what.device == "cpu":
@@ -234,7 +241,6 @@ def _train(
                 bar.advance(slide_id)
         cache = _cache(settings, frozen, model, what, kept)
         training = TokenTraining(model, reader, cache, what.samples, settings)
-        checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
         if before := training.resume(checkpoint):
             console.say(f"{STAGE}: goes on after epoch {before} of {settings.wsi_sam_epochs}")
         learned_from = sum(not sample.held_out for sample in what.samples)
@@ -248,7 +254,7 @@ def _train(
             learned = training.run(checkpoint, log, bar.at)
         console.say(
             f"{STAGE}: {cache.asked} times a field was looked at, {cache.computed} times it was embedded: "
-            f"{cache.asked - cache.computed} came from what was kept ({cache.kept_bytes / _GIB:.2f} GiB)"
+            f"{cache.asked - cache.computed} came from what was kept ({_size(cache.kept_bytes)})"
         )
         write_trained(folder, training, learned, reader, what)
         return folder
@@ -274,11 +280,15 @@ def _cache(settings: WsiSamTrainSettings, frozen: _Frozen, model: WsiSam, what: 
     )
     where = f"in {'memory' if in_memory else 'files'}" if room else "nowhere"
     console.say(
-        f"{STAGE}: embeddings of all views of the fields take {wanted / _GIB:.2f} GiB, up to {room / _GIB:.2f} are "
-        f"kept {where}{recoloured}"
+        f"{STAGE}: embeddings of all views of the fields take {_size(wanted)}, up to {_size(room)} are kept "
+        f"{where}{recoloured}"
     )
     embedder = Embedder(model.sam, settings.wsi_sam_precision)
     return EmbeddingCache(model.sam, embedder, room_bytes=room, folder=None if in_memory else folder)
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:,.1f} GiB" if count >= _GIB else f"{count / 2**20:,.0f} MiB"
 
 
 def _in_words(figures: Mapping[str, float]) -> str:
