@@ -228,6 +228,10 @@ def _gather_tables(folder: Path) -> None:
         except InputError as error:
             console.say(f"left out of {TABLE}: {error.message} (fix: {error.remedy})")
             continue
-        rows += [(path.stem, *(one[name] for name in _COLUMNS)) for one in answers or ()]
+        for one in answers if isinstance(answers, list) else ():
+            if isinstance(one, dict) and one.keys() >= set(_COLUMNS):
+                rows.append((path.stem, *(one[name] for name in _COLUMNS)))
     if rows:
         write_csv(folder / TABLE, ("slide_id", *_COLUMNS), rows)
+    else:
+        (folder / TABLE).unlink(missing_ok=True)
