@@ -153,6 +153,10 @@ class SamSettings(Tolerance):
         "float32", "float32 | bfloat16 | float16 (GPU only); the half ones are faster, and masks differ a little"
     )
     sam_compile: bool = _field(False, "compile the image encoder: slower start, faster slides (GPU)")
+    wsi_sam_tokens: str | None = _field(
+        None, "wsi-sam only: a file of sammil wsi-sam train, or a folder with net_high.pth and net_low.pth"
+    )
+    wsi_sam_tokens_sha256: str | None = _field(None, "pins these tokens; null = any that belong to the SAM")
     superpixel_method: Literal["slic", "felzenszwalb"] = _field("slic", "slic (compact) | felzenszwalb (follows edges)")
     superpixel_area_px: int = _field(1500, "mean area of a superpixel before merging, canvas pixels", ge=16)
     superpixel_merge: float = _field(6.0, "neighbours whose mean Lab colours differ less are merged", ge=0)

@@ -106,3 +106,38 @@ def tiny_sam(tiny_sam_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         sam_crop_layers=0,
     )
     return settings.model_dump()
+
+
+@pytest.fixture
+def tiny_wsi_sam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Makes `vit_b` a SAM for pictures of 64 px; gives the settings of WSI-SAM on it, with random tokens."""
+    import sam_of_64_px
+    import torch
+    from segment_anything import sam_model_registry
+
+    from sammil_cli.config import SamSettings
+    from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
+    from sammil_cli.regions.wsi_sam.model import WsiSam
+    from sammil_cli.regions.wsi_sam.tokens import TokenFacts, write_tokens
+
+    monkeypatch.setitem(sam_model_registry, "vit_b", sam_of_64_px.build)
+    monkeypatch.setitem(EARLY_WIDTH, "vit_b", 16)
+    sam, tokens = tmp_path / "sam.pth", tmp_path / "tokens.safetensors"
+    torch.save(sam_of_64_px.weights(), sam)
+    sha256 = hashlib.sha256(sam.read_bytes()).hexdigest()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WsiSam(load_sam(sam, "vit_b"), 16)
+    write_tokens(tokens, model, TokenFacts(sam_model="vit_b", sam_sha256=sha256, mpp=1.0, side_px=64, provenance={}))
+    settings = SamSettings(
+        proposer="wsi-sam",
+        sam_model="vit_b",
+        sam_checkpoint=str(sam),
+        sam_checkpoint_sha256=sha256,
+        wsi_sam_tokens=str(tokens),
+        sam_points_per_side=2,
+        sam_pred_iou_thresh=0,
+        sam_stability_thresh=0,
+        sam_crop_layers=0,
+    )
+    return settings.model_dump()

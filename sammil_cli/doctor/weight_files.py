@@ -80,11 +80,14 @@ def _own(settings: Settings) -> Iterator[Finding]:
             wanted = choice.wanted_weights(given) if hasattr(choice, "wanted_weights") else None
         except SammilError as error:
             yield wrong(GROUP, str(kind.setting), error.message, error.remedy)
+            continue
         except BROKEN as error:
             yield note(GROUP, kind.noun, f"not looked at: {one_line(error)}", "see Python above")
-        else:
-            if wanted is not None and not wanted.to_fetch:
+            continue
+        while wanted is not None:
+            if not wanted.to_fetch:
                 yield _file(wanted)
+            wanted = wanted.beside
     if settings.start_from:
         yield _file(WantedWeights(published=None, key="start_from", own=Path(settings.start_from)))
 

@@ -27,6 +27,9 @@ class View:
     `image` (h, w, 3); `tissue` (h, w); `origin_px`: level-0 position x, y of the picture's top left corner;
     `downsample`: level-0 pixels per pixel of the picture; `drawn`: what a person drew on the slide, level-0 pixels,
     for a proposer that has INPUTS.
+    `around` (s, s, 3), for a proposer that is `wider`, with s the longest side of `image`: twice the field of the
+    square of s pixels at the top left of `image`, around the same middle, at half the resolution, white outside of the
+    scan. A point p of `image`, counted from its corner, is at p / 2 + s / 4.
     """
 
     slide_id: str
@@ -35,12 +38,14 @@ class View:
     origin_px: tuple[float, float]
     downsample: float
     drawn: tuple[MultiPolygon, ...] = ()
+    around: RGB | None = None
 
 
 class Proposer(Protocol):
     """What a file in `regions/proposers/` gives, by `make(settings, device)`; it names its settings in SETTINGS.
 
     `partition`: whether its regions tile the tissue; they stay so where tiles of a large canvas meet.
+    `wider`, where it has it and it is true: views show what lies around them, `View.around`.
     """
 
     weights_sha256: str | None
@@ -85,6 +90,8 @@ def propose_regions(
     seen, found = [], []
     for tile in tiles:
         if view := _look(slide, tissue, canvas, tile, drawn):
+            if getattr(proposer, "wider", False):
+                view = replace(view, around=_around(slide, view))
             x, y = tile.window[:2]
             overview.add(tile, view.image)
             seen.append(tile)
@@ -136,3 +143,11 @@ def _look(slide: Slide, tissue: TissueMask, canvas: Canvas, tile: Tile, drawn: t
     return View(
         slide_id=slide.slide_id, image=image, tissue=inside, origin_px=place, downsample=canvas.downsample, drawn=drawn
     )
+
+
+def _around(slide: Slide, view: View) -> RGB:
+    """`View.around`, in whole level-0 pixels: its middle is the view's to half of one."""
+    side = max(view.tissue.shape)
+    half = round(side * view.downsample / 2)
+    x, y = (round(at) for at in view.origin_px)
+    return slide.read_at((x - half, y - half), (4 * half, 4 * half), (side, side))

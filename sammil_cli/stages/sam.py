@@ -105,7 +105,7 @@ def _sha256(wanted: WantedWeights, *, download_first: bool, weightless: bool) ->
     if download_first and wanted.to_fetch:
         download(wanted.to_fetch, download_progress())
     try:
-        return wanted.find()[1]
+        return wanted.identify()
     except MissingError:
         if not weightless:
             raise

@@ -1,6 +1,8 @@
 """Weight files: which are published, where they are looked for, and that they are the right ones."""
 
+import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +58,16 @@ class WantedWeights:
     """The weight file that settings ask for: `published`, or the user's `own`, which the setting `key` names.
 
     `own_sha256`: what `own` is pinned to; None = any content will do.
+    `parts`: the files that are read of `own` where it is a folder; its sha256 is then `sum_of` theirs.
+    `beside`: what is read besides, such as what was trained on top of these weights.
     """
 
     published: WeightFile | None
     key: str
     own: Path | None = None
     own_sha256: str | None = None
+    parts: tuple[str, ...] = ()
+    beside: "WantedWeights | None" = None
 
     @classmethod
     def of_encoder(cls, settings: Named, published: WeightFile | None) -> "WantedWeights":
@@ -89,16 +95,34 @@ class WantedWeights:
             return find_weights(self.to_fetch), self.to_fetch.sha256
         if self.own is None:
             raise MissingError("a weight file of your own is needed, none is published", remedy=f"set {self.key}")
-        if not self.own.is_file():
+        files = [self.own / name for name in self.parts] if self.parts and self.own.is_dir() else [self.own]
+        if lost := [path for path in files if not path.is_file()]:
             way = "; null = the published file" if self.published else ""
-            raise MissingError(f"{self.own} does not exist", remedy=f"correct {self.key}{way}")
-        found = sha256_of(self.own)
+            raise MissingError(f"{lost[0]} does not exist", remedy=f"correct {self.key}{way}")
+        found = sum_of([sha256_of(path) for path in files])
         if self.own_sha256 not in (None, found):
             raise MissingError(
                 f"{self.own} is not the pinned file: sha256 {found}, expected {self.own_sha256}",
                 remedy=f"put the right file there; or, if this is the one you mean, set {self.key}_sha256: {found}",
             )
         return self.own, found
+
+    def files(self) -> list[tuple[Path, str]]:
+        """`find`, then that of `beside`."""
+        return [self.find(), *(self.beside.files() if self.beside else ())]
+
+    def identify(self) -> str:
+        """The sha256 of all that is read: of several files `sum_of` theirs.
+
+        Raises:
+            MissingError: see `find`.
+        """
+        return sum_of([sha256 for _, sha256 in self.files()])
+
+
+def sum_of(sums: Sequence[str]) -> str:
+    """The sha256 of one file, or of the sums of several, in hex, one after the other."""
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def weight_folders() -> list[Path]:

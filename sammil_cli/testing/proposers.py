@@ -37,7 +37,13 @@ class ProposerContract:
         ring = shapely.box(80, 160, 400, 400).difference(shapely.box(200, 200, 260, 260))
         drawn = (MultiPolygon([ring]), MultiPolygon([shapely.box(0, 240, 320, 480)]))
         tissue = np.ptp(image.astype(int), axis=2) > 20
-        return View(slide_id="s", image=image, tissue=tissue, origin_px=(0, 0), downsample=8.0, drawn=drawn)
+        (rows, columns), side = tissue.shape, max(tissue.shape)
+        around = np.full((side, side, 3), 255, np.uint8)
+        corner = side // 4
+        around[corner : corner + rows // 2, corner : corner + columns // 2] = image[::2, ::2]
+        return View(
+            slide_id="s", image=image, tissue=tissue, origin_px=(0, 0), downsample=8.0, drawn=drawn, around=around
+        )
 
     @pytest.fixture
     def proposer(self, word: str, settings: Named) -> Proposer:

@@ -29,11 +29,14 @@ class TestOwnProposers(ProposerContract):
         if word == "sam":  # a tiny one
             found: dict[str, Any] = request.getfixturevalue("tiny_sam") | {"sam_points_per_side": 2}
             return found
+        if word == "wsi-sam":
+            tiny: dict[str, Any] = request.getfixturevalue("tiny_wsi_sam")
+            return tiny
         return SamSettings(proposer=word).model_dump()
 
 
 def test_the_folder_holds_the_proposers_of_this_release() -> None:
-    assert {"sam", "superpixels", "geojson"} <= set(PROPOSERS)
+    assert {"sam", "wsi-sam", "superpixels", "geojson"} <= set(PROPOSERS)
 
 
 def test_a_proposer_with_random_weights_is_given_them_pinned(tmp_path: Path) -> None:

@@ -276,6 +276,21 @@ def test_weights_of_the_users_own(project: Path) -> None:
     assert "start_from" not in look(weight_files.files)
 
 
+def test_tokens_of_wsi_sam_are_looked_at_beside_the_sam_that_they_belong_to(project: Path) -> None:
+    mine = project.parent / "mine.safetensors"
+    needs = ("proposer=wsi-sam", "sam_model=vit_t", f"wsi_sam_tokens={mine}")
+    found = look(weight_files.files, *needs)
+    assert (found["vit_t"].state, found["wsi_sam_tokens"].state) == ("wrong", "wrong")
+    assert "mine.safetensors does not exist" in found["wsi_sam_tokens"].found
+    mine.write_bytes(b"mine")
+    sha256 = hashlib.sha256(b"mine").hexdigest()
+    known = look(weight_files.files, *needs, f"wsi_sam_tokens_sha256={sha256}")["wsi_sam_tokens"]
+    assert (known.state, known.facts) == ("ok", {"path": str(mine), "sha256": sha256})
+    assert look(weight_files.files, *needs, f"wsi_sam_tokens_sha256={'a' * 64}")["wsi_sam_tokens"].state == "wrong"
+    own = look(weight_files.files, *needs, f"sam_checkpoint={mine}", f"sam_checkpoint_sha256={sha256}")
+    assert (own["sam_checkpoint"].state, own["wsi_sam_tokens"].state) == ("ok", "ok")
+
+
 def test_a_weight_folder_that_is_not_there_is_noted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert look(weight_files.folders)["folders"].state == "ok"
     monkeypatch.setenv("SAMMIL_WEIGHTS", "/no/such/folder")

@@ -208,6 +208,18 @@ ROWS: list[Row] = [
             "a number for a storage": (d.number_for_storage, "MissingError: no weight file"),
         },
     ),
+    *of(
+        "published tokens",
+        {
+            "missing": (d.missing, "MissingError: net_low.pth does not exist"),
+            "half": (d.half, "MissingError: no weight file"),
+            "a web page": (d.a_web_page, "MissingError: it is a web page"),
+            "a command": (partial(saved, {"model": {}, "args": Calls()}), "MissingError: would run its code"),
+            "no tensor": (partial(saved, {"model": {}}), "MissingError: low.compress_vit_feat.0.bias is missing"),
+            "a tensor": (partial(saved, NAN), "MissingError: one tensor"),
+            "a number for a storage": (d.number_for_storage, "MissingError: no weight file"),
+        },
+    ),
     # -------------------------------------------------------------------------------------------- older tools
     *of(
         OLD_H5,

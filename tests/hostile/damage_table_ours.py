@@ -206,6 +206,16 @@ ROWS: list[Row] = [
         },
     ),
     *of(
+        "tokens",
+        {
+            "missing": (d.missing, "MissingError: tokens.safetensors does not exist"),
+            "half": (d.half, "MissingError: no weight file"),
+            "flipped bits": (d.flipped_bits, "MissingError: "),
+            "a folder": (d.a_folder, "MissingError: "),
+            "an endless device": (d.endless_device, "MissingError: "),
+        },
+    ),
+    *of(
         "quality",
         {
             "an infinite number": (partial(d.rewrite, '"overlap": null', '"overlap": -Infinity'), "anew"),

@@ -48,7 +48,8 @@ from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import read_record
 from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.file import read_regions
-from sammil_cli.regions.sam_models.build import load_sam
+from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
+from sammil_cli.regions.wsi_sam.tokens import load_wsi_sam
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.table import read_slides_table
 from sammil_cli.storage.files import read_csv
@@ -230,6 +231,13 @@ def sam_checkpoint(path: Path) -> object:
         return load_sam(path, "vit_b")
 
 
+def wsi_sam_tokens(path: Path) -> object:
+    """Those of a file, or of its folder, with the SAM that they belong to."""
+    tokens = path.parent if path.suffix == ".pth" else path
+    with patch.dict(sam_model_registry, {"vit_b": sam_of_64_px.build}), patch.dict(EARLY_WIDTH, {"vit_b": 16}):
+        return load_wsi_sam(path.parent / "sam.pth", "vit_b", tokens, sam_sha256="ab" * 32).added()
+
+
 GEOJSON = (drawing, region_of_interest, annotations, read_geojson)
 DRAWN = GEOJSON[:3]
 ENTRY = f"store/{good.STORED[:2]}/{good.STORED}"
@@ -287,6 +295,8 @@ KINDS: dict[str, Kind] = {
         Kind("weights", "weights.safetensors", good.published, (load_state, read_published, start), "safetensors"),
         Kind("torch weights", "weights.pth", good.published, (load_state, read_published, start), "zip"),
         Kind("SAM checkpoint", "sam.pth", good.sam_checkpoint, (sam_checkpoint,), "zip"),
+        Kind("tokens", "tokens.safetensors", good.tokens, (wsi_sam_tokens,), "safetensors", ours=True),
+        Kind("published tokens", "net_low.pth", good.published_tokens, (wsi_sam_tokens,), "zip"),
         Kind("old features", "slide_01.h5", partial(good.old_bag, "rows"), (rows,), "hdf5"),
         Kind("old tensor", "slide_01.pt", partial(good.old_bag, "tensor"), (rows,), "zip"),
         Kind("old tensor without places", "slide_01.pt", partial(good.old_bag, "tensor"), (bag_without_places,), "zip"),

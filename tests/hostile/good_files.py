@@ -36,6 +36,8 @@ from sammil_cli.project.run_record import RunRecord
 from sammil_cli.regions.file import write_regions
 from sammil_cli.regions.region_map import Canvas, Proposal, build
 from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.regions.wsi_sam.model import WsiSam
+from sammil_cli.regions.wsi_sam.tokens import TokenFacts, write_tokens
 from sammil_cli.storage.files import provenance, write_csv, write_json
 from sammil_cli.storage.store import Result, ResultStore
 from sammil_cli.storage.summed import write_of_slide, write_summed
@@ -284,6 +286,30 @@ def sam_checkpoint(path: Path) -> None:
     """As micro-sam's training saves it."""
     state = {f"sam.{name}": value for name, value in sam_of_64_px.weights().items()}
     torch.save({"model_state": state, "decoder_state": {"bias": torch.ones(2)}}, path)
+
+
+def wsi_sam() -> WsiSam:
+    """On the SAM of 64 px, tokens the same every time."""
+    model = sam_of_64_px.build()
+    model.load_state_dict(sam_of_64_px.weights())
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        return WsiSam(model, 16)
+
+
+def tokens(path: Path) -> None:
+    torch.save(sam_of_64_px.weights(), path.parent / "sam.pth")
+    facts = TokenFacts(sam_model="vit_b", sam_sha256="ab" * 32, mpp=1.0, side_px=64, provenance={"stage": "x"})
+    write_tokens(path, wsi_sam(), facts)
+
+
+def published_tokens(path: Path) -> None:
+    """`net_high.pth` and `net_low.pth`, as train.py saves them."""
+    model = wsi_sam()
+    torch.save(sam_of_64_px.weights(), path.parent / "sam.pth")
+    for name, branch in (("net_high.pth", model.high), ("net_low.pth", model.low)):
+        state = {**model.sam.mask_decoder.state_dict(), **branch.state_dict()}
+        torch.save({"model": state, "optimizer": {"state": {}}, "epoch": 19}, path.parent / name)
 
 
 STORED = "0123456789abcdef"  # the name of the store's one entry, two files

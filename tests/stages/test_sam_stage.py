@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import shapely
 from csv_rows import by_slide
+from inline_executor import open_inline
 
 from sammil_cli.config import SamSettings
 from sammil_cli.features.making import stage_settings
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.file import read_regions
+from sammil_cli.runner import per_slide
 from sammil_cli.stages import sam
 from sammil_cli.storage.geojson import Shape, read_own_geojson, write_geojson
+from sammil_cli.storage.hdf5 import read_provenance
 from sammil_cli.storage.origin import read_key
 from sammil_cli.tissue.mask import read_tissue
 
@@ -71,6 +74,42 @@ def test_where_weights_lie_and_whether_the_model_is_compiled_change_no_region(
     moved = shutil.copy(tiny_sam["sam_checkpoint"], tmp_path / "moved.pth")
     assert recipes(**{**tiny_sam, "sam_checkpoint": str(moved), "sam_compile": True}) == before
     assert recipes(**{**tiny_sam, "sam_precision": "bfloat16"}) != before
+
+
+def test_other_tokens_of_wsi_sam_make_regions_anew_and_where_they_lie_does_not(
+    study: Path, tiny_wsi_sam: dict[str, Any], tmp_path: Path
+) -> None:
+    before = recipes(**tiny_wsi_sam)
+    moved = shutil.copy(tiny_wsi_sam["wsi_sam_tokens"], tmp_path / "moved.safetensors")
+    assert recipes(**{**tiny_wsi_sam, "wsi_sam_tokens": str(moved)}) == before
+    assert before[0]["weights"] != recipes(**{**tiny_wsi_sam, "proposer": "sam"})[0]["weights"]
+    Path(moved).write_bytes(b"others")
+    assert recipes(**{**tiny_wsi_sam, "wsi_sam_tokens": str(moved)}) != before
+
+
+def test_wsi_sam_proposes_regions_from_the_command_line(
+    study: Path, sammil: Sammil, tiny_wsi_sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the tissue of one slide, in tiles of which each is read with what lies around it."""
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)  # the tiny SAM is this process's vit_b
+    given = {**tiny_wsi_sam, "sam_points_per_side": 1, "sam_mpp": 16.0, "sam_canvas_px": 64, "sam_tile_overlap": 0.0}
+    own = {name: value for name, value in given.items() if value != SamSettings().model_dump()[name]}
+    asked = [word for name, value in own.items() for word in ("-S", f"{name}={value}")]
+    answer = sammil("sam", "--only", "slide_0", "--device", "cpu", *asked)
+    assert answer.code == 0, answer
+    regions = read_regions(Path("artifacts/regions/slide_0.h5"))
+    assert len(regions) >= 1
+    assert regions.canvas.mpp == pytest.approx(16)
+    made = read_provenance(Path("artifacts/regions/slide_0.h5"))["key"]
+    assert made["weights"] == recipes(**given)[0]["weights"]
+    assert json.loads(Path("artifacts/regions/slide_0.geojson").read_text())["features"]
+
+
+def test_wsi_sam_without_its_tokens_is_refused_before_any_slide(study: Path, sammil: Sammil) -> None:
+    told = sammil("sam", "-S", "proposer=wsi-sam", "-S", "sam_checkpoint=mine.pth", "--device", "cpu")
+    assert told.code == 3
+    assert told.err.count("error:") == 1
+    assert not Path("artifacts/process_lists/sam.csv").exists()
 
 
 def test_what_cannot_work_is_refused_before_any_slide(study: Path, sammil: Sammil) -> None:

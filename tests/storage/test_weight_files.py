@@ -100,6 +100,25 @@ def test_a_file_of_ones_own_is_taken_when_it_is_the_pinned_one(tmp_path: Path) -
     assert f"set sam_checkpoint_sha256: {sha256}" in caught.value.remedy
 
 
+def test_a_folder_of_files_and_what_lies_beside_have_one_sum(tmp_path: Path) -> None:
+    for name in ("a.pth", "b.pth", "other.pth"):
+        (tmp_path / name).write_bytes(name.encode())
+    a, b, other = (hashlib.sha256(name.encode()).hexdigest() for name in ("a.pth", "b.pth", "other.pth"))
+    folder = WantedWeights(published=None, key="both", own=tmp_path, parts=("a.pth", "b.pth"))
+    both = hashlib.sha256(f"{a}{b}".encode()).hexdigest()
+    assert folder.find() == (tmp_path, both)
+    alone = replace(folder, own=tmp_path / "a.pth")
+    assert alone.find() == (tmp_path / "a.pth", a)
+    assert alone.identify() == a
+    first = WantedWeights(published=None, key="first", own=tmp_path / "other.pth", beside=folder)
+    assert first.files() == [(tmp_path / "other.pth", other), (tmp_path, both)]
+    assert first.identify() == hashlib.sha256(f"{other}{both}".encode()).hexdigest()
+    (tmp_path / "b.pth").unlink()
+    with pytest.raises(MissingError, match=r"b\.pth does not exist") as caught:
+        first.identify()
+    assert caught.value.remedy == "correct both"
+
+
 def test_what_cannot_be_written_is_left_alone_and_the_cache_is_used(
     weights: Path, tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ See `regions.sam_engine`. Torch takes seconds to load and comes in where it is u
 at without.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from sammil_cli.storage.weights import WantedWeights, WeightFile
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
+
+    from sammil_cli.regions.sam_engine.generator import MaskRecord, MaskSettings
 
 HINT = "the paper"
 SETTINGS = (
@@ -121,29 +124,40 @@ class SamProposer:
     partition = False
 
     def __init__(self, model: "Sam", settings: Named, sha256: str | None) -> None:
-        from sammil_cli.regions.sam_engine.generator import MaskEngine, MaskSettings
+        from sammil_cli.regions.sam_engine.generator import MaskEngine
 
         self.weights_sha256 = sha256
         self._on_tissue = settings["sam_points"] == "tissue"
-        asked = MaskSettings(
-            points_per_side=settings["sam_points_per_side"],
-            pred_iou_thresh=settings["sam_pred_iou_thresh"],
-            stability_thresh=settings["sam_stability_thresh"],
-            crop_layers=settings["sam_crop_layers"],
-            crop_points_downscale=settings["sam_crop_points_downscale"],
-            precision=settings["sam_precision"],
-            compiled=settings["sam_compile"],
-        )
-        self._engine = MaskEngine(model, asked)
+        self._engine = MaskEngine(model, asked(settings))
 
     def propose(self, view: View) -> list[Proposal]:
         """SAM's masks in SAM's order."""
         records = self._engine.generate(view.image, view.tissue if self._on_tissue else None)
-        return [
-            Proposal(mask=record.mask, predicted_iou=record.predicted_iou, stability=record.stability)
-            for record in records
-            if _touches(record.mask, view.tissue)
-        ]
+        return on_tissue(records, view.tissue)
+
+
+def asked(settings: Named) -> "MaskSettings":
+    """What the settings ask of an engine."""
+    from sammil_cli.regions.sam_engine.generator import MaskSettings
+
+    return MaskSettings(
+        points_per_side=settings["sam_points_per_side"],
+        pred_iou_thresh=settings["sam_pred_iou_thresh"],
+        stability_thresh=settings["sam_stability_thresh"],
+        crop_layers=settings["sam_crop_layers"],
+        crop_points_downscale=settings["sam_crop_points_downscale"],
+        precision=settings["sam_precision"],
+        compiled=settings["sam_compile"],
+    )
+
+
+def on_tissue(records: "Sequence[MaskRecord]", tissue: NDArray[np.bool_]) -> list[Proposal]:
+    """The masks that touch the tissue (h, w), with their scores."""
+    return [
+        Proposal(mask=record.mask, predicted_iou=record.predicted_iou, stability=record.stability)
+        for record in records
+        if _touches(record.mask, tissue)
+    ]
 
 
 def _touches(mask: RegionMask, tissue: NDArray[np.bool_]) -> bool:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from segment_anything.utils.amg import build_point_grid, generate_crop_boxes
 
+from sammil_cli.slides.pixels import RGB
+
 _OVERLAP = 512 / 1500  # of the picture's shorter side, as published
 
 
@@ -24,6 +26,11 @@ class Crop:
         """Rows and columns."""
         x0, y0, x1, y1 = self.box
         return y1 - y0, x1 - x0
+
+    def cut(self, image: RGB) -> RGB:
+        """What it shows of the picture."""
+        x0, y0, x1, y1 = self.box
+        return image[y0:y1, x0:x1]
 
 
 def lay_crops(

@@ -42,30 +42,29 @@ class Decoded:
     tokens: Tensor
 
 
-class MaskDecoder:
-    """The prompt encoder and mask decoder of a SAM model."""
+class Transformer:
+    """The decoder's two-way transformer, for prompts that share a picture; t tokens each."""
 
     def __init__(self, model: Sam, precision: Precision) -> None:
-        self._prompts = model.prompt_encoder
-        self._dtype: torch.dtype = getattr(torch, precision)
+        self.dtype: torch.dtype = getattr(torch, precision)
         decoder = model.mask_decoder
-        self._decoder: Any = decoder if precision == "float32" else deepcopy(decoder).to(self._dtype)
-        transformer = self._decoder.transformer
+        self.decoder: Any = decoder if precision == "float32" else deepcopy(decoder).to(self.dtype)
+        self._no_mask: Tensor = model.prompt_encoder.no_mask_embed.weight
+        transformer = self.decoder.transformer
+        self._norm = transformer.norm_final_attn
         self._layers = list(transformer.layers)
         self._readers = [CrossAttention(layer.cross_attn_token_to_image) for layer in self._layers]
         self._writers = [CrossAttention(layer.cross_attn_image_to_token) for layer in self._layers]
         self._last_reader = CrossAttention(transformer.final_attn_token_to_image)
         with torch.no_grad():
-            self._place: Tensor = self._prompts.get_dense_pe()[0].flatten(1).T.to(self._dtype)  # (n, d)
+            self._place: Tensor = model.prompt_encoder.get_dense_pe()[0].flatten(1).T.to(self.dtype)  # (n, d)
             self._place_k = [reader.shared_k(self._place) for reader in self._readers]
             self._place_q = [writer.shared_q(self._place) for writer in self._writers]
             self._last_place_k = self._last_reader.shared_k(self._place)
-            self._up = _Upscaling(self._decoder.output_upscaling)
-            self._output_tokens = torch.cat([self._decoder.iou_token.weight, self._decoder.mask_tokens.weight])
 
     def look(self, embedding: Tensor) -> Picture:
         """What all prompts share of a picture's embedding (d, 64, 64)."""
-        tokens = (embedding.flatten(1).T + self._prompts.no_mask_embed.weight).to(self._dtype)
+        tokens = (embedding.flatten(1).T + self._no_mask).to(self.dtype)
         there = tokens + self._place
         return Picture(
             tokens=tokens,
@@ -74,10 +73,9 @@ class MaskDecoder:
             first_q=self._writers[0].shared_q(there),
         )
 
-    def decode(self, picture: Picture, points: Tensor) -> Decoded:
-        """Runs the decoder for points (p, 2): x, y in pixels of the model's input."""
-        place = self._embed(points)
-        queries, tokens = place, picture.tokens.expand(len(points), -1, -1)
+    def run(self, picture: Picture, place: Tensor) -> tuple[Tensor, Tensor]:
+        """The prompts' tokens (p, t, d) -> what becomes of them, and of the picture's: (p, t, d) and (p, n, d)."""
+        queries, tokens = place, picture.tokens.expand(len(place), -1, -1)
         for number, (layer, reader, writer) in enumerate(zip(self._layers, self._readers, self._writers, strict=True)):
             if number == 0:
                 queries = layer.norm1(layer.self_attn(queries, queries, queries))
@@ -92,7 +90,27 @@ class MaskDecoder:
             written = writer.write(queries + place, queries, tokens, shared_q, first=number == 0)
             tokens = layer.norm4(written)
         read = self._last_reader.read(queries + place, tokens, self._last_place_k)
-        queries = self._decoder.transformer.norm_final_attn(queries + read)
+        return self._norm(queries + read), tokens
+
+
+class MaskDecoder:
+    """The prompt encoder and mask decoder of a SAM model."""
+
+    def __init__(self, model: Sam, precision: Precision) -> None:
+        self._prompts = model.prompt_encoder
+        self._transformer = Transformer(model, precision)
+        self._decoder: Any = self._transformer.decoder
+        with torch.no_grad():
+            self._up = _Upscaling(self._decoder.output_upscaling)
+            self._output_tokens = torch.cat([self._decoder.iou_token.weight, self._decoder.mask_tokens.weight])
+
+    def look(self, embedding: Tensor) -> Picture:
+        """What all prompts share of a picture's embedding (d, 64, 64)."""
+        return self._transformer.look(embedding)
+
+    def decode(self, picture: Picture, points: Tensor) -> Decoded:
+        """Runs the decoder for points (p, 2): x, y in pixels of the model's input."""
+        queries, tokens = self._transformer.run(picture, self._embed(points))
         masks = range(1, self._decoder.num_mask_tokens)  # 0 is the mask of unambiguous prompts
         hyper = torch.stack([self._decoder.output_hypernetworks_mlps[m](queries[:, 1 + m]) for m in masks], 1)
         rated = self._decoder.iou_prediction_head(queries[:, 0])[:, 1:]
@@ -114,7 +132,7 @@ class MaskDecoder:
         point = point + self._prompts.point_embeddings[1].weight
         none = self._prompts.not_a_point_embed.weight.expand(len(points), 1, -1)
         output = self._output_tokens.expand(len(points), -1, -1)
-        return torch.cat([output, point.to(self._dtype), none.to(self._dtype)], 1)
+        return torch.cat([output, point.to(self._transformer.dtype), none.to(self._transformer.dtype)], 1)
 
 
 class _Upscaling:

@@ -4,9 +4,9 @@ The records equal those of `segment_anything.SamAutomaticMaskGenerator` for the 
 rounding decides; what is asked and what is kept is the same, how it is computed is not (see the modules beside).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -76,25 +76,31 @@ class MaskSettings:
     prompts_at_once: int | None = None
 
 
-class MaskEngine:
-    """A SAM model of the official classes, on its device, in eval mode; `generate` may be called again and again."""
+# What a crop answers to points (p, 2) in the model's input: ratings (p, m) of m masks each, and what draws the logits
+# (k, l, l) of those that a mask (p, m) names, in its order.
+Ask = Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]]
+
+
+class PointGrid:
+    """What is asked about a picture, and which of the masks are kept, whatever model sees it and draws them."""
 
     def __init__(self, model: Sam, settings: MaskSettings) -> None:
         self._model, self._settings = model, settings
         on_gpu = model.device.type != "cpu"
-        self.encoder: Callable[[Tensor], Tensor] = Embedder(model, settings.precision, settings.compiled)
-        self.decoder = MaskDecoder(model, settings.precision)
         # On a CPU two prompts stay in the cache; a GPU wants many.
         self._prompts = Batches(settings.prompts_at_once or (64 if on_gpu else 2), "prompt")
         self._crops = Batches(8 if on_gpu else 1, "crop")
         self._drawn = Batches(64 if on_gpu else 8, "mask")
         self._resize = ResizeLongestSide(model.image_encoder.img_size)
 
-    def generate(self, image: RGB, tissue: NDArray[np.bool_] | None = None) -> list[MaskRecord]:
+    def records(
+        self, image: RGB, tissue: NDArray[np.bool_] | None, see: Callable[[Sequence[Crop]], Sequence[Ask]]
+    ) -> list[MaskRecord]:
         """The masks of a picture (h, w, 3), in the official order.
 
         Args:
             tissue: (h, w); where it is given, only points on tissue are asked about.
+            see: what encodes some crops together.
 
         Raises:
             SlideError: `E_MEMORY`, not even one prompt at a time fits.
@@ -108,52 +114,41 @@ class MaskEngine:
             points_downscale=self._settings.crop_points_downscale,
         )
         with torch.inference_mode():
-            found = [
-                record for crop, embedding in self._embed(image, crops) for record in self._see(crop, embedding, shape)
-            ]
+            seen = self._crops.map(lambda batch: list(zip(batch, see(batch), strict=True)), crops)
+            found = [record for batch in seen for crop, ask in batch for record in self._look(crop, ask, shape)]
         return _without_duplicates(found) if self._settings.crop_layers else found
 
-    def _embed(self, image: RGB, crops: Sequence[Crop]) -> Iterator[tuple[Crop, Tensor]]:
-        def encode(batch: Sequence[Crop]) -> list[tuple[Crop, Tensor]]:
-            pictures = [image[y0:y1, x0:x1] for x0, y0, x1, y1 in (crop.box for crop in batch)]
-            embeddings = self.encoder(torch.cat([prepare(picture, self._model) for picture in pictures]))
-            return list(zip(batch, embeddings, strict=True))
-
-        for batch in self._crops.map(encode, crops):
-            yield from batch
-
-    def _see(self, crop: Crop, embedding: Tensor, shape: tuple[int, int]) -> list[MaskRecord]:
+    def _look(self, crop: Crop, ask: Ask, shape: tuple[int, int]) -> list[MaskRecord]:
         """The masks of one crop of a picture of `shape`, without duplicates, best first."""
-        picture = self.decoder.look(embedding)
         side = self._model.image_encoder.img_size
         upsampler = Upsampler(
             logits_px=4 * self._model.prompt_encoder.image_embedding_size[0],
             input_px=side,
             shown_px=self._resize.get_preprocess_shape(*crop.shape, side),
             out_px=crop.shape,
-            device=embedding.device,
+            device=self._model.device,
         )
 
-        def ask(points: Sequence[NDArray[np.float64]]) -> _Candidates:
-            return self._ask(crop, picture, np.asarray(points), upsampler, shape)
+        def asked(points: Sequence[NDArray[np.float64]]) -> _Candidates:
+            return self._ask(crop, ask, np.asarray(points), upsampler, shape)
 
-        parts = list(self._prompts.map(ask, list(crop.points)))
+        parts = list(self._prompts.map(asked, list(crop.points)))
         boxes = torch.cat([part.boxes for part in parts]).float()
         rated = torch.cat([part.predicted_iou for part in parts])
         kept = batched_nms(boxes, rated, torch.zeros_like(rated), _NMS_IOU).tolist()
         return self._records(crop, parts, kept, upsampler)
 
     def _ask(
-        self, crop: Crop, picture: Any, points: NDArray[np.float64], upsampler: Upsampler, shape: tuple[int, int]
+        self, crop: Crop, ask: Ask, points: NDArray[np.float64], upsampler: Upsampler, shape: tuple[int, int]
     ) -> _Candidates:
         """The masks of some prompts of a crop that pass the thresholds."""
         device = self._model.device
         prompts = torch.as_tensor(self._resize.apply_coords(points, crop.shape), device=device)
-        decoded = self.decoder.decode(picture, prompts)
-        good = decoded.predicted_iou > self._settings.pred_iou_thresh
+        predicted_iou, draw = ask(prompts)
+        good = predicted_iou > self._settings.pred_iou_thresh
         if self._settings.pred_iou_thresh <= 0:  # as published: 0 turns the filter off
             good = torch.ones_like(good)
-        logits = self.decoder.draw(decoded, good)
+        logits = draw(good)
         masks = upsampler(logits)
         boxes = masks.boxes()
         height, width = shape
@@ -163,10 +158,10 @@ class MaskEngine:
             passed &= masks.stability >= self._settings.stability_thresh
         boxes, logits = boxes[passed], logits[passed]
         windows = upsampler.support(boxes)
-        asked = torch.as_tensor(points, device=device)[:, None].expand(-1, 3, -1)
+        asked = torch.as_tensor(points, device=device)[:, None].expand(*good.shape, -1)
         return _Candidates(
             boxes=boxes,
-            predicted_iou=decoded.predicted_iou[good][passed],
+            predicted_iou=predicted_iou[good][passed],
             stability=masks.stability[passed],
             points=asked[good][passed],
             logits=[mask[y0:y1, x0:x1].clone() for mask, (x0, y0, x1, y1) in zip(logits, windows, strict=True)],
@@ -204,6 +199,34 @@ class MaskEngine:
             )
             for mask, predicted_iou, stability, point in zip(drawn, *columns, strict=True)
         ]
+
+
+class MaskEngine(PointGrid):
+    """A SAM model of the official classes, on its device, in eval mode; `generate` may be called again and again."""
+
+    def __init__(self, model: Sam, settings: MaskSettings) -> None:
+        super().__init__(model, settings)
+        self.encoder: Callable[[Tensor], Tensor] = Embedder(model, settings.precision, settings.compiled)
+        self.decoder = MaskDecoder(model, settings.precision)
+
+    def generate(self, image: RGB, tissue: NDArray[np.bool_] | None = None) -> list[MaskRecord]:
+        """See `PointGrid.records`; each prompt has three masks, and SAM's rating of each."""
+
+        def see(crops: Sequence[Crop]) -> list[Ask]:
+            pictures = [crop.cut(image) for crop in crops]
+            embeddings = self.encoder(torch.cat([prepare(picture, self._model) for picture in pictures]))
+            return [self._asker(embedding) for embedding in embeddings]
+
+        return self.records(image, tissue, see)
+
+    def _asker(self, embedding: Tensor) -> Ask:
+        picture = self.decoder.look(embedding)
+
+        def ask(points: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+            decoded = self.decoder.decode(picture, points)
+            return decoded.predicted_iou, partial(self.decoder.draw, decoded)
+
+        return ask
 
 
 def encode_masks(masks: Tensor, boxes: Tensor) -> list[RegionMask]:
