@@ -4,65 +4,31 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
+from sammil_cli.settings.stage import StageSettings as StageSettings
+from sammil_cli.settings.stage import Tolerance as Tolerance
+from sammil_cli.settings.stage import seed_setting, strict_versions_setting
+from sammil_cli.settings.stage import setting as _field
+from sammil_cli.settings.wsi_sam import WsiSamTrainSettings as WsiSamTrainSettings
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.shown_text import shown_value
+
+Auto = Literal["auto"]
+_Below1 = Annotated[float, Field(ge=0, lt=1)]
+
+S = TypeVar("S", bound=StageSettings)
 
 
 def as_yaml(value: object) -> str:
     """A word or number as it is typed into params.yaml: in quotes where YAML would take it for something else."""
     return str(yaml.safe_dump(value, width=10_000, allow_unicode=True)).split("\n")[0]
-
-
-Auto = Literal["auto"]
-_Below1 = Annotated[float, Field(ge=0, lt=1)]
-
-
-class StageSettings(BaseModel):
-    """Base of all settings: unknown keys are refused, values are checked and never change."""
-
-    # Built when first used: a command uses the settings of one stage, and its start should cost no others.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Pydantic takes true for 1; in a settings file it is a slip."""
-        kind = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
-            raise ValueError("true and false are no numbers or words")
-        return value
-
-
-def _field(default: Any, text: str, **limits: Any) -> Any:
-    return Field(default, description=text, **limits)
-
-
-def _strict_versions() -> Any:
-    return _field(False, "results that other versions of libraries computed are computed anew; false = they are kept")
-
-
-class Tolerance(StageSettings):
-    """What every per-slide stage knows; none of it changes how a result is computed."""
-
-    fail_over: float = _field(0.0, "exit with 1 when a larger share of slides than this could not be done", ge=0, le=1)
-    slide_minutes: float | None = _field(
-        120.0, "a slide that takes longer is stopped and reported; null = no limit", gt=0
-    )
-    slide_memory_gib: float | None = _field(
-        None, "a slide whose process grows larger is stopped and reported; null = no limit", gt=0
-    )
-    strict_versions: bool = _strict_versions()
-
-
-S = TypeVar("S", bound=StageSettings)
 
 
 class DemoSettings(StageSettings):
@@ -288,8 +254,8 @@ class TrainSettings(StageSettings):
     precision: Literal["float32", "bfloat16"] = _field(
         "float32", "float32 | bfloat16 (products in training; prediction is always in float32)"
     )
-    seed: int = _field(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
-    strict_versions: bool = _strict_versions()
+    seed: int = seed_setting()
+    strict_versions: bool = strict_versions_setting()
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -349,6 +315,7 @@ STAGES: dict[str, type[StageSettings]] = {
     "evaluate": EvaluateSettings,
     "visualize": VisualizeSettings,
 }
+ON_REQUEST: dict[str, type[StageSettings]] = {"wsi-sam-train": WsiSamTrainSettings}  # where `init` was asked for it
 
 
 class Settings(
@@ -360,6 +327,7 @@ class Settings(
     TrainSettings,
     EvaluateSettings,
     VisualizeSettings,
+    WsiSamTrainSettings,
 ):
     """All keys of params.yaml."""
 

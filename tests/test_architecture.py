@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from sammil_cli import choices
-from sammil_cli.config import STAGES, Tolerance
+from sammil_cli.config import ON_REQUEST, STAGES, Tolerance
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.project.code_in_use import KINDS
-from sammil_cli.project.pipeline import FILES, render_dvc
+from sammil_cli.project.pipeline import ASKED_FOR, FILES, render_dvc
 from sammil_cli.project.presets import render_params
 from sammil_cli.storage.code import SILENT
 
@@ -29,7 +29,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Left never imports right.
 ORDER = (
     *("errors", "choices", "storage", "slides", "tissue", "patches", "regions", "features", "legacy", "mil"),
-    *("cohort", "training", "report", "demo", "config", "console", "project", "runner", "jobs", "stages"),
+    *("cohort", "training", "report", "demo", "settings", "config", "console", "project", "runner", "jobs", "stages"),
     *("exchange", "doctor", "preflight", "studies", "prompting", "testing", "cli"),
 )
 LARGEST_ROOM = 0.12  # of the lines
@@ -250,6 +250,7 @@ def test_dvc_yaml_is_the_pipeline() -> None:
 
 def test_stages_are_the_settings_classes_in_order() -> None:
     assert list(FILES) == list(STAGES)
+    assert list(ASKED_FOR) == list(ON_REQUEST)
 
 
 @every_stage
@@ -266,9 +267,20 @@ def test_a_stage_depends_on_its_code_and_on_the_settings_that_it_reads(stage: st
     assert stages["code"]["always_changed"] is True
 
 
-@every_stage
+@pytest.mark.parametrize("stage", list(ASKED_FOR))
+def test_a_stage_on_request_depends_on_its_code_and_its_settings_and_the_default_pipeline_lacks_it(stage: str) -> None:
+    stages = yaml.safe_load(render_dvc(demo=False, wsi_sam=True))["stages"]
+    assert sorted(stages[stage]["params"]) == sorted({*ON_REQUEST[stage].model_fields, *ASKED_FOR[stage].shared})
+    assert f"artifacts/code/{stage}.txt" in stages[stage]["deps"]
+    assert f"artifacts/code/{stage}.txt" in stages["code"]["outs"]
+    for demo in (True, False):
+        assert stage not in render_dvc(demo=demo)
+
+
+@pytest.mark.parametrize("stage", [*FILES, *ON_REQUEST])
 def test_a_setting_that_a_stage_has_is_read(stage: str) -> None:
     places = [PACKAGE / room / f"{stage}.py" for room in ("stages", "jobs")]
+    places += [PACKAGE / f"prompting/{name}.py" for name in ("fields_plan", "loop", "train")] * (stage in ON_REQUEST)
     places += [PACKAGE / "jobs/drawn_folds.py", PACKAGE / "stages/settled.py"] if stage == "train" else []
     read = {
         node.attr
@@ -282,8 +294,9 @@ def test_a_setting_that_a_stage_has_is_read(stage: str) -> None:
         read |= {"encoder_weights"} if kind is choices.ENCODERS else set()
     if stage == "train":  # what is handed on by the names of fields
         read |= {*Recipe.__dataclass_fields__, *ModelSpec.__dataclass_fields__}
-    in_all = Tolerance.model_fields if issubclass(STAGES[stage], Tolerance) else {}  # read by the runner
-    assert set(STAGES[stage].model_fields) - read - set(in_all) == set()
+    kind = {**STAGES, **ON_REQUEST}[stage]
+    in_all = Tolerance.model_fields if issubclass(kind, Tolerance) else {}  # read by the runner
+    assert set(kind.model_fields) - read - set(in_all) == set()
 
 
 # ---------------------------------------------------------------------------------------------- types
@@ -304,7 +317,8 @@ def test_functions_have_few_parameters(path: Path) -> None:
 MOST_ANY = {
     "storage": 18,  # HDF5, JSON
     "legacy": 14,  # pickles, HDF5
-    "config": 10,  # YAML
+    "settings": 7,  # defaults and limits of every type
+    "config": 6,  # YAML
     "choices": 1,  # settings as a choice is given them
     "runner": 24,  # Dask, pebble, what travels between processes
     "report": 22,  # metrics.json

@@ -18,13 +18,16 @@ def init(
     ] = "default",
     update: Annotated[bool, typer.Option("--update", help="Only renew dvc.yaml for the installed sammil.")] = False,
     dvc: Annotated[bool, typer.Option("--dvc/--no-dvc", help="Set up Git and DVC.")] = True,
+    wsi_sam: Annotated[
+        bool, typer.Option("--wsi-sam", help="With a stage that trains WSI-SAM on data/lesions.")
+    ] = False,
 ) -> None:
     """Start a project for your own slides."""
     from sammil_cli import console
     from sammil_cli.project import init as stage
 
     console.set_up()
-    stage.run(folder, preset, update=update, dvc=dvc)
+    stage.run(folder, preset, update=update, dvc=dvc, wsi_sam=wsi_sam)
 
 
 @app.command()

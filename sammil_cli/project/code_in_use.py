@@ -5,11 +5,12 @@ stage's module (`sammil_cli.stages`), too, which says what is done with which sl
 a segmenter, proposer, encoder or model that the settings name, and the formats that may read the slides.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from sammil_cli import choices
 from sammil_cli.choices import Kind, module_name
-from sammil_cli.config import Settings
+from sammil_cli.config import STAGES, Settings
 from sammil_cli.errors import InputError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project
@@ -29,7 +30,9 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "evaluate": (choices.MODELS,),
     "visualize": (choices.MODELS, choices.FORMATS),
     "convert-legacy": (choices.FORMATS,),
+    "wsi-sam-train": (choices.FORMATS,),
 }
+_OWN_ROOM = {"wsi-sam-train": "sammil_cli.prompting.train"}  # of a stage that is not in `stages`
 
 
 def code_of_slide(stage: str, slide: Path | None = None, word: str | None = None) -> Code:
@@ -44,7 +47,7 @@ def code_of_slide(stage: str, slide: Path | None = None, word: str | None = None
 
 def code_of_stage(stage: str, project: Project, settings: Settings) -> Code:
     """The code of all outs of a stage, of a project as it is now."""
-    modules = [f"sammil_cli.stages.{stage}"]
+    modules = [_OWN_ROOM.get(stage, f"sammil_cli.stages.{stage}")]
     for kind in KINDS[stage]:
         if kind is choices.FORMATS:
             modules += sorted({module for path in _slides(project) for module in formats_of(path)})
@@ -57,17 +60,20 @@ def code_of_stage(stage: str, project: Project, settings: Settings) -> Code:
     return code_of(*dict.fromkeys(modules))
 
 
-def write_code_files(project: Project, settings: Settings) -> list[Path]:
+def write_code_files(project: Project, settings: Settings, also: Collection[str] = ()) -> list[Path]:
     """Writes a file for each stage, `artifacts/code/<stage>.txt`, that changes when its outs may: for DVC.
 
     One line for each module, with the digest of what it means; with `strict_versions`, for each library, too.
+
+    Args:
+        also: stages that the project has asked for.
 
     Raises:
         InputError: a choice does not exist, or slides.csv cannot be read.
     """
     tidy(project)
     written = []
-    for stage in (stage for stage in KINDS if stage != "convert-legacy"):
+    for stage in [*(stage for stage in STAGES if stage in KINDS), *also]:
         code = code_of_stage(stage, project, settings)
         lines = [f"{digest}  {module}" for module, digest in code.files.items()]
         if settings.strict_versions:

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.project.pipeline import FILES, render_dvc
+from sammil_cli.project.pipeline import ASKED_FOR, FILES, has_wsi_sam, render_dvc
 from sammil_cli.project.presets import preset, render_params
 from sammil_cli.storage.files import write_text
+from sammil_cli.storage.guarded_yaml import read_yaml
 
 LABELS = "slide_id,label,patient_id\n"
 SLIDES = "slide_id,mpp\n"
@@ -18,12 +20,13 @@ _OUTGROWN = "steps.yaml"  # of sammil before 0.2: the stage `code` stands in for
 _IGNORED = ("/.sammil/", "/data/slides/", "/artifacts/", "/runs/", "/report/*", "!/report/metrics.json")
 
 
-def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
+def run(folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: bool = False) -> None:
     """Writes params.yaml, dvc.yaml, data/ and the table templates, and makes it a Git and DVC project.
 
     Args:
         update: only rewrite dvc.yaml for the installed sammil.
         dvc: run `git init` and `dvc init` where these are not set up yet.
+        wsi_sam: with the stage that trains WSI-SAM; an update keeps it where dvc.yaml has it.
 
     Raises:
         InputError: the folder holds a project already, or `update` finds none.
@@ -34,13 +37,18 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
         raise InputError(f"{folder} holds no params.yaml to update", remedy="leave --update out")
     if exists and not update:
         raise InputError(f"{folder / 'params.yaml'} exists", remedy="use another folder, or --update")
-    write_text(folder / "dvc.yaml", render_dvc(demo=False))
+    wsi_sam = wsi_sam or (update and has_wsi_sam(_stages(folder / "dvc.yaml")))
+    write_text(folder / "dvc.yaml", render_dvc(demo=False, wsi_sam=wsi_sam))
+    if wsi_sam:  # DVC watches it, so it exists from the start
+        write_text(folder / "data" / "lesions" / ".gitkeep", "")
     if update:
         (folder / _OUTGROWN).unlink(missing_ok=True)
         console.say(f"updated {folder / 'dvc.yaml'}")
+        _say_lacking(folder / "params.yaml", list(ASKED_FOR) if wsi_sam else [])
         return
     stages = [stage for stage in FILES if stage != "demo"]
-    write_text(folder / "params.yaml", render_params(preset_name, stages=stages))
+    asked_for = list(ASKED_FOR) if wsi_sam else []
+    write_text(folder / "params.yaml", render_params(preset_name, stages=[*stages, *asked_for]))
     (folder / "data" / "slides").mkdir(parents=True, exist_ok=True)
     for name, text in (("labels.csv", LABELS), ("slides.csv", SLIDES)):
         if not (folder / "data" / name).exists():
@@ -57,6 +65,24 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool) -> None:
         f"  3. cd {folder} && sammil check",
         f"  4. {'dvc repro' if dvc else 'sammil ' + ', '.join(stages)}",
     )
+
+
+def _say_lacking(params: Path, stages: list[str]) -> None:
+    """The lines of these stages that a params.yaml of before does not have: DVC refuses a key that is not there."""
+    there = read_yaml(params)
+    keys = set(there) if isinstance(there, dict) else set()
+    lines = [line for line in render_params("default", stages=stages).splitlines() if line and line[0] != "#"]
+    if lacking := [line for line in lines if line.partition(":")[0] not in keys]:
+        console.say(f"add to {params}:", *lacking)
+
+
+def _stages(path: Path) -> Collection[str]:
+    """The stages of a dvc.yaml; none where it cannot be read: it is written anew."""
+    try:
+        found = read_yaml(path)
+        return dict(found["stages"]) if isinstance(found, dict) else ()
+    except (OSError, InputError, KeyError, TypeError, ValueError):
+        return ()
 
 
 def _ignore(path: Path) -> None:

@@ -1,11 +1,11 @@
 """The DVC pipeline: which stage needs what. dvc.yaml is written from here, so that both always agree."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import yaml
 
-from sammil_cli.config import STAGES
+from sammil_cli.config import ON_REQUEST, STAGES
 from sammil_cli.project.project import Project
 
 _DRAWS = ("sammil_cli/demo", "sammil_cli/stages/demo.py")  # the code of the demo's slides
@@ -13,11 +13,12 @@ _DRAWS = ("sammil_cli/demo", "sammil_cli/stages/demo.py")  # the code of the dem
 
 @dataclass(frozen=True, kw_only=True)
 class StageFiles:
-    """What a stage reads and writes, project-relative."""
+    """What a stage reads and writes, project-relative; `shared`: settings that it reads of other stages."""
 
     deps: tuple[str, ...]
     outs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 FILES: dict[str, StageFiles] = {
@@ -50,6 +51,17 @@ FILES: dict[str, StageFiles] = {
     ),
 }
 
+TOKENS = "runs/wsi_sam"
+# In projects that ask for it; `sam` comes after it there, since `proposer: wsi_sam` may read its tokens.
+ASKED_FOR: dict[str, StageFiles] = {
+    "wsi-sam-train": StageFiles(
+        deps=("data/slides", "data/slides.csv", "data/lesions", "data/labels.csv", "artifacts/tissue"),
+        outs=("artifacts/wsi_sam", TOKENS),
+        shared=("sam_model", "sam_checkpoint", "sam_checkpoint_sha256"),
+    )
+}
+_COMMANDS = {"wsi-sam-train": "wsi-sam train"}  # where it is not the stage's name
+
 PLOTS: list[dict[str, object]] = [
     {"runs/learning_curves": {"x": "epoch", "y": "val_auc"}},
     {"report/curves/roc.csv": {"x": "false_positive_rate", "y": "true_positive_rate", "title": "ROC, mean of folds"}},
@@ -61,27 +73,52 @@ PLOTS: list[dict[str, object]] = [
 CODE_STAGE = "code"
 
 
-def render_dvc(*, demo: bool) -> str:
+def render_dvc(*, demo: bool, wsi_sam: bool = False) -> str:
     """The text of dvc.yaml: for the demo project, which draws its slides, or for a user's.
 
     Each stage depends on the file that the stage `code`, which always runs, writes of its code (`project.code_in_use`).
+
+    Args:
+        wsi_sam: with the stage that trains WSI-SAM's tokens.
     """
+    files = _files(wsi_sam=wsi_sam)
     project = Project()
-    code = {name: (project.code / f"{name}.txt").as_posix() for name in FILES if name != "demo"}
+    code = {name: (project.code / f"{name}.txt").as_posix() for name in files if name != "demo"}
     drawn = FILES["demo"].outs[:1]  # the code depends on the slides' formats: it is looked at when they are there
     stages: dict[str, dict[str, object]] = {
         CODE_STAGE: _entry(CODE_STAGE, drawn if demo else (), [], tuple(code.values()))
     }
     stages[CODE_STAGE]["always_changed"] = True
-    for name, files in FILES.items():
+    if wsi_sam:
+        stages[CODE_STAGE]["cmd"] = f"sammil {CODE_STAGE} --wsi-sam"
+    for name, those in files.items():
         if name == "demo" and not demo:
             continue
-        deps = (*files.deps, *([code[name]] if name in code else _DRAWS))
-        stages[name] = _entry(name, deps, sorted(STAGES[name].model_fields), files.outs)
-        if files.metrics:
-            stages[name]["metrics"] = [{path: {"cache": False}} for path in files.metrics]
+        deps = (*those.deps, *([code[name]] if name in code else _DRAWS))
+        settings = {*{**STAGES, **ON_REQUEST}[name].model_fields, *those.shared}
+        stages[name] = _entry(_COMMANDS.get(name, name), deps, sorted(settings), those.outs)
+        if those.metrics:
+            stages[name]["metrics"] = [{path: {"cache": False}} for path in those.metrics]
     head = "# Written from sammil_cli/project/pipeline.py. Stage = command; the commands read params.yaml.\n"
     return head + yaml.safe_dump({"stages": stages, "plots": PLOTS}, sort_keys=False, width=110)
+
+
+def has_wsi_sam(stages: Collection[str]) -> bool:
+    """Whether a pipeline with these stages is one that asked for WSI-SAM's."""
+    return not ASKED_FOR.keys().isdisjoint(stages)
+
+
+def _files(*, wsi_sam: bool) -> dict[str, StageFiles]:
+    """The stages in their order."""
+    if not wsi_sam:
+        return FILES
+    found: dict[str, StageFiles] = {}
+    for name, files in FILES.items():
+        if name == "sam":
+            found |= ASKED_FOR
+            files = replace(files, deps=(*files.deps, TOKENS))
+        found[name] = files
+    return found
 
 
 def _entry(command: str, deps: Sequence[str], params: Sequence[str], outs: Sequence[str]) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from sammil_cli.config import STAGES, check, describe
+from sammil_cli.config import ON_REQUEST, STAGES, check, describe
 from sammil_cli.errors import InputError
 from sammil_cli.storage.guarded_yaml import parse_yaml
 
@@ -39,7 +39,7 @@ def render_params(name: str, *, stages: Sequence[str]) -> str:
     ]
     listed: set[str] = set()
     for stage in stages:
-        fields = {k: f for k, f in STAGES[stage].model_fields.items() if k not in listed}
+        fields = {k: f for k, f in {**STAGES, **ON_REQUEST}[stage].model_fields.items() if k not in listed}
         if fields:
             lines += ["", f"# {stage}"]
         for key in fields:

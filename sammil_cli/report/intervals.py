@@ -46,7 +46,7 @@ def bootstrap(rows: Predictions, *, level: float, draws: int) -> dict[str, Estim
     values = _statistic(rows, patient, np.ones((1, len(names))))
     drawn = [_statistic(rows, patient, counts) for counts in _draw(rows, patient, draws)]
     return {
-        name: _percentiles(float(values[name][0]), np.concatenate([one[name] for one in drawn]), level)
+        name: percentiles(float(values[name][0]), np.concatenate([one[name] for one in drawn]), level)
         for name in values
     }
 
@@ -71,7 +71,7 @@ def paired_difference(first: Predictions, second: Predictions, metric: str, *, l
         _statistic(second, other, counts)[metric] - _statistic(first, patient, counts)[metric]
         for counts in _draw(first, patient, draws)
     ]
-    return _percentiles(float(value[0]), np.concatenate(drawn), level)
+    return percentiles(float(value[0]), np.concatenate(drawn), level)
 
 
 def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
@@ -117,19 +117,28 @@ def _draw(rows: Predictions, patient: NDArray[np.int64], draws: int) -> Iterator
     """How often each patient is drawn, (D, P) in blocks of D that fit in memory."""
     top = np.zeros(int(patient.max()) + 1, np.int64)
     np.maximum.at(top, patient, rows.labels)
+    return draw_patients(top, draws, max(1, _CELLS // len(patient)))
+
+
+def draw_patients(strata: NDArray[np.int64], draws: int, block: int) -> Iterator[Values]:
+    """How often each patient is drawn with replacement, (D, P) in blocks of at most `block` draws; seeded.
+
+    Args:
+        strata: (P,) of each patient; those of one are drawn for one another.
+    """
     generator = np.random.default_rng(_SEED)
-    block = max(1, _CELLS // len(patient))
     for start in range(0, draws, block):
-        counts = np.zeros((min(block, draws - start), len(top)))
-        for label in np.unique(top):
-            members = np.flatnonzero(top == label)
+        counts = np.zeros((min(block, draws - start), len(strata)))
+        for one in np.unique(strata):
+            members = np.flatnonzero(strata == one)
             counts[:, members] = generator.multinomial(
                 len(members), np.full(len(members), 1 / len(members)), size=len(counts)
             )
         yield counts
 
 
-def _percentiles(value: float, drawn: Values, level: float) -> Estimate:
+def percentiles(value: float, drawn: Values, level: float) -> Estimate:
+    """A number with the percentile interval of its draws (D,); draws that are NaN are left out."""
     drawn = drawn[~np.isnan(drawn)]
     if math.isnan(value) or not len(drawn):
         return Estimate(value, math.nan, math.nan)

@@ -38,6 +38,7 @@ class Area:
 
     polygons: tuple[Polygon, ...]
     excludes: bool  # taken off the others
+    class_name: str = ""  # "" = none
 
 
 def read_drawing(path: DrawingPath, *, slide_size_px: tuple[int, int], bounds_px: Box) -> Drawing:
@@ -122,7 +123,7 @@ def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Count
         if not (polygons := tuple(_polygons(drawn, inner, counts))):
             continue
         excludes = drawn.taken_away or takes_away(drawn.class_name)
-        areas.append(Area(polygons=polygons, excludes=excludes))
+        areas.append(Area(polygons=polygons, excludes=excludes, class_name=drawn.class_name))
         whose = f"of {drawn.class_name!r}" if drawn.class_name else "without a class"
         classes[whose, "taken away" if excludes else "taken"] += 1
     if is_xml:

@@ -131,6 +131,31 @@ def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) ->
     return np.asarray(inside[:, :columns], np.bool_)
 
 
+def paint_area(
+    area: MultiPolygon, origin_px: tuple[float, float], downsample: float, shape: tuple[int, int]
+) -> tuple[NDArray[np.bool_], tuple[int, int]] | None:
+    """An area on a canvas, cut to its box there.
+
+    Args:
+        origin_px, downsample, shape: see `TissueMask.raster`.
+
+    Returns:
+        True where a pixel's centre is in the area, and the corner x, y of that part; None where no centre is.
+    """
+    rings = [ring for polygon in area.geoms for ring in (polygon.exterior, *polygon.interiors)]
+    if not rings:
+        return None
+    points = [(shapely.get_coordinates(ring) - origin_px) / downsample for ring in rings]
+    rows, columns = shape
+    around = np.concatenate(points)
+    left, top = np.clip(np.floor(around.min(0)), 0, (columns, rows)).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(around.max(0)), 0, (columns, rows)).astype(int).tolist()
+    if right <= left or bottom <= top:
+        return None
+    inside = paint_rings([ring - (left, top) for ring in points], (bottom - top, right - left))
+    return (inside, (left, top)) if inside.any() else None
+
+
 def trace(mask: NDArray[np.bool_]) -> Iterator[tuple[_Ring, list[_Ring]]]:
     """The outlines of a mask (h, w), exactly along the outer edges of its pixels: `paint_rings` gives the mask back.
 

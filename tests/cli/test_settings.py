@@ -8,7 +8,7 @@ import yaml
 
 from sammil_cli import choices
 from sammil_cli.choices import Kind
-from sammil_cli.config import STAGES, Settings, TrainSettings, check, describe, load_settings
+from sammil_cli.config import ON_REQUEST, STAGES, Settings, TrainSettings, check, describe, load_settings
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.presets import preset, preset_names, render_params
@@ -238,19 +238,22 @@ def test_settings_never_change() -> None:
         Settings().folds = 3
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+ALL = {**STAGES, **ON_REQUEST}
+
+
+@pytest.mark.parametrize("stage", list(ALL))
 def test_a_stage_gets_its_own_settings_and_no_others(stage: str) -> None:
-    found = check({"folds": 3, "fail_over": 0.5, "patch_px": 64}, "test").stage(STAGES[stage])
-    assert type(found) is STAGES[stage]
+    found = check({"folds": 3, "fail_over": 0.5, "patch_px": 64}, "test").stage(ALL[stage])
+    assert type(found) is ALL[stage]
     given = {"folds": 3, "fail_over": 0.5, "patch_px": 64}
     for key, value in found.model_dump().items():
         assert value == given.get(key, Settings.model_fields[key].default)
 
 
 def test_every_setting_belongs_to_a_stage_and_has_one_meaning() -> None:
-    assert set(Settings.model_fields) == {key for stage in STAGES.values() for key in stage.model_fields}
+    assert set(Settings.model_fields) == {key for stage in ALL.values() for key in stage.model_fields}
     for key, field in Settings.model_fields.items():
-        for stage in STAGES.values():
+        for stage in ALL.values():
             if key in stage.model_fields:
                 assert stage.model_fields[key].description == field.description
                 assert stage.model_fields[key].default == field.default
@@ -314,13 +317,13 @@ def test_the_presets_of_the_paper_hold_its_numbers() -> None:
 
 @every_preset
 def test_a_written_params_yaml_gives_the_settings_of_its_preset_again(name: str, tmp_path: Path) -> None:
-    text = render_params(name, stages=list(STAGES))
+    text = render_params(name, stages=list(ALL))
     assert load_settings(write(tmp_path, text)) == check(preset(name), name)
 
 
 @every_preset
 def test_a_written_params_yaml_lists_every_key_once_with_its_meaning(name: str) -> None:
-    lines = render_params(name, stages=list(STAGES)).splitlines()
+    lines = render_params(name, stages=list(ALL)).splitlines()
     for key in Settings.model_fields:
         found = [line for line in lines if line.startswith(f"{key}:")]
         assert len(found) == 1, key

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slide_maker import draw_asymmetric, write_pyramid
 
-from sammil_cli.config import Settings, check
+from sammil_cli.config import ON_REQUEST, Settings, check
 from sammil_cli.project.code_in_use import code_of_slide, code_of_stage, write_code_files
 from sammil_cli.project.presets import preset
 from sammil_cli.project.project import Project
@@ -127,6 +127,34 @@ def test_an_edit_makes_stale_what_it_can_change(package: Path, edit: str) -> Non
         path.write_text(edited, encoding="utf-8")
         assert changed(before[0], keys(DEMO)) == stale
         assert changed(before[1], stages(DEMO)) == run_again
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "stale"),
+    [
+        ("prompting/loop.py", {"wsi-sam-train"}),
+        ("prompting/samples.py", {"wsi-sam-train"}),
+        ("prompting/fields_plan.py", {"wsi-sam-train"}),
+        ("regions/wsi_sam/losses.py", {"wsi-sam-train"}),
+        ("slides/slide.py", {"wsi-sam-train", *PIXELS}),
+        ("mil/models/sam_mil.py", LEARNING),
+        ("report/page.py", {"evaluate"}),
+    ],
+)
+def test_a_stage_on_request_runs_again_for_its_own_code_and_changes_no_other(
+    package: Path, name: str, stale: set[str]
+) -> None:
+    def found() -> dict[str, str]:
+        code_of.cache_clear()
+        return {stage: code_of_stage(stage, Project(), DEMO).version for stage in sorted({*ALL, *ON_REQUEST})}
+
+    before, path = found(), package / name
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(f"{text}\n\n{STATEMENT}\n", encoding="utf-8")
+        assert changed(before, found()) == stale
     finally:
         path.write_text(text, encoding="utf-8")
 

@@ -1,14 +1,12 @@
 """A pathologist's own annotations as regions: no model, and no weights."""
 
-import numpy as np
-import shapely
 from shapely import MultiPolygon
 
 from sammil_cli.choices import Named
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
-from sammil_cli.tissue.mask import paint_rings
+from sammil_cli.tissue.mask import paint_area
 
 HINT = "your own, in data/annotations"
 SETTINGS: tuple[str, ...] = ()
@@ -41,13 +39,6 @@ class Annotations:
 
 def _paint(area: MultiPolygon, view: View) -> RegionMask | None:
     """The area on the view's picture; None where no pixel's centre is in it."""
-    rings = [ring for polygon in area.geoms for ring in (polygon.exterior, *polygon.interiors)]
-    points = [(shapely.get_coordinates(ring) - view.origin_px) / view.downsample for ring in rings]
     rows, columns = view.tissue.shape
-    around = np.concatenate(points)
-    left, top = np.clip(np.floor(around.min(0)), 0, (columns, rows)).astype(int).tolist()
-    right, bottom = np.clip(np.ceil(around.max(0)), 0, (columns, rows)).astype(int).tolist()
-    if right <= left or bottom <= top:
-        return None
-    inside = paint_rings([ring - (left, top) for ring in points], (bottom - top, right - left))
-    return RegionMask.of(inside, (left, top)) if inside.any() else None
+    found = paint_area(area, view.origin_px, view.downsample, (rows, columns))
+    return None if found is None else RegionMask.of(*found)

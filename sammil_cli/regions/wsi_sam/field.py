@@ -57,6 +57,12 @@ class Field:
         return self.side_px0 / self.out_px
 
     @property
+    def centre_px(self) -> tuple[int, int]:
+        """The level-0 point x, y in the middle of both pictures."""
+        x, y = self.corner_px
+        return x + self.side_px0 // 2, y + self.side_px0 // 2
+
+    @property
     def low(self) -> "Field":
         """The same place as LR sees it: a field whose HR is this one's LR."""
         x, y = self.corner_px

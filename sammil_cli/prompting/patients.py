@@ -1,0 +1,51 @@
+"""Whose slides these are, by the label table where it says so; and which patients are held out."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sammil_cli.cohort.cohort import slides_by_patient
+from sammil_cli.cohort.finding import refuse_first
+from sammil_cli.cohort.label_table import read_table
+from sammil_cli.errors import InputError
+
+
+def patients_of_slides(labels: Path, slides: Collection[str]) -> tuple[dict[str, str], int]:
+    """The patient of each slide, and how many slides the table says nothing of: each of those is its own patient.
+
+    Labels do not count, so that slides of one class will do. Without a table, or with a header only, nothing is said.
+
+    Raises:
+        InputError: the table cannot be made out.
+    """
+    known: dict[str, str] = {}
+    if labels.exists():
+        table, findings = read_table(labels, slides)
+        refuse_first(findings)
+        if table is not None and table.of_slides:
+            known = {row[table.key]: table.patient(row) for row in table.rows}
+        elif table is not None and table.rows:
+            own = slides_by_patient(labels, [row[table.key] for row in table.rows], slides)
+            known = {slide: patient for patient, those in own.items() for slide in those}
+    return {slide: known.get(slide, slide) for slide in sorted(slides)}, sum(slide not in known for slide in slides)
+
+
+def held_out(patients: Mapping[str, str], fraction: float, seed: int) -> frozenset[str]:
+    """The patients whose fields choose the epoch: a share of all, at least one, and never all.
+
+    Args:
+        patients: slide id -> patient.
+
+    Raises:
+        InputError: all slides are of one patient.
+    """
+    names = sorted(set(patients.values()))
+    if len(names) < 2:
+        raise InputError(
+            f"all {len(patients)} slide(s) with drawings are of one patient, {names[0]!r}: one has to be held out to "
+            "choose the epoch, and another one to be learned from",
+            remedy="draw on slides of at least two patients (patient_id in data/labels.csv)",
+        )
+    count = min(len(names) - 1, max(1, round(fraction * len(names))))
+    return frozenset(np.random.default_rng(seed).permutation(names)[:count].tolist())

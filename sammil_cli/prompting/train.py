@@ -1,0 +1,321 @@
+"""sammil wsi-sam train: slides and drawings -> the tokens that WSI-SAM adds to a frozen SAM."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from segment_anything.modeling import Sam
+
+from sammil_cli import console
+from sammil_cli.config import SamSettings, Settings, WsiSamTrainSettings
+from sammil_cli.console import download_progress
+from sammil_cli.errors import InputError, MissingError
+from sammil_cli.project.leftovers import UNFINISHED, tidy
+from sammil_cli.project.process_list import CHANGED, Row, summarise
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.prompting.embedding_cache import EmbeddingCache, pair_bytes
+from sammil_cli.prompting.field_reader import FieldReader, Sample
+from sammil_cli.prompting.fields_plan import STAGE, plan_fields
+from sammil_cli.prompting.loop import Figures, TokenTraining
+from sammil_cli.prompting.patients import held_out, patients_of_slides
+from sammil_cli.prompting.samples import FieldsJob, SlideFields, read_fields
+from sammil_cli.prompting.trained_files import What, read_trained, write_trained
+from sammil_cli.regions.proposers.sam import wanted_weights
+from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
+from sammil_cli.regions.sam_models.embed import Embedder
+from sammil_cli.regions.wsi_sam.model import WsiSam
+from sammil_cli.runner.earlier_files import undone_by
+from sammil_cli.runner.machine import available_bytes, devices
+from sammil_cli.runner.per_slide import Task, limits_of, run_plan
+from sammil_cli.slides.files import find_slides
+from sammil_cli.storage.code import code_of
+from sammil_cli.storage.files import digest, sha256_file
+from sammil_cli.storage.store import ResultStore, open_store
+from sammil_cli.storage.summed import JsonObject
+from sammil_cli.storage.weight_download import download
+from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
+
+_GIB = 2**30
+_SHARE = 0.5  # of the memory or disk that is free, at most, for embeddings
+# What the tokens follow from, beside the fields.
+_THAT_MATTER = (
+    *("wsi_sam_augment", "wsi_sam_epochs", "wsi_sam_batch", "wsi_sam_learning_rate", "wsi_sam_weight_decay"),
+    *("wsi_sam_precision", "wsi_sam_mpp", "seed"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What came of a run: the rows of its slides, and the record of the training; `reused`: it was there already."""
+
+    rows: list[Row]
+    record: JsonObject
+    reused: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frozen:
+    """The SAM that stays as it is: as `sam_model` names it, and its checkpoint's sha256."""
+
+    model: Sam
+    word: str
+    sha256: str
+
+
+def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
+    """Draws fields on every slide that has a drawing, and trains on those of all but the held-out patients.
+
+    What was trained before with the same fields, settings, SAM and code is taken from the store; what was interrupted
+    goes on after its last epoch. On a CPU both end with the same bytes as an undisturbed run. The files of the training
+    before stay until all new ones are there.
+
+    Args:
+        whole: all settings; the frozen SAM is that of `SamSettings`.
+
+    Raises:
+        InputError: no drawing, fields on no slide, slides of one patient only; `E_CHANGED`, what is learned from was
+            touched meanwhile. MissingError: no weights, or they do not fit.
+        KeyboardInterrupt: after everything finished was kept.
+    """
+    tidy(project, store=options.store)
+    settings, frozen = whole.stage(WsiSamTrainSettings), _load(whole.stage(SamSettings), options)
+    make = partial(plan_fields, project, settings, int(frozen.model.image_encoder.img_size))
+    rows = run_plan(make, options, limits_of(settings))
+    _say_of_slides(project, rows)
+    _check_any(rows)
+    done = {row.slide_id for row in rows if row.done}
+    tasks = {task.slide_id: task for task in make().tasks if task.slide_id in done}
+    labels = _sha256(project.labels)
+    fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
+    samples = _samples(project, settings, fields)
+    what = _what(
+        settings, frozen, samples, {name: _made_of(task, project) for name, task in sorted(tasks.items())}, options
+    )
+    store, name = open_store(STAGE, options.store), digest(what.key)
+    earlier = read_trained(project.wsi_sam).get("files", {})
+    reused = store.fetch(name, project.wsi_sam) is not None
+    if reused:
+        console.say(f"{STAGE}: trained before with the same fields, settings, SAM and code: nothing to do")
+    else:
+        checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
+        with FieldReader({slide: task.job for slide, task in tasks.items()}, fields) as reader:
+            folder = _train(settings, frozen, reader, what, store, checkpoint)
+        touched = _touched(tasks, project.labels, labels)
+        checkpoint.unlink(missing_ok=True)  # of what was touched, too: it may have learned from something else
+        _keep(store, name, folder, touched)
+        if store.fetch(name, project.wsi_sam) is None:
+            raise MissingError(
+                f"the tokens do not read back from {store.root} as they were written",
+                remedy="check that disk, and run the same command again",
+                code="E_STORE",
+            )
+    record = read_trained(project.wsi_sam)
+    for left in earlier.keys() - record["files"].keys():  # pictures of fields that were held out then
+        (project.wsi_sam / Path(left).name).unlink(missing_ok=True)
+    console.say(f"{STAGE}: epoch {record['epoch'] + 1}, {_in_words(record['figures'])} → {project.wsi_sam}")
+    return Trained(rows=rows, record=record, reused=reused)
+
+
+def _what(
+    settings: WsiSamTrainSettings,
+    frozen: _Frozen,
+    samples: list[Sample],
+    slides: Mapping[str, object],
+    options: RunOptions,
+) -> What:
+    """All that the tokens are made with. `slides`: see `_made_of`."""
+    device = devices(options.device)[0]
+    code = code_of("sammil_cli.prompting.loop", "sammil_cli.prompting.trained_files")
+    key = {
+        "settings": {name: getattr(settings, name) for name in _THAT_MATTER},
+        "sam": {"model": frozen.word, "sha256": frozen.sha256},
+        "slides": slides,
+        "patients": {sample.slide_id: (sample.patient_id, sample.held_out) for sample in samples},
+        "device": device.split(":")[0],
+        **code.as_key(strict=settings.strict_versions),
+    }
+    return What(
+        key=key,
+        sam=(frozen.word, frozen.sha256),
+        libraries=code.libraries,
+        samples=samples,
+        mpp=settings.wsi_sam_mpp,
+        device=device,
+    )
+
+
+def _keep(store: ResultStore, name: str, folder: Path, touched: str) -> None:
+    """Puts what was trained into the store, unless what it is made from was touched.
+
+    Raises:
+        InputError: `E_CHANGED`.
+    """
+    if touched:
+        shutil.rmtree(folder)
+        raise InputError(
+            f"{touched} while sammil wsi-sam train ran",
+            remedy="wait until nothing writes there any more, then run the same command again",
+            code=CHANGED,
+        )
+    store.put(name, folder)
+
+
+def _load(settings: SamSettings, options: RunOptions) -> _Frozen:
+    wanted = wanted_weights(settings.model_dump())
+    if options.download and wanted.to_fetch:
+        download(wanted.to_fetch, download_progress())
+    path, sha256 = wanted.find()
+    return _Frozen(model=load_sam(path, settings.sam_model), word=settings.sam_model, sha256=sha256)
+
+
+def _say_of_slides(project: Project, rows: list[Row]) -> None:
+    slides, drawings = find_slides(project.slides).paths, find_drawings(project.lesions)
+    summarise(STAGE, rows, project.fields, project.process_lists / f"{STAGE}.csv")
+    if undrawn := len(slides.keys() - drawings.keys()):
+        console.say(f"{STAGE}: {undrawn} slide(s) without a drawing in {project.lesions} are passed over")
+    for line in stray_drawings(project.lesions, slides, undone_by(project, "segment")):
+        console.say(line)
+
+
+def _check_any(rows: list[Row]) -> None:
+    if not any(row.done for row in rows):
+        first = rows[0]
+        raise InputError(
+            f"fields could be drawn on none of {len(rows)} slide(s), such as {first.slide_id}: {first.code} "
+            f"{first.message}",
+            remedy=first.remedy,
+        )
+
+
+def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[str, SlideFields]) -> list[Sample]:
+    """All fields, by slide; says whose they are.
+
+    Raises:
+        InputError: see `patients_of_slides`, `held_out`.
+    """
+    patients, unnamed = patients_of_slides(project.labels, fields.keys())
+    if unnamed:
+        console.say(f"{STAGE}: {project.labels} names no patient of {unnamed} slide(s): each counts as one of its own")
+    val = held_out(patients, settings.wsi_sam_val_fraction, settings.seed)
+    samples = [
+        Sample(
+            slide_id=name,
+            patient_id=patients[name],
+            number=number,
+            field=field,
+            share=share,
+            held_out=patients[name] in val,
+        )
+        for name, those in fields.items()
+        for number, (field, share) in enumerate(zip(those.fields, those.shares, strict=True))
+    ]
+    held = sum(sample.held_out for sample in samples)
+    count = len(set(patients.values()))
+    console.say(
+        f"{STAGE}: {len(samples) - held} fields of {count - len(val)} patient(s) to learn from, {held} of {len(val)} "
+        "choose the epoch"
+    )
+    return samples
+
+
+def _made_of(task: Task[FieldsJob], project: Project) -> dict[str, object]:
+    """What a slide is to the training: its content, its drawing's, and its fields'."""
+    inner = {part: task.key[part] for part in ("slide", "drawing", "tissue")}
+    return {**inner, "fields": sha256_file(project.fields / f"{task.slide_id}.geojson")}
+
+
+def _sha256(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
+
+
+def _touched(tasks: Mapping[str, Task[FieldsJob]], labels: Path, before: str | None) -> str:
+    """What was changed since the fields were drawn, in words; empty where nothing was."""
+    if _sha256(labels) != before:
+        return f"{labels} changed"
+    return next((text for task in tasks.values() if (text := task.changed())), "")
+
+
+def _train(
+    settings: WsiSamTrainSettings,
+    frozen: _Frozen,
+    reader: FieldReader,
+    what: What,
+    store: ResultStore,
+    checkpoint: Path,
+) -> Path:
+    """Trains, and writes all files into a workspace of the store."""
+    if what.device == "cpu":
+        torch.set_num_threads(1)  # the same numbers whatever the machine
+    torch.backends.cudnn.deterministic = True
+    torch.manual_seed(settings.seed)  # what the added weights begin with
+    model = WsiSam(frozen.model, EARLY_WIDTH[frozen.word]).to(what.device)
+    folder, kept = store.workspace(), store.workspace()
+    try:
+        slides = list(dict.fromkeys(sample.slide_id for sample in what.samples))
+        with console.progress(len(slides), "masks") as bar:
+            for slide_id in slides:
+                reader.paint(slide_id)
+                bar.advance(slide_id)
+        cache = _cache(settings, frozen, model, what, kept)
+        training = TokenTraining(model, reader, cache, what.samples, settings)
+        if before := training.resume(checkpoint):
+            console.say(f"{STAGE}: goes on after epoch {before} of {settings.wsi_sam_epochs}")
+        learned_from = sum(not sample.held_out for sample in what.samples)
+        start, first = time.monotonic(), before
+        with console.progress(settings.wsi_sam_epochs * learned_from, STAGE) as bar:
+
+            def log(epoch: int, figures: Figures) -> None:
+                left = (time.monotonic() - start) / (epoch + 1 - first) * (settings.wsi_sam_epochs - epoch - 1)
+                console.say(f"{STAGE}: epoch {epoch + 1}: {_in_words(figures)}; about {left / 60:.0f} min left")
+
+            learned = training.run(checkpoint, log, bar.at)
+        console.say(
+            f"{STAGE}: {cache.asked} times a field was looked at, {cache.computed} times it was embedded: "
+            f"{cache.asked - cache.computed} came from what was kept ({_size(cache.kept_bytes)})"
+        )
+        write_trained(folder, training, learned, reader, what)
+        return folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _cache(settings: WsiSamTrainSettings, frozen: _Frozen, model: WsiSam, what: What, folder: Path) -> EmbeddingCache:
+    """Room for embeddings in memory, or where half of what is free does not do, on disk; says which."""
+    held = sum(sample.held_out for sample in what.samples)
+    views = held + (len(what.samples) - held) * (1 if settings.wsi_sam_augment == "none" else 2)
+    width = frozen.model.mask_decoder.transformer_dim
+    wanted = views * pair_bytes(width, EARLY_WIDTH[frozen.word], model.side_px)
+    room = min(wanted, int(settings.wsi_sam_cache_gib * _GIB))
+    memory, disk = available_bytes(), shutil.disk_usage(folder).free
+    in_memory = memory is None or room <= memory * _SHARE
+    room = room if in_memory else min(room, int(disk * _SHARE))
+    recoloured = "; recoloured fields, half of all, are embedded each time" * (
+        settings.wsi_sam_augment == "colour-and-flip"
+    )
+    where = f"in {'memory' if in_memory else 'files'}" if room else "nowhere"
+    console.say(
+        f"{STAGE}: embeddings of all views of the fields take {_size(wanted)}, up to {_size(room)} are kept "
+        f"{where}{recoloured}"
+    )
+    embedder = Embedder(model.sam, settings.wsi_sam_precision)
+    return EmbeddingCache(model.sam, embedder, room_bytes=room, folder=None if in_memory else folder)
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:,.1f} GiB" if count >= _GIB else f"{count / 2**20:,.0f} MiB"
+
+
+def _in_words(figures: Mapping[str, float]) -> str:
+    losses = ", ".join(f"{n.removeprefix('loss_')} {v:.3f}" for n, v in figures.items() if n.startswith("loss_"))
+    held = ", ".join(
+        f"{kind} {figures[f'val_dice_{kind}']:.3f} / {figures[f'val_iou_{kind}']:.3f}"
+        for kind in (name.removeprefix("val_dice_") for name in figures if name.startswith("val_dice_"))
+    )
+    return f"loss {losses}; held out, Dice / IoU: {held}"
