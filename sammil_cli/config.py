@@ -12,10 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
-from sammil_cli.setting import StageSettings as StageSettings
-from sammil_cli.setting import Tolerance as Tolerance
-from sammil_cli.setting import setting as _field
-from sammil_cli.setting import strict_versions_setting
+from sammil_cli.settings.stage import StageSettings as StageSettings
+from sammil_cli.settings.stage import Tolerance as Tolerance
+from sammil_cli.settings.stage import seed_setting, strict_versions_setting
+from sammil_cli.settings.stage import setting as _field
+from sammil_cli.settings.wsi_sam import WsiSamTrainSettings as WsiSamTrainSettings
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.shown_text import shown_value
 
@@ -28,10 +29,6 @@ S = TypeVar("S", bound=StageSettings)
 def as_yaml(value: object) -> str:
     """A word or number as it is typed into params.yaml: in quotes where YAML would take it for something else."""
     return str(yaml.safe_dump(value, width=10_000, allow_unicode=True)).split("\n")[0]
-
-
-def _seed() -> Any:
-    return _field(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
 
 
 class DemoSettings(StageSettings):
@@ -251,7 +248,7 @@ class TrainSettings(StageSettings):
     precision: Literal["float32", "bfloat16"] = _field(
         "float32", "float32 | bfloat16 (products in training; prediction is always in float32)"
     )
-    seed: int = _seed()
+    seed: int = seed_setting()
     strict_versions: bool = strict_versions_setting()
 
     @field_validator("classes", mode="before")
@@ -300,31 +297,6 @@ class VisualizeSettings(Tolerance):
 
     heatmap_mpp: float = _field(8.0, "µm per pixel of the pictures", gt=0)
     top_patches: int = _field(6, "patches shown with the largest attention", ge=0, le=32)
-
-
-class WsiSamTrainSettings(Tolerance):
-    """Tokens of WSI-SAM, trained around the SAM of `sam_model` (docs/methods.md §12)."""
-
-    wsi_sam_classes: list[str] | None = _field(
-        None, "classes in data/lesions that are learned; null = all that is drawn"
-    )
-    wsi_sam_mpp: float = _field(
-        1.0, "µm per pixel of HR; LR has twice as many (1 and 2: 10x and 5x, as published)", gt=0
-    )
-    wsi_sam_fields: int = _field(10, "fields drawn at random on each slide (10, as published)", ge=1)
-    wsi_sam_augment: Literal["colour-and-flip", "flip", "none"] = _field(
-        "colour-and-flip", "colour-and-flip (as published) | flip | none; embeddings are kept of what is not recoloured"
-    )
-    wsi_sam_epochs: int = _field(20, "passes over the fields", ge=1)
-    wsi_sam_batch: int = _field(2, "fields whose mean loss is one step", ge=1)
-    wsi_sam_learning_rate: float = _field(1e-3, "of AdamW, the same throughout", gt=0)
-    wsi_sam_weight_decay: float = _field(0.01, "of AdamW", ge=0)
-    wsi_sam_val_fraction: float = _field(0.2, "share of the patients whose fields choose the epoch", gt=0, lt=1)
-    wsi_sam_precision: Literal["float32", "bfloat16"] = _field(
-        "float32", "float32 | bfloat16 (image encoder and decoder; the loss and the weights stay float32)"
-    )
-    wsi_sam_cache_gib: float = _field(8.0, "room for embeddings, in memory or on disk; 0 = none are kept", ge=0)
-    seed: int = _seed()
 
 
 STAGES: dict[str, type[StageSettings]] = {

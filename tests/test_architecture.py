@@ -29,7 +29,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Left never imports right.
 ORDER = (
     *("errors", "choices", "storage", "slides", "tissue", "patches", "regions", "features", "legacy", "mil"),
-    *("cohort", "training", "report", "demo", "setting", "config", "console", "project", "runner", "jobs", "stages"),
+    *("cohort", "training", "report", "demo", "settings", "config", "console", "project", "runner", "jobs", "stages"),
     *("exchange", "doctor", "preflight", "studies", "prompting", "testing", "cli"),
 )
 LARGEST_ROOM = 0.12  # of the lines
@@ -317,7 +317,7 @@ def test_functions_have_few_parameters(path: Path) -> None:
 MOST_ANY = {
     "storage": 18,  # HDF5, JSON
     "legacy": 14,  # pickles, HDF5
-    "setting": 6,  # defaults and limits of every type
+    "settings": 7,  # defaults and limits of every type
     "config": 6,  # YAML
     "choices": 1,  # settings as a choice is given them
     "runner": 24,  # Dask, pebble, what travels between processes

@@ -86,50 +86,27 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     make = partial(plan_fields, project, settings, int(frozen.model.image_encoder.img_size))
     rows = run_plan(make, options, limits_of(settings))
     _say_of_slides(project, rows)
-    done = {row.slide_id for row in rows if row.done}
     _check_any(rows)
+    done = {row.slide_id for row in rows if row.done}
     tasks = {task.slide_id: task for task in make().tasks if task.slide_id in done}
     labels = _sha256(project.labels)
     fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
     samples = _samples(project, settings, fields)
-    device = devices(options.device)[0]
-    code = code_of("sammil_cli.prompting.loop", "sammil_cli.prompting.trained_files")
-    key = {
-        "settings": {name: getattr(settings, name) for name in _THAT_MATTER},
-        "sam": {"model": frozen.word, "sha256": frozen.sha256},
-        "slides": {name: _made_of(task, project) for name, task in sorted(tasks.items())},
-        "patients": {sample.slide_id: (sample.patient_id, sample.held_out) for sample in samples},
-        "device": device.split(":")[0],
-        **code.as_key(strict=settings.strict_versions),
-    }
-    store, name = open_store(STAGE, options.store), digest(key)
-    checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
+    what = _what(
+        settings, frozen, samples, {name: _made_of(task, project) for name, task in sorted(tasks.items())}, options
+    )
+    store, name = open_store(STAGE, options.store), digest(what.key)
     earlier = read_trained(project.wsi_sam).get("files", {})
     reused = store.fetch(name, project.wsi_sam) is not None
     if reused:
         console.say(f"{STAGE}: trained before with the same fields, settings, SAM and code: nothing to do")
     else:
-        what = What(
-            key=key,
-            sam=(frozen.word, frozen.sha256),
-            libraries=code.libraries,
-            samples=samples,
-            mpp=settings.wsi_sam_mpp,
-            device=device,
-        )
-        jobs = {slide: task.job for slide, task in tasks.items()}
-        with FieldReader(jobs, fields) as reader:
+        checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
+        with FieldReader({slide: task.job for slide, task in tasks.items()}, fields) as reader:
             folder = _train(settings, frozen, reader, what, store, checkpoint)
-        if touched := _touched(tasks, project.labels, labels):
-            shutil.rmtree(folder)
-            checkpoint.unlink(missing_ok=True)  # it may have learned from others
-            raise InputError(
-                f"{touched} while sammil wsi-sam train ran",
-                remedy="wait until nothing writes there any more, then run the same command again",
-                code=CHANGED,
-            )
-        store.put(name, folder)
-        checkpoint.unlink(missing_ok=True)
+        touched = _touched(tasks, project.labels, labels)
+        checkpoint.unlink(missing_ok=True)  # of what was touched, too: it may have learned from something else
+        _keep(store, name, folder, touched)
         if store.fetch(name, project.wsi_sam) is None:
             raise MissingError(
                 f"the tokens do not read back from {store.root} as they were written",
@@ -141,6 +118,50 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
         (project.wsi_sam / Path(left).name).unlink(missing_ok=True)
     console.say(f"{STAGE}: epoch {record['epoch'] + 1}, {_in_words(record['figures'])} → {project.wsi_sam}")
     return Trained(rows=rows, record=record, reused=reused)
+
+
+def _what(
+    settings: WsiSamTrainSettings,
+    frozen: _Frozen,
+    samples: list[Sample],
+    slides: Mapping[str, object],
+    options: RunOptions,
+) -> What:
+    """All that the tokens are made with. `slides`: see `_made_of`."""
+    device = devices(options.device)[0]
+    code = code_of("sammil_cli.prompting.loop", "sammil_cli.prompting.trained_files")
+    key = {
+        "settings": {name: getattr(settings, name) for name in _THAT_MATTER},
+        "sam": {"model": frozen.word, "sha256": frozen.sha256},
+        "slides": slides,
+        "patients": {sample.slide_id: (sample.patient_id, sample.held_out) for sample in samples},
+        "device": device.split(":")[0],
+        **code.as_key(strict=settings.strict_versions),
+    }
+    return What(
+        key=key,
+        sam=(frozen.word, frozen.sha256),
+        libraries=code.libraries,
+        samples=samples,
+        mpp=settings.wsi_sam_mpp,
+        device=device,
+    )
+
+
+def _keep(store: ResultStore, name: str, folder: Path, touched: str) -> None:
+    """Puts what was trained into the store, unless what it is made from was touched.
+
+    Raises:
+        InputError: `E_CHANGED`.
+    """
+    if touched:
+        shutil.rmtree(folder)
+        raise InputError(
+            f"{touched} while sammil wsi-sam train ran",
+            remedy="wait until nothing writes there any more, then run the same command again",
+            code=CHANGED,
+        )
+    store.put(name, folder)
 
 
 def _load(settings: SamSettings, options: RunOptions) -> _Frozen:

@@ -17,7 +17,7 @@ from sammil_cli.choices import source_of
 PACKAGE = Path(__file__).resolve().parents[1]
 # They say how, where and when work is done and what is said of it, never what comes out; settings are in every key.
 SILENT = (
-    *("errors", "choices", "setting", "config", "console", "project", "runner"),
+    *("errors", "choices", "settings", "config", "console", "project", "runner"),
     *("storage.claims", "storage.code", "storage.content", "storage.hdf5_process", "storage.nearest_ids"),
     *("storage.store", "storage.weight_download", "storage.web_file"),
 )

@@ -31,6 +31,11 @@ def strict_versions_setting() -> Any:
     return setting(False, "results that other versions of libraries computed are computed anew; false = they are kept")
 
 
+def seed_setting() -> Any:
+    """`seed`, of every stage that draws at random."""
+    return setting(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
+
+
 class Tolerance(StageSettings):
     """What every per-slide stage knows; none of it changes how a result is computed."""
 
