@@ -19,7 +19,11 @@ from sammil_cli.cli.options import (
     SlidesTableOption,
     VerboseOption,
     WorkersOption,
+    gpu_options,
+    read_settings,
     run_options,
+    run_per_slide,
+    shares_run_options,
 )
 
 app = typer.Typer(
@@ -90,3 +94,68 @@ def train(
         }
     )
     raise typer.Exit(exit_code(trained.rows, allowed))
+
+
+@app.command()
+@shares_run_options
+def prompt(
+    *,
+    slide: Annotated[
+        Path | None, typer.Argument(help="A slide's file. Without one, --prompts says of which slides of --slides.")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y,W,H", help="A box around what is meant; each is a prompt of its own."),
+    ] = None,
+    point: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y", help="A point inside of what is meant; all are one prompt.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y", help="A point outside of it, of the same prompt.")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="A table (.csv), what you drew in QuPath (.geojson), or a folder of drawings by slide."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="With --box or --point: the name of what is meant.")] = "",
+    class_name: Annotated[str, typer.Option("--class", help="With --box or --point: its class.")] = "",
+    given_as: Annotated[
+        str, typer.Option("--as", help="What the model is given of an area: box (around it) | mask (itself, coarse).")
+    ] = "box",
+    mpp: Annotated[
+        float | None, typer.Option(help="µm per pixel of the picture that the model sees. [default: wsi_sam_mpp]")
+    ] = None,
+    extent: Annotated[
+        float, typer.Option(help="A prompt takes at most this share of the picture's side, else a coarser one is seen.")
+    ] = 0.4,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Draw the prompts and their answers, too.")] = False,
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    slides: SlidesOption = Path("data/slides"),
+    slides_table: SlidesTableOption = Path("data/slides.csv"),
+    out: Annotated[Path, typer.Option(help="Polygons, table and pictures, written.")] = Path("report/prompted"),
+    device: DeviceOption = "auto",
+    download: DownloadOption = False,
+    asked: RunAsked,
+) -> None:
+    """Turn boxes, points or crude polygons into outlines.
+
+    By WSI-SAM, or by any SAM alone. Coordinates are level-0 pixels, as QuPath shows them.
+    """
+    from functools import partial
+
+    from sammil_cli.config import SamSettings, load_settings
+    from sammil_cli.project.project import Project
+    from sammil_cli.prompting.asked import of_command_line
+    from sammil_cli.prompting.prompt import STAGE, Question, at_work, how_of, run, weights_choice
+
+    settings = read_settings(params, assignments, SamSettings, asked.fail_over)
+    typed = of_command_line(box or (), point or (), negative or (), name=name, class_name=class_name)
+    chosen = load_settings(params, assignments or ()).wsi_sam_mpp if mpp is None else mpp
+    how = how_of(mpp=chosen, extent=extent, given_as=given_as, pictures=pictures)
+    question = Question(slide=slide, typed=tuple(typed), source=prompts)
+    project = Project(slides=slides, slides_table=slides_table, prompted=out)
+    choice = weights_choice(settings)
+    options = gpu_options(choice, settings, device, asked, download=download, needs_weights=not download)
+    options = at_work(options, asked.workers)
+    run_per_slide(STAGE, partial(run, question, how), project, settings, options, out, asked)

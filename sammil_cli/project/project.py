@@ -37,6 +37,7 @@ class Project:
     curves: Path = Path("report/curves")
     page: Path = Path("report/index.html")
     pictures: Path = Path("report/slides")
+    prompted: Path = Path("report/prompted")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,10 +56,23 @@ def _outlines(regions: RegionMap, part: range) -> NDArray[np.object_]:
     sides = regions.box[part.start : part.stop, 2:].astype(np.int64)
     steps = np.ceil(np.sqrt(sides.prod(1) / _OUTLINED_PX)).astype(int)
     drawn = [_outline(regions.mask(region), int(step)) for region, step in zip(part, steps, strict=True)]
-    simple = shapely.make_valid(shapely.simplify(np.array(drawn, object), _MOST_OFF_PX * steps))
-    place = np.array([_polygons(shape) for shape in simple], object)
+    place = _simplified(drawn, steps)
     level0 = shapely.transform(place, lambda points: np.round(points * canvas.downsample + canvas.origin_px, 1))
     return np.asarray(level0, object)
+
+
+def outline_of(mask: NDArray[np.bool_]) -> shapely.MultiPolygon:
+    """A mask (h, w) as polygons along the outer edges of its pixels, to 0.6 of them; its corner is (0, 0)."""
+    if not mask.any():
+        return shapely.MultiPolygon()
+    outline: shapely.MultiPolygon = _simplified([_outline(RegionMask.of(mask), 1)], np.ones(1, int))[0]
+    return outline
+
+
+def _simplified(drawn: list[shapely.MultiPolygon], steps: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Outlines with fewer points, each to 0.6 of its steps, valid, without lines."""
+    simple = shapely.make_valid(shapely.simplify(np.array(drawn, object), _MOST_OFF_PX * steps))
+    return np.array([_polygons(shape) for shape in simple], object)
 
 
 def _outline(region: RegionMask, step: int) -> shapely.MultiPolygon:

@@ -246,7 +246,7 @@ def _shapes(path: Path, document: Parsed, offset_px: tuple[int, int]) -> tuple[l
         if any(offset):
             geometry = shapely.transform(geometry, lambda points: points + offset)
         class_name, object_type = _kind(feature)
-        shapes.append(Shape(geometry=geometry, class_name=class_name, object_type=object_type))
+        shapes.append(Shape(geometry=geometry, class_name=class_name, name=_name(feature), object_type=object_type))
     return shapes, facts
 
 
@@ -291,6 +291,13 @@ def _rings(rings: object) -> object:
     if not isinstance(rings, list) or not rings:
         return rings
     return [] if rings[0] == [] else [ring for ring in rings if ring != []]  # no outline, so nothing
+
+
+def _name(feature: JsonObject) -> str:
+    """What a person called an object."""
+    properties = feature.get("properties")
+    found = properties.get("name") if isinstance(properties, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _kind(feature: JsonObject) -> tuple[str, str]:

@@ -112,7 +112,7 @@ def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Count
     """
     try:
         shapes, is_xml = read_drawn_shapes(path, offset_px=bounds_px[:2])
-        parts = [_flat(drawn.geometry) if drawn.object_type == "annotation" else [] for drawn in shapes]
+        parts = [flat_parts(drawn.geometry) if drawn.object_type == "annotation" else [] for drawn in shapes]
         check_outlines(path, [part for inner in parts for part in inner if isinstance(part, Polygon)])
     except InputError as error:
         raise SlideError("E_EDIT", error.message, remedy=error.remedy) from None
@@ -214,11 +214,11 @@ def _polygons(drawn: Shape, parts: Sequence[shapely.Geometry], counts: Counter[s
     return found
 
 
-def _flat(geometry: shapely.Geometry) -> list[shapely.Geometry]:
+def flat_parts(geometry: shapely.Geometry) -> list[shapely.Geometry]:
     """The single parts of a geometry, through collections in collections."""
     if not hasattr(geometry, "geoms"):
         return [geometry]
-    return [single for part in geometry.geoms for single in _flat(part)]
+    return [single for part in geometry.geoms for single in flat_parts(part)]
 
 
 def _without_slivers(geometry: shapely.Geometry, counts: Counter[str]) -> MultiPolygon:

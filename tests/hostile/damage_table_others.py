@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from damage_rows import Calls, Row, drawn, of, old_rows, polygon, saved
 
-TABLES = "labels, slides table, process list, old process list, old splits"
+TABLES = "labels, slides table, prompt table, process list, old process list, old splits"
 DRAWINGS = "drawing, drawing.xml, drawing.gz, drawing.zip"
 PICKLES = "segments, patch lists, old results"
 OLD_H5 = "old features, old patches, sam_info, seg_file"
@@ -19,6 +19,7 @@ FAR = polygon((9000, 9000), (9900, 9000), (9900, 9900))
 LETTERS = "bcdefghijklmnopqrstu"
 LAUGHS = "a: &a [x, x]\n" + "".join(f"{y}: &{y} [*{x}, *{x}]\n" for x, y in zip("a" + LETTERS, LETTERS, strict=False))
 FOLDS = "repeat,fold,slide_id,patient_id,role\n"
+PROMPTS = "slide_id,kind,coordinates"
 PROGRAM = "seed: !!python/object/apply:os.system ['touch was-run']\n"
 ABSURD = pickle.dumps(np.ones(9)).replace(b"K\x09\x85", b"J\xff\xff\xff\x7f\x85")
 NAN = torch.full((3, 4), float("nan"))
@@ -42,6 +43,39 @@ ROWS: list[Row] = [
     ),
     *of("labels, splits, process list, old process list, old splits", {"missing": (d.missing, "InputError: exist")}),
     *of("labels, process list, old process list, old splits, slides table", {"empty": (d.empty, "InputError: ")}),
+    *of("prompt table", {"missing": (d.missing, "InputError: exist"), "empty": (d.empty, "InputError: ")}),
+    *of(
+        "prompt table",
+        {
+            "no rows": (f"{PROMPTS}\n", "E_PROMPT: holds no prompts"),
+            "semicolons": ("slide_id;kind;coordinates\n", "InputError: separated by semicolons"),
+            "another column": (f"{PROMPTS},negativ\na,box,1 2 3 4,5 6\n", "E_PROMPT: the column 'negativ'"),
+            "a decimal comma": (f'{PROMPTS}\na,points,"1,5 2"\n', "E_PROMPT: line 2: '1,5 2' has commas"),
+            "a word for a number": (f"{PROMPTS}\na,box,1 2 3 x\n", "E_PROMPT: line 2: 'x' is no number"),
+            "infinity": (f"{PROMPTS}\na,box,1 2 3 1e999\n", "E_PROMPT: far outside"),
+            "no size": (f"{PROMPTS}\na,box,1 2 0 4\n", "E_PROMPT: line 2: the box '1 2 0 4' has no size"),
+            "a novel of corners": (f"{PROMPTS}\na,polygon,{'1 2; ' * 9000}\n", "E_PROMPT: empty"),
+        },
+    ),
+    *of(
+        "drawn prompts",
+        {
+            "missing": (d.missing, "E_PROMPT: does not exist"),
+            "half": (d.half, "E_PROMPT: "),
+            "a picture": (d.a_picture, "E_PROMPT: "),
+            "an endless device": (d.endless_device, "E_PROMPT: "),
+            "no permission": (d.no_permission, "E_PROMPT: Permission denied"),
+            "deep brackets": (d.deep_brackets, "E_PROMPT: brackets"),
+            "no feature": (drawn(), "E_PROMPT: no annotation"),
+            "two corners": (drawn(SQUARE, polygon((1, 1), (2, 2))), "E_PROMPT: object 2: the polygon is empty"),
+            "a line": (
+                drawn({"type": "LineString", "coordinates": [[1, 1], [9, 9]]}),
+                "E_PROMPT: object 1: it is a line",
+            ),
+            "NaN": (drawn(polygon((1, 1), (float("nan"), 9), (9, 9))), "E_PROMPT: NaN"),
+            "off the slide": (drawn(FAR, FAR), "E_PROMPT: everything lies off the slide"),
+        },
+    ),
     *of("slides table", {"missing": (d.missing, "different")}),
     *of(
         "slides table",

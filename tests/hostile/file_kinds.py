@@ -46,6 +46,9 @@ from sammil_cli.project.project import Project, read_only
 from sammil_cli.project.quality_table import report
 from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import read_record
+from sammil_cli.prompting.asked import on_slide
+from sammil_cli.prompting.prompt_drawing import read_drawn_prompts
+from sammil_cli.prompting.prompt_table import read_table
 from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
@@ -147,6 +150,14 @@ def region_of_interest(path: Path) -> object:
 
 def annotations(path: Path) -> object:
     return read_annotations(path, good.TISSUE)
+
+
+def drawn_prompts(path: Path) -> object:
+    return [one.as_key() for one in on_slide(read_drawn_prompts(path, good.BOUNDS[:2])[0], good.BOUNDS, moved=True)[0]]
+
+
+def prompt_table(path: Path) -> object:
+    return {slide: [one.as_key() for one in prompts] for slide, prompts in read_table(path).items()}
 
 
 def quality(path: Path) -> object:
@@ -268,6 +279,8 @@ KINDS: dict[str, Kind] = {
         Kind("drawing.gz", "slide_01.geojson.gz", good.drawing, DRAWN, "gzip"),
         Kind("drawing.zip", "slide_01.zip", good.drawing, DRAWN, "zip"),
         Kind("drawing.xml", "slide_01.xml", good.drawn_xml, DRAWN, "xml"),
+        Kind("drawn prompts", "slide_01.geojson", good.drawing, (drawn_prompts,), "json"),
+        Kind("prompt table", "prompts.csv", good.prompt_table, (prompt_table,), "csv"),
         Kind("labels", "labels.csv", good.labels, (read_labels,), "csv"),
         Kind("slides table", "slides.csv", good.slides_table, (read_slides_table,), "csv"),
         Kind("params", "params.yaml", good.params, (load_settings,), "yaml"),

@@ -173,6 +173,13 @@ def slides_table(path: Path) -> None:
     path.write_text('slide_id,mpp,scene,mine\nslide_01,0.5,,x\nslide_02,,1,\nslide_03,0.25,2,"a, b"\n')
 
 
+def prompt_table(path: Path) -> None:
+    path.write_text(
+        "slide_id,kind,coordinates,negative,name,class\nslide_01,box,10 20 30 40,,a gland,Gland\n"
+        "slide_01,points,5 6; 7.5 8,9 10,,\nslide_02,polygon,0 0; 10 0; 10 10,,,Tumour\n"
+    )
+
+
 def splits(path: Path) -> None:
     roles = ("train", "train", "val", "test")
     rows = [(0, fold, s, f"P{i}", roles[i - fold], "ab"[i % 2]) for fold in (0, 1) for i, s in enumerate(SLIDES)]
