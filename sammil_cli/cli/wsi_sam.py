@@ -147,7 +147,7 @@ def prompt(
     from sammil_cli.config import SamSettings, load_settings
     from sammil_cli.project.project import Project
     from sammil_cli.prompting.asked import of_command_line
-    from sammil_cli.prompting.prompt import STAGE, Question, how_of, run, weights_choice
+    from sammil_cli.prompting.prompt import STAGE, Question, at_work, how_of, run, weights_choice
 
     settings = read_settings(params, assignments, SamSettings, asked.fail_over)
     typed = of_command_line(box or (), point or (), negative or (), name=name, class_name=class_name)
@@ -157,6 +157,7 @@ def prompt(
     project = Project(slides=slides, slides_table=slides_table, prompted=out)
     choice = weights_choice(settings)
     options = gpu_options(choice, settings, device, asked, download=download, needs_weights=not download)
+    options = at_work(options, asked.workers)
     run_per_slide(STAGE, partial(run, question, how), project, settings, options, out, asked)
 
 

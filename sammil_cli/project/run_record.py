@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sammil_cli import __version__
 from sammil_cli.cohort.cohort import Cohort
-from sammil_cli.config import STAGES, Settings
+from sammil_cli.config import ON_REQUEST, STAGES, Settings
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.project import environment
@@ -164,7 +164,11 @@ class RunStart:
             git=self.git,
             image=environment.image_name(),
             environment=self.environment,
-            params={key: getattr(settings, key) for stage in STAGES.values() for key in stage.model_fields},
+            params={
+                key: getattr(settings, key)
+                for stage in (*STAGES.values(), *ON_REQUEST.values())
+                for key in stage.model_fields
+            },
             code=dict(self.code),
             encoder=EncoderEntry(name=encoder.name, sha256=encoder.weights_sha256),
             start=start,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +20,12 @@ from sammil_cli.prompting.candidates import REFERENCES, SAM, WSI_SAM, Candidate,
 from sammil_cli.prompting.dice import Mask, Overlap, overlap
 from sammil_cli.prompting.drawn_prompts import draw_prompt, tight_box
 from sammil_cli.prompting.evaluation_tables import BOX, KINDS, POINTS, Judged, estimates, make_tables
-from sammil_cli.prompting.field_reader import FieldReader, Sample
-from sammil_cli.prompting.fields_plan import plan_fields
+from sammil_cli.prompting.field_reader import FieldReader, Sample, samples_of
+from sammil_cli.prompting.fields_plan import draw_fields
 from sammil_cli.prompting.learned_from import LearnedFrom
 from sammil_cli.prompting.patients import patients_of_slides
 from sammil_cli.prompting.promptable import Promptable
 from sammil_cli.prompting.samples import SlideFields, read_fields
-from sammil_cli.prompting.train import check_any, say_of_slides
 from sammil_cli.prompting.trained_files import TOKENS
 from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.wsi_sam.model import Answer
@@ -36,7 +34,6 @@ from sammil_cli.report.ablation import as_markdown
 from sammil_cli.report.intervals import Estimate
 from sammil_cli.report.page import write_tables
 from sammil_cli.runner.machine import devices
-from sammil_cli.runner.per_slide import limits_of, run_plan
 from sammil_cli.storage.files import write_csv, write_json, write_text
 from sammil_cli.storage.weight_download import download
 
@@ -88,15 +85,11 @@ def run(project: Project, whole: Settings, options: RunOptions, question: Questi
         raise InputError(f"--against names {against!r}, which is not judged", remedy=f"choose of: {', '.join(names)}")
     models = loaded(candidates, devices(options.device)[0], sam_settings.sam_precision)
     side_px, first = next(models)
-    make = partial(plan_fields, project, drawn, side_px)
-    rows = run_plan(make, options, limits_of(drawn))
-    say_of_slides(project, rows)
-    check_any(rows)
-    jobs = {task.slide_id: task.job for task in make().tasks}
-    fields = {row.slide_id: read_fields(project.fields / f"{row.slide_id}.geojson") for row in rows if row.done}
+    rows, tasks = draw_fields(project, drawn, side_px, options)
+    fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
     sources = {candidate.name: LearnedFrom.of(candidate.facts) for candidate in candidates if candidate.tokens}
     samples = _samples(project, fields, sources[WSI_SAM] if question.trained else None)
-    with FieldReader(jobs, fields) as reader:
+    with FieldReader({name: task.job for name, task in tasks.items()}, fields) as reader:
         for slide_id in dict.fromkeys(sample.slide_id for sample in samples):
             reader.paint(slide_id)
         scores = _references(reader, samples)
@@ -133,11 +126,7 @@ def _samples(project: Project, fields: Mapping[str, SlideFields], trained: Learn
     patients, unnamed = patients_of_slides(project.labels, fields.keys())
     if unnamed:
         console.say(f"{STAGE}: {project.labels} names no patient of {unnamed} slide(s): each counts as one of its own")
-    samples = [
-        Sample(slide_id=name, patient_id=patients[name], number=number, field=field, share=share, held_out=True)
-        for name, those in fields.items()
-        for number, (field, share) in enumerate(zip(those.fields, those.shares, strict=True))
-    ]
+    samples = samples_of(fields, patients, set(patients.values()))
     if trained is None:
         return samples
     held = [sample for sample in samples if trained.saw(sample) == "chose the epoch"]

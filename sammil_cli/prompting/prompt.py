@@ -1,6 +1,7 @@
 """sammil wsi-sam prompt: slides and crude annotations -> the polygons of what they mean."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,7 @@ from sammil_cli.prompting.places import MOST_EXTENT
 from sammil_cli.prompting.prompt_job import How, PromptJob, work
 from sammil_cli.prompting.prompt_table import read_table
 from sammil_cli.runner.inputs import content, slide_input
+from sammil_cli.runner.machine import usable_cores
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import find_slides, formats_of, slide_id_of
 from sammil_cli.slides.table import SlideEntry, read_slides_table
@@ -62,6 +64,9 @@ def run(question: Question, how: How, project: Project, settings: SamSettings, o
         InputError, MissingError: as `gather`; weights are not here or do not fit. Nothing has been done then.
     """
     asked = gather(question, project)
+    if question.source is not None and question.source.is_dir():
+        for line in stray_drawings(question.source, find_slides(project.slides).paths):
+            console.say(line)
     check_only(options.only, set(asked.slides), "what is asked")
     chosen = options.only or frozenset(asked.slides)
     _identify(settings, download_first=options.download)
@@ -103,6 +108,7 @@ def plan(question: Question, how: How, project: Project, settings: SamSettings, 
             how=how,
             settings=settings,
             device=options.device,
+            threads=_threads(options),
         )
         code = code_of(work.__module__, *formats_of(path))
         tasks.append(Task.of(slide_id, job, inputs, code, strict=settings.strict_versions))
@@ -122,6 +128,23 @@ def how_of(*, mpp: float, extent: float, given_as: str, pictures: bool) -> How:
     if not 0 < mpp < math.inf:
         raise InputError(f"--mpp {mpp:g} is no positive number", remedy="give µm per pixel, such as 1.0")
     return How(mpp=mpp, extent=extent, as_mask=given_as == "mask", pictures=pictures)
+
+
+def at_work(options: RunOptions, workers: int | None) -> RunOptions:
+    """How to run where nobody says with how many processes: on a CPU one after the other, each with all cores.
+
+    A model is held once then, and the threads do not depend on how many slides there are: answers would, in the last
+    bits.
+    """
+    alone = workers is None and options.device == "cpu" and options.executor == "local"
+    return replace(options, workers=1) if alone else options
+
+
+def _threads(options: RunOptions) -> int | None:
+    """Torch's threads in each process, by what was asked for, not by what there is to do; None = it makes no matter."""
+    if options.device != "cpu" or options.executor != "local" or "OMP_NUM_THREADS" in os.environ:
+        return None
+    return max(1, usable_cores() // options.workers)
 
 
 def weights_choice(settings: SamSettings) -> ModuleType:
@@ -190,8 +213,6 @@ def _of_one_slide(slide: Path, typed: tuple[Prompt, ...], source: Path | None) -
 
 def _of_folder(folder: Path, known: Mapping[str, SlidePath]) -> Asked:
     drawings = find_drawings(folder)
-    for line in stray_drawings(folder, known):
-        console.say(line)
     found = {name: path for name, path in drawings.items() if name in known}
     if not found:
         raise InputError(

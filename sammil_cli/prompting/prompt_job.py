@@ -28,7 +28,10 @@ class How:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptJob:
-    """`asked`: the prompts, as QuPath counts; None = they are in `drawing`. `mpp`, `scene`: of the slides table."""
+    """`asked`: the prompts, as QuPath counts; None = they are in `drawing`. `mpp`, `scene`: of the slides table.
+
+    `threads`: how many torch uses, whatever the number of slides at work; None = as many as the process has.
+    """
 
     slide: SlidePath
     mpp: float | None
@@ -38,6 +41,7 @@ class PromptJob:
     how: How
     settings: SamSettings
     device: str
+    threads: int | None
 
 
 def work(folder: Path, record: Record, job: PromptJob) -> list[str]:
@@ -46,10 +50,11 @@ def work(folder: Path, record: Record, job: PromptJob) -> list[str]:
         prompts, remarks = prompts_on(slide, job)
         # Torch takes seconds to load: prompts that cannot be answered are refused before.
         from sammil_cli.prompting.answer import write_answers
-        from sammil_cli.prompting.promptable import load_promptable
+        from sammil_cli.prompting.promptable import load_promptable, with_threads
 
-        model = load_promptable(job.settings, job.device)
-        remarks += write_answers(folder, record, slide, prompts, model, job.how)
+        with with_threads(job.threads):
+            model = load_promptable(job.settings, job.device)
+            remarks += write_answers(folder, record, slide, prompts, model, job.how)
         return [*slide.remarks, *remarks]
 
 

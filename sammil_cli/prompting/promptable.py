@@ -1,6 +1,7 @@
 """Models that answer prompts: WSI-SAM, and any SAM alone; what they are asked, and what they answer."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -151,6 +152,17 @@ def _coarse_mask(area: shapely.Geometry, field: Field) -> NDArray[np.bool_]:
         x, y = np.clip(field.of_slide(middle)[0] / _MASK_SHRINK, 0, side - 1).astype(int)
         painted[y, x] = True
     return painted
+
+
+@contextlib.contextmanager
+def with_threads(count: int | None) -> Iterator[None]:
+    """Within the block torch uses this number of threads: sums that are shared out otherwise round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)

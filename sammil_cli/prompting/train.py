@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,11 +14,11 @@ from sammil_cli.config import SamSettings, Settings, WsiSamTrainSettings
 from sammil_cli.console import download_progress
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.leftovers import UNFINISHED, tidy
-from sammil_cli.project.process_list import CHANGED, Row, summarise
+from sammil_cli.project.process_list import CHANGED, Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.prompting.embedding_cache import EmbeddingCache, pair_bytes
-from sammil_cli.prompting.field_reader import FieldReader, Sample
-from sammil_cli.prompting.fields_plan import STAGE, plan_fields
+from sammil_cli.prompting.field_reader import FieldReader, Sample, samples_of
+from sammil_cli.prompting.fields_plan import STAGE, draw_fields
 from sammil_cli.prompting.loop import Figures, TokenTraining
 from sammil_cli.prompting.patients import held_out, patients_of_slides
 from sammil_cli.prompting.samples import FieldsJob, SlideFields, read_fields
@@ -28,16 +27,13 @@ from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
 from sammil_cli.regions.sam_models.embed import Embedder
 from sammil_cli.regions.wsi_sam.model import WsiSam
-from sammil_cli.runner.earlier_files import undone_by
 from sammil_cli.runner.machine import available_bytes, devices
-from sammil_cli.runner.per_slide import Task, limits_of, run_plan
-from sammil_cli.slides.files import find_slides
+from sammil_cli.runner.per_slide import Task
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import digest, sha256_file
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.storage.summed import JsonObject
 from sammil_cli.storage.weight_download import download
-from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 _GIB = 2**30
 _SHARE = 0.5  # of the memory or disk that is free, at most, for embeddings
@@ -83,53 +79,25 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     """
     tidy(project, store=options.store)
     settings, frozen = whole.stage(WsiSamTrainSettings), _load(whole.stage(SamSettings), options)
-    make = partial(plan_fields, project, settings, int(frozen.model.image_encoder.img_size))
-    rows = run_plan(make, options, limits_of(settings))
-    say_of_slides(project, rows)
-    done = {row.slide_id for row in rows if row.done}
-    check_any(rows)
-    tasks = {task.slide_id: task for task in make().tasks if task.slide_id in done}
+    rows, tasks = draw_fields(project, settings, int(frozen.model.image_encoder.img_size), options)
     labels = _sha256(project.labels)
     fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
     samples = _samples(project, settings, fields)
-    device = devices(options.device)[0]
-    code = code_of("sammil_cli.prompting.loop", "sammil_cli.prompting.trained_files")
-    key = {
-        "settings": {name: getattr(settings, name) for name in _THAT_MATTER},
-        "sam": {"model": frozen.word, "sha256": frozen.sha256},
-        "slides": {name: _made_of(task, project) for name, task in sorted(tasks.items())},
-        "patients": {sample.slide_id: (sample.patient_id, sample.held_out) for sample in samples},
-        "device": device.split(":")[0],
-        **code.as_key(strict=settings.strict_versions),
-    }
-    store, name = open_store(STAGE, options.store), digest(key)
-    checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
+    what = _what(
+        settings, frozen, samples, {name: _made_of(task, project) for name, task in sorted(tasks.items())}, options
+    )
+    store, name = open_store(STAGE, options.store), digest(what.key)
     earlier = read_trained(project.wsi_sam).get("files", {})
     reused = store.fetch(name, project.wsi_sam) is not None
     if reused:
         console.say(f"{STAGE}: trained before with the same fields, settings, SAM and code: nothing to do")
     else:
-        what = What(
-            key=key,
-            sam=(frozen.word, frozen.sha256),
-            libraries=code.libraries,
-            samples=samples,
-            mpp=settings.wsi_sam_mpp,
-            device=device,
-        )
-        jobs = {slide: task.job for slide, task in tasks.items()}
-        with FieldReader(jobs, fields) as reader:
+        checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
+        with FieldReader({slide: task.job for slide, task in tasks.items()}, fields) as reader:
             folder = _train(settings, frozen, reader, what, store, checkpoint)
-        if touched := _touched(tasks, project.labels, labels):
-            shutil.rmtree(folder)
-            checkpoint.unlink(missing_ok=True)  # it may have learned from others
-            raise InputError(
-                f"{touched} while sammil wsi-sam train ran",
-                remedy="wait until nothing writes there any more, then run the same command again",
-                code=CHANGED,
-            )
-        store.put(name, folder)
-        checkpoint.unlink(missing_ok=True)
+        touched = _touched(tasks, project.labels, labels)
+        checkpoint.unlink(missing_ok=True)  # of what was touched, too: it may have learned from something else
+        _keep(store, name, folder, touched)
         if store.fetch(name, project.wsi_sam) is None:
             raise MissingError(
                 f"the tokens do not read back from {store.root} as they were written",
@@ -143,37 +111,56 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     return Trained(rows=rows, record=record, reused=reused)
 
 
+def _what(
+    settings: WsiSamTrainSettings,
+    frozen: _Frozen,
+    samples: list[Sample],
+    slides: Mapping[str, object],
+    options: RunOptions,
+) -> What:
+    """All that the tokens are made with. `slides`: see `_made_of`."""
+    device = devices(options.device)[0]
+    code = code_of("sammil_cli.prompting.loop", "sammil_cli.prompting.trained_files")
+    key = {
+        "settings": {name: getattr(settings, name) for name in _THAT_MATTER},
+        "sam": {"model": frozen.word, "sha256": frozen.sha256},
+        "slides": slides,
+        "patients": {sample.slide_id: (sample.patient_id, sample.held_out) for sample in samples},
+        "device": device.split(":")[0],
+        **code.as_key(strict=settings.strict_versions),
+    }
+    return What(
+        key=key,
+        sam=(frozen.word, frozen.sha256),
+        libraries=code.libraries,
+        samples=samples,
+        mpp=settings.wsi_sam_mpp,
+        device=device,
+    )
+
+
+def _keep(store: ResultStore, name: str, folder: Path, touched: str) -> None:
+    """Puts what was trained into the store, unless what it is made from was touched.
+
+    Raises:
+        InputError: `E_CHANGED`.
+    """
+    if touched:
+        shutil.rmtree(folder)
+        raise InputError(
+            f"{touched} while sammil wsi-sam train ran",
+            remedy="wait until nothing writes there any more, then run the same command again",
+            code=CHANGED,
+        )
+    store.put(name, folder)
+
+
 def _load(settings: SamSettings, options: RunOptions) -> _Frozen:
     wanted = wanted_weights(settings.model_dump())
     if options.download and wanted.to_fetch:
         download(wanted.to_fetch, download_progress())
     path, sha256 = wanted.find()
     return _Frozen(model=load_sam(path, settings.sam_model), word=settings.sam_model, sha256=sha256)
-
-
-def say_of_slides(project: Project, rows: list[Row]) -> None:
-    """Says what became of slides with drawings, and which slides and drawings are passed over."""
-    slides, drawings = find_slides(project.slides).paths, find_drawings(project.lesions)
-    summarise(STAGE, rows, project.fields, project.process_lists / f"{STAGE}.csv")
-    if undrawn := len(slides.keys() - drawings.keys()):
-        console.say(f"{STAGE}: {undrawn} slide(s) without a drawing in {project.lesions} are passed over")
-    for line in stray_drawings(project.lesions, slides, undone_by(project, "segment")):
-        console.say(line)
-
-
-def check_any(rows: list[Row]) -> None:
-    """Refuses to go on without any field.
-
-    Raises:
-        InputError: with the first slide's reason and fix.
-    """
-    if not any(row.done for row in rows):
-        first = rows[0]
-        raise InputError(
-            f"fields could be drawn on none of {len(rows)} slide(s), such as {first.slide_id}: {first.code} "
-            f"{first.message}",
-            remedy=first.remedy,
-        )
 
 
 def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[str, SlideFields]) -> list[Sample]:
@@ -186,18 +173,7 @@ def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[st
     if unnamed:
         console.say(f"{STAGE}: {project.labels} names no patient of {unnamed} slide(s): each counts as one of its own")
     val = held_out(patients, settings.wsi_sam_val_fraction, settings.seed)
-    samples = [
-        Sample(
-            slide_id=name,
-            patient_id=patients[name],
-            number=number,
-            field=field,
-            share=share,
-            held_out=patients[name] in val,
-        )
-        for name, those in fields.items()
-        for number, (field, share) in enumerate(zip(those.fields, those.shares, strict=True))
-    ]
+    samples = samples_of(fields, patients, val)
     held = sum(sample.held_out for sample in samples)
     count = len(set(patients.values()))
     console.say(

@@ -153,7 +153,11 @@ def annotations(path: Path) -> object:
 
 
 def drawn_prompts(path: Path) -> object:
-    return on_slide(read_drawn_prompts(path, good.BOUNDS[:2])[0], good.BOUNDS, moved=True)
+    return [one.as_key() for one in on_slide(read_drawn_prompts(path, good.BOUNDS[:2])[0], good.BOUNDS, moved=True)[0]]
+
+
+def prompt_table(path: Path) -> object:
+    return {slide: [one.as_key() for one in prompts] for slide, prompts in read_table(path).items()}
 
 
 def quality(path: Path) -> object:
@@ -276,7 +280,7 @@ KINDS: dict[str, Kind] = {
         Kind("drawing.zip", "slide_01.zip", good.drawing, DRAWN, "zip"),
         Kind("drawing.xml", "slide_01.xml", good.drawn_xml, DRAWN, "xml"),
         Kind("drawn prompts", "slide_01.geojson", good.drawing, (drawn_prompts,), "json"),
-        Kind("prompt table", "prompts.csv", good.prompt_table, (read_table,), "csv"),
+        Kind("prompt table", "prompts.csv", good.prompt_table, (prompt_table,), "csv"),
         Kind("labels", "labels.csv", good.labels, (read_labels,), "csv"),
         Kind("slides table", "slides.csv", good.slides_table, (read_slides_table,), "csv"),
         Kind("params", "params.yaml", good.params, (load_settings,), "yaml"),

@@ -119,7 +119,10 @@ def test_the_table_of_the_docs_is_the_codes() -> None:
 def test_settings_say_which_weights_they_need() -> None:
     assert stage.needed(Settings(proposer="superpixels", encoder="texture")) == {}
     paper = Settings(proposer="sam", sam_model="vit_l", encoder="resnet50")
-    assert stage.needed(paper) == {"vit_l": "proposer: sam, sam_model: vit_l", "resnet50": "encoder: resnet50"}
+    assert stage.needed(paper) == {
+        "vit_l": "proposer: sam or wsi-sam, sam_model: vit_l",
+        "resnet50": "encoder: resnet50",
+    }
     own = Settings(proposer="sam", sam_checkpoint="a.pth", encoder="plip", encoder_weights="b.bin")
     assert stage.needed(own) == {}
 

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from csv_rows import by_slide, rows_of
 from inline_executor import open_inline
@@ -16,7 +17,7 @@ from painted_model import PAINT, PaintedModel
 from slide_maker import write_pyramid
 
 from sammil_cli.config import SamSettings
-from sammil_cli.prompting import promptable
+from sammil_cli.prompting import prompt, promptable
 from sammil_cli.prompting.promptable import PlainSam, TwoResolutions, load_promptable
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
 from sammil_cli.regions.wsi_sam.model import WsiSam
@@ -143,7 +144,7 @@ def test_a_folder_of_drawings_is_refined_slide_by_slide(project: Path, sammil: S
     annotations(Path("crude/s22.geojson"), (90, 100, 80, 60))
     answer = sammil("wsi-sam", "prompt", "--prompts", "crude", "--as", "mask")
     assert answer.code == 1
-    assert "there is no slide 's22'; did you mean s2" in answer.out
+    assert answer.out.count("there is no slide 's22'; did you mean s2") == 1
     assert [shape.class_name for shape in read_geojson(OUT / "s1.geojson")[0]] == ["Paint", "Paint"]
     row = by_slide(LIST)["s2"]
     assert (row["status"], row["code"]) == ("set-aside", "E_PROMPT")
@@ -212,6 +213,29 @@ def test_an_interruption_keeps_what_is_finished(project: Path, sammil: Sammil, m
     assert [row["slide_id"] for row in rows_of(OUT / "prompted.csv")] == ["s1"]
     answer = sammil("wsi-sam", "prompt", "--prompts", "t.csv")
     assert "1 done, 1 reused" in answer.out
+
+
+@pytest.mark.parametrize(("workers", "threads"), [((), 6), (("--workers", "2"), 3)])
+def test_threads_do_not_follow_from_the_number_of_slides(
+    project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...], threads: int
+) -> None:
+    """Torch rounds otherwise with others: what else is asked must not change an answer."""
+    seen = []
+
+    def load(*_: object) -> PaintedModel:
+        seen.append(torch.get_num_threads())
+        return PaintedModel(256, needs_low=False)
+
+    monkeypatch.setattr(promptable, "load_promptable", load)
+    monkeypatch.setattr(prompt, "usable_cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    rows = ["slide_id,kind,coordinates", "s1,box,90 100 80 60", "s2,box,90 100 80 60"]
+    for count in (2, 3):
+        Path("t.csv").write_text("\n".join(rows[:count]))
+        assert sammil("wsi-sam", "prompt", "--prompts", "t.csv", "--device", "cpu", *workers).code == 0
+    assert seen == [threads, threads]  # s1 alone, then s2 beside it
+    assert torch.get_num_threads() == before
 
 
 def test_tokens_make_it_wsi_sam_and_those_of_another_sam_are_refused(

@@ -221,6 +221,6 @@ def test_the_published_checkpoints_are_pinned() -> None:
         "vit_t": "6dbb9052",
     }
     assert all(pinned.url.endswith(pinned.file_name) for pinned in sam.WEIGHTS.values())
-    assert all(pinned.used_by == f"proposer: sam, sam_model: {name}" for name, pinned in sam.WEIGHTS.items())
+    assert all(pinned.used_by == f"proposer: sam or wsi-sam, sam_model: {name}" for name, pinned in sam.WEIGHTS.items())
     assert sam.WEIGHTS["vit_t"].fits(40_728_226)
     assert tuple(sam.WEIGHTS) == SAM_MODELS == get_args(SamSettings.model_fields["sam_model"].annotation)

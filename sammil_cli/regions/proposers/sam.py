@@ -53,7 +53,7 @@ _BASE = "https://dl.fbaipublicfiles.com/segment_anything/"
 WEIGHTS = {
     name: WeightFile(
         word=name,
-        used_by=f"proposer: sam, sam_model: {name}",
+        used_by=f"proposer: sam or wsi-sam, sam_model: {name}",
         file_name=file,
         url=_BASE + file,
         sha256=sha256,
@@ -69,7 +69,7 @@ WEIGHTS = {
 }
 WEIGHTS["vit_t"] = WeightFile(
     word="vit_t",
-    used_by="proposer: sam, sam_model: vit_t",
+    used_by="proposer: sam or wsi-sam, sam_model: vit_t",
     file_name="mobile_sam.pt",
     url="https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
     sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
