@@ -1,14 +1,17 @@
 """Models judged on drawn slides: who is asked what, what is compared, and what was seen in training."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from csv_rows import rows_of
-from drawn_project import EARLY, SIDE_PX, project_in, settings_of, small_weights, write_drawn_project
+from drawn_project import EARLY, SIDE_PX, project_in, settings_of
+from inline_executor import open_inline
 
 from sammil_cli.config import SamSettings, Settings
 from sammil_cli.errors import InputError, MissingError
@@ -25,18 +28,15 @@ from sammil_cli.regions.wsi_sam.field import Field
 from sammil_cli.regions.wsi_sam.model import Answer, WsiSam
 from sammil_cli.regions.wsi_sam.prompts import Prompts
 from sammil_cli.regions.wsi_sam.tokens import TokenFacts, write_tokens
+from sammil_cli.runner import per_slide
 
 OPTIONS = RunOptions(device="cpu", workers=1)
 
 
-@pytest.fixture
-def sam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    return small_weights(tmp_path / "sam.pth", monkeypatch)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return write_drawn_project(tmp_path / "project")
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fields are drawn without workers."""
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)
 
 
 def judge(project: Project, settings: Settings, out: Path, **asked: Any) -> dict[str, Any]:
@@ -262,3 +262,19 @@ def test_what_is_asked_follows_from_the_seed() -> None:
         assert not torch.equal(one, another)
         x, y = one[0].long().T
         assert truth[y.numpy(), x.numpy()].all()
+
+
+def test_it_judges_as_it_is_typed(
+    sammil: Callable[..., Any], project: Project, sam: dict[str, object], tmp_path: Path
+) -> None:
+    write_random_tokens(tmp_path / "mine.safetensors", sam, {"s0": ("s0", False)})
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"wsi_sam_fields": 1, **sam}))
+    answer = sammil("wsi-sam", "evaluate", "--device", "cpu", "--checkpoint", "mine=mine.safetensors", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert found == json.loads(Path("report/wsi_sam/metrics.json").read_text())
+    assert list(found["models"]) == ["sam", "mine"]
+    assert found["models"]["mine"]["stamp"] == "IN SAMPLE: learned from the patients of 1 of these 3 fields"
+    refused = sammil("wsi-sam", "evaluate", "--device", "cpu", "--model", "wsi-sam")
+    assert refused.code == 2
+    assert "--run runs/wsi_sam" in refused.err
