@@ -107,6 +107,9 @@ class SamSettings(Tolerance):
     )
     sam_checkpoint: str | None = _field(None, "checkpoint file; null = found in SAMMIL_WEIGHTS or the cache")
     sam_checkpoint_sha256: str | None = _field(None, "pins a checkpoint of your own; null = the published one")
+    sam_colours: Literal["sam", "min-max"] = _field(
+        "sam", "sam (normalised as SAM was trained) | min-max (each picture from 0 to 1, as MedSAM was)"
+    )
     sam_points_per_side: int = _field(32, "prompts along a side", ge=1)
     sam_pred_iou_thresh: float = _field(0.6, "masks that SAM itself rates lower are dropped", ge=0, le=1)
     sam_stability_thresh: float = _field(0.6, "less stable masks are dropped", ge=0, le=1)

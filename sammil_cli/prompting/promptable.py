@@ -175,9 +175,11 @@ def load_promptable(settings: SamSettings, device: str) -> Promptable:
     precision, compiled = settings.sam_precision, settings.sam_compile
     if settings.wsi_sam_tokens is None:
         path, _ = sam.wanted_weights(settings.model_dump()).find()
-        alone = load_sam(path, settings.sam_model).to(own_device(device))
+        alone = load_sam(path, settings.sam_model, settings.sam_colours).to(own_device(device))
         return PlainSam(alone, Embedder(alone, precision, compiled))
     (path, sha256), (tokens, _) = wsi_sam.wanted_weights(settings.model_dump()).files()
-    model = load_wsi_sam(path, settings.sam_model, tokens, sam_sha256=sha256).to(own_device(device))
+    model = load_wsi_sam(path, settings.sam_model, tokens, sam_sha256=sha256, colours=settings.sam_colours).to(
+        own_device(device)
+    )
     facts = read_tokens(tokens).facts
     return TwoResolutions(model, Embedder(model.sam, precision, compiled), trained_mpp=facts.mpp if facts else None)

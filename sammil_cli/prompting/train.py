@@ -22,7 +22,7 @@ from sammil_cli.prompting.fields_plan import STAGE, draw_fields
 from sammil_cli.prompting.loop import Figures, TokenTraining
 from sammil_cli.prompting.patients import held_out, patients_of_slides
 from sammil_cli.prompting.samples import FieldsJob, SlideFields, read_fields
-from sammil_cli.prompting.trained_files import What, read_trained, write_trained
+from sammil_cli.prompting.trained_files import FrozenSam, What, read_trained, write_trained
 from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
 from sammil_cli.regions.sam_models.embed import Embedder
@@ -55,11 +55,10 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class _Frozen:
-    """The SAM that stays as it is: as `sam_model` names it, and its checkpoint's sha256."""
+    """The SAM that stays as it is, loaded, and what names it."""
 
     model: Sam
-    word: str
-    sha256: str
+    sam: FrozenSam
 
 
 def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
@@ -123,19 +122,14 @@ def _what(
     code = code_of("sammil_cli.prompting.loop", "sammil_cli.prompting.trained_files")
     key = {
         "settings": {name: getattr(settings, name) for name in _THAT_MATTER},
-        "sam": {"model": frozen.word, "sha256": frozen.sha256},
+        "sam": frozen.sam._asdict(),
         "slides": slides,
         "patients": {sample.slide_id: (sample.patient_id, sample.held_out) for sample in samples},
         "device": device.split(":")[0],
         **code.as_key(strict=settings.strict_versions),
     }
     return What(
-        key=key,
-        sam=(frozen.word, frozen.sha256),
-        libraries=code.libraries,
-        samples=samples,
-        mpp=settings.wsi_sam_mpp,
-        device=device,
+        key=key, sam=frozen.sam, libraries=code.libraries, samples=samples, mpp=settings.wsi_sam_mpp, device=device
     )
 
 
@@ -160,7 +154,8 @@ def _load(settings: SamSettings, options: RunOptions) -> _Frozen:
     if options.download and wanted.to_fetch:
         download(wanted.to_fetch, download_progress())
     path, sha256 = wanted.find()
-    return _Frozen(model=load_sam(path, settings.sam_model), word=settings.sam_model, sha256=sha256)
+    sam = FrozenSam(settings.sam_model, sha256, settings.sam_colours)
+    return _Frozen(model=load_sam(path, sam.word, sam.colours), sam=sam)
 
 
 def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[str, SlideFields]) -> list[Sample]:
@@ -213,7 +208,7 @@ def _train(
         torch.set_num_threads(1)  # the same numbers whatever the machine
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(settings.seed)  # what the added weights begin with
-    model = WsiSam(frozen.model, EARLY_WIDTH[frozen.word]).to(what.device)
+    model = WsiSam(frozen.model, EARLY_WIDTH[frozen.sam.word]).to(what.device)
     folder, kept = store.workspace(), store.workspace()
     try:
         slides = list(dict.fromkeys(sample.slide_id for sample in what.samples))
@@ -252,7 +247,7 @@ def _cache(settings: WsiSamTrainSettings, frozen: _Frozen, model: WsiSam, what: 
     held = sum(sample.held_out for sample in what.samples)
     views = held + (len(what.samples) - held) * (1 if settings.wsi_sam_augment == "none" else 2)
     width = frozen.model.mask_decoder.transformer_dim
-    wanted = views * pair_bytes(width, EARLY_WIDTH[frozen.word], model.side_px)
+    wanted = views * pair_bytes(width, EARLY_WIDTH[frozen.sam.word], model.side_px)
     room = min(wanted, int(settings.wsi_sam_cache_gib * _GIB))
     memory, disk = available_bytes(), shutil.disk_usage(folder).free
     in_memory = memory is None or room <= memory * _SHARE

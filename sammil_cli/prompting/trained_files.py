@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sammil_cli.errors import InputError
 from sammil_cli.project import environment
@@ -10,6 +11,7 @@ from sammil_cli.prompting.dice import overlap
 from sammil_cli.prompting.field_reader import FieldReader, Sample
 from sammil_cli.prompting.loop import CHOSEN_BY, Learned, TokenTraining
 from sammil_cli.prompting.prediction_pictures import draw_answers
+from sammil_cli.regions.sam_models.build import Colours
 from sammil_cli.regions.wsi_sam.tokens import TokenFacts, write_tokens
 from sammil_cli.storage.files import Key, provenance, sha256_file, write_csv
 from sammil_cli.storage.summed import JsonObject, read_summed, write_summed
@@ -21,12 +23,20 @@ _PICTURES = 6
 _AGAIN = "run: sammil wsi-sam train"
 
 
+class FrozenSam(NamedTuple):
+    """The SAM that stays as it is: as `sam_model` names it, its checkpoint's sha256, and `sam_colours`."""
+
+    word: str
+    sha256: str
+    colours: Colours
+
+
 @dataclass(frozen=True, kw_only=True)
 class What:
-    """What is learned from. `sam`: the frozen SAM as a word, and its sha256; `mpp`: µm per pixel of HR."""
+    """What is learned from. `mpp`: µm per pixel of HR."""
 
     key: Key
-    sam: tuple[str, str]
+    sam: FrozenSam
     libraries: Mapping[str, str]
     samples: Sequence[Sample]
     mpp: float
@@ -37,8 +47,14 @@ def write_trained(folder: Path, training: TokenTraining, learned: Learned, reade
     """Writes all files into an empty folder, flat; the model has the tokens of the chosen epoch afterwards."""
     training.take(learned.state)
     made = {**provenance(_STAGE, what.key, what.libraries), "environment": environment.describe(what.device)}
-    word, sha256 = what.sam
-    facts = TokenFacts(sam_model=word, sam_sha256=sha256, mpp=what.mpp, side_px=training.model.side_px, provenance=made)
+    facts = TokenFacts(
+        sam_model=what.sam.word,
+        sam_sha256=what.sam.sha256,
+        mpp=what.mpp,
+        side_px=training.model.side_px,
+        provenance=made,
+        colours=what.sam.colours,
+    )
     write_tokens(folder / TOKENS, training.model, facts)
     with CurveFile(folder / CURVE) as curve:
         for epoch, figures in enumerate(learned.history):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sam_of_64_px
 import torch
@@ -16,6 +17,7 @@ from segment_anything import sam_model_registry
 from torch import Tensor
 
 from sammil_cli.errors import MissingError
+from sammil_cli.regions.sam_engine.image_encoder import prepare
 from sammil_cli.regions.sam_models.build import build_sam, load_sam
 from sammil_cli.regions.sam_models.tiny_vit import of_published
 
@@ -120,6 +122,25 @@ def test_the_same_as_safetensors(form: str, tmp_path: Path) -> None:
     save_file({name: value.clone() for name, value in FORMS[form](state).items()}, tmp_path / "a.safetensors")
     loaded = load_sam(tmp_path / "a.safetensors", "vit_b").state_dict()
     assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+def test_medsam_sees_its_pictures_from_0_to_1(tmp_path: Path) -> None:
+    torch.save(weights(), tmp_path / "a.pth")
+    plain, model = load_sam(tmp_path / "a.pth", "vit_b"), load_sam(tmp_path / "a.pth", "vit_b", "min-max")
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
+    assert not model.training
+    side = model.image_encoder.img_size
+    image = np.full((side // 2, side, 3), 50, np.uint8)
+    image[0, 0], image[0, 1] = (250, 30, 30), 140
+    shown = prepare(image, model)
+    assert shown.shape == (1, 3, side, side)
+    assert shown[0, :, 0, 0].tolist() == [1, 0, 0]
+    torch.testing.assert_close(shown[0, :, 0, 1], torch.full((3,), 0.5))
+    torch.testing.assert_close(shown[0, :, side // 2 - 1], torch.full((3, side), 20 / 220))
+    assert not shown[0, :, side // 2 :].any()
+    assert not prepare(image * 0 + 7, model).any()  # one colour
+    expected = (torch.tensor([250.0, 30, 30]) - plain.pixel_mean.flatten()) / plain.pixel_std.flatten()
+    torch.testing.assert_close(prepare(image, plain)[0, :, 0, 0], expected)
 
 
 def test_weights_in_half_precision_become_float32(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from wsi_sam_small import EARLY, WIDTH, small_wsi_sam
 
 from sammil_cli.errors import MissingError
-from sammil_cli.regions.sam_models.build import EARLY_WIDTH
+from sammil_cli.regions.sam_models.build import EARLY_WIDTH, MinMaxSam
 from sammil_cli.regions.wsi_sam.branch import Branch
 from sammil_cli.regions.wsi_sam.model import WsiSam
 from sammil_cli.regions.wsi_sam.tokens import TokenFacts, load_wsi_sam, read_tokens, write_tokens
@@ -89,6 +89,18 @@ def test_the_published_pair_is_read_from_its_folder_or_by_both_names(published: 
     assert same(both.added, wanted)
     assert both.facts is None
     assert not torch.equal(wanted["high.hf_token.weight"], wanted["low.hf_token.weight"])
+
+
+def test_tokens_are_used_with_the_colours_that_they_were_trained_with(
+    tmp_path: Path, sam_file: Path, ours: Path, facts: TokenFacts
+) -> None:
+    stretched = tmp_path / "stretched.safetensors"
+    write_tokens(stretched, small_wsi_sam(), replace(facts, colours="min-max"))
+    assert isinstance(load_wsi_sam(sam_file, "vit_b", stretched, colours="min-max").sam, MinMaxSam)
+    for tokens, colours, trained in ((stretched, "sam", "min-max"), (ours, "min-max", "sam")):
+        with pytest.raises(MissingError) as caught:
+            load_wsi_sam(sam_file, "vit_b", tokens, colours=colours)
+        assert caught.value.remedy == f"set sam_colours: {trained}"
 
 
 def test_another_sam_is_refused_with_both_sums(ours: Path, sam_file: Path, facts: TokenFacts) -> None:

@@ -27,6 +27,7 @@ SETTINGS = (
     "sam_model",
     "sam_checkpoint",
     "sam_checkpoint_sha256",
+    "sam_colours",
     "sam_points_per_side",
     "sam_pred_iou_thresh",
     "sam_stability_thresh",
@@ -103,7 +104,7 @@ def check(settings: Named, device: str) -> None:
     if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
         from sammil_cli.regions.sam_models.build import load_sam
 
-        load_sam(wanted_weights(settings).find()[0], settings["sam_model"])
+        load_sam(wanted_weights(settings).find()[0], settings["sam_model"], settings["sam_colours"])
 
 
 def make(settings: Named, device: str) -> "SamProposer":
@@ -115,7 +116,8 @@ def make(settings: Named, device: str) -> "SamProposer":
     from sammil_cli.regions.sam_models.build import load_sam
 
     path, sha256 = wanted_weights(settings).find()
-    return SamProposer(load_sam(path, settings["sam_model"]).to(device), settings, sha256)
+    model = load_sam(path, settings["sam_model"], settings["sam_colours"])
+    return SamProposer(model.to(device), settings, sha256)
 
 
 class SamProposer:

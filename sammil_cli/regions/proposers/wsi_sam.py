@@ -70,7 +70,7 @@ def _load(settings: Named) -> "WsiSam":
     from sammil_cli.regions.wsi_sam.tokens import load_wsi_sam
 
     (path, sha256), (tokens, _) = wanted_weights(settings).files()
-    return load_wsi_sam(path, settings["sam_model"], tokens, sam_sha256=sha256)
+    return load_wsi_sam(path, settings["sam_model"], tokens, sam_sha256=sha256, colours=settings["sam_colours"])
 
 
 class WsiSamProposer:

@@ -1,15 +1,19 @@
 """SAM in the four sizes that `sam_model` names, with random weights or those of a file."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from segment_anything import sam_model_registry
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import Tensor
+from torch.nn import functional
 
 from sammil_cli.errors import MissingError
 from sammil_cli.regions.sam_models.checkpoint_forms import sam_state
 from sammil_cli.regions.sam_models.tiny_vit import EARLY_CHANNELS, TinyViTEncoder
 
+Colours = Literal["sam", "min-max"]
 SAM_MODELS = ("vit_h", "vit_l", "vit_b", "vit_t")
 MOBILE_SAM = "vit_t"
 EARLY_WIDTH = {"vit_h": 1280, "vit_l": 1024, "vit_b": 768, MOBILE_SAM: EARLY_CHANNELS}  # channels of the early feature
@@ -17,7 +21,19 @@ EARLY_WIDTH = {"vit_h": 1280, "vit_l": 1024, "vit_b": 768, MOBILE_SAM: EARLY_CHA
 _MEAN, _SD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # colours of ImageNet, as the official builder has them
 _WIDTH = 256  # of SAM's embeddings
 _TOKEN_PX = 16
+_FLAT = 1e-8  # a picture of one colour is divided by it
 _MOST_CHARACTERS = 160  # of torch's list of what does not fit
+
+
+class MinMaxSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
+    """A SAM that is shown each picture stretched, from its darkest value (0) to its brightest (1), as MedSAM is."""
+
+    def preprocess(self, x: Tensor) -> Tensor:
+        """One picture (1, 3, h, w) -> (1, 3, s, s), zeros at the right and below."""
+        low, high = x.min().float(), x.max().float()
+        side, (rows, columns) = self.image_encoder.img_size, x.shape[-2:]
+        stretched = (x - low) / (high - low).clamp(min=_FLAT)
+        return functional.pad(stretched, (0, side - columns, 0, side - rows))
 
 
 def build_sam(word: str) -> Sam:
@@ -46,8 +62,12 @@ def build_mobile_sam(img_size: int = 1024) -> Sam:
     return model.eval()
 
 
-def load_sam(path: Path, word: str) -> Sam:
+def load_sam(path: Path, word: str, colours: Colours = "sam") -> Sam:
     """The model of one of `SAM_MODELS` with the weights of a file, in float32, in eval mode, on the CPU.
+
+    Args:
+        colours: what its pictures are before they are encoded: `sam` (ImageNet's mean and deviation taken off), or
+            `min-max` (see `MinMaxSam`).
 
     Raises:
         MissingError: the file is no checkpoint of this model; the message says of which, as far as that shows.
@@ -66,6 +86,8 @@ def load_sam(path: Path, word: str) -> Sam:
         raise _unfit(path, word, first[:_MOST_CHARACTERS]) from None
     # No checkpoint holds these.
     model.pixel_mean, model.pixel_std = (torch.tensor(colour).view(3, 1, 1) for colour in (_MEAN, _SD))
+    if colours == "min-max":
+        model = MinMaxSam(model.image_encoder, model.prompt_encoder, model.mask_decoder)
     return model.eval()
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
+from sammil_cli.regions.sam_models.build import EARLY_WIDTH, Colours, load_sam
 from sammil_cli.regions.wsi_sam.branch import PARTS
 from sammil_cli.regions.wsi_sam.model import WsiSam
 from sammil_cli.regions.wsi_sam.published_files import PUBLISHED_FILES
@@ -29,7 +29,7 @@ class TokenFacts:
     """What tokens were trained with.
 
     `sam_model`, `sam_sha256`: the frozen SAM, as a word and as its checkpoint's sha256; they are of use with it alone.
-    `mpp`: µm per pixel of HR. `side_px`: of both pictures.
+    `mpp`: µm per pixel of HR. `side_px`: of both pictures. `colours`: of pictures, see `load_sam`.
     """
 
     sam_model: str
@@ -37,6 +37,7 @@ class TokenFacts:
     mpp: float
     side_px: int
     provenance: Record
+    colours: Colours = "sam"
 
 
 class Tokens(NamedTuple):
@@ -159,18 +160,27 @@ def _compare(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: st
             raise MissingError(f"{what}: {name} holds numbers that are not finite", remedy="copy the file again")
 
 
-def load_wsi_sam(sam_path: Path, word: str, tokens: Path, *, sam_sha256: str | None = None) -> WsiSam:
+def load_wsi_sam(
+    sam_path: Path, word: str, tokens: Path, *, sam_sha256: str | None = None, colours: Colours = "sam"
+) -> WsiSam:
     """A SAM with its tokens, in eval mode, in float32.
 
     Args:
         word: of `sam_models.build.SAM_MODELS`.
         tokens: see `read_tokens`.
         sam_sha256: of `sam_path`; None = it is read for it.
+        colours: see `load_sam`.
 
     Raises:
-        MissingError: see `load_sam`, `read_tokens` and `fit`.
+        MissingError: see `load_sam`, `read_tokens` and `fit`; or tokens that were trained with other colours.
     """
     read = read_tokens(tokens)
-    model = WsiSam(load_sam(sam_path, word), EARLY_WIDTH[word])
+    trained = read.facts.colours if read.facts else "sam"
+    if trained != colours:
+        raise MissingError(
+            f"the tokens were trained with sam_colours: {trained}, and the settings say {colours}",
+            remedy=f"set sam_colours: {trained}",
+        )
+    model = WsiSam(load_sam(sam_path, word, colours), EARLY_WIDTH[word])
     fit(model, read, sam_sha256 or sha256_of(sam_path))
     return model.eval()
