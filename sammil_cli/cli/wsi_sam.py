@@ -159,3 +159,71 @@ def prompt(
     options = gpu_options(choice, settings, device, asked, download=download, needs_weights=not download)
     options = at_work(options, asked.workers)
     run_per_slide(STAGE, partial(run, question, how), project, settings, options, out, asked)
+
+
+@app.command()
+def evaluate(
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="sam (alone) | wsi-sam; repeatable. [default: sam; wsi-sam, too, where tokens are known]"),
+    ] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE", help="Another SAM, NAME=vit_b:FILE if of another sam_model; or tokens; repeatable."
+        ),
+    ] = None,
+    trained: Annotated[
+        Path | None,
+        typer.Option("--run", help="A training: its tokens, on its held-out patients. [default: all slides]"),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The row that others are compared with. [default: the first]")
+    ] = None,
+    slides: SlidesOption = Path("data/slides"),
+    slides_table: SlidesTableOption = Path("data/slides.csv"),
+    lesions: Annotated[Path, typer.Option(help="What is to be found, drawn: <slide>.geojson or .xml.")] = Path(
+        "data/lesions"
+    ),
+    labels: LabelsOption = Path("data/labels.csv"),
+    tissue: Annotated[Path, typer.Option(help="Tissue masks, where there are any.")] = Path("artifacts/tissue"),
+    fields: Annotated[Path, typer.Option(help="Fields, written: squares for QuPath.")] = Path("artifacts/wsi_sam"),
+    out: Annotated[Path, typer.Option(help="Tables, metrics and scores of each field, written.")] = Path(
+        "report/wsi_sam"
+    ),
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    download: DownloadOption = False,
+    fail_over: FailOverOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Judge answers to prompts by Dice and IoU.
+
+    Boxes and points drawn from your own outlines; SAM, WSI-SAM and other checkpoints, with intervals by patient.
+    """
+    from sammil_cli import console
+    from sammil_cli.config import load_settings
+    from sammil_cli.project.process_list import exit_code, read_share
+    from sammil_cli.project.project import Project
+
+    settings = load_settings(params, assignments or ())
+    allowed = settings.fail_over if fail_over is None else read_share(fail_over)
+    console.set_up(verbose=verbose, as_json=as_json)
+    project = Project(
+        slides=slides, slides_table=slides_table, lesions=lesions, labels=labels, tissue=tissue, fields=fields
+    )
+    options = run_options(device, RunAsked(workers=workers), download=download)
+    from sammil_cli.prompting import evaluate as stage
+
+    question = stage.Question(
+        models=None if model is None else tuple(dict.fromkeys(model)),
+        checkpoints=tuple(checkpoint or ()),
+        trained=trained,
+        against=against,
+    )
+    evaluated = stage.run(project, settings, options, question, out)
+    console.print_json(evaluated.summary)
+    raise typer.Exit(exit_code(evaluated.rows, allowed))

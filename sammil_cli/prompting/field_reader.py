@@ -2,7 +2,7 @@
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -30,6 +30,28 @@ class Sample:
     field: Field
     share: float
     held_out: bool
+
+
+def samples_of(
+    fields: Mapping[str, SlideFields], patients: Mapping[str, str], held_out: Collection[str]
+) -> list[Sample]:
+    """All fields, by slide.
+
+    Args:
+        patients: slide id -> patient. held_out: patients.
+    """
+    return [
+        Sample(
+            slide_id=name,
+            patient_id=patients[name],
+            number=number,
+            field=field,
+            share=share,
+            held_out=patients[name] in held_out,
+        )
+        for name, those in fields.items()
+        for number, (field, share) in enumerate(zip(those.fields, those.shares, strict=True))
+    ]
 
 
 class FieldReader:

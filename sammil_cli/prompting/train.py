@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,11 +14,11 @@ from sammil_cli.config import SamSettings, Settings, WsiSamTrainSettings
 from sammil_cli.console import download_progress
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.leftovers import UNFINISHED, tidy
-from sammil_cli.project.process_list import CHANGED, Row, summarise
+from sammil_cli.project.process_list import CHANGED, Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.prompting.embedding_cache import EmbeddingCache, pair_bytes
-from sammil_cli.prompting.field_reader import FieldReader, Sample
-from sammil_cli.prompting.fields_plan import STAGE, plan_fields
+from sammil_cli.prompting.field_reader import FieldReader, Sample, samples_of
+from sammil_cli.prompting.fields_plan import STAGE, draw_fields
 from sammil_cli.prompting.loop import Figures, TokenTraining
 from sammil_cli.prompting.patients import held_out, patients_of_slides
 from sammil_cli.prompting.samples import FieldsJob, SlideFields, read_fields
@@ -28,16 +27,13 @@ from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
 from sammil_cli.regions.sam_models.embed import Embedder
 from sammil_cli.regions.wsi_sam.model import WsiSam
-from sammil_cli.runner.earlier_files import undone_by
 from sammil_cli.runner.machine import available_bytes, devices
-from sammil_cli.runner.per_slide import Task, limits_of, run_plan
-from sammil_cli.slides.files import find_slides
+from sammil_cli.runner.per_slide import Task
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import digest, sha256_file
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.storage.summed import JsonObject
 from sammil_cli.storage.weight_download import download
-from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 _GIB = 2**30
 _SHARE = 0.5  # of the memory or disk that is free, at most, for embeddings
@@ -82,12 +78,7 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     """
     tidy(project, store=options.store)
     settings, frozen = whole.stage(WsiSamTrainSettings), _load(whole.stage(SamSettings), options)
-    make = partial(plan_fields, project, settings, int(frozen.model.image_encoder.img_size))
-    rows = run_plan(make, options, limits_of(settings))
-    _say_of_slides(project, rows)
-    _check_any(rows)
-    done = {row.slide_id for row in rows if row.done}
-    tasks = {task.slide_id: task for task in make().tasks if task.slide_id in done}
+    rows, tasks = draw_fields(project, settings, int(frozen.model.image_encoder.img_size), options)
     labels = _sha256(project.labels)
     fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
     samples = _samples(project, settings, fields)
@@ -167,25 +158,6 @@ def _load(settings: SamSettings, options: RunOptions) -> _Frozen:
     return _Frozen(model=load_sam(path, sam.word, sam.colours), sam=sam)
 
 
-def _say_of_slides(project: Project, rows: list[Row]) -> None:
-    slides, drawings = find_slides(project.slides).paths, find_drawings(project.lesions)
-    summarise(STAGE, rows, project.fields, project.process_lists / f"{STAGE}.csv")
-    if undrawn := len(slides.keys() - drawings.keys()):
-        console.say(f"{STAGE}: {undrawn} slide(s) without a drawing in {project.lesions} are passed over")
-    for line in stray_drawings(project.lesions, slides, undone_by(project, "segment")):
-        console.say(line)
-
-
-def _check_any(rows: list[Row]) -> None:
-    if not any(row.done for row in rows):
-        first = rows[0]
-        raise InputError(
-            f"fields could be drawn on none of {len(rows)} slide(s), such as {first.slide_id}: {first.code} "
-            f"{first.message}",
-            remedy=first.remedy,
-        )
-
-
 def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[str, SlideFields]) -> list[Sample]:
     """All fields, by slide; says whose they are.
 
@@ -196,18 +168,7 @@ def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[st
     if unnamed:
         console.say(f"{STAGE}: {project.labels} names no patient of {unnamed} slide(s): each counts as one of its own")
     val = held_out(patients, settings.wsi_sam_val_fraction, settings.seed)
-    samples = [
-        Sample(
-            slide_id=name,
-            patient_id=patients[name],
-            number=number,
-            field=field,
-            share=share,
-            held_out=patients[name] in val,
-        )
-        for name, those in fields.items()
-        for number, (field, share) in enumerate(zip(those.fields, those.shares, strict=True))
-    ]
+    samples = samples_of(fields, patients, val)
     held = sum(sample.held_out for sample in samples)
     count = len(set(patients.values()))
     console.say(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
@@ -90,6 +91,17 @@ def _read_ours(path: Path) -> Tokens:
     except (InputError, ValidationError):
         raise MissingError(f"{path} is damaged, or holds no tokens of WSI-SAM", remedy=_GIVE) from None
     return Tokens(added, facts, {})
+
+
+def are_tokens(path: Path) -> bool:
+    """Whether `read_tokens` is to read it, rather than `load_sam`: a folder, or a file with names of `WsiSam.added`."""
+    if path.suffix.lower() != ".safetensors":
+        return path.is_dir()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return any(name.startswith("high.") for name in file.keys())  # noqa: SIM118 - a file, no mapping
+    except (SafetensorError, OSError):
+        return False
 
 
 def fit(model: WsiSam, tokens: Tokens, sam_sha256: str) -> None:
