@@ -172,7 +172,9 @@ def evaluate(
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=FILE", help="Another SAM, NAME=vit_b:FILE if of another sam_model; or tokens; repeatable."
+            metavar="NAME=FILE",
+            help="Another SAM (NAME=vit_b:FILE if of another sam_model, NAME=vit_b,min-max:FILE for MedSAM), "
+            "or tokens; repeatable.",
         ),
     ] = None,
     trained: Annotated[

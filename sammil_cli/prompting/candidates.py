@@ -16,7 +16,7 @@ from sammil_cli.prompting.dice import Mask
 from sammil_cli.prompting.promptable import PlainSam, Promptable, TwoResolutions
 from sammil_cli.regions.proposers import sam, wsi_sam
 from sammil_cli.regions.sam_engine.image_encoder import Precision
-from sammil_cli.regions.sam_models.build import EARLY_WIDTH, SAM_MODELS, load_sam
+from sammil_cli.regions.sam_models.build import EARLY_WIDTH, SAM_MODELS, Colours, load_sam
 from sammil_cli.regions.sam_models.embed import Embedder, Seen
 from sammil_cli.regions.wsi_sam.model import WsiSam
 from sammil_cli.regions.wsi_sam.published_files import PUBLISHED_FILES
@@ -28,17 +28,21 @@ from sammil_cli.tissue.segmenters.saturation import saturation_of
 
 SAM, WSI_SAM = "sam", "wsi-sam"
 FILLED_BOX, DENSITY, SATURATION = "filled box", "Otsu on optical density in the box", "Otsu on saturation in the box"
-_HOW = "write --checkpoint NAME=FILE, or NAME=vit_b:FILE for another model than sam_model"
+_HOW = "write --checkpoint NAME=FILE; NAME=vit_b:FILE for another sam_model, NAME=vit_b,min-max:FILE for MedSAM"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A model by its files: `word` of `SAM_MODELS`, the frozen SAM's checkpoint, and tokens where it has some."""
+    """A model by its files: `word` of `SAM_MODELS`, the frozen SAM's checkpoint, and tokens where it has some.
+
+    `colours`: that the SAM sees, see `load_sam`.
+    """
 
     name: str
     word: str
     sam: Path
     sam_sha256: str
+    colours: Colours
     tokens: Path | None = None
     tokens_sha256: str | None = None
 
@@ -49,7 +53,12 @@ class Candidate:
 
     def described(self) -> Record:
         """By what it can be found again."""
-        return {"sam_model": self.word, "sam_sha256": self.sam_sha256, "tokens_sha256": self.tokens_sha256}
+        return {
+            "sam_model": self.word,
+            "sam_sha256": self.sam_sha256,
+            "sam_colours": self.colours,
+            "tokens_sha256": self.tokens_sha256,
+        }
 
 
 def find_candidates(
@@ -59,7 +68,8 @@ def find_candidates(
 
     Args:
         models: of `SAM` and `WSI_SAM`: the SAM of the settings, alone and with tokens.
-        checkpoints: `NAME=FILE` or `NAME=WORD:FILE`, a checkpoint of a SAM; or tokens, on the SAM of the settings.
+        checkpoints: `NAME=FILE`, `NAME=WORD:FILE` or `NAME=WORD,min-max:FILE`, a checkpoint of a SAM; or tokens, on the
+            SAM of the settings.
         tokens: those of a training run, which come before `wsi_sam_tokens`.
 
     Raises:
@@ -67,7 +77,7 @@ def find_candidates(
         MissingError: a file is not there, or tokens are of another SAM.
     """
     path, sha256 = sam.wanted_weights(settings.model_dump()).find()
-    plain = Candidate(name=SAM, word=settings.sam_model, sam=path, sam_sha256=sha256)
+    plain = Candidate(name=SAM, word=settings.sam_model, sam=path, sam_sha256=sha256, colours=settings.sam_colours)
     found: list[Candidate] = []
     for name in models:
         if name not in (SAM, WSI_SAM):
@@ -100,9 +110,11 @@ def _tokens(path: Path) -> tuple[Path, str]:
 
 def _checkpoint(plain: Candidate, text: str) -> Candidate:
     name, given, rest = text.partition("=")
-    word, colon, file = rest.partition(":")
-    if not colon or word not in SAM_MODELS:
-        word, file = plain.word, rest
+    model, colon, file = rest.partition(":")
+    word, comma, stretched = model.partition(",")
+    colours: Colours = "min-max" if comma else "sam"
+    if not colon or word not in SAM_MODELS or (comma and stretched != "min-max"):
+        word, colours, file = plain.word, plain.colours, rest
     if not (name.strip() and given and file):
         raise InputError(f"--checkpoint {text!r} names no file", remedy=_HOW)
     path = Path(file)
@@ -110,7 +122,7 @@ def _checkpoint(plain: Candidate, text: str) -> Candidate:
         raise MissingError(f"{path} does not exist (--checkpoint {name})", remedy=_HOW)
     if are_tokens(path):
         return _with_tokens(plain, name.strip(), _tokens(path))
-    return Candidate(name=name.strip(), word=word, sam=path, sam_sha256=sha256_of(path))
+    return Candidate(name=name.strip(), word=word, sam=path, sam_sha256=sha256_of(path), colours=colours)
 
 
 def _with_tokens(plain: Candidate, name: str, tokens: tuple[Path, str]) -> Candidate:
@@ -127,8 +139,8 @@ def loaded(
     Raises:
         MissingError: weights that do not fit the model.
     """
-    for (path, word), group in groupby(sorted(candidates, key=_sam_of), _sam_of):
-        frozen = load_sam(path, word).to(device)
+    for (path, word, colours), group in groupby(sorted(candidates, key=_sam_of), _sam_of):
+        frozen = load_sam(path, word, colours).to(device)
         embedder = _Remembering(frozen, precision)
         models: dict[str, Promptable] = {}
         for one in group:
@@ -141,8 +153,8 @@ def loaded(
         yield int(frozen.image_encoder.img_size), models
 
 
-def _sam_of(candidate: Candidate) -> tuple[Path, str]:
-    return candidate.sam, candidate.word
+def _sam_of(candidate: Candidate) -> tuple[Path, str, Colours]:
+    return candidate.sam, candidate.word, candidate.colours
 
 
 class _Remembering(Embedder):

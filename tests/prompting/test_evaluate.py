@@ -189,6 +189,17 @@ def test_one_sam_is_loaded_once_and_looks_at_a_picture_once(
     assert not torch.equal(answers[0].logits, answers[1].logits)
 
 
+def test_each_checkpoint_has_its_model_and_its_colours(sam: dict[str, object]) -> None:
+    settings, file = settings_of(sam).stage(SamSettings), sam["sam_checkpoint"]
+    texts = (f"a=vit_b,min-max:{file}", f"b=vit_b:{file}", f"c={file}")
+    asked = find_candidates(settings, ("sam",), texts, None)
+    assert [one.colours for one in asked] == ["sam", "min-max", "sam", "sam"]
+    assert asked[1].described()["sam_colours"] == "min-max"
+    assert sorted(sorted(models) for _, models in loaded(asked, "cpu", "float32")) == [["a"], ["b", "c", "sam"]]
+    with pytest.raises(MissingError, match="does not exist"):  # no such colours: the whole of it is a file's name
+        find_candidates(settings, (), (f"d=vit_b,max:{file}",), None)
+
+
 def test_references_by_hand() -> None:
     picture = np.full((8, 8, 3), 250, np.uint8)
     picture[2:4, 2:6] = (120, 60, 140)  # dark and coloured

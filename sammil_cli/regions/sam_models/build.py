@@ -36,6 +36,11 @@ class MinMaxSam(Sam):  # type: ignore[misc]  # segment_anything is not typed
         return functional.pad(stretched, (0, side - columns, 0, side - rows))
 
 
+def colours_of(sam: Sam) -> Colours:
+    """What a SAM's pictures are before they are encoded, see `load_sam`."""
+    return "min-max" if isinstance(sam, MinMaxSam) else "sam"
+
+
 def build_sam(word: str) -> Sam:
     """The model of one of `SAM_MODELS`, in eval mode, with random weights on torch's default device."""
     return build_mobile_sam() if word == MOBILE_SAM else sam_model_registry[word](checkpoint=None)

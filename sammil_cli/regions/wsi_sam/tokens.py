@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.regions.sam_models.build import EARLY_WIDTH, Colours, load_sam
+from sammil_cli.regions.sam_models.build import EARLY_WIDTH, Colours, colours_of, load_sam
 from sammil_cli.regions.wsi_sam.branch import PARTS
 from sammil_cli.regions.wsi_sam.model import WsiSam
 from sammil_cli.regions.wsi_sam.published_files import PUBLISHED_FILES
@@ -111,9 +111,16 @@ def fit(model: WsiSam, tokens: Tokens, sam_sha256: str) -> None:
         sam_sha256: of the model's checkpoint.
 
     Raises:
-        MissingError: they were trained on another SAM, or have other names or shapes; the first is named.
+        MissingError: they were trained on another SAM or with other colours, or have other names or shapes (the first
+            is named).
     """
     check_sam(tokens, sam_sha256)
+    trained = tokens.facts.colours if tokens.facts else "sam"
+    if trained != (seen := colours_of(model.sam)):
+        raise MissingError(
+            f"the tokens were trained with sam_colours: {trained}, and this SAM sees {seen}",
+            remedy=f"set sam_colours: {trained}",
+        )
     _compare(tokens.added, model.added(), "the tokens")
     for path, decoder in tokens.decoders.items():
         own = model.sam.mask_decoder.state_dict()
@@ -172,15 +179,9 @@ def load_wsi_sam(
         colours: see `load_sam`.
 
     Raises:
-        MissingError: see `load_sam`, `read_tokens` and `fit`; or tokens that were trained with other colours.
+        MissingError: see `load_sam`, `read_tokens` and `fit`.
     """
     read = read_tokens(tokens)
-    trained = read.facts.colours if read.facts else "sam"
-    if trained != colours:
-        raise MissingError(
-            f"the tokens were trained with sam_colours: {trained}, and the settings say {colours}",
-            remedy=f"set sam_colours: {trained}",
-        )
     model = WsiSam(load_sam(sam_path, word, colours), EARLY_WIDTH[word])
     fit(model, read, sam_sha256 or sha256_of(sam_path))
     return model.eval()
