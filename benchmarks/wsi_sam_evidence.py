@@ -37,7 +37,7 @@ EARLY_SCALE = 400.0  # drawn as timm draws them, the early feature is smaller th
 SETTINGS = {
     "sam_model": "vit_t",
     "wsi_sam_mpp": MPP,
-    "wsi_sam_augment": "colour-and-flip",  # every slide has a stain of its own
+    "wsi_sam_augment": "none",  # every view is embedded once
     "wsi_sam_batch": 1,  # more steps of as many fields, as in the release
     "wsi_sam_learning_rate": 5e-4,
     "wsi_sam_val_fraction": 0.2,
@@ -50,10 +50,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--compose", type=Path, required=True, help="the program that composes slides")
-    parser.add_argument("--slides", type=int, default=56)
+    parser.add_argument("--slides", type=int, default=36)
     parser.add_argument("--judged", type=float, default=0.35, help="share of the patients that are judged on")
-    parser.add_argument("--fields", type=int, default=2, help="on each slide")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--fields", type=int, default=3, help="on each slide")
+    parser.add_argument("--epochs", type=int, default=12)
     asked = parser.parse_args()
     start = time.perf_counter(), time.process_time()
     out: Path = asked.out.absolute()
@@ -77,7 +77,7 @@ def main() -> None:
 
 def compose(program: Path, out: Path, slides: int) -> None:
     """Small slides, each with tumour of either kind in a sixth to a third of its tissue, in one to four nests."""
-    words = ["--slides", slides, "--task", "subtype", "--size", 16, 14, "--lesion", 0.15, 0.35, "--seed", SEED]
+    words = ["--slides", slides, "--task", "subtype", "--size", 20, 16, "--lesion", 0.15, 0.35, "--seed", SEED]
     subprocess.run([sys.executable, program, out, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
