@@ -26,7 +26,7 @@ def read_drawn_prompts(path: Path, offset_px: tuple[int, int]) -> tuple[list[Pro
         SlideError: `E_PROMPT`, the file cannot be read, holds no prompt, or one that is unclear.
     """
     try:
-        shapes, is_xml = read_drawn_shapes(path, offset_px=offset_px)
+        shapes, is_foreign = read_drawn_shapes(path, offset_px=offset_px)
         parts = [flat_parts(drawn.geometry) for drawn in shapes]
         check_outlines(path, [part for inner in parts for part in inner if isinstance(part, Polygon)])
     except InputError as error:
@@ -38,7 +38,7 @@ def read_drawn_prompts(path: Path, offset_px: tuple[int, int]) -> tuple[list[Pro
         where = f"{path}, object {number}" + (f" ({drawn.name})" if drawn.name else "")
         if drawn.object_type != "annotation":
             passed[f"{drawn.object_type}s passed over"] += 1
-        elif is_xml and inner and not any(isinstance(part, Polygon) for part in inner):
+        elif is_foreign and inner and not any(isinstance(part, Polygon) for part in inner):
             passed["points or lines of XML passed over"] += 1
         else:
             try:

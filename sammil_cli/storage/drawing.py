@@ -1,9 +1,10 @@
-"""What a person drew on a slide: GeoJSON, or XML of other tools, plain or packed."""
+"""What a person drew on a slide: GeoJSON, or XML and JSON of other tools, plain or packed."""
 
 from pathlib import Path
 
 from sammil_cli.storage.annotation_xml import is_annotation_xml, parse_annotation_xml
-from sammil_cli.storage.geojson import Shape, is_geojson, parse_geojson
+from sammil_cli.storage.camelyon_json import camelyon_shapes, is_camelyon
+from sammil_cli.storage.geojson import Shape, is_geojson, parsed_geojson, shapes_of
 from sammil_cli.storage.packed import PACKED, read_packed
 
 
@@ -25,10 +26,10 @@ def drawn_slide(name: str) -> str | None:
 
 
 def read_drawn_shapes(path: Path, *, offset_px: tuple[int, int]) -> tuple[list[Shape], bool]:
-    """The shapes of a file in level-0 pixels of the whole file, and whether it is XML.
+    """The shapes of a file in level-0 pixels of the whole file; and whether it is of another tool than QuPath.
 
     Args:
-        offset_px: where the scanned area begins, from which QuPath counts; ImageScope and ASAP do not.
+        offset_px: where the scanned area begins, from which QuPath counts; ImageScope, ASAP and CAMELYON's JSON do not.
 
     Raises:
         InputError: the file cannot be read.
@@ -36,4 +37,7 @@ def read_drawn_shapes(path: Path, *, offset_px: tuple[int, int]) -> tuple[list[S
     name, content = read_packed(path, wanted=is_drawing)
     if is_annotation_xml(name):
         return parse_annotation_xml(path, content, offset_px=offset_px), True
-    return parse_geojson(path, content, offset_px=offset_px)[0], False
+    document = parsed_geojson(path, content)
+    if is_camelyon(document):
+        return camelyon_shapes(path, document), True
+    return shapes_of(path, document, offset_px)[0], False

@@ -123,7 +123,7 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
         raise damaged(path, "it is no file but a pipe, a socket or a device", remedy)
     try:
         with _opened(path, packed=path.suffix == ".gz") as stream:
-            document = _parsed(path, stream.read(MOST_BYTES + 1))
+            document = parsed_geojson(path, stream.read(MOST_BYTES + 1))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=remedy) from None
     except InputError as error:
@@ -137,7 +137,7 @@ def read_own_geojson(path: Path, remedy: str) -> tuple[list[Shape], JsonObject]:
     if not isinstance(facts, dict):
         raise InputError(f"{path} was not written by sammil segment or sam", remedy=remedy, code="E_DAMAGED")
     facts = without_sum(path, facts, remedy, document.get("features"))
-    return _shapes(path, document, (0, 0))[0], facts
+    return shapes_of(path, document, (0, 0))[0], facts
 
 
 def verify_own_geojson(path: Path, remedy: str) -> tuple[JsonObject, bool]:
@@ -157,17 +157,17 @@ def verify_own_geojson(path: Path, remedy: str) -> tuple[JsonObject, bool]:
 def _verified(path: Path) -> JsonObject | None:
     """The facts of a file in the layout of `write_geojson`, a shape on each line; None where it is not as written."""
     with _opened(path, packed=path.suffix == ".gz") as stream:
-        head = _parsed(path, stream.readline(MOST_BYTES) + b"]}")
+        head = parsed_geojson(path, stream.readline(MOST_BYTES) + b"]}")
         facts = head.get("sammil") if isinstance(head, dict) else None
         if not isinstance(facts, dict) or facts.get(SCHEMA) != SUMMED:
             return None
         found = facts.pop(SUM, None)
         seen, end = ListSum(facts), b""
         while line := stream.readline(MOST_BYTES):
-            feature, before, end = _parsed(path, line[:-3]), end, line[-3:]
+            feature, before, end = parsed_geojson(path, line[:-3]), end, line[-3:]
             if before == b"]}\n" or end not in (b", \n", b"]}\n"):
                 return None
-            _shapes(path, [feature], (0, 0))
+            shapes_of(path, [feature], (0, 0))
             seen.add(feature)
         return facts if end == b"]}\n" and seen.facts()[SUM] == found else None
 
@@ -190,7 +190,7 @@ def read_facts(path: Path, *, packed: bool) -> JsonObject:
                     raise _invalid(path, "it ends too early")
             else:
                 rest = stream.read(MOST_BYTES + 1)
-        document = _parsed(path, head + rest)
+        document = parsed_geojson(path, head + rest)
     except _UNREADABLE as error:
         if met := limit_met(error):
             raise met from None
@@ -218,14 +218,20 @@ def parse_geojson(path: Path, content: bytes, *, offset_px: tuple[int, int] = (0
     Raises:
         InputError: not GeoJSON; the message names the feature.
     """
-    return _shapes(path, _parsed(path, content), offset_px)
+    return shapes_of(path, parsed_geojson(path, content), offset_px)
 
 
-def _parsed(path: Path, content: bytes) -> Parsed:
+def parsed_geojson(path: Path, content: bytes) -> Parsed:
+    """JSON whose `shapes_of` are wanted.
+
+    Raises:
+        InputError: no JSON, or more of it than can be worked with.
+    """
     return parse_json(content, path, kind="GeoJSON", remedy=_AGAIN, most_bytes=MOST_BYTES)
 
 
-def _shapes(path: Path, document: Parsed, offset_px: tuple[int, int]) -> tuple[list[Shape], JsonObject]:
+def shapes_of(path: Path, document: Parsed, offset_px: tuple[int, int]) -> tuple[list[Shape], JsonObject]:
+    """What `parse_geojson` gives, of parsed JSON."""
     if isinstance(document, dict) and ("coordinates" in document or "geometries" in document):
         document = {"geometry": document}
     facts = document.get("sammil", {}) if isinstance(document, dict) else {}

@@ -102,7 +102,7 @@ def read_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Counte
 def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Counter[str]]:
     """The annotations of a file that have an area, in its order, and counts of what was repaired or passed over.
 
-    Of XML the counts have the classes, too: its layers and groups follow no rule but their names.
+    Of other tools than QuPath the counts have the classes, too: layers and groups follow no rule but their names.
 
     Args:
         bounds_px: the scanned area, level-0 pixels.
@@ -111,7 +111,7 @@ def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Count
         SlideError: `E_EDIT`, the file cannot be read, or is more than can be worked with (`storage.outline_limits`).
     """
     try:
-        shapes, is_xml = read_drawn_shapes(path, offset_px=bounds_px[:2])
+        shapes, is_foreign = read_drawn_shapes(path, offset_px=bounds_px[:2])
         parts = [flat_parts(drawn.geometry) if drawn.object_type == "annotation" else [] for drawn in shapes]
         check_outlines(path, [part for inner in parts for part in inner if isinstance(part, Polygon)])
     except InputError as error:
@@ -126,7 +126,7 @@ def drawn_areas(path: DrawingPath, *, bounds_px: Box) -> tuple[list[Area], Count
         areas.append(Area(polygons=polygons, excludes=excludes, class_name=drawn.class_name))
         whose = f"of {drawn.class_name!r}" if drawn.class_name else "without a class"
         classes[whose, "taken away" if excludes else "taken"] += 1
-    if is_xml:
+    if is_foreign:
         for rank, ((whose, fate), number) in enumerate(classes.most_common()):
             counts[f"areas {whose if rank < _MOST_CLASSES else 'of other classes'} {fate}"] += number
         if any(bounds_px[:2]):

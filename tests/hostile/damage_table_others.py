@@ -191,6 +191,18 @@ ROWS: list[Row] = [
         },
     ),
     *of(
+        "CAMELYON's drawing",
+        {
+            "a number": ("7", "E_EDIT: no list of features"),
+            "NaN": ('{"positive": [{"vertices": [[1, 1], [NaN, 9], [9, 9]]}]}', "E_EDIT: NaN"),
+            "infinite": ('{"positive": [{"vertices": [[1, 1], [1e400, 9], [9, 9]]}]}', "E_EDIT: "),
+            "two corners": ('{"positive": [{"vertices": [[1, 1], [2, 2]]}]}', "E_EDIT: outline 1 of 1 in positive"),
+            "words for points": ('{"positive": [{"vertices": "here"}]}', "E_EDIT: outline 1 of 1 in positive"),
+            "no list": ('{"positive": 7}', "E_EDIT: positive is 7"),
+            "half of it": (d.half, "E_EDIT: "),
+        },
+    ),
+    *of(
         "drawing",
         {
             "a number": ("7", "E_EDIT: no list of features"),

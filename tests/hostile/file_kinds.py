@@ -279,6 +279,7 @@ KINDS: dict[str, Kind] = {
         Kind("drawing.gz", "slide_01.geojson.gz", good.drawing, DRAWN, "gzip"),
         Kind("drawing.zip", "slide_01.zip", good.drawing, DRAWN, "zip"),
         Kind("drawing.xml", "slide_01.xml", good.drawn_xml, DRAWN, "xml"),
+        Kind("CAMELYON's drawing", "slide_01.json", good.drawn_camelyon, DRAWN, "json"),
         Kind("drawn prompts", "slide_01.geojson", good.drawing, (drawn_prompts,), "json"),
         Kind("prompt table", "prompts.csv", good.prompt_table, (prompt_table,), "csv"),
         Kind("labels", "labels.csv", good.labels, (read_labels,), "csv"),

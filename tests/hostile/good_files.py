@@ -162,6 +162,11 @@ def drawn_xml(path: Path) -> None:
     path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<Annotations MicronsPerPixel="0.5">{layer}</Annotations>')
 
 
+def drawn_camelyon(path: Path) -> None:
+    corners = [[50, 50], [300, 50], [300, 250], [50, 250]]
+    path.write_text(json.dumps({"positive": [{"name": "_0", "vertices": corners}], "negative": []}))
+
+
 # ------------------------------------------------------------------------------------------------------ tables
 
 
