@@ -32,7 +32,15 @@ from sammil_cli.storage.paths import (
     TissuePath,
     suffix_of,
 )
-from sammil_cli.storage.summed import check_sha256, check_slide, damaged, dvc_checkout, has_sum, read_of_slide
+from sammil_cli.storage.summed import (
+    check_sha256,
+    check_slide,
+    damaged,
+    dvc_checkout,
+    has_sum,
+    read_of_slide,
+    read_summed,
+)
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.mask import read_tissue
 from sammil_cli.training.bundle import (
@@ -112,6 +120,8 @@ def _files(project: Project) -> Iterator[_File]:
     bags = {".h5": "bag", ".json": "quality"}
     yield from _of_slides(project.regions, "sam", regions)
     yield from _of_slides(project.bags, "extract", bags)
+    yield from _of_slides(project.fields, "wsi-sam train", {".geojson": "fields"})
+    yield from _of_slides(project.prompted, "wsi-sam prompt", {".geojson": "prompted", ".json": "quality"})
     runs = project.models.parent
     for folder in sorted(runs.glob("ablation/regions/*/")):
         yield from _of_slides(folder / "regions", "ablate", regions)
@@ -130,6 +140,7 @@ def _files(project: Project) -> Iterator[_File]:
     single = [(splits, "splits", "train") for splits in sorted({project.splits, *runs.glob("ablation/**/splits.csv")})]
     single += [(project.record, "record", "train"), (sums_of(project), "sums", "evaluate")]
     single += [(path, "result", "evaluate") for path in (project.metrics, project.predictions)]
+    single += [(project.wsi_sam / "record.json", "tokens", "wsi-sam train")]
     for path, kind, stage in single:
         if path.is_file():
             yield _File(path=path, kind=kind, again=f"sammil {stage}")
@@ -154,10 +165,13 @@ def _tissue(path: Path, _: Project) -> bool:
     return has_sum(path)
 
 
-def _polygons(path: Path, _: Project) -> bool:
-    facts, is_summed = verify_own_geojson(path, "run: sammil sam")
-    check_slide(path, facts.get("slide_id"), "run: sammil sam")
-    return is_summed
+def _geojson(stage: str) -> Callable[[Path, Project], bool]:
+    def reader(path: Path, _: Project) -> bool:
+        facts, is_summed = verify_own_geojson(path, f"run: sammil {stage}")
+        check_slide(path, facts.get("slide_id"), f"run: sammil {stage}")
+        return is_summed
+
+    return reader
 
 
 def _quality(path: Path, _: Project) -> bool:
@@ -208,6 +222,16 @@ def _record(path: Path, _: Project) -> bool:
     return has_sum(path)
 
 
+def _tokens(path: Path, _: Project) -> bool:
+    """The record of `wsi-sam train`, and the files beside it that it names."""
+    remedy = "run: sammil wsi-sam train"
+    files = read_summed(path, remedy).get("files", {})
+    _check_there((path.parent / name for name in files), path, remedy)
+    for name, sha256 in files.items():
+        check_sha256(path.parent / name, sha256, path, remedy)
+    return True
+
+
 def _result(path: Path, project: Project) -> bool:
     sums = _sound(partial(read_result_sums, project)) or {}
     if path in sums:
@@ -240,7 +264,9 @@ _READERS: dict[str, Callable[[Path, Project], bool]] = {
     "patches": _hdf5(lambda path: read_patches(PatchesPath(path)), "patches"),
     "regions": _hdf5(lambda path: read_regions(RegionsPath(path)), "regions"),
     "bag": _hdf5(lambda path: read_checked(BagPath(path)), "bag"),
-    "polygons": _polygons,
+    "polygons": _geojson("sam"),
+    "fields": _geojson("wsi-sam train"),
+    "prompted": _geojson("wsi-sam prompt"),
     "quality": _quality,
     "manifest": _manifest,
     "facts": _facts,
@@ -248,6 +274,7 @@ _READERS: dict[str, Callable[[Path, Project], bool]] = {
     "epochs": _epochs,
     "splits": _splits,
     "record": _record,
+    "tokens": _tokens,
     "result": _result,
     "sums": _sums,
 }

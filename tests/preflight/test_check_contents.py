@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 import torch
 from inline_executor import open_inline
 
@@ -18,7 +19,10 @@ from sammil_cli.errors import InputError
 from sammil_cli.preflight import check_contents
 from sammil_cli.preflight.check_contents import as_record, run
 from sammil_cli.project.project import Project
+from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.geojson import Shape, write_geojson
 from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.summed import write_of_slide, write_summed
 from sammil_cli.training.bundle import EPOCHS_FILE, WEIGHTS_FILE, read_bundle, write_bundle
 
 Sammil = Callable[..., Any]
@@ -128,6 +132,33 @@ def test_under_dvc_the_way_back_is_named(done: Path, inline: None) -> None:
 def test_an_empty_project_has_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline: None) -> None:
     monkeypatch.chdir(tmp_path)
     assert as_record(run(Project())) == {"checked": 0, "without_sum": 0, "errors": 0, "findings": []}
+
+
+def test_what_wsi_sam_was_trained_with_and_answered_is_read_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    square = [(Shape(geometry=shapely.box(0, 0, 9, 9)), {"mpp": 1.0})]
+    for name in ("artifacts/wsi_sam/a.geojson", "report/prompted/a.geojson"):
+        Path(name).parent.mkdir(parents=True)
+        write_geojson(Path(name), square, offset_px=(0, 0), provenance={"slide_id": "a"})
+    write_of_slide(Path("report/prompted/a.json"), {"slide_id": "a"})
+    Path("runs/wsi_sam").mkdir(parents=True)
+    Path("runs/wsi_sam/tokens.safetensors").write_bytes(b"tokens")
+    Path("runs/wsi_sam/curve.csv").write_text("epoch\n0\n")
+    files = {path.name: sha256_file(path) for path in Path("runs/wsi_sam").iterdir()}
+    write_summed(Path("runs/wsi_sam/record.json"), {"kind": "wsi-sam", "files": files})
+    assert as_record(run(Project())) == {"checked": 4, "without_sum": 0, "errors": 0, "findings": []}
+    Path("artifacts/wsi_sam/a.geojson").rename("artifacts/wsi_sam/b.geojson")
+    flip(Path("report/prompted/a.json"), 3)
+    Path("runs/wsi_sam/tokens.safetensors").write_bytes(b"others")
+    bad = {one.file: (one.code, one.fix) for one in run(Project()).bad}
+    again = "run: sammil wsi-sam train"
+    assert bad["artifacts/wsi_sam/b.geojson"] == ("E_MIXED", f"call it a.geojson again, or {again}")
+    assert bad["report/prompted/a.json"][0] == "E_DAMAGED"
+    assert bad["runs/wsi_sam/record.json"] == ("E_DAMAGED", again)
+    Path("runs/wsi_sam/tokens.safetensors").unlink()
+    assert "tokens.safetensors is damaged: it is missing" in next(b.message for b in run(Project()).bad if "runs" in b.file)
 
 
 def kill_or_read(kind: str, path: Path, project: Project) -> bool:
