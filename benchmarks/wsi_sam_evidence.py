@@ -5,8 +5,7 @@ drawn at random, and judges them on slides of other patients, beside the frozen 
 thresholds inside the box. All commands are those of the command line; tables are in `OUT/judged/report/wsi_sam`.
 
 Pictures are of 512 px instead of 1024, so that it ends in ten minutes on two cores; the network has no weight that
-depends on it. HR has 8 µm per pixel: a field of 4 mm holds a whole slide, so that a tight box around its nests is
-mostly not tumour.
+depends on it. HR has 4 µm per pixel: a field of 2 mm, in which a tight box around nests is mostly not tumour.
 
 The tool that composes slides is no part of sammil: `--compose` is a program that is called as
 `PROGRAM OUT --slides N --task subtype --size COLUMNS ROWS --lesion LEAST MOST --seed N` and writes `slides/*.tif`,
@@ -32,13 +31,16 @@ from sammil_cli.regions.sam_models import build
 from sammil_cli.storage.files import sha256_file
 
 SIDE_PX = 512
-MPP = 8.0
+MPP = 4.0
 SEED = 11
 EARLY_SCALE = 400.0  # drawn as timm draws them, the early feature is smaller than any trained one, by about this
 SETTINGS = {
     "sam_model": "vit_t",
     "wsi_sam_mpp": MPP,
-    "wsi_sam_augment": "flip",  # every view is embedded once; each slide has a stain of its own as it is
+    "wsi_sam_augment": "none",  # every view is embedded once
+    "wsi_sam_batch": 1,  # more steps of as many fields, as in the release
+    "wsi_sam_learning_rate": 5e-4,
+    "wsi_sam_val_fraction": 0.2,
     "seed": SEED,
 }
 
@@ -48,10 +50,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--compose", type=Path, required=True, help="the program that composes slides")
-    parser.add_argument("--slides", type=int, default=64)
+    parser.add_argument("--slides", type=int, default=36)
     parser.add_argument("--judged", type=float, default=0.35, help="share of the patients that are judged on")
     parser.add_argument("--fields", type=int, default=3, help="on each slide")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=12)
     asked = parser.parse_args()
     start = time.perf_counter(), time.process_time()
     out: Path = asked.out.absolute()
@@ -74,8 +76,8 @@ def main() -> None:
 
 
 def compose(program: Path, out: Path, slides: int) -> None:
-    """Small slides, each with tumour of either kind in 4 to 15 % of its tissue, in one to three nests."""
-    words = ["--slides", slides, "--task", "subtype", "--size", 16, 14, "--lesion", 0.04, 0.15, "--seed", SEED]
+    """Small slides, each with tumour of either kind in a sixth to a third of its tissue, in one to four nests."""
+    words = ["--slides", slides, "--task", "subtype", "--size", 20, 16, "--lesion", 0.15, 0.35, "--seed", SEED]
     subprocess.run([sys.executable, program, out, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
