@@ -33,6 +33,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+TissueOption = Annotated[Path, typer.Option(help="Tissue masks, where there are any.")]
+FieldsOption = Annotated[Path, typer.Option(help="Fields, written: squares for QuPath.")]
+
 
 @app.command()
 def train(
@@ -44,8 +47,8 @@ def train(
         "data/lesions"
     ),
     labels: LabelsOption = Path("data/labels.csv"),
-    tissue: Annotated[Path, typer.Option(help="Tissue masks, where there are any.")] = Path("artifacts/tissue"),
-    fields: Annotated[Path, typer.Option(help="Fields, written: squares for QuPath.")] = Path("artifacts/wsi_sam"),
+    tissue: TissueOption = Path("artifacts/tissue"),
+    fields: FieldsOption = Path("artifacts/wsi_sam"),
     out: Annotated[Path, typer.Option(help="Tokens, curve, samples, pictures and record, written.")] = Path(
         "runs/wsi_sam"
     ),
@@ -190,8 +193,8 @@ def evaluate(
         "data/lesions"
     ),
     labels: LabelsOption = Path("data/labels.csv"),
-    tissue: Annotated[Path, typer.Option(help="Tissue masks, where there are any.")] = Path("artifacts/tissue"),
-    fields: Annotated[Path, typer.Option(help="Fields, written: squares for QuPath.")] = Path("artifacts/wsi_sam"),
+    tissue: TissueOption = Path("artifacts/tissue"),
+    fields: FieldsOption = Path("artifacts/wsi_sam"),
     out: Annotated[Path, typer.Option(help="Tables, metrics and scores of each field, written.")] = Path(
         "report/wsi_sam"
     ),

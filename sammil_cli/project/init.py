@@ -68,7 +68,7 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: boo
 
 
 def _say_lacking(params: Path, stages: list[str]) -> None:
-    """The lines of these stages that a params.yaml of before does not have: DVC refuses a key that is not there."""
+    """The lines of these stages that an earlier params.yaml does not have: DVC refuses a key that is not there."""
     there = read_yaml(params)
     keys = set(there) if isinstance(there, dict) else set()
     lines = [line for line in render_params("default", stages=stages).splitlines() if line and line[0] != "#"]

@@ -66,7 +66,7 @@ def of_command_line(
     """The prompts of `--box` (each is one) or of `--point` and `--negative` (all are one); none of no words.
 
     Raises:
-        InputError: `E_PROMPT`, both kinds, no positive point, or numbers that are none.
+        InputError: `E_PROMPT`, both kinds, no positive point, or a value that is not a number.
     """
     try:
         if boxes and (points or negatives):
@@ -92,7 +92,7 @@ def points_prompt(inside: MultiPoint, outside: MultiPoint, *, name: str, class_n
     """A prompt of points.
 
     Raises:
-        UnclearError: none is inside of what is meant.
+        UnclearError: no point is inside what is meant.
     """
     if inside.is_empty:
         raise UnclearError(

@@ -59,7 +59,7 @@ def mean_over_patients(values: Scores, patients: Sequence[str], *, level: float,
 
 
 def held(patients: int, level: float) -> float:
-    """How often such an interval of the mean of so many patients holds the truth; `level` at best, NaN for one patient.
+    """How often such an interval of a mean over these patients holds the truth; `level` at best, NaN for one patient.
 
     For patients of one size with normal means: their bootstrap takes the variance n / (n - 1) too small and the normal
     quantile for Student's.

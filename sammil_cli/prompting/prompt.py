@@ -141,7 +141,7 @@ def at_work(options: RunOptions, workers: int | None) -> RunOptions:
 
 
 def _threads(options: RunOptions) -> int | None:
-    """Torch's threads in each process, by what was asked for, not by what there is to do; None = it makes no matter."""
+    """Torch's threads in each process, by what was asked for, not by the work at hand; None = it does not matter."""
     if options.device != "cpu" or options.executor != "local" or "OMP_NUM_THREADS" in os.environ:
         return None
     return max(1, usable_cores() // options.workers)

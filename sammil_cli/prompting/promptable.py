@@ -26,7 +26,7 @@ from sammil_cli.runner.worker import own_device
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.tissue.mask import paint_rings
 
-_CERTAIN = 6.907  # ln(0.999 / 0.001): how sure of a drawn area SAM is told to be, as micro-sam does
+_CERTAIN = 6.907  # ln(0.999 / 0.001): the certainty that SAM is given for a drawn area, as in micro-sam
 _MASK_SHRINK = 4  # pixels of the picture per pixel of a mask that is given to SAM
 
 Ask = Callable[[Prompts], Answer]

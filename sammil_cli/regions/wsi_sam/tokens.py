@@ -152,7 +152,7 @@ def check_sam(tokens: Tokens, sam_sha256: str) -> None:
 
 
 def _compare(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
-    """Refuses other names or shapes, and numbers that are none."""
+    """Refuses other names or shapes, and values that are not finite."""
     for name in sorted(found.keys() | wanted.keys()):
         if name not in found:
             raise MissingError(f"{what}: {name} is missing", remedy=_GIVE)
