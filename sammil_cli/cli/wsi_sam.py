@@ -33,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+LesionsOption = Annotated[Path, typer.Option(help="What you drew on slides: <slide>.geojson, .json or .xml.")]
 TissueOption = Annotated[Path, typer.Option(help="Tissue masks, where there are any.")]
 FieldsOption = Annotated[Path, typer.Option(help="Fields, written: squares for QuPath.")]
 
@@ -43,9 +44,7 @@ def train(
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
     slides_table: SlidesTableOption = Path("data/slides.csv"),
-    lesions: Annotated[Path, typer.Option(help="What is to be learned, drawn: <slide>.geojson or .xml.")] = Path(
-        "data/lesions"
-    ),
+    lesions: LesionsOption = Path("data/lesions"),
     labels: LabelsOption = Path("data/labels.csv"),
     tissue: TissueOption = Path("artifacts/tissue"),
     fields: FieldsOption = Path("artifacts/wsi_sam"),
@@ -189,9 +188,7 @@ def evaluate(
     ] = None,
     slides: SlidesOption = Path("data/slides"),
     slides_table: SlidesTableOption = Path("data/slides.csv"),
-    lesions: Annotated[Path, typer.Option(help="What is to be found, drawn: <slide>.geojson or .xml.")] = Path(
-        "data/lesions"
-    ),
+    lesions: LesionsOption = Path("data/lesions"),
     labels: LabelsOption = Path("data/labels.csv"),
     tissue: TissueOption = Path("artifacts/tissue"),
     fields: FieldsOption = Path("artifacts/wsi_sam"),

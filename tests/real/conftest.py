@@ -1,6 +1,7 @@
 """Real files that several tests read."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,20 @@ def published_labels(real_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden(real_data: Path) -> dict[str, Any]:
+def golden_file(real_data: Path) -> Callable[[str], dict[str, Any]]:
+    """Reads a file of golden numbers by its name."""
+
+    def read(name: str) -> dict[str, Any]:
+        path = real_data / "golden" / name
+        if not path.is_file():
+            pytest.skip(f"no golden numbers: {path} is missing")
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return loaded
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def golden(golden_file: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """Numbers of the published models, by their names."""
-    path = real_data / "golden" / "mil.json"
-    if not path.is_file():
-        pytest.skip(f"no golden numbers: {path} is missing")
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
+    return golden_file("mil.json")

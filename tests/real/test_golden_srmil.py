@@ -1,9 +1,9 @@
 """SRMIL against numbers computed once by its published code, in float64 (../shared/data/golden/README.md)."""
 
 import csv
-import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,8 @@ either_precision = pytest.mark.parametrize("precision", list(TOLERANCE), ids=str
 
 
 @pytest.fixture(scope="module")
-def golden(real_data: Path) -> dict[str, Any]:
-    path = real_data / "golden" / "srmil_wsisam.json"
-    if not path.is_file():
-        pytest.skip(f"no golden numbers: {path} is missing")
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["srmil"]
+def golden(golden_file: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    loaded: dict[str, Any] = golden_file("srmil_wsisam.json")["srmil"]
     return loaded
 
 

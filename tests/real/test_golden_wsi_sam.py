@@ -1,7 +1,6 @@
 """WSI-SAM against numbers computed once by its published code, in float64 (../shared/data/golden/README.md)."""
 
-import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,8 @@ EARLY = 160  # of MobileSAM
 
 
 @pytest.fixture(scope="module")
-def golden(real_data: Path) -> dict[str, Any]:
-    path = real_data / "golden" / "srmil_wsisam.json"
-    if not path.is_file():
-        pytest.skip(f"no golden numbers: {path} is missing")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    (found,) = (entry for name, entry in content.items() if name.startswith("wsi_sam"))
+def golden(golden_file: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    (found,) = (entry for name, entry in golden_file("srmil_wsisam.json").items() if name.startswith("wsi_sam"))
     entry: dict[str, Any] = found
     return entry
 
