@@ -27,7 +27,7 @@ from sammil_cli.storage.geojson import Shape, write_geojson
 from sammil_cli.storage.summed import write_of_slide
 
 _OFFSET = 1.0  # of the stability score, as published
-_SMALL_PX = 8.0  # of HR: a prompt of so few pixels shows the model next to nothing
+_SMALL_PX = 8.0  # of HR: a smaller prompt shows the model next to nothing
 _ALIKE = 0.01  # resolutions that differ by less are one
 _COARSE = 1.5  # times the resolution that was asked for; fields are twice, four times, … as coarse or not at all
 _QUIET_SECONDS = 30.0  # between two words on a slide that takes long
