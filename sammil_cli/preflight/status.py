@@ -15,7 +15,7 @@ from sammil_cli.preflight.key_changes import Change, changes
 from sammil_cli.project.pipeline import ASKED_FOR, FILES
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.out_folder import RECORDED, done_before, is_own
-from sammil_cli.runner.per_slide import Plan, Task
+from sammil_cli.runner.per_slide import Job, Plan, Task
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import Key, as_stored, read_csv
@@ -163,7 +163,7 @@ def _examine(
 
 
 def judge_plan(
-    plan: Plan[Any], project: Project, waiting: Mapping[str, SlideStatus], only: frozenset[str] | None = None
+    plan: Plan[Job], project: Project, waiting: Mapping[str, SlideStatus], only: frozenset[str] | None = None
 ) -> StageStatus:
     """What a stage with that plan would do; slides that are `waiting` for an earlier one follow it."""
     stage, listed = plan.stage, _read_list(plan.process_list)

@@ -28,7 +28,7 @@ def report(stages: Sequence[StageStatus]) -> None:
         if len(reasons) > _MOST_REASONS:
             why.append(f"… and {len(reasons) - _MOST_REASONS} other reasons")
         if stage.problem is not None:
-            why.append(f"{stage.problem.message} (fix: {stage.problem.remedy})")
+            why += f"{stage.problem.message} (fix: {stage.problem.remedy})".split("\n")
         rows.append((stage.stage, *(tally[state] for state in used), why))
     console.print_table("What the next run would do", ("stage", *used, "why"), rows)
     for line in changed_files(stages):
@@ -76,7 +76,7 @@ def explain(slide_id: str, stages: Sequence[StageStatus]) -> None:
 
 def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
     problem = stage.problem
-    told = [] if problem is None else [f"not known: {problem.message}", f"fix: {problem.remedy}"]
+    told = [] if problem is None else f"not known: {problem.message}\nfix: {problem.remedy}".split("\n")
     if slide is None:
         return told or [stage.passed_over]
     reasons = [line for change in slide.changes for line in change.long.split("\n")]

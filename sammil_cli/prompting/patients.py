@@ -9,7 +9,6 @@ import numpy as np
 from sammil_cli.cohort.cohort import slides_by_patient
 from sammil_cli.cohort.finding import refuse_first
 from sammil_cli.cohort.label_table import read_table
-from sammil_cli.config import WsiSamTrainSettings
 from sammil_cli.errors import InputError
 
 
@@ -22,14 +21,14 @@ class Split:
     unnamed: int
 
 
-def split_patients(labels: Path, slides: Collection[str], settings: WsiSamTrainSettings) -> Split:
+def split_patients(labels: Path, slides: Collection[str], fraction: float, seed: int) -> Split:
     """Whose these slides are, and who is held out.
 
     Raises:
         InputError: see `patients_of_slides`, `held_out`.
     """
     patients, unnamed = patients_of_slides(labels, slides)
-    val = held_out(patients, settings.wsi_sam_val_fraction, settings.seed)
+    val = held_out(patients, fraction, seed)
     return Split(patients=patients, held_out=val, unnamed=unnamed)
 
 

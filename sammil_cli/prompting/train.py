@@ -76,7 +76,7 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     rows, tasks = draw_fields(project, settings, int(frozen.model.image_encoder.img_size), options)
     labels = _sha256(project.labels)
     fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
-    patients = split_patients(project.labels, fields.keys(), settings)
+    patients = split_patients(project.labels, fields.keys(), settings.wsi_sam_val_fraction, settings.seed)
     samples = _samples(project, patients, fields)
     slides = {
         name: made_of(task, sha256_file(project.fields / f"{name}.geojson")) for name, task in sorted(tasks.items())

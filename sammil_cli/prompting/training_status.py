@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,6 +18,7 @@ from sammil_cli.preflight.status import (
     TO_DO,
     UP_TO_DATE,
     AskedFor,
+    SlideStatus,
     StageStatus,
     TrainingStatus,
     judge_plan,
@@ -36,6 +36,7 @@ from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.sam_models.build import build_sam
 from sammil_cli.runner.machine import choose_device, devices
 from sammil_cli.runner.per_slide import Plan
+from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.files import Key, as_stored, digest
 from sammil_cli.storage.store import Result, is_content, open_store
 from sammil_cli.storage.summed import JsonObject
@@ -66,18 +67,28 @@ def _examine(project: Project, settings: Settings, earlier: Sequence[StageStatus
     except (InputError, MissingError) as error:
         return StageStatus(stage=STAGE, slides=(), problem=error, passed_over=_passed_over(project))
     stage = judge_plan(plan, project, _waiting(project, plan, earlier))
-    stage = replace(stage, passed_over=_passed_over(project))
+    stage = replace(
+        stage, slides=[_undrawn(project, slide) for slide in stage.slides], passed_over=_passed_over(project)
+    )
     try:
         return replace(stage, training=_training(project, settings, plan, stage))
     except (InputError, MissingError) as error:
         return replace(stage, problem=error)
 
 
+def _undrawn(project: Project, slide: SlideStatus) -> SlideStatus:
+    """A slide whose files would be removed, where it is only its drawing that is gone."""
+    if slide.state != GONE or slide.slide_id not in find_slides(project.slides).ids:
+        return slide
+    said = f"it has no drawing in {project.lesions} any more: its fields would be removed"
+    return replace(slide, changes=(Change("drawing is gone", said),))
+
+
 def _passed_over(project: Project) -> str:
     return f"passed over: it has no drawing in {project.lesions}"
 
 
-def _waiting(project: Project, plan: Plan[FieldsJob], earlier: Sequence[StageStatus]) -> dict[str, Any]:
+def _waiting(project: Project, plan: Plan[FieldsJob], earlier: Sequence[StageStatus]) -> dict[str, SlideStatus]:
     """The slides whose tissue is to be found first. Without any, fields lie anywhere: `segment` may be left out."""
     drawn = {task.slide_id for task in plan.tasks}
     found = waiting_for([stage for stage in earlier if stage.stage == "segment"])
@@ -111,7 +122,7 @@ def _training(project: Project, whole: Settings, plan: Plan[FieldsJob], fields: 
             slides[task.slide_id] = made_of(task, drawn.files[f"{task.slide_id}.geojson"].sha256)
     if not slides:
         return replace(there, state=NOT_DONE, changes=(Change("no slide has fields", "no slide has fields"),))
-    split = split_patients(project.labels, slides.keys(), settings)
+    split = split_patients(project.labels, slides.keys(), settings.wsi_sam_val_fraction, settings.seed)
     frozen = FrozenSam(sam.sam_model, sha256, sam.sam_colours)
     key = training_key(settings, frozen, slides, split, devices(choose_device("auto"))[0])
     name = digest(key)
@@ -141,14 +152,14 @@ def _lies_in(folder: Path, result: Result) -> bool:
     return all(is_content(folder / file, facts) for file, facts in result.files.items())
 
 
-def _there(project: Project, record: Mapping[str, Any]) -> str:
+def _there(project: Project, record: JsonObject) -> str:
     if not record:
         return ""
     epochs, dice = record["key"]["settings"]["wsi_sam_epochs"], record["figures"][CHOSEN_BY]
     return f"{project.wsi_sam} has epoch {record['epoch'] + 1} of {epochs}, held-out Dice of boxes {dice:.3f}"
 
 
-def _parts(project: Project, record: Mapping[str, Any], fields: StageStatus) -> dict[str, str]:
+def _parts(project: Project, record: JsonObject, fields: StageStatus) -> dict[str, str]:
     """What each slide is to the tokens that lie in the project; empty before the first training."""
     if not record:
         return {}
@@ -160,14 +171,13 @@ def _parts(project: Project, record: Mapping[str, Any], fields: StageStatus) -> 
     return parts
 
 
-def _changes(project: Project, before: Key | None, key: Key) -> Iterator[Change]:
+def _changes(project: Project, old: JsonObject | None, key: Key) -> Iterator[Change]:
     """Why what lies there is stale, by the key that it was made with."""
-    if before is None:
+    if old is None:
         record = project.wsi_sam / RECORD
         said = f"{record} cannot be read (sammil check --contents)" if record.exists() else "nothing is trained yet"
         yield Change(said, said)
         return
-    old: dict[str, Any] = dict(before)
     new = as_stored(key)
     yield from changes(STAGE, "", _rest(old), _rest(new), project)
     if old["sam"] != new["sam"]:

@@ -163,6 +163,7 @@ def test_what_was_touched_since_is_named(study: Path, sammil: Sammil) -> None:
     drawing.unlink()
     record = found(sammil)
     assert states(record)["s1"] == "to remove"
+    assert "it has no drawing in data/lesions any more: its fields would be removed" in said(sammil, "why", "s1")
     assert "1 slide(s) left out" in record["training"]["reasons"]
     drawing.write_text(drawn)
     (study / "runs/wsi_sam/curve.csv").unlink()
