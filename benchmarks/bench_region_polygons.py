@@ -1,7 +1,8 @@
 """The memory of a slide of 100 000 regions: merged from tiles, measured, and written; no model is asked.
 
 Each process says its highest resident memory (VmHWM) after each step, with what its interpreter and libraries take, and
-its CPU seconds. The baseline holds all outlines and the whole text, as sammil once did.
+its CPU seconds. The baseline holds all outlines and the whole text, as sammil once did. The run ends with an error
+where the steps of sammil take more than 1.5 GiB.
 """
 
 import json
@@ -32,7 +33,7 @@ REGIONS = 100_000
 PITCH_PX = 64  # one region on each such square of the canvas
 TILE_PX, OVERLAP = 1024, 0.25
 DOWNSAMPLE, MPP = 2.0, 0.5
-TARGET_GIB = 1.5
+MOST_GIB = 1.5
 
 
 def region_in(column: int, row: int) -> RegionMask:
@@ -132,7 +133,9 @@ def main(count: int) -> None:
         print(said)
         peaks.append(float(said.splitlines()[-1].split(" GiB")[0].split()[-1]))
     whole, streamed, held = peaks
-    print(f"all steps {whole:.2f} GiB (target {TARGET_GIB}); polygons alone {streamed:.2f} GiB, at once {held:.2f} GiB")
+    print(f"peak of all steps {whole:.2f} GiB; of polygons as they come {streamed:.2f} GiB, all at once {held:.2f} GiB")
+    if whole > MOST_GIB:
+        raise SystemExit(f"more than {MOST_GIB} GiB")
 
 
 WAYS = {"all": write_all, "streamed": write_streamed, "at once": write_at_once}

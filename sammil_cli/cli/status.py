@@ -1,11 +1,16 @@
 """What would be done, and why."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption, SetOption, SlidesOption
+
+if TYPE_CHECKING:
+    from sammil_cli.config import Settings
+    from sammil_cli.preflight.status import AskedFor
+    from sammil_cli.project.project import Project
 
 app = typer.Typer()
 
@@ -19,23 +24,24 @@ def status(
 ) -> None:
     """Say what the next run would compute, and why.
 
-    Of segment, patch, sam and extract; and which tables and slides changed since the models were trained. Computes and
-    writes nothing.
+    Of segment, patch, sam and extract, and of wsi-sam train where the project has it; and which tables and slides
+    changed since the models were trained. Computes and writes nothing.
     """
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.preflight import status as stage
     from sammil_cli.preflight.since_training import since_training
+    from sammil_cli.preflight.status_report import as_records, report
     from sammil_cli.project.project import Project
 
     console.set_up(as_json=as_json)
-    project = Project(slides=slides)
-    found = stage.run(project, load_settings(params, assignments or ()))
+    project, settings = Project(slides=slides), load_settings(params, assignments or ())
+    found = stage.run(project, settings, asked_for=_asked_for(project, settings))
     changed = since_training(project)
-    stage.report(found)
+    report(found)
     console.say(*changed)
     trained = [{"stage": "train", "problem": None, "slides": [], "changed": changed}] if changed else []
-    console.print_json([*stage.as_records(found), *trained])
+    console.print_json([*as_records(found), *trained])
 
 
 @app.command()
@@ -53,14 +59,28 @@ def why(
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.preflight import status as stage
+    from sammil_cli.preflight.status_report import as_records, explain
     from sammil_cli.project.project import Project
 
     console.set_up(as_json=as_json)
-    project = Project(slides=slides)
+    project, settings = Project(slides=slides), load_settings(params, assignments or ())
     stage.check_slide(project, slide)
-    found = stage.run(project, load_settings(params, assignments or ()), frozenset({slide}))
-    stage.explain(slide, found)
-    console.print_json(stage.as_records(found))
+    found = stage.run(project, settings, frozenset({slide}), _asked_for(project, settings))
+    explain(slide, found)
+    console.print_json(as_records(found))
+
+
+def _asked_for(project: "Project", settings: "Settings") -> "AskedFor | None":
+    """The stage that trains WSI-SAM, in projects that have it."""
+    from sammil_cli.prompting.asked_for import trains_tokens
+
+    if not trains_tokens(project):
+        return None
+    import openslide  # noqa: F401 - before torch, see slides/formats/openslide.py
+
+    from sammil_cli.prompting.training_status import stage_of
+
+    return stage_of(project, settings)
 
 
 @app.command()

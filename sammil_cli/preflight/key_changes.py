@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sammil_cli.config import STAGES
+from sammil_cli.config import ON_REQUEST, STAGES
 from sammil_cli.project.project import Project
 from sammil_cli.tissue.drawing_files import find_drawings
 
@@ -25,6 +25,7 @@ _DRAWINGS = {
     "drawing": ("annotations", "annotations"),
     "lesions": ("known lesions", "lesions"),
 }
+_LEARNED_DRAWINGS = {"wsi-sam-train": ("outlines to learn from", "lesions")}  # what its `drawing` is
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
         said = f"its scene in {project.slides_table}: {_shown(old)} → {_shown(new)}"
         return Change("scene in slides.csv changed", said, project.slides_table)
     if name in _DRAWINGS:
-        what, folder = _DRAWINGS[name]
+        what, folder = _LEARNED_DRAWINGS.get(stage, _DRAWINGS[name])
         return _drawing(what, getattr(project, folder), slide_id, old, new)
     if name == "weights":
         return Change("other weights", f"weights: {_shown(old)} → {_shown(new)}")
@@ -103,7 +104,7 @@ def _drawing(what: str, folder: Path, slide_id: str, old: object, new: object) -
 
 def setting_name(stage: str, path: tuple[str, ...]) -> str:
     """The key of params.yaml of a setting in a key, where it may lack its beginning, such as `tissue_`."""
-    known, end = STAGES[stage].model_fields, path[-1]
+    known, end = {**STAGES, **ON_REQUEST}[stage].model_fields, path[-1]
     return end if end in known else next((key for key in known if key.endswith(f"_{end}")), ".".join(path))
 
 

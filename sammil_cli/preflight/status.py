@@ -1,19 +1,21 @@
-"""sammil status, sammil why: what the per-slide stages would do, and why; nothing is computed or written."""
+"""sammil status, sammil why: what the per-slide stages would do, and why; nothing is computed or written.
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+A project may have asked for a stage besides, which works on slides one by one and then trains on all of them
+(`AskedFor`, `TrainingStatus`); what it trains is as fresh or stale as a slide's result.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sammil_cli import console
 from sammil_cli.config import Settings
 from sammil_cli.errors import InputError, MissingError, SammilError
-from sammil_cli.preflight.key_changes import Change, changes, listed_settings
-from sammil_cli.project.pipeline import FILES
+from sammil_cli.preflight.key_changes import Change, changes
+from sammil_cli.project.pipeline import ASKED_FOR, FILES
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.out_folder import RECORDED, done_before, is_own
-from sammil_cli.runner.per_slide import Plan, Task
+from sammil_cli.runner.per_slide import Job, Plan, Task
 from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import Key, as_stored, read_csv
@@ -25,9 +27,6 @@ from sammil_cli.storage.store import Result, ResultStore, is_content, open_store
 STAGES = ("segment", "patch", "sam", "extract")
 STATES = ("up to date", "from the store", "to compute", "not done", "follows", "to remove")
 UP_TO_DATE, STORED, TO_DO, NOT_DONE, FOLLOWS, GONE = STATES
-_WOULD_BE = {STORED: "brought back from the result store", TO_DO: "computed"}
-_MOST_REASONS = 6
-_MOST_FILES = 10
 _LARGE_BYTES = 1 << 20  # larger files are asked how they were made, not read whole
 
 
@@ -53,46 +52,121 @@ class SlideStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingStatus:
+    """What a stage would do with what it trains on all of its slides together.
+
+    Args:
+        state: one of `STATES`. changes: why.
+        there: what lies in its folder now, in words; empty before the first training.
+        resumes_after: the epochs that an interrupted training has finished; None = it would begin anew.
+        parts: by slide, what it is to the training that lies there, in words.
+    """
+
+    state: str
+    changes: tuple[Change, ...] = ()
+    there: str = ""
+    resumes_after: int | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageStatus:
-    """What one stage would do; `problem` says why that is not known, such as missing weights."""
+    """What one stage would do.
+
+    Args:
+        problem: why that is not known, such as missing weights.
+        training: of a stage that trains on its slides. passed_over: what is said of a slide that is none of them.
+    """
 
     stage: str
     slides: Sequence[SlideStatus]
     problem: SammilError | None = None
+    training: TrainingStatus | None = None
+    passed_over: str = "nothing is known of it"
 
 
-def run(project: Project, settings: Settings, only: frozenset[str] | None = None) -> list[StageStatus]:
+@dataclass(frozen=True, kw_only=True)
+class AskedFor:
+    """A stage that a project has asked for, and that comes right before one of `STAGES`.
+
+    Args:
+        before: that stage. examine: says what would be done, after the stages that come before it.
+        is_read: whether the results of `before` are made with what it trains.
+    """
+
+    before: str
+    examine: Callable[[Sequence[StageStatus]], StageStatus]
+    is_read: bool
+
+
+def run(
+    project: Project, settings: Settings, only: frozenset[str] | None = None, asked_for: AskedFor | None = None
+) -> list[StageStatus]:
     """What each per-slide stage would do, with `only` of some slides.
 
     Raises:
         InputError: no slides, or a table that cannot be read.
     """
     known = find_slides(project.slides).ids
+    # A stage refuses to be restricted to a slide that is gone; and what is trained follows from all slides.
+    some = only if only and only <= known and asked_for is None else None
     stages: list[StageStatus] = []
     for stage in STAGES:
-        needed = [earlier for earlier in stages if set(FILES[earlier.stage].outs) & set(FILES[stage].deps)]
-        # A stage refuses to be restricted to a slide that is gone.
-        stages.append(_examine(stage, project, settings, only if only and only <= known else None, needed))
+        needed = [earlier for earlier in stages if set(_outs(earlier.stage)) & set(FILES[stage].deps)]
+        waiting = waiting_for(needed)
+        if asked_for is not None and asked_for.before == stage:
+            stages.append(asked_for.examine(stages))
+            if asked_for.is_read and _comes_first(stages[-1].training):
+                waiting = _all_waiting(stages[-1].stage, needed) | waiting
+        stages.append(_examine(stage, project, settings, some, waiting))
     if only is None:
         return stages
     return [replace(stage, slides=[slide for slide in stage.slides if slide.slide_id in only]) for stage in stages]
 
 
-def _examine(
-    stage: str, project: Project, settings: Settings, only: frozenset[str] | None, needed: Sequence[StageStatus]
-) -> StageStatus:
+def _outs(stage: str) -> tuple[str, ...]:
+    return {**FILES, **ASKED_FOR}[stage].outs
+
+
+def waiting_for(needed: Sequence[StageStatus]) -> dict[str, SlideStatus]:
+    """The slides whose results in a later stage are settled by those that it needs."""
     waiting: dict[str, SlideStatus] = {}
     for earlier in needed:
         for slide in earlier.slides:
             if slide.state != UP_TO_DATE and slide.slide_id not in waiting:
                 waiting[slide.slide_id] = _after(slide, earlier.stage)
+    return waiting
+
+
+def _comes_first(training: TrainingStatus | None) -> bool:
+    return training is not None and training.state in (TO_DO, STORED, FOLLOWS)
+
+
+def _all_waiting(stage: str, needed: Sequence[StageStatus]) -> dict[str, SlideStatus]:
+    """All slides, waiting for what a stage trains."""
+    why = (Change(f"follows {stage}", f"follows {stage}"),)
+    names = {slide.slide_id for earlier in needed for slide in earlier.slides}
+    return {name: SlideStatus(slide_id=name, state=FOLLOWS, changes=why, because_of=stage) for name in names}
+
+
+def _examine(
+    stage: str, project: Project, settings: Settings, only: frozenset[str] | None, waiting: Mapping[str, SlideStatus]
+) -> StageStatus:
     try:
         plan = plan_stage(stage, project, settings, RunOptions(only=only))
     except (InputError, MissingError) as error:
         # That earlier files are missing is no problem while the stage that writes them is still to run.
-        expected = isinstance(error, InputError) and waiting and any(earlier.slides for earlier in needed)
+        trains = any(slide.because_of in ASKED_FOR for slide in waiting.values())
+        expected = waiting and (trains or isinstance(error, InputError))
         return StageStatus(stage=stage, slides=_sorted(waiting), problem=None if expected else error)
-    listed = _read_list(plan.process_list)
+    return judge_plan(plan, project, waiting, only)
+
+
+def judge_plan(
+    plan: Plan[Job], project: Project, waiting: Mapping[str, SlideStatus], only: frozenset[str] | None = None
+) -> StageStatus:
+    """What a stage with that plan would do; slides that are `waiting` for an earlier one follow it."""
+    stage, listed = plan.stage, _read_list(plan.process_list)
     store = open_store(plan.stage)
     found = {task.slide_id: _judge(stage, plan, task, store, listed, project) for task in plan.tasks}
     for row in plan.refused:
@@ -194,44 +268,6 @@ def _made_with(out: Path, slide_id: str) -> dict[str, Any] | None:
     return next((key for key in keys if key is not None), None)
 
 
-def report(stages: Sequence[StageStatus]) -> None:
-    """Prints a table, one line for each stage."""
-    used = [state for state in STATES if any(slide.state == state for stage in stages for slide in stage.slides)]
-    rows = []
-    for stage in stages:
-        tally = Counter(slide.state for slide in stage.slides)
-        reasons = Counter(
-            change.short for slide in stage.slides for change in slide.changes if slide.state != UP_TO_DATE
-        )
-        why = [f"{count} × {short}" for short, count in reasons.most_common(_MOST_REASONS)]
-        libraries = Counter(slide.libraries for slide in stage.slides if slide.libraries)
-        why += [f"{count} × computed with {other}" for other, count in libraries.items()]
-        if len(reasons) > _MOST_REASONS:
-            why.append(f"… and {len(reasons) - _MOST_REASONS} other reasons")
-        if stage.problem is not None:
-            why.append(f"{stage.problem.message} (fix: {stage.problem.remedy})")
-        rows.append((stage.stage, *(tally[state] for state in used), why))
-    console.print_table("What the next run would do", ("stage", *used, "why"), rows)
-    for line in changed_files(stages):
-        console.say(line)
-    if set(used) <= {UP_TO_DATE} and not any(stage.problem for stage in stages):
-        console.say("nothing to do")
-
-
-def changed_files(stages: Sequence[StageStatus]) -> list[str]:
-    """A line for each kind of change among the user's files, with the first of the files."""
-    files: dict[str, dict[str, None]] = {}
-    for change in (change for stage in stages for slide in stage.slides for change in slide.changes):
-        if change.file is not None:
-            files.setdefault(change.short, {})[str(change.file)] = None
-    return [f"{short}: {_first_of(list(names))}" for short, names in files.items()]
-
-
-def _first_of(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_FILES
-    return ", ".join(names[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")
-
-
 def check_slide(project: Project, slide_id: str) -> None:
     """Refuses a slide that is nowhere in the project.
 
@@ -239,58 +275,7 @@ def check_slide(project: Project, slide_id: str) -> None:
         InputError: with the ids that are nearly the same.
     """
     known = find_slides(project.slides).ids
-    folders = (project.tissue, project.patches, project.regions, project.bags)
+    folders = (project.tissue, project.patches, project.fields, project.regions, project.bags)
     known |= {slide_of(path) for folder in folders if folder.is_dir() for path in folder.iterdir()}
     if slide_id not in known:
         raise InputError(f"there is no slide {slide_id!r} in {project.slides}", remedy=did_you_mean(slide_id, known))
-
-
-def explain(slide_id: str, stages: Sequence[StageStatus]) -> None:
-    """Says in words what each stage would do with one slide, and why."""
-    console.say(slide_id)
-    width = max(len(stage.stage) for stage in stages)
-    for stage in stages:
-        slide = next((slide for slide in stage.slides if slide.slide_id == slide_id), None)
-        for number, line in enumerate(_lines(stage, slide)):
-            console.say(f"  {'' if number else stage.stage:<{width}}  {line}")
-
-
-def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
-    problem = stage.problem
-    told = [] if problem is None else [f"not known: {problem.message}", f"fix: {problem.remedy}"]
-    if slide is None:
-        return told or ["nothing is known of it"]
-    reasons = [line for change in slide.changes for line in change.long.split("\n")]
-    if slide.state == UP_TO_DATE:
-        said = ["up to date"]
-        said += [f"made with {listed_settings(stage.stage, slide.settings)}"] if slide.settings else []
-        said += [f"remark: {remark}" for remark in slide.remarks]
-    elif slide.state in _WOULD_BE:
-        said = [f"would be {_WOULD_BE[slide.state]}:", *(f"  {line}" for line in reasons)]
-    else:
-        said = reasons
-    said += [f"computed with {slide.libraries}; strict_versions: true would redo it"] if slide.libraries else []
-    return [*said, *told]
-
-
-def as_records(stages: Sequence[StageStatus]) -> list[dict[str, object]]:
-    """The same for programs."""
-    return [
-        {
-            "stage": stage.stage,
-            "problem": None if stage.problem is None else stage.problem.message,
-            "slides": [
-                {
-                    "slide_id": slide.slide_id,
-                    "state": slide.state,
-                    "reasons": [change.short for change in slide.changes],
-                    "details": [change.long for change in slide.changes],
-                    "files": [str(change.file) for change in slide.changes if change.file is not None],
-                    "remarks": list(slide.remarks),
-                    "libraries": slide.libraries,
-                }
-                for slide in stage.slides
-            ],
-        }
-        for stage in stages
-    ]

@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Collection
 from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.project.pipeline import ASKED_FOR, FILES, has_wsi_sam, render_dvc
+from sammil_cli.project.pipeline import ASKED_FOR, FILES, has_wsi_sam, render_dvc, stages_in
 from sammil_cli.project.presets import preset, render_params
 from sammil_cli.storage.files import write_text
 from sammil_cli.storage.guarded_yaml import read_yaml
@@ -37,7 +36,7 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: boo
         raise InputError(f"{folder} holds no params.yaml to update", remedy="leave --update out")
     if exists and not update:
         raise InputError(f"{folder / 'params.yaml'} exists", remedy="use another folder, or --update")
-    wsi_sam = wsi_sam or (update and has_wsi_sam(_stages(folder / "dvc.yaml")))
+    wsi_sam = wsi_sam or (update and has_wsi_sam(stages_in(folder / "dvc.yaml")))
     write_text(folder / "dvc.yaml", render_dvc(demo=False, wsi_sam=wsi_sam))
     if wsi_sam:  # DVC watches it, so it exists from the start
         write_text(folder / "data" / "lesions" / ".gitkeep", "")
@@ -74,15 +73,6 @@ def _say_lacking(params: Path, stages: list[str]) -> None:
     lines = [line for line in render_params("default", stages=stages).splitlines() if line and line[0] != "#"]
     if lacking := [line for line in lines if line.partition(":")[0] not in keys]:
         console.say(f"add to {params}:", *lacking)
-
-
-def _stages(path: Path) -> Collection[str]:
-    """The stages of a dvc.yaml; none where it cannot be read: it is written anew."""
-    try:
-        found = read_yaml(path)
-        return dict(found["stages"]) if isinstance(found, dict) else ()
-    except (OSError, InputError, KeyError, TypeError, ValueError):
-        return ()
 
 
 def _ignore(path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import yaml
 
 from sammil_cli.config import ON_REQUEST, STAGES
+from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project
+from sammil_cli.storage.guarded_yaml import read_yaml
 
 _DRAWS = ("sammil_cli/demo", "sammil_cli/stages/demo.py")  # the code of the demo's slides
 
@@ -101,6 +104,15 @@ def render_dvc(*, demo: bool, wsi_sam: bool = False) -> str:
             stages[name]["metrics"] = [{path: {"cache": False}} for path in those.metrics]
     head = "# Written from sammil_cli/project/pipeline.py. Stage = command; the commands read params.yaml.\n"
     return head + yaml.safe_dump({"stages": stages, "plots": PLOTS}, sort_keys=False, width=110)
+
+
+def stages_in(path: Path) -> Collection[str]:
+    """The stages of a dvc.yaml; empty where it is missing or cannot be read."""
+    try:
+        found = read_yaml(path)
+        return dict(found["stages"]) if isinstance(found, dict) else ()
+    except (OSError, InputError, KeyError, TypeError, ValueError):
+        return ()
 
 
 def has_wsi_sam(stages: Collection[str]) -> bool:

@@ -18,7 +18,7 @@ from sammil_cli.storage.paths import TissuePath
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 
 STAGE = "wsi-sam-train"
-_THAT_MATTER = ("mpp", "scene", "classes", "count", "field_mpp", "side_px", "seed")
+_THAT_MATTER = ("wsi_sam_classes", "wsi_sam_fields", "wsi_sam_mpp", "seed")
 
 
 def plan_fields(project: Project, settings: WsiSamTrainSettings, side_px: int) -> Plan[FieldsJob]:
@@ -61,7 +61,10 @@ def plan_fields(project: Project, settings: WsiSamTrainSettings, side_px: int) -
             "slide": seen,
             "drawing": content(job.drawing),
             "tissue": content(tissue),
-            "settings": {key: getattr(job, key) for key in _THAT_MATTER},
+            "mpp": job.mpp,
+            "scene": job.scene,
+            "side_px": side_px,
+            "settings": {key: getattr(settings, key) for key in _THAT_MATTER},
         }
         code = code_of("sammil_cli.prompting.samples", *formats_of(job.slide))
         tasks.append(Task.of(name, job, inputs, code, strict=settings.strict_versions))

@@ -1,6 +1,7 @@
 """Whose slides these are, by the label table where it says so; and which patients are held out."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,26 @@ from sammil_cli.cohort.cohort import slides_by_patient
 from sammil_cli.cohort.finding import refuse_first
 from sammil_cli.cohort.label_table import read_table
 from sammil_cli.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The patient of each slide, which patients are `held_out`, and of how many slides no table names one."""
+
+    patients: Mapping[str, str]
+    held_out: frozenset[str]
+    unnamed: int
+
+
+def split_patients(labels: Path, slides: Collection[str], fraction: float, seed: int) -> Split:
+    """Whose these slides are, and who is held out.
+
+    Raises:
+        InputError: see `patients_of_slides`, `held_out`.
+    """
+    patients, unnamed = patients_of_slides(labels, slides)
+    val = held_out(patients, fraction, seed)
+    return Split(patients=patients, held_out=val, unnamed=unnamed)
 
 
 def patients_of_slides(labels: Path, slides: Collection[str]) -> tuple[dict[str, str], int]:

@@ -13,23 +13,23 @@ from sammil_cli import console
 from sammil_cli.config import SamSettings, Settings, WsiSamTrainSettings
 from sammil_cli.console import download_progress
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.project.leftovers import UNFINISHED, tidy
+from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import CHANGED, Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.prompting.embedding_cache import EmbeddingCache, pair_bytes
 from sammil_cli.prompting.field_reader import FieldReader, Sample, samples_of
 from sammil_cli.prompting.fields_plan import STAGE, draw_fields
 from sammil_cli.prompting.loop import Figures, TokenTraining
-from sammil_cli.prompting.patients import held_out, patients_of_slides
+from sammil_cli.prompting.patients import Split, split_patients
 from sammil_cli.prompting.samples import FieldsJob, SlideFields, read_fields
 from sammil_cli.prompting.trained_files import FrozenSam, What, read_trained, write_trained
+from sammil_cli.prompting.training_key import checkpoint_of, made_of, training_code, training_key
 from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, load_sam
 from sammil_cli.regions.sam_models.embed import Embedder
 from sammil_cli.regions.wsi_sam.model import WsiSam
 from sammil_cli.runner.machine import available_bytes, devices
 from sammil_cli.runner.per_slide import Task
-from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import digest, sha256_file
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.storage.summed import JsonObject
@@ -37,11 +37,6 @@ from sammil_cli.storage.weight_download import download
 
 _GIB = 2**30
 _SHARE = 0.5  # of the memory or disk that is free, at most, for embeddings
-# What the tokens follow from, beside the fields.
-_THAT_MATTER = (
-    *("wsi_sam_augment", "wsi_sam_epochs", "wsi_sam_batch", "wsi_sam_learning_rate", "wsi_sam_weight_decay"),
-    *("wsi_sam_precision", "wsi_sam_mpp", "seed"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +76,19 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     rows, tasks = draw_fields(project, settings, int(frozen.model.image_encoder.img_size), options)
     labels = _sha256(project.labels)
     fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
-    samples = _samples(project, settings, fields)
-    what = _what(
-        settings, frozen, samples, {name: _made_of(task, project) for name, task in sorted(tasks.items())}, options
+    patients = split_patients(project.labels, fields.keys(), settings.wsi_sam_val_fraction, settings.seed)
+    samples = _samples(project, patients, fields)
+    slides = {
+        name: made_of(task, sha256_file(project.fields / f"{name}.geojson")) for name, task in sorted(tasks.items())
+    }
+    device = devices(options.device)[0]
+    what = What(
+        key=training_key(settings, frozen.sam, slides, patients, device),
+        sam=frozen.sam,
+        libraries=training_code().libraries,
+        samples=samples,
+        mpp=settings.wsi_sam_mpp,
+        device=device,
     )
     store, name = open_store(STAGE, options.store), digest(what.key)
     earlier = read_trained(project.wsi_sam).get("files", {})
@@ -91,7 +96,7 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
     if reused:
         console.say(f"{STAGE}: trained before with the same fields, settings, SAM and code: nothing to do")
     else:
-        checkpoint = store.root / UNFINISHED / f"{name}.safetensors"
+        checkpoint = checkpoint_of(store, name)
         with FieldReader({slide: task.job for slide, task in tasks.items()}, fields) as reader:
             folder = _train(settings, frozen, reader, what, store, checkpoint)
         touched = _touched(tasks, project.labels, labels)
@@ -108,29 +113,6 @@ def run(project: Project, whole: Settings, options: RunOptions) -> Trained:
         (project.wsi_sam / Path(left).name).unlink(missing_ok=True)
     console.say(f"{STAGE}: epoch {record['epoch'] + 1}, {_in_words(record['figures'])} → {project.wsi_sam}")
     return Trained(rows=rows, record=record, reused=reused)
-
-
-def _what(
-    settings: WsiSamTrainSettings,
-    frozen: _Frozen,
-    samples: list[Sample],
-    slides: Mapping[str, object],
-    options: RunOptions,
-) -> What:
-    """All that the tokens are made with. `slides`: see `_made_of`."""
-    device = devices(options.device)[0]
-    code = code_of("sammil_cli.prompting.loop", "sammil_cli.prompting.trained_files")
-    key = {
-        "settings": {name: getattr(settings, name) for name in _THAT_MATTER},
-        "sam": frozen.sam._asdict(),
-        "slides": slides,
-        "patients": {sample.slide_id: (sample.patient_id, sample.held_out) for sample in samples},
-        "device": device.split(":")[0],
-        **code.as_key(strict=settings.strict_versions),
-    }
-    return What(
-        key=key, sam=frozen.sam, libraries=code.libraries, samples=samples, mpp=settings.wsi_sam_mpp, device=device
-    )
 
 
 def _keep(store: ResultStore, name: str, folder: Path, touched: str) -> None:
@@ -158,30 +140,20 @@ def _load(settings: SamSettings, options: RunOptions) -> _Frozen:
     return _Frozen(model=load_sam(path, sam.word, sam.colours), sam=sam)
 
 
-def _samples(project: Project, settings: WsiSamTrainSettings, fields: Mapping[str, SlideFields]) -> list[Sample]:
-    """All fields, by slide; says whose they are.
-
-    Raises:
-        InputError: see `patients_of_slides`, `held_out`.
-    """
-    patients, unnamed = patients_of_slides(project.labels, fields.keys())
-    if unnamed:
-        console.say(f"{STAGE}: {project.labels} names no patient of {unnamed} slide(s): each counts as one of its own")
-    val = held_out(patients, settings.wsi_sam_val_fraction, settings.seed)
-    samples = samples_of(fields, patients, val)
-    held = sum(sample.held_out for sample in samples)
-    count = len(set(patients.values()))
+def _samples(project: Project, split: Split, fields: Mapping[str, SlideFields]) -> list[Sample]:
+    """All fields, by slide; says whose they are."""
+    if split.unnamed:
+        console.say(
+            f"{STAGE}: {project.labels} names no patient of {split.unnamed} slide(s): each counts as one of its own"
+        )
+    samples = samples_of(fields, split.patients, split.held_out)
+    held, held_patients = sum(sample.held_out for sample in samples), len(split.held_out)
+    count = len(set(split.patients.values()))
     console.say(
-        f"{STAGE}: {len(samples) - held} fields of {count - len(val)} patient(s) to learn from, {held} of {len(val)} "
-        "choose the epoch"
+        f"{STAGE}: {len(samples) - held} fields of {count - held_patients} patient(s) to learn from, {held} of "
+        f"{held_patients} choose the epoch"
     )
     return samples
-
-
-def _made_of(task: Task[FieldsJob], project: Project) -> dict[str, object]:
-    """What a slide is to the training: its content, its drawing's, and its fields'."""
-    inner = {part: task.key[part] for part in ("slide", "drawing", "tissue")}
-    return {**inner, "fields": sha256_file(project.fields / f"{task.slide_id}.geojson")}
 
 
 def _sha256(path: Path) -> str | None:
