@@ -183,7 +183,9 @@ SLIDE = "data/slides/s1.tif"
         ((SLIDE, "--box", BOX, "--point", "1,2"), "two kinds"),
         ((SLIDE, "--box", BOX, "--as", "outline"), "--as 'outline' is unknown"),
         ((SLIDE, "--box", BOX, "--extent", "0.6"), "--extent 0.6"),
+        ((SLIDE, "--box", BOX, "--extent", "1e-9"), "--extent 1e-09"),  # a field of kilometres would be read
         ((SLIDE, "--box", BOX, "--mpp", "-1"), "--mpp -1"),
+        ((SLIDE, "--box", BOX, "--mpp", "1e308"), "--mpp 1e+308"),
         ((SLIDE, "--box", BOX, "--only", "s2"), "--only names the slide 's2'"),
     ],
 )
