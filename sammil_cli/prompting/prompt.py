@@ -64,6 +64,10 @@ def run(question: Question, how: How, project: Project, settings: SamSettings, o
         InputError, MissingError: as `gather`; weights are not here or do not fit. Nothing has been done then.
     """
     asked = gather(question, project)
+    if question.source is not None and question.source.resolve() == (table := project.prompted / TABLE).resolve():
+        raise InputError(
+            f"{table} is read, and is where the table of all answers is written", remedy="rename it", code=CODE
+        )
     if question.source is not None and question.source.is_dir():
         for line in stray_drawings(question.source, find_slides(project.slides).paths):
             console.say(line)

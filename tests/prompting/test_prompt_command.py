@@ -200,6 +200,28 @@ def test_what_cannot_be_asked_is_refused_before_any_work(
     assert not OUT.exists()
 
 
+@pytest.mark.parametrize("of", ["slide", "drawing", "table"])
+def test_what_is_read_is_never_written_over_or_removed(project: Path, sammil: Sammil, of: str) -> None:
+    """What lies in the out folder under a slide's name counts as its answers, and goes when they are made anew."""
+    if of == "slide":
+        out, read, words = Path("data/slides"), Path(SLIDE), (SLIDE, "--box", BOX)
+    elif of == "drawing":  # the answers of before, refined
+        assert sammil("wsi-sam", "prompt", SLIDE, "--box", BOX).code == 0
+        out, read = OUT, OUT / "s1.geojson"
+        words = (SLIDE, "--prompts", str(read))
+    else:
+        out, read = Path(), Path("prompted.csv")
+        read.write_text("slide_id,kind,coordinates\ns1,box,90 100 80 60\n")
+        words = ("--prompts", str(read))
+    before, lying = read.read_bytes(), sorted(out.iterdir())
+    answer = sammil("wsi-sam", "prompt", *words, "--out", out)
+    assert answer.code == 2
+    assert "is read" in answer.err
+    assert "fix:" in answer.err
+    assert read.read_bytes() == before
+    assert sorted(out.iterdir()) == lying
+
+
 def test_an_interruption_keeps_what_is_finished(project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("t.csv").write_text("slide_id,kind,coordinates\ns1,box,90 100 80 60\ns2,box,90 100 80 60\n")
     made = []
