@@ -220,7 +220,7 @@ def _numbers(text: str, count: int, between: str) -> list[float]:
     if wrong is not None:
         raise UnclearError(f"{wrong!r} is no number" if wrong != text else f"{text!r} is no number", remedy)
     if len(words) != count:
-        raise UnclearError(f"{text!r} are {len(words)} numbers, not {count}", remedy)
+        raise UnclearError(f"{text!r} holds {len(words)} numbers, not {count}", remedy)
     values = [float(word) for word in words]
     if not all(math.isfinite(value) and abs(value) < FARTHEST_PX for value in values):
         raise UnclearError(f"{text!r} is far outside of any slide", remedy)

@@ -126,12 +126,14 @@ def how_of(*, mpp: float, extent: float, given_as: str, pictures: bool) -> How:
         InputError: a word or number that cannot be.
     """
     if given_as not in ("box", "mask"):
-        raise InputError(f"--as {given_as!r} is unknown", remedy="box or mask")
+        raise InputError(f"--as {given_as!r} is unknown", remedy="give box or mask")
     if not LEAST_EXTENT <= extent <= MOST_EXTENT:
-        raise InputError(f"--extent {extent:g} is no share from {LEAST_EXTENT} to {MOST_EXTENT}", remedy="0.4, say")
+        raise InputError(
+            f"--extent {extent:g} is not from {LEAST_EXTENT} to {MOST_EXTENT}", remedy="give a share such as 0.4"
+        )
     if not 0 < mpp <= COARSEST_MPP:
         raise InputError(
-            f"--mpp {mpp:g} is no number above 0, and up to {COARSEST_MPP:g}", remedy="give µm per pixel, such as 1.0"
+            f"--mpp {mpp:g} is not above 0 and at most {COARSEST_MPP:g}", remedy="give µm per pixel, such as 1.0"
         )
     return How(mpp=mpp, extent=extent, as_mask=given_as == "mask", pictures=pictures)
 
