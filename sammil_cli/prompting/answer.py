@@ -1,6 +1,5 @@
 """The answers to a slide's prompts: each by itself, on the field that belongs to it; embeddings are shared."""
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from sammil_cli.prompting.places import field_of
 from sammil_cli.prompting.prompt_job import How
 from sammil_cli.prompting.promptable import Ask, Promptable, asked_of
 from sammil_cli.regions.polygons import outline_of
-from sammil_cli.regions.wsi_sam.field import Field
+from sammil_cli.regions.wsi_sam.field import Field, same_mpp
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.slides.slide import Slide
 from sammil_cli.storage.files import Record
@@ -28,7 +27,6 @@ from sammil_cli.storage.summed import write_of_slide
 
 _OFFSET = 1.0  # of the stability score, as published
 _SMALL_PX = 8.0  # of HR: a smaller prompt shows the model next to nothing
-_ALIKE = 0.01  # resolutions that differ by less are one
 _COARSE = 1.5  # times the resolution that was asked for; fields are twice, four times, … as coarse or not at all
 _QUIET_SECONDS = 30.0  # between two words on a slide that takes long
 _MM2 = 1e-6  # of a µm²
@@ -172,7 +170,7 @@ def _flags(answers: Sequence[Answered]) -> list[str]:
 
 
 def _trained_otherwise(model: Promptable, how: How) -> list[str]:
-    if model.trained_mpp is None or math.isclose(model.trained_mpp, how.mpp, rel_tol=_ALIKE):
+    if model.trained_mpp is None or same_mpp(model.trained_mpp, how.mpp):
         return []
     return [f"mpp: the tokens were trained at {model.trained_mpp:.3g} µm per pixel, not at {how.mpp:.3g}"]
 

@@ -189,7 +189,8 @@ def on_slide(prompts: Sequence[Prompt], bounds_px: Box, *, moved: bool) -> tuple
             f"{'everything' if everything else f'{len(off)} of {len(prompts)} prompt(s)'} lies off the slide of "
             f"{width} x {height} px: {'; '.join(off[:_SHOWN])}{more}",
             remedy=("are they prompts of another slide? " if everything else "correct or delete them; ")
-            + "coordinates are level-0 pixels from the corner of the scanned area, as QuPath shows them",
+            + "coordinates are level-0 pixels from the corner of the scanned area, as QuPath shows them (XML: of the "
+            "file)",
         )
     return found, [f"edge: prompt(s) {_listed(cut)} cut at the edge of the slide"] if cut else []
 
@@ -219,7 +220,7 @@ def _numbers(text: str, count: int, between: str) -> list[float]:
     if wrong is not None:
         raise UnclearError(f"{wrong!r} is no number" if wrong != text else f"{text!r} is no number", remedy)
     if len(words) != count:
-        raise UnclearError(f"{text!r} are {len(words)} numbers, not {count}", remedy)
+        raise UnclearError(f"{text!r} holds {len(words)} numbers, not {count}", remedy)
     values = [float(word) for word in words]
     if not all(math.isfinite(value) and abs(value) < FARTHEST_PX for value in values):
         raise UnclearError(f"{text!r} is far outside of any slide", remedy)

@@ -58,6 +58,7 @@ class Candidate:
             "sam_sha256": self.sam_sha256,
             "sam_colours": self.colours,
             "tokens_sha256": self.tokens_sha256,
+            "trained_mpp": None if (facts := self.facts) is None else facts.mpp,
         }
 
 
@@ -121,6 +122,12 @@ def _checkpoint(plain: Candidate, text: str) -> Candidate:
     if not path.exists():
         raise MissingError(f"{path} does not exist (--checkpoint {name})", remedy=_HOW)
     if are_tokens(path):
+        if (word, colours) != (plain.word, plain.colours):
+            raise InputError(
+                f"--checkpoint {text!r}: {path} holds tokens, which are judged on the SAM of params.yaml "
+                f"(sam_model: {plain.word}, sam_colours: {plain.colours})",
+                remedy=f"write {name.strip()}={path}, or set sam_model, sam_checkpoint and sam_colours",
+            )
         return _with_tokens(plain, name.strip(), _tokens(path))
     return Candidate(name=name.strip(), word=word, sam=path, sam_sha256=sha256_of(path), colours=colours)
 

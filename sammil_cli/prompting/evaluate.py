@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from sammil_cli.prompting.promptable import Promptable
 from sammil_cli.prompting.samples import SlideFields, read_fields
 from sammil_cli.prompting.trained_files import TOKENS
 from sammil_cli.regions.proposers.sam import wanted_weights
+from sammil_cli.regions.wsi_sam.field import same_mpp
 from sammil_cli.regions.wsi_sam.model import Answer
 from sammil_cli.regions.wsi_sam.prompts import Prompts
 from sammil_cli.report.ablation import as_markdown
@@ -83,8 +84,8 @@ def run(project: Project, whole: Settings, options: RunOptions, question: Questi
     against = question.against or names[0]
     if against not in names:
         raise InputError(f"--against names {against!r}, which is not judged", remedy=f"choose of: {', '.join(names)}")
-    models = loaded(candidates, devices(options.device)[0], sam_settings.sam_precision)
-    side_px, first = next(models)
+    load = partial(loaded, candidates, devices(options.device)[0], sam_settings.sam_precision)
+    side_px = _side_of(load())
     rows, tasks = draw_fields(project, drawn, side_px, options)
     fields = {name: read_fields(project.fields / f"{name}.geojson") for name in sorted(tasks)}
     sources = {candidate.name: LearnedFrom.of(candidate.facts) for candidate in candidates if candidate.tokens}
@@ -93,15 +94,43 @@ def run(project: Project, whole: Settings, options: RunOptions, question: Questi
         for slide_id in dict.fromkeys(sample.slide_id for sample in samples):
             reader.paint(slide_id)
         scores = _references(reader, samples)
-        for side, several in chain([(side_px, first)], models):
-            if side != side_px:
-                raise InputError(
-                    f"{', '.join(several)}: pictures of {side} pixels, where {', '.join(first)} has {side_px}",
-                    remedy="judge them in a run of their own",
-                )
+        for _, several in load():
             scores |= _answered(several, reader, samples, drawn.seed)
-    judged = Judged(samples=samples, names=names, scores=scores, against=against, sources=sources)
+    judged = Judged(
+        samples=samples,
+        names=names,
+        scores=scores,
+        against=against,
+        sources=sources,
+        remarks=list(_trained_otherwise(candidates, drawn.wsi_sam_mpp)),
+    )
     return Evaluated(rows, _write(judged, candidates, drawn, shown, out))
+
+
+def _side_of(models: Iterator[tuple[int, Mapping[str, Promptable]]]) -> int:
+    """The side of all models' pictures: each is loaded, so that a file that does not fit costs no judging.
+
+    Raises:
+        InputError: their sides differ.
+    """
+    side_px, first = next(models)
+    names = ", ".join(first)
+    for side, several in models:
+        if side != side_px:
+            raise InputError(
+                f"{', '.join(several)}: pictures of {side} pixels, where {names} has {side_px}",
+                remedy="judge them in a run of their own",
+            )
+    return side_px
+
+
+def _trained_otherwise(candidates: Sequence[Candidate], mpp: float) -> Iterator[str]:
+    for one in candidates:
+        if (facts := one.facts) is not None and not same_mpp(facts.mpp, mpp):
+            yield (
+                f"The tokens of {one.name} were trained at {facts.mpp:.3g} µm per pixel, and are judged at {mpp:.3g} "
+                "(wsi_sam_mpp)."
+            )
 
 
 def _candidates(settings: SamSettings, options: RunOptions, question: Question) -> list[Candidate]:
@@ -109,6 +138,11 @@ def _candidates(settings: SamSettings, options: RunOptions, question: Question) 
     if options.download and wanted.to_fetch:
         download(wanted.to_fetch, download_progress())
     tokens = question.trained and question.trained / TOKENS
+    if tokens and not tokens.is_file():
+        raise InputError(
+            f"{question.trained} holds no training: there is no {TOKENS}",
+            remedy="--run is the folder of sammil wsi-sam train, runs/wsi_sam by default",
+        )
     models = question.models
     if models is None:
         models = (SAM, WSI_SAM) if tokens or settings.wsi_sam_tokens else (SAM,)

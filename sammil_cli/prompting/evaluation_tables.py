@@ -39,7 +39,8 @@ class Judged:
     """What came of all samples.
 
     `scores`: of a kind of prompt and a name, one per sample in their order. `names`: models, then what needs no model.
-    `against`: the name that the others are compared with. `sources`: of tokens, what they were trained on.
+    `against`: the name that the others are compared with. `sources`: of tokens, what they were trained on. `remarks`:
+    what else is to be said of all numbers.
     """
 
     samples: Sequence[Sample]
@@ -47,6 +48,7 @@ class Judged:
     scores: Mapping[tuple[str, str], Sequence[Overlap]]
     against: str
     sources: Mapping[str, LearnedFrom]
+    remarks: Sequence[str] = ()
 
     @property
     def patients(self) -> list[str]:
@@ -128,7 +130,7 @@ def _note(judged: Judged, level: float) -> str:
         said.append(few)
     if any(text.startswith("IN SAMPLE") for text in map(judged.stamp, judged.names)):
         said.append("IN SAMPLE: what was learned from is answered again; that is no estimate for other slides.")
-    return " ".join(said)
+    return " ".join([*said, *judged.remarks])
 
 
 def _cell(estimate: Estimate | None, *, signs: bool) -> str:

@@ -8,8 +8,10 @@ import numpy as np
 
 from sammil_cli.cohort.cohort import slides_by_patient
 from sammil_cli.cohort.finding import refuse_first
-from sammil_cli.cohort.label_table import read_table
+from sammil_cli.cohort.label_table import cell_errors, read_table
 from sammil_cli.errors import InputError
+
+_TWICE = ("duplicate", "contradiction")  # findings: whose slide it is would depend on the order of rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +40,13 @@ def patients_of_slides(labels: Path, slides: Collection[str]) -> tuple[dict[str,
     Labels do not count, so that slides of one class will do. Without a table, or with a header only, nothing is said.
 
     Raises:
-        InputError: the table cannot be made out.
+        InputError: the table cannot be made out, or lists a slide or patient twice.
     """
     known: dict[str, str] = {}
     if labels.exists():
         table, findings = read_table(labels, slides)
-        refuse_first(findings)
+        twice = [] if table is None else [one for one in cell_errors(table, None) if one.kind in _TWICE]
+        refuse_first([*findings, *twice])
         if table is not None and table.of_slides:
             known = {row[table.key]: table.patient(row) for row in table.rows}
         elif table is not None and table.rows:

@@ -5,7 +5,7 @@ import math
 from sammil_cli.prompting.asked import Prompt
 from sammil_cli.regions.wsi_sam.field import RATIO, Field
 
-MOST_EXTENT = 0.5  # see `field_of`
+LEAST_EXTENT, MOST_EXTENT = 0.05, 0.5  # see `field_of`; a prompt the size of a slide would have a field of metres
 _COARSER = 2.0
 
 

@@ -1,6 +1,5 @@
 """sammil wsi-sam prompt: slides and crude annotations -> the polygons of what they mean."""
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,12 +13,13 @@ from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.prompting.asked import CODE, Prompt
-from sammil_cli.prompting.places import MOST_EXTENT
+from sammil_cli.prompting.places import LEAST_EXTENT, MOST_EXTENT
 from sammil_cli.prompting.prompt_job import How, PromptJob, work
 from sammil_cli.prompting.prompt_table import read_table
 from sammil_cli.runner.inputs import content, slide_input
 from sammil_cli.runner.machine import usable_cores
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.settings.wsi_sam import COARSEST_MPP
 from sammil_cli.slides.files import find_slides, formats_of, slide_id_of
 from sammil_cli.slides.table import SlideEntry, read_slides_table
 from sammil_cli.storage.code import code_of
@@ -64,6 +64,10 @@ def run(question: Question, how: How, project: Project, settings: SamSettings, o
         InputError, MissingError: as `gather`; weights are not here or do not fit. Nothing has been done then.
     """
     asked = gather(question, project)
+    if question.source is not None and question.source.resolve() == (table := project.prompted / TABLE).resolve():
+        raise InputError(
+            f"{table} is read, and is where the table of all answers is written", remedy="rename it", code=CODE
+        )
     if question.source is not None and question.source.is_dir():
         for line in stray_drawings(question.source, find_slides(project.slides).paths):
             console.say(line)
@@ -122,11 +126,15 @@ def how_of(*, mpp: float, extent: float, given_as: str, pictures: bool) -> How:
         InputError: a word or number that cannot be.
     """
     if given_as not in ("box", "mask"):
-        raise InputError(f"--as {given_as!r} is unknown", remedy="box or mask")
-    if not 0 < extent <= MOST_EXTENT:
-        raise InputError(f"--extent {extent:g} is no share from 0 to {MOST_EXTENT}", remedy="0.4, say")
-    if not 0 < mpp < math.inf:
-        raise InputError(f"--mpp {mpp:g} is no positive number", remedy="give µm per pixel, such as 1.0")
+        raise InputError(f"--as {given_as!r} is unknown", remedy="give box or mask")
+    if not LEAST_EXTENT <= extent <= MOST_EXTENT:
+        raise InputError(
+            f"--extent {extent:g} is not from {LEAST_EXTENT} to {MOST_EXTENT}", remedy="give a share such as 0.4"
+        )
+    if not 0 < mpp <= COARSEST_MPP:
+        raise InputError(
+            f"--mpp {mpp:g} is not above 0 and at most {COARSEST_MPP:g}", remedy="give µm per pixel, such as 1.0"
+        )
     return How(mpp=mpp, extent=extent, as_mask=given_as == "mask", pictures=pictures)
 
 

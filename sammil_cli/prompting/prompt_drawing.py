@@ -17,7 +17,8 @@ def read_drawn_prompts(path: Path, offset_px: tuple[int, int]) -> tuple[list[Pro
     """The prompts of a drawing, in its order, level-0 pixels of the whole file; and what was passed over.
 
     An annotation is one prompt, whatever its class: an area of one or several pieces, or the points of one object.
-    Detections and cells are passed over, and so are points of XML, where nothing tells them from arrows and rulers.
+    Detections and cells are passed over; so are points of XML, where nothing tells them from arrows and rulers, and
+    what XML and CAMELYON's JSON take away, such as normal tissue in a tumour.
 
     Args:
         offset_px: where the scanned area begins, from which QuPath counts.
@@ -38,6 +39,8 @@ def read_drawn_prompts(path: Path, offset_px: tuple[int, int]) -> tuple[list[Pro
         where = f"{path}, object {number}" + (f" ({drawn.name})" if drawn.name else "")
         if drawn.object_type != "annotation":
             passed[f"{drawn.object_type}s passed over"] += 1
+        elif drawn.taken_away:
+            passed["areas to take away passed over"] += 1
         elif is_foreign and inner and not any(isinstance(part, Polygon) for part in inner):
             passed["points or lines of XML passed over"] += 1
         else:
@@ -55,6 +58,8 @@ def read_drawn_prompts(path: Path, offset_px: tuple[int, int]) -> tuple[list[Pro
             f"{path} holds no annotation" + (f" ({found})" if found else ""),
             remedy="export annotations (areas or points) from QuPath as GeoJSON",
         )
+    if is_foreign and any(offset_px):
+        passed["areas counted from the corner of the file, not of the scanned area"] = len(prompts)
     return prompts, told(passed)
 
 

@@ -15,7 +15,7 @@ from sammil_cli.prompting.asked import (
     read_polygon,
     together,
 )
-from sammil_cli.storage.files import read_csv
+from sammil_cli.storage.files import read_csv_lines
 
 REQUIRED = ("slide_id", "kind", "coordinates")
 OPTIONAL = ("negative", "name", "class")
@@ -32,15 +32,14 @@ def read_table(path: Path) -> dict[str, list[Prompt]]:
     Raises:
         InputError: `E_PROMPT`, a row is unclear, or a column unknown; see `storage.files.read_csv`.
     """
-    rows = read_csv(path, REQUIRED)
+    rows = read_csv_lines(path, REQUIRED)
     known = (*REQUIRED, *OPTIONAL)
-    if unknown := [name for name in (rows[0] if rows else ()) if name not in known]:
-        raise InputError(
-            f"{path} has the column {unknown[0]!r}", remedy=f"a table of prompts has {', '.join(known)}", code=CODE
-        )
+    if unknown := [name for name in (rows[0][1] if rows else ()) if name not in known]:
+        what = f"the column {unknown[0]!r}" if unknown[0] else "a column without a name"
+        raise InputError(f"{path} has {what}", remedy=f"a table of prompts has {', '.join(known)}", code=CODE)
     prompts: dict[str, list[Prompt]] = {}
     unclear = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         where = f"{path}, line {line}"
         try:
             if not row["slide_id"]:

@@ -132,10 +132,12 @@ def run_plan(make: Callable[[], Plan[Job]], options: RunOptions, limits: Limits)
         make: lists and identifies all that there is to do; called before each round, and after the last.
 
     Raises:
-        InputError, MissingError: as `make`.
+        InputError, MissingError: as `make`; or a file that is read lies in `out`.
         KeyboardInterrupt: after everything finished was kept and listed.
     """
-    plan = _without_long_names(make())
+    plan = make()
+    _refuse_to_read_there(plan)
+    plan = _without_long_names(plan)
     store = open_store(plan.stage, options.store)
     tidy(Project(), plan.out, plan.process_lists, store=options.store)
     store.tidy()
@@ -245,6 +247,21 @@ def _named(before: Plan[Job], now: Plan[Job], changed: Collection[str]) -> str:
             shown = ", ".join(slides[:_SHOWN]) + (", …" if len(slides) > _SHOWN else "")
             parts.append(f"{len(slides)} slide(s) {word} ({shown})")
     return ", ".join(parts)
+
+
+def _refuse_to_read_there(plan: Plan[Job]) -> None:
+    """Refuses inputs in the folder of the results: what is called like a slide there is replaced and removed.
+
+    Raises:
+        InputError: with the first of them.
+    """
+    out = plan.out.resolve()
+    for path in (file.path for task in plan.tasks for file in task.files):
+        if out in (path.parent.resolve(), path.resolve().parent):  # a link, or what it leads to
+            raise InputError(
+                f"{path} is read, and lies in {plan.out}, where {plan.stage} writes and removes files",
+                remedy="write into another folder, or read a copy that lies elsewhere",
+            )
 
 
 def _without_long_names(plan: Plan[Job]) -> Plan[Job]:

@@ -4,15 +4,17 @@ from typing import Literal
 
 from sammil_cli.settings.stage import Tolerance, seed_setting, setting
 
+COARSEST_MPP = 100.0  # a field of 10 cm, wider than any slide; reading a larger one takes forever
+
 
 class WsiSamTrainSettings(Tolerance):
     """Tokens of WSI-SAM, trained around the SAM of `sam_model` (docs/methods.md §12)."""
 
     wsi_sam_classes: list[str] | None = setting(
-        None, "classes in data/lesions that are learned; null = all that is drawn"
+        None, "classes in data/lesions that are learned; null = all that is drawn", min_length=1
     )
     wsi_sam_mpp: float = setting(
-        1.0, "µm per pixel of HR; LR has twice as many (1 and 2: 10x and 5x, as published)", gt=0
+        1.0, "µm per pixel of HR; LR has twice as many (1 and 2: 10x and 5x, as published)", gt=0, le=COARSEST_MPP
     )
     wsi_sam_fields: int = setting(10, "fields drawn at random on each slide (10, as published)", ge=1)
     wsi_sam_augment: Literal["colour-and-flip", "flip", "none"] = setting(

@@ -172,6 +172,7 @@ class _Reader:
                 Shape(
                     geometry=self._geometry(where, annotation.get("Type", ""), annotation),
                     class_name=next(filter(takes_away, chain), chain[0]),
+                    name=annotation.get("Name", ""),
                     taken_away=chain[0].casefold() == normal,
                 )
             )

@@ -139,9 +139,16 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
         header: the column names of a table without a header line; None = the first line names them.
 
     Raises:
-        InputError: the file is missing, is not text, is separated by something else than commas, or lacks a required
-            column.
+        InputError: the file is missing, is not text, is separated by something else than commas, lacks a required
+            column, or has a column twice.
     """
+    return [row for _, row in read_csv_lines(path, required, header=header)]
+
+
+def read_csv_lines(
+    path: Path, required: Sequence[str], *, header: Sequence[str] | None = None
+) -> list[tuple[int, dict[str, str]]]:
+    """As `read_csv`, each row with its line as an editor counts it; of a row of several lines it is the last."""
     check_regular(path)
     try:
         data = path.read_bytes()
@@ -158,6 +165,8 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
                 f"{path}: the header {','.join(names)!r} lacks the column {missing[0]!r}",
                 remedy=f"make the first line: {','.join(required)}",
             )
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise InputError(f"{path}: the column {twice[0]!r} stands there twice", remedy="rename or delete one")
         reader.fieldnames = names
         rows = []
         for row in reader:
@@ -172,7 +181,7 @@ def read_csv(path: Path, required: Sequence[str], *, header: Sequence[str] | Non
                     f"{path}, line {reader.line_num}: {separator_of(cells[0])[1]}, those of the header by commas",
                     remedy="save it with commas",
                 )
-            rows.append({key: unguarded((value or "").strip()) for key, value in row.items()})
+            rows.append((reader.line_num, {key: unguarded((value or "").strip()) for key, value in row.items()}))
         return rows
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", remedy=f"write it, first line: {','.join(required)}") from None

@@ -1,6 +1,7 @@
 """Prompts: read from the command line, tables and drawings, or refused."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +142,28 @@ def test_a_column_that_nobody_reads_is_refused(tmp_path: Path) -> None:
     assert "negative" in caught.value.remedy
 
 
+def test_a_row_is_named_by_the_line_that_an_editor_counts(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text(HEAD + '\n\ns1,polygon,"0 0;\n10 0;\n10 10",,,\ns1,box,1 2 3,,,\n', encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape(f"{path}, line 7")):
+        read_table(path)
+
+
+def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text("slide_id,kind,coordinates,coordinates\ns1,box,1 2 3 4,5 6 7 8\n")
+    with pytest.raises(InputError, match="'coordinates' stands there twice") as caught:
+        read_table(path)
+    assert caught.value.remedy
+
+
+def test_a_column_without_a_name_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text("slide_id,kind,coordinates,,\ns1,box,1 2 3 4,,\n")
+    with pytest.raises(InputError, match="a column without a name"):
+        read_table(path)
+
+
 def test_annotations_keep_name_and_class_and_become_areas_or_points(drawing: Callable[..., Path]) -> None:
     path = drawing(
         feature(polygon((0, 0), (10, 0), (10, 20)), name="left gland", classification={"name": "Gland"}),
@@ -201,6 +224,33 @@ def test_arrows_of_xml_are_no_prompts(tmp_path: Path) -> None:
     prompts, passed = read_drawn_prompts(path, (0, 0))
     assert [(one.is_area, one.class_name) for one in prompts] == [(True, "Tumor")]
     assert passed == ["edit: points or lines of XML passed over: 1"]
+
+
+_RING = '<Coordinate X="{0}" Y="{0}"/><Coordinate X="9" Y="{0}"/><Coordinate X="9" Y="9"/>'
+_ASAP = (
+    "<ASAP_Annotations><Annotations>"
+    f'<Annotation Name="left" Type="Polygon" PartOfGroup="Tumor"><Coordinates>{_RING.format(0)}</Coordinates>'
+    f'</Annotation><Annotation Name="gap" Type="Polygon" PartOfGroup="_2"><Coordinates>{_RING.format(5)}</Coordinates>'
+    "</Annotation></Annotations></ASAP_Annotations>"
+)
+_CAMELYON = json.dumps(
+    {
+        "positive": [{"name": "Tumor", "vertices": [[0, 0], [9, 0], [9, 9]]}],
+        "negative": [{"name": "gap", "vertices": [[5, 5], [9, 5], [9, 9]]}],
+    }
+)
+
+
+@pytest.mark.parametrize(("name", "text", "called"), [("s1.xml", _ASAP, "left"), ("s1.json", _CAMELYON, "")])
+def test_normal_tissue_in_a_tumour_is_no_prompt(tmp_path: Path, name: str, text: str, called: str) -> None:
+    """It is there to be taken away; and such files count from the corner of the file, which is said."""
+    (tmp_path / name).write_text(text)
+    prompts, passed = read_drawn_prompts(tmp_path / name, (0, 0))
+    assert [(one.bounds, one.name, one.class_name) for one in prompts] == [((0, 0, 9, 9), called, "Tumor")]
+    assert passed == ["edit: areas to take away passed over: 1"]
+    prompts, passed = read_drawn_prompts(tmp_path / name, (100, 50))
+    assert [one.bounds for one in prompts] == [(0, 0, 9, 9)]
+    assert "edit: areas counted from the corner of the file, not of the scanned area: 1" in passed
 
 
 def test_what_is_typed_counts_from_the_scanned_area_and_is_cut_to_it() -> None:

@@ -36,6 +36,14 @@ def test_a_table_that_cannot_be_made_out_is_refused(tmp_path: Path) -> None:
         patients_of_slides(path, {"a"})
 
 
+def test_a_slide_of_two_patients_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("slide_id,label,patient_id\na,x,p1\nb,x,p2\na,x,p2\n")
+    with pytest.raises(InputError, match=r"row 4: slide 'a' stands in row 2 already") as refused:
+        patients_of_slides(path, {"a", "b"})
+    assert refused.value.remedy
+
+
 @pytest.mark.parametrize(("count", "fraction", "held"), [(2, 0.2, 1), (10, 0.2, 2), (3, 0.95, 2), (20, 0.01, 1)])
 def test_at_least_one_patient_is_held_out_and_never_all(count: int, fraction: float, held: int) -> None:
     patients = {f"s{number}": f"p{number}" for number in range(count)}

@@ -183,7 +183,9 @@ SLIDE = "data/slides/s1.tif"
         ((SLIDE, "--box", BOX, "--point", "1,2"), "two kinds"),
         ((SLIDE, "--box", BOX, "--as", "outline"), "--as 'outline' is unknown"),
         ((SLIDE, "--box", BOX, "--extent", "0.6"), "--extent 0.6"),
+        ((SLIDE, "--box", BOX, "--extent", "1e-9"), "--extent 1e-09"),  # a field of kilometres would be read
         ((SLIDE, "--box", BOX, "--mpp", "-1"), "--mpp -1"),
+        ((SLIDE, "--box", BOX, "--mpp", "1e308"), "--mpp 1e+308"),
         ((SLIDE, "--box", BOX, "--only", "s2"), "--only names the slide 's2'"),
     ],
 )
@@ -196,6 +198,28 @@ def test_what_cannot_be_asked_is_refused_before_any_work(
     assert said in answer.err
     assert "fix:" in answer.err
     assert not OUT.exists()
+
+
+@pytest.mark.parametrize("of", ["slide", "drawing", "table"])
+def test_what_is_read_is_never_written_over_or_removed(project: Path, sammil: Sammil, of: str) -> None:
+    """What lies in the out folder under a slide's name counts as its answers, and goes when they are made anew."""
+    if of == "slide":
+        out, read, words = Path("data/slides"), Path(SLIDE), (SLIDE, "--box", BOX)
+    elif of == "drawing":  # the answers of before, refined
+        assert sammil("wsi-sam", "prompt", SLIDE, "--box", BOX).code == 0
+        out, read = OUT, OUT / "s1.geojson"
+        words = (SLIDE, "--prompts", str(read))
+    else:
+        out, read = Path(), Path("prompted.csv")
+        read.write_text("slide_id,kind,coordinates\ns1,box,90 100 80 60\n")
+        words = ("--prompts", str(read))
+    before, lying = read.read_bytes(), sorted(out.iterdir())
+    answer = sammil("wsi-sam", "prompt", *words, "--out", out)
+    assert answer.code == 2
+    assert "is read" in answer.err
+    assert "fix:" in answer.err
+    assert read.read_bytes() == before
+    assert sorted(out.iterdir()) == lying
 
 
 def test_an_interruption_keeps_what_is_finished(project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from drawn_project import NEST, draw
 from shapely import MultiPolygon
 from slide_maker import draw_asymmetric, draw_tissue, write_pyramid
 
+from sammil_cli.config import check
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.prompting.foreground import NearbyAreas
 from sammil_cli.prompting.samples import FieldsJob, SlideFields, read_fields, work
@@ -150,3 +151,8 @@ def test_what_lies_too_far_from_tissue_for_any_field_is_refused(tmp_path: Path) 
     assert drawn(job, tmp_path / "out").fields
     holds_none = with_tissue(replace(job, drawing=DrawingPath(draw(tmp_path / "far.geojson", NEST))), (0, 0, 9, 9))
     assert refusal(holds_none, tmp_path).code == "E_ANNOTATION"
+
+
+def test_no_class_at_all_is_refused_as_a_setting() -> None:
+    with pytest.raises(InputError, match="wsi_sam_classes"):
+        check({"wsi_sam_classes": []}, "params.yaml")

@@ -225,6 +225,7 @@ def test_references_by_hand() -> None:
         ({"checkpoints": ("other=vit_b:",)}, "names no file"),
         ({"checkpoints": ("sam={sam_checkpoint}",)}, "two of what is judged are called 'sam'"),
         ({"against": "medsam"}, "--against names 'medsam'"),
+        ({"trained": Path("nowhere")}, "nowhere holds no training"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_before_any_slide(
@@ -234,6 +235,19 @@ def test_what_cannot_be_judged_is_refused_before_any_slide(
     with pytest.raises((InputError, MissingError), match=said) as refused:
         judge(project_in(tmp_path), settings_of(sam), tmp_path / "out", **asked)
     assert refused.value.remedy
+
+
+def test_a_word_before_tokens_is_refused_rather_than_passed_over(sam: dict[str, object], tmp_path: Path) -> None:
+    tokens = write_random_tokens(tmp_path / "tokens.safetensors", sam, {})
+    with pytest.raises(InputError, match=r"holds tokens, .* \(sam_model: vit_b,") as refused:
+        find_candidates(settings_of(sam).stage(SamSettings), ("sam",), (f"mine=vit_h:{tokens}",), None)
+    assert refused.value.remedy
+
+
+def test_a_checkpoint_that_does_not_load_is_refused_before_any_slide(sam: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "z.pth").write_bytes(b"no weights")
+    with pytest.raises(MissingError, match=r"z\.pth is no weight file"):
+        judge(project_in(tmp_path), settings_of(sam), tmp_path / "out", checkpoints=(f"z={tmp_path / 'z.pth'}",))
 
 
 def test_pictures_of_two_sides_are_not_judged_together(
@@ -286,6 +300,13 @@ def test_it_judges_as_it_is_typed(
     assert found == json.loads(Path("report/wsi_sam/metrics.json").read_text())
     assert list(found["models"]) == ["sam", "mine"]
     assert found["models"]["mine"]["stamp"] == "IN SAMPLE: learned from the patients of 1 of these 3 fields"
+    assert found["models"]["mine"]["trained_mpp"] == 1
+    again = sammil(
+        "wsi-sam", "evaluate", "--device", "cpu", "--checkpoint", "mine=mine.safetensors", "-S", "wsi_sam_mpp=2"
+    )
+    told = "The tokens of mine were trained at 1 µm per pixel, and are judged at 2"
+    assert told in again.out
+    assert told in Path("report/wsi_sam/index.html").read_text()
     refused = sammil("wsi-sam", "evaluate", "--device", "cpu", "--model", "wsi-sam")
     assert refused.code == 2
     assert "--run runs/wsi_sam" in refused.err

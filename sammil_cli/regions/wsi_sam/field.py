@@ -1,5 +1,6 @@
 """Two concentric pictures of one place: HR, and LR with half its resolution (docs/methods.md §12)."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from sammil_cli.slides.slide import Slide
 
 RATIO = 2  # LR's µm per pixel by HR's, as published
 _TOLERANCE = 1.01  # a slide may be coarser by 1 %
+_ALIKE = 0.01  # resolutions that differ by less are one
 
 Points = NDArray[np.floating[Any]]  # (n, 2): x, y
 
@@ -92,3 +94,8 @@ class Field:
 def to_low(points: Points, out_px: int) -> NDArray[np.float64]:
     """Points (…, 2) of HR as points of the LR around it: p / 2 + out_px / 4 (the published 256 for 1024)."""
     return np.asarray(np.asarray(points, np.float64) / RATIO + out_px / 4)
+
+
+def same_mpp(one: float, other: float) -> bool:
+    """Whether two resolutions, in µm per pixel, count as the same."""
+    return math.isclose(one, other, rel_tol=_ALIKE)
