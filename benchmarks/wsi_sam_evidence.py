@@ -1,11 +1,14 @@
 """Do trained tokens find lesions, on slides that they have not seen? With a SAM that knows nothing.
 
-Composes slides of real H&E tiles with nests of tumour, trains WSI-SAM's tokens around a MobileSAM whose weights are
+Composes slides of real H&E tiles with nests of tumour, trains WSI-SAM's tokens around a ViT-B SAM whose weights are
 drawn at random, and judges them on slides of other patients, beside the frozen SAM alone, the filled box, and stain
 thresholds inside the box. All commands are those of the command line; tables are in `OUT/judged/report/wsi_sam`.
 
-Pictures are of 512 px instead of 1024, so that it ends in ten minutes on two cores; the network has no weight that
-depends on it. HR has 4 µm per pixel: a field of 2 mm, in which a tight box around nests is mostly not tumour.
+A random ViT passes each patch's pixels on, mixed with its surroundings: the tokens have something to learn from. A
+random TinyViT has narrow strided convolutions first, and most of what tells tumour from lung is lost in them.
+
+Pictures are of 512 px instead of 1024, so that it ends soon on two cores. HR has 8 µm per pixel: a field of 4 mm, in
+which a tight box around nests is mostly not tumour.
 
 The tool that composes slides is no part of sammil: `--compose` is a program that is called as
 `PROGRAM OUT --slides N --task subtype --size COLUMNS ROWS --lesion LEAST MOST --seed N` and writes `slides/*.tif`,
@@ -24,20 +27,20 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from segment_anything import build_sam_vit_b, sam_model_registry
+from segment_anything.modeling import ImageEncoderViT, PromptEncoder, Sam
 
 from sammil_cli.cli import app
 from sammil_cli.prompting.candidates import REFERENCES
-from sammil_cli.regions.sam_models import build
 from sammil_cli.storage.files import sha256_file
 
 SIDE_PX = 512
-MPP = 4.0
+MPP = 8.0
 SEED = 11
-EARLY_SCALE = 400.0  # drawn as timm draws them, the early feature is smaller than any trained one, by about this
 SETTINGS = {
-    "sam_model": "vit_t",
+    "sam_model": "vit_b",
     "wsi_sam_mpp": MPP,
-    "wsi_sam_augment": "none",  # every view is embedded once
+    "wsi_sam_augment": "flip",  # each field is embedded twice
     "wsi_sam_batch": 1,  # more steps of as many fields, as in the release
     "wsi_sam_learning_rate": 5e-4,
     "wsi_sam_val_fraction": 0.2,
@@ -50,10 +53,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--compose", type=Path, required=True, help="the program that composes slides")
-    parser.add_argument("--slides", type=int, default=36)
+    parser.add_argument("--slides", type=int, default=48)
     parser.add_argument("--judged", type=float, default=0.35, help="share of the patients that are judged on")
     parser.add_argument("--fields", type=int, default=3, help="on each slide")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=25)
     asked = parser.parse_args()
     start = time.perf_counter(), time.process_time()
     out: Path = asked.out.absolute()
@@ -62,8 +65,7 @@ def main() -> None:
         compose(asked.compose, composed, asked.slides)
     print(f"composed: {time.perf_counter() - start[0]:.0f} s", flush=True)
     learned, judged = split(composed, out, asked.judged)
-    # The same architecture for smaller pictures; both commands run in this process.
-    build.build_mobile_sam = partial(build.build_mobile_sam, SIDE_PX)
+    sam_model_registry["vit_b"] = small_vit_b  # both commands run in this process
     settings = SETTINGS | draw_sam(out / "random_sam.pth") | {"wsi_sam_fields": asked.fields}
     for project in (learned, judged):  # fields then lie on tissue, not where a corner of a nest is all they show
         sammil("segment", project, settings)
@@ -76,8 +78,8 @@ def main() -> None:
 
 
 def compose(program: Path, out: Path, slides: int) -> None:
-    """Small slides, each with tumour of either kind in a sixth to a third of its tissue, in one to four nests."""
-    words = ["--slides", slides, "--task", "subtype", "--size", 20, 16, "--lesion", 0.15, 0.35, "--seed", SEED]
+    """Small slides, each with tumour of either kind in an eighth to a third of its tissue, in one to four nests."""
+    words = ["--slides", slides, "--task", "subtype", "--size", 22, 18, "--lesion", 0.12, 0.3, "--seed", SEED]
     subprocess.run([sys.executable, program, out, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -101,13 +103,29 @@ def split(composed: Path, out: Path, share: float) -> tuple[Path, Path]:
     return out / "learned", out / "judged"
 
 
+def small_vit_b(checkpoint: None = None) -> Sam:
+    """ViT-B of SAM with random weights, for pictures of `SIDE_PX`."""
+    del checkpoint
+    sam = build_sam_vit_b()
+    sam.image_encoder = ImageEncoderViT(
+        img_size=SIDE_PX,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        qkv_bias=True,
+        use_rel_pos=True,
+        global_attn_indexes=(2, 5, 8, 11),
+        window_size=14,
+    )
+    side = SIDE_PX // 16
+    sam.prompt_encoder = PromptEncoder(
+        embed_dim=256, image_embedding_size=(side, side), input_image_size=(SIDE_PX, SIDE_PX), mask_in_chans=16
+    )
+    return sam.eval()
+
+
 def draw_sam(path: Path) -> dict[str, str]:
-    """Writes a MobileSAM with random weights; the settings that name it."""
+    """Writes a SAM with random weights; the settings that name it."""
     torch.manual_seed(SEED)
-    sam = build.build_sam("vit_t")
-    scale = sam.image_encoder.get_parameter("stages.2.downsample.conv3.bn.weight")
-    torch.nn.init.constant_(scale, EARLY_SCALE)
-    torch.save(sam.state_dict(), path)
+    torch.save(small_vit_b().state_dict(), path)
     return {"sam_checkpoint": str(path), "sam_checkpoint_sha256": sha256_file(path)}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import read_csv
+from sammil_cli.storage.files import read_csv_lines
 
 SCENE_FIX = "give the number that sammil inspect names, or leave the cell empty"
 _LOOKS_ALIKE = 0.85  # difflib's ratio from which on a column is taken for a misspelt one
@@ -37,13 +37,13 @@ def read_slides_table(table: Path, columns: Collection[str] = ()) -> dict[str, S
     """
     if not os.path.lexists(table):  # a link in a circle is no missing table
         return {}
-    rows = read_csv(table, ("slide_id",))
+    rows = read_csv_lines(table, ("slide_id",))
     known = ["slide_id", "mpp", "scene", *columns]
-    for name in rows[0] if rows else ():
+    for name in rows[0][1] if rows else ():
         _refuse_misspelt(name, known, table)
     entries: dict[str, SlideEntry] = {}
     lines: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         slide_id = row["slide_id"]
         if not slide_id:
             raise InputError(f"{table}, line {line} has no slide_id", remedy="give the file's name without its suffix")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sammil_cli.cohort.roles import ROLES
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import read_csv, write_csv
+from sammil_cli.storage.files import read_csv, read_csv_lines, write_csv
 from sammil_cli.storage.paths import check_id
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def read_folds(path: Path) -> list[Fold]:
     if not path.exists():
         raise InputError(f"{path} does not exist: nothing is trained yet", remedy="run: sammil train")
     parts: dict[tuple[int, int], dict[str, list[str]]] = {}
-    for line, row in enumerate(read_csv(path, _HEADER), start=2):
+    for line, row in read_csv_lines(path, _HEADER):
         try:
             check_id(row["slide_id"], path)
             fold = parts.setdefault((int(row["repeat"]), int(row["fold"])), {role: [] for role in ROLES})

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sammil_cli.errors import InputError
-from sammil_cli.storage.files import read_csv
+from sammil_cli.storage.files import read_csv_lines
 
 _AGAIN = "run: sammil train, or dvc checkout"
 
@@ -45,7 +45,7 @@ def read_curve(path: Path) -> list[dict[str, float]]:
         InputError: no such table, or a cell that is no number.
     """
     figures = []
-    for line, row in enumerate(read_csv(path, ("epoch",)), start=2):
+    for line, row in read_csv_lines(path, ("epoch",)):
         try:
             figures.append({name: float(value) for name, value in row.items() if name != "epoch"})
         except ValueError as error:

@@ -66,6 +66,13 @@ def test_a_slide_listed_twice_is_refused_with_both_lines(tmp_path: Path) -> None
         read_slides_table(table)
 
 
+def test_lines_count_as_an_editor_counts_them(tmp_path: Path) -> None:
+    table = tmp_path / "slides.csv"
+    table.write_text("slide_id,mpp\ns1,0.5\n\n\ns1,0.5\n")
+    with pytest.raises(InputError, match="lines 2 and 5"):
+        read_slides_table(table)
+
+
 def test_a_line_without_a_slide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 3 has no slide_id"):
         read_slides_table(table_of(tmp_path, "slide_id,mpp\na,0.5\n,0.5\n"))
