@@ -67,10 +67,8 @@ def test_a_slide_listed_twice_is_refused_with_both_lines(tmp_path: Path) -> None
 
 
 def test_lines_count_as_an_editor_counts_them(tmp_path: Path) -> None:
-    table = tmp_path / "slides.csv"
-    table.write_text("slide_id,mpp\ns1,0.5\n\n\ns1,0.5\n")
     with pytest.raises(InputError, match="lines 2 and 5"):
-        read_slides_table(table)
+        read_slides_table(table_of(tmp_path, "slide_id,mpp\na,0.5\n\n\na,0.5\n"))
 
 
 def test_a_line_without_a_slide_is_refused(tmp_path: Path) -> None:
