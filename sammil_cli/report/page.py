@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.document import document, escaped
 from sammil_cli.report.tables import Table, of_class, report_tables, stamp, validation_note
 from sammil_cli.storage.files import write_text
@@ -26,14 +27,15 @@ def write_page(
         for title, png in curves.items()
     )
     mark = stamp(summary)
-    first, *others = [_table(table, mark) for table in report_tables(summary)]
+    audited = tables_of_audit(summary["audit"], summary["per_site"], summary["positive_class"], summary["interval"])
+    first, *others = [_table(table, mark) for table in (*report_tables(summary), *audited)]
     per_fold = Table(
         title=of_class("Folds", summary["positive_class"]),
         header=tuple(folds[0]),
         rows=[tuple(_cell(value) for value in fold.values()) for fold in folds],
     )
     positive = f" The positive class is {summary['positive_class']}." if summary["positive_class"] else ""
-    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"))
+    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"), *summary["audit"]["warnings"])
     warning = "".join(f"<p class='warning'>{escaped(text)}</p>" for text in said if text)
     choice = (
         "epoch, threshold and temperature were chosen on the test slides themselves."

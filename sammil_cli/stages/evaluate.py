@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.result_sums import sums_of, write_result_sums
 from sammil_cli.project.run_record import hash_bags
 from sammil_cli.report import figures, metrics
+from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.metrics import Predictions, over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
@@ -27,9 +28,11 @@ from sammil_cli.report.summary import at_test_threshold, beside, on_validation, 
 from sammil_cli.report.tables import report_tables, stamp, validation_note
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.inputs import Unchanged
+from sammil_cli.stages.leakage import Evidence, Looks, leakage, read_looks
 from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
+from sammil_cli.training.bag_content import BagContents, read_contents
 from sammil_cli.training.bag_needs import check_places
 from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
@@ -38,6 +41,7 @@ from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
+from sammil_cli.training.site_baseline import judge_confounders
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
@@ -78,6 +82,12 @@ class Judged:
         return _pool(self.results, self.facts[0].positive_class)
 
     @property
+    def slides(self) -> list[str]:
+        """The slides of all parts of all folds, by id."""
+        folds = [result.fold for result in self.results]
+        return sorted({slide for fold in folds for part in (fold.train, fold.val, fold.test) for slide in part})
+
+    @property
     def uncalibrated(self) -> NDArray[np.float64]:
         """(r, C) of the same rows."""
         return np.concatenate([result.uncalibrated for result in self.results])
@@ -97,10 +107,21 @@ def run(
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows, uncalibrated = judged.rows, judged.uncalibrated
     summary = _summary(project, settings, judged)
+    contents, looks = read_contents(judged.bags.read, judged.slides), read_looks(project, judged.slides)
+    others = {name: _pool(found, None) for name, found in _baselines(judged, contents, looks).items()}
     summary["baselines"] = {
-        name: beside(_pool(found, None), level=settings.interval, draws=settings.bootstrap_draws)
-        for name, found in _baselines(judged).items()
+        name: beside(found, level=settings.interval, draws=settings.bootstrap_draws) for name, found in others.items()
     }
+    met = Evidence(
+        folds=[result.fold for result in results],
+        members={slide: judged.labels.members[slide] for slide in judged.slides},
+        rows=rows,
+        others=others,
+        contents=contents,
+        looks=looks,
+        published=facts[0].protocol == "paper",
+    )
+    summary |= leakage(project, settings, met)
     watched.check("evaluate")
     with replaced_together() as new:
         predictions, measured = new(project.predictions), new(project.metrics)
@@ -191,13 +212,11 @@ def _result(
     )
 
 
-def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
-    """The baselines on the very same folds; `mean-pool` chooses on validation, as the model does."""
-    folds, bags, known = [result.fold for result in judged.results], judged.bags, judged.labels.members
-    classes = judged.facts[0].classes
-    count = len(classes)
-    slides = {slide for fold in folds for role in (fold.train, fold.val, fold.test) for slide in role}
-    means = baselines.mean_features(bags.read, sorted(slides))
+def _baselines(judged: Judged, contents: BagContents, looks: Looks) -> dict[str, list[FoldResult]]:
+    """The baselines on the very same folds; those that learn choose on validation, as the model does."""
+    folds, known, means = [result.fold for result in judged.results], judged.labels.members, contents.means
+    members = {slide: known[slide] for slide in judged.slides}
+    count = len(judged.facts[0].classes)
     found: dict[str, list[FoldResult]] = {baselines.MEAN_POOL: [], baselines.MAJORITY: []}
     for fold in folds:
         train, val = (np.array([known[slide].label for slide in part], np.int64) for part in (fold.train, fold.val))
@@ -220,6 +239,9 @@ def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
                 predicted=np.full(len(fold.test), commonest, np.int64),
             )
         )
+        for name, said_by in judge_confounders(fold, members, looks.of, count).items():
+            result = _result(fold, known, said_by.scores, said_by.scores, None)
+            found.setdefault(name, []).append(replace(result, predicted=said_by.predicted))
     return found
 
 
@@ -289,10 +311,11 @@ def _print(summary: Mapping[str, Any]) -> None:
     mark = stamp(summary)
     positive = f", positive class: {summary['positive_class']}" if summary["positive_class"] else ""
     console.say(f"{summary['model']} on {summary['slides']} slides of {summary['patients']} patients{positive}")
-    for table in report_tables(summary):
+    audited = tables_of_audit(summary["audit"], summary["per_site"], summary["positive_class"], summary["interval"])
+    for table in (*report_tables(summary), *audited):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
     console.say(validation_note(summary))
-    for text in (summary["notice"], summary.get("optimism", {}).get("missing")):
+    for text in (summary["notice"], summary.get("optimism", {}).get("missing"), *summary["audit"]["warnings"]):
         if text:
             console.say(f"note: {text}")
 
