@@ -10,6 +10,7 @@ from sammil_cli.report.intervals import Estimate
 from sammil_cli.training.bag_content import Pair
 from sammil_cli.training.fold import Fold
 
+NOT_RECORDED = "not recorded"
 _LISTED = 20  # pairs in metrics.json
 _NAMED = 3
 _PAIRS = (("train", "test"), ("val", "test"), ("train", "val"))
@@ -76,21 +77,25 @@ def audit(
     slides = {slide for fold in folds for slide in (*fold.train, *fold.val, *fold.test)}
     in_names = patients_in_names([members[slide] for slide in sorted(slides)])
     site = {slide: members[slide].site for slide in slides}
-    alike: dict[str, set[str]] = {}
-    for pair in pairs:
-        for one, other in (pair.slides, pair.slides[::-1]):
-            alike.setdefault(one, set()).add(other)
+    learnt = [_learnt(fold) for fold in folds]
 
     def count(key: Mapping[str, str | None]) -> Found:
         found = 0
-        for fold in folds:
-            learnt = {key.get(slide) for slide in _learnt(fold)} - {None}
-            found += sum(key.get(slide) in learnt for slide in fold.test)
+        for fold, known in zip(folds, learnt, strict=True):
+            there = {key.get(slide) for slide in known} - {None}
+            found += sum(key.get(slide) in there for slide in fold.test)
         return {"test_slides": found, "of": tested}
 
-    twice = sum(
-        bool(alike.get(slide, set()) & _learnt(fold)) for fold in folds for slide in set(fold.test) & set(alike)
-    )
+    across = [
+        {
+            slide
+            for pair in pairs
+            for slide, other in (pair.slides, pair.slides[::-1])
+            if slide in test and other in known
+        }
+        for test, known in zip((set(fold.test) for fold in folds), learnt, strict=True)
+    ]
+    parted = [pair for pair in pairs if any(set(pair.slides) & slides for slides in across)]
     result: Audit = {
         "choices": _choices(folds, patients, published=published),
         "shared_patients": {
@@ -98,8 +103,8 @@ def audit(
             for one, other in _PAIRS
         },
         "patients_in_names": count(dict(in_names)),
-        "near_duplicates": {"test_slides": twice, "of": tested},
-        "near_duplicate_pairs": [_of_pair(pair, members) for pair in pairs[:_LISTED]],
+        "near_duplicates": {"test_slides": sum(map(len, across)), "of": tested},
+        "near_duplicate_pairs": [_of_pair(pair, members) for pair in parted[:_LISTED]],
         "sites": len(set(site.values()) - {None}),
         "slides_without_site": sum(one is None for one in site.values()),
         "seen_sites": count(site),
@@ -107,12 +112,12 @@ def audit(
         "left_out": list(left_out),
         "warnings": [],
     }
-    result["warnings"] = _warnings(result, folds, pairs, published=published)
+    result["warnings"] = _warnings(result, folds, parted, published=published)
     return result
 
 
 def _learnt(fold: Fold) -> set[str]:
-    """The slides that a fold learned from or chose by; in the published protocol the test part is one of them."""
+    """The slides that a fold learned from or chose by, without test slides (which the published protocol chooses by)."""
     return {*fold.train, *fold.val} - set(fold.test)
 
 
@@ -128,7 +133,7 @@ def _choices(folds: Sequence[Fold], patients: Mapping[str, str], *, published: b
     on: list[tuple[str, str, Callable[[Fold], Iterable[str]]]] = [
         ("weights", "the training part", lambda fold: fold.train),
         *((what, validation, lambda fold: fold.val) for what in ("epoch", "threshold", "temperature")),
-        ("regularisation and threshold of the baselines", validation, lambda fold: fold.val),
+        ("what the baselines choose", validation, lambda fold: fold.val),
     ]
     found: list[Choice] = []
     for what, where, part in on:
@@ -137,11 +142,8 @@ def _choices(folds: Sequence[Fold], patients: Mapping[str, str], *, published: b
         both = sum(len(set(part(fold)) & set(fold.test)) for fold in folds)
         slides, persons = [min(sizes), max(sizes)], [min(people), max(people)]
         found.append({"what": what, "on": where, "slides": slides, "patients": persons, "test_slides": both})
-    for what, where in (
-        ("settings, seed", "not recorded: a sweep is honest if val_auc alone decided it"),
-        ("features", "not recorded: the encoder may have been trained on public slides"),
-    ):
-        found.append({"what": what, "on": where, "slides": None, "patients": None, "test_slides": None})
+    for what in ("settings and seed", "encoder"):
+        found.append({"what": what, "on": NOT_RECORDED, "slides": None, "patients": None, "test_slides": None})
     return found
 
 
@@ -181,5 +183,5 @@ def _warnings(found: Audit, folds: Sequence[Fold], pairs: Sequence[Pair], *, pub
         if difference is None or low is None or high is None or low > 0:
             continue
         verdict = "does not beat" if difference <= 0 else "is not shown to beat"
-        said.append(f"the model {verdict} {name}: AUC {difference:+.3f} beside it, interval {low:+.3f} to {high:+.3f}")
+        said.append(f"the model {verdict} {name}: its AUC differs by {difference:+.3f} ({low:+.3f} to {high:+.3f})")
     return said

@@ -20,17 +20,23 @@ def tables_of_audit(found: Audit, sites: Mapping[str, OfSite], positive_class: s
 
 
 def _choices(found: Audit) -> Table:
+    chosen: dict[tuple[str, ...], list[str]] = {}
+    for one in found["choices"]:
+        chosen.setdefault(_on(one), []).append(one["what"])
     return Table(
         title="Leakage: what was chosen on what",
-        header=("chosen", "on", "slides of a fold", "patients of a fold", "its own test slides among them"),
-        rows=[_choice(one) for one in found["choices"]],
-        note="Counted from runs/splits.csv. What is chosen on test slides flatters the numbers of these slides.",
+        header=("chosen", "on", "slides", "patients", "test slides"),
+        rows=[(", ".join(what), *on) for on, what in chosen.items()],
+        note="Of each fold's part: slides, patients, and test slides of that fold in it, counted from runs/splits.csv. "
+        "What is chosen on test slides flatters their numbers. Not recorded: whether other settings or seeds were "
+        "tried on this cohort before (choose by val_auc alone), and which slides the encoder learned from (if public "
+        "ones, maybe yours).",
     )
 
 
-def _choice(one: Choice) -> tuple[str, ...]:
+def _on(one: Choice) -> tuple[str, ...]:
     among = "–" if one["test_slides"] is None else str(one["test_slides"])
-    return one["what"], one["on"], _range(one["slides"]), _range(one["patients"]), among
+    return one["on"], _range(one["slides"]), _range(one["patients"]), among
 
 
 def _range(found: list[int] | None) -> str:
@@ -42,15 +48,15 @@ def _range(found: list[int] | None) -> str:
 
 def _shared(found: Audit) -> Table:
     patients = found["shared_patients"]
-    both = ", ".join(f"{number} in {parts.replace('-', ' and ')}" for parts, number in patients.items())
+    both = ", ".join(f"{parts.replace('-', ' and ')} {number}" for parts, number in patients.items())
     rows = [
         ("patients", both),
         ("patients, by the names of slides", _of(found["patients_in_names"])),
         ("near-duplicate slides", _of(found["near_duplicates"])),
         ("sites", _of(found["seen_sites"]) if found["sites"] else "not known: labels.csv has no column site"),
     ]
-    rows += [(f"AUC beside {name}", _difference(one)) for name, one in found["beside"].items()]
-    rows += [("left out", text) for text in found["left_out"]]
+    rows += [(f"AUC minus that of {name}", _difference(one)) for name, one in found["beside"].items()]
+    rows += [("not compared with", text) for text in found["left_out"]]
     return Table(
         title="Leakage: what the parts of a fold share",
         header=("shared", "found"),

@@ -5,6 +5,7 @@ that grows with the number of patches, not of pairs. It finds a slide that is th
 in part, cut from one file or copied; a second scan of the same glass has other features and is not found.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,19 +112,21 @@ def _within(first: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _equal_means(slides: Sequence[str], means: Mapping[str, NDArray[np.float64]]) -> list[tuple[str, str]]:
-    """Pairs whose means are equal: neighbours on a line through them, compared in full."""
-    if len(slides) < 2:
-        return []
-    table = np.stack([means[slide] for slide in slides])
-    line = np.random.default_rng(_SEED).normal(size=table.shape[1])
-    at = table @ (line / np.linalg.norm(line))
-    order = np.argsort(at, kind="stable")
-    reach = SAME_MEAN * np.linalg.norm(table, axis=1)
+    """Pairs whose means are equal: neighbours on a line through those of one length, compared in full."""
+    by_length: dict[int, list[str]] = {}
+    for slide in slides:
+        by_length.setdefault(len(means[slide]), []).append(slide)
     found = []
-    for place, one in enumerate(order):
-        for other in order[place + 1 : place + 1 + _MOST_SLIDES]:
-            if at[other] - at[one] > reach[one]:
-                break
-            if np.linalg.norm(table[one] - table[other]) <= reach[one]:
-                found.append((slides[min(one, other)], slides[max(one, other)]))
+    for length, names in by_length.items():
+        table = np.stack([means[name] for name in names])
+        at = table @ np.random.default_rng(_SEED).normal(size=length)
+        reach = SAME_MEAN * np.linalg.norm(table, axis=1)
+        far = reach * 4 * math.sqrt(length)  # the line is about sqrt(length) long
+        order = np.argsort(at, kind="stable")
+        for place, one in enumerate(order):
+            for other in order[place + 1 : place + 1 + _MOST_SLIDES]:
+                if at[other] - at[one] > far[one]:
+                    break
+                if np.linalg.norm(table[one] - table[other]) <= reach[one]:
+                    found.append((names[min(one, other)], names[max(one, other)]))
     return found

@@ -41,8 +41,9 @@ def site_shares(sites: Sequence[str | None], labels: Labels, classes: int) -> di
 def judge_by_site(fold: Fold, members: Mapping[str, Member], classes: int) -> Judgement:
     """The class shares of the slide's site in the training part; a site that it lacks has those of all sites.
 
-    The threshold of two classes is chosen on validation, as the model's is. Scores are shares over those of all
-    training slides: within a fold they rank as the shares do, and between folds an unseen site ranks nothing.
+    The threshold of two classes is chosen on validation, as the model's is; a site that was not seen is called as
+    `majority` calls it. Scores are shares over those of all training slides, so that within a fold they rank as the
+    shares do, and between folds, whose shares differ a little, an unseen site ranks nothing.
     """
     parts = {role: [members[slide] for slide in getattr(fold, role)] for role in ("train", "val", "test")}
     labels = {role: np.array([member.label for member in part], np.int64) for role, part in parts.items()}
@@ -54,7 +55,9 @@ def judge_by_site(fold: Fold, members: Mapping[str, Member], classes: int) -> Ju
     }
     threshold = validation_threshold(labels["val"], said["val"][:, 1]) if classes == 2 else None
     lift = np.divide(said["test"], prior, out=np.zeros_like(said["test"]), where=prior > 0)
-    return Judgement(scores=lift / lift.sum(axis=1, keepdims=True), predicted=decide(said["test"], threshold))
+    is_seen = np.array([member.site in known for member in parts["test"]], np.bool_)
+    predicted = np.where(is_seen, decide(said["test"], threshold), int(prior.argmax()))
+    return Judgement(scores=lift / lift.sum(axis=1, keepdims=True), predicted=predicted)
 
 
 def judge_by_brightness(

@@ -48,6 +48,10 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
     }
     assert [summary[name] for name in facts] == ["mean", False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
     assert (summary["positive_class"], summary["changed_labels"]) == ("tumour", 0)
+    assert summary["audit"]["left_out"] == [
+        "site-only: labels.csv has no column site",
+        "brightness-only: 12 of 12 slides have no readable picture in artifacts/tissue",
+    ]
 
 
 def test_pooled_numbers_follow_from_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
