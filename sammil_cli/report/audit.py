@@ -117,7 +117,7 @@ def audit(
 
 
 def _learnt(fold: Fold) -> set[str]:
-    """The slides that a fold learned from or chose by, without test slides (which the published protocol chooses by)."""
+    """The slides that a fold learned from or chose by, but for test slides, which the published protocol chooses by."""
     return {*fold.train, *fold.val} - set(fold.test)
 
 
