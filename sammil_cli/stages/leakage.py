@@ -43,7 +43,7 @@ def read_looks(project: Project, slides: Iterable[str]) -> Looks:
     found = {slide: read_look(project.tissue, slide) for slide in sorted(slides)}
     known = {slide: look for slide, look in found.items() if look is not None}
     lacking = len(found) - len(known)
-    said = f"{lacking} of {len(found)} slides have no readable picture in {project.tissue}" if lacking else ""
+    said = f"{lacking} of {len(found)} slides have no readable picture of segment" if lacking else ""
     return Looks(of=None if lacking else known, missing=said)
 
 

@@ -50,7 +50,7 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
     assert (summary["positive_class"], summary["changed_labels"]) == ("tumour", 0)
     assert summary["audit"]["left_out"] == [
         "site-only: labels.csv has no column site",
-        "brightness-only: 12 of 12 slides have no readable picture in artifacts/tissue",
+        "brightness-only: 12 of 12 slides have no readable picture of segment",
     ]
 
 
