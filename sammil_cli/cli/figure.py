@@ -43,7 +43,7 @@ def regions(
     out: OutOption = OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw regions below the outlines of lesions (Fig. 5).
+    """Draw regions below the outlines of lesions (figure 5).
 
     From the whole slide to a close-up of its largest lesion, and how well regions fit it.
     """
@@ -69,7 +69,7 @@ def consistency(
     out: OutOption = OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw attention with and without consistency (Fig. 8).
+    """Draw attention with and without consistency (figure 8).
 
     Each slide by the folds that did not learn from it.
     """
@@ -94,7 +94,7 @@ def sweep(
     out: OutOption = OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the AUC over one setting, or two (Fig. 9).
+    """Draw the AUC over one setting, or two (figure 9).
 
     From DVC's experiments, or the trainings named by --run. Choosing is by val_auc, and the figure says so.
     """
@@ -116,7 +116,7 @@ def group_features(
     out: OutOption = OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what group features add to each model (Fig. 10)."""
+    """Draw what group features add to each model (figure 10)."""
     from sammil_cli import console
     from sammil_cli.figures import group_features as figure
 
@@ -140,7 +140,7 @@ def models(
     out: OutOption = OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw AB-MIL beside SAM-MIL on the same slides (Fig. 11).
+    """Draw AB-MIL beside SAM-MIL on the same slides (figure 11).
 
     Which patches speak for tumour, each model by the fold that did not learn from the slide.
     """

@@ -55,7 +55,10 @@ def run(project: Project, slides: Sequence[str], training: Path, beside: Path, o
             "1 = equal inside each region, 0 = regions make no difference.",
         ],
         titles=(f"with consistency (β = {weights[0]:g})", "without (β = 0)"),
-        legend=[outline_key("known lesion"), Line2D([], [], color="black", linewidth=1, label="border of a region")],
+        legend=[
+            [outline_key("known lesion")],
+            [Line2D([], [], color="black", linewidth=1, label="border of a region")],
+        ],
         paint=_paint,
         measure=_measure,
         below=_below,
@@ -108,4 +111,4 @@ def _measure(view: View, scores: PatchScores) -> Numbers:
 def _below(view: View, measured: Numbers) -> list[str]:
     between, area = measured["attention_between_regions"], measured["attention_auc_of_lesion"]
     lines = [] if between is None else [f"share between regions {between:.2f}"]
-    return lines + ([] if area is None else [f"attention finds lesion patches with AUC {area:.2f}"])
+    return lines + ([] if area is None else [f"attention finds lesion patches with AUC {area:.3f}"])

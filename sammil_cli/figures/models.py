@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sammil_cli.errors import InputError
@@ -21,6 +22,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.report.heatmap import ATTENTION_FROM, EVIDENCE_ABOVE, SlideView, min_max, paper_view
 
 NAME = "models"
+_DOT_PT = 3.0
 
 
 def run(project: Project, slides: Sequence[str], training: Path, beside: Path, out: Path) -> list[Row]:
@@ -41,14 +43,17 @@ def run(project: Project, slides: Sequence[str], training: Path, beside: Path, o
         title=f"Patches that speak for {names[1][1]}: {names[0][0]} beside {names[1][0]}",
         notes=[
             "Each by the fold that did not learn from the slide. As in the paper's Fig. 11, both models on one scale: "
-            f"cyan, evidence p = softmax(W(a·e)) > {EVIDENCE_ABOVE}; white, attention scaled from 0 to 1 is "
+            f"cyan, evidence p = softmax(W(a·e)) > {EVIDENCE_ABOVE}; white with a dot, attention scaled from 0 to 1 is "
             f"{ATTENTION_FROM} or more. Ideally cyan fills the outlines and nothing else."
         ],
         titles=_titles(names, (beside, training)),
         legend=[
-            outline_key("known lesion"),
-            Patch(facecolor="cyan", edgecolor="0.3", label=f"evidence for {names[1][1]} > {EVIDENCE_ABOVE}"),
-            Patch(facecolor="white", edgecolor="0.3", label=f"attention, min-max scaled, ≥ {ATTENTION_FROM}"),
+            [outline_key("known lesion")],
+            [Patch(facecolor="cyan", edgecolor="0.3", label=f"evidence for {names[1][1]} > {EVIDENCE_ABOVE}")],
+            [
+                Patch(facecolor="white", edgecolor="0.3", label=f"attention, min-max scaled, ≥ {ATTENTION_FROM}"),
+                Line2D([], [], linestyle="none", marker="o", markersize=_DOT_PT, color="black"),
+            ],
         ],
         paint=_paint,
         measure=_measure,
@@ -96,6 +101,9 @@ def _paint(axes: Axes, view: View, scores: PatchScores) -> None:
         patch_um=0.0,
     )
     axes.imshow(paper_view(drawn))
+    # A dot as well: white and cyan look alike to some readers.
+    middle = view.xy[min_max(scores.attention) >= ATTENTION_FROM] + (view.side - 1) / 2
+    axes.plot(middle[:, 0], middle[:, 1], linestyle="none", marker="o", markersize=_DOT_PT, color="black")
 
 
 def _measure(view: View, scores: PatchScores) -> Numbers:
@@ -118,4 +126,4 @@ def _below(view: View, measured: Numbers) -> list[str]:
     inside = measured["cyan_in_lesion"]
     shares = f"{measured['lesion_in_cyan']:.0%} of lesion patches cyan"
     shares += "; no patch cyan" if inside is None else f"; {inside:.0%} of cyan in lesion"
-    return [shares, f"attention finds lesion patches with AUC {measured['attention_auc_of_lesion'] or 0:.2f}"]
+    return [shares, f"attention finds lesion patches with AUC {measured['attention_auc_of_lesion'] or 0:.3f}"]

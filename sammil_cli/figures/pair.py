@@ -60,7 +60,7 @@ class Style:
     title: str
     notes: Sequence[str]
     titles: tuple[str, str]
-    legend: Sequence[Artist]
+    legend: Sequence[Sequence[Artist]]
     paint: Callable[[Axes, View, PatchScores], None]
     measure: Callable[[View, PatchScores], Numbers]
     below: Callable[[View, Numbers], Sequence[str]]

@@ -1,5 +1,6 @@
 """Fig. 5 of the paper: a slide's regions below the outlines of its lesions, from the whole slide to a close-up."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +29,7 @@ from sammil_cli.slides.files import open_slide
 
 NAME = "regions"
 _MOST_PX = 900  # longest side of a panel's picture
-_ACROSS = 4  # columns of a row
+_ACROSS = 4  # columns of a row at most
 _LEAST_UM = 400.0  # side of a close-up
 _MOSTLY = 0.5  # share of a region that is lesion, from which on it counts as one of lesion
 
@@ -144,8 +145,9 @@ def _width_um(field: Field) -> float:
 
 def _picture(columns: Sequence[_Column]) -> bytes:
     rows = []
-    for first in range(0, len(columns), _ACROSS):
-        part = columns[first : first + _ACROSS]
+    across = math.ceil(len(columns) / math.ceil(len(columns) / _ACROSS))  # rows of nearly equal length
+    for first in range(0, len(columns), across):
+        part = columns[first : first + across]
         upper = [
             Panel(
                 title=f"{column.slide_id}: {column.what}",
@@ -168,7 +170,7 @@ def _picture(columns: Sequence[_Column]) -> bytes:
         "Above: the slide. Below: its regions, as in the paper's Fig. 5. From the largest field to the smallest. "
         "Colours only tell neighbouring regions apart."
     ]
-    return sheet("Regions below the outlines of lesions", notes, rows, [outline_key("known lesion")])
+    return sheet("Regions below the outlines of lesions", notes, rows, [[outline_key("known lesion")]])
 
 
 def _draw(column: _Column, image: NDArray[np.uint8], axes: Axes) -> None:

@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import shapely
@@ -47,8 +48,9 @@ class PanelRow:
     panels: Sequence[Panel]
 
 
-def sheet(title: str, notes: Sequence[str], rows: Sequence[PanelRow], legend: Sequence[Artist]) -> bytes:
-    """The figure as PNG: title, notes, rows of panels, one legend below.
+def sheet(title: str, notes: Sequence[str], rows: Sequence[PanelRow], legend: Sequence[Sequence[Artist]]) -> bytes:
+    """The figure as PNG: title, notes, rows of panels, one legend below: of each entry artists on top of each other,
+    the first with its label.
 
     Places are counted in inches, so that panels of one row stand at one height and nothing overlaps.
     """
@@ -72,7 +74,7 @@ def sheet(title: str, notes: Sequence[str], rows: Sequence[PanelRow], legend: Se
     for number, line in enumerate(lines):
         write(_GAP_IN, 0.12 + _TITLE_IN + number * _LINE_IN, line, _NOTE_PT, color="0.25")
     top = head
-    for row, height, texts, step in zip(rows, heights, below, steps, strict=True):
+    for row, texts, step in zip(rows, below, steps, strict=True):
         start = top
         if row.heading:
             write(_GAP_IN, start, lettering(row.heading, int(_LETTERS_PER_IN * WIDTH_IN)), _PANEL_PT, weight="bold")
@@ -80,17 +82,18 @@ def sheet(title: str, notes: Sequence[str], rows: Sequence[PanelRow], legend: Se
         for column, (panel, own) in enumerate(zip(row.panels, texts, strict=True)):
             left = _GAP_IN + column * (width + _GAP_IN)
             write(left, start, lettering(panel.title, int(_LETTERS_PER_IN * width * 0.9)), _PANEL_PT)
-            start_px = start + _TITLE_IN - 0.06
-            place = (left / WIDTH_IN, 1 - (start_px + height) / whole, width / WIDTH_IN, height / whole)
+            upper, own_height = start + _TITLE_IN - 0.06, _height_in(panel, width)
+            place = (left / WIDTH_IN, 1 - (upper + own_height) / whole, width / WIDTH_IN, own_height / whole)
             axes = figure.add_axes(place)
             axes.set_axis_off()
             panel.draw(axes)
             axes.set(xlim=(-0.5, panel.shape[1] - 0.5), ylim=(panel.shape[0] - 0.5, -0.5), anchor="NW")
             for number, line in enumerate(own):
-                write(left, start_px + height + 0.06 + number * _LINE_IN, line, _NOTE_PT, color="0.25")
+                write(left, upper + own_height + 0.06 + number * _LINE_IN, line, _NOTE_PT, color="0.25")
         top += step
     figure.legend(
-        handles=list(legend),
+        cast(list[Artist], [tuple(artists) for artists in legend]),  # matplotlib draws tuples, too
+        [str(artists[0].get_label()) for artists in legend],
         loc="lower left",
         ncols=max(1, len(legend)),
         frameon=False,
