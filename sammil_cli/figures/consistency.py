@@ -75,7 +75,8 @@ def _weight(folder: Path) -> float:
             f"{folder} holds the model {params.get('model')}, which has no consistency loss",
             remedy="give trainings of sam-mil: --run and --beside",
         )
-    return float(params.get("consistency_weight", 0.0))
+    weight = params.get("consistency_weight")
+    return float(weight) if isinstance(weight, int | float) else 0.0
 
 
 def _paint(axes: Axes, view: View, scores: PatchScores) -> None:

@@ -12,12 +12,14 @@ from statistics import NormalDist
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from sammil_cli import console
 from sammil_cli.errors import InputError, SammilError, SlideError, as_slide_error
 from sammil_cli.figures.plot import plain, plot
 from sammil_cli.figures.predictions import read_predictions
+from sammil_cli.figures.runs import params_of
 from sammil_cli.figures.sheet import BLUE, VERMILION
 from sammil_cli.figures.sources import lesion_mm2
 from sammil_cli.figures.written import list_slides, rounded, write_figure
@@ -83,7 +85,7 @@ def run(
         listed = list_slides(project.process_lists, NAME, rows_of, out)
         console.say(f"none of {len(wanted)} positive slide(s) has a lesion drawn in {project.lesions}: nothing to draw")
         return listed
-    models = [(str(folder), positives_of(rows, areas)) for folder, rows in said]
+    models = [(_name(folder), positives_of(rows, areas)) for folder, rows in said]
     inner = list(edges) if edges is not None else _terciles(np.array(list(areas.values())))
     found = [(name, one, bins_of(one, inner, level=level)) for name, one in models]
     positive = str(said[0][1].positive_class)
@@ -98,6 +100,11 @@ def run(
     record |= {"bins": bins, "slides": slides, "left_out": left_out}
     write_figure(out, NAME, _picture(found, positive, level, len(left_out)), record, bins)
     return list_slides(project.process_lists, NAME, rows_of, out)
+
+
+def _name(folder: Path) -> str:
+    """The model and its folder; the folder alone without a run record, as of imported models."""
+    return f"{params_of(folder).get('model')} ({folder})" if (folder / "record.json").is_file() else str(folder)
 
 
 def read_edges(text: str) -> list[float]:
@@ -235,7 +242,7 @@ def _picture(found: Sequence[tuple[str, Positives, list[Bin]]], positive: str, l
     )
     everything = np.concatenate([one.area for _, one, _ in found])
     least, most = float(everything.min()) / 1.3, float(everything.max()) * 1.3
-    colours, markers = (BLUE, VERMILION), ("o", "s")
+    colours, markers, sizes = (BLUE, VERMILION), ("o", "s"), (90, 26)  # one shows behind the other
     for number, (_, one, bins) in enumerate(found):
         nudge = (number - (len(found) - 1) / 2) * 0.05
         _draw_bins(upper, bins, (least, most), colours[number], markers[number], nudge)
@@ -243,15 +250,18 @@ def _picture(found: Sequence[tuple[str, Positives, list[Bin]]], positive: str, l
             lower.scatter(
                 one.area[value],
                 one.probability[value],
-                s=42,
+                s=sizes[number],
                 marker=markers[number],
                 facecolor=full,
                 edgecolor=colours[number],
             )
     for axes, name in ((upper, "found (recall)"), (lower, f"P({lettering(positive, 16)})")):
         plain(axes)
-        axes.set(xscale="log", xlim=(least, most), ylim=(-0.05, 1.08))
+        axes.set(xscale="log", xlim=(least, most), ylim=(-0.05, 1.3 if axes is upper else 1.08))
         axes.set_ylabel(name, fontsize=11)
+    lower.set_xticks(ticks_between(least, most))
+    lower.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    lower.xaxis.set_minor_locator(NullLocator())
     upper.tick_params(labelbottom=False, which="both")
     lower.set_xlabel("area of lesions, mm²", fontsize=11)
     keys = [
@@ -262,6 +272,12 @@ def _picture(found: Sequence[tuple[str, Positives, list[Bin]]], positive: str, l
     return to_png(figure)
 
 
+def ticks_between(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from `low` to `high`, for an axis of logarithms."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+
+
 def _draw_bins(
     axes: Axes, bins: Sequence[Bin], limits: tuple[float, float], colour: str, marker: str, nudge: float
 ) -> None:
@@ -270,7 +286,7 @@ def _draw_bins(
         low, high = max(one.low, limits[0]), min(one.high, limits[1])
         middle = math.sqrt(low * high) * (high / low) ** nudge
         value = one.recall
-        axes.plot([low, high], [value.value] * 2, color=colour, linewidth=2, alpha=0.5)
+        axes.plot([low, high], [value.value] * 2, color=colour, linewidth=2, linestyle="--" if nudge > 0 else "-")
         axes.errorbar(
             [middle],
             [value.value],
@@ -281,6 +297,6 @@ def _draw_bins(
             capsize=4,
         )
         if nudge >= 0:
-            text = f"{one.slides} slides, {one.patients} patients"
-            axes.text(math.sqrt(low * high), 1.05, text, ha="center", va="bottom", fontsize=9, color="0.25")
+            text = f"{one.slides} slides\n{one.patients} patients"
+            axes.text(math.sqrt(low * high), 1.04, text, ha="center", va="bottom", fontsize=9, color="0.25")
         axes.axvline(high, color="0.8", linewidth=0.8)

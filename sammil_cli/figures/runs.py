@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import FeatureBag
@@ -69,7 +68,7 @@ def open_training(folder: Path, how: str) -> Training:
     return Training(folder=folder, fold_of=fold_of, manifest=manifest)
 
 
-def params_of(folder: Path) -> dict[str, Any]:
+def params_of(folder: Path) -> Mapping[str, object]:
     """The settings of the training in a folder, from its run record.
 
     Raises:
