@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import shapely
 from matplotlib.axes import Axes
@@ -128,15 +127,19 @@ def fit_of(regions: RegionMap, lesions: Sequence[Polygon], mm2: float | None) ->
 
 
 def _raster(polygon: Polygon, regions: RegionMap, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The pixels of the canvas whose middle lies in a polygon, or on its edge."""
+    """The pixels of the canvas whose middle lies in a polygon."""
     canvas = regions.canvas
-    rings = [
-        np.round((shapely.get_coordinates(ring) - canvas.origin_px) / canvas.downsample - 0.5).astype(np.int32)
-        for ring in (polygon.exterior, *polygon.interiors)
-    ]
-    mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, rings, 1)
-    return mask.astype(bool)
+    x0, y0, x1, y1 = (
+        (value - canvas.origin_px[axis % 2]) / canvas.downsample for axis, value in enumerate(polygon.bounds)
+    )
+    columns = np.arange(max(0, math.floor(x0)), min(shape[1], math.ceil(x1)))
+    rows = np.arange(max(0, math.floor(y0)), min(shape[0], math.ceil(y1)))
+    mask = np.zeros(shape, bool)
+    if len(rows) and len(columns):
+        x, y = ((own + 0.5) * canvas.downsample + canvas.origin_px[axis] for axis, own in enumerate((columns, rows)))
+        shapely.prepare(polygon)
+        mask[np.ix_(rows, columns)] = shapely.contains_xy(polygon, *np.meshgrid(x, y))
+    return mask
 
 
 def _width_um(field: Field) -> float:
