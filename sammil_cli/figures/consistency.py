@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from sammil_cli.errors import InputError
 from sammil_cli.figures.pair import Numbers, Style, View, ranking, run_pair
@@ -19,6 +22,7 @@ from sammil_cli.report.heatmap import paint, percentile_rank
 
 NAME = "consistency"
 _WITHOUT = "-S consistency_weight=0"
+_LINES = 350  # borders are this part of the picture's longer side, so that they show when it is shrunk
 _COLOURS = "cividis"  # made for colour-blind readers: brighter is more
 
 
@@ -49,8 +53,8 @@ def run(project: Project, slides: Sequence[str], training: Path, beside: Path, o
         shown_as="Fig. 8",
         title="Attention with and without the consistency loss",
         notes=[
-            "Attention of the fold that did not learn from the slide, as percentile within the slide: dark blue low, "
-            "yellow high. The loss asks for equal attention inside a region.",
+            "Attention of the fold that did not learn from the slide, as percentile within the slide. "
+            "The loss asks for equal attention inside a region.",
             "Share between regions: of the variance of these percentiles, adjusted for the number of regions; "
             "1 = equal inside each region, 0 = regions make no difference.",
         ],
@@ -58,6 +62,8 @@ def run(project: Project, slides: Sequence[str], training: Path, beside: Path, o
         legend=[
             [outline_key("known lesion")],
             [Line2D([], [], color="black", linewidth=1, label="border of a region")],
+            [Patch(facecolor=colormaps[_COLOURS](0.0), label="lowest attention of the slide")],
+            [Patch(facecolor=colormaps[_COLOURS](1.0), label="highest")],
         ],
         paint=_paint,
         measure=_measure,
@@ -93,12 +99,13 @@ def _first(axes: Axes, view: View) -> None:
 
 def _borders(axes: Axes, view: View) -> None:
     labels = view.labels
-    border = np.zeros((*labels.shape, 4))
-    for axis in (0, 1):
-        ahead = np.roll(labels, -1, axis) != labels
-        border[ahead, 3] = 0.9
-    border[-1, :, 3] = border[:, -1, 3] = 0  # what rolls over from the other side
-    axes.imshow(border, interpolation="nearest")
+    border = np.zeros(labels.shape, np.uint8)
+    border[:-1] |= labels[1:] != labels[:-1]
+    border[:, :-1] |= labels[:, 1:] != labels[:, :-1]
+    width = max(1, round(max(labels.shape) / _LINES))
+    ink = np.zeros((*labels.shape, 4))
+    ink[cv2.dilate(border, np.ones((width, width), np.uint8)) > 0, 3] = 0.9
+    axes.imshow(ink, interpolation="nearest")
 
 
 def _measure(view: View, scores: PatchScores) -> Numbers:

@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 from shapely import Polygon
 
 from sammil_cli import console
+from sammil_cli.errors import SlideError
 from sammil_cli.figures.field import Field, around, read_field
 from sammil_cli.figures.runs import Training, out_of_fold, same_fold, verdict
 from sammil_cli.figures.sheet import Panel, PanelRow, outline, scale_bar, sheet
@@ -98,6 +99,12 @@ _OTHER_FOLDS = "note: the two trainings learned from other slides (other folds):
 
 def _view(trainings: tuple[Training, Training], source: Source) -> View:
     (bag, one), (_, other) = (out_of_fold(training, source) for training in trainings)
+    if (bag.xy < 0).any():
+        raise SlideError(
+            "E_LEGACY_MISSING",
+            f"{source.bag} does not say where its patches lie",
+            remedy="convert it anew with coordinates, or run: sammil extract",
+        )
     grid, regions = read_patches(source.patches), read_regions(source.regions)
     side = grid.patch_px_level0
     with open_slide(source.slide, grid.slide_mpp, grid.scene) as slide:
