@@ -259,6 +259,7 @@ def _picture(found: Sequence[tuple[str, Positives, list[Bin]]], positive: str, l
         plain(axes)
         axes.set(xscale="log", xlim=(least, most), ylim=(-0.05, 1.3 if axes is upper else 1.08))
         axes.set_ylabel(name, fontsize=11)
+    upper.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     lower.set_xticks(ticks_between(least, most))
     lower.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     lower.xaxis.set_minor_locator(NullLocator())
@@ -297,6 +298,6 @@ def _draw_bins(
             capsize=4,
         )
         if nudge >= 0:
-            text = f"{one.slides} slides\n{one.patients} patients"
-            axes.text(math.sqrt(low * high), 1.04, text, ha="center", va="bottom", fontsize=9, color="0.25")
+            for y, text in ((1.16, f"{one.slides} slides"), (1.06, f"{one.patients} patients")):
+                axes.text(math.sqrt(low * high), y, text, ha="center", va="bottom", fontsize=9, color="0.25")
         axes.axvline(high, color="0.8", linewidth=0.8)
