@@ -109,7 +109,8 @@ def _revisions(shown: Sequence[object]) -> Iterator[tuple[str, Mapping[str, obje
         for part in parts:
             data = part.get("data") if isinstance(part, dict) else None
             if isinstance(data, dict):
-                yield str(part.get("name") or str(part.get("rev"))[:7]), data
+                rev = str(part.get("rev"))
+                yield str(part.get("name") or (rev if rev == "workspace" else rev[:7])), data
 
 
 def _point(name: str, data: Mapping[str, object]) -> Point | None:
