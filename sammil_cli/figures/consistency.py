@@ -34,7 +34,7 @@ def run(project: Project, slides: Sequence[str], training: Path, beside: Path, o
         training, beside: folders of `sammil train`, with and without the consistency loss.
 
     Raises:
-        InputError: one of the two is missing, or the loss is not what tells them apart.
+        InputError: one of the two is missing, or they do not differ in the loss.
     """
     both = open_training(training, ""), open_training(beside, _WITHOUT)
     weights = [_weight(folder) for folder in (training, beside)]

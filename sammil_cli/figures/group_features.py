@@ -100,7 +100,7 @@ def _picture(pairs: Sequence[Pair], about: str) -> bytes:
     notes = [
         about,
         "Left: pooled out-of-fold AUC of each model and its interval. Right: the paired difference on the same draws "
-        "of patients; an interval that holds 0 does not tell the two apart.",
+        "of patients; an interval that holds 0 leaves open which is better.",
     ]
     height = _ROW_IN * len(pairs) + 0.3
     figure = plot("Group features in each model (as Fig. 10)", notes, height + _BOTTOM_IN)

@@ -171,7 +171,7 @@ def _picture(columns: Sequence[_Column]) -> bytes:
         rows += [PanelRow(heading="", panels=upper), PanelRow(heading="", panels=lower)]
     notes = [
         "Above: the slide. Below: its regions, as in the paper's Fig. 5. From the largest field to the smallest. "
-        "Colours only tell neighbouring regions apart."
+        "Colours separate neighbouring regions and mean nothing else."
     ]
     return sheet("Regions below the outlines of lesions", notes, rows, [[outline_key("known lesion")]])
 

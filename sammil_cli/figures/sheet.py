@@ -1,6 +1,6 @@
 """A figure of panels in rows, 1200 pixels wide; what all figures of slides share: outlines, scale bars, legends.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell from each other.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
 import math
