@@ -166,7 +166,7 @@ def lesion_size(
     out: OutOption = OUT,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw how many positives are found, by lesion area (Appendix J)."""
+    """Draw sensitivity by lesion area (Appendix J)."""
     from sammil_cli import console
     from sammil_cli.config import EvaluateSettings
     from sammil_cli.figures import lesion_size as figure
