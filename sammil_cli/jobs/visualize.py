@@ -56,7 +56,7 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     model, facts = read_bundle(job.bundle, "cpu")
     with torch.inference_mode():
         places = grid_places(bag.xy, bag.encoder.patch_px_level0) if model.needs_places else None
-        output = model(to_tensors(bag, "cpu", places))
+        output = model(to_tensors(bag, "cpu", places, flagged=facts.spec.group_feature_flag))
     count, most = len(bag.xy), job.settings.top_patches
     attention = output.attention[:count].double().numpy()
     evidence = output.evidence[:count].double().numpy()
