@@ -96,7 +96,7 @@ def keep_instances(
     elif strategy == "sam-guided":
         area = groups.area.masked_fill(groups.size == 0, 0)  # a region without patches is no measure for `linear`
         if center == "median":
-            area = area * torch.nan_to_num(PAPER_CENTER / groups.median_area, nan=1.0)  # without regions as they are
+            area = area * (PAPER_CENTER / groups.median_area)
             center = PAPER_CENTER
         ratio = mask_ratios(area, target=target, function=function, slope=slope, center=center)
         keep[:patches] = keep_in_groups(groups, ratio, generator)

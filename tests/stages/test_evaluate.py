@@ -25,7 +25,7 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
     summary = study.run()
     assert json.loads(study.project.metrics.read_text(encoding="utf-8")) == summary
     of_folds = ("folds", "repeats", "folds_with_auc", "folds_with_val_auc")
-    facts = ("model", "group_features", "protocol", *of_folds, "slides", "patients", "interval")
+    facts = ("model", "group_features", "group_feature_flag", "protocol", *of_folds, "slides", "patients", "interval")
     said = ("positive_class", "changed_labels", "bootstrap_draws", "notice")
     of_decisions = ("auc", "accuracy", "f1", "balanced_accuracy", "sensitivity", "specificity")
     assert keys(summary) == {
@@ -37,7 +37,7 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
         "baselines": each(("mean-pool", "majority"), each(("auc", "accuracy", "f1"), EVERY)),
         "test_threshold": each(("accuracy", "f1"), dict.fromkeys(("mean", "sd"))),
     }
-    assert [summary[name] for name in facts] == ["mean", False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
+    assert [summary[name] for name in facts] == ["mean", False, False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
     assert (summary["positive_class"], summary["changed_labels"]) == ("tumour", 0)
 
 
