@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from csv_rows import by_slide
-from encoded_project import DIM, make_project
+from encoded_project import DIM, PATCHES, REGIONS, make_project
 
+from sammil_cli.jobs.patch_scores import score_patches
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import train
-from sammil_cli.training.bundle import read_facts
+from sammil_cli.training.bags import BagFolder
+from sammil_cli.training.bundle import read_bundle, read_facts
 
 Sammil = Callable[..., Any]
 
@@ -48,6 +51,13 @@ def test_a_flagged_model_lives_as_every_model_does_and_is_never_taken_for_anothe
     assert (facts.spec.dim, facts.encoder.dim, facts.spec.group_feature_flag) == (DIM + 1, DIM, True)
     record = json.loads(Path("runs/record.json").read_text(encoding="utf-8"))
     assert record["params"]["group_feature_flag"] is True
+
+    bags, model = BagFolder(Path("artifacts/bags"), "cpu"), read_bundle(FOLD, "cpu")[0]
+    drawn = score_patches(bags.read("slide_03"), FOLD).attention  # what `visualize` draws
+    with torch.inference_mode():
+        attention = model(bags.of_model(model)("slide_03")).attention
+    assert len(attention) == PATCHES + REGIONS
+    assert drawn == pytest.approx(attention[:PATCHES].double().numpy())
 
     assert sammil("evaluate").code == 0
     metrics = json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
