@@ -99,14 +99,16 @@ def patients_of_part(names: Sequence[str], labels: Labels, probabilities: Probab
 def patient_threshold(validation: Patients, of_slides: float | None, protocol: str) -> float | None:
     """The threshold for patients of a fold, from its validation patients: Youden's, as that of slides is chosen.
 
-    Where no validation patient has several slides, the threshold of the slides is that of the patients already.
+    Where no validation patient has several slides, the threshold of the slides is that of the patients already. Where
+    the validation patients lack a class, as they may without those that the rule leaves out, nothing can be chosen on
+    them, and the threshold of the slides stands.
 
     Args:
         validation: by the rule that the test patients are judged by, of calibrated probabilities.
         of_slides: the fold's threshold for calibrated probabilities of slides; None = the largest class wins.
         protocol: as for `fold_threshold`.
     """
-    if of_slides is None or all(len(rows) == 1 for rows in validation.rows):
+    if of_slides is None or all(len(rows) == 1 for rows in validation.rows) or len(set(validation.labels.tolist())) < 2:
         return of_slides
     return fold_threshold(validation.labels, validation.probabilities, protocol)
 
