@@ -121,6 +121,17 @@ def mixed_patients(rows: Predictions) -> tuple[str, ...]:
     return tuple(sorted(name for name, found in labels.items() if len(found) > 1))
 
 
+def torn_patients(rows: Predictions) -> tuple[str, ...]:
+    """The patients with slides in several folds of one repeat, sorted: those whose id was changed after training."""
+    fold_of: dict[tuple[str, int], int] = {}
+    found = {
+        name
+        for name, repeat, fold in zip(rows.patients, rows.repeat.tolist(), rows.fold.tolist(), strict=True)
+        if fold_of.setdefault((name, repeat), fold) != fold
+    }
+    return tuple(sorted(found))
+
+
 def several_slides(rows: Predictions) -> int:
     """How many patients have more than one slide."""
     slides: dict[str, set[str]] = {}
@@ -161,11 +172,9 @@ def _part_by_patient(part: Predictions, rule: PatientRule, thresholds: Threshold
 
 
 def _check_one_fold(rows: Predictions) -> None:
-    fold_of: dict[tuple[str, int], int] = {}
-    for name, repeat, fold in zip(rows.patients, rows.repeat.tolist(), rows.fold.tolist(), strict=True):
-        if (first := fold_of.setdefault((name, repeat), fold)) != fold:
-            raise InputError(
-                f"patient {name!r} has slides in fold {first} and in fold {fold} of repeat {repeat}: "
-                "models that learned from this patient would judge it",
-                remedy="run: sammil train, which keeps a patient's slides in one fold",
-            )
+    if found := torn_patients(rows):
+        raise InputError(
+            f"patient {found[0]!r} has slides in several folds of one repeat: models that learned from this patient "
+            "would judge it",
+            remedy="run: sammil train, which keeps a patient's slides in one fold",
+        )

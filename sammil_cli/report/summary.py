@@ -85,23 +85,33 @@ def remarks(summary: dict[str, Any]) -> str | None:
     return "; ".join([*said, *_on_auc(summary, "slide")]) or None
 
 
-def remarks_on_patients(found: dict[str, Any], mixed: Sequence[str], classes: int) -> str | None:
+def remarks_on_patients(found: dict[str, Any], mixed: Sequence[str], torn: Sequence[str], classes: int) -> str | None:
     """As `remarks`, of `per_patient`.
 
     Args:
-        mixed: the patients whose slides have different labels. classes: how many there are.
+        mixed: the patients whose slides have different labels. torn: those with slides in several folds.
+        classes: how many there are.
     """
-    said = []
-    if mixed:
-        named = ", ".join(mixed[:_NAMED]) + (", …" if len(mixed) > _NAMED else "")
-        what = f"{len(mixed)} of {found['patients'] + found['left_out']} patients have slides of different labels"
-        if found["left_out"]:
-            other = "; patient_rule: max counts them as positive" if classes == 2 else ""
-            said.append(f"{what} and are left out, since a mean has no label for them ({named}{other})")
-        else:
-            said.append(f"{what} and count as positive ({named})")
+    said, of = [], f"of {found['patients'] + found['left_out']} patients"
+    if mixed and found["patient_rule"] == "mean":
+        other = "; patient_rule: max counts them as positive" if classes == 2 else ""
+        said.append(
+            f"{len(mixed)} {of} have slides of different labels and are left out, since a mean has no label for them "
+            f"({_named(mixed)}){other}"
+        )
+    elif mixed:
+        said.append(f"{len(mixed)} {of} have slides of different labels and count as positive ({_named(mixed)})")
+    if torn:
+        said.append(
+            f"{len(torn)} {of} have slides in several folds and are left out, since models that learned from them "
+            f"would judge them ({_named(torn)}); train again: sammil train"
+        )
     said += _on_auc(found, "patient") if "auc" in found else ["no patient is left to be judged"]
     return f"per patient: {'; '.join(said)}" if said else None
+
+
+def _named(patients: Sequence[str]) -> str:
+    return ", ".join(patients[:_NAMED]) + (", …" if len(patients) > _NAMED else "")
 
 
 def _on_auc(summary: dict[str, Any], unit: str) -> list[str]:

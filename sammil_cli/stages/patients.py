@@ -20,6 +20,7 @@ from sammil_cli.report.per_patient import (
     patient_threshold,
     patients_of_part,
     several_slides,
+    torn_patients,
 )
 from sammil_cli.report.summary import at_test_threshold, beside, remarks_on_patients, summarise
 from sammil_cli.storage.files import write_csv
@@ -95,22 +96,25 @@ def commonest_of_patients(train: Sequence[Member], classes: int, rule: PatientRu
 def judge_patients(
     slides: Predictions, uncalibrated: Probabilities, rule: PatientRule, thresholds: Thresholds
 ) -> JudgedPatients:
-    """The patients of some slides.
+    """The patients of some slides, without those that are torn.
 
     Args:
         uncalibrated: (r, C) of the slides.
-
-    Raises:
-        InputError: as `by_patient`.
     """
-    before = by_patient(replace(slides, probabilities=uncalibrated), rule, thresholds)
+    before = by_patient(_whole(replace(slides, probabilities=uncalibrated)), rule, thresholds)
     return JudgedPatients(
         rule=rule,
         slides=slides,
-        rows=by_patient(slides, rule, thresholds),
+        rows=by_patient(_whole(slides), rule, thresholds),
         uncalibrated=before.probabilities,
         thresholds=thresholds,
     )
+
+
+def _whole(slides: Predictions) -> Predictions:
+    """The slides of patients that lie in one fold of each repeat."""
+    torn = set(torn_patients(slides))
+    return slides.rows(np.array([name not in torn for name in slides.patients], np.bool_))
 
 
 def beside_patients(
@@ -127,7 +131,7 @@ def beside_patients(
     Args:
         always: by (repeat, fold) the class that every patient is called; None = thresholds decide.
     """
-    rows = by_patient(slides, rule, thresholds)
+    rows = by_patient(_whole(slides), rule, thresholds)
     if not rows.patients:
         return {}
     if always is not None:
@@ -153,7 +157,8 @@ def summarise_patients(
     Args:
         baselines: what `beside_patients` gives. folds: all that were judged. published: in the published protocol.
     """
-    rows, mixed = judged.rows, mixed_patients(judged.slides)
+    rows, torn = judged.rows, torn_patients(judged.slides)
+    mixed = tuple(name for name in mixed_patients(judged.slides) if name not in torn)
     if not (several := several_slides(judged.slides)):
         return None
     found: dict[str, Any] = {
@@ -161,7 +166,7 @@ def summarise_patients(
         "patients": len(set(rows.patients)),
         "several_slides": several,
         "mixed_labels": len(mixed),
-        "left_out": len(mixed) if judged.rule == "mean" else 0,
+        "left_out": len(torn) + (len(mixed) if judged.rule == "mean" else 0),
     }
     if rows.patients:
         areas = [fold_metrics(part.labels, part.probabilities, part.predicted)["auc"] for part in rows.by_fold()]
@@ -171,7 +176,7 @@ def summarise_patients(
         if not published and len(classes) == 2:
             found["test_threshold"] = at_test_threshold(rows)
         found["baselines"] = dict(baselines)
-    found["notice"] = remarks_on_patients(found, mixed, len(classes))
+    found["notice"] = remarks_on_patients(found, mixed, torn, len(classes))
     return found
 
 
