@@ -9,7 +9,7 @@ import numpy as np
 
 from sammil_cli.report.intervals import Estimate, bootstrap, delong
 from sammil_cli.report.metrics import Predictions, calibration_error, fold_metrics, metric_names, over_folds
-from sammil_cli.report.tables import PER_CLASS
+from sammil_cli.report.tables import PER_CLASS, Summary
 from sammil_cli.training.thresholds import Probabilities, decide, youden_threshold
 
 WIDE = 0.2  # an AUC interval wider than this says little
@@ -85,7 +85,7 @@ def remarks(summary: dict[str, Any]) -> str | None:
     return "; ".join([*said, *_on_auc(summary, "slide")]) or None
 
 
-def remarks_on_patients(found: dict[str, Any], mixed: Sequence[str], torn: Sequence[str], classes: int) -> str | None:
+def remarks_on_patients(found: Summary, mixed: Sequence[str], torn: Sequence[str], classes: int) -> str | None:
     """As `remarks`, of `per_patient`.
 
     Args:
@@ -114,7 +114,7 @@ def _named(patients: Sequence[str]) -> str:
     return ", ".join(patients[:_NAMED]) + (", …" if len(patients) > _NAMED else "")
 
 
-def _on_auc(summary: dict[str, Any], unit: str) -> list[str]:
+def _on_auc(summary: Summary, unit: str) -> list[str]:
     auc, said = summary["auc"], []
     if auc["low"] is not None and auc["high"] - auc["low"] > WIDE:
         said.append(

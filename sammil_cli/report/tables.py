@@ -7,6 +7,8 @@ from typing import Any
 from sammil_cli.report.optimism import SHUFFLES
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
+Summary = Mapping[str, Any]  # what metrics.json holds, or a part of it
+
 NAMES = {
     "auc": "AUC",
     "accuracy": "accuracy",
@@ -56,12 +58,12 @@ def report_tables(summary: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def has_patients(summary: Mapping[str, Any]) -> bool:
+def has_patients(summary: Summary) -> bool:
     """Whether there are numbers per patient: some patient has several slides, and some can be judged."""
     return "auc" in (summary.get("per_patient") or {})
 
 
-def patients_note(summary: Mapping[str, Any]) -> str | None:
+def patients_note(summary: Summary) -> str | None:
     """Why there is no table per patient, or what to know of it; None where there is nothing to say."""
     if summary.get("per_patient") is None:
         return "every patient has one slide: per patient the numbers are those of the slides"
@@ -69,7 +71,7 @@ def patients_note(summary: Mapping[str, Any]) -> str | None:
     return notice
 
 
-def _of_unit(summary: Mapping[str, Any], unit: str) -> list[Table]:
+def _of_unit(summary: Summary, unit: str) -> list[Table]:
     """The tables of slides or patients; keys of `summary` are those of the unit."""
     tables = [_metrics(summary), _calibration(summary, unit)]
     if "per_class" in summary:
@@ -79,7 +81,7 @@ def _of_unit(summary: Mapping[str, Any], unit: str) -> list[Table]:
     return tables
 
 
-def _note_on_patients(summary: Mapping[str, Any]) -> str:
+def _note_on_patients(summary: Summary) -> str:
     found = summary["per_patient"]
     chosen = ""
     if summary["positive_class"] is not None:
@@ -129,7 +131,7 @@ def _metrics(summary: Mapping[str, Any]) -> Table:
     )
 
 
-def _calibration(summary: Mapping[str, Any], unit: str) -> Table:
+def _calibration(summary: Summary, unit: str) -> Table:
     rows = []
     for key, name in (("brier", "Brier score"), ("ece", "ECE")):
         for suffix, state in (("", "as the model says"), ("_calibrated", "calibrated")):
@@ -142,7 +144,7 @@ def _calibration(summary: Mapping[str, Any], unit: str) -> Table:
     )
 
 
-def _per_class(summary: Mapping[str, Any], unit: str) -> Table:
+def _per_class(summary: Summary, unit: str) -> Table:
     return Table(
         title=f"Each class against the rest, {_interval(summary)}",
         header=("class", unit, *(NAMES[key] for key in PER_CLASS)),
@@ -154,7 +156,7 @@ def _per_class(summary: Mapping[str, Any], unit: str) -> Table:
     )
 
 
-def _test_threshold(summary: Mapping[str, Any], unit: str) -> Table:
+def _test_threshold(summary: Summary, unit: str) -> Table:
     found = summary["test_threshold"]
     return Table(
         title=of_class(_HABIT.format(unit), summary["positive_class"]),

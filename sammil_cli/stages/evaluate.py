@@ -292,21 +292,24 @@ def _per_patient(
     judged: Judged,
     of_patients: JudgedPatients,
     baseline: Mapping[str, Sequence[FoldResult]],
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """What metrics.json holds of patients."""
-    drawn: dict[str, Any] = {"level": settings.interval, "draws": settings.bootstrap_draws}
+    level, draws = settings.interval, settings.bootstrap_draws
     beside_them = {}
     for name, found in baseline.items():
         always = {(one.fold.repeat, one.fold.fold): one.always for one in found if one.always is not None}
         rows, thresholds = _pool(found, None), _thresholds(found)
-        beside_them[name] = patients.beside_patients(rows, of_patients.rule, thresholds, always or None, **drawn)
+        beside_them[name] = patients.beside_patients(
+            rows, of_patients.rule, thresholds, always or None, level=level, draws=draws
+        )
     return patients.summarise_patients(
         of_patients,
         judged.facts[0].classes,
         beside_them,
         folds=len(judged.results),
         published=judged.facts[0].protocol == "paper",
-        **drawn,
+        level=level,
+        draws=draws,
     )
 
 

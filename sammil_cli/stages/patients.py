@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -125,7 +124,7 @@ def beside_patients(
     *,
     level: float,
     draws: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A baseline's AUC, accuracy and F1 per patient, in the shape of `summary.beside`; empty without a patient.
 
     Args:
@@ -143,13 +142,13 @@ def beside_patients(
 def summarise_patients(
     judged: JudgedPatients,
     classes: Sequence[str],
-    baselines: Mapping[str, dict[str, Any]],
+    baselines: Mapping[str, dict[str, object]],
     *,
     folds: int,
     published: bool,
     level: float,
     draws: int,
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """`per_patient` of metrics.json: the keys of the slides' own numbers; None where every patient has one slide.
 
     Only what counts them where the rule leaves out every patient.
@@ -161,7 +160,7 @@ def summarise_patients(
     mixed = tuple(name for name in mixed_patients(judged.slides) if name not in torn)
     if not (several := several_slides(judged.slides)):
         return None
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "patient_rule": judged.rule,
         "patients": len(set(rows.patients)),
         "several_slides": several,

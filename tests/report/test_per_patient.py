@@ -106,7 +106,8 @@ def test_a_patient_of_slides_with_different_labels_is_left_out_by_mean_and_posit
 def test_nobody_is_left_where_all_patients_have_slides_of_both_classes() -> None:
     rows = made([("A", 0, 0, 0, [0.2]), ("A", 0, 0, 1, [0.9])])
     found = by_patient(rows, "mean", {(0, 0): 0.5})
-    assert (found.patients, found.probabilities.shape, found.labels.dtype) == ((), (0, 2), np.int64)
+    assert found.patients == ()
+    assert found.probabilities.shape == (0, 2)
 
 
 def test_repeats_are_apart() -> None:
