@@ -23,7 +23,7 @@ from sammil_cli.report.metrics import Predictions, over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
-from sammil_cli.report.per_patient import PatientRule, Place, check_rule
+from sammil_cli.report.per_patient import PatientRule, Place, check_rule, several_slides
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
 from sammil_cli.report.tables import has_patients, patients_note, report_tables, stamp, validation_note
 from sammil_cli.runner.earlier_files import check_done
@@ -293,7 +293,9 @@ def _per_patient(
     of_patients: JudgedPatients,
     baseline: Mapping[str, Sequence[FoldResult]],
 ) -> dict[str, object] | None:
-    """What metrics.json holds of patients."""
+    """What metrics.json holds of patients; None where every patient has one slide."""
+    if not several_slides(judged.rows):
+        return None
     level, draws = settings.interval, settings.bootstrap_draws
     beside_them = {}
     for name, found in baseline.items():

@@ -148,22 +148,18 @@ def summarise_patients(
     published: bool,
     level: float,
     draws: int,
-) -> dict[str, object] | None:
-    """`per_patient` of metrics.json: the keys of the slides' own numbers; None where every patient has one slide.
-
-    Only what counts them where the rule leaves out every patient.
+) -> dict[str, object]:
+    """`per_patient` of metrics.json: the keys of the slides' own numbers; only counts where no patient can be judged.
 
     Args:
         baselines: what `beside_patients` gives. folds: all that were judged. published: in the published protocol.
     """
     rows, torn = judged.rows, torn_patients(judged.slides)
     mixed = tuple(name for name in mixed_patients(judged.slides) if name not in torn)
-    if not (several := several_slides(judged.slides)):
-        return None
     found: dict[str, object] = {
         "patient_rule": judged.rule,
         "patients": len(set(rows.patients)),
-        "several_slides": several,
+        "several_slides": several_slides(judged.slides),
         "mixed_labels": len(mixed),
         "left_out": len(torn) + (len(mixed) if judged.rule == "mean" else 0),
     }
