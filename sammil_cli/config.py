@@ -304,6 +304,9 @@ class EvaluateSettings(StageSettings):
 
     interval: float = _field(0.95, "confidence level of the intervals", gt=0, lt=1)
     bootstrap_draws: int = _field(2000, "patients are drawn so often for the intervals", ge=100)
+    patient_rule: Literal["mean", "max"] = _field(
+        "mean", "a patient's probability: mean of its slides | max (two classes: of the slide most probably positive)"
+    )
 
 
 class VisualizeSettings(Tolerance):
