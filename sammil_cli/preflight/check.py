@@ -62,6 +62,8 @@ class CheckReport:
 def run(project: Project, settings: TrainSettings) -> CheckReport:
     """Reads the label file, slides.csv, the names and samples of the slides, and the names of bags and drawings.
 
+    Of the settings, what the cohort decides by, and a flag of group features that marks nothing.
+
     Never raises for what it looks at: everything wrong is a finding.
     """
     suffixes = slide_suffixes()
@@ -83,6 +85,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     findings += of_slides
     for folder in (project.edits, project.rois, project.annotations, project.lesions):
         findings += check_drawings(folder, known, suffixes)
+    findings += _flag(settings)
     unusable = {finding.text for finding in findings if finding.kind in _UNUSABLE}
     found = ready(table, known) - unusable if table else set()
     if examined.cohort:
@@ -104,6 +107,17 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         labels=project.labels,
         of_patients=table is not None and not table.of_slides,
     )
+
+
+def _flag(settings: TrainSettings) -> Iterator[Finding]:
+    """A flag of group features that the model does not take: `train` would refuse it."""
+    if settings.group_feature_flag:
+        from sammil_cli.stages.settled import settled  # models take torch, and that takes seconds
+
+        try:
+            settled(settings)
+        except InputError as error:
+            yield Finding(file="params.yaml", kind="settings", message=error.message, fix=error.remedy)
 
 
 def _folds(cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: bool) -> Iterator[Finding]:

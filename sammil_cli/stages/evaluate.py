@@ -323,6 +323,7 @@ def _summary(project: Project, settings: EvaluateSettings, judged: Judged) -> di
     summary: dict[str, Any] = {
         "model": facts[0].model,
         "group_features": facts[0].spec.group_features,
+        "group_feature_flag": facts[0].spec.group_feature_flag,
         "protocol": f"paper: {SELECTED_ON_TEST}" if published else facts[0].protocol,
         "positive_class": facts[0].positive_class,
         "changed_labels": judged.labels.changed,
