@@ -169,6 +169,9 @@ class TrainSettings(StageSettings):
         "auto",
         "group features are instances, too (eq. 4): auto (where the model's paper has them: sam-mil) | true | false",
     )
+    group_feature_flag: bool = _field(
+        False, "one more input to every instance: 1 for a region's mean, 0 for a patch; not in the paper"
+    )
     mask_strategy: Literal["none", "random", "non-group", "sam-guided"] = _field(
         "sam-guided", "none | random | non-group | sam-guided (Fig. 3)"
     )
@@ -177,8 +180,10 @@ class TrainSettings(StageSettings):
         "sigmoid", "constant | linear | sigmoid (eq. 7)"
     )
     sigmoid_slope: float = _field(5e-4, "a of eq. 7, per pixel of the paper's canvas", gt=0)
-    sigmoid_center: float = _field(
-        5000.0, "area with half of the ratio, pixels of the paper's canvas; b = -slope * center", ge=0
+    sigmoid_center: Annotated[float, Field(ge=0)] | Literal["median"] = _field(
+        5000.0,
+        "area with half of the ratio, pixels of the paper's canvas; b = -slope * center; or median: of the slide's "
+        "regions, then counted as 5000",
     )
     grouping: Literal["region", "area"] = _field(
         "region", "what a group is, for masks and consistency: region (by id) | area (equal areas are one, as released)"
@@ -302,6 +307,9 @@ class EvaluateSettings(StageSettings):
 
     interval: float = _field(0.95, "confidence level of the intervals", gt=0, lt=1)
     bootstrap_draws: int = _field(2000, "patients are drawn so often for the intervals", ge=100)
+    patient_rule: Literal["mean", "max"] = _field(
+        "mean", "a patient's probability: mean of its slides | max (two classes: of the slide most probably positive)"
+    )
 
 
 class VisualizeSettings(Tolerance):

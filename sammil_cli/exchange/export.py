@@ -19,7 +19,8 @@ def run(bundle: BundlePath, out: Path) -> None:
     """Writes the weights; what goes with them is JSON in the file's metadata, under `sammil`.
 
     Raises:
-        InputError: no bundle, a model without published names, or another suffix than .safetensors.
+        InputError: no bundle, a model without published names or with `group_feature_flag`, or another suffix than
+            .safetensors.
     """
     if out.suffix != ".safetensors":
         raise InputError(
@@ -27,6 +28,11 @@ def run(bundle: BundlePath, out: Path) -> None:
             remedy=f"weights: --out {out.with_suffix('.safetensors')}; bags: add --to clam, sam-mil or trident",
         )
     model, facts = read_bundle(bundle, "cpu")
+    if facts.spec.group_feature_flag:
+        raise InputError(
+            f"{bundle} was trained with group_feature_flag: an input more than features, which no published model has",
+            remedy="export a model trained with group_feature_flag: false; sammil predict takes this one as it is",
+        )
     architecture, state = to_published(facts.model, model.options, trained_state(model), facts.spec.classes)
     said = {
         "tool": f"sammil {__version__}",

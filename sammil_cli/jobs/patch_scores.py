@@ -35,7 +35,7 @@ def score_patches(bag: FeatureBag, bundle: BundlePath) -> PatchScores:
     model, facts = read_bundle(bundle, "cpu")
     with torch.inference_mode():
         places = grid_places(bag.xy, bag.encoder.patch_px_level0) if model.needs_places else None
-        output = model(to_tensors(bag, "cpu", places))
+        output = model(to_tensors(bag, "cpu", places, flagged=facts.spec.group_feature_flag))
     count = len(bag.xy)
     said = torch.softmax(output.logits.double(), 0).numpy()
     probabilities = apply(said[None], facts.temperature)[0]

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from sammil_cli.mil.groups import Groups, make_groups
 from sammil_cli.mil.patch_graph import PatchGraph, make_graph
@@ -30,14 +31,32 @@ class Bag:
     # Where the patches lie, in steps of their grid: column and row, whole numbers on a grid of ours. None = not asked
     # for (`MILModel.needs_places`), or not known.
     places: Tensor | None = None  # (n, 2) float
+    # Whether an instance says what it is (`group_feature_flag`): blocks and instances then have d + 1 columns.
+    flagged: bool = False
 
     def blocks(self, group_features: bool) -> tuple[Tensor, ...]:
-        """Composite features (eq. 4) without a copy: patches, then group features if wanted and there are any."""
-        wanted = group_features and len(self.group_features) > 0
-        return (self.features, self.group_features) if wanted else (self.features,)
+        """Composite features (eq. 4): patches, then group features if wanted and there are any.
+
+        Without the flag they share the bag's memory.
+        """
+        patches = self._flag(self.features, 0)
+        return (patches, self.as_group_features(self.group_features)) if self._has(group_features) else (patches,)
+
+    def as_group_features(self, means: Tensor) -> Tensor:
+        """Means of patches (e, d) as instances of this bag: (e, d), or (e, d + 1) with the flag 1."""
+        return self._flag(means, 1)
+
+    def _flag(self, features: Tensor, value: int) -> Tensor:
+        return pad(features, (0, 1), value=value) if self.flagged else features
+
+    def _has(self, group_features: bool) -> bool:
+        """Whether there are group features among the instances."""
+        return group_features and len(self.group_features) > 0
 
     def instances(self, group_features: bool) -> Tensor:
         """Composite features (eq. 4) as one float32 tensor, or float64 where they are so. (n + g, d) or (n, d).
+
+        With the flag there is one column more, the last.
 
         It may share the bag's memory: it is not to be written to.
         """
@@ -53,7 +72,7 @@ class Bag:
         """
         if self.places is None:
             raise ValueError("the places of this bag's patches are not known")
-        return torch.cat([self.places, self._centroids]) if len(self.blocks(group_features)) > 1 else self.places
+        return torch.cat([self.places, self._centroids]) if self._has(group_features) else self.places
 
     @cached_property
     def _centroids(self) -> Tensor:
@@ -70,7 +89,7 @@ class Bag:
         Raises:
             ValueError: as `instance_places`.
         """
-        return self._composite_graph if len(self.blocks(group_features)) > 1 else self._patch_graph
+        return self._composite_graph if self._has(group_features) else self._patch_graph
 
     @cached_property
     def _patch_graph(self) -> PatchGraph:
@@ -123,9 +142,10 @@ class Options(BaseModel):
 class ModelSpec:
     """What every model is built from; models read what they need."""
 
-    dim: int  # d
+    dim: int  # inputs of an instance: d, and one more with the flag
     classes: int  # C
     group_features: bool
+    group_feature_flag: bool = False
     dropout: float = 0.25
     loss: str = "cross-entropy"
     sammil_mode: str = "paper"
@@ -133,7 +153,7 @@ class ModelSpec:
     mask_ratio: float = 0.9
     mask_ratio_function: str = "sigmoid"
     sigmoid_slope: float = 5e-4
-    sigmoid_center: float = 5000.0
+    sigmoid_center: float | Literal["median"] = 5000.0
     grouping: str = "region"
     pseudo_bags: int = 5
     group_features_of: str = "bag"

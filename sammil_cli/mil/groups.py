@@ -26,6 +26,7 @@ class Groups:
     instance: Tensor  # (n + g,) int64, group of each instance; a group feature lies in its region's group
     size: Tensor  # (z,) int64, patches of each group
     area: Tensor  # (z,) float, pixels of the paper's canvas; 1 for patches in no region
+    median_area: Tensor  # () float, of the regions that have patches; infinite without any
     sorted_group: Tensor  # (n,) int64, group of the i-th patch when patches stand group by group
     sorted_rank: Tensor  # (n,) int64, its rank inside the group
 
@@ -51,6 +52,8 @@ def make_groups(region: Tensor, group_region: Tensor, region_area: Tensor, group
     patch = group[region + 1]
     instance = torch.cat([patch, group[group_region + 1]])
     covered = (region >= 0).nonzero()[:, 0]
+    empty = torch.bincount(region[covered], minlength=len(region_area)) == 0
+    held = torch.cat([region_area.new_full((1,), torch.nan), region_area.masked_fill(empty, torch.nan)])
     own = torch.arange(len(patch), len(instance), device=patch.device)  # places of the group features
     size = torch.bincount(patch, minlength=len(area))
     sorted_group = torch.repeat_interleave(size)
@@ -60,6 +63,7 @@ def make_groups(region: Tensor, group_region: Tensor, region_area: Tensor, group
         instance=instance,
         size=size,
         area=area,
+        median_area=held.nanquantile(0.5).nan_to_num(nan=torch.inf, posinf=torch.inf),
         sorted_group=sorted_group,
         sorted_rank=torch.arange(len(patch), device=patch.device) - start[sorted_group],
         patch_members=_members(covered, instance, len(area)),

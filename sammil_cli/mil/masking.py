@@ -4,11 +4,14 @@ Masking removes instances. Eq. 5 and 10 print a product with the mask, but zeroe
 in the softmax of the attention; the released code removes them, too.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from sammil_cli.mil.groups import Groups
 
+PAPER_CENTER = 5000.0  # pixels of the canvas: where the paper's code centres eq. 7
 _HAIR = 1e-6  # 0.29 * 100 is 28.9999… in floating point: a hair is added so that whole numbers stay whole
 
 
@@ -70,7 +73,7 @@ def keep_instances(
     target: float,
     function: str,
     slope: float,
-    center: float,
+    center: float | Literal["median"],
     generator: torch.Generator,
 ) -> Tensor:
     """The composite mask over all instances (eq. 9): (N,) bool, True = kept; patches first, then group features.
@@ -79,6 +82,9 @@ def keep_instances(
     - `non-group` (b): group features stay, patches go at the target ratio.
     - `sam-guided` (c): group features stay; patches go group by group at MR_g. Patches outside every region are a
       group of their own, of area 1, as in the released code: they are hardly ever masked.
+
+    With `center` the word `median`, areas count in units in which the slide's median region has the paper's 5000 px:
+    the mask is the same whatever size its regions have.
     """
     patches, device = len(groups.patch), groups.patch.device
     total = len(groups.instance) if group_features else patches
@@ -89,6 +95,9 @@ def keep_instances(
         keep[:patches] = keep_random(patches, target, generator, device)
     elif strategy == "sam-guided":
         area = groups.area.masked_fill(groups.size == 0, 0)  # a region without patches is no measure for `linear`
+        if center == "median":
+            area = area * (PAPER_CENTER / groups.median_area)
+            center = PAPER_CENTER
         ratio = mask_ratios(area, target=target, function=function, slope=slope, center=center)
         keep[:patches] = keep_in_groups(groups, ratio, generator)
     return keep

@@ -7,29 +7,28 @@ _BLOCK = 1 << 14  # patch-region pairs whose features are added up at once
 
 
 def divide(
-    blocks: tuple[Tensor, ...], parts: int, pairs: tuple[Tensor, Tensor] | None, generator: torch.Generator
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Eq. 6: which instances each pseudo-bag has.
+    features: Tensor, groups: int, parts: int, pairs: tuple[Tensor, Tensor] | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Eq. 6: which of the N = n + g instances each pseudo-bag has.
 
     Args:
-        blocks: the N instances of the bag: patches (n, d), and group features (g, d) where the bag has them.
+        features: (n, d) of the patches. groups: g, the group features among the instances.
         pairs: None = the instances are divided, group features among them, as in the released code. Otherwise the
             patch and the group feature of each patch-region pair, (k,) int64 each: the patches are divided, and each
             part has the group features of its own patches (ℱ_SAM after Divide, as eq. 6 reads).
 
     Returns:
-        (parts, N + e) bool members, and the e instances that only pseudo-bags have, as a block (e, d) or none.
+        (parts, N + e) bool members, and the e group features that only pseudo-bags have: (e, d), or None of none.
     """
-    device, count = blocks[0].device, sum(map(len, blocks))
-    if pairs is None or len(blocks) == 1:
-        part, parts = draw_parts(count, parts, generator, device)
-        return part == torch.arange(parts, device=device)[:, None], ()
-    patches, groups = map(len, blocks)
+    device, patches = features.device, len(features)
+    if pairs is None or not groups:
+        part, parts = draw_parts(patches + groups, parts, generator, device)
+        return part == torch.arange(parts, device=device)[:, None], None
     part, parts = draw_parts(patches, parts, generator, device)
-    means, size = _means(blocks[0], part[pairs[0]] * groups + pairs[1], pairs[0], parts * groups)
+    means, size = _means(features, part[pairs[0]] * groups + pairs[1], pairs[0], parts * groups)
     place = torch.arange(parts, device=device)[:, None]
     own = (torch.arange(parts * groups, device=device) // groups == place) & (size > 0)
-    return torch.cat([part == place, own.new_zeros(parts, groups), own], dim=1), (means,)
+    return torch.cat([part == place, own.new_zeros(parts, groups), own], dim=1), means
 
 
 def _means(features: Tensor, cell: Tensor, patch: Tensor, cells: int) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,8 @@ class CheckReport:
 def run(project: Project, settings: TrainSettings) -> CheckReport:
     """Reads the label file, slides.csv, the names and samples of the slides, and the names of bags and drawings.
 
+    Of the settings, what the cohort decides by, and a flag of group features that marks nothing.
+
     Never raises for what it looks at: everything wrong is a finding.
     """
     suffixes = slide_suffixes()
@@ -89,6 +91,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     findings += of_slides
     for folder in (project.edits, project.rois, project.annotations, project.lesions):
         findings += check_drawings(folder, known, suffixes)
+    findings += _flag(settings)
     unusable = {finding.text for finding in findings if finding.kind in _UNUSABLE}
     found = ready(table, known) - unusable if table else set()
     if examined.cohort:
@@ -114,6 +117,17 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         sites=len({row["site"] for row in table.rows} - {""}) if table else 0,
         folds=by_site,
     )
+
+
+def _flag(settings: TrainSettings) -> Iterator[Finding]:
+    """A flag of group features that the model does not take: `train` would refuse it."""
+    if settings.group_feature_flag:
+        from sammil_cli.stages.settled import settled  # models take torch, and that takes seconds
+
+        try:
+            settled(settings)
+        except InputError as error:
+            yield Finding(file="params.yaml", kind="settings", message=error.message, fix=error.remedy)
 
 
 def _folds(

@@ -147,7 +147,8 @@ def _files(project: Project) -> Iterator[_File]:
                 yield _File(path=path, kind=kind, again=f"sammil {stage}")
     single = [(splits, "splits", "train") for splits in sorted({project.splits, *runs.glob("ablation/**/splits.csv")})]
     single += [(project.record, "record", "train"), (sums_of(project), "sums", "evaluate")]
-    single += [(path, "result", "evaluate") for path in (project.metrics, project.predictions)]
+    judged = (project.metrics, project.predictions, project.patient_predictions)
+    single += [(path, "result", "evaluate") for path in judged]
     single += [(project.wsi_sam / "record.json", "tokens", "wsi-sam train")]
     for path, kind, stage in single:
         if path.is_file():

@@ -38,7 +38,7 @@ FILES: dict[str, StageFiles] = {
     ),
     "evaluate": StageFiles(
         deps=("artifacts/bags", "data/labels.csv", "runs/models", "runs/splits.csv"),
-        outs=("report/index.html", "report/curves", "runs/predictions.csv"),
+        outs=("report/index.html", "report/curves", "runs/predictions.csv", "runs/predictions_patients.csv"),
         metrics=("report/metrics.json",),
     ),
     "visualize": StageFiles(

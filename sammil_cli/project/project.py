@@ -39,6 +39,11 @@ class Project:
     pictures: Path = Path("report/slides")
     prompted: Path = Path("report/prompted")
 
+    @property
+    def patient_predictions(self) -> Path:
+        """Beside those of the slides: `runs/predictions_patients.csv`."""
+        return self.predictions.with_name(f"{self.predictions.stem}_patients.csv")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:

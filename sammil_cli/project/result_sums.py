@@ -1,6 +1,6 @@
 """The sums of what `sammil evaluate` wrote: `report/curves/sums.json`, in a folder that DVC keeps as one.
 
-metrics.json and predictions.csv are read again by `sammil reproduce`, and by other programs, so they hold no sum. The
+metrics.json and the predictions are read again by `sammil reproduce`, and by other programs, so they hold no sum. The
 sums are put into place before the files that they are of: where a kill came in between, they do not match.
 """
 
@@ -12,6 +12,7 @@ from sammil_cli.storage.summed import check_sha256, damaged, read_summed, write_
 
 _FILE = "sums.json"
 _METRICS, _PREDICTIONS = "metrics_sha256", "predictions_sha256"
+_PATIENTS = "patient_predictions_sha256"  # not in results of earlier versions
 _AGAIN = "run: sammil evaluate"
 
 
@@ -20,9 +21,14 @@ def sums_of(project: Project) -> Path:
     return project.curves / _FILE
 
 
-def write_result_sums(path: Path, metrics: Path, predictions: Path) -> None:
-    """Writes the sums of metrics and predictions, which may still have temporary names."""
-    write_summed(path, {_METRICS: sha256_file(metrics), _PREDICTIONS: sha256_file(predictions)})
+def write_result_sums(path: Path, metrics: Path, predictions: Path, patients: Path | None = None) -> None:
+    """Writes the sums of metrics and predictions, which may still have temporary names.
+
+    Args:
+        patients: the predictions of patients; None = there are only those of slides.
+    """
+    files = {_METRICS: metrics, _PREDICTIONS: predictions} | ({_PATIENTS: patients} if patients else {})
+    write_summed(path, {name: sha256_file(file) for name, file in files.items()})
 
 
 def read_result_sums(project: Project) -> dict[Path, str]:
@@ -41,6 +47,8 @@ def read_result_sums(project: Project) -> dict[Path, str]:
         if name not in sums:
             raise damaged(path, f"{name} is missing", _AGAIN)
         found[file] = str(sums[name])
+    if _PATIENTS in sums:
+        found[project.patient_predictions] = str(sums[_PATIENTS])
     return found
 
 

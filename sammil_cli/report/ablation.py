@@ -11,7 +11,7 @@ from sammil_cli.report.tables import Table, of_class
 
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
 _SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
-_WITHOUT, _WITH = {"group_features": False}, {"group_features": True}
+_WITHOUT, _WITH = {"group_features": False, "group_feature_flag": False}, {"group_features": True}
 _MODELS = (
     *("mean", "max", "abmil", "dsmil", "clam-sb", "clam-mb", "transmil", "dtfd", "ibmil", "mhim", "sam-mil", "srmil"),
     "transformer",
@@ -25,6 +25,7 @@ _RECONSTRUCTION, _UNMASKED = "model_options.reconstruction_weight", "model_optio
 VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": {**_WITHOUT, "mask_strategy": "none", **_NO_BAG_LEVEL},
     "no-mask": {**_WITH, "mask_strategy": "none", **_NO_BAG_LEVEL},
+    "flagged": {**_WITH, "group_feature_flag": True, "mask_strategy": "none", **_NO_BAG_LEVEL},
     "random": {"mask_strategy": "random", **_NO_BAG_LEVEL},
     "non-group": {"mask_strategy": "non-group", **_NO_BAG_LEVEL},
     "instance": {"mask_strategy": "sam-guided", "mask_ratio_function": "sigmoid", **_NO_BAG_LEVEL},
@@ -70,6 +71,7 @@ ABLATIONS: dict[str, Ablation] = {
         title="Components (Table 2)",
         rows=(
             *_CORE,
+            ("flagged", "AB-MIL core, with group features, flagged (not in the paper)"),
             ("instance", "+ SAM, instance level (masking)"),
             ("bag", "+ SAM, bag level (pseudo-bags, consistency)"),
             ("full", "+ SAM, instance and bag level"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.document import document, escaped
-from sammil_cli.report.tables import Table, of_class, report_tables, stamp, validation_note
+from sammil_cli.report.tables import Table, has_patients, of_class, patients_note, report_tables, stamp, validation_note
 from sammil_cli.storage.files import write_text
 
 
@@ -35,7 +35,12 @@ def write_page(
         rows=[tuple(_cell(value) for value in fold.values()) for fold in folds],
     )
     positive = f" The positive class is {summary['positive_class']}." if summary["positive_class"] else ""
-    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"), *summary["audit"]["warnings"])
+    of_patients = patients_note(summary)
+    warned = of_patients if summary.get("per_patient") else None
+    leaks = summary["audit"]["warnings"]
+    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"), warned, *leaks)
+    single = "" if summary.get("per_patient") else f"<p class='note'>{escaped(str(of_patients))}</p>"
+    table_of_patients = ", per patient: runs/predictions_patients.csv" if has_patients(summary) else ""
     warning = "".join(f"<p class='warning'>{escaped(text)}</p>" for text in said if text)
     choice = (
         "epoch, threshold and temperature were chosen on the test slides themselves."
@@ -47,8 +52,8 @@ def write_page(
 that was not trained on its patient.{escaped(positive)} Protocol: {escaped(str(summary["protocol"]))};
 {choice}</p>
 {warning}{first}<p class='note'>{escaped(validation_note(summary))}</p>
-{pictures}{"".join(others)}{_table(per_fold, mark)}
-<p>Every prediction: runs/predictions.csv. Heatmaps and top patches of every slide:
+{single}{pictures}{"".join(others)}{_table(per_fold, mark)}
+<p>Every prediction: runs/predictions.csv{table_of_patients}. Heatmaps and top patches of every slide:
 <a href="slides/index.html">slides</a> (written by <code>sammil visualize</code>).</p>"""
     write_text(path, document(f"sammil: {summary['model']}", body))
 

@@ -3,27 +3,35 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sammil_cli.report.intervals import Estimate, bootstrap, delong
 from sammil_cli.report.metrics import Predictions, calibration_error, fold_metrics, metric_names, over_folds
-from sammil_cli.report.tables import PER_CLASS
+from sammil_cli.report.tables import PER_CLASS, Summary
 from sammil_cli.training.thresholds import Probabilities, decide, youden_threshold
 
 WIDE = 0.2  # an AUC interval wider than this says little
 _BESIDE_BASELINES = ("auc", "accuracy", "f1")
+_NAMED = 3  # patients that a remark names
 
 
 def summarise(
-    rows: Predictions, uncalibrated: Probabilities, classes: Sequence[str], *, level: float, draws: int
+    rows: Predictions,
+    uncalibrated: Probabilities,
+    classes: Sequence[str],
+    *,
+    level: float,
+    draws: int,
+    unit: Literal["slides", "patients"] = "slides",
 ) -> dict[str, Any]:
     """Every number about one model's predictions; None where one is not defined.
 
     Args:
         uncalibrated: (r, C) probabilities before temperature scaling.
         level, draws: of the intervals.
+        unit: what the rows are of.
     """
     spread = over_folds([fold_metrics(part.labels, part.probabilities, part.predicted) for part in rows.by_fold()])
     pooled = bootstrap(rows, level=level, draws=draws)
@@ -38,7 +46,7 @@ def summarise(
     summary["ece_calibrated"] = {"pooled": _error(rows)}
     if len(classes) > 2:
         summary["per_class"] = {
-            name: _of_class(rows.against_rest(index), level, draws) for index, name in enumerate(classes)
+            name: _of_class(rows.against_rest(index), level, draws, unit) for index, name in enumerate(classes)
         }
     return summary
 
@@ -69,12 +77,45 @@ def at_test_threshold(rows: Predictions) -> dict[str, Any]:
 
 def remarks(summary: dict[str, Any]) -> str | None:
     """What a reader must know before quoting the AUC; None where there is nothing to say."""
-    auc = summary["auc"]
     said = []
     if summary["changed_labels"] is None:
         said.append("nothing says which labels the models were trained on: they may not be those of this report")
     elif changed := summary["changed_labels"]:
         said.append(f"{changed} slides have another label or patient here than when the models were trained")
+    return "; ".join([*said, *_on_auc(summary, "slide")]) or None
+
+
+def remarks_on_patients(found: Summary, mixed: Sequence[str], torn: Sequence[str], classes: int) -> str | None:
+    """As `remarks`, of `per_patient`.
+
+    Args:
+        mixed: the patients whose slides have different labels. torn: those with slides in several folds.
+        classes: how many there are.
+    """
+    said, of = [], f"of {found['patients'] + found['left_out']} patients"
+    if mixed and found["patient_rule"] == "mean":
+        other = "; patient_rule: max counts them as positive" if classes == 2 else ""
+        said.append(
+            f"{len(mixed)} {of} have slides of different labels and are left out, since a mean has no label for them "
+            f"({_named(mixed)}){other}"
+        )
+    elif mixed:
+        said.append(f"{len(mixed)} {of} have slides of different labels and count as positive ({_named(mixed)})")
+    if torn:
+        said.append(
+            f"{len(torn)} {of} have slides in several folds and are left out, since models that learned from them "
+            f"would judge them ({_named(torn)}); train again: sammil train"
+        )
+    said += _on_auc(found, "patient") if "auc" in found else ["no patient is left to be judged"]
+    return f"per patient: {'; '.join(said)}" if said else None
+
+
+def _named(patients: Sequence[str]) -> str:
+    return ", ".join(patients[:_NAMED]) + (", …" if len(patients) > _NAMED else "")
+
+
+def _on_auc(summary: Summary, unit: str) -> list[str]:
+    auc, said = summary["auc"], []
     if auc["low"] is not None and auc["high"] - auc["low"] > WIDE:
         said.append(
             f"n too small: the interval of the AUC is {auc['high'] - auc['low']:.2f} wide, "
@@ -82,12 +123,12 @@ def remarks(summary: dict[str, Any]) -> str | None:
         )
     if auc["pooled"] in (0.0, 1.0):
         said.append(
-            "every slide is ranked right or every one wrong: the interval of the AUC has no width, which is no proof "
+            f"every {unit} is ranked right or every one wrong: the interval of the AUC has no width, which is no proof "
             f"of certainty with {summary['patients']} patients"
         )
     if lost := summary["folds"] - summary["folds_with_auc"]:
         said.append(f"{lost} folds have no AUC: their test part lacks a class")
-    return "; ".join(said) or None
+    return said
 
 
 def cells(estimate: Estimate) -> dict[str, float | None]:
@@ -100,7 +141,7 @@ def _error(rows: Predictions) -> float:
     return round(float(np.mean([calibration_error(part.labels, part.probabilities) for part in rows.by_repeat()])), 6)
 
 
-def _of_class(rows: Predictions, level: float, draws: int) -> dict[str, Any]:
+def _of_class(rows: Predictions, level: float, draws: int, unit: str) -> dict[str, Any]:
     pooled = bootstrap(rows, level=level, draws=draws)
-    slides = {slide for slide, label in zip(rows.slides, rows.labels, strict=True) if label}
-    return {**{name: cells(pooled[name]) for name in PER_CLASS}, "slides": len(slides)}
+    names = {name for name, label in zip(rows.slides, rows.labels, strict=True) if label}
+    return {**{name: cells(pooled[name]) for name in PER_CLASS}, unit: len(names)}

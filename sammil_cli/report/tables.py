@@ -1,11 +1,13 @@
 """The tables of a report, as text: the terminal and the page show the same ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sammil_cli.report.optimism import SHUFFLES
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
+
+Summary = Mapping[str, Any]  # what metrics.json holds, or a part of it
 
 NAMES = {
     "auc": "AUC",
@@ -15,8 +17,16 @@ NAMES = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
 }
-_HABIT = "Had the threshold been chosen on the test slides (a published habit)"
+_HABIT = "Had the threshold been chosen on the test {} (a published habit)"
+_OF_RULE = {"mean": "the mean of the slides", "max": "the slide most probably positive"}
 PER_CLASS = ("auc", "f1", "sensitivity", "specificity")
+_NOTE_ON_CALIBRATION = {
+    "slides": "Brier score: mean over slides of the sum over classes of (probability - truth)², 0 to 2. ECE: how far "
+    "confidence lies from the share that is right, 15 equal bins of confidence. Calibrated: logits divided by "
+    "the fold's temperature, chosen where its threshold is. All other numbers are of calibrated probabilities; "
+    "within a fold of two classes they rank and decide as the model does.",
+    "patients": "The slides' probabilities are calibrated, and then put together: nothing is calibrated anew.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +46,52 @@ def stamp(summary: Mapping[str, Any]) -> str | None:
 
 def report_tables(summary: Mapping[str, Any]) -> list[Table]:
     """The tables of what metrics.json holds."""
-    tables = [_metrics(summary), _calibration(summary)]
-    if "per_class" in summary:
-        tables.append(_per_class(summary))
-    if "test_threshold" in summary:
-        tables.append(_test_threshold(summary))
+    tables = _of_unit(summary, "slides")
     if "published" in summary.get("optimism", {}):
         tables.append(_optimism(summary["optimism"], summary["positive_class"]))
+    if has_patients(summary):
+        found = summary["per_patient"]
+        of_patients, *others = _of_unit({**summary, **found}, "patients")
+        of_patients = replace(of_patients, note=_note_on_patients(summary))
+        rule = _OF_RULE[found["patient_rule"]]
+        tables += [replace(one, title=f"Per patient ({rule}): {one.title}") for one in (of_patients, *others)]
     return tables
+
+
+def has_patients(summary: Summary) -> bool:
+    """Whether there are numbers per patient: some patient has several slides, and some can be judged."""
+    return "auc" in (summary.get("per_patient") or {})
+
+
+def patients_note(summary: Summary) -> str | None:
+    """Why there is no table per patient, or what to know of it; None where there is nothing to say."""
+    if summary.get("per_patient") is None:
+        return "every patient has one slide: per patient the numbers are those of the slides"
+    notice: str | None = summary["per_patient"]["notice"]
+    return notice
+
+
+def _of_unit(summary: Summary, unit: str) -> list[Table]:
+    """The tables of slides or patients; keys of `summary` are those of the unit."""
+    tables = [_metrics(summary), _calibration(summary, unit)]
+    if "per_class" in summary:
+        tables.append(_per_class(summary, unit))
+    if "test_threshold" in summary:
+        tables.append(_test_threshold(summary, unit))
+    return tables
+
+
+def _note_on_patients(summary: Summary) -> str:
+    found = summary["per_patient"]
+    chosen = ""
+    if summary["positive_class"] is not None:
+        part = "test" if stamp(summary) else "validation"
+        chosen = f" The threshold of each fold is chosen on its {part} patients, judged by the same rule."
+    return (
+        f"{found['patients']} patients, {found['several_slides']} of them with several slides. The probabilities of a "
+        f"patient are those of {_OF_RULE[found['patient_rule']]}.{chosen} Baselines are judged by the same rule; "
+        "majority is the commonest class of the training patients."
+    )
 
 
 def validation_note(summary: Mapping[str, Any]) -> str:
@@ -83,7 +131,7 @@ def _metrics(summary: Mapping[str, Any]) -> Table:
     )
 
 
-def _calibration(summary: Mapping[str, Any]) -> Table:
+def _calibration(summary: Summary, unit: str) -> Table:
     rows = []
     for key, name in (("brier", "Brier score"), ("ece", "ECE")):
         for suffix, state in (("", "as the model says"), ("_calibrated", "calibrated")):
@@ -92,29 +140,26 @@ def _calibration(summary: Mapping[str, Any]) -> Table:
         title="Calibration (smaller is better)",
         header=("metric", "probabilities", "pooled", _interval(summary)),
         rows=rows,
-        note="Brier score: mean over slides of the sum over classes of (probability - truth)², 0 to 2. ECE: how far "
-        "confidence lies from the share that is right, 15 equal bins of confidence. Calibrated: logits divided by "
-        "the fold's temperature, chosen where its threshold is. All other numbers are of calibrated probabilities; "
-        "within a fold of two classes they rank and decide as the model does.",
+        note=_NOTE_ON_CALIBRATION[unit],
     )
 
 
-def _per_class(summary: Mapping[str, Any]) -> Table:
+def _per_class(summary: Summary, unit: str) -> Table:
     return Table(
         title=f"Each class against the rest, {_interval(summary)}",
-        header=("class", "slides", *(NAMES[key] for key in PER_CLASS)),
+        header=("class", unit, *(NAMES[key] for key in PER_CLASS)),
         rows=[
-            (name, str(found["slides"]), *(_with_interval(found[key]) for key in PER_CLASS))
+            (name, str(found[unit]), *(_with_interval(found[key]) for key in PER_CLASS))
             for name, found in summary["per_class"].items()
         ],
-        note="AUC, F1 and balanced accuracy above are the plain (macro) means of these; accuracy counts slides.",
+        note=f"AUC, F1 and balanced accuracy above are the plain (macro) means of these; accuracy counts {unit}.",
     )
 
 
-def _test_threshold(summary: Mapping[str, Any]) -> Table:
+def _test_threshold(summary: Summary, unit: str) -> Table:
     found = summary["test_threshold"]
     return Table(
-        title=of_class(_HABIT, summary["positive_class"]),
+        title=of_class(_HABIT.format(unit), summary["positive_class"]),
         header=("metric", "threshold from validation", "threshold from the test scores"),
         rows=[(NAMES[key], _spread(summary[key]), _spread(found[key])) for key in ("accuracy", "f1")],
         note="Mean ± sd over folds. The right column is selected on test: it estimates nothing and is shown for "

@@ -1,7 +1,7 @@
 """sammil evaluate: trained folds and their test parts -> predictions, metrics, curves, report page."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,15 @@ from sammil_cli.report.metrics import Predictions, over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.page import write_page
+from sammil_cli.report.per_patient import PatientRule, Place, check_rule, several_slides
 from sammil_cli.report.summary import at_test_threshold, beside, on_validation, remarks, summarise
-from sammil_cli.report.tables import report_tables, stamp, validation_note
+from sammil_cli.report.tables import has_patients, patients_note, report_tables, stamp, validation_note
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.inputs import Unchanged
+from sammil_cli.stages import patients
+from sammil_cli.stages.judged_curves import patient_figures, write_curves
 from sammil_cli.stages.leakage import Evidence, Looks, leakage, read_looks
+from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
@@ -53,6 +57,8 @@ class FoldResult:
     """What one model says of a fold's test slides: calibrated probabilities (s, C), decisions predicted (s,).
 
     `uncalibrated` (s, C): what it says before calibration; those of a baseline are the same.
+    `patient_threshold`: for patients, by the rule that was asked for; None = the largest class wins.
+    `always`: the class that every patient is called, whatever the threshold; None = there is none.
     """
 
     fold: Fold
@@ -60,6 +66,8 @@ class FoldResult:
     probabilities: NDArray[np.float64]
     uncalibrated: NDArray[np.float64]
     predicted: NDArray[np.int64]
+    patient_threshold: float | None
+    always: int | None = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -92,6 +100,10 @@ class Judged:
         """(r, C) of the same rows."""
         return np.concatenate([result.uncalibrated for result in self.results])
 
+    def of_patients(self, rule: PatientRule) -> JudgedPatients:
+        """The patients, by the rule that the folds were judged for."""
+        return patients.judge_patients(self.rows, self.uncalibrated, rule, _thresholds(self.results))
+
 
 def run(
     project: Project, settings: EvaluateSettings, options: RunOptions, *, changed_labels: bool = False
@@ -103,12 +115,14 @@ def run(
     """
     tidy(project, store=options.store)
     watched = Unchanged(partial(_files, project))
-    judged = _judge(project, options.device, watched, changed_labels=changed_labels)
+    rule = settings.patient_rule
+    judged = _judge(project, options.device, watched, changed_labels=changed_labels, rule=rule)
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows, uncalibrated = judged.rows, judged.uncalibrated
     summary = _summary(project, settings, judged)
     contents, looks = read_contents(judged.bags.read, judged.slides), read_looks(project, judged.slides)
-    others = {name: _pool(found, None) for name, found in _baselines(judged, contents, looks).items()}
+    baseline = _baselines(judged, rule, contents, looks)
+    others = {name: _pool(found, None) for name, found in baseline.items()}
     summary["baselines"] = {
         name: beside(found, level=settings.interval, draws=settings.bootstrap_draws) for name, found in others.items()
     }
@@ -122,20 +136,27 @@ def run(
         published=facts[0].protocol == "paper",
     )
     summary |= leakage(project, settings, met)
+    of_patients = judged.of_patients(rule)
+    summary["per_patient"] = _per_patient(settings, judged, of_patients, baseline)
     watched.check("evaluate")
     with replaced_together() as new:
         predictions, measured = new(project.predictions), new(project.metrics)
+        by_patient = new(project.patient_predictions)
         _write_predictions(predictions, judged, summary["protocol"])
+        patients.write_patients(by_patient, of_patients, classes, summary["protocol"])
         write_json(measured, summary)
-        curves = _write_curves(project.curves, new, results, rows, classes)
+        curves = write_curves(project.curves, new, rows, classes)
         curves["Reliability"] = figures.reliability(
             {
                 "as the model says": metrics.reliability(rows.labels, uncalibrated),
                 "calibrated": metrics.reliability(rows.labels, rows.probabilities),
             }
         )
-        write_page(new(project.page), summary, _fold_rows(facts, results), curves)
-        write_result_sums(new(sums_of(project)), measured, predictions)
+        shown = of_patients if has_patients(summary) else None
+        if shown:
+            curves |= patient_figures(shown.rows, classes)
+        write_page(new(project.page), summary, _fold_rows(facts, results, shown), curves)
+        write_result_sums(new(sums_of(project)), measured, predictions, by_patient)
     _print(summary)
     console.say(f"report: {project.page}")
     return summary
@@ -149,14 +170,25 @@ def _files(project: Project) -> list[Path]:
 
 def out_of_fold(project: Project, device: str) -> Predictions:
     """Each fold's test slides by its own model; writes nothing."""
-    return _judge(project, device, Unchanged(partial(_files, project)), changed_labels=False).rows
+    return _judge(project, device, Unchanged(partial(_files, project)), changed_labels=False, rule=None).rows
 
 
-def _judge(project: Project, device: str, watched: Unchanged, *, changed_labels: bool) -> Judged:
+def out_of_fold_with_patients(project: Project, device: str, rule: PatientRule) -> tuple[Predictions, Predictions]:
+    """As `out_of_fold`: the slides, and their patients by the rule (`report.per_patient.by_patient`)."""
+    judged = _judge(project, device, Unchanged(partial(_files, project)), changed_labels=False, rule=rule)
+    return judged.rows, judged.of_patients(rule).rows
+
+
+def _judge(
+    project: Project, device: str, watched: Unchanged, *, changed_labels: bool, rule: PatientRule | None
+) -> Judged:
+    """Judges every fold's test part; with a rule it chooses the thresholds for patients, too."""
     folds, manifest = read_trained_folds(project.models, project.splits)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
     classes = read_facts(BundlePath(project.models / folds[0].name)).classes
+    if rule is not None:
+        check_rule(rule, len(classes))
     labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
     _check_there(folds, bags, labels.members)
     seen = survey(bags.paths, (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train)))
@@ -170,7 +202,10 @@ def _judge(project: Project, device: str, watched: Unchanged, *, changed_labels:
             facts.append(fact)
             said = predict(model, bags.of_model(model), fold.test)
             shown = calibration.apply(said, fact.temperature)
-            results.append(_result(fold, labels.members, said, shown, fact.calibrated_threshold))
+            validation = [labels.members[slide] for slide in fold.val] if rule else []
+            say = partial(predict, model, bags.of_model(model), fold.val)
+            of_patients = patients.threshold_of_patients(validation, say, fact, rule or "mean")
+            results.append(_result(fold, labels.members, said, shown, fact.calibrated_threshold, of_patients))
             bar.advance(fold.name)
     watched.check("evaluate")  # first: bags that changed meanwhile are no reason to train again
     check_bags(manifest, hash_bags(bags.paths, seen), project.bags)  # after what names the setting that differs
@@ -202,6 +237,7 @@ def _result(
     uncalibrated: NDArray[np.float64],
     probabilities: NDArray[np.float64],
     threshold: float | None,
+    of_patients: float | None,
 ) -> FoldResult:
     return FoldResult(
         fold=fold,
@@ -209,13 +245,18 @@ def _result(
         probabilities=probabilities,
         uncalibrated=uncalibrated,
         predicted=decide(probabilities, threshold),
+        patient_threshold=of_patients,
     )
 
 
-def _baselines(judged: Judged, contents: BagContents, looks: Looks) -> dict[str, list[FoldResult]]:
-    """The baselines on the very same folds; those that learn choose on validation, as the model does."""
+def _baselines(judged: Judged, rule: PatientRule, contents: BagContents, looks: Looks) -> dict[str, list[FoldResult]]:
+    """The baselines on the very same folds; those that learn choose on validation, as the model does.
+
+    Args:
+        rule: that their thresholds for patients are chosen by.
+    """
     folds, known, means = [result.fold for result in judged.results], judged.labels.members, contents.means
-    members = {slide: known[slide] for slide in judged.slides}
+    judged_slides = {slide: known[slide] for slide in judged.slides}
     count = len(judged.facts[0].classes)
     found: dict[str, list[FoldResult]] = {baselines.MEAN_POOL: [], baselines.MAJORITY: []}
     for fold in folds:
@@ -224,9 +265,11 @@ def _baselines(judged: Judged, contents: BagContents, looks: Looks) -> dict[str,
             role: np.stack([means[slide] for slide in getattr(fold, role)]) for role in ("train", "val", "test")
         }
         judge = baselines.fit_mean_pool(features["train"], train, features["val"], val, count)
-        threshold = validation_threshold(val, judge(features["val"])[:, 1]) if count == 2 else None
-        said = judge(features["test"])
-        found[baselines.MEAN_POOL].append(_result(fold, known, said, said, threshold))
+        on_val, said = judge(features["val"]), judge(features["test"])
+        threshold = validation_threshold(val, on_val[:, 1]) if count == 2 else None
+        members = {role: [known[slide] for slide in getattr(fold, role)] for role in ("train", "val")}
+        of_patients = patients.chosen_on_patients(members["val"], on_val, threshold, "honest", rule)
+        found[baselines.MEAN_POOL].append(_result(fold, known, said, said, threshold, of_patients))
         commonest = int(baselines.class_shares(train, count).argmax())
         # Shares differ a little between folds: as scores they would rank slides by their fold. Nothing is ranked here.
         level = np.full((len(fold.test), count), 1 / count)
@@ -237,11 +280,14 @@ def _baselines(judged: Judged, contents: BagContents, looks: Looks) -> dict[str,
                 probabilities=level,
                 uncalibrated=level,
                 predicted=np.full(len(fold.test), commonest, np.int64),
+                patient_threshold=None,
+                always=patients.commonest_of_patients(members["train"], count, rule),
             )
         )
-        for name, said_by in judge_confounders(fold, members, looks.of, count).items():
-            result = _result(fold, known, said_by.scores, said_by.scores, None)
-            found.setdefault(name, []).append(replace(result, predicted=said_by.predicted))
+        for name, one in judge_confounders(fold, judged_slides, looks.of, count).items():
+            of_patients = patients.chosen_on_patients(members["val"], one.on_val, one.threshold, "honest", rule)
+            result = _result(fold, known, one.scores, one.scores, one.threshold, of_patients)
+            found.setdefault(name, []).append(replace(result, predicted=one.predicted))
     return found
 
 
@@ -259,6 +305,39 @@ def _pool(results: Sequence[FoldResult], positive_class: str | None) -> Predicti
     )
 
 
+def _thresholds(results: Sequence[FoldResult]) -> dict[Place, float | None]:
+    """The thresholds for patients by (repeat, fold)."""
+    return {(result.fold.repeat, result.fold.fold): result.patient_threshold for result in results}
+
+
+def _per_patient(
+    settings: EvaluateSettings,
+    judged: Judged,
+    of_patients: JudgedPatients,
+    baseline: Mapping[str, Sequence[FoldResult]],
+) -> dict[str, object] | None:
+    """What metrics.json holds of patients; None where every patient has one slide."""
+    if not several_slides(judged.rows):
+        return None
+    level, draws = settings.interval, settings.bootstrap_draws
+    beside_them = {}
+    for name, found in baseline.items():
+        always = {(one.fold.repeat, one.fold.fold): one.always for one in found if one.always is not None}
+        rows, thresholds = _pool(found, None), _thresholds(found)
+        beside_them[name] = patients.beside_patients(
+            rows, of_patients.rule, thresholds, always or None, level=level, draws=draws
+        )
+    return patients.summarise_patients(
+        of_patients,
+        judged.facts[0].classes,
+        beside_them,
+        folds=len(judged.results),
+        published=judged.facts[0].protocol == "paper",
+        level=level,
+        draws=draws,
+    )
+
+
 def _summary(project: Project, settings: EvaluateSettings, judged: Judged) -> dict[str, Any]:
     """What metrics.json holds, but for the baselines."""
     facts, results, rows, classes = judged.facts, judged.results, judged.rows, judged.facts[0].classes
@@ -267,6 +346,7 @@ def _summary(project: Project, settings: EvaluateSettings, judged: Judged) -> di
     summary: dict[str, Any] = {
         "model": facts[0].model,
         "group_features": facts[0].spec.group_features,
+        "group_feature_flag": facts[0].spec.group_feature_flag,
         "protocol": f"paper: {SELECTED_ON_TEST}" if published else facts[0].protocol,
         "positive_class": facts[0].positive_class,
         "changed_labels": judged.labels.changed,
@@ -278,6 +358,7 @@ def _summary(project: Project, settings: EvaluateSettings, judged: Judged) -> di
         "patients": len(set(rows.patients)),
         "interval": settings.interval,
         "bootstrap_draws": settings.bootstrap_draws,
+        "patient_rule": settings.patient_rule,
         **summarise(rows, judged.uncalibrated, classes, level=settings.interval, draws=settings.bootstrap_draws),
     }
     if published:
@@ -315,7 +396,8 @@ def _print(summary: Mapping[str, Any]) -> None:
     for table in (*report_tables(summary), *audited):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
     console.say(validation_note(summary))
-    for text in (summary["notice"], summary.get("optimism", {}).get("missing"), *summary["audit"]["warnings"]):
+    said = (summary["notice"], summary.get("optimism", {}).get("missing"), patients_note(summary))
+    for text in (*said, *summary["audit"]["warnings"]):
         if text:
             console.say(f"note: {text}")
 
@@ -338,42 +420,14 @@ def _write_predictions(path: Path, judged: Judged, protocol: str) -> None:
     write_csv(path, (*header, *columns, "uncalibrated_threshold", "protocol"), cells)
 
 
-def _write_curves(
-    folder: Path,
-    new: Callable[[Path], Path],
-    results: Sequence[FoldResult],
-    rows: Predictions,
-    classes: tuple[str, ...],
-) -> dict[str, bytes]:
-    """Curves as CSV for `dvc plots` and as PNG for the page: of class 1, or each class against the rest."""
-    positive = [1] if len(classes) == 2 else list(range(len(classes)))
-    positive_class = f", positive class: {rows.positive_class}" if rows.positive_class else ""
-    roc, pr = [], []
-    for result in results:
-        for index in positive:
-            name = f"fold {result.fold.repeat}.{result.fold.fold}"
-            name += "" if len(classes) == 2 else f", {classes[index]}"
-            labels, scores = (result.labels == index).astype(np.int64), result.probabilities[:, index]
-            roc += [(name, x, y) for x, y in metrics.roc_points(labels, scores)]
-            pr += [(name, x, y) for x, y in metrics.pr_points(labels, scores)]
-    pairs = [(classes[label], classes[choice]) for label, choice in zip(rows.labels, rows.predicted, strict=True)]
-    # DVC draws one line per file: the mean of the folds; the page shows each fold.
-    write_csv(new(folder / "roc.csv"), ("false_positive_rate", "true_positive_rate"), metrics.mean_curve(roc))
-    write_csv(new(folder / "pr.csv"), ("recall", "precision"), metrics.mean_curve(pr))
-    write_csv(new(folder / "confusion.csv"), ("actual", "predicted"), pairs)
-    counts = metrics.confusion(rows.labels, rows.predicted, len(classes))
-    return {
-        f"ROC{positive_class}": figures.curves(roc, "false positive rate", "true positive rate", diagonal=True),
-        f"Precision and recall{positive_class}": figures.curves(pr, "recall", "precision", diagonal=False),
-        "Confusion": figures.confusion(counts, classes),
-    }
-
-
 def _per_fold(results: Sequence[FoldResult]) -> list[dict[str, float]]:
     return [metrics.fold_metrics(r.labels, r.probabilities, r.predicted) for r in results]
 
 
-def _fold_rows(facts: Sequence[BundleFacts], results: Sequence[FoldResult]) -> list[dict[str, Any]]:
+def _fold_rows(
+    facts: Sequence[BundleFacts], results: Sequence[FoldResult], of_patients: JudgedPatients | None
+) -> list[dict[str, Any]]:
+    """A row per fold, with its patients and their threshold where they are shown."""
     return [
         {
             "repeat": fact.repeat,
@@ -384,6 +438,7 @@ def _fold_rows(facts: Sequence[BundleFacts], results: Sequence[FoldResult]) -> l
             "threshold": fact.calibrated_threshold,
             "temperature": fact.temperature,
             **{name: scores[name] for name in ("accuracy", "auc", "f1")},
+            **(of_patients.of_fold((fact.repeat, fact.fold)) if of_patients else {}),
         }
         for fact, result, scores in zip(facts, results, _per_fold(results), strict=True)
     ]

@@ -1,7 +1,7 @@
 """sammil predict: bags and one trained fold, or an ensemble of folds -> a verdict on every slide."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -104,7 +104,9 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
                     watched = Unchanged(partial(list, [bags.paths[slide]]))
                     remarks = _check(bags, slide, folds)
                     places = any(fold.model.needs_places for fold in folds)
-                    verdict = judge(slide, bags.load(slide, places=places), folds)
+                    flags = {fold.facts.spec.group_feature_flag for fold in folds}
+                    kinds = {flagged: bags.load(slide, places=places, flagged=flagged) for flagged in flags}
+                    verdict = judge(slide, kinds, folds)
                     watched.check("predict")
                     verdicts.append(verdict)
                     rows.append(Row(slide_id=slide, status="done", remarks=remarks))
@@ -194,11 +196,15 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     return folds
 
 
-def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
-    """One slide by the models that did not see it, as far as that is known, or by all where none is left."""
+def judge(slide: str, bags: Mapping[bool, Bag], folds: Sequence[TrainedFold]) -> Verdict:
+    """One slide by the models that did not see it, as far as that is known, or by all where none is left.
+
+    Args:
+        bags: the slide's bag, by whether its instances are flagged; each model takes its own.
+    """
     blind = [fold for fold in folds if fold.seen is None or slide not in fold.seen]
     used = blind or folds
-    each = np.concatenate([predict(fold.model, lambda _: bag, [slide]) for fold in used])  # (k, C)
+    each = np.concatenate([_said(fold, bags[fold.facts.spec.group_feature_flag], slide) for fold in used])  # (k, C)
     if not np.isfinite(each).all():
         raise InputError(f"the models give no number for slide {slide}", remedy="look at its features: sammil extract")
     even = np.concatenate(
@@ -223,6 +229,10 @@ def judge(slide: str, bag: Bag, folds: Sequence[TrainedFold]) -> Verdict:
         models=len(used),
         in_sample=None if any(fold.seen is None for fold in used) else not blind,
     )
+
+
+def _said(fold: TrainedFold, bag: Bag, slide: str) -> Probabilities:
+    return predict(fold.model, lambda _: bag, [slide])
 
 
 def _stamp(folds: Sequence[TrainedFold]) -> str | None:

@@ -112,7 +112,8 @@ def run(
     watched.check("train")  # what was looked at is what was hashed
     store = open_store("train", options.store)
     tasks = _plan(project, settings, options, ready, bag_sha256, store)
-    name = f"{settings.model} {'with' if settings.group_features else 'without'} group features"
+    groups = "without" if not settings.group_features else "with flagged" if settings.group_feature_flag else "with"
+    name = f"{settings.model} {groups} group features"
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
     console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
     console.say(f"train: {_said_of_recipe(settings)}")
@@ -187,7 +188,7 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
     seen = survey(bags.paths, (member.slide_id for member in cohort.members))
     encoder = bags.encoder(list(seen))
     shared = {name: getattr(settings, name) for name in _SHARED}
-    spec = ModelSpec(dim=encoder.dim, classes=len(cohort.classes), **shared)
+    spec = ModelSpec(dim=encoder.dim + settings.group_feature_flag, classes=len(cohort.classes), **shared)
     start = None
     if settings.start_from:
         built = build_model(settings.model, spec, settings.model_options)

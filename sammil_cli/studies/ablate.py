@@ -126,15 +126,15 @@ def _possible(project: Project, settings: TrainSettings, variants: Sequence[str]
     Args:
         regions: whether any bag has some; without, a row "with group features" would be the row without them.
     """
-    found, refused = [], dict[tuple[str, str], SammilError | None]()
+    found, refused = [], dict[tuple[str, str, bool], SammilError | None]()
     for variant in variants:
         own = settings_of(settings, variant)
-        form = (own.model, str(own.model_options))
+        form = (own.model, str(own.model_options), own.group_feature_flag)
         if form not in refused:
             same = own.model == settings.model and not settings.start_from  # a file is of one form of a model
             refused[form] = None if same else _refusal(project, own)
             if (why := refused[form]) is not None:
-                _say_left_out(own.model, why)
+                _say_left_out(f"{own.model}, flagged" if own.group_feature_flag else own.model, why)
         if refused[form] is None:
             found.append(variant)
     idle = [] if regions else [name for name in found if VARIANTS[name].get("group_features")]

@@ -18,7 +18,7 @@ SAME_TOLERANCE = 1e-5
 # Another library or processor rounds otherwise, GPUs add up in any order, and training carries that on.
 OTHER_TOLERANCE = 0.01
 _KEY = ("repeat", "fold", "slide_id")
-_WORDS = ("notice", "positive_class")  # of metrics.json: words, or none
+_WORDS = ("notice", "positive_class", "per_patient", "per_patient.notice")  # of metrics.json: no numbers, or none
 _PROBABILITIES = ("probability_", "uncalibrated_")
 
 

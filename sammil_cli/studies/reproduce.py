@@ -195,7 +195,7 @@ def _settings(project: Project, record: RunRecord) -> Settings:
 
 def _evaluate_settings(project: Project, record: RunRecord, metrics: Mapping[str, Any]) -> EvaluateSettings:
     """The settings of evaluate: metrics.json's own, since it may have been computed after the record was written."""
-    names = ("interval", "bootstrap_draws")
+    names = ("interval", "bootstrap_draws", "patient_rule")
     own = {name: metrics[name] for name in names if name in metrics}
     return check({**record.params, **own}, str(project.metrics)).stage(EvaluateSettings)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.training.bundle import build_model, model_class
@@ -44,18 +45,22 @@ def make_bag(patches: int = PATCHES, groups: int = GROUPS) -> Bag:
 def build(word: str, seed: int = 0, **changes: Any) -> MILModel:
     """A model for `make_bag`'s bags, its weights drawn from `seed`; `changes` are fields of `ModelSpec`.
 
+    With `group_feature_flag=True` it has an input more, and takes bags that are `flagged`.
+
     It is ready for its first epoch: what its first stage would have learned is drawn, too.
     """
     torch.manual_seed(seed)
     spec = ModelSpec(
         **{"dim": DIM, "classes": 2, "group_features": True, "loss": model_class(word).recipe.loss, **changes}
     )
+    flagged = spec.group_feature_flag
+    spec = replace(spec, dim=spec.dim + flagged)
     model = build_model(word, spec, {})
     model.initialise()
     first = model.first_stage()
     if first is not None:
         first.initialise()
-    bags = [make_bag(), make_bag(PATCHES - 4), make_bag(3, 2)]
+    bags = [replace(bag, flagged=flagged) for bag in (make_bag(), make_bag(PATCHES - 4), make_bag(3, 2))]
     model.begin(first.eval() if first else None, bags, torch.Generator().manual_seed(seed))
     return model
 
@@ -128,6 +133,17 @@ class ModelContract:
         slopes = [p.grad for p in model.parameters() if DIM in p.shape and p.grad is not None]
         assert sum(slope.abs().sum().item() for slope in slopes) > 0, "what sees the features learns nothing"
 
+    def test_a_flagged_bag_is_one_whose_instances_have_a_column_more(self, word: str) -> None:
+        model, bag = build(word, group_feature_flag=True, dropout=0.0), make_bag()
+        patches, groups = (pad(bag.features, (0, 1), value=0), pad(bag.group_features, (0, 1), value=1))
+        column, flagged = replace(bag, features=patches, group_features=groups), replace(bag, flagged=True)
+        assert total_loss(model, flagged).item() == total_loss(model, column).item()
+        one, other = model.eval()(flagged), model(column)
+        assert torch.equal(one.logits, other.logits)
+        assert torch.equal(one.attention, other.attention)
+        unmarked = replace(column, group_features=pad(bag.group_features, (0, 1), value=0))
+        assert not torch.allclose(model(unmarked).logits, one.logits, atol=1e-5), "it does not see the flag"
+
     def test_predicting_and_learning_change_no_bag_and_no_weights(self, word: str) -> None:
         model, bag, fresh = build(word), make_bag(), make_bag()
         before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -139,7 +155,8 @@ class ModelContract:
             torch.autograd.backward(total_loss(model.train(), bag))
             assert (predict(model.train(), lambda _: bag, ["a", "b"]) == first).all()
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-        assert all(torch.equal(getattr(bag, field.name), getattr(fresh, field.name)) for field in fields(Bag))
+        tensors = [field.name for field in fields(Bag) if field.name != "flagged"]
+        assert all(torch.equal(getattr(bag, name), getattr(fresh, name)) for name in tensors)
         stored = build(word, seed=1)
         stored.load_state_dict(load(save({key: value.contiguous() for key, value in before.items()})))
         assert (predict(stored, lambda _: fresh, ["a", "b"]) == first).all()

@@ -40,25 +40,26 @@ class BagFolder:
         if not self.paths:
             raise InputError(f"there is no bag in {folder}", remedy="run: sammil extract")
         self._device = device
-        self._kept: dict[tuple[str, bool], Bag] = {}
+        self._kept: dict[tuple[str, bool, bool], Bag] = {}
         self._most_kept = _most_kept(list(self.paths.values()), device)
 
     def of_model(self, model: MILModel) -> Callable[[str], Bag]:
         """`load` with all that this model reads."""
-        return partial(self.load, places=model.needs_places)
+        return partial(self.load, places=model.needs_places, flagged=model.spec.group_feature_flag)
 
-    def load(self, slide_id: str, *, places: bool = False) -> Bag:
+    def load(self, slide_id: str, *, places: bool = False, flagged: bool = False) -> Bag:
         """One bag as tensors; its features keep the precision of the file.
 
         Args:
             places: whether the bag says where its patches lie (`Bag.places`).
+            flagged: whether its instances say what they are (`Bag.flagged`).
         """
-        key = (slide_id, places)
+        key = (slide_id, places, flagged)
         if key in self._kept:
             return self._kept[key]
         with torch.inference_mode(False):  # a bag that is first met in prediction may be trained on later
             path = self.paths[slide_id]
-            bag = to_tensors(read_instances(path), self._device, read_places(path) if places else None)
+            bag = to_tensors(read_instances(path), self._device, read_places(path) if places else None, flagged=flagged)
         if len(self._kept) < self._most_kept:
             self._kept[key] = bag
         return bag
@@ -86,7 +87,7 @@ class BagFolder:
         return facts[slide_ids[0]]
 
 
-def to_tensors(bag: Instances, device: str, places: NDArray[np.float32] | None = None) -> Bag:
+def to_tensors(bag: Instances, device: str, places: NDArray[np.float32] | None = None, *, flagged: bool = False) -> Bag:
     """A bag as tensors on a device.
 
     Features keep their precision when it is float16 or float32, and become float32 when it is another. On the CPU they
@@ -101,6 +102,7 @@ def to_tensors(bag: Instances, device: str, places: NDArray[np.float32] | None =
         member_start=_move(torch.from_numpy(bag.members.start), device),
         member_patch=_move(torch.from_numpy(bag.members.patch), device),
         places=None if places is None else _move(torch.from_numpy(places), device),
+        flagged=flagged,
     )
 
 

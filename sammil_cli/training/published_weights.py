@@ -115,6 +115,11 @@ def read_start(path: Path, name: str, model: MILModel) -> Start:
         raise InputError(
             f"{name} starts from a first stage of its own, and not from a file", remedy="set start_from: null"
         )
+    if model.spec.group_feature_flag:
+        raise InputError(
+            f"{path} holds published weights, which have no input for group_feature_flag",
+            remedy="set group_feature_flag: false, or start_from: null",
+        )
     if path.is_dir() or path.name == WEIGHTS_FILE:
         if ((path if path.is_dir() else path.parent) / FACTS_FILE).is_file():
             raise _trained_here(path, to_start=True)

@@ -8,7 +8,7 @@ from sammil_cli.mil.contract import ModelSpec
 
 _SAM_MIL = "sam-mil"
 _BY_REGION = "sam-guided"  # the other masks draw patches wherever they lie
-_OFF = {"group_features": "false", "mask_strategy": "none", "consistency_weight": "0"}
+_OFF = {"group_features": "false", "group_feature_flag": "false", "mask_strategy": "none", "consistency_weight": "0"}
 _SHOWN = 5
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 def acting_on_regions(model: str, spec: ModelSpec) -> Mapping[str, str]:
     """The settings that act on regions, each with its value: for sam-mil those of its method, else group features."""
     found = {"group_features": "true"} if spec.group_features else {}
+    if spec.group_feature_flag:
+        found["group_feature_flag"] = "true"
     if model == _SAM_MIL and spec.sammil_mode == "paper":  # the released code trains on pseudo-bags alone
         if spec.mask_strategy == _BY_REGION and spec.mask_ratio > 0:
             found["mask_strategy"] = spec.mask_strategy

@@ -19,10 +19,15 @@ SITE_ONLY, BRIGHTNESS_ONLY = "site-only", "brightness-only"
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a baseline says of a fold's test slides: scores (s, C), which rank, and predicted (s,)."""
+    """What a baseline says of a fold's test slides: scores (s, C), which rank, and predicted (s,).
+
+    `on_val` (v, C): the scores of its validation slides; `threshold` of scores, None with more than two classes.
+    """
 
     scores: Probabilities
     predicted: Labels
+    on_val: Probabilities
+    threshold: float | None
 
 
 def site_shares(sites: Sequence[str | None], labels: Labels, classes: int) -> dict[str, Values]:
@@ -53,11 +58,13 @@ def judge_by_site(fold: Fold, members: Mapping[str, Member], classes: int) -> Ju
         role: np.stack([prior if member.site is None else known.get(member.site, prior) for member in parts[role]])
         for role in ("val", "test")
     }
-    threshold = validation_threshold(labels["val"], said["val"][:, 1]) if classes == 2 else None
-    lift = np.divide(said["test"], prior, out=np.zeros_like(said["test"]), where=prior > 0)
+    lift = {role: np.divide(one, prior, out=np.zeros_like(one), where=prior > 0) for role, one in said.items()}
+    scores = {role: one / one.sum(axis=1, keepdims=True) for role, one in lift.items()}
+    threshold = validation_threshold(labels["val"], scores["val"][:, 1]) if classes == 2 else None
     is_seen = np.array([member.site in known for member in parts["test"]], np.bool_)
-    predicted = np.where(is_seen, decide(said["test"], threshold), int(prior.argmax()))
-    return Judgement(scores=lift / lift.sum(axis=1, keepdims=True), predicted=predicted)
+    called = decide(said["test"] if threshold is None else scores["test"], threshold)
+    predicted = np.where(is_seen, called, int(prior.argmax()))
+    return Judgement(scores=scores["test"], predicted=predicted, on_val=scores["val"], threshold=threshold)
 
 
 def judge_by_brightness(
@@ -72,9 +79,9 @@ def judge_by_brightness(
     labels = {role: np.array([members[slide].label for slide in part], np.int64) for role, part in parts.items()}
     seen = {role: np.stack([looks[slide] for slide in part]) for role, part in parts.items()}
     judge = fit_mean_pool(seen["train"], labels["train"], seen["val"], labels["val"], classes)
-    threshold = validation_threshold(labels["val"], judge(seen["val"])[:, 1]) if classes == 2 else None
-    scores = judge(seen["test"])
-    return Judgement(scores=scores, predicted=decide(scores, threshold))
+    on_val, scores = judge(seen["val"]), judge(seen["test"])
+    threshold = validation_threshold(labels["val"], on_val[:, 1]) if classes == 2 else None
+    return Judgement(scores=scores, predicted=decide(scores, threshold), on_val=on_val, threshold=threshold)
 
 
 def judge_confounders(

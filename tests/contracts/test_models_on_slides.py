@@ -17,7 +17,7 @@ def test_a_model_is_trained_judged_drawn_and_asked_by_one_word(done: Path, inlin
         path.unlink()
     short = ("-S", "epochs=2")
     for words in (
-        ("train", "-S", f"model={model}", "-S", "group_features=true", *short),
+        ("train", "-S", f"model={model}", "-S", "group_features=true", "-S", "group_feature_flag=true", *short),
         ("evaluate", "-S", "bootstrap_draws=100"),
         ("visualize", "--workers", 1),
         ("predict",),

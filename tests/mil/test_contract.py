@@ -52,6 +52,18 @@ def test_instances_are_of_single_precision_or_better(bag: Bag, stored: torch.dty
     assert other.instances(True).tolist() == bag.instances(True).tolist()
 
 
+def test_a_flagged_bag_says_in_a_last_column_what_an_instance_is(bag: Bag) -> None:
+    flagged = dataclasses.replace(bag, flagged=True)
+    assert flagged.instances(True).tolist() == [[0, 1, 0], [2, 3, 0], [4, 5, 0], [10, 11, 1]]
+    assert flagged.instances(False).tolist() == [[0, 1, 0], [2, 3, 0], [4, 5, 0]]
+    assert flagged.as_group_features(torch.tensor([[6.0, 7.0]])).tolist() == [[6, 7, 1]]
+    assert bag.as_group_features(bag.group_features) is bag.group_features
+    alone = dataclasses.replace(flagged, group_features=torch.empty(0, 2), group_region=bag.group_region[:0])
+    assert [block.shape for block in alone.blocks(True)] == [(3, 3)]
+    half = dataclasses.replace(flagged, features=bag.features.half(), group_features=bag.group_features.half())
+    assert {block.dtype for block in half.blocks(True)} == {torch.float16}
+
+
 @pytest.fixture
 def placed(bag: Bag) -> Bag:
     """The bag with places, three regions, and patches that lie in several of them."""

@@ -1,6 +1,7 @@
 """Groups of a bag, worked out by hand."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ def test_a_group_is_a_region_and_group_0_what_lies_in_none() -> None:
         "instance": [3, 0, 1, 2, 2, 4, 1, 1, 2, 3, 4],
         "size": [1, 2, 2, 1, 1],
         "area": [1, 9, 4, 9, 1],
+        "median_area": 6.5,
         "sorted_group": [0, 1, 1, 2, 2, 3, 4],
         "sorted_rank": [0, 0, 1, 0, 1, 0, 0],
         "patch_members": {"place": [0, 2, 3, 4, 5, 6], "group": [3, 1, 2, 2, 4, 1], "size": [0, 2, 2, 1, 1]},
@@ -42,6 +44,7 @@ def test_by_area_equal_regions_are_one_group_and_area_1_is_that_of_no_region() -
         "instance": [2, 0, 2, 1, 1, 0, 2, 2, 1, 2, 0],
         "size": [2, 2, 3],
         "area": [1, 4, 9],
+        "median_area": 6.5,
         "sorted_group": [0, 0, 1, 1, 2, 2, 2],
         "sorted_rank": [0, 1, 0, 1, 0, 1, 2],
         # of the group of area 1 only region 3 remains
@@ -62,6 +65,7 @@ def test_a_bag_without_regions_is_one_group(grouping: str) -> None:
         "instance": [0, 0, 0],
         "size": [3],
         "area": [1],
+        "median_area": math.inf,
         "sorted_group": [0, 0, 0],
         "sorted_rank": [0, 1, 2],
         "patch_members": {"place": [], "group": [], "size": [0]},
@@ -74,6 +78,7 @@ def test_regions_without_patches_or_without_a_group_feature_are_empty_groups() -
     assert groups.size.tolist() == [0, 0, 0, 2]
     assert groups.members(True).size.tolist() == [0, 0, 1, 2]
     assert groups.instance.tolist() == [3, 3, 2]
+    assert groups.median_area == 7  # that of the region with patches
 
 
 def test_members_are_those_of_the_instances_that_take_part() -> None:

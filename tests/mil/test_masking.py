@@ -148,6 +148,27 @@ def test_group_features_are_never_dropped(strategy: str) -> None:
         assert not keep[:65].all()
 
 
+@pytest.mark.parametrize("grouping", ["region", "area"])
+def test_centred_at_the_median_the_mask_does_not_depend_on_the_size_of_regions(grouping: str) -> None:
+    region, areas = shuffled(200, 200, 200, 40, first=NONE), [2500.0, 5000.0, 10_000.0]
+    groups = grouped(region, areas, grouping=grouping)
+    as_published = kept_of(groups, mask("sam-guided", groups))
+    for scale in (0.01, 1.0, 100.0):
+        groups = grouped(region, [scale * area for area in areas], grouping=grouping)
+        kept = kept_of(groups, mask("sam-guided", groups, center="median"))
+        assert kept[1:] == as_published[1:]  # whose median is 5000
+        # Patches in no region: 0.9 times R(1 px), of which the least scale makes R(100 px).
+        assert kept[0] == (186 if scale == 0.01 else as_published[0])
+    large = grouped(region, [100 * area for area in areas])
+    assert kept_of(large, mask("sam-guided", large))[1:] == [20, 20, 4], "a fixed centre masks nearly all of it"
+
+
+def test_the_median_of_a_bag_without_regions_masks_as_for_the_least_area() -> None:
+    groups = grouped(torch.full((1000,), NONE), [])
+    assert int(mask("sam-guided", groups, center="median").sum()) == 1000 - 68  # 0.9 / (1 + exp(2.5)) = 0.0683
+    assert torch.equal(mask("sam-guided", groups, center="median"), mask("sam-guided", groups))
+
+
 def test_non_group_masks_patches_at_the_target_ratio_whatever_the_area() -> None:
     for area in ([1.0, 1.0], [9e5, 3.0]):
         groups = grouped(shuffled(60, 40), area, [0, 1, 1])

@@ -8,6 +8,7 @@ import torch
 from op_watch import OpWatch
 from sam_mil_by_hand import (
     ATTENTION,
+    DIM,
     EMBEDDING,
     GROUPS,
     LABEL,
@@ -27,6 +28,7 @@ from sam_mil_by_hand import (
     values,
 )
 from torch import nn
+from torch.nn.functional import pad
 
 from sammil_cli.mil.consistency import FORMS
 from sammil_cli.mil.contract import Bag, ModelSpec, Options
@@ -117,29 +119,34 @@ def test_pseudo_bags_are_parts_of_the_whole_bag_with_the_label_of_the_slide(bag:
 HELD = ([0, 3, 4, 17, 39], [3, 8, 9, 17, 20, 21, 22], [5, 17], [])  # three patches lie in two regions, one in three
 
 
-@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
-def test_eq_6_to_the_letter_gives_each_pseudo_bag_the_means_of_its_own_patches(bag: Bag, stored: torch.dtype) -> None:
+@pytest.mark.parametrize(("stored", "flagged"), [(torch.float32, False), (torch.float16, False), (torch.float32, True)])
+def test_eq_6_to_the_letter_gives_each_pseudo_bag_the_means_of_its_own_patches(
+    bag: Bag, stored: torch.dtype, flagged: bool
+) -> None:
     bag = dataclasses.replace(
         bag,
+        flagged=flagged,
         features=bag.features.to(stored),
         region_area=torch.tensor([9000.0, 300.0, 40_000.0, 7.0]),
         member_start=torch.tensor([0, *map(len, HELD)]).cumsum(0),
         member_patch=torch.tensor([patch for patches in HELD for patch in patches], dtype=torch.int32),
     )
-    model, generator = build(pseudo_bag_weight=0.25, group_features_of="pseudo-bag"), seeded()
+    shape = {"pseudo_bag_weight": 0.25, "group_feature_flag": flagged, "dim": DIM + flagged}
+    model, generator = build(group_features_of="pseudo-bag", **shape), seeded()
     kept(bag, model.spec, generator)  # what is drawn before
     features, entropies, means = bag.features.float(), [], 0
     for part in parts_of(PATCHES, 4, generator):
         own = [[patch for patch in patches if patch in part.tolist()] for patches in HELD]
         groups = [features[patches].mean(0, keepdim=True) for patches in own if patches]
         means += len(groups)
-        entropies.append(cross_entropy(by_hand(model, torch.cat([features[part], *groups]))))
+        blocks = (pad(features[part], (0, int(flagged))), *(pad(one, (0, int(flagged)), value=1) for one in groups))
+        entropies.append(cross_entropy(by_hand(model, torch.cat(blocks))))
     assert GROUPS < means < 4 * GROUPS  # more than the bag has; and not each part has patches of each region
     found, expected = model.losses(bag, LABEL, seeded()), 0.25 * torch.stack(entropies).mean()
     assert found["pseudo_bags"].item() == pytest.approx(expected.item(), rel=1e-5)
     one, other = gradient(model, found["pseudo_bags"]), gradient(model, expected)
     assert all(torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-6) for name in one)
-    plain = build(pseudo_bag_weight=0.25).losses(bag, LABEL, seeded())
+    plain = build(**shape).losses(bag, LABEL, seeded())
     assert {name: plain[name].item() == found[name].item() for name in plain} == {
         "bag": True,
         "pseudo_bags": False,

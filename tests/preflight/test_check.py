@@ -23,6 +23,14 @@ def test_a_good_cohort_has_no_finding(cohort: Path, capsys: pytest.CaptureFixtur
     )
 
 
+def test_a_flag_of_group_features_that_training_would_refuse_is_an_error(cohort: Path) -> None:
+    (finding,) = checked(model="mean", group_feature_flag=True).findings
+    assert (finding.file, finding.kind, finding.severity) == ("params.yaml", "settings", "error")
+    assert "it would mark nothing" in finding.message
+    assert "group_features: true" in finding.fix
+    assert checked(model="mean", group_feature_flag=True, group_features=True).findings == ()
+
+
 # The text, where the one finding stands, a piece of its message, a piece of its fix.
 BROKEN: dict[str, tuple[str | bytes, Place, str, str]] = {
     "no content": ("", ("empty-file", None, None), "is empty", "slide_id,label"),

@@ -43,6 +43,7 @@ SUMMED = (
     "runs/models/repeat_0_fold_1/model.safetensors",
     "report/metrics.json",
     "report/curves/sums.json",
+    "runs/predictions_patients.csv",
 )
 
 
@@ -67,7 +68,7 @@ def test_a_sound_project_has_nothing_damaged_and_nothing_is_written(done: Path, 
     assert (found["errors"], found["findings"]) == (0, [])
     text = [path for path in SUMMED if (done / path).is_file()]
     assert text == list(SUMMED)
-    assert found["checked"] == len(list((done / "artifacts").rglob("*.h5"))) + 6 * 4 + 3 + 3 + 1 + 5
+    assert found["checked"] == len(list((done / "artifacts").rglob("*.h5"))) + 6 * 4 + 3 + 3 + 1 + 6
     assert {path: path.stat().st_mtime_ns for path in done.rglob("*")} == before
     assert "none damaged or mixed up" in sammil("check", "--contents").out
 

@@ -64,6 +64,10 @@ def test_the_tables_end_with_the_papers_choice_and_name_known_variants() -> None
 def test_every_table_has_the_core_with_and_without_group_features_and_7_every_model() -> None:
     for name in ("2", "3", "4", "6"):
         assert [variant for variant, _ in ABLATIONS[name].rows][:2] == ["baseline", "no-mask"]
+        without = VARIANTS["baseline"]
+        assert (without["group_features"], without["group_feature_flag"]) == (False, False)
+    assert {**VARIANTS["no-mask"], "group_feature_flag": True} == VARIANTS["flagged"]
+    assert [name for name, one in ABLATIONS.items() if "flagged" in dict(one.rows)] == ["2"]
     pairs = [VARIANTS[variant] for variant, _ in ABLATIONS["7"].rows]
     assert sorted((one["model"], one["group_features"]) for one in pairs) == [
         (model, groups) for model in choices.names(choices.MODELS) for groups in (False, True)

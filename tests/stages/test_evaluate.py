@@ -25,8 +25,9 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
     summary = study.run()
     assert json.loads(study.project.metrics.read_text(encoding="utf-8")) == summary
     of_folds = ("folds", "repeats", "folds_with_auc", "folds_with_val_auc")
-    facts = ("model", "group_features", "protocol", *of_folds, "slides", "patients", "interval")
-    said = ("positive_class", "changed_labels", "bootstrap_draws", "notice")
+    facts = ("model", "group_features", "group_feature_flag", "protocol", *of_folds, "slides", "patients", "interval")
+    said = ("positive_class", "changed_labels", "bootstrap_draws", "patient_rule", "notice")
+    of_patients = ("patient_rule", "patients", "several_slides", "mixed_labels", "left_out", "notice")
     of_decisions = ("auc", "accuracy", "f1", "balanced_accuracy", "sensitivity", "specificity")
     assert keys(summary) == {
         **dict.fromkeys((*facts, *said)),
@@ -45,8 +46,9 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
             "beside": {},
         },
         "per_site": {},
+        "per_patient": dict.fromkeys(of_patients),  # every patient has slides of both classes here
     }
-    assert [summary[name] for name in facts] == ["mean", False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
+    assert [summary[name] for name in facts] == ["mean", False, False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
     assert (summary["positive_class"], summary["changed_labels"]) == ("tumour", 0)
     assert summary["audit"]["left_out"] == [
         "site-only: labels.csv has no column site",

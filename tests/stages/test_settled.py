@@ -37,6 +37,15 @@ def test_what_is_written_goes_before_either_recipe(name: str) -> None:
         assert found == {**others, **own}
 
 
+def test_a_flag_of_group_features_that_would_mark_nothing_is_refused() -> None:
+    for groups, named in (("auto", "auto, which is false of abmil"), (False, "false")):
+        with pytest.raises(InputError, match=f"group_features is {named}: it would mark nothing") as caught:
+            settled(TrainSettings(model="abmil", group_features=groups, group_feature_flag=True))
+        assert caught.value.remedy == "set group_features: true, or group_feature_flag: false"
+    assert settled(TrainSettings(model="abmil", group_features=True, group_feature_flag=True)).group_feature_flag
+    assert settled(TrainSettings(model="sam-mil", group_feature_flag=True)).group_feature_flag
+
+
 def test_a_settled_training_stays_as_it_is() -> None:
     once = settled(TrainSettings(model="transmil"))
     assert settled(once) == once

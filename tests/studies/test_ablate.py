@@ -121,6 +121,11 @@ def test_with_weights_to_start_from_a_model_that_they_are_not_of_is_left_out(
     assert "left out: mean (sam_mil.safetensors holds SAM-MIL; the settings train mean" in said
     assert "left out: mhim (mhim starts from a first stage of its own" in said
     assert ablate._possible(Project(), TrainSettings(), ["mean", "mhim"], regions=True) == ["mean", "mhim"]
+    flagged = ablate._possible(Project(), settings, ["no-mask", "flagged", "full"], regions=True)
+    assert flagged == ["no-mask", "full"]
+    assert "left out: sam-mil, flagged (sam_mil.safetensors holds published weights, which have no input" in (
+        capsys.readouterr().out
+    )
     save_file(without_classifier(FEATHER, DIM), "feather.safetensors")
     gated = {"model": "abmil", "model_options": {"gated": True, "attention": 384}, "group_features": False}
     settings = TrainSettings(**gated, start_from="feather.safetensors")

@@ -83,6 +83,15 @@ def test_a_bag_is_opened_once_and_outlives_its_file(tmp_path: Path) -> None:
     assert torch.equal(first.features, before)
 
 
+def test_a_flagged_bag_and_a_plain_one_of_a_slide_are_never_taken_for_each_other(tmp_path: Path) -> None:
+    write(tmp_path, "a", dtype="float16")
+    folder = BagFolder(tmp_path, "cpu")
+    for flagged in (False, True, False):
+        bag = folder.load("a", flagged=flagged)
+        assert bag.instances(True).shape == (6, 3 + flagged)
+        assert bag.instances(True)[:, 3:].flatten().tolist() == [0, 0, 0, 0, 1, 1] * flagged
+
+
 def test_a_process_keeps_half_of_the_files_open_that_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bags_module.resource, "getrlimit", lambda _: (4, 4))
     for slide in "abc":

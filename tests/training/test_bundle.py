@@ -12,6 +12,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.summed import write_summed
 from sammil_cli.training.bundle import FACTS_FILE, WEIGHTS_FILE, BundleFacts, build_model, read_bundle, write_bundle
 
 SPEC = ModelSpec(dim=3, classes=2, group_features=False, dropout=0.1)
@@ -71,6 +72,20 @@ def test_weights_that_are_not_contiguous_are_written(tmp_path: Path) -> None:
     write_bundle(tmp_path / "fold", state, BundleFacts(**{**FACTS.__dict__, "model_options": {}}))
     loaded = read_bundle(tmp_path / "fold", "cpu")[0].state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
+def test_a_bundle_of_before_the_flag_of_group_features_is_read_as_one_without(folder: Path) -> None:
+    record = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    assert record["spec"].pop("group_feature_flag") is False
+    write_summed(folder / FACTS_FILE, {key: value for key, value in record.items() if key not in ("sum", "sha256")})
+    assert read_bundle(folder, "cpu")[1].spec == SPEC
+
+
+@pytest.mark.parametrize("center", [5000.0, "median"])
+def test_the_centre_of_a_mask_is_kept_as_a_number_or_a_word(tmp_path: Path, center: float | str) -> None:
+    facts = dataclasses.replace(FACTS, spec=dataclasses.replace(SPEC, sigmoid_center=center))
+    write_bundle(tmp_path, build_model("abmil", SPEC, {"gated": True}).state_dict(), facts)
+    assert read_bundle(tmp_path, "cpu")[1].spec.sigmoid_center == center
 
 
 def test_a_missing_bundle_is_refused_with_the_command_that_writes_it(tmp_path: Path) -> None:

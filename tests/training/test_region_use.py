@@ -20,6 +20,11 @@ def test_what_acts_on_regions() -> None:
     assert acting("sam-mil", sammil_mode="released") == acting("abmil") == {"group_features": "true"}
     assert acting("sam-mil", group_features=False, mask_strategy="none", consistency_weight=0.0) == {}
     assert acting("abmil", group_features=False) == {}
+    flag = {"group_feature_flag": "true"}
+    assert acting("sam-mil", group_feature_flag=True) == {**all_of_it, **flag}
+    with pytest.raises(InputError) as caught:
+        check_regions("sam-mil", acting("sam-mil", group_feature_flag=True), {"a": 0})
+    assert "-S group_feature_flag=false" in caught.value.remedy
 
 
 def test_sam_mil_without_regions_is_refused_with_the_ways_out() -> None:

@@ -35,6 +35,14 @@ def saved(state: dict[str, Tensor], path: Path) -> Path:
     return path
 
 
+def test_a_model_whose_group_features_are_flagged_has_an_input_that_no_file_has(tmp_path: Path) -> None:
+    path = saved(drawn(BY_TITLE["SAM-MIL"], DIM, CLASSES), tmp_path / "sam_mil.safetensors")
+    spec = ModelSpec(dim=DIM, classes=CLASSES, group_features=True, group_feature_flag=True)
+    with pytest.raises(InputError, match="have no input for group_feature_flag") as caught:
+        read_start(path, "sam-mil", build_model("sam-mil", spec, {}))
+    assert caught.value.remedy == "set group_feature_flag: false, or start_from: null"
+
+
 @every_start
 def test_all_that_does_not_depend_on_the_classes_is_taken_with_and_without_a_classifier(
     architecture: Architecture, tmp_path: Path

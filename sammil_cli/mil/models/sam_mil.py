@@ -77,9 +77,10 @@ class Model(MILModel):
         blocks, members = bag.blocks(spec.group_features), keep[None]
         if spec.pseudo_bag_weight > 0:
             pairs = bag.pairs if spec.group_features_of == "pseudo-bag" else None
-            parts, more = divide(blocks, spec.pseudo_bags, pairs, generator)
+            parts, means = divide(bag.features, len(keep) - len(bag.features), spec.pseudo_bags, pairs, generator)
             members = torch.cat([pad(members, (0, parts.shape[1] - len(keep))), parts])
-            blocks += more
+            if means is not None:
+                blocks += (bag.as_group_features(means),)
         entropy, scores = self._entropies(blocks, members, label, generator)
         terms = {"bag": entropy[0]}
         if spec.pseudo_bag_weight > 0:
