@@ -210,7 +210,10 @@ class TrainSettings(StageSettings):
     protocol: Literal["honest", "paper"] = _field(
         "honest", "honest | paper (epoch and threshold chosen on the test fold: to understand published numbers only)"
     )
-    folds: int = _field(5, "outer folds, by patient", ge=2)
+    folds: int = _field(5, "outer folds, see folds_by", ge=2)
+    folds_by: Literal["patient", "site"] = _field(
+        "patient", "what stays together: patient | site (whole sites, column site of labels.csv; patients, too)"
+    )
     published_folds: bool = _field(False, "draw the folds as the published code does, in the order of the label file")
     repeats: int = _field(1, "how often the folds are drawn anew", ge=1)
     val_fraction: float = _field(0.2, "share of a fold's training patients that choose epoch and threshold", gt=0, lt=1)

@@ -20,12 +20,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One labelled slide. `role` is the part it is given to beforehand (column `split`), or None."""
+    """One labelled slide. `role` is the part it is given to beforehand (column `split`), or None.
+
+    `site`: where it comes from (column `site`), or None where the table does not say.
+    """
 
     slide_id: str
     label: int  # index into Cohort.classes
     patient_id: str
     role: str | None
+    site: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,8 @@ def read_labels(
     positive_class: str | None = None,
     others: bool = False,
 ) -> Cohort:
-    """Reads labels.csv: `slide_id,label[,patient_id][,split]` or `patient_id,label[,split]`, or the published columns.
+    """Reads labels.csv: `slide_id,label[,patient_id][,split][,site]`, or `patient_id,label[,split][,site]`, or the
+    published columns.
 
     A table of patients labels every slide whose id contains the patient's (docs/methods.md §1). The published files
     have no header: their first column names slides or, where it holds no slide's id but parts of such, patients.
@@ -155,7 +160,8 @@ def slides_by_patient(path: Path, patients: Sequence[str], slides: Collection[st
 
 def _member(row: LabelRow, slide_id: str, patient_id: str, classes: tuple[str, ...]) -> Member:
     label = classes.index(row["label"])
-    return Member(slide_id=slide_id, label=label, patient_id=patient_id, role=row["split"] or None)
+    role, site = row["split"] or None, row["site"] or None
+    return Member(slide_id=slide_id, label=label, patient_id=patient_id, role=role, site=site)
 
 
 def counts(cohort: Cohort) -> str:

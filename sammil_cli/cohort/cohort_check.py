@@ -9,6 +9,7 @@ from sammil_cli.cohort.label_slips import find_slips, slip_findings
 from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_finding, contained, what_is_no_class
 from sammil_cli.cohort.near_ids import NearIds, look_alike, visible
 from sammil_cli.cohort.roles import ROLES
+from sammil_cli.cohort.sites import site_findings
 
 
 def check_cohort(
@@ -34,6 +35,7 @@ def check_cohort(
     as_classes = what_is_no_class(table, classes) is None
     slips = find_slips(table) if as_classes and not classes else {}  # else they are none of the classes
     yield from slip_findings(table, slips, folds)
+    yield from site_findings(table)
     yield from _alike_ids(table, slides)
     if table.of_slides:
         yield from _slides_and_labels(table, slides, suffixes)
@@ -50,7 +52,7 @@ def check_cohort(
 
 def _blanks(table: LabelTable) -> Iterator[Finding]:
     for row in table.rows:
-        for column in (table.key, "label", "patient_id", "case_id", "split"):
+        for column in (table.key, "label", "patient_id", "case_id", "split", "site"):
             text = row.raw.get(column, "")
             if clean := visible(row[column]) if visible(row[column]) != row[column] else "":
                 hidden = next(c for c in row[column] if c not in clean)

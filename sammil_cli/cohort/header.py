@@ -15,9 +15,14 @@ _NAMES = {  # names that other tools and people give, without case, blanks and h
     "label": ("label", "labels", "class", "diagnosis", "target", "category", "subtype", "slidelabel", "y"),
     "patient_id": ("patientid", "patient", "patients", "pid", "case", "caseid", "subject", "subjectid"),
     "split": ("split", "splits", "set", "subset", "part", "partition", "fold"),
+    "site": ("site", "sites", "siteid", "sitename", "centre", "center", "hospital", "institution", "institute", "tss"),
 }
 # What follows from an optional column that is not recognised.
-_UNUSED = {"patient_id": ": every slide counts as a patient of its own, and folds may share a patient", "split": ""}
+_UNUSED = {
+    "patient_id": ": every slide counts as a patient of its own, and folds may share a patient",
+    "split": "",
+    "site": ": neither folds nor the report can tell sites",
+}
 _LOOKED_AT = 50  # rows below the first one
 _SHOWN = 8  # columns that are listed
 

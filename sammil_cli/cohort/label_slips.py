@@ -26,9 +26,9 @@ class Slip:
     same: bool
 
 
-def find_slips(table: LabelTable) -> dict[str, Slip]:
-    """The labels that resemble a commoner one, by label."""
-    tally = Counter(row["label"] for row in table.rows if row["label"])
+def find_slips(table: LabelTable, column: str = "label") -> dict[str, Slip]:
+    """The labels (or other words of a column) that resemble a commoner one, by label."""
+    tally = Counter(row[column] for row in table.rows if row[column])
     slips = {}
     for label, number in tally.items():
         commoner = sorted(
@@ -51,20 +51,21 @@ def find_slips(table: LabelTable) -> dict[str, Slip]:
     return slips
 
 
-def slip_findings(table: LabelTable, slips: Mapping[str, Slip], folds: int) -> Iterator[Finding]:
+def slip_findings(table: LabelTable, slips: Mapping[str, Slip], folds: int, column: str = "label") -> Iterator[Finding]:
     """A finding for each row with such a label; a warning where it may be a class, with a patient for every fold."""
-    tally = Counter(row["label"] for row in table.rows)
+    tally = Counter(row[column] for row in table.rows)
     for row in table.rows:
-        label = row["label"]
+        label = row[column]
         if label not in slips:
             continue
         meant, same = slips[label].meant, slips[label].same
         message = (
-            f"label {label!r} (rows: {tally[label]}) differs from {meant!r} ({tally[meant]}) {slips[label].difference}"
+            f"{column} {label!r} (rows: {tally[label]}) differs from {meant!r} ({tally[meant]}) "
+            f"{slips[label].difference}"
         )
         fix = f"write {meant}" if same else f"if it is a slip, write {meant}"
         severity: Severity = "error" if same or tally[label] < folds else "warning"
-        yield cell_finding(table, row, "label", "label-slip", message, fix, severity)
+        yield cell_finding(table, row, column, f"{column}-slip", message, fix, severity)
 
 
 def _letters(text: str) -> str | float:

@@ -139,7 +139,7 @@ def _by_column(
             )
         filled = [*row.cells, *[""] * len(columns)]
         cells = dict(reversed(list(zip(columns, filled, strict=False))))  # of two columns of a name the first one
-        said = {name: cells.get(name, "").strip() for name in ("label", "patient_id", "case_id")}
+        said = {name: cells.get(name, "").strip() for name in ("label", "patient_id", "case_id", "site")}
         missing = {name for name, text in said.items() if is_missing(text) and text not in classes}
         rows.append(LabelRow(line=row.line, raw=cells, missing=frozenset(missing)))
     return rows, findings

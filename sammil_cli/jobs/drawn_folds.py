@@ -16,4 +16,5 @@ def drawn_folds(cohort: Cohort, settings: TrainSettings) -> list[Fold]:
         seed=settings.seed,
         protocol=settings.protocol,
         published=settings.published_folds,
+        by=settings.folds_by,
     )

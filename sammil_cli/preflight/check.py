@@ -41,7 +41,10 @@ _UNUSABLE = ("empty-slide", "long-name", "no-slide-content", "unreadable")  # ki
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """All findings, errors first, and the counts for the line that sums up."""
+    """All findings, errors first, and the counts for the line that sums up.
+
+    `folds`: what the folds of whole sites test, a line for each of the first repeat.
+    """
 
     findings: tuple[Finding, ...]
     labelled: int
@@ -53,6 +56,8 @@ class CheckReport:
     ready: int
     labels: Path
     of_patients: bool
+    sites: int
+    folds: tuple[str, ...]
 
     def count(self, severity: str) -> int:
         """How many findings are errors, or warnings."""
@@ -80,6 +85,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         suffixes=lambda: suffixes,
     )
     table, findings = examined.table, list(examined.findings)
+    by_site: tuple[str, ...] = ()
     findings += _identical(paths, table, _entries(project.slides_table))
     findings += check_slides_table(project.slides_table, known, suffixes)
     findings += of_slides
@@ -91,7 +97,9 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     if examined.cohort:
         here = examined.cohort.only(ready(table, known)) if table and known else examined.cohort
         drawable = not any(finding.kind == "small-class" for finding in examined.findings)
-        findings += _folds(here, settings, project.labels, drawable=drawable)
+        drawn, more = _folds(here, settings, project.labels, drawable=drawable)
+        findings += more
+        by_site = _sites_tested(here, drawn) if settings.folds_by == "site" else ()
     classes = Counter(row["label"] for row in table.rows) if table else Counter()
     if any(finding.kind in NO_CLASSES for finding in findings):
         classes = Counter()
@@ -106,6 +114,8 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         ready=len(found),
         labels=project.labels,
         of_patients=table is not None and not table.of_slides,
+        sites=len({row["site"] for row in table.rows} - {""}) if table else 0,
+        folds=by_site,
     )
 
 
@@ -120,17 +130,35 @@ def _flag(settings: TrainSettings) -> Iterator[Finding]:
             yield Finding(file="params.yaml", kind="settings", message=error.message, fix=error.remedy)
 
 
-def _folds(cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: bool) -> Iterator[Finding]:
-    """What `train` will meet when it draws folds of these slides, which are drawn here to see it."""
+def _folds(
+    cohort: Cohort, settings: TrainSettings, labels: Path, *, drawable: bool
+) -> tuple[list[Fold], list[Finding]]:
+    """The folds that `train` will draw of these slides, and what it will meet then."""
     folds: list[Fold] = []
+    found: list[Finding] = []
     if drawable:
         from sammil_cli.jobs.drawn_folds import drawn_folds  # scikit-learn takes a second
 
         try:
             folds = drawn_folds(cohort, settings)
         except InputError as error:
-            yield Finding(file=str(labels), kind="folds", message=error.message, fix=error.remedy)
-    yield from fold_findings(cohort, folds, str(labels))
+            found.append(Finding(file=str(labels), kind="folds", message=error.message, fix=error.remedy))
+    return folds, [*found, *fold_findings(cohort, folds, str(labels))]
+
+
+def _sites_tested(cohort: Cohort, folds: Sequence[Fold]) -> tuple[str, ...]:
+    """The sites that each fold of the first repeat tests and validates on."""
+    site = {member.slide_id: str(member.site) for member in cohort.members}
+    lines = []
+    for fold in (fold for fold in folds if fold.repeat == 0):
+        test, val = (sorted({site[slide] for slide in part}) for part in (fold.test, fold.val))
+        validated = "" if val == test else f", validates on {_few(val)}"
+        lines.append(f"fold {fold.fold} tests {_few(test)} ({_counted(len(fold.test), 'slide')}){validated}")
+    return tuple(lines)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str, SlidePath], list[Finding]]:
@@ -275,6 +303,7 @@ def as_record(report: CheckReport) -> dict[str, object]:
         "classes": report.classes,
         "positive_class": report.positive_class,
         "patients": report.patients,
+        "sites": report.sites,
     }
     return {
         "errors": report.count("error"),
@@ -310,8 +339,11 @@ def report(found: CheckReport) -> None:
         + (f", {found.unlabelled} without a label" if found.unlabelled else "")
         + (f", positive class: {found.positive_class}" if found.positive_class else "")
         + ("" if found.of_patients else f", {_counted(found.patients, 'patient')}")
+        + (f", {_counted(found.sites, 'site')}" if found.sites else "")
         + f"; slides: {found.slides}; ready: {found.ready}"
     )
+    for line in found.folds:
+        console.say(f"folds by site: {line}")
     errors, warnings = found.count("error"), found.count("warning")
     console.say(", ".join([_counted(errors, "error"), *([_counted(warnings, "warning")] if warnings else [])]))
 

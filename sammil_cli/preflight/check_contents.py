@@ -14,6 +14,7 @@ from sammil_cli import console
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.patches.file import read_patches
+from sammil_cli.preflight.shared_content import pairs_in, sentence
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.result_sums import read_result_sums, sums_of
 from sammil_cli.project.run_record import read_record
@@ -43,6 +44,7 @@ from sammil_cli.storage.summed import (
 )
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.mask import read_tissue
+from sammil_cli.training.bag_content import Pair
 from sammil_cli.training.bundle import (
     EPOCHS_FILE,
     FACTS_FILE,
@@ -72,11 +74,15 @@ class BadFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ContentsReport:
-    """What was found. `without_sum`: files of earlier versions without a checksum, of which only reading was tried."""
+    """What was found. `without_sum`: files of earlier versions without a checksum, of which only reading was tried.
+
+    `alike`: slides of the same content under two names, by their bags.
+    """
 
     checked: int
     without_sum: int
     bad: tuple[BadFile, ...]
+    alike: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +107,9 @@ def run(project: Project) -> ContentsReport:
             else:
                 without += not answer.value
             bar.advance(answer.slide_id)
-    return ContentsReport(checked=len(files), without_sum=without, bad=tuple(sorted(bad, key=lambda one: one.file)))
+    alike = pairs_in(project.bags, {one.file for one in bad})
+    bad.sort(key=lambda one: one.file)
+    return ContentsReport(checked=len(files), without_sum=without, bad=tuple(bad), alike=tuple(alike))
 
 
 def read_file(kind: str, path: Path, project: Project) -> bool:
@@ -292,6 +300,8 @@ def report(found: ContentsReport) -> None:
     """Prints a line for each file that is not right, and one that sums up."""
     for one in found.bad:
         console.say(f"{one.code}  {one.message}  (fix: {one.fix})")
+    for pair in found.alike:
+        console.say(f"{sentence(pair)} (fix: delete one of them, or give both one patient_id in the labels)")
     if found.without_sum:
         console.say(
             f"{found.without_sum} file(s) of an earlier version carry no checksum: that they can be read is all we know"
@@ -306,6 +316,7 @@ def as_record(found: ContentsReport) -> dict[str, object]:
         "without_sum": found.without_sum,
         "errors": len(found.bad),
         "findings": [asdict(one) for one in found.bad],
+        "alike": [asdict(pair) for pair in found.alike],
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.document import document, escaped
 from sammil_cli.report.tables import Table, has_patients, of_class, patients_note, report_tables, stamp, validation_note
 from sammil_cli.storage.files import write_text
@@ -26,7 +27,8 @@ def write_page(
         for title, png in curves.items()
     )
     mark = stamp(summary)
-    first, *others = [_table(table, mark) for table in report_tables(summary)]
+    audited = tables_of_audit(summary["audit"], summary["per_site"], summary["positive_class"], summary["interval"])
+    first, *others = [_table(table, mark) for table in (*report_tables(summary), *audited)]
     per_fold = Table(
         title=of_class("Folds", summary["positive_class"]),
         header=tuple(folds[0]),
@@ -35,7 +37,8 @@ def write_page(
     positive = f" The positive class is {summary['positive_class']}." if summary["positive_class"] else ""
     of_patients = patients_note(summary)
     warned = of_patients if summary.get("per_patient") else None
-    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"), warned)
+    leaks = summary["audit"]["warnings"]
+    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"), warned, *leaks)
     single = "" if summary.get("per_patient") else f"<p class='note'>{escaped(str(of_patients))}</p>"
     table_of_patients = ", per patient: runs/predictions_patients.csv" if has_patients(summary) else ""
     warning = "".join(f"<p class='warning'>{escaped(text)}</p>" for text in said if text)

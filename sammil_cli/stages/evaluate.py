@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.result_sums import sums_of, write_result_sums
 from sammil_cli.project.run_record import hash_bags
 from sammil_cli.report import figures, metrics
+from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.metrics import Predictions, over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
@@ -30,10 +31,12 @@ from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.stages import patients
 from sammil_cli.stages.judged_curves import patient_figures, write_curves
+from sammil_cli.stages.leakage import Evidence, Looks, leakage, read_looks
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.storage.paths import BundlePath
 from sammil_cli.training import baselines, calibration
+from sammil_cli.training.bag_content import BagContents, read_contents
 from sammil_cli.training.bag_needs import check_places
 from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
@@ -42,6 +45,7 @@ from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
+from sammil_cli.training.site_baseline import judge_confounders
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
@@ -86,6 +90,12 @@ class Judged:
         return _pool(self.results, self.facts[0].positive_class)
 
     @property
+    def slides(self) -> list[str]:
+        """The slides of all parts of all folds, by id."""
+        folds = [result.fold for result in self.results]
+        return sorted({slide for fold in folds for part in (fold.train, fold.val, fold.test) for slide in part})
+
+    @property
     def uncalibrated(self) -> NDArray[np.float64]:
         """(r, C) of the same rows."""
         return np.concatenate([result.uncalibrated for result in self.results])
@@ -110,11 +120,22 @@ def run(
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows, uncalibrated = judged.rows, judged.uncalibrated
     summary = _summary(project, settings, judged)
-    baseline = _baselines(judged, rule)
+    contents, looks = read_contents(judged.bags.read, judged.slides), read_looks(project, judged.slides)
+    baseline = _baselines(judged, rule, contents, looks)
+    others = {name: _pool(found, None) for name, found in baseline.items()}
     summary["baselines"] = {
-        name: beside(_pool(found, None), level=settings.interval, draws=settings.bootstrap_draws)
-        for name, found in baseline.items()
+        name: beside(found, level=settings.interval, draws=settings.bootstrap_draws) for name, found in others.items()
     }
+    met = Evidence(
+        folds=[result.fold for result in results],
+        members={slide: judged.labels.members[slide] for slide in judged.slides},
+        rows=rows,
+        others=others,
+        contents=contents,
+        looks=looks,
+        published=facts[0].protocol == "paper",
+    )
+    summary |= leakage(project, settings, met)
     of_patients = judged.of_patients(rule)
     summary["per_patient"] = _per_patient(settings, judged, of_patients, baseline)
     watched.check("evaluate")
@@ -228,17 +249,15 @@ def _result(
     )
 
 
-def _baselines(judged: Judged, rule: PatientRule) -> dict[str, list[FoldResult]]:
-    """The baselines on the very same folds; `mean-pool` chooses on validation, as the model does.
+def _baselines(judged: Judged, rule: PatientRule, contents: BagContents, looks: Looks) -> dict[str, list[FoldResult]]:
+    """The baselines on the very same folds; those that learn choose on validation, as the model does.
 
     Args:
         rule: that their thresholds for patients are chosen by.
     """
-    folds, bags, known = [result.fold for result in judged.results], judged.bags, judged.labels.members
-    classes = judged.facts[0].classes
-    count = len(classes)
-    slides = {slide for fold in folds for role in (fold.train, fold.val, fold.test) for slide in role}
-    means = baselines.mean_features(bags.read, sorted(slides))
+    folds, known, means = [result.fold for result in judged.results], judged.labels.members, contents.means
+    judged_slides = {slide: known[slide] for slide in judged.slides}
+    count = len(judged.facts[0].classes)
     found: dict[str, list[FoldResult]] = {baselines.MEAN_POOL: [], baselines.MAJORITY: []}
     for fold in folds:
         train, val = (np.array([known[slide].label for slide in part], np.int64) for part in (fold.train, fold.val))
@@ -265,6 +284,10 @@ def _baselines(judged: Judged, rule: PatientRule) -> dict[str, list[FoldResult]]
                 always=patients.commonest_of_patients(members["train"], count, rule),
             )
         )
+        for name, one in judge_confounders(fold, judged_slides, looks.of, count).items():
+            of_patients = patients.chosen_on_patients(members["val"], one.on_val, one.threshold, "honest", rule)
+            result = _result(fold, known, one.scores, one.scores, one.threshold, of_patients)
+            found.setdefault(name, []).append(replace(result, predicted=one.predicted))
     return found
 
 
@@ -369,10 +392,12 @@ def _print(summary: Mapping[str, Any]) -> None:
     mark = stamp(summary)
     positive = f", positive class: {summary['positive_class']}" if summary["positive_class"] else ""
     console.say(f"{summary['model']} on {summary['slides']} slides of {summary['patients']} patients{positive}")
-    for table in report_tables(summary):
+    audited = tables_of_audit(summary["audit"], summary["per_site"], summary["positive_class"], summary["interval"])
+    for table in (*report_tables(summary), *audited):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
     console.say(validation_note(summary))
-    for text in (summary["notice"], summary.get("optimism", {}).get("missing"), patients_note(summary)):
+    said = (summary["notice"], summary.get("optimism", {}).get("missing"), patients_note(summary))
+    for text in (*said, *summary["audit"]["warnings"]):
         if text:
             console.say(f"note: {text}")
 

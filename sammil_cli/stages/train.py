@@ -48,7 +48,10 @@ from sammil_cli.training.region_use import acting_on_regions, check_regions
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
 # Settings that a fold knows already by its parts: another number of folds does not make the same fold a new one.
-_OF_FOLDS = ("folds", "repeats", "val_fraction", "published_folds", "classes", "positive_class", "strict_versions")
+_OF_FOLDS = (
+    *("folds", "folds_by", "repeats", "val_fraction", "published_folds"),
+    *("classes", "positive_class", "strict_versions"),
+)
 _OF_RECIPE = "recipe"  # known by what it comes to
 _OF_START = "start_from"  # known by what is in the file
 _SAID_OF_BAGS = ("no-slide", "no-label")  # findings that `labelled_bags` counts

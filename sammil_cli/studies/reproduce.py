@@ -160,7 +160,7 @@ def _own_folder() -> Iterator[Path]:
 def _place(project: Project, folder: Path, source: Source) -> Project:
     """The project with all that is written inside of `folder`; what is only read stays where it is."""
     given = ["slides", "slides_table", "labels", "lesions", "edits", "rois", "annotations"]
-    given += ["regions", "bags"] if source == "bags" else []
+    given += ["tissue", "regions", "bags"] if source == "bags" else []
     return replace(project, **{name: folder / path for name, path in vars(Project()).items() if name not in given})
 
 

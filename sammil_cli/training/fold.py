@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FOLD_NAME = re.compile(r"repeat_\d+_fold_\d+")  # see `Fold.name`
 _HEADER = ("repeat", "fold", "slide_id", "patient_id", "role")
 _LABEL = "label"  # not in the tables of earlier versions
+_SITE = "site"  # where the labels name sites
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +36,24 @@ class Fold:
 
 
 def write_folds(path: Path, folds: list[Fold], cohort: "Cohort") -> None:
-    """Writes the table `repeat,fold,slide_id,patient_id,role,label`; no label where the cohort has no classes."""
-    facts = {m.slide_id: (m.patient_id, cohort.classes[m.label] if cohort.classes else "") for m in cohort.members}
+    """Writes the table `repeat,fold,slide_id,patient_id,role,label[,site]`; no label where the cohort has no classes.
+
+    The column site is there where any slide has one.
+    """
+    members = {member.slide_id: member for member in cohort.members}
+    with_sites = any(member.site for member in cohort.members)
+
+    def of_slide(slide: str) -> tuple[str, ...]:
+        label = cohort.classes[members[slide].label] if cohort.classes else ""
+        return (label, members[slide].site or "") if with_sites else (label,)
+
     rows = [
-        (fold.repeat, fold.fold, slide, facts[slide][0], role, facts[slide][1])
+        (fold.repeat, fold.fold, slide, members[slide].patient_id, role, *of_slide(slide))
         for fold in folds
         for role in ROLES
         for slide in getattr(fold, role)
     ]
-    write_csv(path, (*_HEADER, _LABEL), rows)
+    write_csv(path, (*_HEADER, _LABEL, *([_SITE] if with_sites else [])), rows)
 
 
 def read_folds(path: Path) -> list[Fold]:
@@ -62,6 +72,11 @@ def read_folds(path: Path) -> list[Fold]:
         Fold(repeat=repeat, fold=fold, **{role: tuple(ids) for role, ids in roles.items()})
         for (repeat, fold), roles in parts.items()
     ]
+
+
+def patients_of_folds(path: Path) -> dict[str, str]:
+    """The patient of each slide when the folds were drawn."""
+    return {row["slide_id"]: row["patient_id"] for row in read_csv(path, _HEADER)}
 
 
 def labels_of_folds(path: Path) -> dict[str, tuple[str, str]] | None:

@@ -1,8 +1,8 @@
-"""Folds by patient, drawn once from the seed."""
+"""Folds by patient, or by site, drawn once from the seed."""
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from sammil_cli.cohort.cohort import Cohort, Member, Patient, patients_of
 from sammil_cli.cohort.roles import ROLES
 from sammil_cli.errors import InputError
 from sammil_cli.training.fold import Fold
+from sammil_cli.training.site_folds import check_given_sites, inner_by_site, parts_by_site, sites_of
 
 _Positions = NDArray[np.int64]  # into the patients of one repeat
 
@@ -38,6 +39,7 @@ def draw_folds(
     seed: int,
     protocol: Literal["honest", "paper"] = "honest",
     published: bool = False,
+    by: Literal["patient", "site"] = "patient",
 ) -> list[Fold]:
     """Stratified folds over patients; a patient counts for the highest class of its slides.
 
@@ -50,12 +52,24 @@ def draw_folds(
             the published code, and all other patients train (docs/methods.md §1).
         published: draw the test parts as the published code does (docs/methods.md §1): from all patients of the label
             file, in its order. Slides then stand in the order drawn, else in that of the file.
+        by: `site` keeps whole sites (column `site`) in one part, and with them their patients.
 
     Raises:
-        InputError: too few patients of a class, in all or in the training part of a fold.
+        InputError: too few patients of a class, in all or in the training part of a fold; by site: a slide without
+            one, a patient with two, or sites that cannot give every part every class.
     """
     given = _given_parts(cohort)
     validated = protocol == "honest"
+    site = sites_of(cohort) if by == "site" else {}
+    if site and given is None:
+        if published:
+            raise InputError(
+                "published_folds draws by patient, and folds_by is site",
+                remedy="set published_folds to false, or folds_by to patient",
+            )
+        return _draw_by_site(cohort, site, folds, repeats, val_fraction if validated else None, seed)
+    if site and given is not None:
+        check_given_sites(given, site)
     result = []
     for repeat in range(repeats):
         if given is not None:
@@ -70,15 +84,46 @@ def draw_folds(
                 train, val = rest, test
             elif given is not None and given["val"]:
                 train, val = _positions(draw.patients, given["train"]), _positions(draw.patients, given["val"])
+            elif site:
+                theirs = [site[patient] for patient in draw.patients[rest]]
+                inner = inner_by_site(draw.labels[rest], theirs, cohort.classes, val_fraction, seed + repeat)
+                train, val = rest[inner[0]], rest[inner[1]]
             else:
                 train, val = _inner(rest, draw.labels, cohort.classes, val_fraction, seed + repeat, name)
             _check_trained(cohort.classes, draw.labels[train], name)
-            parts = {role: set(draw.patients[chosen]) for role, chosen in zip(ROLES, (train, val, test), strict=True)}
-            slides = {
-                role: tuple(m.slide_id for m in draw.members if m.patient_id in names) for role, names in parts.items()
-            }
-            result.append(Fold(repeat=repeat, fold=number, **slides))
+            result.append(_fold(repeat, number, draw.members, draw.patients, (train, val, test)))
     return result
+
+
+def _fold(
+    repeat: int,
+    number: int,
+    members: Sequence[Member],
+    patients: NDArray[np.str_],
+    parts: tuple[_Positions, _Positions, _Positions],
+) -> Fold:
+    """A fold of the slides of some patients; `parts`: positions into them, by role."""
+    named = {role: set(patients[chosen]) for role, chosen in zip(ROLES, parts, strict=True)}
+    slides = {role: tuple(m.slide_id for m in members if m.patient_id in names) for role, names in named.items()}
+    return Fold(repeat=repeat, fold=number, **slides)
+
+
+def _draw_by_site(
+    cohort: Cohort, site: Mapping[str, str], folds: int, repeats: int, val_fraction: float | None, seed: int
+) -> list[Fold]:
+    """By the names of patients and sites; `site`: of each patient, `val_fraction` None = the test part validates."""
+    names, labels = _columns(sorted(patients_of(cohort.members), key=lambda patient: patient.patient_id))
+    _check_enough(cohort, labels, folds, validated=val_fraction is not None)
+    sites = [site[name] for name in names]
+    drawn = (
+        parts_by_site(labels, sites, cohort.classes, folds=folds, val_fraction=val_fraction, seed=seed + repeat)
+        for repeat in range(repeats)
+    )
+    return [
+        _fold(repeat, number, cohort.members, names, parts)
+        for repeat, found in enumerate(drawn)
+        for number, parts in enumerate(found)
+    ]
 
 
 def _draw_by_name(cohort: Cohort, folds: int, seed: int, *, validated: bool) -> _Draw:

@@ -1,5 +1,6 @@
 """sammil check: every kind of slip in labels.csv, and what is said of it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +343,32 @@ def test_a_table_of_patients_is_checked_by_the_slides_names(cohort: Path) -> Non
         ("warning", "no-label", None, "s_06"),
     ]
     assert "'s_01' and 's_02'" in found[0].message  # in an order of its own, not of a set
+
+
+def test_sites_are_counted_and_the_folds_of_whole_sites_are_drawn_and_shown(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(*(f"t_{number:02d}" for number in range(6)))
+    rows = [f"s_{number:02d}" for number in range(1, 7)] + [f"t_{number:02d}" for number in range(6)]
+    sites = ["Ghent", "Ghent", "Lund", "Lund", "Porto", "Porto"] * 2
+    table = "".join(f"{row},{'nt'[i % 2]},P{i},{sites[i]}\n" for i, row in enumerate(rows))
+    write("slide_id,label,patient_id,site\n" + table)
+    found = checked(folds=3, folds_by="site")
+    assert (found.findings, found.sites) == ((), 3)
+    report(found)
+    out = capsys.readouterr().out
+    assert "12 patients, 3 sites; slides: 12" in out
+    tested = re.findall(r"folds by site: fold (\d) tests (\w+) \(4 slides\), validates on (\w+)", out)
+    assert [number for number, _, _ in tested] == ["0", "1", "2"]
+    assert sorted(site for _, site, _ in tested) == ["Ghent", "Lund", "Porto"]
+    assert all(test != val for _, test, val in tested)
+    assert as_record(found)["labels"]["sites"] == 3  # type: ignore[index]
+    assert "folds by site" not in str(report(checked(folds=3)) or capsys.readouterr().out)
+
+
+def test_sites_that_cannot_give_the_folds_are_an_error_with_its_fix(cohort: Path) -> None:
+    write(GOOD.replace("patient_id\n", "patient_id,site\n").replace("P1\n", "P1,A\n").replace("P4\n", "P4,B\n"))
+    (first,) = errors(checked(folds_by="site"))
+    assert first.kind == "folds"
+    assert "folds_by: site needs the site of every slide; 4 have none" in first.message
+    assert "or set folds_by: patient" in first.fix

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import torch
 from inline_executor import open_inline
 
 from sammil_cli.errors import InputError
+from sammil_cli.features.bag import read_bag, write_bag
 from sammil_cli.preflight import check_contents
 from sammil_cli.preflight.check_contents import as_record, run
 from sammil_cli.project.project import Project
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.geojson import Shape, write_geojson
-from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.paths import BagPath, BundlePath
 from sammil_cli.storage.summed import write_of_slide, write_summed
 from sammil_cli.training.bundle import EPOCHS_FILE, WEIGHTS_FILE, read_bundle, write_bundle
 
@@ -123,6 +125,20 @@ def test_files_of_an_earlier_version_are_counted_and_no_error(done: Path, inline
     assert found.without_sum == before + 2  # and the splits, which only the manifest names
 
 
+def test_a_bag_that_is_there_twice_under_two_names_is_named_and_no_damage(
+    done: Path, sammil: Sammil, inline: None
+) -> None:
+    assert run(Project()).alike == ()
+    bag = read_bag(BagPath(done / "artifacts/bags/slide_1.h5"))
+    write_bag(BagPath(done / "artifacts/bags/twin.h5"), replace(bag, slide_id="twin"), {})
+    answer = sammil("check", "--contents", "--json")
+    found = json.loads(answer.out)
+    assert (answer.code, found["errors"]) == (0, 0)
+    assert found["alike"] == [{"slides": ["slide_1", "twin"], "share": 1.0}]
+    said = sammil("check", "--contents").out
+    assert "slides slide_1 and twin hold the same: 100% of the smaller bag's patches are equal (fix: delete one" in said
+
+
 def test_under_dvc_the_way_back_is_named(done: Path, inline: None) -> None:
     (done / ".dvc").mkdir()
     flip(done / "artifacts/tissue/slide_2.geojson", seed=0)
@@ -132,7 +148,7 @@ def test_under_dvc_the_way_back_is_named(done: Path, inline: None) -> None:
 
 def test_an_empty_project_has_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline: None) -> None:
     monkeypatch.chdir(tmp_path)
-    assert as_record(run(Project())) == {"checked": 0, "without_sum": 0, "errors": 0, "findings": []}
+    assert as_record(run(Project())) == {"checked": 0, "without_sum": 0, "errors": 0, "findings": [], "alike": []}
 
 
 def test_what_wsi_sam_was_trained_with_and_answered_is_read_too(

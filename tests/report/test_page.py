@@ -37,6 +37,19 @@ SUMMARY: dict[str, Any] = {
         "majority": {name: {"mean": 0.5, "sd": 0.0, "pooled": 0.5, "low": 0.5, "high": 0.5} for name in NAMES}
     },
     "notice": None,
+    "audit": {
+        "choices": [
+            {"what": "epoch", "on": "the validation part", "slides": [3, 4], "patients": [3, 3], "test_slides": 0},
+            {"what": "settings, seed", "on": "not recorded", "slides": None, "patients": None, "test_slides": None},
+        ],
+        "shared_patients": {"train-test": 0, "val-test": 0, "train-val": 0},
+        **{name: {"test_slides": 0, "of": 23} for name in ("patients_in_names", "near_duplicates", "seen_sites")},
+        "sites": 0,
+        "beside": {"site-only": {"difference": -0.125, "low": -0.25, "high": 0.0625}},
+        "left_out": ["brightness-only: no <picture>"],
+        "warnings": [],
+    },
+    "per_site": {},
 }
 FOLDS = [
     {"repeat": 0, "fold": 0, "test slides": 11, "val AUC": None, "threshold": 0.4567, "auc": 0.95},

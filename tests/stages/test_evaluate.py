@@ -37,10 +37,23 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
         **each(("ece", "ece_calibrated"), {"pooled": None}),
         "baselines": each(("mean-pool", "majority"), each(("auc", "accuracy", "f1"), EVERY)),
         "test_threshold": each(("accuracy", "f1"), dict.fromkeys(("mean", "sd"))),
+        "audit": {
+            **dict.fromkeys(
+                ("choices", "near_duplicate_pairs", "left_out", "warnings", "sites", "slides_without_site")
+            ),
+            "shared_patients": dict.fromkeys(("train-test", "val-test", "train-val")),
+            **each(("patients_in_names", "near_duplicates", "seen_sites"), dict.fromkeys(("test_slides", "of"))),
+            "beside": {},
+        },
+        "per_site": {},
         "per_patient": dict.fromkeys(of_patients),  # every patient has slides of both classes here
     }
     assert [summary[name] for name in facts] == ["mean", False, False, "honest", 3, 1, 3, 3, 12, 6, 0.95]
     assert (summary["positive_class"], summary["changed_labels"]) == ("tumour", 0)
+    assert summary["audit"]["left_out"] == [
+        "site-only: labels.csv has no column site",
+        "brightness-only: 12 of 12 slides have no readable picture of segment",
+    ]
 
 
 def test_pooled_numbers_follow_from_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

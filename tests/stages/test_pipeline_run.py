@@ -182,6 +182,8 @@ def test_metrics_follow_from_the_predictions(finished: Finished) -> None:
     assert metrics["accuracy"]["pooled"] == pytest.approx(np.mean([r["predicted"] == r["label"] for r in rows]))
     assert metrics["auc"]["mean"] == pytest.approx(np.mean(areas), abs=1e-6)
     assert set(metrics["f1"]) == {"mean", "sd", "pooled", "low", "high"}
+    assert set(metrics["baselines"]) == {"mean-pool", "majority", "brightness-only"}
+    assert metrics["audit"]["near_duplicates"] == {"test_slides": 0, "of": 6}
 
 
 def test_curves_and_page_are_written(finished: Finished) -> None:
