@@ -14,7 +14,15 @@ from sammil_cli.report.spread import Retraining, of_repeats, spread, t_interval,
 from sammil_cli.training.thresholds import Values
 
 METRICS = ("auc", "accuracy", "f1", "balanced_accuracy", "brier")
+HIGHER, LOWER = "higher", "lower"
 NO_DIFFERENCE = "no difference shown"
+ONE_REPEAT = "open: needs repeats"  # an interval without 0, of models of one training each
+LIKE_ANOTHER_SEED = "no more than a seed"
+WHAT_VERDICTS_MEAN = (
+    f"{HIGHER.capitalize()} or {LOWER}: the interval leaves out 0, p (Holm) agrees, and another seed alone moves the "
+    f"number less. {ONE_REPEAT.capitalize()}: one training of each says nothing of the next one; set repeats to 3 or "
+    f"more. {LIKE_ANOTHER_SEED.capitalize()}: the same model with another seed may differ as much."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +129,10 @@ def _tests(first: Predictions, second: Predictions) -> tuple[float | None, float
 
 
 def verdict(comparison: Comparison, other_seed: Comparison | None, *, adjusted: float | None = None) -> str:
-    """What a comparison shows, in a plain sentence: "higher" or "lower" only where all of this holds, else why not.
+    """What a comparison shows: `HIGHER` or `LOWER` only where all of this holds, else which of it does not.
 
-    The interval leaves out 0; retraining noise is in it; the difference is larger than all that the interval of the
-    same model with another seed allows.
+    The interval leaves out 0 (and the adjusted p is below 1 - level); retraining noise is in it; the difference is
+    larger than all that the interval of the same model with another seed allows.
 
     Args:
         other_seed: the reference beside the same model trained with another seed; None = not trained.
@@ -135,10 +143,10 @@ def verdict(comparison: Comparison, other_seed: Comparison | None, *, adjusted: 
     if not shown or (adjusted is not None and not adjusted < 1 - comparison.level):
         return NO_DIFFERENCE
     if not comparison.retraining_known:
-        return f"{NO_DIFFERENCE}: one repeat says nothing of another training"
+        return ONE_REPEAT
     if other_seed is not None and abs(value.value) <= reach(other_seed):
-        return f"{NO_DIFFERENCE}: another seed alone may move it as far"
-    return "higher" if value.value > 0 else "lower"
+        return LIKE_ANOTHER_SEED
+    return HIGHER if value.value > 0 else LOWER
 
 
 def reach(other_seed: Comparison) -> float:

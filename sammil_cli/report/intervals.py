@@ -1,7 +1,7 @@
 """Intervals: of every metric from patients drawn again (bootstrap), of the AUC by DeLong.
 
-With several repeats they say how far a number would move with other test patients and with models trained anew; with one,
-with other test patients only: one training says nothing of the next.
+With several repeats they say how far a number would move with other test patients and with models trained anew; with
+one, with other test patients only: one training says nothing of the next.
 """
 
 import math
@@ -58,7 +58,7 @@ def _interval(name: str, found: Mapping[str, Spread], sizes: Sequence[int], leve
 def patients_of_classes(rows: Predictions) -> list[int]:
     """How many patients each class has that has any; a patient counts for its highest one."""
     names, patient = np.unique(rows.patients, return_inverse=True)
-    return np.unique(_highest(rows, patient, len(names)), return_counts=True)[1].tolist()
+    return [int(size) for size in np.unique(_highest(rows, patient, len(names)), return_counts=True)[1]]
 
 
 def independent_patients(metric: str, sizes: Sequence[int]) -> int:
