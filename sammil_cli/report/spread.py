@@ -65,6 +65,12 @@ def spread(drawn: Values, independent: int, retraining: Retraining | None) -> Sp
     return Spread(value=value, variance=sum(part.variance for part in parts), freedom=_welch(parts))
 
 
+def difference(first: Spread, second: Spread) -> Spread:
+    """Second minus first, of two numbers that have no patient and no training in common."""
+    parts = [Retraining(variance=one.variance, freedom=one.freedom) for one in (first, second)]
+    return Spread(value=second.value - first.value, variance=first.variance + second.variance, freedom=_welch(parts))
+
+
 def _welch(parts: list[Retraining]) -> float:
     below = sum(part.variance**2 / part.freedom for part in parts)
     return sum(part.variance for part in parts) ** 2 / below if below else parts[0].freedom
