@@ -106,7 +106,8 @@ def score_interval(found: Spread, level: float, certain: int) -> Estimate:
     z = _quantile(found, level)
     middle = (value + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + (z / (2 * n)) ** 2)
-    return Estimate(value, max(0.0, middle - reach), min(1.0, middle + reach))
+    # The ends reach 0 and 1 but for rounding.
+    return Estimate(value, max(0.0, min(value, middle - reach)), min(1.0, max(value, middle + reach)))
 
 
 def mean_of_shares(first: Estimate, second: Estimate) -> Estimate:
