@@ -10,7 +10,7 @@ what one training does to single slides, and in how well a training went as a wh
 import argparse
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,7 +157,7 @@ def _share(count: int, of: int) -> str:
     return f"{100 * count / of:.0f}" if of else "–"
 
 
-def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     print("| " + " | ".join(header) + " |", "|" + "---|" * len(header), sep="\n")
     for row in rows:
         print("| " + " | ".join(row) + " |", flush=True)
@@ -167,27 +167,22 @@ def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the cohorts")
+    parser.add_argument("--quick", action="store_true", help="few cohorts, of 20 and 50 patients")
     parser.add_argument("--only", choices=("intervals", "tests"))
     asked = parser.parse_args()
-    runs, draws, patients = (50, 200, (20, 50)) if asked.quick else (500, 300, (20, 50, 200))
-    columns = ("auc", "DeLong", "accuracy", "f1", "balanced_accuracy", "sensitivity", "brier")
+    patients, draws = ((20, 50), 100) if asked.quick else ((20, 50, 200), 200)
     first = ("patients", "positive", "slides of each")
     if asked.only != "tests":
-        rows = []
-        for cohort in cohorts(patients):
-            for area in (0.75, 0.9):
-                cells = coverage(cohort, area, runs, draws)
-                rows.append((str(cohort), str(area), *(cells[name] for name in columns)))
+        columns = ("auc", "DeLong", "accuracy", "f1", "balanced_accuracy", "sensitivity", "brier")
+        drawn = ((one, area) for one in cohorts(patients) for area in (0.75, 0.9))
+        found = ((one, area, coverage(one, area, 40 if asked.quick else 400, draws)) for one, area in drawn)
+        rows = ((str(one), str(area), *(cells[name] for name in columns)) for one, area, cells in found)
         _print((*first, "true AUC", *columns), rows)
     if asked.only != "intervals":
         columns = (*METRICS, "held", "DeLong", "McNemar", "unadjusted", "Holm")
-        rows = []
-        for cohort in cohorts(patients):
-            for training in (0.0, 0.25):
-                for repeats in REPEATS:
-                    cells = sizes(cohort, repeats, training, runs, draws)
-                    rows.append((str(cohort), str(training), str(repeats), *(cells[name] for name in columns)))
+        drawn = ((one, sd, repeats) for one in cohorts(patients) for sd in (0.0, 0.25) for repeats in REPEATS)
+        found = ((*one, sizes(*one, 20 if asked.quick else 200, draws)) for one in drawn)
+        rows = ((str(one), str(sd), str(r), *(cells[name] for name in columns)) for one, sd, r, cells in found)
         _print((*first, "training", "repeats", *columns), rows)
 
 
