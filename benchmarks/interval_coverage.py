@@ -3,8 +3,8 @@
 Prints the tables of docs/evaluation.md as Markdown. Scores are normal; models differ in what all trainings share, in
 what one training does to single slides, and in how well a training went as a whole.
 
-    python benchmarks/coverage.py            # some minutes
-    python benchmarks/coverage.py --quick    # fewer cohorts
+    python benchmarks/interval_coverage.py            # some minutes
+    python benchmarks/interval_coverage.py --quick    # fewer cohorts
 """
 
 import argparse
@@ -131,7 +131,7 @@ def coverage(cohort: Cohort, area: float, runs: int, draws: int) -> dict[str, st
     return cells | {"DeLong": _share(by_delong, there) + ("" if there == runs else f" of {there}")}
 
 
-def sizes(cohort: Cohort, repeats: int, training: float, runs: int, draws: int) -> dict[str, str]:
+def sizes(cohort: Cohort, training: float, repeats: int, runs: int, draws: int) -> dict[str, str]:
     """How often models of the same truth are found to differ, in percent; 5 is wanted.
 
     Two models; for Holm's p (with the most repeats only, for time) a reference and `FAMILY` others.
