@@ -23,7 +23,7 @@ from sammil_cli.report.comparison import (
     verdict,
 )
 from sammil_cli.report.estimate import Estimate
-from sammil_cli.report.intervals import metrics_of_draws
+from sammil_cli.report.intervals import metrics_of_draws, paired_difference
 from sammil_cli.report.metrics import Predictions, fold_metrics
 
 
@@ -35,7 +35,7 @@ def test_with_one_repeat_the_models_are_held_and_it_is_said() -> None:
     first, second = two_runs(60, seed=1, areas=(0.7, 0.8))
     found = compare_predictions(first, second, "auc", level=0.95, draws=200)
     assert (found.retraining_known, found.repeats) == (False, (1, 1))
-    assert found.value == found.fixed
+    assert found.value == found.fixed == paired_difference(first, second, "auc", level=0.95, draws=200)
     assert found.value.value == pytest.approx(auc(second) - auc(first))
     assert found.delong is not None
 

@@ -1,4 +1,4 @@
-"""benchmarks/interval_coverage.py: its truths are true, and intervals and tests are as good as docs/evaluation.md says."""
+"""benchmarks/interval_coverage.py: its truths are true; intervals and tests err as docs/evaluation.md says."""
 
 import sys
 from pathlib import Path

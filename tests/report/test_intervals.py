@@ -11,9 +11,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 
 from sammil_cli.errors import InputError
 from sammil_cli.report import intervals
-from sammil_cli.report.comparison import compare_predictions
 from sammil_cli.report.estimate import Estimate
-from sammil_cli.report.intervals import bootstrap, delong
+from sammil_cli.report.intervals import bootstrap, delong, paired_difference
 from sammil_cli.report.metrics import Predictions
 
 # Positives score 0.8 and 0.4, negatives 0.6, 0.3, 0.1: each positive beats 3/3 and 2/3 of the negatives, each
@@ -53,7 +52,7 @@ def mean_metrics(rows: Predictions, counts: np.ndarray) -> dict[str, np.ndarray]
 
 def gap(first: Predictions, second: Predictions, draws: int = 100) -> Estimate:
     """AUC of the second minus that of the first, the models held."""
-    return compare_predictions(first, second, "auc", level=0.95, draws=draws).fixed
+    return paired_difference(first, second, "auc", level=0.95, draws=draws)
 
 
 # ---------------------------------------------------------------------------------------------- DeLong
