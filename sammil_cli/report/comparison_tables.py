@@ -77,21 +77,20 @@ def comparison_tables(
                 (
                     "" if place else _NAMES[metric],
                     run.run,
-                    _plain(run.of_reference[metric]),
-                    _plain(run.own[metric]),
+                    f"{_plain(run.own[metric])} ({_plain(run.of_reference[metric])})",
                     _signed(run.found[metric].value),
                     _p(p.metrics[metric]),
                     shown(run, metric, p.metrics[metric], other_seed),
                 )
             )
         if other_seed is not None:
-            rows.append(("", f"{reference}, other seed", "", "", _signed(other_seed[metric].value), "", ""))
+            rows.append(("", f"{reference}, other seed", "", _signed(other_seed[metric].value), "", ""))
     repeats = all(run.found["auc"].retraining_known for run in runs)
     differences = Table(
         title=of_class(f"Minus {reference}, per {runs[0].unit}", positive_class),
-        header=("metric", "run", reference, "run's own", f"difference [{level:.0%}]", "p (Holm)", "shown"),
+        header=("metric", "run", f"value ({reference})", f"difference [{level:.0%}]", "p (Holm)", "shown"),
         rows=rows,
-        note=f"On the {unit} that both runs judge. Interval: patients drawn anew"
+        note="On what both runs judge. Interval: patients drawn anew"
         + (", models and folds as well. " if repeats else "; where a run has one repeat, models stay as they are. ")
         + "p: by that interval, adjusted for the number of runs. Of the Brier score less is better. "
         + WHAT_VERDICTS_MEAN,
@@ -108,13 +107,8 @@ def comparison_tables(
             )
             for run, p in zip(runs, adjusted, strict=True)
         ],
-        note=f"Of the first repeat. DeLong: equal AUC, of two classes. McNemar, exact: as many {unit} called right. "
-        "Both know nothing of training"
-        + (
-            "; both take slides as independent, so p is too small where patients have several."
-            if unit == "slides"
-            else "."
-        ),
+        note="DeLong: equal AUC, of two classes. McNemar, exact: as many called right. Both are of the first repeat, "
+        "know nothing of training and take rows as independent: per slide p is too small where patients have several.",
     )
     return [differences, tests]
 

@@ -16,6 +16,7 @@ from sammil_cli.report.metrics import Predictions
 
 Sammil = Callable[..., Any]
 FIRST, SECOND = two_runs(60, seed=1, areas=(0.7, 0.95), repeats=3, most_slides=3)
+ROOT = Path(__file__).parents[2]
 QUICK = ("--draws", "100")
 
 
@@ -191,3 +192,16 @@ def test_what_cannot_be_compared_is_refused_with_the_fix(
     assert said in answer.err
     assert "fix: " in answer.err
     assert not (here / "report").exists()
+
+
+def test_the_example_of_the_docs_is_what_the_command_prints(
+    tmp_path: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
+    example = page.split("## An example", 1)[1].split("```")[1].strip().splitlines()
+    monkeypatch.chdir(Path(__file__).parent / "demo_runs")
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = sammil("compare", "abmil", "sam-mil", "--out", tmp_path)
+    assert answer.code == 0, answer
+    assert len(example) > 20
+    assert [line.rstrip() for line in answer.out.splitlines()][: len(example)] == example
