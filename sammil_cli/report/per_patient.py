@@ -99,14 +99,16 @@ def patients_of_part(names: Sequence[str], labels: Labels, probabilities: Probab
 def patient_threshold(validation: Patients, of_slides: float | None, protocol: str) -> float | None:
     """The threshold for patients of a fold, from its validation patients: Youden's, as that of slides is chosen.
 
-    Where no validation patient has several slides, the threshold of the slides is that of the patients already.
+    Where no validation patient has several slides, the threshold of the slides is that of the patients already. Where
+    the validation patients lack a class, as they may without those that the rule leaves out, nothing can be chosen on
+    them, and the threshold of the slides stands.
 
     Args:
         validation: by the rule that the test patients are judged by, of calibrated probabilities.
         of_slides: the fold's threshold for calibrated probabilities of slides; None = the largest class wins.
         protocol: as for `fold_threshold`.
     """
-    if of_slides is None or all(len(rows) == 1 for rows in validation.rows):
+    if of_slides is None or all(len(rows) == 1 for rows in validation.rows) or len(set(validation.labels.tolist())) < 2:
         return of_slides
     return fold_threshold(validation.labels, validation.probabilities, protocol)
 
@@ -117,6 +119,17 @@ def mixed_patients(rows: Predictions) -> tuple[str, ...]:
     for name, label in zip(rows.patients, rows.labels.tolist(), strict=True):
         labels.setdefault(name, set()).add(label)
     return tuple(sorted(name for name, found in labels.items() if len(found) > 1))
+
+
+def torn_patients(rows: Predictions) -> tuple[str, ...]:
+    """The patients with slides in several folds of one repeat, sorted: those whose id was changed after training."""
+    fold_of: dict[tuple[str, int], int] = {}
+    found = {
+        name
+        for name, repeat, fold in zip(rows.patients, rows.repeat.tolist(), rows.fold.tolist(), strict=True)
+        if fold_of.setdefault((name, repeat), fold) != fold
+    }
+    return tuple(sorted(found))
 
 
 def several_slides(rows: Predictions) -> int:
@@ -159,11 +172,9 @@ def _part_by_patient(part: Predictions, rule: PatientRule, thresholds: Threshold
 
 
 def _check_one_fold(rows: Predictions) -> None:
-    fold_of: dict[tuple[str, int], int] = {}
-    for name, repeat, fold in zip(rows.patients, rows.repeat.tolist(), rows.fold.tolist(), strict=True):
-        if (first := fold_of.setdefault((name, repeat), fold)) != fold:
-            raise InputError(
-                f"patient {name!r} has slides in fold {first} and in fold {fold} of repeat {repeat}: "
-                "models that learned from this patient would judge it",
-                remedy="run: sammil train, which keeps a patient's slides in one fold",
-            )
+    if found := torn_patients(rows):
+        raise InputError(
+            f"patient {found[0]!r} has slides in several folds of one repeat: models that learned from this patient "
+            "would judge it",
+            remedy="run: sammil train, which keeps a patient's slides in one fold",
+        )
