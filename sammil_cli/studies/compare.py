@@ -12,7 +12,7 @@ from sammil_cli.report.comparison import Comparison, compare_metrics, compare_un
 from sammil_cli.report.comparison_tables import Compared, Unit, adjust, as_json, comparison_tables, numbers
 from sammil_cli.report.intervals import bootstrap, patients_of_classes
 from sammil_cli.report.metrics import Predictions
-from sammil_cli.report.per_patient import PatientRule, by_patient, mixed_patients, several_slides
+from sammil_cli.report.per_patient import PatientRule, by_patient, mixed_patients, several_slides, torn_patients
 from sammil_cli.report.shared_slides import Shared, folds_apart, in_classes, shared_slides
 from sammil_cli.report.tables import Table
 from sammil_cli.storage.files import write_json, write_text
@@ -148,6 +148,11 @@ def _pair(reference: JudgedRun, run: JudgedRun) -> _Pair:
     said += [*shared.said, *(folds_apart(shared.first, shared.second, name) if shared.paired else ())]
     if settings := _other_settings(reference, run):
         said.append(f"{name} has other settings than {reference.name}: {settings}")
+    if torn := torn_patients(reference.rows) or torn_patients(run.rows):
+        said.append(
+            f"patient {torn[0]!r} has slides in several folds of one repeat, so that models which learned from this "
+            "patient judge it: nothing is shown per patient, and figures may be too good; train again"
+        )
     if min(patients_of_classes(shared.first)) < _FEW:
         said.append(
             f"{name} and {reference.name} share fewer than {_FEW} patients of a class: take intervals as too narrow "
@@ -173,6 +178,8 @@ def _compare(pair: _Pair, reference: JudgedRun, unit: Unit, asked: Asked) -> Com
     first, second = pair.shared.first, pair.shared.second
     if unit == "patient":
         if not several_slides(first) or (pair.shared.paired and not pair.shared.same_patients):
+            return None
+        if torn_patients(first) or torn_patients(second):  # said in `_pair`
             return None
         first, second = (
             by_patient(rows, asked.rule, one.thresholds) for rows, one in ((first, reference), (second, pair.run))

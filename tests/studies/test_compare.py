@@ -78,6 +78,8 @@ def changed(kind: str) -> Predictions:
         return replace(SECOND, patients=joined)
     if kind == "folds":
         return replace(SECOND, fold=(SECOND.fold + 1) % 5)
+    if kind == "torn":
+        return replace(SECOND, fold=np.where([slide == "s0" for slide in SECOND.slides], 4, SECOND.fold))
     if kind == "repeats":
         return SECOND.rows(SECOND.repeat == 0)
     if kind == "slides":
@@ -93,6 +95,7 @@ def changed(kind: str) -> Predictions:
         ("patients", "other gives slides to other patients", 1),
         ("folds", "other has other folds", 2),
         ("repeats", "other has 1 repeats, the reference 3", 2),
+        ("torn", "patient 'p0' has slides in several folds", 1),
         ("slides", "other and abmil share no slide", 2),
         ("positive", "the positive class of other is 'normal'", 2),
     ],
