@@ -123,8 +123,8 @@ def _on_auc(summary: Summary, unit: str) -> list[str]:
         )
     if auc["pooled"] in (0.0, 1.0):
         said.append(
-            f"every {unit} is ranked right or every one wrong: the interval of the AUC has no width, which is no proof "
-            f"of certainty with {summary['patients']} patients"
+            f"every {unit} is ranked right or every one wrong: the interval of the AUC goes by the number of patients "
+            f"alone ({summary['patients']})"
         )
     if lost := summary["folds"] - summary["folds_with_auc"]:
         said.append(f"{lost} folds have no AUC: their test part lacks a class")
