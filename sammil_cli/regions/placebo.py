@@ -4,9 +4,9 @@ What regions give a model is of two kinds: that patches are grouped at all, and 
 keeps the first and leaves the second to chance. So it keeps of the regions it is made of
 
 - their number, their scores, and the area of each, on tissue and beside it, to the pixel;
-- their shapes, as far as they fit: each is turned by a multiple of 90 degrees, mirrored or not, and laid where few of its
-  pixels lie on others. Of what does, and of what falls beside the tissue, the pixels nearest to the shape take the
-  place, so that regions that tile the tissue go on to cover most of it;
+- their shapes, as far as they fit: each is turned by a multiple of 90 degrees, mirrored or not, and laid where few of
+  its pixels lie on others. For those that do, and for what falls beside the tissue, it has the pixels nearest to the
+  shape instead, so that regions that tile the tissue go on to cover most of it;
 - their nesting: a region that lies in a larger one by more than half is laid anew into that one's new place.
 
 A region as large as the tissue can be moved nowhere: `Moved` says how much the placebo still agrees with its model.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
 
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import Box, RegionMask, middles, shared
@@ -78,24 +79,8 @@ def move_at_random(regions: RegionMap, tissue: TissueMask, seed: int) -> tuple[R
         tissue_before=float((before >= 0).mean()) if before.size else 0.0,
         tissue_after=float((after >= 0).mean()) if after.size else 0.0,
         as_drawn=kept / pixels if pixels else None,
-        agreement=adjusted_rand(before, after),
+        agreement=float(adjusted_rand_score(before, after)) if before.size else 1.0,
     )
-
-
-def adjusted_rand(one: NDArray[np.int32], other: NDArray[np.int32]) -> float:
-    """How far two groupings (n,) put the same things together (Hubert and Arabie 1985): 1 = the same, 0 = by chance."""
-
-    def pairs(counts: NDArray[np.int64]) -> float:
-        return float((counts * (counts - 1.0)).sum() / 2)
-
-    _, first = np.unique(one, return_inverse=True)
-    _, second = np.unique(other, return_inverse=True)
-    both = pairs(np.unique(first * (int(second.max(initial=0)) + 1) + second, return_counts=True)[1])
-    alone, beside = pairs(np.bincount(first)), pairs(np.bincount(second))
-    all_pairs = pairs(np.array([len(first)]))
-    expected = alone * beside / all_pairs if all_pairs else 0.0
-    most = (alone + beside) / 2
-    return 1.0 if most == expected else (both - expected) / (most - expected)
 
 
 @dataclass(frozen=True)
@@ -117,7 +102,7 @@ class _Room:
 
     def __init__(self, corner: tuple[int, int], inside: Bits) -> None:
         self._corner, self._free, self._inside = corner, inside.copy(), inside
-        self._places = np.flatnonzero(inside)
+        self._places = np.flatnonzero(inside if inside.any() else ~inside)
 
     @property
     def is_empty(self) -> bool:
@@ -132,7 +117,7 @@ class _Room:
             drawn, free = rng.integers(len(left), size=_LOOKED_AT), np.ones(_LOOKED_AT, bool)
         chosen = self._places[drawn[free] if free.any() else drawn][:_PLACES]
         rows, columns = np.divmod(chosen, self._free.shape[1])
-        return np.stack([columns, rows], 1) + self._corner
+        return np.asarray(np.stack([columns, rows], 1) + self._corner, np.int64)
 
     def free(self, window: Box) -> Bits:
         """What is free of a window of the canvas (h, w)."""
@@ -155,7 +140,7 @@ class _Room:
 
 def _lay(shapes: Sequence[_Shape], tissue: Bits, rng: np.random.Generator) -> tuple[list[RegionMask], int]:
     """Each shape at a new place, largest first; and how many pixels lie in the moved shapes."""
-    order = np.lexsort((np.arange(len(shapes)), [-one.size for one in shapes])).tolist() if shapes else []
+    order = sorted(range(len(shapes)), key=lambda region: -shapes[region].size)
     around = _around(shapes, order, tissue.shape)
     parents = set(around.values())
     slide = _Room((0, 0), tissue)
@@ -204,9 +189,8 @@ def _place(one: _Shape, room: _Room, tissue: Bits, rng: np.random.Generator) -> 
     rows, columns = turned.shape
     reach = math.ceil(2 * math.sqrt(one.size / math.pi)) + 2
     whole = (0, 0, tissue.shape[1], tissue.shape[0])
-    for grown in (reach, max(whole)):  # the canvas only where the tissue near by is too little
-        window = shared((corner[0] - grown, corner[1] - grown, columns + 2 * grown, rows + 2 * grown), whole)
-        window = whole if window is None else window
+    near = (corner[0] - reach, corner[1] - reach, columns + 2 * reach, rows + 2 * reach)
+    for window in (shared(near, whole) or whole, whole):  # all of it only where the tissue near by is too little
         seen = _seen(tissue, (0, 0), window)
         ground = int(np.count_nonzero(seen))
         if ground >= on_tissue and seen.size - ground >= one.size - on_tissue:
@@ -215,7 +199,7 @@ def _place(one: _Shape, room: _Room, tissue: Bits, rng: np.random.Generator) -> 
     far = _distance(~shape) - _distance(shape)
     # Beside the shape rather than on another region, and there rather than beside what the room holds.
     price = math.sqrt(one.size / math.pi)
-    cost = far + price * (~room.free(window)).astype(np.float32) + price * (~room.inside(window))
+    cost = far + np.asarray(price * (~room.free(window)) + price * (~room.inside(window)), np.float32)
     pixels = np.zeros(shape.shape, bool)
     for ground_there, count, by in ((seen, on_tissue, cost), (~seen, one.size - on_tissue, far)):
         there = np.flatnonzero(ground_there)

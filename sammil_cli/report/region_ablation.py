@@ -5,11 +5,10 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
-
 from sammil_cli.report.ablation import comparison, differences
 from sammil_cli.report.intervals import Estimate
 from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.region_controls import PLACEBO, spread
 from sammil_cli.report.tables import Table
 
 NO_REGIONS = "no regions"
@@ -29,7 +28,8 @@ def region_table(
     """No regions, then the regions of each proposer; below it in words what this cohort can tell.
 
     Args:
-        baseline: AB-MIL core on patches only. found: the full objective by proposer; all on the same slides and folds.
+        baseline: AB-MIL core on patches only. found: the full objective by proposer or control; all on the same slides
+            and folds.
         reference: the proposer that the others are compared with.
     """
     rows = [(NO_REGIONS, baseline), *found.items()]
@@ -37,7 +37,11 @@ def region_table(
     slides, patients = len(set(baseline.slides)), len(set(baseline.patients))
     title = f"{_TITLE} ({slides} slides of {patients} patients)"
     table = comparison(title, rows, gaps, reference, level=level, draws=draws)
-    told = [verdict(label, gap, reference) for (label, _), gap in zip(rows, gaps, strict=True) if gap is not None]
+    told = [
+        verdict(label, gap, reference)
+        for (label, _), gap in zip(rows, gaps, strict=True)
+        if gap is not None and label != PLACEBO  # of which `placebo_table` tells
+    ]
     if len(set(baseline.repeat.tolist())) < _ENOUGH_REPEATS:
         told.append(_DRAWN_TOO_SELDOM)
     # Lines of their own on the terminal; a page and Markdown run them together.
@@ -83,7 +87,7 @@ def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
         title="What the regions are like",
         header=("proposer", *_COLUMNS),
         rows=[
-            (name, *(_spread([value(one) for one in records], form) for value, form in _COLUMNS.values()))
+            (name, *(spread(_known(value, records), form) for value, form in _COLUMNS.values()))
             for name, records in found.items()
         ],
         note="Per slide: the median over slides [5 %, 95 % of slides]. Patches in a region: mean of those that have "
@@ -94,12 +98,8 @@ def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
     )
 
 
-def _spread(values: Sequence[float | None], form: str) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    low, middle, high = (form.format(value) for value in np.quantile(known, (0.05, 0.5, 0.95)))
-    return f"{middle} [{low}, {high}]"
+def _known(value: Callable[[Quality], float | None], records: Sequence[Quality]) -> list[float]:
+    return [found for found in map(value, records) if found is not None]
 
 
 def _begun(label: str) -> str:

@@ -1,0 +1,120 @@
+"""Does it matter where regions lie? They beside as many and as large ones that were moved at random, the placebo."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sammil_cli.report.ablation import in_points
+from sammil_cli.report.intervals import Estimate, paired_difference
+from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.tables import Table, of_class
+
+PLACEBO, TRUE_REGIONS = "placebo", "true regions"  # rows
+
+
+def placebo_table(
+    baseline: Predictions, found: Mapping[str, Predictions], reference: str, *, level: float, draws: int
+) -> Table:
+    """What grouping is worth, and what it is worth that the groups are these; below it in words, see `answer`.
+
+    Args:
+        baseline: of the row without regions. found: of the others, `PLACEBO` and the reference among them, on the same
+            slides and folds.
+        reference: the proposer whose regions were moved.
+    """
+    placebo = found[PLACEBO]
+
+    def minus(first: Predictions, second: Predictions) -> Estimate:
+        return paired_difference(second, first, "auc", level=level, draws=draws)
+
+    gap = minus(found[reference], placebo)
+    rows = [
+        ("grouping, wherever the regions lie", f"{PLACEBO} minus no regions", minus(placebo, baseline)),
+        (f"where the regions of {reference} lie", f"{reference} minus {PLACEBO}", gap),
+    ]
+    if TRUE_REGIONS in found:
+        gained = minus(found[TRUE_REGIONS], placebo)
+        rows.append(("where lesions were drawn", f"{TRUE_REGIONS} minus {PLACEBO}", gained))
+    return Table(
+        title=of_class("Does it matter where regions lie?", baseline.positive_class),
+        header=("what is measured", "rows", f"difference of AUC [{level:.0%}]"),
+        rows=[(what, pair, in_points(one)) for what, pair, one in rows],
+        note=f"{answer(reference, gap)}\nAll × 100, on the same slides, patches and folds. The placebo has as many "
+        f"regions as {reference}, each as large, laid at random over the tissue. Intervals: patients drawn anew.",
+    )
+
+
+def answer(reference: str, gap: Estimate) -> str:
+    """What the interval of the reference's AUC minus that of its placebo lets one say, in a plain sentence."""
+    low, high = 100 * gap.low, 100 * gap.high
+    if not low <= high:  # NaN
+        return f"Does it matter where the regions of {reference} lie? This cohort gives no interval."
+    span = f"{low:+.1f} to {high:+.1f} points of AUC"
+    if low > 0:
+        return f"It mattered here where the regions of {reference} lie: against its placebo {span}."
+    if high < 0:
+        return f"The regions of {reference} did worse here than the same ones moved at random: {span}."
+    return (
+        f"This cohort does not show that it matters where the regions of {reference} lie: against its placebo {span}. "
+        "Nor does it show that it does not matter, beyond that range."
+    )
+
+
+def drawn_note(drawn: int, slides: int, reference: str) -> str:
+    """What the row of true regions is made of, and what it must not be taken for."""
+    return (
+        f"True regions: {drawn} of {slides} slides have drawn lesions, which are cut into the regions of {reference}; "
+        "the others keep those. They were drawn by somebody who knew the answer: the row says what regions could give "
+        "at most, and is none that new slides could have."
+    )
+
+
+def moved_table(
+    reference: str,
+    moved: Sequence[Mapping[str, Any]],
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+) -> Table:
+    """What moving the regions has kept: medians over slides, and in brackets the middle 90 % of slides.
+
+    Args:
+        moved: of each slide, `regions.placebo.Moved` as JSON. before, after: the records of `features.quality` with the
+            regions of the reference and with the moved ones, of the same slides.
+    """
+
+    def held(records: Sequence[Mapping[str, Any]]) -> list[float]:
+        return [100 * (1 - one["no_region"]) for one in records]
+
+    ratios = [
+        a["group_features"] / b["group_features"] for a, b in zip(after, before, strict=True) if b["group_features"]
+    ]
+    facts = {
+        name: [one[name] for one in moved if one[name] is not None] for name in ("area_ratio", "as_drawn", "agreement")
+    }
+    columns = {
+        "regions": ([one["regions"] for one in moved], "{:.0f}"),
+        "area, after / before": (facts["area_ratio"], "{:.3f}"),
+        "with patches, after / before": (ratios, "{:.2f}"),
+        "patches in a region before, %": (held(before), "{:.1f}"),
+        "after, %": (held(after), "{:.1f}"),
+        "in the moved shape, %": ([100 * share for share in facts["as_drawn"]], "{:.0f}"),
+        "same company": (facts["agreement"], "{:.2f}"),
+    }
+    return Table(
+        title="What the placebo has kept",
+        header=("placebo of", *columns),
+        rows=[(reference, *(spread(values, form) for values, form in columns.values()))],
+        note="Per slide: the median over slides [5 %, 95 % of slides]; each slide is in ablation.json. In the moved "
+        "shape: the rest of a region's pixels gave way to other regions, and lies next to it. Same company: adjusted "
+        "Rand index of the tissue's pixels by region, before and after; near 1 the regions fill the tissue and could "
+        "not be moved, so that placebo and reference are much the same.",
+    )
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Median [5 %, 95 %] of values over slides; a dash where no slide has one."""
+    if not values:
+        return "–"
+    low, middle, high = (form.format(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
+    return f"{middle} [{low}, {high}]"
