@@ -5,13 +5,14 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from sammil_cli.report.ablation import comparison, differences
 from sammil_cli.report.intervals import Estimate
 from sammil_cli.report.metrics import Predictions
-from sammil_cli.report.region_controls import PLACEBO, spread
 from sammil_cli.report.tables import Table
 
-NO_REGIONS = "no regions"
+NO_REGIONS, PLACEBO = "no regions", "placebo"  # rows besides those of proposers
 _TITLE = "Whose regions?"
 # 60 drawn slides: with one repeat an interval left out 0 that held it with three (docs/ablation.md).
 _ENOUGH_REPEATS = 3
@@ -96,6 +97,14 @@ def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
         "together, 1 = all in a region is alike. Near patches are alike anyway: the last column is the contrast of as "
         "many plain squares. None of this says whether regions help the diagnosis: the table above does.",
     )
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Median [5 %, 95 %] of values over slides; a dash where no slide has one."""
+    if not values:
+        return "–"
+    low, middle, high = (form.format(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
+    return f"{middle} [{low}, {high}]"
 
 
 def _known(value: Callable[[Quality], float | None], records: Sequence[Quality]) -> list[float]:

@@ -1,16 +1,15 @@
 """Does it matter where regions lie? They beside as many and as large ones that were moved at random, the placebo."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
-
+from sammil_cli.regions.placebo import Moved
 from sammil_cli.report.ablation import in_points
 from sammil_cli.report.intervals import Estimate, paired_difference
 from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.region_ablation import PLACEBO, Quality, spread
 from sammil_cli.report.tables import Table, of_class
 
-PLACEBO, TRUE_REGIONS = "placebo", "true regions"  # rows
+TRUE_REGIONS = "true regions"  # a row
 
 
 def placebo_table(
@@ -70,36 +69,32 @@ def drawn_note(drawn: int, slides: int, reference: str) -> str:
     )
 
 
-def moved_table(
-    reference: str,
-    moved: Sequence[Mapping[str, Any]],
-    before: Sequence[Mapping[str, Any]],
-    after: Sequence[Mapping[str, Any]],
-) -> Table:
+def moved_table(reference: str, moved: Sequence[Moved], before: Sequence[Quality], after: Sequence[Quality]) -> Table:
     """What moving the regions has kept: medians over slides, and in brackets the middle 90 % of slides.
 
     Args:
-        moved: of each slide, `regions.placebo.Moved` as JSON. before, after: the records of `features.quality` with the
-            regions of the reference and with the moved ones, of the same slides.
+        before, after: the records of `features.quality` with the regions of the reference and with the moved ones, of
+            the same slides.
     """
 
-    def held(records: Sequence[Mapping[str, Any]]) -> list[float]:
+    def held(records: Sequence[Quality]) -> list[float]:
         return [100 * (1 - one["no_region"]) for one in records]
 
     ratios = [
-        a["group_features"] / b["group_features"] for a, b in zip(after, before, strict=True) if b["group_features"]
+        one["group_features"] / other["group_features"]
+        for one, other in zip(after, before, strict=True)
+        if other["group_features"]
     ]
-    facts = {
-        name: [one[name] for one in moved if one[name] is not None] for name in ("area_ratio", "as_drawn", "agreement")
-    }
+    areas = [one.area_ratio for one in moved if one.area_ratio is not None]
+    shares = [100 * one.as_drawn for one in moved if one.as_drawn is not None]
     columns = {
-        "regions": ([one["regions"] for one in moved], "{:.0f}"),
-        "area, after / before": (facts["area_ratio"], "{:.3f}"),
+        "regions": ([one.regions for one in moved], "{:.0f}"),
+        "area, after / before": (areas, "{:.3f}"),
         "with patches, after / before": (ratios, "{:.2f}"),
         "patches in a region before, %": (held(before), "{:.1f}"),
         "after, %": (held(after), "{:.1f}"),
-        "in the moved shape, %": ([100 * share for share in facts["as_drawn"]], "{:.0f}"),
-        "same company": (facts["agreement"], "{:.2f}"),
+        "in the moved shape, %": (shares, "{:.0f}"),
+        "same company": ([one.agreement for one in moved], "{:.2f}"),
     }
     return Table(
         title="What the placebo has kept",
@@ -111,11 +106,3 @@ def moved_table(
         "for squares of one size). Near 1 the regions fill the tissue and could not be moved, so that placebo and "
         "reference are much the same.",
     )
-
-
-def spread(values: Sequence[float], form: str) -> str:
-    """Median [5 %, 95 %] of values over slides; a dash where no slide has one."""
-    if not values:
-        return "–"
-    low, middle, high = (form.format(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
-    return f"{middle} [{low}, {high}]"

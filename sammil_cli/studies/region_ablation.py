@@ -1,7 +1,7 @@
 """The experiment "whose regions help on this cohort?": the same patches and folds, the regions of several proposers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from sammil_cli.config import EvaluateSettings, ExtractSettings, SamSettings, Tr
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.region_ablation import NO_REGIONS, quality_table, region_table
-from sammil_cli.report.region_controls import PLACEBO, TRUE_REGIONS, drawn_note, moved_table, placebo_table
+from sammil_cli.regions.placebo import Moved
+from sammil_cli.report.region_ablation import NO_REGIONS, PLACEBO, quality_table, region_table
+from sammil_cli.report.region_controls import TRUE_REGIONS, drawn_note, moved_table, placebo_table
 from sammil_cli.report.tables import Table
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.machine import choose_workers, device_for
@@ -146,8 +147,9 @@ def run(
     tables.append(quality_table(quality))
     if PLACEBO in found:
         regions = with_regions[PLACEBO] / "regions"
-        moved = {slide: read_of_slide(regions / f"{slide}.json", _AGAIN) for slide in left}
-        record[PLACEBO] = {"of": reference, "seed": settings.seed, "slides": moved}
+        moved = {slide: Moved(**read_of_slide(regions / f"{slide}.json", _AGAIN)) for slide in left}
+        facts = {slide: asdict(one) for slide, one in moved.items()}
+        record[PLACEBO] = {"of": reference, "seed": settings.seed, "slides": facts}
         tables.append(moved_table(reference, [*moved.values()], quality[reference], quality[PLACEBO]))
     return tables, record
 

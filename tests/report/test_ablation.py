@@ -1,6 +1,7 @@
 """The ablation tables: what each variant sets, and numbers that can be checked by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from two_folds import PERFECT, POOR
@@ -150,6 +151,16 @@ def test_every_published_cell_has_a_row_and_as_many_numbers_as_its_column_says()
             assert all(50 < float(part.split(" ± ")[0]) < 100 for cell in parts for part in cell)
     for cells in published("1").values():  # as the paper has it: the whole of Table 1
         assert cells.keys() == {variant for variant, _ in ABLATIONS["1"].rows}
+
+
+def test_every_published_number_stands_in_the_docs() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/methods.md").read_text(encoding="utf-8")
+    page = page[page.index("## 15. Published results") : page.index("## 16.")].replace("**", "")
+    for name in ABLATIONS:
+        for cells in published(name).values():
+            for cell in cells.values():
+                auc, f1, *accuracy = cell.replace(" ± ", "±").split(" / ")
+                assert " / ".join([*accuracy, auc, f1]) in page, (name, cell)
 
 
 def test_table_1_compares_all_models_of_the_paper_with_sam_mil_which_alone_has_group_features() -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 from two_folds import PERFECT, POOR
 
+from sammil_cli.regions.placebo import Moved
 from sammil_cli.report.intervals import Estimate
 from sammil_cli.report.region_ablation import region_table
 from sammil_cli.report.region_controls import answer, drawn_note, moved_table, placebo_table
@@ -46,7 +47,7 @@ def test_no_more_is_said_than_the_interval_allows(gap: Estimate, said: str) -> N
 
 def test_what_moving_kept_is_said_by_its_median_over_slides() -> None:
     moved = [
-        {"regions": 4, "area_ratio": 1.0, "as_drawn": share, "agreement": 0.1 * at}
+        Moved(regions=4, area_ratio=1.0, tissue_before=1, tissue_after=1, as_drawn=share, agreement=0.1 * at)
         for at, share in enumerate((0.5, 0.75, None))
     ]
     before = [{"no_region": 0.0, "group_features": count} for count in (4, 4, 0)]
