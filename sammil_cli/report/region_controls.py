@@ -87,7 +87,7 @@ def moved_table(reference: str, moved: Sequence[Moved], before: Sequence[Quality
     ]
     areas = [one.area_ratio for one in moved if one.area_ratio is not None]
     shares = [100 * one.as_drawn for one in moved if one.as_drawn is not None]
-    columns = {
+    columns: dict[str, tuple[Sequence[float], str]] = {
         "regions": ([one.regions for one in moved], "{:.0f}"),
         "area, after / before": (areas, "{:.3f}"),
         "with patches, after / before": (ratios, "{:.2f}"),
