@@ -1,12 +1,11 @@
-"""Intervals: patients drawn again (bootstrap) for every metric, DeLong's for the AUC, and differences of two runs.
+"""Intervals: of every metric from patients drawn again (bootstrap), of the AUC by DeLong.
 
-All of them hold the trained models as they are: they say how far the numbers would move with other test patients, not
-with other training patients.
+With several repeats they say how far a number would move with other test patients and with models trained anew; with
+one, with other test patients only: one training says nothing of the next.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -15,46 +14,83 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata
 
 from sammil_cli.errors import InputError
+from sammil_cli.report.estimate import Estimate as Estimate
 from sammil_cli.report.metrics import Predictions, weighted_metrics
+from sammil_cli.report.spread import (
+    Spread,
+    log_interval,
+    mean_of_shares,
+    of_repeats,
+    score_interval,
+    spread,
+    t_interval,
+)
 from sammil_cli.training.thresholds import Labels, Values
 
 _SEED = 20_240_229  # fixed: the same predictions give the same interval
 _CELLS = 4_000_000  # weights held at once
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-
 def bootstrap(rows: Predictions, *, level: float, draws: int) -> dict[str, Estimate]:
-    """Each metric of the pooled out-of-fold predictions with its percentile interval.
+    """Each metric of the pooled out-of-fold predictions with its interval.
 
     Patients are drawn with replacement, with all their slides and in all repeats, within their class (a patient's
     highest one), so that each draw has the cohort's share of each class. With several repeats a metric is the mean
-    over repeats of its value on that repeat's pooled predictions. Draws where a metric is not defined are left out
-    of it.
+    over repeats of its value on that repeat's pooled predictions, and the variance between repeats is in the interval.
+    Draws where a metric is not defined are left out of it. The draws give the variance; the interval is Wilson's with
+    that variance, which keeps to 0 and 1 and holds the truth as often as it says down to 20 patients, where
+    percentiles of the draws do not (docs/evaluation.md has both, simulated).
 
     Args:
         level: confidence level, such as 0.95.
     """
     names, patient = np.unique(rows.patients, return_inverse=True)
-    values = _statistic(rows, patient, np.ones((1, len(names))))
-    drawn = [_statistic(rows, patient, counts) for counts in _draw(rows, patient, draws)]
-    return {
-        name: percentiles(float(values[name][0]), np.concatenate([one[name] for one in drawn]), level)
-        for name in values
-    }
+    blocks = [np.ones((1, len(names))), *_draw(rows, patient, draws)]
+    parts = [_of_repeats(rows, patient, counts) for counts in blocks]
+    sizes = patients_of_classes(rows)
+    found = {}
+    for name in parts[0]:
+        drawn = np.concatenate([part[name] for part in parts], axis=1)
+        found[name] = spread(drawn.mean(axis=0), independent_patients(name, sizes), of_repeats(drawn[:, 0]))
+    return {name: _interval(name, found, sizes, level) for name in found}
+
+
+def _interval(name: str, found: Mapping[str, Spread], sizes: Sequence[int], level: float) -> Estimate:
+    if name == "brier":
+        return log_interval(found[name], level)
+    if name == "balanced_accuracy" and "specificity" in found:
+        return mean_of_shares(*(_interval(one, found, sizes, level) for one in ("sensitivity", "specificity")))
+    return score_interval(found[name], level, _patients_of(name, sizes))
+
+
+def patients_of_classes(rows: Predictions) -> list[int]:
+    """How many patients each class has that has any; a patient counts for its highest one."""
+    names, patient = np.unique(rows.patients, return_inverse=True)
+    return [int(size) for size in np.unique(_highest(rows, patient, len(names)), return_counts=True)[1]]
+
+
+def independent_patients(metric: str, sizes: Sequence[int]) -> int:
+    """How many patients carry a metric, 2 at least: of a mean over classes as many as if all had the rarest one's.
+
+    Args:
+        sizes: patients of each class.
+    """
+    of_all = metric in ("auc", "f1", "balanced_accuracy")
+    return max(2, _patients_of(metric, sizes) * (len(sizes) if of_all else 1))
+
+
+def _patients_of(metric: str, sizes: Sequence[int]) -> int:
+    if metric in ("accuracy", "brier"):
+        return sum(sizes)
+    if metric in ("sensitivity", "specificity"):
+        return sizes[-1] if metric == "sensitivity" else sizes[0]
+    return min(sizes)
 
 
 def paired_difference(first: Predictions, second: Predictions, metric: str, *, level: float, draws: int) -> Estimate:
-    """A metric of the second run minus that of the first, with its percentile interval.
+    """A metric of the second run minus that of the first, the models held as they are: Student's interval.
 
-    The same draws of patients are applied to both runs. The runs may differ in their folds and number of repeats.
+    For what retraining adds see `report.comparison`.
 
     Args:
         metric: one of `weighted_metrics`.
@@ -62,16 +98,31 @@ def paired_difference(first: Predictions, second: Predictions, metric: str, *, l
     Raises:
         InputError: the runs differ in their slides, in the label or in the patient of a slide.
     """
+    one, other = metrics_of_draws(first, second, draws=draws)
+    gap = other[metric].mean(axis=0) - one[metric].mean(axis=0)
+    return t_interval(spread(gap, independent_patients(metric, patients_of_classes(first)), None), level)
+
+
+def metrics_of_draws(
+    first: Predictions, second: Predictions, *, draws: int
+) -> tuple[dict[str, Values], dict[str, Values]]:
+    """Each metric of both runs on the same draws of patients.
+
+    Returns:
+        Of each run, metric -> (R, 1 + D): its R repeats; the cohort as it is, then D draws.
+
+    Raises:
+        InputError: the runs differ in their slides, in the label or in the patient of a slide.
+    """
     _check_same_slides(first, second)
     names, patient = np.unique(first.patients, return_inverse=True)
     other = np.searchsorted(names, np.array(second.patients))
-    ones = np.ones((1, len(names)))
-    value = _statistic(second, other, ones)[metric] - _statistic(first, patient, ones)[metric]
-    drawn = [
-        _statistic(second, other, counts)[metric] - _statistic(first, patient, counts)[metric]
-        for counts in _draw(first, patient, draws)
-    ]
-    return percentiles(float(value[0]), np.concatenate(drawn), level)
+    blocks = [np.ones((1, len(names))), *_draw(first, patient, draws)]
+    found = []
+    for run, of in ((first, patient), (second, other)):
+        parts = [_of_repeats(run, of, counts) for counts in blocks]
+        found.append({name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]})
+    return found[0], found[1]
 
 
 def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
@@ -92,32 +143,50 @@ def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
     return Estimate(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
 
 
-def _delong(labels: Labels, scores: Values) -> tuple[float, float]:
-    """AUC of scores (s,) and its variance, from midranks as Sun and Xu 2014 compute them."""
+def placements(labels: Labels, scores: Values) -> tuple[Values, Values]:
+    """DeLong's components from midranks, as Sun and Xu 2014 compute them; the mean of either is the AUC.
+
+    Args:
+        labels: (s,) 0 or 1, both there. scores: (s,).
+
+    Returns:
+        V10 (m,): share of the negatives below each positive. V01 (n,): share of the positives above each negative.
+    """
     positive, negative = scores[labels == 1], scores[labels == 0]
     m, n = len(positive), len(negative)
     together = rankdata(np.concatenate([positive, negative]))
-    of_positive = (together[:m] - rankdata(positive)) / n  # V10: share of negatives below each positive
-    of_negative = 1 - (together[m:] - rankdata(negative)) / m  # V01: share of positives above each negative
+    return (together[:m] - rankdata(positive)) / n, 1 - (together[m:] - rankdata(negative)) / m
+
+
+def _delong(labels: Labels, scores: Values) -> tuple[float, float]:
+    """AUC of scores (s,) and its variance."""
+    of_positive, of_negative = placements(labels, scores)
+    m, n = len(of_positive), len(of_negative)
     variance = of_positive.var(ddof=1) / m + of_negative.var(ddof=1) / n if min(m, n) > 1 else math.nan
     return float(of_positive.mean()), float(variance)
 
 
-def _statistic(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:
-    """Metrics (D,) when patient p counts counts[:, p] times: the mean over repeats."""
+def _of_repeats(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:
+    """Metrics (R, D) of each repeat when patient p counts counts[:, p] times."""
     found = []
     for repeat in np.unique(rows.repeat):
         part = rows.repeat == repeat
         weights = counts[:, patient[part]]
         found.append(weighted_metrics(rows.labels[part], rows.predicted[part], rows.probabilities[part], weights))
-    return {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
 
 def _draw(rows: Predictions, patient: NDArray[np.int64], draws: int) -> Iterator[Values]:
     """How often each patient is drawn, (D, P) in blocks of D that fit in memory."""
-    top = np.zeros(int(patient.max()) + 1, np.int64)
-    np.maximum.at(top, patient, rows.labels)
+    top = _highest(rows, patient, int(patient.max()) + 1)
     return draw_patients(top, draws, max(1, _CELLS // len(patient)))
+
+
+def _highest(rows: Predictions, patient: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The highest class of each patient's slides, (P,)."""
+    top = np.zeros(count, np.int64)
+    np.maximum.at(top, patient, rows.labels)
+    return top
 
 
 def draw_patients(strata: NDArray[np.int64], draws: int, block: int) -> Iterator[Values]:

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from sammil_cli.regions.placebo import Moved
 from sammil_cli.report.ablation import in_points
-from sammil_cli.report.intervals import Estimate, paired_difference
+from sammil_cli.report.comparison import (
+    HIGHER,
+    LIKE_ANOTHER_SEED,
+    LOWER,
+    ONE_REPEAT,
+    Comparison,
+    compare_predictions,
+    verdict,
+)
+from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.region_ablation import PLACEBO, Quality, spread
 from sammil_cli.report.tables import Table, of_class
@@ -13,21 +22,28 @@ TRUE_REGIONS = "true regions"  # a row
 
 
 def placebo_table(
-    baseline: Predictions, found: Mapping[str, Predictions], reference: str, *, level: float, draws: int
+    baseline: Predictions,
+    found: Mapping[str, Predictions],
+    reference: str,
+    other_seed: Predictions | None,
+    *,
+    level: float,
+    draws: int,
 ) -> Table:
     """What grouping is worth, and what it is worth that the groups are these; below it in words, see `answer`.
 
     Args:
         baseline: of the row without regions. found: of the others, `PLACEBO` and the reference among them, on the same
             slides and folds.
-        reference: the proposer whose regions were moved.
+        reference: the proposer whose regions were moved. other_seed: that of it; None = not trained.
     """
     placebo = found[PLACEBO]
 
-    def minus(first: Predictions, second: Predictions) -> Estimate:
-        return paired_difference(second, first, "auc", level=level, draws=draws)
+    def minus(first: Predictions, second: Predictions) -> Comparison:
+        return compare_predictions(second, first, "auc", level=level, draws=draws)
 
     gap = minus(found[reference], placebo)
+    seed = None if other_seed is None else minus(other_seed, found[reference])
     rows = [
         ("grouping, wherever the regions lie", f"{PLACEBO} minus no regions", minus(placebo, baseline)),
         (f"where the regions of {reference} lie", f"{reference} minus {PLACEBO}", gap),
@@ -38,22 +54,32 @@ def placebo_table(
     return Table(
         title=of_class("Does it matter where regions lie?", baseline.positive_class),
         header=("what is measured", "rows", f"difference of AUC [{level:.0%}]"),
-        rows=[(what, pair, in_points(one)) for what, pair, one in rows],
-        note=f"{answer(reference, gap)}\nAll × 100, on the same slides, patches and folds. The placebo has as many "
-        f"regions as {reference}, each as large, laid at random over the tissue. Intervals: patients drawn anew.",
+        rows=[(what, pair, in_points(one.value)) for what, pair, one in rows],
+        note=f"{answer(reference, gap.value, verdict(gap, seed))}\nAll × 100, on the same slides, patches and folds. "
+        f"The placebo has as many regions as {reference}, each as large, laid at random over the tissue. Intervals: "
+        "patients drawn anew, and with two repeats or more models and folds.",
     )
 
 
-def answer(reference: str, gap: Estimate) -> str:
-    """What the interval of the reference's AUC minus that of its placebo lets one say, in a plain sentence."""
+def answer(reference: str, gap: Estimate, shown: str) -> str:
+    """What the reference's AUC minus that of its placebo lets one say, in a plain sentence.
+
+    Args:
+        shown: the word of `report.comparison.verdict`.
+    """
     low, high = 100 * gap.low, 100 * gap.high
     if not low <= high:  # NaN
         return f"Does it matter where the regions of {reference} lie? This cohort gives no interval."
     span = f"{low:+.1f} to {high:+.1f} points of AUC"
-    if low > 0:
+    if shown == HIGHER:
         return f"It mattered here where the regions of {reference} lie: against its placebo {span}."
-    if high < 0:
+    if shown == LOWER:
         return f"The regions of {reference} did worse here than the same ones moved at random: {span}."
+    if shown in (ONE_REPEAT, LIKE_ANOTHER_SEED):
+        why = "one repeat says nothing of another training; set repeats to 3 or more"
+        why = why if shown == ONE_REPEAT else f"another seed alone may move {reference} as far"
+        asked = f"Whether it matters where the regions of {reference} lie"
+        return f"{asked} is not shown: against its placebo {span}, but {why}."
     return (
         f"This cohort does not show that it matters where the regions of {reference} lie: against its placebo {span}. "
         "Nor does it show that it does not matter, beyond that range."

@@ -12,6 +12,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.placebo import Moved
+from sammil_cli.report.ablation import with_other_seed
 from sammil_cli.report.region_ablation import NO_REGIONS, PLACEBO, quality_table, region_table
 from sammil_cli.report.region_controls import TRUE_REGIONS, drawn_note, moved_table, placebo_table
 from sammil_cli.report.tables import Table
@@ -135,15 +136,19 @@ def run(
         for name, folder in with_regions.items()
     }
     baseline = found.pop(NO_REGIONS)
+    again = with_other_seed(reference)
+    console.say(f"regions, one more row: {reference}, other seed")
+    place, folder = replace(project, bags=with_regions[reference] / "bags"), runs / again
+    seed, record["rows"][again] = train_variant(place, settings, "full", folder, options, reseed=1)
     level, draws = judged.interval, judged.bootstrap_draws
-    tables = [region_table(baseline, found, reference, level=level, draws=draws)]
+    tables = [region_table(baseline, found, reference, seed, level=level, draws=draws)]
     if TRUE_REGIONS in found:
         drawn = drawn_slides(project, left)
         record[TRUE_REGIONS] = {"of": reference, "drawn": drawn}
         note = f"{drawn_note(len(drawn), len(left), reference)}\n{tables[0].note}"
         tables = [replace(tables[0], note=note)]
     if PLACEBO in found:
-        tables.append(placebo_table(baseline, found, reference, level=level, draws=draws))
+        tables.append(placebo_table(baseline, found, reference, seed, level=level, draws=draws))
     tables.append(quality_table(quality))
     if PLACEBO in found:
         regions = with_regions[PLACEBO] / "regions"

@@ -15,8 +15,10 @@ from sammil_cli.report.ablation import (
     VARIANTS,
     as_markdown,
     make_table,
+    references_of,
     tables_of,
     variants_of,
+    with_other_seed,
 )
 from sammil_cli.report.published import published
 from sammil_cli.studies.variant import settings_of
@@ -81,12 +83,23 @@ def test_a_table_gives_folds_pooled_value_and_the_difference_to_its_last_row() -
     found = {"baseline": POOR, "no-mask": POOR, "no-consistency": PERFECT, "full": PERFECT}
     table = make_table("6", found, level=0.9, draws=200)
     header, baseline, _, same, last = table.header, *table.rows
-    assert header[4:6] == ("AUC pooled [90%]", "AUC minus last row")
+    assert header[4:8] == ("AUC pooled [90%]", "AUC minus last row", "p (Holm)", "shown")
     assert baseline[1:4] == ("50.0 ± 0.0", "50.0 ± 0.0", "50.0 ± 0.0")
-    assert last[1:5] == ("100.0 ± 0.0", "100.0 ± 0.0", "100.0 ± 0.0", "100.0 [100.0, 100.0]")
+    assert last[1:5] == ("100.0 ± 0.0", "100.0 ± 0.0", "100.0 ± 0.0", "100.0 [52.7, 100.0]")  # four of a class
     assert baseline[5].startswith("-50.0 [-")
-    assert same[5] == "+0.0 [+0.0, +0.0]"
-    assert last[5] == "–"
+    assert same[5:] == ("+0.0 [+0.0, +0.0]", "1.000", "no difference shown")
+    assert last[5:] == ("–", "–", "–")
+
+
+def test_the_reference_with_another_seed_stands_above_it_and_is_no_comparison_of_the_family() -> None:
+    found = {"baseline": POOR, "no-mask": POOR, "no-consistency": PERFECT, "full": PERFECT}
+    alone = make_table("6", found, level=0.9, draws=100)
+    table = make_table("6", found | {with_other_seed("full"): POOR}, level=0.9, draws=100)
+    assert [row for row in table.rows if row[0] != "same model, other seed"] == list(alone.rows)
+    label, *_, gap, p, shown = table.rows[-2]
+    assert (label, p, shown) == ("same model, other seed", "–", "–")
+    assert gap == table.rows[0][5]
+    assert references_of(["2", "3", "4", "6", "7"]) == ["full", "instance", "abmil"]
 
 
 def test_table_7_compares_each_model_with_itself() -> None:
@@ -113,7 +126,7 @@ def test_markdown_has_a_row_per_variant_and_the_note() -> None:
     lines = as_markdown([table]).splitlines()
     assert lines[0] == "## Consistency (Table 6)"
     assert sum(line.startswith("|") for line in lines) == 6
-    assert "does not tell the two apart" in lines[-1]
+    assert "how far another training would move" in lines[-1]
     assert "none was measured here" in lines[-1]
     named = replace(POOR, positive_class="tumour")
     table = make_table(

@@ -118,8 +118,10 @@ def test_rows_differ_in_their_regions_only(project: Path, proposers: Proposers, 
     assert answer.code == 0, answer
     told = record(project)
     compared, quality = told["tables"]
-    assert [row["variant"] for row in compared["rows"]] == ["no regions", "superpixels", "geojson"]
-    assert [row["AUC minus superpixels"] == "–" for row in compared["rows"]] == [False, True, False]
+    assert [row["variant"] for row in compared["rows"]] == [
+        *("no regions", "superpixels", "geojson", "same model, other seed")
+    ]
+    assert [row["AUC minus superpixels"] == "–" for row in compared["rows"]] == [False, True, False, False]
     assert [row["regions"] for row in quality["rows"]] == ["3 [3, 3]", "1 [1, 1]"]
     assert [row["patches in a region"] for row in quality["rows"]] == ["8.0 [8.0, 8.0]", "24.0 [24.0, 24.0]"]
     runs = project / "runs/ablation/regions"
@@ -147,7 +149,8 @@ def test_beside_the_proposers_stand_their_regions_moved_at_random_and_cut_to_les
     assert "true regions: 1 of 12 slides have a drawing in data/lesions; the others keep" in answer.out
     told = record(project)
     compared, answered, quality, kept = told["tables"]
-    assert [row["variant"] for row in compared["rows"]] == ["no regions", "placebo", "superpixels", "true regions"]
+    names = ["no regions", "placebo", "superpixels", "true regions", "same model, other seed"]
+    assert [row["variant"] for row in compared["rows"]] == names
     assert [row["proposer"] for row in quality["rows"]] == ["placebo", "superpixels", "true regions"]
     assert [row["rows"] for row in answered["rows"]] == [
         "placebo minus no regions",
@@ -196,7 +199,7 @@ def test_the_row_without_regions_does_not_see_any(project: Path, proposers: Prop
         assert sammil(*BARE, "--proposers", "superpixels").code == 0
     finally:
         SIDE["superpixels"] = kept
-    assert [row == old for row, old in zip(rows(), before, strict=True)] == [True, False]
+    assert [row == old for row, old in zip(rows(), before, strict=True)] == [True, False, False]
 
 
 def test_a_slide_that_one_proposer_could_not_do_is_in_no_row_and_is_named(
