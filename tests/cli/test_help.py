@@ -33,6 +33,7 @@ VERBS = [
     "why",
     "code",
     "doctor",
+    "figure",
     "weights",
     "wsi-sam",
 ]
