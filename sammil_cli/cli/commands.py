@@ -2,8 +2,21 @@
 
 from typer import Typer
 
-from sammil_cli.cli import check, doctor, inspect, legacy, models, projects, reproduce, slides, status, weights, wsi_sam
+from sammil_cli.cli import (
+    check,
+    doctor,
+    figure,
+    inspect,
+    legacy,
+    models,
+    projects,
+    reproduce,
+    slides,
+    status,
+    weights,
+    wsi_sam,
+)
 
 _PARTS = (projects, check, inspect, slides, models, reproduce, legacy, status, doctor)
 SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
-GROUPS: tuple[Typer, ...] = (weights.app, wsi_sam.app)  # of commands, such as `sammil weights fetch`
+GROUPS: tuple[Typer, ...] = (figure.app, weights.app, wsi_sam.app)  # of commands, such as `sammil weights fetch`

@@ -34,6 +34,7 @@ VERBS = [
     "why",
     "code",
     "doctor",
+    "figure",
     "weights",
     "wsi-sam",
 ]
