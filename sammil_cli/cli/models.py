@@ -157,13 +157,20 @@ def ablate(
     tables: Annotated[
         str | None,
         typer.Option(
-            help="Of 2, 3, 4, 6, 7 (the paper's) and regions (do SAM's help?); of mask and losses (SRMIL's); protocol. "
+            help="Of 1 to 7 (the paper's) and regions (do SAM's help?); of mask and losses (SRMIL's); protocol. "
             "[default: 2,3,4,6; of model: srmil mask,losses]"
         ),
     ] = None,
     proposers: Annotated[
         str | None,
         typer.Option(help="Whose regions the table regions compares. [default: that of params.yaml, and superpixels]"),
+    ] = None,
+    controls: Annotated[
+        str | None,
+        typer.Option(
+            help="Beside these: placebo (moved at random), true (cut to drawn lesions), '' for neither. [default: "
+            "placebo, and true where lesions are drawn]"
+        ),
     ] = None,
     bags: BagsOption = Path("artifacts/bags"),
     labels: LabelsOption = Path("data/labels.csv"),
@@ -172,6 +179,7 @@ def ablate(
     annotations: Annotated[Path, typer.Option(help="Regions you drew, for the proposer geojson.")] = Path(
         "data/annotations"
     ),
+    lesions: Annotated[Path, typer.Option(help="Lesions you drew, for the control true.")] = Path("data/lesions"),
     runs: Annotated[Path, typer.Option(help="Models and folds of each variant, written.")] = Path("runs/ablation"),
     out: Annotated[Path, typer.Option(help="Tables, written.")] = Path("report/ablation"),
     device: DeviceOption = "auto",
@@ -193,14 +201,19 @@ def ablate(
 
     console.set_up(verbose=verbose)
     asked = default_proposers(whole.proposer) if proposers is None else _words(proposers)
-    project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations)
+    project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations, lesions=lesions)
     stage.run(
         project,
         whole.stage(TrainSettings),
         whole.stage(EvaluateSettings),
         run_options(device, RunAsked(workers=workers), download=download),
         None if tables is None else _words(tables),
-        contest=Contest(proposers=asked, sam=whole.stage(SamSettings), extract=whole.stage(ExtractSettings)),
+        contest=Contest(
+            proposers=asked,
+            sam=whole.stage(SamSettings),
+            extract=whole.stage(ExtractSettings),
+            controls=None if controls is None else _words(controls),
+        ),
         runs=runs,
         out=out,
     )

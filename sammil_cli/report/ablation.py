@@ -1,4 +1,4 @@
-"""Ablations on a user's own cohort: SAM-MIL's (the paper's Tables 2, 3, 4, 6 and 7), SRMIL's, and of the protocols."""
+"""Tables on a user's own cohort: SAM-MIL's (the paper's, 1 to 7), SRMIL's, and of the protocols."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.intervals import bootstrap
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
 from sammil_cli.report.paired_tests import holm
+from sammil_cli.report.published import with_published
 from sammil_cli.report.tables import Table, of_class
 
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
@@ -20,6 +21,9 @@ _MODELS = (
     *("mean", "max", "abmil", "dsmil", "clam-sb", "clam-mb", "transmil", "dtfd", "ibmil", "mhim", "sam-mil", "srmil"),
     "transformer",
 )
+_WITH_GROUPS = "-groups"  # of a model's variant
+# The paper's Table 1 in its order; only SAM-MIL has group features.
+_TABLE_1 = ("max", "mean", "abmil", "dsmil", "clam-sb", "clam-mb", "transmil", "dtfd", "ibmil", "mhim")
 _SAM_MIL, _SRMIL = "sam-mil", "srmil"
 _OF_PAIRS = "abmil"
 OTHER_SEED = "same model, other seed"
@@ -45,7 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **{
         f"{model}{suffix}": {"model": model, "model_options": {}, **groups}
         for model in _MODELS
-        for suffix, groups in (("", _WITHOUT), ("-groups", _WITH))
+        for suffix, groups in (("", _WITHOUT), (_WITH_GROUPS, _WITH))
     },
     **{f"mask-share-{share}": {"model_options.mask_share": share} for share in _SHARES},
     "only-unmasked": {_RECONSTRUCTION: 0.0, _UNMASKED: 2.0},
@@ -72,13 +76,25 @@ class Ablation:
     @property
     def reference(self) -> str:
         """The variant that is trained with another seed as well, to see how far a seed alone moves it."""
-        return _OF_PAIRS if self.pairs else self.rows[-1][0]
+        variants = [variant for variant, _ in self.rows]
+        return variants[-1] if not self.pairs else _OF_PAIRS if _OF_PAIRS in variants else variants[0]
 
 
 _CORE = (("baseline", "AB-MIL core, patches only"), ("no-mask", "AB-MIL core, with group features"))
 
 
+def _pairs(models: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Each model without and with group features."""
+    ends = (("", ""), (_WITH_GROUPS, " with group features"))
+    return tuple((f"{model}{suffix}", f"{model}{said}") for model in models for suffix, said in ends)
+
+
 ABLATIONS: dict[str, Ablation] = {
+    "1": Ablation(
+        title="Models (Table 1)",
+        rows=(*((model, model) for model in _TABLE_1), (f"{_SAM_MIL}{_WITH_GROUPS}", _SAM_MIL)),
+        model=None,
+    ),
     "2": Ablation(
         title="Components (Table 2)",
         rows=(
@@ -102,20 +118,14 @@ ABLATIONS: dict[str, Ablation] = {
         title="Mask ratio functions (Table 4)",
         rows=(*_CORE, ("constant", "constant"), ("linear", "linear"), ("instance", "adjusted sigmoid")),
     ),
+    "5": Ablation(
+        title="Group features in two models (Table 5)", rows=_pairs(("transmil", "mhim")), model=None, pairs=True
+    ),
     "6": Ablation(
         title="Consistency (Table 6)",
         rows=(*_CORE, ("no-consistency", "without consistency"), ("full", "with consistency")),
     ),
-    "7": Ablation(
-        title="Group features in each model (as Table 7)",
-        rows=tuple(
-            (f"{model}{suffix}", f"{model}{said}")
-            for model in _MODELS
-            for suffix, said in (("", ""), ("-groups", " with group features"))
-        ),
-        model=None,
-        pairs=True,
-    ),
+    "7": Ablation(title="Group features in each model (as Table 7)", rows=_pairs(_MODELS), model=None, pairs=True),
     "protocol": Ablation(
         title="Protocols",
         rows=(("paper-protocol", "paper: selected on test, no estimate of generalisation"), ("full", "honest")),
@@ -170,12 +180,15 @@ def with_other_seed(variant: str) -> str:
 def make_table(name: str, found: Mapping[str, Predictions], *, level: float, draws: int) -> Table:
     """One table: mean ± sd over folds, the pooled value with its interval, and the difference to another row.
 
+    What the paper has stands beside it, see `report.published`.
+
     Args:
         found: out-of-fold predictions by variant, and by `with_other_seed` of the reference; rows without them are
             left out.
         level, draws: see `report.intervals.bootstrap`.
     """
     ablation = ABLATIONS[name]
+    variants = [variant for variant, _ in ablation.rows if variant in found]
     rows = [(label, found[variant]) for variant, label in ablation.rows if variant in found]
     reference, again = found.get(ablation.reference), found.get(with_other_seed(ablation.reference))
     seed = None
@@ -192,7 +205,8 @@ def make_table(name: str, found: Mapping[str, Predictions], *, level: float, dra
     if again is not None and seed is not None:
         rows.insert(place, (label, again))
         gaps.insert(place, seed)
-    return comparison(ablation.title, rows, gaps, to, seed, level=level, draws=draws)
+        variants.insert(place, with_other_seed(ablation.reference))
+    return with_published(comparison(ablation.title, rows, gaps, to, seed, level=level, draws=draws), name, variants)
 
 
 def differences(

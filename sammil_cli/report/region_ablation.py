@@ -13,7 +13,7 @@ from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.tables import Table
 
-NO_REGIONS = "no regions"
+NO_REGIONS, PLACEBO = "no regions", "placebo"  # rows besides those of proposers
 _TITLE = "Whose regions?"
 
 
@@ -32,7 +32,8 @@ def region_table(
     """No regions, then the regions of each proposer; below it in words what this cohort can tell.
 
     Args:
-        baseline: AB-MIL core on patches only. found: the full objective by proposer; all on the same slides and folds.
+        baseline: AB-MIL core on patches only. found: the full objective by proposer or control; all on the same slides
+            and folds.
         reference: the proposer that the others are compared with. other_seed: that of it; None = not trained.
     """
     rows = [(NO_REGIONS, baseline), *found.items(), *([(OTHER_SEED, other_seed)] if other_seed is not None else [])]
@@ -44,7 +45,7 @@ def region_table(
     told = [
         verdict(label, gap.value, reference, row[-1])
         for (label, _), gap, row in zip(rows, gaps, table.rows, strict=True)
-        if gap is not None and gap is not seed
+        if gap is not None and gap is not seed and label != PLACEBO  # of which `placebo_table` tells
     ]
     # Lines of their own on the terminal; a page and Markdown run them together.
     return replace(table, note="\n".join([*told, table.note]))
@@ -99,7 +100,7 @@ def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
         title="What the regions are like",
         header=("proposer", *_COLUMNS),
         rows=[
-            (name, *(_spread([value(one) for one in records], form) for value, form in _COLUMNS.values()))
+            (name, *(spread(_known(value, records), form) for value, form in _COLUMNS.values()))
             for name, records in found.items()
         ],
         note="Per slide: the median over slides [5 %, 95 % of slides]. Patches in a region: mean of those that have "
@@ -110,12 +111,16 @@ def quality_table(found: Mapping[str, Sequence[Quality]]) -> Table:
     )
 
 
-def _spread(values: Sequence[float | None], form: str) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
+def spread(values: Sequence[float], form: str) -> str:
+    """Median [5 %, 95 %] of values over slides; a dash where no slide has one."""
+    if not values:
         return "–"
-    low, middle, high = (form.format(value) for value in np.quantile(known, (0.05, 0.5, 0.95)))
+    low, middle, high = (form.format(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
     return f"{middle} [{low}, {high}]"
+
+
+def _known(value: Callable[[Quality], float | None], records: Sequence[Quality]) -> list[float]:
+    return [found for found in map(value, records) if found is not None]
 
 
 def _begun(label: str) -> str:

@@ -31,6 +31,7 @@ from sammil_cli.studies.variant import said, settings_of, train_variant
 from sammil_cli.training.bundle import check_model, model_class
 
 _SAM_MIL = "sam-mil"  # of regions and consistency
+_OF_GROUPS = "5"
 
 
 def run(
@@ -52,13 +53,18 @@ def run(
         runs: a folder of models and folds for each variant. out: the folder of the tables.
 
     Raises:
-        InputError: see `_tables`. MissingError: see `region_ablation.check`.
+        InputError: see `_tables`; or Table 5 of bags without regions. MissingError: see `region_ablation.check`.
     """
     names = _tables(settings, names)
     if region_ablation.NAME in names:
         region_ablation.check(project, contest, options)
     named = [name for name in names if name in ABLATIONS]
     regions = bool(named) and train.preflight(project, settings).regions > 0
+    if _OF_GROUPS in named and not regions:
+        raise InputError(
+            f"no bag has regions, and Table {_OF_GROUPS} is about what group features of regions add",
+            remedy=f"run: sammil sam, then sammil extract; or leave {_OF_GROUPS} out of --tables",
+        )
     variants = _possible(project, settings, variants_of(named), regions=regions)
     tidy(project, out, runs, store=options.store)
     seeds = [variant for variant in references_of(named) if variant in variants]

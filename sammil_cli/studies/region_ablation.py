@@ -1,7 +1,7 @@
 """The experiment "whose regions help on this cohort?": the same patches and folds, the regions of several proposers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +11,36 @@ from sammil_cli.config import EvaluateSettings, ExtractSettings, SamSettings, Tr
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.regions.placebo import Moved
 from sammil_cli.report.ablation import with_other_seed
-from sammil_cli.report.region_ablation import NO_REGIONS, quality_table, region_table
+from sammil_cli.report.region_ablation import NO_REGIONS, PLACEBO, quality_table, region_table
+from sammil_cli.report.region_controls import TRUE_REGIONS, drawn_note, moved_table, placebo_table
 from sammil_cli.report.tables import Table
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.machine import choose_workers, device_for
 from sammil_cli.stages import sam
 from sammil_cli.storage.summed import read_of_slide
-from sammil_cli.studies import regroup
+from sammil_cli.studies import region_controls, regroup
+from sammil_cli.studies.region_controls import Model, drawn_slides, make_placebo, make_true_regions
 from sammil_cli.studies.variant import said, train_variant
 
 NAME = "regions"  # of the table
 _MOST_NAMED = 10
+_WORDS = {PLACEBO: region_controls.PLACEBO, TRUE_REGIONS: region_controls.TRUE}  # row -> what --controls calls it
 _AGAIN = "delete it and run the command again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Which proposers are compared, and how their regions and bags are made; the proposer of `sam` is the project's."""
+    """Which proposers are compared, and how their regions and bags are made; the proposer of `sam` is the project's.
+
+    `controls`: which of `region_controls.CONTROLS` are made; None = those that can be.
+    """
 
     proposers: tuple[str, ...]
     sam: SamSettings
     extract: ExtractSettings
+    controls: tuple[str, ...] | None = None
 
     @property
     def reference(self) -> str:
@@ -49,7 +57,7 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
     """Refuses what cannot be done, before any work.
 
     Raises:
-        InputError: an unknown proposer, or none, or one that cannot run on the device.
+        InputError: an unknown proposer, or none, or one that cannot run on the device; or see `region_controls.check`.
         MissingError: what one of them needs is not here.
     """
     if not contest.proposers:
@@ -58,6 +66,7 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
     for name in contest.proposers:
         choices.load(choices.PROPOSERS, name)
     slides = labelled_slides(project, None)
+    region_controls.check(project, contest.controls, slides)
     for name in contest.proposers:
         place, settings, how = _sam_call(project, contest, name, options, slides, Path())
         try:
@@ -89,53 +98,100 @@ def run(
     """Proposes regions, groups the patches of the project's bags by them, trains and compares.
 
     A slide that one proposer could not do is left out of every row, so that all rows judge the same slides on the
-    same folds.
+    same folds. Controls are made from the regions of the reference, see `region_controls`.
 
     Args:
-        runs: gets a folder for each proposer, with regions, bags, models and folds.
+        runs: gets a folder for each proposer and control, with regions, bags, models and folds.
 
     Returns:
-        The comparison and what the regions are like, and for a JSON file what was done.
+        The comparison, what it answers, and what the regions are like; and for a JSON file what was done.
 
     Raises:
         InputError: no slide is left.
     """
     slides = labelled_slides(project, settings.classes)
-    lost: dict[str, str] = {}
-    for name in contest.proposers:
-        for row in _bags_of(name, project, contest, options, slides, runs / name):
-            if not row.done:
-                lost.setdefault(row.slide_id, f"{name}: {row.code} {row.message}")
+    with_regions, lost = _group(project, contest, options, slides, settings.seed, runs)
     left = sorted(set(slides) - set(lost))
     if not left:
         first = slides[0]
         raise InputError(f"no slide has regions of every proposer; {first}: {lost[first]}", remedy="leave one out")
     _say_lost(lost, len(slides))
-    for name in contest.proposers:
+    for folder in with_regions.values():
         for slide in lost:
             for suffix in (".h5", ".json"):
-                (runs / name / "bags" / f"{slide}{suffix}").unlink(missing_ok=True)
+                (folder / "bags" / f"{slide}{suffix}").unlink(missing_ok=True)
 
-    record: dict[str, Any] = {"slides": left, "left_out": lost, "reference": contest.reference, "rows": {}}
-    # The rows without regions sees none of those of its bags: they are switched off.
-    rows = [(NO_REGIONS, "baseline", contest.reference), *((name, "full", name) for name in contest.proposers)]
+    reference = contest.reference
+    record: dict[str, Any] = {"slides": left, "left_out": lost, "reference": reference, "rows": {}}
+    # The row without regions sees none of those of its bags: they are switched off.
+    rows = [(NO_REGIONS, "baseline", reference), *((name, "full", name) for name in with_regions)]
     found = {}
     for number, (label, variant, bags) in enumerate(rows, start=1):
         console.say(f"regions, row {number} of {len(rows)}: {label} {said(variant)}")
-        place = replace(project, bags=runs / bags / "bags")
+        place = replace(project, bags=with_regions[bags] / "bags")
         folder = runs / label.replace(" ", "-")
         found[label], record["rows"][label] = train_variant(place, settings, variant, folder, options)
     quality = {
-        name: [read_of_slide(runs / name / "bags" / f"{slide}.json", _AGAIN) for slide in left]
-        for name in contest.proposers
+        name: [read_of_slide(folder / "bags" / f"{slide}.json", _AGAIN) for slide in left]
+        for name, folder in with_regions.items()
     }
     baseline = found.pop(NO_REGIONS)
-    own = contest.reference
-    console.say(f"regions, one more row: {own}, other seed")
-    place, folder = replace(project, bags=runs / own / "bags"), runs / with_other_seed(own)
-    seed, record["rows"][with_other_seed(own)] = train_variant(place, settings, "full", folder, options, reseed=1)
-    table = region_table(baseline, found, own, seed, level=judged.interval, draws=judged.bootstrap_draws)
-    return [table, quality_table(quality)], record
+    again = with_other_seed(reference)
+    console.say(f"regions, one more row: {reference}, other seed")
+    place, folder = replace(project, bags=with_regions[reference] / "bags"), runs / again
+    seed, record["rows"][again] = train_variant(place, settings, "full", folder, options, reseed=1)
+    level, draws = judged.interval, judged.bootstrap_draws
+    tables = [region_table(baseline, found, reference, seed, level=level, draws=draws)]
+    if TRUE_REGIONS in found:
+        drawn = drawn_slides(project, left)
+        record[TRUE_REGIONS] = {"of": reference, "drawn": drawn}
+        note = f"{drawn_note(len(drawn), len(left), reference)}\n{tables[0].note}"
+        tables = [replace(tables[0], note=note)]
+    if PLACEBO in found:
+        tables.append(placebo_table(baseline, found, reference, seed, level=level, draws=draws))
+    tables.append(quality_table(quality))
+    if PLACEBO in found:
+        regions = with_regions[PLACEBO] / "regions"
+        moved = {slide: Moved(**read_of_slide(regions / f"{slide}.json", _AGAIN)) for slide in left}
+        facts = {slide: asdict(one) for slide, one in moved.items()}
+        record[PLACEBO] = {"of": reference, "seed": settings.seed, "slides": facts}
+        tables.append(moved_table(reference, [*moved.values()], quality[reference], quality[PLACEBO]))
+    return tables, record
+
+
+def _group(
+    project: Project, contest: Contest, options: RunOptions, slides: Sequence[str], seed: int, runs: Path
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Regions and bags of every row that has some: the folder of each row, in their order, and why slides are lost."""
+    controls = region_controls.check(project, contest.controls, slides)
+    folders = {name: runs / name for name in contest.proposers}
+    lost: dict[str, str] = {}
+
+    def lose(name: str, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if not row.done:
+                lost.setdefault(row.slide_id, f"{name}: {row.code} {row.message}")
+
+    for name, folder in folders.items():
+        lose(name, _bags_of(name, project, contest, options, slides, folder))
+    model = Model(
+        proposer=contest.reference,
+        regions=folders[contest.reference] / "regions",
+        slides=[slide for slide in slides if slide not in lost],
+        sam=contest.sam,
+    )
+    for row in (PLACEBO, TRUE_REGIONS):
+        if _WORDS[row] not in controls or not model.slides:
+            continue
+        folder = runs / row.replace(" ", "-")
+        folders = {row: folder, **folders} if row == PLACEBO else {**folders, row: folder}
+        place = replace(project, regions=folder / "regions", process_lists=folder / "process_lists")
+        is_placebo = row == PLACEBO
+        told = make_placebo(place, model, seed, options) if is_placebo else make_true_regions(place, model, options)
+        lose(row, told)
+        done = [one.slide_id for one in told if one.done]
+        lose(row, _regroup(project, place.regions, folder, contest, done))
+    return folders, lost
 
 
 def _bags_of(
@@ -146,11 +202,15 @@ def _bags_of(
     place, settings, how = _sam_call(project, contest, name, options, slides, folder)
     told = {row.slide_id: row for row in sam.run(place, settings, how)}
     done = [slide for slide in slides if slide in told and told[slide].done]
-    grouped = regroup.run(
-        project.bags, place.regions, folder / "bags", contest.extract, done, workers=choose_workers(None, "cpu")
-    )
+    grouped = _regroup(project, place.regions, folder, contest, done)
     gone = Row(slide_id="", status="set-aside", code="E_UPSTREAM", message=f"it has no tissue in {project.tissue}")
     return [*grouped, *(told.get(slide, replace(gone, slide_id=slide)) for slide in slides if slide not in set(done))]
+
+
+def _regroup(project: Project, regions: Path, folder: Path, contest: Contest, slides: list[str]) -> list[Row]:
+    return regroup.run(
+        project.bags, regions, folder / "bags", contest.extract, slides, workers=choose_workers(None, "cpu")
+    )
 
 
 def _sam_call(

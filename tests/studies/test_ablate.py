@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,11 @@ def test_srmil_is_taken_apart_by_its_hidden_share_and_its_loss_terms(project: Pa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--tables", "5"), "there is no table '5'"),
-        (("-S", "model=abmil"), "take out\n  fix: name a table: --tables 7,protocol;"),
+        (("--tables", "8"), "there is no table '8'"),
+        (("-S", "model=abmil"), "take out\n  fix: name a table: --tables 1,5,7,protocol;"),
         (("-S", "model=srmil", "--tables", "mask,3"), "the table '3' does not take srmil apart"),
         (("-S", "model=srmil", "--tables", "regions"), "the table 'regions' does not take srmil apart"),
-        (("--tables", "losses"), "choose of: 2, 3, 4, 6, 7, protocol, regions; or set model: srmil"),
+        (("--tables", "losses"), "choose of: 1, 2, 3, 4, 5, 6, 7, protocol, regions; or set model: srmil"),
         (("--tables", ""), "--tables names none"),
         (("-S", "protocol=paper"), "in the honest protocol"),
     ],
@@ -161,3 +162,14 @@ def test_table_7_leaves_out_a_model_whose_needs_the_bags_do_not_meet(
     assert "fix: give them places" in said
     assert ablate._possible(Project(), TrainSettings(), rows, regions=False) == ["mean", "full"]
     assert "left out: mean-groups (no bag has regions)\n    fix: run sammil sam" in capsys.readouterr().out
+
+
+def test_table_5_is_refused_where_no_bag_has_regions(
+    project: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train.preflight
+    monkeypatch.setattr(train, "preflight", lambda *words: replace(whole(*words), regions=0))
+    answer = sammil("ablate", "--tables", "1,5", "--device", "cpu")
+    assert answer.code == 2
+    assert "no bag has regions, and Table 5 is about what group features of regions add" in answer.err
+    assert not (project / "runs").exists()

@@ -2,22 +2,28 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from encoded_project import PATCHES, SLIDES, make_project
+from inline_executor import open_inline
 
 from sammil_cli.config import SamSettings
 from sammil_cli.features.bag import read_bag
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.regions.file import write_regions
+from sammil_cli.regions.file import read_regions, write_regions
 from sammil_cli.regions.region_map import Canvas, Proposal, build
 from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.runner import per_slide
 from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.stages import sam
+from sammil_cli.studies.region_controls import Model, make_placebo
+from sammil_cli.tissue.mask import TissueMask, write_tissue
 from sammil_cli.training.bundle import read_facts
 
 Sammil = Callable[..., Any]
@@ -32,8 +38,10 @@ QUICK = {
     "learning_rate": 0.001,
     "bootstrap_draws": 100,
 }
+SIDE_PX = 128 * PATCHES
 SIDE = {"superpixels": 8, "geojson": 24}  # patches along a side of the regions that stand in for a proposer's
 TABLE = ("ablate", "--tables", "regions", "--device", "cpu")
+BARE = (*TABLE, "--controls", "")
 NOWHERE = Path("no-weights")
 
 
@@ -69,10 +77,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_training: No
     folder = make_project(tmp_path / "project", QUICK)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("SAMMIL_WEIGHTS", str(folder / NOWHERE))
-    tissue = folder / "artifacts/tissue"
-    tissue.mkdir()
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)
+    (folder / "artifacts/tissue").mkdir()
     for slide in SLIDES:
-        (tissue / f"{slide}.geojson").write_text("{}", encoding="utf-8")
+        mask = TissueMask(
+            slide_id=slide,
+            polygons=shapely.MultiPolygon([shapely.box(0, 0, SIDE_PX, SIDE_PX)]),
+            slide_mpp=1.0,
+            slide_size_px=(SIDE_PX, SIDE_PX),
+            bounds_px=(0, 0, SIDE_PX, SIDE_PX),
+        )
+        write_tissue(folder / f"artifacts/tissue/{slide}.geojson", mask, {})
     return folder
 
 
@@ -89,8 +104,17 @@ def record(project: Path) -> Mapping[str, Any]:
     return content
 
 
+def draw_lesion(project: Path, slide: str, *box: int) -> None:
+    """A lesion over these patches of the diagonal."""
+    square = shapely.geometry.mapping(shapely.box(*(128 * side for side in box)))
+    features = [{"type": "Feature", "properties": {"objectType": "annotation"}, "geometry": square}]
+    path = project / f"data/lesions/{slide}.geojson"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+
+
 def test_rows_differ_in_their_regions_only(project: Path, proposers: Proposers, sammil: Sammil) -> None:
-    answer = sammil(*TABLE, "--proposers", "superpixels,geojson")
+    answer = sammil(*BARE, "--proposers", "superpixels,geojson")
     assert answer.code == 0, answer
     told = record(project)
     compared, quality = told["tables"]
@@ -115,16 +139,64 @@ def test_rows_differ_in_their_regions_only(project: Path, proposers: Proposers, 
     assert "superpixels" in answer.out
 
 
+def test_beside_the_proposers_stand_their_regions_moved_at_random_and_cut_to_lesions(
+    project: Path, proposers: Proposers, sammil: Sammil
+) -> None:
+    draw_lesion(project, SLIDES[1], 0, 0, 5, 5)
+    draw_lesion(project, "of_no_bag", 0, 0, 5, 5)
+    answer = sammil(*TABLE, "--proposers", "superpixels", "-S", "repeats=1")
+    assert answer.code == 0, answer
+    assert "true regions: 1 of 12 slides have a drawing in data/lesions; the others keep" in answer.out
+    told = record(project)
+    compared, answered, quality, kept = told["tables"]
+    names = ["no regions", "placebo", "superpixels", "true regions", "same model, other seed"]
+    assert [row["variant"] for row in compared["rows"]] == names
+    assert [row["proposer"] for row in quality["rows"]] == ["placebo", "superpixels", "true regions"]
+    assert [row["rows"] for row in answered["rows"]] == [
+        "placebo minus no regions",
+        "superpixels minus placebo",
+        "true regions minus placebo",
+    ]
+    assert kept["rows"][0]["area, after / before"] == "1.000 [1.000, 1.000]"
+    assert told["regions"]["placebo"]["slides"].keys() == set(SLIDES)
+    assert told["regions"]["true regions"] == {"of": "superpixels", "drawn": [SLIDES[1]]}
+
+    runs = project / "runs/ablation/regions"
+    before, moved, true = (
+        read_regions(runs / f"{row}/regions/{SLIDES[1]}.h5") for row in ("superpixels", "placebo", "true-regions")
+    )
+    np.testing.assert_array_equal(moved.area_px, before.area_px)
+    assert (moved.box != before.box).any()
+    assert true.area_px.tolist() == [25, 64 - 25, 64, 64]
+    for suffix in (".geojson", ".png"):
+        assert (runs / f"placebo/regions/{SLIDES[1]}{suffix}").is_file()
+    undrawn = read_regions(runs / f"true-regions/regions/{SLIDES[0]}.h5")
+    np.testing.assert_array_equal(undrawn.runs, read_regions(runs / f"superpixels/regions/{SLIDES[0]}.h5").runs)
+
+    def made() -> list[str]:
+        """What the process list says of a second run: nothing is moved again, or all with another seed."""
+        lines = (runs / "placebo/process_lists/placebo.csv").read_text(encoding="utf-8").splitlines()[1:]
+        return sorted({line.split(",")[1] for line in lines})
+
+    model = Model(proposer="superpixels", regions=runs / "superpixels/regions", slides=SLIDES, sam=SamSettings())
+    place = replace(Project(), regions=runs / "placebo/regions", process_lists=runs / "placebo/process_lists")
+    assert made() == ["done"]
+    make_placebo(place, model, 2021, RunOptions())
+    assert made() == ["reused"]
+    make_placebo(place, model, 3, RunOptions())
+    assert made() == ["done"]
+
+
 def test_the_row_without_regions_does_not_see_any(project: Path, proposers: Proposers, sammil: Sammil) -> None:
     def rows() -> list[str]:
         """Without the differences to the last row."""
         return [str(row).split("AUC minus")[0] for row in record(project)["tables"][0]["rows"]]
 
-    assert sammil(*TABLE, "--proposers", "superpixels").code == 0
+    assert sammil(*BARE, "--proposers", "superpixels").code == 0
     before = rows()
     SIDE["superpixels"], kept = 12, SIDE["superpixels"]
     try:
-        assert sammil(*TABLE, "--proposers", "superpixels").code == 0
+        assert sammil(*BARE, "--proposers", "superpixels").code == 0
     finally:
         SIDE["superpixels"] = kept
     assert [row == old for row, old in zip(rows(), before, strict=True)] == [True, False, False]
@@ -134,7 +206,7 @@ def test_a_slide_that_one_proposer_could_not_do_is_in_no_row_and_is_named(
     project: Path, proposers: Proposers, sammil: Sammil
 ) -> None:
     proposers.fails["geojson"] = {SLIDES[2]}
-    answer = sammil(*TABLE, "--proposers", "superpixels,geojson")
+    answer = sammil(*BARE, "--proposers", "superpixels,geojson")
     assert answer.code == 0, answer
     assert "1 of 12 slides are left out of every row" in answer.out
     assert f"{SLIDES[2]}: geojson: E_ANNOTATION it has no drawing" in answer.out
@@ -148,14 +220,14 @@ def test_a_slide_that_one_proposer_could_not_do_is_in_no_row_and_is_named(
     assert len(splits) == 1
     assert SLIDES[2] not in splits.pop()
     proposers.fails.clear()  # it is drawn now
-    assert sammil(*TABLE, "--proposers", "superpixels,geojson").code == 0
+    assert sammil(*BARE, "--proposers", "superpixels,geojson").code == 0
     assert record(project)["regions"]["left_out"] == {}
 
 
 def test_without_a_word_the_projects_proposer_is_compared_with_superpixels(
     project: Path, proposers: Proposers, sammil: Sammil
 ) -> None:
-    assert sammil(*TABLE, "-S", "proposer=geojson").code == 0
+    assert sammil(*BARE, "-S", "proposer=geojson").code == 0
     assert proposers.ran == ["geojson", "superpixels"]
     assert record(project)["regions"]["reference"] == "geojson"
 
@@ -176,6 +248,8 @@ def test_weights_that_are_missing_are_named_with_the_way_to_leave_them_out(proje
         (("--bags", "elsewhere"), "there is no bag in elsewhere"),
         (("--tissue", "elsewhere"), "there is no tissue of the labelled slides"),
         (("--tables", ""), "--tables names none"),
+        (("--controls", "sham"), "there is no control 'sham'"),
+        (("--controls", "true"), "no labelled slide has a drawing in data/lesions"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(
@@ -188,7 +262,7 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
 
 
 def test_regions_of_the_real_stage_become_the_bags_of_a_row(done: Path, sammil: Sammil, inline_training: None) -> None:
-    answer = sammil(*TABLE, "--proposers", "superpixels", "--workers", 1)
+    answer = sammil(*BARE, "--proposers", "superpixels", "--workers", 1)
     assert answer.code == 0, answer
     paths = sorted((done / "artifacts/bags").glob("*.h5"))
     assert len(paths) == 6
