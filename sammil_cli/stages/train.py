@@ -77,7 +77,7 @@ class Ready:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _FoldTask:
+class FoldTask:
     """One fold to train, and the name of its result in the store: the digest of its key."""
 
     name: str
@@ -85,7 +85,12 @@ class _FoldTask:
 
 
 def run(
-    project: Project, settings: TrainSettings, options: RunOptions, *, whole: Settings | None = None
+    project: Project,
+    settings: TrainSettings,
+    options: RunOptions,
+    *,
+    whole: Settings | None = None,
+    reseed: int = 0,
 ) -> list[BundleFacts]:
     """Trains every fold; in the honest protocol the test part is not read.
 
@@ -95,6 +100,7 @@ def run(
 
     Args:
         whole: all settings, for the run record; None = no record is written.
+        reseed: see `plan_folds`.
     """
     tidy(project, store=options.store)
     weights = [Path(settings.start_from)] if settings.start_from else []
@@ -108,7 +114,7 @@ def run(
     known |= {path: ready.start.sha256 for path in weights if ready.start}
     watched.check("train")  # what was looked at is what was hashed
     store = open_store("train", options.store)
-    tasks = _plan(project, settings, options, ready, bag_sha256, store)
+    tasks = plan_folds(project, options, ready, bag_sha256, store, reseed=reseed)
     name = f"{settings.model} {'with' if settings.group_features else 'without'} group features"
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
     console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
@@ -129,7 +135,7 @@ def run(
                 f"train: {len(tasks) - len(open_tasks)} of {len(tasks)} folds trained before with the same input"
             )
         if open_tasks:
-            _forget_unsure(open_tasks, watched)
+            forget_unsure(open_tasks, watched)
             new.set_curves_aside()
             stages = 1 if build_model(settings.model, ready.spec, settings.model_options).first_stage() is None else 2
             _train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
@@ -180,7 +186,7 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
     settings, model = settled(settings), model_class(settings.model)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, "cpu")
-    cohort = labelled_bags(_read_labels(project, settings, bags), bags)
+    cohort = labelled_bags(read_cohort(project, settings, bags.paths), bags)
     seen = survey(bags.paths, (member.slide_id for member in cohort.members))
     encoder = bags.encoder(list(seen))
     shared = {name: getattr(settings, name) for name in _SHARED}
@@ -237,22 +243,27 @@ def _print(facts: list[BundleFacts], positive: str) -> None:
     )
 
 
-def _plan(
+def plan_folds(
     project: Project,
-    settings: TrainSettings,
     options: RunOptions,
     ready: Ready,
     bag_sha256: dict[str, str],
     store: ResultStore,
-) -> list[_FoldTask]:
+    *,
+    reseed: int = 0,
+) -> list[FoldTask]:
     """The folds, drawn, and what each is made with.
+
+    Args:
+        reseed: added to the seed of weights, order, masks and dropout; the folds stay those of the settings' seed.
 
     Raises:
         InputError: folds that cannot be drawn.
     """
-    cohort, spec = ready.cohort, ready.spec
+    settings, cohort, spec = ready.settings, ready.cohort, ready.spec
     build_model(settings.model, spec, settings.model_options)
     folds = drawn_folds(cohort, settings)
+    settings = settings.model_copy(update={"seed": settings.seed + reseed})
     warn(fold_findings(cohort, folds, str(project.labels)))
     labels = {member.slide_id: member.label for member in cohort.members}
     places = devices(options.device)
@@ -290,12 +301,15 @@ def _plan(
             record=record,
             start=start,
         )
-        tasks.append(_FoldTask(name=name, job=job))
+        tasks.append(FoldTask(name=name, job=job))
     return tasks
 
 
-def _read_labels(project: Project, settings: TrainSettings, bags: BagFolder) -> Cohort:
+def read_cohort(project: Project, settings: TrainSettings, files: Mapping[str, Path]) -> Cohort:
     """The cohort of the label file, looked at as `sammil check` does.
+
+    Args:
+        files: what is learned from, by slide id.
 
     Raises:
         InputError: the first error that check would list.
@@ -306,7 +320,7 @@ def _read_labels(project: Project, settings: TrainSettings, bags: BagFolder) -> 
         positive_class=settings.positive_class,
         folds=settings.folds,
         validated=settings.protocol == "honest",
-        slides={**slides_met(project), **{slide: str(path) for slide, path in bags.paths.items()}},
+        slides={**slides_met(project), **{slide: str(path) for slide, path in files.items()}},
         suffixes=slide_suffixes,
     )
     return cohort_of(found, project.labels, passed_over=_SAID_OF_BAGS)
@@ -334,27 +348,27 @@ def labelled_bags(cohort: Cohort, bags: BagFolder) -> Cohort:
     return present
 
 
-def _bags_of(task: _FoldTask) -> list[Path]:
+def bags_of(task: FoldTask) -> list[Path]:
     """The bags that a fold learns from, and is chosen on."""
     return [task.job.bags / f"{slide}.h5" for slide in (*task.job.fold.train, *task.job.fold.val)]
 
 
-def _epochs_done(task: _FoldTask, folder: Path) -> int:
+def _epochs_done(task: FoldTask, folder: Path) -> int:
     """The epochs that an unfinished fold has trained, those of its first stage among them."""
     return epochs_done(task.job.curve) + epochs_done(folder / FIRST_STAGE_FILE)
 
 
-def _forget_unsure(tasks: Sequence[_FoldTask], watched: Unchanged) -> None:
+def forget_unsure(tasks: Sequence[FoldTask], watched: Unchanged) -> None:
     """Removes checkpoints of runs that began with bags which were touched since: they may have learned from others."""
     for task in tasks:
-        seen, now = task.job.checkpoint.with_suffix(".seen"), digest(watched.states(_bags_of(task)))
+        seen, now = task.job.checkpoint.with_suffix(".seen"), digest(watched.states(bags_of(task)))
         if not seen.is_file() or seen.read_text(encoding="utf-8") != now:
             task.job.checkpoint.unlink(missing_ok=True)
             write_text(seen, now)
 
 
 def _train_all(
-    tasks: list[_FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path, watched: Unchanged
+    tasks: list[FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path, watched: Unchanged
 ) -> None:
     """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once.
 
@@ -368,7 +382,7 @@ def _train_all(
     workers = max(options.workers, len({task.job.device for task in tasks}))  # at least one process for each device
     try:
         with console.progress(len(tasks) * epochs, "train") as bar, process_pool(min(workers, len(tasks))) as pool:
-            task_of: dict[Future[None], _FoldTask] = {
+            task_of: dict[Future[None], FoldTask] = {
                 pool.schedule(work, args=[replace(task.job, out=folders[task.name])]): task for task in tasks
             }
             pending = set(task_of)
@@ -377,7 +391,7 @@ def _train_all(
                 for future in finished:
                     future.result()  # a fold's error ends the run
                     task = task_of[future]
-                    watched.check("train", _bags_of(task))
+                    watched.check("train", bags_of(task))
                     store.put(task.name, folders[task.name])
                     for left in (task.job.checkpoint, task.job.checkpoint.with_suffix(".seen")):
                         left.unlink(missing_ok=True)
