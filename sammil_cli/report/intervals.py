@@ -62,16 +62,31 @@ def paired_difference(first: Predictions, second: Predictions, metric: str, *, l
     Raises:
         InputError: the runs differ in their slides, in the label or in the patient of a slide.
     """
+    runs = metrics_of_draws(first, second, draws=draws)
+    gap = runs[1][metric].mean(axis=0) - runs[0][metric].mean(axis=0)
+    return percentiles(float(gap[0]), gap[1:], level)
+
+
+def metrics_of_draws(
+    first: Predictions, second: Predictions, *, draws: int
+) -> tuple[dict[str, Values], dict[str, Values]]:
+    """Each metric of both runs on the same draws of patients.
+
+    Returns:
+        Of each run, metric -> (R, 1 + D): its R repeats; the cohort as it is, then D draws.
+
+    Raises:
+        InputError: the runs differ in their slides, in the label or in the patient of a slide.
+    """
     _check_same_slides(first, second)
     names, patient = np.unique(first.patients, return_inverse=True)
     other = np.searchsorted(names, np.array(second.patients))
-    ones = np.ones((1, len(names)))
-    value = _statistic(second, other, ones)[metric] - _statistic(first, patient, ones)[metric]
-    drawn = [
-        _statistic(second, other, counts)[metric] - _statistic(first, patient, counts)[metric]
-        for counts in _draw(first, patient, draws)
-    ]
-    return percentiles(float(value[0]), np.concatenate(drawn), level)
+    blocks = [np.ones((1, len(names))), *_draw(first, patient, draws)]
+    found = []
+    for run, of in ((first, patient), (second, other)):
+        parts = [_of_repeats(run, of, counts) for counts in blocks]
+        found.append({name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]})
+    return found[0], found[1]
 
 
 def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
@@ -92,25 +107,42 @@ def delong(labels: Labels, scores: Values, *, level: float) -> Estimate:
     return Estimate(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
 
 
-def _delong(labels: Labels, scores: Values) -> tuple[float, float]:
-    """AUC of scores (s,) and its variance, from midranks as Sun and Xu 2014 compute them."""
+def placements(labels: Labels, scores: Values) -> tuple[Values, Values]:
+    """DeLong's components from midranks, as Sun and Xu 2014 compute them; the mean of either is the AUC.
+
+    Args:
+        labels: (s,) 0 or 1, both there. scores: (s,).
+
+    Returns:
+        V10 (m,): share of the negatives below each positive. V01 (n,): share of the positives above each negative.
+    """
     positive, negative = scores[labels == 1], scores[labels == 0]
     m, n = len(positive), len(negative)
     together = rankdata(np.concatenate([positive, negative]))
-    of_positive = (together[:m] - rankdata(positive)) / n  # V10: share of negatives below each positive
-    of_negative = 1 - (together[m:] - rankdata(negative)) / m  # V01: share of positives above each negative
+    return (together[:m] - rankdata(positive)) / n, 1 - (together[m:] - rankdata(negative)) / m
+
+
+def _delong(labels: Labels, scores: Values) -> tuple[float, float]:
+    """AUC of scores (s,) and its variance."""
+    of_positive, of_negative = placements(labels, scores)
+    m, n = len(of_positive), len(of_negative)
     variance = of_positive.var(ddof=1) / m + of_negative.var(ddof=1) / n if min(m, n) > 1 else math.nan
     return float(of_positive.mean()), float(variance)
 
 
 def _statistic(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:
     """Metrics (D,) when patient p counts counts[:, p] times: the mean over repeats."""
+    return {name: found.mean(axis=0) for name, found in _of_repeats(rows, patient, counts).items()}
+
+
+def _of_repeats(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:
+    """Metrics (R, D) of each repeat when patient p counts counts[:, p] times."""
     found = []
     for repeat in np.unique(rows.repeat):
         part = rows.repeat == repeat
         weights = counts[:, patient[part]]
         found.append(weighted_metrics(rows.labels[part], rows.predicted[part], rows.probabilities[part], weights))
-    return {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
 
 def _draw(rows: Predictions, patient: NDArray[np.int64], draws: int) -> Iterator[Values]:
