@@ -53,6 +53,27 @@ def hushed() -> Iterator[None]:
         _state["quiet"] = before
 
 
+@contextlib.contextmanager
+def each_warning_once() -> Iterator[None]:
+    """Within the block a log message that was shown before is not shown again."""
+    seen = set[str]()
+
+    def first_time(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in seen
+        seen.add(message)
+        return new
+
+    handlers = logging.getLogger().handlers[:]
+    for handler in handlers:
+        handler.addFilter(first_time)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(first_time)
+
+
 class Bar:
     """A progress bar with the time left."""
 

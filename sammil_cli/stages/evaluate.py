@@ -38,7 +38,7 @@ from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
-from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
+from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
 Known = Mapping[str, Member]
@@ -198,16 +198,13 @@ def _baselines(judged: Judged) -> dict[str, list[FoldResult]]:
     count = len(classes)
     slides = {slide for fold in folds for role in (fold.train, fold.val, fold.test) for slide in role}
     means = baselines.mean_features(bags.read, sorted(slides))
+    labels = {slide: known[slide].label for slide in slides}
     found: dict[str, list[FoldResult]] = {baselines.MEAN_POOL: [], baselines.MAJORITY: []}
     for fold in folds:
-        train, val = (np.array([known[slide].label for slide in part], np.int64) for part in (fold.train, fold.val))
-        features = {
-            role: np.stack([means[slide] for slide in getattr(fold, role)]) for role in ("train", "val", "test")
-        }
-        judge = baselines.fit_mean_pool(features["train"], train, features["val"], val, count)
-        threshold = validation_threshold(val, judge(features["val"])[:, 1]) if count == 2 else None
-        said = judge(features["test"])
+        judge, threshold = baselines.judge_of_fold(means, labels, fold, count)
+        said = judge(np.stack([means[slide] for slide in fold.test]))
         found[baselines.MEAN_POOL].append(_result(fold, known, said, said, threshold))
+        train = np.array([labels[slide] for slide in fold.train], np.int64)
         commonest = int(baselines.class_shares(train, count).argmax())
         # Shares differ a little between folds: as scores they would rank slides by their fold. Nothing is ranked here.
         level = np.full((len(fold.test), count), 1 / count)

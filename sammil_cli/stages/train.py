@@ -85,12 +85,7 @@ class FoldTask:
 
 
 def run(
-    project: Project,
-    settings: TrainSettings,
-    options: RunOptions,
-    *,
-    whole: Settings | None = None,
-    reseed: int = 0,
+    project: Project, settings: TrainSettings, options: RunOptions, *, whole: Settings | None = None, reseed: int = 0
 ) -> list[BundleFacts]:
     """Trains every fold; in the honest protocol the test part is not read.
 
