@@ -1,12 +1,16 @@
 """Ablations on a user's own cohort: SAM-MIL's (the paper's Tables 2, 3, 4, 6 and 7), SRMIL's, and of the protocols."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from sammil_cli.report.intervals import Estimate, bootstrap, paired_difference
+from sammil_cli.report.comparison import WHAT_VERDICTS_MEAN, Comparison, compare_predictions, verdict
+from sammil_cli.report.estimate import Estimate
+from sammil_cli.report.intervals import bootstrap
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
+from sammil_cli.report.paired_tests import holm
 from sammil_cli.report.tables import Table, of_class
 
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
@@ -17,6 +21,9 @@ _MODELS = (
     "transformer",
 )
 _SAM_MIL, _SRMIL = "sam-mil", "srmil"
+_OF_PAIRS = "abmil"
+OTHER_SEED = "same model, other seed"
+_OTHER_SEED = "-other-seed"
 _SHARES = (0.3, 0.5, 0.9)  # of nodes that SRMIL hides, beside the user's own
 _RECONSTRUCTION, _UNMASKED = "model_options.reconstruction_weight", "model_options.unmasked_weight"
 
@@ -60,6 +67,11 @@ class Ablation:
     rows: tuple[tuple[str, str], ...]
     model: str | None = _SAM_MIL
     pairs: bool = False
+
+    @property
+    def reference(self) -> str:
+        """The variant that is trained with another seed as well, to see how far a seed alone moves it."""
+        return _OF_PAIRS if self.pairs else self.rows[-1][0]
 
 
 _CORE = (("baseline", "AB-MIL core, patches only"), ("no-mask", "AB-MIL core, with group features"))
@@ -139,34 +151,54 @@ def tables_of(model: str) -> list[str]:
 
 
 def variants_of(names: Sequence[str]) -> list[str]:
-    """The variants that these tables need, each once."""
+    """The variants that these tables need, each once; without those of another seed."""
     return list(dict.fromkeys(variant for name in names for variant, _ in ABLATIONS[name].rows))
+
+
+def references_of(names: Sequence[str]) -> list[str]:
+    """The variants that these tables need with another seed, each once."""
+    return list(dict.fromkeys(ABLATIONS[name].reference for name in names))
+
+
+def with_other_seed(variant: str) -> str:
+    """What a variant trained with another seed is called, in files and among what `make_table` is given."""
+    return f"{variant}{_OTHER_SEED}"
 
 
 def make_table(name: str, found: Mapping[str, Predictions], *, level: float, draws: int) -> Table:
     """One table: mean ± sd over folds, the pooled value with its interval, and the difference to another row.
 
     Args:
-        found: out-of-fold predictions by variant; rows without them are left out.
+        found: out-of-fold predictions by variant, and by `with_other_seed` of the reference; rows without them are
+            left out.
         level, draws: see `report.intervals.bootstrap`.
     """
     ablation = ABLATIONS[name]
     rows = [(label, found[variant]) for variant, label in ablation.rows if variant in found]
+    reference, again = found.get(ablation.reference), found.get(with_other_seed(ablation.reference))
+    seed = None
+    if reference is not None and again is not None:
+        seed = compare_predictions(reference, again, "auc", level=level, draws=draws)
     if ablation.pairs:
         pairs = (ablation.rows[at : at + 2] for at in range(0, len(ablation.rows), 2))
         there = ([(label, found[variant]) for variant, label in pair if variant in found] for pair in pairs)
-        beside = chain.from_iterable(differences(pair, 0, level=level, draws=draws) for pair in there)
-        return comparison(ablation.title, rows, [*beside], "row above", level=level, draws=draws)
-    gaps = differences(rows, len(rows) - 1, level=level, draws=draws)
-    return comparison(ablation.title, rows, gaps, "last row", level=level, draws=draws)
+        gaps = [*chain.from_iterable(differences(pair, 0, level=level, draws=draws) for pair in there)]
+        place, label, to = len(rows), f"{ablation.reference}, other seed, minus {ablation.reference}", "row above"
+    else:
+        gaps = differences(rows, len(rows) - 1, level=level, draws=draws)
+        place, label, to = len(rows) - 1, OTHER_SEED, "last row"
+    if again is not None and seed is not None:
+        rows.insert(place, (label, again))
+        gaps.insert(place, seed)
+    return comparison(ablation.title, rows, gaps, to, seed, level=level, draws=draws)
 
 
 def differences(
     rows: Sequence[tuple[str, Predictions]], reference: int, *, level: float, draws: int
-) -> list[Estimate | None]:
+) -> list[Comparison | None]:
     """The AUC of each row minus that of the reference, on the same draws of patients; None for the reference itself."""
     return [
-        None if place == reference else paired_difference(rows[reference][1], one, "auc", level=level, draws=draws)
+        None if place == reference else compare_predictions(rows[reference][1], one, "auc", level=level, draws=draws)
         for place, (_, one) in enumerate(rows)
     ]
 
@@ -174,8 +206,9 @@ def differences(
 def comparison(
     title: str,
     rows: Sequence[tuple[str, Predictions]],
-    gaps: Sequence[Estimate | None],
+    gaps: Sequence[Comparison | None],
     reference: str,
+    other_seed: Comparison | None,
     *,
     level: float,
     draws: int,
@@ -184,7 +217,9 @@ def comparison(
 
     Args:
         rows: label and out-of-fold predictions. gaps: of each row, see `differences`. reference: what it is called.
+        other_seed: the one of `gaps` that is the same model with another seed; None = not trained.
     """
+    adjusted = iter(holm([gap.p for gap in gaps if gap is not None and gap is not other_seed]))
     cells = []
     for (label, one), gap in zip(rows, gaps, strict=True):
         spread = over_folds([fold_metrics(p.labels, p.probabilities, p.predicted) for p in one.by_fold()])
@@ -194,14 +229,27 @@ def comparison(
             means.append("–" if mean is None else f"{100 * mean:.1f} ± {100 * (sd or 0):.1f}")
         area = bootstrap(one, level=level, draws=draws)["auc"]
         pooled = f"{100 * area.value:.1f} [{100 * area.low:.1f}, {100 * area.high:.1f}]"
-        cells.append((label, *means, pooled, "–" if gap is None else in_points(gap)))
+        beside = ("–", "–") if gap is None or gap is other_seed else _told(gap, other_seed, next(adjusted))
+        cells.append((label, *means, pooled, "–" if gap is None else in_points(gap.value), *beside))
+    known = all(gap.retraining_known for gap in gaps if gap is not None)
     return Table(
         title=of_class(title, rows[0][1].positive_class),
-        header=("variant", *_SHOWN.values(), f"AUC pooled [{level:.0%}]", f"AUC minus {reference}"),
+        header=("variant", *_SHOWN.values(), f"AUC pooled [{level:.0%}]", f"AUC minus {reference}", *BESIDE),
         rows=cells,
-        note="All × 100. ± is the sd over folds, their spread and no error. Intervals: patients drawn anew. "
-        "Where the interval of a difference holds 0, this cohort does not tell the two apart.",
+        note="All × 100 but p. ± is the sd over folds, their spread and no error. "
+        f"{WITH_TRAINING if known else WITHOUT_TRAINING} {WHAT_VERDICTS_MEAN}",
     )
+
+
+BESIDE = ("p (Holm)", "shown")
+WITH_TRAINING = "Intervals: patients drawn anew, and models and folds, by how far the repeats lie apart."
+WITHOUT_TRAINING = (
+    "Intervals: patients drawn anew; with one repeat they do not say how far another training would move."
+)
+
+
+def _told(gap: Comparison, other_seed: Comparison | None, p: float) -> tuple[str, str]:
+    return "–" if math.isnan(p) else f"{p:.3f}", verdict(gap, other_seed, adjusted=p)
 
 
 def in_points(gap: Estimate) -> str:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sammil_cli.report.ablation import in_points
-from sammil_cli.report.comparison import Comparison, compare_predictions, verdict
-from sammil_cli.report.intervals import Estimate, bootstrap
+from sammil_cli.report.ablation import BESIDE, WITH_TRAINING, WITHOUT_TRAINING, in_points
+from sammil_cli.report.comparison import WHAT_VERDICTS_MEAN, Comparison, compare_predictions, verdict
+from sammil_cli.report.estimate import Estimate
+from sammil_cli.report.intervals import bootstrap
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
 from sammil_cli.report.paired_tests import holm
 from sammil_cli.report.tables import Table, of_class
@@ -145,7 +146,7 @@ def benchmark_table(title: str, standings: Sequence[Standing], *, level: float) 
             *_SHOWN.values(),
             f"AUC pooled [{level:.0%}]",
             f"AUC minus {reference}" if reference else "AUC minus reference",
-            *("p (Holm)", "verdict", "parameters", "ms per slide", "peak memory"),
+            *(*BESIDE, "parameters", "ms per slide", "peak memory"),
         ),
         rows=cells,
         note=_note(standings, level),
@@ -159,22 +160,15 @@ def titles(rows: Sequence[Row]) -> list[str]:
 
 
 def _note(standings: Sequence[Standing], level: float) -> str:
-    known = [one.gap for one in standings if one.gap is not None]
-    repeats = max((max(gap.repeats) for gap in known), default=1)
-    trained = (
-        f"The intervals of the differences hold other patients and other trainings ({repeats} repeats)."
-        if any(gap.retraining_known for gap in known)
-        else "The intervals of the differences hold other patients only: one repeat says nothing of another training; "
-        "--repeats 3 or more does."
-    )
+    known = all(one.gap.retraining_known for one in standings if one.gap is not None)
     return (
         "Metrics × 100, every row on the same slides and folds. ± is the sd over folds, their spread and no error. "
-        f"Intervals of {level:.0%}, patients drawn anew. {trained} p: two-sided, of no difference, adjusted by Holm "
-        f"for the rows compared. {OTHER_SEED}: the reference trained with another seed on the same folds; a "
-        "difference that does not exceed its interval is not called one. ms per slide: a bag in memory judged on one "
-        "thread of this machine's CPU, the median of up to 50 test slides of the first fold; without the encoder, and "
-        "without reading. Peak memory: the most that the process of a fold held while it trained, with the libraries "
-        "and mapped bags; – where another command had trained the folds before, or the system does not say."
+        f"{WITH_TRAINING if known else WITHOUT_TRAINING} Intervals of {level:.0%}. p: two-sided, of no difference, "
+        f"adjusted by Holm for the rows compared. {OTHER_SEED.capitalize()}: the reference trained with another seed "
+        f"on the same folds. {WHAT_VERDICTS_MEAN} ms per slide: a bag in memory judged on one thread of this machine's "
+        "CPU, the median of up to 50 test slides of the first fold; without the encoder, and without reading. Peak "
+        "memory: the most that the process of a fold held while it trained, libraries and mapped bags included; – "
+        "where another command had trained the folds before, or the system does not say."
     )
 
 

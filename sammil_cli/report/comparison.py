@@ -5,15 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
-from sammil_cli.report.intervals import Estimate, metrics_of_draws, percentiles
+from sammil_cli.report.estimate import Estimate
+from sammil_cli.report.intervals import independent_patients, metrics_of_draws, patients_of_classes
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.paired_tests import delong_test, mcnemar
+from sammil_cli.report.spread import Retraining, of_repeats, spread, t_interval, t_test, together
 from sammil_cli.training.thresholds import Values
 
 METRICS = ("auc", "accuracy", "f1", "balanced_accuracy", "brier")
+HIGHER, LOWER = "higher", "lower"
 NO_DIFFERENCE = "no difference shown"
+ONE_REPEAT = "open: needs repeats"  # an interval without 0, of models of one training each
+LIKE_ANOTHER_SEED = "no more than a seed"
+WHAT_VERDICTS_MEAN = (
+    f"{HIGHER.capitalize()} or {LOWER}: the interval leaves out 0, p (Holm) agrees, and another seed alone moves the "
+    f"number less. {ONE_REPEAT.capitalize()}: one training of each says nothing of the next one; set repeats to 3 or "
+    f"more. {LIKE_ANOTHER_SEED.capitalize()}: the same model with another seed may differ as much."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,62 +64,45 @@ def compare_predictions(
 def compare_metrics(
     first: Predictions, second: Predictions, names: Sequence[str] = METRICS, *, level: float, draws: int
 ) -> dict[str, Comparison]:
-    """Several metrics of two runs on the same draws of patients; see `compare_predictions`."""
+    """Several metrics of two runs on the same draws of patients; see `compare_predictions`.
+
+    The variance of a difference is that over draws of patients, of the mean over repeats, plus that between repeats
+    over their number; the interval is Student's with Welch-Satterthwaite degrees of freedom. The two parts share what
+    chance in training does to single patients, so with few repeats the interval holds the truth a little more often
+    than it says (docs/evaluation.md).
+    """
     one, other = metrics_of_draws(first, second, draws=draws)
-    tests = _tests(first, second)
-    patients, paired = len(set(first.patients)), _same_folds(first, second)
+    area, decisions = _tests(first, second)
+    sizes, paired = patients_of_classes(first), _same_folds(first, second)
     found = {}
     for name in names:
         gap = other[name].mean(axis=0) - one[name].mean(axis=0)
-        fixed = percentiles(float(gap[0]), gap[1:], level)
-        by_patients = float(np.nanvar(gap[1:], ddof=1)) if len(gap) > 2 else math.nan
-        noise, freedom = _retraining(one[name][:, 0], other[name][:, 0], paired=paired)
-        value, p = _with_noise(fixed, by_patients, patients - 1, noise, freedom, level)
+        patients = independent_patients(name, sizes)
+        noise = _retraining(one[name][:, 0], other[name][:, 0], paired=paired)
+        whole = spread(gap, patients, noise)
         found[name] = Comparison(
             metric=name,
-            value=value,
-            fixed=fixed,
+            value=t_interval(whole, level),
+            fixed=t_interval(spread(gap, patients, None), level),
             repeats=(len(one[name]), len(other[name])),
-            retraining_known=not math.isnan(noise),
-            p=p,
-            delong=tests[0] if name == "auc" else None,
-            mcnemar=tests[1],
+            retraining_known=noise is not None,
+            p=t_test(whole),
+            delong=area if name == "auc" else None,
+            mcnemar=decisions,
             level=level,
         )
     return found
 
 
-def _retraining(first: Values, second: Values, *, paired: bool) -> tuple[float, float]:
-    """The variance that training adds to the difference of mean values, and its degrees of freedom; NaN = unknown.
+def _retraining(first: Values, second: Values, *, paired: bool) -> Retraining | None:
+    """What training anew adds to the difference of means over repeats.
 
     Args:
         first, second: (R,) values of each repeat. paired: repeats of both have the same folds.
     """
-    if paired and len(first) == len(second) > 1:
-        return float((second - first).var(ddof=1)) / len(first), len(first) - 1.0
-    if min(len(first), len(second)) < 2:
-        return math.nan, math.nan
-    parts = [(float(run.var(ddof=1)) / len(run), len(run) - 1) for run in (first, second)]
-    total = sum(part for part, _ in parts)
-    below = sum(part**2 / freedom for part, freedom in parts)
-    return total, total**2 / below if below else min(freedom for _, freedom in parts)
-
-
-def _with_noise(
-    fixed: Estimate, by_patients: float, of_patients: float, noise: float, of_noise: float, level: float
-) -> tuple[Estimate, float]:
-    """The t-interval with Welch-Satterthwaite degrees of freedom, and p."""
-    known = 0.0 if math.isnan(noise) else noise
-    variance = by_patients + known
-    if not variance > 0 or math.isnan(fixed.value):
-        return fixed, 1.0 if fixed.value == 0 else math.nan
-    below = by_patients**2 / of_patients + (known**2 / of_noise if known else 0.0)
-    freedom, error = variance**2 / below, math.sqrt(variance)
-    p = float(2 * student.sf(abs(fixed.value) / error, freedom))
-    if math.isnan(noise):
-        return fixed, p
-    reach = float(student.ppf((1 + level) / 2, freedom)) * error
-    return Estimate(fixed.value, fixed.value - reach, fixed.value + reach), p
+    if paired:
+        return of_repeats(second - first)
+    return together(of_repeats(first), of_repeats(second))
 
 
 def _same_folds(first: Predictions, second: Predictions) -> bool:
@@ -137,10 +129,10 @@ def _tests(first: Predictions, second: Predictions) -> tuple[float | None, float
 
 
 def verdict(comparison: Comparison, other_seed: Comparison | None, *, adjusted: float | None = None) -> str:
-    """What a comparison shows, in a plain sentence: "higher" or "lower" only where all of this holds, else why not.
+    """What a comparison shows: `HIGHER` or `LOWER` only where all of this holds, else which of it does not.
 
-    The interval leaves out 0; retraining noise is in it; the difference is larger than all that the interval of the
-    same model with another seed allows.
+    The interval leaves out 0 (and the adjusted p is below 1 - level); retraining noise is in it; the difference is
+    larger than all that the interval of the same model with another seed allows.
 
     Args:
         other_seed: the reference beside the same model trained with another seed; None = not trained.
@@ -151,10 +143,10 @@ def verdict(comparison: Comparison, other_seed: Comparison | None, *, adjusted: 
     if not shown or (adjusted is not None and not adjusted < 1 - comparison.level):
         return NO_DIFFERENCE
     if not comparison.retraining_known:
-        return f"{NO_DIFFERENCE}: one repeat says nothing of another training"
+        return ONE_REPEAT
     if other_seed is not None and abs(value.value) <= reach(other_seed):
-        return f"{NO_DIFFERENCE}: another seed alone may move it as far"
-    return "higher" if value.value > 0 else "lower"
+        return LIKE_ANOTHER_SEED
+    return HIGHER if value.value > 0 else LOWER
 
 
 def reach(other_seed: Comparison) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sammil_cli.report.intervals import Estimate
+from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.png import lettering, to_png
 
 _LONGEST = 36  # letters of a row's name

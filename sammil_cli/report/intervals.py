@@ -1,12 +1,11 @@
-"""Intervals: patients drawn again (bootstrap) for every metric, DeLong's for the AUC, and differences of two runs.
+"""Intervals: of every metric from patients drawn again (bootstrap), of the AUC by DeLong.
 
-All of them hold the trained models as they are: they say how far the numbers would move with other test patients, not
-with other training patients.
+With several repeats they say how far a number would move with other test patients and with models trained anew; with
+one, with other test patients only: one training says nothing of the next.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -15,56 +14,69 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata
 
 from sammil_cli.errors import InputError
+from sammil_cli.report.estimate import Estimate as Estimate
 from sammil_cli.report.metrics import Predictions, weighted_metrics
+from sammil_cli.report.spread import Spread, log_interval, mean_of_shares, of_repeats, score_interval, spread
 from sammil_cli.training.thresholds import Labels, Values
 
 _SEED = 20_240_229  # fixed: the same predictions give the same interval
 _CELLS = 4_000_000  # weights held at once
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-
 def bootstrap(rows: Predictions, *, level: float, draws: int) -> dict[str, Estimate]:
-    """Each metric of the pooled out-of-fold predictions with its percentile interval.
+    """Each metric of the pooled out-of-fold predictions with its interval.
 
     Patients are drawn with replacement, with all their slides and in all repeats, within their class (a patient's
     highest one), so that each draw has the cohort's share of each class. With several repeats a metric is the mean
-    over repeats of its value on that repeat's pooled predictions. Draws where a metric is not defined are left out
-    of it.
+    over repeats of its value on that repeat's pooled predictions, and the variance between repeats is in the interval.
+    Draws where a metric is not defined are left out of it. The draws give the variance; the interval is Wilson's with
+    that variance, which keeps to 0 and 1 and holds the truth as often as it says down to 20 patients, where
+    percentiles of the draws do not (docs/evaluation.md has both, simulated).
 
     Args:
         level: confidence level, such as 0.95.
     """
     names, patient = np.unique(rows.patients, return_inverse=True)
-    values = _statistic(rows, patient, np.ones((1, len(names))))
-    drawn = [_statistic(rows, patient, counts) for counts in _draw(rows, patient, draws)]
-    return {
-        name: percentiles(float(values[name][0]), np.concatenate([one[name] for one in drawn]), level)
-        for name in values
-    }
+    blocks = [np.ones((1, len(names))), *_draw(rows, patient, draws)]
+    parts = [_of_repeats(rows, patient, counts) for counts in blocks]
+    sizes = patients_of_classes(rows)
+    found = {}
+    for name in parts[0]:
+        drawn = np.concatenate([part[name] for part in parts], axis=1)
+        found[name] = spread(drawn.mean(axis=0), independent_patients(name, sizes), of_repeats(drawn[:, 0]))
+    return {name: _interval(name, found, sizes, level) for name in found}
 
 
-def paired_difference(first: Predictions, second: Predictions, metric: str, *, level: float, draws: int) -> Estimate:
-    """A metric of the second run minus that of the first, with its percentile interval.
+def _interval(name: str, found: Mapping[str, Spread], sizes: Sequence[int], level: float) -> Estimate:
+    if name == "brier":
+        return log_interval(found[name], level)
+    if name == "balanced_accuracy" and "specificity" in found:
+        return mean_of_shares(*(_interval(one, found, sizes, level) for one in ("sensitivity", "specificity")))
+    return score_interval(found[name], level, _patients_of(name, sizes))
 
-    The same draws of patients are applied to both runs. The runs may differ in their folds and number of repeats.
+
+def patients_of_classes(rows: Predictions) -> list[int]:
+    """How many patients each class has that has any; a patient counts for its highest one."""
+    names, patient = np.unique(rows.patients, return_inverse=True)
+    return [int(size) for size in np.unique(_highest(rows, patient, len(names)), return_counts=True)[1]]
+
+
+def independent_patients(metric: str, sizes: Sequence[int]) -> int:
+    """How many patients carry a metric, 2 at least: of a mean over classes as many as if all had the rarest one's.
 
     Args:
-        metric: one of `weighted_metrics`.
-
-    Raises:
-        InputError: the runs differ in their slides, in the label or in the patient of a slide.
+        sizes: patients of each class.
     """
-    runs = metrics_of_draws(first, second, draws=draws)
-    gap = runs[1][metric].mean(axis=0) - runs[0][metric].mean(axis=0)
-    return percentiles(float(gap[0]), gap[1:], level)
+    of_all = metric in ("auc", "f1", "balanced_accuracy")
+    return max(2, _patients_of(metric, sizes) * (len(sizes) if of_all else 1))
+
+
+def _patients_of(metric: str, sizes: Sequence[int]) -> int:
+    if metric in ("accuracy", "brier"):
+        return sum(sizes)
+    if metric in ("sensitivity", "specificity"):
+        return sizes[-1] if metric == "sensitivity" else sizes[0]
+    return min(sizes)
 
 
 def metrics_of_draws(
@@ -130,11 +142,6 @@ def _delong(labels: Labels, scores: Values) -> tuple[float, float]:
     return float(of_positive.mean()), float(variance)
 
 
-def _statistic(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:
-    """Metrics (D,) when patient p counts counts[:, p] times: the mean over repeats."""
-    return {name: found.mean(axis=0) for name, found in _of_repeats(rows, patient, counts).items()}
-
-
 def _of_repeats(rows: Predictions, patient: NDArray[np.int64], counts: Values) -> dict[str, Values]:
     """Metrics (R, D) of each repeat when patient p counts counts[:, p] times."""
     found = []
@@ -147,9 +154,15 @@ def _of_repeats(rows: Predictions, patient: NDArray[np.int64], counts: Values) -
 
 def _draw(rows: Predictions, patient: NDArray[np.int64], draws: int) -> Iterator[Values]:
     """How often each patient is drawn, (D, P) in blocks of D that fit in memory."""
-    top = np.zeros(int(patient.max()) + 1, np.int64)
-    np.maximum.at(top, patient, rows.labels)
+    top = _highest(rows, patient, int(patient.max()) + 1)
     return draw_patients(top, draws, max(1, _CELLS // len(patient)))
+
+
+def _highest(rows: Predictions, patient: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The highest class of each patient's slides, (P,)."""
+    top = np.zeros(count, np.int64)
+    np.maximum.at(top, patient, rows.labels)
+    return top
 
 
 def draw_patients(strata: NDArray[np.int64], draws: int, block: int) -> Iterator[Values]:

@@ -7,53 +7,69 @@ from typing import Any
 
 import numpy as np
 
-from sammil_cli.report.ablation import comparison, differences
-from sammil_cli.report.intervals import Estimate
+from sammil_cli.report.ablation import OTHER_SEED, comparison, differences
+from sammil_cli.report.comparison import HIGHER, LIKE_ANOTHER_SEED, LOWER, ONE_REPEAT
+from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.tables import Table
 
 NO_REGIONS = "no regions"
 _TITLE = "Whose regions?"
-# 60 drawn slides: with one repeat an interval left out 0 that held it with three (docs/ablation.md).
-_ENOUGH_REPEATS = 3
-_DRAWN_TOO_SELDOM = "Folds were drawn too seldom to believe any of this: set repeats to 3 or more."
-_NOT_COVERED = "They do not cover chance in training and in drawing the folds, which repeats average out."
 
 
 Quality = Mapping[str, Any]  # a slide's record, see `features.quality`
 
 
 def region_table(
-    baseline: Predictions, found: Mapping[str, Predictions], reference: str, *, level: float, draws: int
+    baseline: Predictions,
+    found: Mapping[str, Predictions],
+    reference: str,
+    other_seed: Predictions | None,
+    *,
+    level: float,
+    draws: int,
 ) -> Table:
     """No regions, then the regions of each proposer; below it in words what this cohort can tell.
 
     Args:
         baseline: AB-MIL core on patches only. found: the full objective by proposer; all on the same slides and folds.
-        reference: the proposer that the others are compared with.
+        reference: the proposer that the others are compared with. other_seed: that of it; None = not trained.
     """
-    rows = [(NO_REGIONS, baseline), *found.items()]
+    rows = [(NO_REGIONS, baseline), *found.items(), *([(OTHER_SEED, other_seed)] if other_seed is not None else [])]
     gaps = differences(rows, [label for label, _ in rows].index(reference), level=level, draws=draws)
     slides, patients = len(set(baseline.slides)), len(set(baseline.patients))
     title = f"{_TITLE} ({slides} slides of {patients} patients)"
-    table = comparison(title, rows, gaps, reference, level=level, draws=draws)
-    told = [verdict(label, gap, reference) for (label, _), gap in zip(rows, gaps, strict=True) if gap is not None]
-    if len(set(baseline.repeat.tolist())) < _ENOUGH_REPEATS:
-        told.append(_DRAWN_TOO_SELDOM)
+    seed = gaps[-1] if other_seed is not None else None
+    table = comparison(title, rows, gaps, reference, seed, level=level, draws=draws)
+    told = [
+        verdict(label, gap.value, reference, row[-1])
+        for (label, _), gap, row in zip(rows, gaps, table.rows, strict=True)
+        if gap is not None and gap is not seed
+    ]
     # Lines of their own on the terminal; a page and Markdown run them together.
-    return replace(table, note="\n".join([*told, f"{table.note} {_NOT_COVERED}"]))
+    return replace(table, note="\n".join([*told, table.note]))
 
 
-def verdict(label: str, gap: Estimate, reference: str) -> str:
-    """What an interval of an AUC minus that of the reference tells, in a plain sentence."""
+def verdict(label: str, gap: Estimate, reference: str, shown: str) -> str:
+    """What an AUC minus that of the reference tells, in a plain sentence.
+
+    Args:
+        shown: the word of `report.comparison.verdict`.
+    """
     low, high = 100 * gap.low, 100 * gap.high
-    if low > 0:
+    if shown == HIGHER:
         return f"{_begun(label)} did better than {reference} here, by {low:.1f} to {high:.1f} points of AUC."
-    if high < 0:
+    if shown == LOWER:
         return f"{_begun(label)} did worse than {reference} here, by {-high:.1f} to {-low:.1f} points of AUC."
     if not low <= high:  # NaN
         return f"{_begun(label)} or {reference}: this cohort gives no interval."
-    return f"{_begun(label)} or {reference}: this cohort cannot tell; {label} may be {_points(low)} to {_points(high)}."
+    range_of = f"{label} may be {_points(low)} to {_points(high)}"
+    if shown == ONE_REPEAT:
+        return f"{_begun(label)} or {reference}: {range_of} with these very models; set repeats to 3 or more to know."
+    if shown == LIKE_ANOTHER_SEED:
+        return f"{_begun(label)} or {reference}: {range_of}, and another seed alone may move {reference} as far."
+    alone = ", taken alone" if low > 0 or high < 0 else ""  # p is adjusted for the number of rows
+    return f"{_begun(label)} or {reference}: this cohort cannot tell; {range_of}{alone}."
 
 
 def patches_per_region(record: Quality) -> float | None:

@@ -15,8 +15,10 @@ from sammil_cli.report.ablation import (
     VARIANTS,
     as_markdown,
     make_table,
+    references_of,
     tables_of,
     variants_of,
+    with_other_seed,
 )
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_tables
@@ -59,7 +61,8 @@ def run(
     regions = bool(named) and train.preflight(project, settings).regions > 0
     variants = _possible(project, settings, variants_of(named), regions=regions)
     tidy(project, out, runs, store=options.store)
-    found_by, record = _train(variants, project, settings, options, runs)
+    seeds = [variant for variant in references_of(named) if variant in variants]
+    found_by, record = _train(variants, seeds, project, settings, options, runs)
     tables = [make_table(name, found_by, level=judged.interval, draws=judged.bootstrap_draws) for name in named]
     extra: dict[str, Any] = {}
     if region_ablation.NAME in names:
@@ -159,12 +162,22 @@ def _refusal(project: Project, settings: TrainSettings) -> SammilError | None:
 
 
 def _train(
-    variants: Sequence[str], project: Project, settings: TrainSettings, options: RunOptions, runs: Path
+    variants: Sequence[str],
+    seeds: Sequence[str],
+    project: Project,
+    settings: TrainSettings,
+    options: RunOptions,
+    runs: Path,
 ) -> tuple[dict[str, Predictions], dict[str, Any]]:
-    """Each variant's out-of-fold predictions, and what it was made of."""
+    """Each variant's out-of-fold predictions, and what it was made of.
+
+    Args:
+        seeds: the variants that are trained with the next seed as well, on the same folds.
+    """
     found: dict[str, Predictions] = {}
     record = {}
-    for number, variant in enumerate(variants, start=1):
-        console.say(f"variant {number} of {len(variants)}: {variant} {said(variant)}")
-        found[variant], record[variant] = train_variant(project, settings, variant, runs / variant, options)
+    rows = [*((variant, variant, 0) for variant in variants), *((one, with_other_seed(one), 1) for one in seeds)]
+    for number, (variant, name, reseed) in enumerate(rows, start=1):
+        console.say(f"variant {number} of {len(rows)}: {name} {said(variant)}")
+        found[name], record[name] = train_variant(project, settings, variant, runs / name, options, reseed=reseed)
     return found, record

@@ -11,6 +11,7 @@ from sammil_cli.config import EvaluateSettings, ExtractSettings, SamSettings, Tr
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.report.ablation import with_other_seed
 from sammil_cli.report.region_ablation import NO_REGIONS, quality_table, region_table
 from sammil_cli.report.tables import Table
 from sammil_cli.runner.earlier_files import check_done
@@ -129,7 +130,11 @@ def run(
         for name in contest.proposers
     }
     baseline = found.pop(NO_REGIONS)
-    table = region_table(baseline, found, contest.reference, level=judged.interval, draws=judged.bootstrap_draws)
+    own = contest.reference
+    console.say(f"regions, one more row: {own}, other seed")
+    place, folder = replace(project, bags=runs / own / "bags"), runs / with_other_seed(own)
+    seed, record["rows"][with_other_seed(own)] = train_variant(place, settings, "full", folder, options, reseed=1)
+    table = region_table(baseline, found, own, seed, level=judged.interval, draws=judged.bootstrap_draws)
     return [table, quality_table(quality)], record
 
 

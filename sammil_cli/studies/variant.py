@@ -12,19 +12,20 @@ from sammil_cli.stages import evaluate, train
 
 
 def train_variant(
-    project: Project, settings: TrainSettings, variant: str, folder: Path, options: RunOptions
+    project: Project, settings: TrainSettings, variant: str, folder: Path, options: RunOptions, *, reseed: int = 0
 ) -> tuple[Predictions, dict[str, Any]]:
     """Trains what is not trained yet, on the bags and labels of the project.
 
     Args:
         variant: a key of `report.ablation.VARIANTS`. folder: of its models, folds and learning curves.
+        reseed: added to the seed of the training; the folds stay.
 
     Returns:
         Out-of-fold predictions, and what the row was made of, for a JSON file.
     """
     place = place_of(project, folder)
-    facts = train.run(place, settings_of(settings, variant), options)
-    record = {"settings": VARIANTS[variant], "epochs": [fact.epoch + 1 for fact in facts]}
+    facts = train.run(place, settings_of(settings, variant), options, reseed=reseed)
+    record = {"settings": VARIANTS[variant], "reseed": reseed, "epochs": [fact.epoch + 1 for fact in facts]}
     return evaluate.out_of_fold(place, options.device), record
 
 

@@ -14,8 +14,10 @@ from sammil_cli.report.ablation import (
     VARIANTS,
     as_markdown,
     make_table,
+    references_of,
     tables_of,
     variants_of,
+    with_other_seed,
 )
 from sammil_cli.studies.variant import settings_of
 from sammil_cli.training.bundle import check_model
@@ -79,19 +81,30 @@ def test_a_table_gives_folds_pooled_value_and_the_difference_to_its_last_row() -
     found = {"baseline": POOR, "no-mask": POOR, "no-consistency": PERFECT, "full": PERFECT}
     table = make_table("6", found, level=0.9, draws=200)
     header, baseline, _, same, last = table.header, *table.rows
-    assert header[-2:] == ("AUC pooled [90%]", "AUC minus last row")
+    assert header[-4:] == ("AUC pooled [90%]", "AUC minus last row", "p (Holm)", "shown")
     assert baseline[1:4] == ("50.0 ± 0.0", "50.0 ± 0.0", "50.0 ± 0.0")
-    assert last[1:5] == ("100.0 ± 0.0", "100.0 ± 0.0", "100.0 ± 0.0", "100.0 [100.0, 100.0]")
+    assert last[1:5] == ("100.0 ± 0.0", "100.0 ± 0.0", "100.0 ± 0.0", "100.0 [52.7, 100.0]")  # four of a class
     assert baseline[5].startswith("-50.0 [-")
-    assert same[5] == "+0.0 [+0.0, +0.0]"
-    assert last[5] == "–"
+    assert same[5:] == ("+0.0 [+0.0, +0.0]", "1.000", "no difference shown")
+    assert last[5:] == ("–", "–", "–")
+
+
+def test_the_reference_with_another_seed_stands_above_it_and_is_no_comparison_of_the_family() -> None:
+    found = {"baseline": POOR, "no-mask": POOR, "no-consistency": PERFECT, "full": PERFECT}
+    alone = make_table("6", found, level=0.9, draws=100)
+    table = make_table("6", found | {with_other_seed("full"): POOR}, level=0.9, draws=100)
+    assert [row for row in table.rows if row[0] != "same model, other seed"] == list(alone.rows)
+    label, *_, gap, p, shown = table.rows[-2]
+    assert (label, p, shown) == ("same model, other seed", "–", "–")
+    assert gap == table.rows[0][5]
+    assert references_of(["2", "3", "4", "6", "7"]) == ["full", "instance", "abmil"]
 
 
 def test_table_7_compares_each_model_with_itself() -> None:
     found = {variant: PERFECT if variant.startswith("max") else POOR for variant, _ in ABLATIONS["7"].rows}
     table = make_table("7", found | {"abmil-groups": PERFECT}, level=0.9, draws=200)
-    assert table.header[-1] == "AUC minus row above"
-    gaps = [row[-1].split(" ")[0] for row in table.rows]
+    assert table.header[-3] == "AUC minus row above"
+    gaps = [row[-3].split(" ")[0] for row in table.rows]
     assert gaps[:8] == ["–", "+0.0", "–", "+0.0", "–", "+50.0", "–", "+0.0"]
     assert len(gaps) == 2 * len(choices.names(choices.MODELS))
     assert table.rows[5][0] == "abmil with group features"
@@ -102,7 +115,7 @@ def test_rows_that_could_not_be_trained_are_left_out() -> None:
     table = make_table("7", found, level=0.9, draws=100)
     assert [row[0] for row in table.rows] == ["mean", "mean with group features", "abmil", "abmil with group features"]
     alone = make_table("7", {"mean": POOR, "max": PERFECT}, level=0.9, draws=100)
-    assert [row[-1] for row in alone.rows] == ["–", "–"]  # another model is no row to be compared with
+    assert [row[-3] for row in alone.rows] == ["–", "–"]  # another model is no row to be compared with
 
 
 def test_markdown_has_a_row_per_variant_and_the_note() -> None:
@@ -111,7 +124,7 @@ def test_markdown_has_a_row_per_variant_and_the_note() -> None:
     lines = as_markdown([table]).splitlines()
     assert lines[0] == "## Consistency (Table 6)"
     assert sum(line.startswith("|") for line in lines) == 6
-    assert "does not tell the two apart" in lines[-1]
+    assert "how far another training would move" in lines[-1]
     named = replace(POOR, positive_class="tumour")
     table = make_table(
         "6", {"baseline": named, "no-mask": POOR, "no-consistency": POOR, "full": PERFECT}, level=0.95, draws=100

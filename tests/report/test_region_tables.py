@@ -5,42 +5,56 @@ import math
 import pytest
 from two_folds import PERFECT, POOR
 
-from sammil_cli.report.intervals import Estimate
+from sammil_cli.report.comparison import HIGHER, LIKE_ANOTHER_SEED, LOWER, NO_DIFFERENCE, ONE_REPEAT
+from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.region_ablation import patches_per_region, quality_table, region_table, verdict
 
 
 def test_each_row_is_compared_with_the_reference_wherever_it_stands() -> None:
-    table = region_table(POOR, {"superpixels": PERFECT, "sam": POOR}, "superpixels", level=0.9, draws=200)
+    table = region_table(POOR, {"superpixels": PERFECT, "sam": POOR}, "superpixels", PERFECT, level=0.9, draws=200)
     assert table.title == "Whose regions? (8 slides of 8 patients)"
-    assert table.header[-1] == "AUC minus superpixels"
-    assert [row[0] for row in table.rows] == ["no regions", "superpixels", "sam"]
-    gaps = [row[-1] for row in table.rows]
+    assert table.header[-3] == "AUC minus superpixels"
+    assert [row[0] for row in table.rows] == ["no regions", "superpixels", "sam", "same model, other seed"]
+    gaps = [row[-3] for row in table.rows]
+    assert gaps[3] == "+0.0 [+0.0, +0.0]"
     assert gaps[1] == "–"
     assert gaps[0].startswith("-50.0 [")
     assert gaps[0] == gaps[2]
-    said, _, warning, explained = table.note.splitlines()
+    said, _, explained = table.note.splitlines()
     assert said.startswith("No regions or superpixels: this cohort cannot tell; no regions may be ")
-    assert said.endswith(" points worse to equal.")
-    assert "set repeats to 3" in warning
-    assert "chance in training" in explained
-    other = region_table(POOR, {"superpixels": PERFECT, "sam": POOR}, "sam", level=0.9, draws=200)
-    assert [row[-1].split()[0] for row in other.rows] == ["+0.0", "+50.0", "–"]
+    assert said.endswith(" points worse, taken alone.")  # not with two comparisons
+    assert "how far another training would move" in explained
+    other = region_table(POOR, {"superpixels": PERFECT, "sam": POOR}, "sam", None, level=0.9, draws=200)
+    assert [row[-3].split()[0] for row in other.rows] == ["+0.0", "+50.0", "–"]
 
 
 @pytest.mark.parametrize(
-    ("gap", "said"),
+    ("gap", "shown", "said"),
     [
         (
             Estimate(-0.02, -0.05, 0.01),
+            NO_DIFFERENCE,
             "No regions or sam: this cohort cannot tell; no regions may be 5.0 points worse to 1.0 points better.",
         ),
-        (Estimate(-0.02, -0.05, -0.01), "No regions did worse than sam here, by 1.0 to 5.0 points of AUC."),
-        (Estimate(0.02, 0.01, 0.05), "No regions did better than sam here, by 1.0 to 5.0 points of AUC."),
-        (Estimate(0.0, math.nan, math.nan), "No regions or sam: this cohort gives no interval."),
+        (Estimate(-0.02, -0.05, -0.01), LOWER, "No regions did worse than sam here, by 1.0 to 5.0 points of AUC."),
+        (Estimate(0.02, 0.01, 0.05), HIGHER, "No regions did better than sam here, by 1.0 to 5.0 points of AUC."),
+        (Estimate(0.0, math.nan, math.nan), NO_DIFFERENCE, "No regions or sam: this cohort gives no interval."),
+        (
+            Estimate(0.02, 0.01, 0.05),
+            ONE_REPEAT,
+            "No regions or sam: no regions may be 1.0 points better to 5.0 points better with these very models; "
+            "set repeats to 3 or more to know.",
+        ),
+        (
+            Estimate(-0.02, -0.05, -0.01),
+            LIKE_ANOTHER_SEED,
+            "No regions or sam: no regions may be 5.0 points worse to 1.0 points worse, and another seed alone may "
+            "move sam as far.",
+        ),
     ],
 )
-def test_the_sentence_says_what_the_interval_holds(gap: Estimate, said: str) -> None:
-    assert verdict("no regions", gap, "sam") == said
+def test_the_sentence_says_what_the_interval_holds(gap: Estimate, shown: str, said: str) -> None:
+    assert verdict("no regions", gap, "sam", shown) == said
 
 
 def record(**values: object) -> dict[str, object]:
