@@ -14,7 +14,7 @@ from sammil_cli.training.bundle import check_model
 
 LOGISTIC = "logistic regression"  # what judges slide embeddings
 OTHER_SEED = "other seed"
-_RESEED = 500_000  # far from the seeds of the other repeats and folds
+_RESEED = 1  # as in sammil ablate: both take the same trainings from the store
 _EXAMPLE = "--models abmil,sam-mil,abmil:model_options.gated=true"
 
 
