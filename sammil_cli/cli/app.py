@@ -14,20 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sammil_cli import __version__
-from sammil_cli.cli import (
-    benchmark,
-    check,
-    doctor,
-    inspect,
-    legacy,
-    models,
-    projects,
-    reproduce,
-    slides,
-    status,
-    weights,
-    wsi_sam,
-)
+from sammil_cli.cli.commands import GROUPS, SINGLE
 from sammil_cli.cli.streams import hold_streams
 from sammil_cli.errors import SammilError, check_address_space, check_root, limit_met, refused_by_system
 
@@ -41,21 +28,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (
-    projects,
-    check,
-    inspect,
-    slides,
-    models,
-    benchmark,
-    reproduce,
-    legacy,
-    status,
-    doctor,
-):  # as --help lists them
-    app.registered_commands += part.app.registered_commands
-app.add_typer(weights.app)
-app.add_typer(wsi_sam.app)
+for part in SINGLE:
+    app.registered_commands += part.registered_commands
+for group in GROUPS:
+    app.add_typer(group)
 
 INTERRUPTED = 130
 # Said where DVC runs the command (it sets DVC_ROOT): it has removed the stage's outs before the command began.

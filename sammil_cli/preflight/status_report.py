@@ -28,9 +28,12 @@ def report(stages: Sequence[StageStatus]) -> None:
         if len(reasons) > _MOST_REASONS:
             why.append(f"… and {len(reasons) - _MOST_REASONS} other reasons")
         if stage.problem is not None:
-            why += f"{stage.problem.message} (fix: {stage.problem.remedy})".split("\n")
+            why.append("not known, see below")
         rows.append((stage.stage, *(tally[state] for state in used), why))
     console.print_table("What the next run would do", ("stage", *used, "why"), rows)
+    for stage in stages:
+        if stage.problem is not None:
+            console.say(*f"{stage.stage}: {stage.problem.message}\n    fix: {stage.problem.remedy}".split("\n"))
     for line in changed_files(stages):
         console.say(line)
     states = {*used, *(stage.training.state for stage in stages if stage.training)}

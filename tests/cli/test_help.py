@@ -26,6 +26,7 @@ VERBS = [
     "visualize",
     "ablate",
     "predict",
+    "benchmark",
     "reproduce",
     "convert-legacy",
     "export",

@@ -1,0 +1,9 @@
+"""The commands, in the order in which `sammil --help` lists them."""
+
+from typer import Typer
+
+from sammil_cli.cli import benchmark, check, doctor, inspect, legacy, models, projects, reproduce, slides, status, weights, wsi_sam
+
+_PARTS = (projects, check, inspect, slides, models, benchmark, reproduce, legacy, status, doctor)
+SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
+GROUPS: tuple[Typer, ...] = (weights.app, wsi_sam.app)  # of commands, such as `sammil weights fetch`
