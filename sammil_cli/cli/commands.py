@@ -2,7 +2,20 @@
 
 from typer import Typer
 
-from sammil_cli.cli import benchmark, check, doctor, inspect, legacy, models, projects, reproduce, slides, status, weights, wsi_sam
+from sammil_cli.cli import (
+    benchmark,
+    check,
+    doctor,
+    inspect,
+    legacy,
+    models,
+    projects,
+    reproduce,
+    slides,
+    status,
+    weights,
+    wsi_sam,
+)
 
 _PARTS = (projects, check, inspect, slides, models, benchmark, reproduce, legacy, status, doctor)
 SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
