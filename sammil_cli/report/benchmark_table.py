@@ -130,7 +130,7 @@ def benchmark_table(title: str, standings: Sequence[Standing], *, level: float) 
                 one.row.features,
                 *means,
                 _with_interval(one.auc),
-                _NONE if one.gap is None else in_points(one.gap.value),
+                _NONE if one.gap is None else _difference(one.gap.value),
                 _p(one.p_holm),
                 one.says,
                 f"{measured.parameters:,}",
@@ -220,7 +220,7 @@ def _estimate(name: str, found: Estimate | None) -> dict[str, object]:
 
 
 def _six(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, 6)
+    return None if value is None or not math.isfinite(value) else round(value, 6)
 
 
 def _each(one: Standing) -> list[tuple[float | None, float | None]]:
@@ -230,7 +230,15 @@ def _each(one: Standing) -> list[tuple[float | None, float | None]]:
 def _with_interval(found: Estimate) -> str:
     if math.isnan(found.value):
         return _NONE
+    if math.isnan(found.low):
+        return f"{100 * found.value:.1f}"
     return f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _difference(found: Estimate) -> str:
+    if math.isnan(found.value):
+        return _NONE
+    return f"{100 * found.value:+.1f}" if math.isnan(found.low) else in_points(found)
 
 
 def _p(value: float | None) -> str:

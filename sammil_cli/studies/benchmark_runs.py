@@ -132,8 +132,9 @@ def _compute(trainings: Sequence[_Training], fits: Sequence[_Fit], made: Made, o
     calls = sum(len(plan.open) for plan in ahead) + len(fits)
     with ExitStack() as stack:
         if calls:
-            processes = replace(options, workers=min(options.workers, calls))
-            executor = stack.enter_context(open_executor(processes, Limits()))
+            gpus = len({task.job.device for plan in ahead for task in plan.open})  # at least a process for each
+            workers = min(max(options.workers, gpus), calls)
+            executor = stack.enter_context(open_executor(replace(options, workers=workers), Limits()))
             _fit(fits, executor, made, runs)
             for ended in train_ahead.train_folds(ahead, executor):
                 if ended.error is not None:
