@@ -166,7 +166,8 @@ def _note(standings: Sequence[Standing], level: float) -> str:
         f"{WITH_TRAINING if known else WITHOUT_TRAINING} Intervals of {level:.0%}. p: two-sided, of no difference, "
         f"adjusted by Holm for the rows compared. {OTHER_SEED.capitalize()}: the reference trained with another seed "
         f"on the same folds. {WHAT_VERDICTS_MEAN} ms per slide: a bag in memory judged on one thread of this machine's "
-        "CPU, the median of up to 50 test slides of the first fold; without the encoder, and without reading. Peak "
+        "CPU, the shortest of three times, the median of up to 30 test slides of the first fold; without the encoder, "
+        "and without reading. Peak "
         "memory: the most that the process of a fold held while it trained, libraries and mapped bags included; – "
         "where another command had trained the folds before, or the system does not say."
     )
