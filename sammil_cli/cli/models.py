@@ -1,7 +1,7 @@
 """Commands that train, judge and use models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -205,6 +205,39 @@ def ablate(
         runs=runs,
         out=out,
     )
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN…", help="Projects or their runs folders; the first is the reference."),
+    ],
+    other_seed: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="The reference trained with another seed: how far a seed alone moves it."),
+    ] = None,
+    patient_rule: Annotated[
+        Literal["mean", "max"], typer.Option(help="How the slides of a patient speak for it.")
+    ] = "mean",
+    interval: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")] = 0.95,
+    draws: Annotated[int, typer.Option(min=100, help="Draws of patients.")] = 2000,
+    out: Annotated[Path, typer.Option(help="Folder for comparison.md and comparison.json.")] = Path(
+        "report/comparison"
+    ),
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Compare runs on the same test patients.
+
+    Differences with intervals, DeLong's and McNemar's tests, Holm's p; and what sets the runs apart.
+    """
+    from sammil_cli import console
+    from sammil_cli.studies import compare as study
+
+    console.set_up(verbose=verbose, as_json=as_json)
+    asked = study.Asked(level=interval, draws=draws, rule=patient_rule)
+    console.print_json(study.run(runs, other_seed, asked, out))
 
 
 @app.command()

@@ -10,7 +10,8 @@ from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.intervals import independent_patients, metrics_of_draws, patients_of_classes
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.paired_tests import delong_test, mcnemar
-from sammil_cli.report.spread import Retraining, of_repeats, spread, t_interval, t_test, together
+from sammil_cli.report.shared_slides import fold_of
+from sammil_cli.report.spread import Retraining, difference, of_repeats, spread, t_interval, t_test, together
 from sammil_cli.training.thresholds import Values
 
 METRICS = ("auc", "accuracy", "f1", "balanced_accuracy", "brier")
@@ -43,7 +44,7 @@ class Comparison:
     retraining_known: bool
     p: float
     delong: float | None
-    mcnemar: float
+    mcnemar: float | None
     level: float
 
 
@@ -73,7 +74,7 @@ def compare_metrics(
     """
     one, other = metrics_of_draws(first, second, draws=draws)
     area, decisions = _tests(first, second)
-    sizes, paired = patients_of_classes(first), _same_folds(first, second)
+    sizes, paired = patients_of_classes(first), fold_of(first) == fold_of(second)
     found = {}
     for name in names:
         gap = other[name].mean(axis=0) - one[name].mean(axis=0)
@@ -94,6 +95,35 @@ def compare_metrics(
     return found
 
 
+def compare_unpaired(
+    first: Predictions, second: Predictions, names: Sequence[str] = METRICS, *, level: float, draws: int
+) -> dict[str, Comparison]:
+    """Several metrics of two runs that share no patient: the variances of both add up, and no test is paired."""
+    runs = [(run, metrics_of_draws(run, run, draws=draws)[0], patients_of_classes(run)) for run in (first, second)]
+    found = {}
+    for name in names:
+        alone = [
+            (drawn[name].mean(axis=0), independent_patients(name, sizes), of_repeats(drawn[name][:, 0]))
+            for _, drawn, sizes in runs
+        ]
+        fixed = difference(*(spread(values, patients, None) for values, patients, _ in alone))
+        noises = [noise for *_, noise in alone]
+        known = None not in noises
+        whole = difference(*(spread(values, n, noise) for values, n, noise in alone)) if known else fixed
+        found[name] = Comparison(
+            metric=name,
+            value=t_interval(whole, level),
+            fixed=t_interval(fixed, level),
+            repeats=(len(runs[0][1][name]), len(runs[1][1][name])),
+            retraining_known=known,
+            p=t_test(whole),
+            delong=None,
+            mcnemar=None,
+            level=level,
+        )
+    return found
+
+
 def _retraining(first: Values, second: Values, *, paired: bool) -> Retraining | None:
     """What training anew adds to the difference of means over repeats.
 
@@ -103,18 +133,6 @@ def _retraining(first: Values, second: Values, *, paired: bool) -> Retraining | 
     if paired:
         return of_repeats(second - first)
     return together(of_repeats(first), of_repeats(second))
-
-
-def _same_folds(first: Predictions, second: Predictions) -> bool:
-    """Whether both runs put every slide of every repeat into the same fold."""
-    one, other = (
-        {
-            (slide, repeat): fold
-            for slide, repeat, fold in zip(r.slides, r.repeat.tolist(), r.fold.tolist(), strict=True)
-        }
-        for r in (first, second)
-    )
-    return one == other
 
 
 def _tests(first: Predictions, second: Predictions) -> tuple[float | None, float]:

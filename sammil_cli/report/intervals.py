@@ -16,7 +16,15 @@ from scipy.stats import rankdata
 from sammil_cli.errors import InputError
 from sammil_cli.report.estimate import Estimate as Estimate
 from sammil_cli.report.metrics import Predictions, weighted_metrics
-from sammil_cli.report.spread import Spread, log_interval, mean_of_shares, of_repeats, score_interval, spread
+from sammil_cli.report.spread import (
+    Spread,
+    log_interval,
+    mean_of_shares,
+    of_repeats,
+    score_interval,
+    spread,
+    t_interval,
+)
 from sammil_cli.training.thresholds import Labels, Values
 
 _SEED = 20_240_229  # fixed: the same predictions give the same interval
@@ -77,6 +85,22 @@ def _patients_of(metric: str, sizes: Sequence[int]) -> int:
     if metric in ("sensitivity", "specificity"):
         return sizes[-1] if metric == "sensitivity" else sizes[0]
     return min(sizes)
+
+
+def paired_difference(first: Predictions, second: Predictions, metric: str, *, level: float, draws: int) -> Estimate:
+    """A metric of the second run minus that of the first, the models held as they are: Student's interval.
+
+    For what retraining adds see `report.comparison`.
+
+    Args:
+        metric: one of `weighted_metrics`.
+
+    Raises:
+        InputError: the runs differ in their slides, in the label or in the patient of a slide.
+    """
+    one, other = metrics_of_draws(first, second, draws=draws)
+    gap = other[metric].mean(axis=0) - one[metric].mean(axis=0)
+    return t_interval(spread(gap, independent_patients(metric, patients_of_classes(first)), None), level)
 
 
 def metrics_of_draws(

@@ -65,6 +65,12 @@ def spread(drawn: Values, independent: int, retraining: Retraining | None) -> Sp
     return Spread(value=value, variance=sum(part.variance for part in parts), freedom=_welch(parts))
 
 
+def difference(first: Spread, second: Spread) -> Spread:
+    """Second minus first, of two numbers that have no patient and no training in common."""
+    parts = [Retraining(variance=one.variance, freedom=one.freedom) for one in (first, second)]
+    return Spread(value=second.value - first.value, variance=first.variance + second.variance, freedom=_welch(parts))
+
+
 def _welch(parts: list[Retraining]) -> float:
     below = sum(part.variance**2 / part.freedom for part in parts)
     return sum(part.variance for part in parts) ** 2 / below if below else parts[0].freedom
@@ -100,7 +106,8 @@ def score_interval(found: Spread, level: float, certain: int) -> Estimate:
     z = _quantile(found, level)
     middle = (value + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + (z / (2 * n)) ** 2)
-    return Estimate(value, max(0.0, middle - reach), min(1.0, middle + reach))
+    # The ends reach 0 and 1 but for rounding.
+    return Estimate(value, max(0.0, min(value, middle - reach)), min(1.0, max(value, middle + reach)))
 
 
 def mean_of_shares(first: Estimate, second: Estimate) -> Estimate:

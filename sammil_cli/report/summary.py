@@ -82,8 +82,8 @@ def remarks(summary: dict[str, Any]) -> str | None:
         )
     if auc["pooled"] in (0.0, 1.0):
         said.append(
-            "every slide is ranked right or every one wrong: the interval of the AUC has no width, which is no proof "
-            f"of certainty with {summary['patients']} patients"
+            "every slide is ranked right or every one wrong: the interval of the AUC goes by the number of patients "
+            f"alone ({summary['patients']})"
         )
     if lost := summary["folds"] - summary["folds_with_auc"]:
         said.append(f"{lost} folds have no AUC: their test part lacks a class")

@@ -70,7 +70,7 @@ def _metrics(summary: Mapping[str, Any]) -> Table:
         rows += [
             ("", baseline, *_cells(found[key])) for baseline, found in summary["baselines"].items() if key in found
         ]
-    several = " Pooled is the mean over repeats." if summary["repeats"] > 1 else ""
+    several = " Pooled is the mean over repeats, and their spread is in the interval." if summary["repeats"] > 1 else ""
     return Table(
         title=of_class("Out of fold", summary["positive_class"]),
         header=("metric", "of", "pooled", _interval(summary), "folds: mean ± sd"),

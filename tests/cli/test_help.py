@@ -25,6 +25,7 @@ VERBS = [
     "evaluate",
     "visualize",
     "ablate",
+    "compare",
     "predict",
     "benchmark",
     "reproduce",

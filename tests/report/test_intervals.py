@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score, roc_auc_score
 
 from sammil_cli.errors import InputError
 from sammil_cli.report import intervals
-from sammil_cli.report.intervals import Estimate, bootstrap, delong, paired_difference
+from sammil_cli.report.estimate import Estimate
+from sammil_cli.report.intervals import bootstrap, delong, paired_difference
 from sammil_cli.report.metrics import Predictions
 
 # Positives score 0.8 and 0.4, negatives 0.6, 0.3, 0.1: each positive beats 3/3 and 2/3 of the negatives, each
@@ -41,6 +42,17 @@ def cohort(
         predicted=(positive >= 0.5).astype(np.int64),
         probabilities=np.stack([1 - positive, positive], axis=1),
     )
+
+
+def mean_metrics(rows: Predictions, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics (D,) of each draw of patients: the mean over repeats."""
+    _, patient = np.unique(rows.patients, return_inverse=True)
+    return {name: found.mean(axis=0) for name, found in intervals._of_repeats(rows, patient, counts).items()}
+
+
+def gap(first: Predictions, second: Predictions, draws: int = 100) -> Estimate:
+    """AUC of the second minus that of the first, the models held."""
+    return paired_difference(first, second, "auc", level=0.95, draws=draws)
 
 
 # ---------------------------------------------------------------------------------------------- DeLong
@@ -141,7 +153,7 @@ def test_weights_give_what_repeated_slides_give() -> None:
     rows = replace(rows, probabilities=np.round(rows.probabilities, 1))  # ties
     _, patient = np.unique(rows.patients, return_inverse=True)
     counts = np.concatenate(list(intervals._draw(rows, patient, 5)))
-    found = intervals._statistic(rows, patient, counts)
+    found = mean_metrics(rows, counts)
     for index, count in enumerate(counts):
         areas, f1s = [], []
         for repeat in (0, 1):
@@ -152,12 +164,45 @@ def test_weights_give_what_repeated_slides_give() -> None:
         assert found["f1"][index] == pytest.approx(np.mean(f1s))
 
 
-def test_the_interval_is_the_percentiles_of_the_draws() -> None:
+def test_the_interval_is_wilsons_with_the_variance_of_the_draws() -> None:
     rows = cohort(40, auc=0.8, seed=5)
     _, patient = np.unique(rows.patients, return_inverse=True)
-    drawn = np.concatenate([intervals._statistic(rows, patient, c)["auc"] for c in intervals._draw(rows, patient, 400)])
+    drawn = np.concatenate([mean_metrics(rows, counts)["auc"] for counts in intervals._draw(rows, patient, 400)])
     found = bootstrap(rows, level=0.8, draws=400)["auc"]
-    assert (found.low, found.high) == pytest.approx((np.quantile(drawn, 0.1), np.quantile(drawn, 0.9)))
+    slides = found.value * (1 - found.value) / (drawn.var(ddof=1) * 40 / 39)  # as many right as wrong pairs would be
+    reach = t.ppf(0.9, 39) ** 2  # where (value - end)^2 = reach * end * (1 - end) / slides
+    for end in (found.low, found.high):
+        assert (found.value - end) ** 2 == pytest.approx(reach * end * (1 - end) / slides)
+    assert found.low < found.value < found.high
+
+
+def test_repeats_that_lie_apart_widen_the_interval() -> None:
+    alike, apart = cohort(200, auc=0.8, seed=5, repeats=2), cohort(200, auc=0.8, seed=5, repeats=2)
+    worse = np.where(apart.repeat == 1, 0.5, 1.0)  # the second training went badly: its positives score lower
+    positive = apart.probabilities[:, 1] * np.where(apart.labels == 1, worse, 1.0)
+    apart = replace(apart, probabilities=np.stack([1 - positive, positive], axis=1))
+    narrow, wide = (bootstrap(rows, level=0.95, draws=200)["auc"] for rows in (alike, apart))
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_perfect_ranks_are_no_certainty() -> None:
+    rows = cohort(20, auc=0.8, seed=5)
+    positive = np.where(rows.labels == 1, 0.9, 0.1)
+    perfect = replace(rows, predicted=rows.labels, probabilities=np.stack([1 - positive, positive], axis=1))
+    found = bootstrap(perfect, level=0.95, draws=100)
+    assert (found["auc"].value, found["auc"].high) == (1.0, 1.0)
+    reach = t.ppf(0.975, 19) ** 2
+    assert found["auc"].low == pytest.approx(10 / (10 + reach))  # ten of ten
+    assert found["accuracy"].low == pytest.approx(20 / (20 + reach))
+
+
+def test_a_rare_class_makes_the_interval_of_the_auc_wide_and_not_that_of_the_accuracy() -> None:
+    rows = cohort(40, auc=0.8, seed=5)
+    rare = rows.rows((rows.labels == 0) | (np.arange(40) < 6))  # 20 and 3
+    assert intervals.patients_of_classes(rare) == [20, 3]
+    names = ("auc", "f1", "balanced_accuracy", "accuracy", "brier", "sensitivity", "specificity")
+    carry = [intervals.independent_patients(name, [20, 3]) for name in names]
+    assert carry == [6, 6, 6, 23, 23, 3, 20]
 
 
 def test_the_same_predictions_give_the_same_interval() -> None:
@@ -229,7 +274,7 @@ def test_95_percent_intervals_hold_the_truth_about_95_times_in_100(shared: float
 
 def test_a_run_does_not_differ_from_itself() -> None:
     rows = cohort(40, auc=0.8, seed=11)
-    assert paired_difference(rows, rows, "auc", level=0.95, draws=200) == Estimate(0.0, 0.0, 0.0)
+    assert gap(rows, rows, 200) == Estimate(0.0, 0.0, 0.0)
 
 
 def test_the_difference_is_second_minus_first_whatever_the_order_of_the_slides() -> None:
@@ -247,8 +292,8 @@ def test_the_difference_is_second_minus_first_whatever_the_order_of_the_slides()
         predicted=second.predicted[order],
         probabilities=second.probabilities[order],
     )
-    one = paired_difference(first, second, "auc", level=0.95, draws=300)
-    other = paired_difference(first, shuffled, "auc", level=0.95, draws=300)
+    one = gap(first, second, 300)
+    other = gap(first, shuffled, 300)
     areas = [roc_auc_score(run.labels, run.probabilities[:, 1]) for run in (first, second)]
     assert one.value == pytest.approx(areas[1] - areas[0])
     assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high))
@@ -259,14 +304,14 @@ def test_pairing_is_sharper_than_two_intervals() -> None:
     first = cohort(60, auc=0.8, seed=13)
     nudged = first.probabilities[:, 1] + np.random.default_rng(3).normal(scale=0.02, size=60)
     second = replace(first, probabilities=np.stack([1 - nudged, nudged], axis=1))
-    paired = paired_difference(first, second, "auc", level=0.95, draws=300)
+    paired = gap(first, second, 300)
     alone = bootstrap(first, level=0.95, draws=300)["auc"]
     assert paired.high - paired.low < 0.3 * (alone.high - alone.low)
 
 
 def test_runs_of_different_numbers_of_repeats_can_be_compared() -> None:
     both = cohort(40, auc=0.8, seed=14, repeats=2)
-    found = paired_difference(both.rows(both.repeat == 0), both, "auc", level=0.95, draws=100)
+    found = gap(both.rows(both.repeat == 0), both)
     parts = [roc_auc_score(part.labels, part.probabilities[:, 1]) for part in both.by_repeat()]
     assert found.value == pytest.approx(np.mean(parts) - parts[0])
 
@@ -282,4 +327,4 @@ def test_runs_of_different_numbers_of_repeats_can_be_compared() -> None:
 def test_runs_of_different_slides_are_refused(changes: dict[str, object], message: str) -> None:
     rows = cohort(20, auc=0.8, seed=15)
     with pytest.raises(InputError, match=message):
-        paired_difference(rows, replace(rows, **changes), "auc", level=0.95, draws=100)
+        gap(rows, replace(rows, **changes))

@@ -45,16 +45,26 @@ def test_the_tables_stand_in_three_files_and_shared_variants_are_trained_once(
     answer = sammil("ablate", "--tables", "3,4", "--device", "cpu")
     assert answer.code == 0, answer
     names = ["baseline", "no-mask", "random", "non-group", "instance", "constant", "linear"]
-    assert sorted(path.name for path in (project / "runs/ablation").iterdir()) == sorted(names)
-    assert len(done) == 2 * len(names)
+    folders = [*names, "instance-other-seed"]  # the reference of both tables
+    assert sorted(path.name for path in (project / "runs/ablation").iterdir()) == sorted(folders)
+    assert len(done) == 2 * len(folders)
     for name in names:  # each variant was trained with its own settings, and all on the same folds
         facts = read_facts(project / "runs/ablation" / name / "models" / "repeat_0_fold_1")
         trained = facts.provenance["key"]["settings"]
         assert {key: trained[key] for key in VARIANTS[name]} == VARIANTS[name]
-    assert len({(project / f"runs/ablation/{name}/splits.csv").read_bytes() for name in names}) == 1
+    assert len({(project / f"runs/ablation/{name}/splits.csv").read_bytes() for name in folders}) == 1
+    one, other = (
+        read_facts(project / f"runs/ablation/{name}/models/repeat_0_fold_1")
+        for name in ("instance", "instance-other-seed")
+    )
+    assert other.seed == one.seed + 1
+    assert {**other.provenance["key"]["settings"], "seed": 0} == {**one.provenance["key"]["settings"], "seed": 0}
     record = json.loads((project / "report/ablation/ablation.json").read_text(encoding="utf-8"))
-    assert [len(table["rows"]) for table in record["tables"]] == [5, 5]
+    assert [len(table["rows"]) for table in record["tables"]] == [6, 6]
     assert record["tables"][0]["rows"][-1]["AUC minus last row"] == "–"
+    assert record["tables"][0]["rows"][-2]["variant"] == "same model, other seed"
+    assert record["variants"]["instance-other-seed"]["reseed"] == 1
+    assert {row["shown"] for row in record["tables"][0]["rows"]} <= {"no difference shown", "open: needs repeats", "–"}
     markdown = (project / "report/ablation/ablation.md").read_text(encoding="utf-8")
     assert "## Masking strategies (Table 3)" in markdown
     assert "| SAM-guided group mask |" in markdown
@@ -68,7 +78,7 @@ def test_the_gap_between_the_protocols_is_a_table_of_its_own(project: Path, samm
     answer = sammil("ablate", "--tables", "protocol", "--device", "cpu")
     assert answer.code == 0, answer
     record = json.loads((project / "report/ablation/ablation.json").read_text(encoding="utf-8"))
-    assert ["selected on test" in row["variant"] for row in record["tables"][0]["rows"]] == [True, False]
+    assert ["selected on test" in row["variant"] for row in record["tables"][0]["rows"]] == [True, False, False]
     assert read_facts(project / "runs/ablation/paper-protocol/models/repeat_0_fold_0").protocol == "paper"
 
 
@@ -76,10 +86,10 @@ def test_srmil_is_taken_apart_by_its_hidden_share_and_its_loss_terms(project: Pa
     answer = sammil("ablate", "-S", "model=srmil", "-S", "model_options.attention_dropout=0.1", "--device", "cpu")
     assert answer.code == 0, answer
     record = json.loads((project / "report/ablation/ablation.json").read_text(encoding="utf-8"))
-    assert [len(table["rows"]) for table in record["tables"]] == [4, 6]
+    assert [len(table["rows"]) for table in record["tables"]] == [5, 7]
     assert record["title"].endswith("folds; srmil")
-    assert len(record["variants"]) == len(list((project / "runs/ablation").iterdir())) == 9  # one is in both tables
-    for name in record["variants"]:
+    assert len(record["variants"]) == len(list((project / "runs/ablation").iterdir())) == 10  # one is in both tables
+    for name in record["variants"].keys() - {"full-other-seed"}:
         facts = read_facts(project / "runs/ablation" / name / "models" / "repeat_0_fold_1")
         changed = {key.removeprefix("model_options."): value for key, value in VARIANTS[name].items()}
         assert (facts.model, facts.model_options) == ("srmil", {"attention_dropout": 0.1, **changed})

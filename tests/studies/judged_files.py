@@ -1,0 +1,28 @@
+"""Runs as `sammil evaluate` leaves them, made up: predictions.csv alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sammil_cli.report.metrics import Predictions
+from sammil_cli.storage.files import write_csv
+
+CLASSES = ("normal", "tumour")
+
+
+def write_run(project: Path, rows: Predictions, *, classes: Sequence[str] = CLASSES, protocol: str = "honest") -> Path:
+    """Writes runs/predictions.csv of a project, and returns the project."""
+    binary = len(classes) == 2
+    header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "positive_class", "threshold")
+    cells = [
+        (
+            *(rows.slides[at], rows.patients[at], rows.repeat[at], rows.fold[at], "test", classes[rows.labels[at]]),
+            *(classes[rows.predicted[at]], (rows.positive_class or "") if binary else "", "0.5" if binary else ""),
+            *(f"{value:.6f}" for value in rows.probabilities[at]),
+            protocol,
+        )
+        for at in range(len(rows.slides))
+    ]
+    path = project / "runs/predictions.csv"
+    path.parent.mkdir(parents=True)
+    write_csv(path, (*header, *(f"probability_{name}" for name in classes), "protocol"), cells)
+    return project
