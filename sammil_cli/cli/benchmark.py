@@ -7,6 +7,7 @@ import typer
 
 from sammil_cli.cli.options import (
     PARAMS,
+    ClusterOption,
     DeviceOption,
     ExecutorOption,
     JsonOption,
@@ -62,6 +63,7 @@ def benchmark(
     workers: WorkersOption = None,
     executor: ExecutorOption = "local",
     scheduler: SchedulerOption = None,
+    cluster: ClusterOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -90,7 +92,7 @@ def benchmark(
         Project(labels=labels),
         whole.stage(TrainSettings),
         whole.stage(EvaluateSettings),
-        run_options(device, RunAsked(workers=workers, executor=executor, scheduler=scheduler)),
+        run_options(device, RunAsked(workers=workers, executor=executor, scheduler=scheduler, cluster=cluster)),
         asked,
         runs=runs,
         out=out,
