@@ -30,7 +30,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     *("errors", "choices", "storage", "slides", "tissue", "patches", "regions", "features", "legacy", "mil"),
     *("cohort", "training", "report", "demo", "settings", "config", "console", "project", "runner", "jobs", "stages"),
-    *("exchange", "doctor", "preflight", "studies", "prompting", "testing", "cli"),
+    *("exchange", "doctor", "preflight", "studies", "figures", "prompting", "testing", "cli"),
 )
 LARGEST_ROOM = 0.12  # of the lines
 MOST_PARAMETERS = 8

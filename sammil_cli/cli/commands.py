@@ -6,6 +6,7 @@ from sammil_cli.cli import (
     benchmark,
     check,
     doctor,
+    figure,
     inspect,
     legacy,
     models,
@@ -19,4 +20,4 @@ from sammil_cli.cli import (
 
 _PARTS = (projects, check, inspect, slides, models, benchmark, reproduce, legacy, status, doctor)
 SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
-GROUPS: tuple[Typer, ...] = (weights.app, wsi_sam.app)  # of commands, such as `sammil weights fetch`
+GROUPS: tuple[Typer, ...] = (figure.app, weights.app, wsi_sam.app)  # of commands, such as `sammil weights fetch`

@@ -35,6 +35,7 @@ VERBS = [
     "why",
     "code",
     "doctor",
+    "figure",
     "weights",
     "wsi-sam",
 ]

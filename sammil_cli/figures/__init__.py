@@ -1,0 +1,1 @@
+"""The paper's figures of a user's own cohort, one file each, with the numbers beside them."""
