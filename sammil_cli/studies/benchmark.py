@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sammil_cli import console
 from sammil_cli.config import EvaluateSettings, TrainSettings
@@ -169,7 +168,7 @@ def _write(
     out: Path,
     title: str,
     tables: Sequence[Table],
-    records: Sequence[dict[str, Any]],
+    records: Sequence[dict[str, object]],
     figure: dict[str, bytes],
     remark: str,
 ) -> None:

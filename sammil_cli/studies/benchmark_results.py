@@ -1,7 +1,6 @@
 """What became of one row of a benchmark, and its file: `result.json` in the row's folder, by the key of its input."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ def write_result(folder: Path, key: str, found: Measured) -> None:
         key: of all that they were made from.
     """
     rows = found.predictions
-    predictions: dict[str, Any] = {"slides": list(rows.slides), "patients": list(rows.patients)}
+    predictions: dict[str, object] = {"slides": list(rows.slides), "patients": list(rows.patients)}
     predictions |= {name: getattr(rows, name).tolist() for name in (*_COUNTS, "probabilities")}
     predictions["positive_class"] = rows.positive_class
     costs = {"parameters": found.parameters, "ms_per_slide": found.ms_per_slide}
