@@ -53,6 +53,33 @@ def hushed() -> Iterator[None]:
         _state["quiet"] = before
 
 
+@contextlib.contextmanager
+def each_warning_once() -> Iterator[None]:
+    """Within the block a log message that was shown before is not shown again."""
+    filters = [(handler, _FirstTime()) for handler in logging.getLogger().handlers]
+    for handler, only in filters:
+        handler.addFilter(only)
+    try:
+        yield
+    finally:
+        for handler, only in filters:
+            handler.removeFilter(only)
+
+
+class _FirstTime(logging.Filter):
+    """Lets a message through once; each handler has its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = set[str]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in self._seen
+        self._seen.add(message)
+        return new
+
+
 class Bar:
     """A progress bar with the time left."""
 

@@ -3,6 +3,7 @@
 from typer import Typer
 
 from sammil_cli.cli import (
+    benchmark,
     check,
     doctor,
     figure,
@@ -17,6 +18,6 @@ from sammil_cli.cli import (
     wsi_sam,
 )
 
-_PARTS = (projects, check, inspect, slides, models, reproduce, legacy, status, doctor)
+_PARTS = (projects, check, inspect, slides, models, benchmark, reproduce, legacy, status, doctor)
 SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
 GROUPS: tuple[Typer, ...] = (figure.app, weights.app, wsi_sam.app)  # of commands, such as `sammil weights fetch`

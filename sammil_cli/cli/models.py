@@ -24,6 +24,7 @@ from sammil_cli.cli.options import (
     run_options,
     run_per_slide,
     shares_run_options,
+    words,
 )
 
 app = typer.Typer()
@@ -200,19 +201,19 @@ def ablate(
     from sammil_cli.studies.region_ablation import Contest, default_proposers
 
     console.set_up(verbose=verbose)
-    asked = default_proposers(whole.proposer) if proposers is None else _words(proposers)
+    asked = default_proposers(whole.proposer) if proposers is None else words(proposers)
     project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations, lesions=lesions)
     stage.run(
         project,
         whole.stage(TrainSettings),
         whole.stage(EvaluateSettings),
         run_options(device, RunAsked(workers=workers), download=download),
-        None if tables is None else _words(tables),
+        None if tables is None else words(tables),
         contest=Contest(
             proposers=asked,
             sam=whole.stage(SamSettings),
             extract=whole.stage(ExtractSettings),
-            controls=None if controls is None else _words(controls),
+            controls=None if controls is None else words(controls),
         ),
         runs=runs,
         out=out,
@@ -250,11 +251,6 @@ def compare(
     console.set_up(verbose=verbose, as_json=as_json)
     asked = study.Asked(level=interval, draws=draws, rule=patient_rule)
     console.print_json(study.run(runs, other_seed, asked, out))
-
-
-def _words(text: str) -> tuple[str, ...]:
-    """Words between commas, each once."""
-    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 @app.command()

@@ -86,6 +86,11 @@ def shares_run_options(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Words between commas, each once."""
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
 def read_settings(
     params: Path | None, assignments: list[str] | None, stage: "type[S]", fail_over: str | None = None
 ) -> "S":

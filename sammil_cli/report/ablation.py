@@ -253,13 +253,13 @@ def comparison(
         header=("variant", *_SHOWN.values(), f"AUC pooled [{level:.0%}]", f"AUC minus {reference}", *BESIDE),
         rows=cells,
         note="All × 100 but p. ± is the sd over folds, their spread and no error. "
-        f"{_WITH_TRAINING if known else _WITHOUT_TRAINING} {WHAT_VERDICTS_MEAN}",
+        f"{WITH_TRAINING if known else WITHOUT_TRAINING} {WHAT_VERDICTS_MEAN}",
     )
 
 
 BESIDE = ("p (Holm)", "shown")
-_WITH_TRAINING = "Intervals: patients drawn anew, and models and folds, by how far the repeats lie apart."
-_WITHOUT_TRAINING = (
+WITH_TRAINING = "Intervals: patients drawn anew, and models and folds, by how far the repeats lie apart."
+WITHOUT_TRAINING = (
     "Intervals: patients drawn anew; with one repeat they do not say how far another training would move."
 )
 

@@ -21,11 +21,7 @@ def write_page(
         folds: one row per fold, the same keys in each.
         curves: figure title -> PNG.
     """
-    pictures = "".join(
-        f"<figure><img alt='{escaped(title)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
-        f"<figcaption>{escaped(title)}</figcaption></figure>"
-        for title, png in curves.items()
-    )
+    pictures = _pictures(curves)
     mark = stamp(summary)
     audited = tables_of_audit(summary["audit"], summary["per_site"], summary["positive_class"], summary["interval"])
     first, *others = [_table(table, mark) for table in (*report_tables(summary), *audited)]
@@ -58,10 +54,28 @@ that was not trained on its patient.{escaped(positive)} Protocol: {escaped(str(s
     write_text(path, document(f"sammil: {summary['model']}", body))
 
 
-def write_tables(path: Path, title: str, tables: Sequence[Table]) -> None:
-    """Writes a page of tables and nothing else."""
-    body = f"<h1>{escaped(title)}</h1>\n" + "\n".join(_table(table, None) for table in tables)
+def write_tables(
+    path: Path, title: str, tables: Sequence[Table], figures: Mapping[str, bytes] | None = None, remark: str = ""
+) -> None:
+    """Writes a page of tables.
+
+    Args:
+        figures: title -> PNG, below the first table. remark: what a reader must know first; empty = nothing.
+    """
+    first, *others = [_table(table, None) for table in tables]
+    warning = f"<p class='warning'>{escaped(remark)}</p>" if remark else ""
+    body = "\n".join([f"<h1>{escaped(title)}</h1>{warning}", first + _pictures(figures or {}, wide=True), *others])
     write_text(path, document(title, body))
+
+
+def _pictures(figures: Mapping[str, bytes], *, wide: bool = False) -> str:
+    """Figures that lie in the page itself; three stand in a row, or each as wide as the page."""
+    style = " style='width:99%'" if wide else ""
+    return "".join(
+        f"<figure{style}><img alt='{escaped(title)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
+        f"<figcaption>{escaped(title)}</figcaption></figure>"
+        for title, png in figures.items()
+    )
 
 
 def _table(table: Table, mark: str | None) -> str:

@@ -30,6 +30,7 @@ _LOOK_SECONDS = 0.05
 _MOST_CHARACTERS = 500
 _ROOM_BYTES = 1 << 20  # what a disk must have room for before a slide is begun
 _STATM, _STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 # Read when they are imported, the first one by torch, OpenBLAS and MKL (unless those have one of their own).
 _THREADS = ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 _GPU_FAILURES = ("cuda error", "cudnn", "cublas", "cuda driver", "no cuda gpus", "nvml", "hip error")
@@ -138,6 +139,15 @@ def peak_bytes() -> int:
     except ImportError:  # Windows
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def forget_peak() -> bool:
+    """Makes `peak_bytes` count from now on; False where the system cannot do that (it is Linux that can)."""
+    try:
+        _CLEAR.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> tuple[Any, float, int]:

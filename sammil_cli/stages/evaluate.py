@@ -46,7 +46,7 @@ from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
 from sammil_cli.training.site_baseline import judge_confounders
-from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits, validation_threshold
+from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
 
 Known = Mapping[str, Member]
@@ -258,18 +258,15 @@ def _baselines(judged: Judged, rule: PatientRule, contents: BagContents, looks: 
     folds, known, means = [result.fold for result in judged.results], judged.labels.members, contents.means
     judged_slides = {slide: known[slide] for slide in judged.slides}
     count = len(judged.facts[0].classes)
+    labels = {slide: member.label for slide, member in known.items()}
     found: dict[str, list[FoldResult]] = {baselines.MEAN_POOL: [], baselines.MAJORITY: []}
     for fold in folds:
-        train, val = (np.array([known[slide].label for slide in part], np.int64) for part in (fold.train, fold.val))
-        features = {
-            role: np.stack([means[slide] for slide in getattr(fold, role)]) for role in ("train", "val", "test")
-        }
-        judge = baselines.fit_mean_pool(features["train"], train, features["val"], val, count)
-        on_val, said = judge(features["val"]), judge(features["test"])
-        threshold = validation_threshold(val, on_val[:, 1]) if count == 2 else None
+        judge, threshold = baselines.judge_of_fold(means, labels, fold, count)
+        on_val, said = (judge(np.stack([means[slide] for slide in part])) for part in (fold.val, fold.test))
         members = {role: [known[slide] for slide in getattr(fold, role)] for role in ("train", "val")}
         of_patients = patients.chosen_on_patients(members["val"], on_val, threshold, "honest", rule)
         found[baselines.MEAN_POOL].append(_result(fold, known, said, said, threshold, of_patients))
+        train = np.array([labels[slide] for slide in fold.train], np.int64)
         commonest = int(baselines.class_shares(train, count).argmax())
         # Shares differ a little between folds: as scores they would rank slides by their fold. Nothing is ranked here.
         level = np.full((len(fold.test), count), 1 / count)

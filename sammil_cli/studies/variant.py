@@ -23,12 +23,17 @@ def train_variant(
     Returns:
         Out-of-fold predictions, and what the row was made of, for a JSON file.
     """
-    place = replace(
-        project, models=folder / "models", splits=folder / "splits.csv", learning_curves=folder / "learning_curves"
-    )
+    place = place_of(project, folder)
     facts = train.run(place, settings_of(settings, variant), options, reseed=reseed)
     record = {"settings": VARIANTS[variant], "reseed": reseed, "epochs": [fact.epoch + 1 for fact in facts]}
     return evaluate.out_of_fold(place, options.device), record
+
+
+def place_of(project: Project, folder: Path) -> Project:
+    """The project with models, folds and learning curves in a folder of their own."""
+    return replace(
+        project, models=folder / "models", splits=folder / "splits.csv", learning_curves=folder / "learning_curves"
+    )
 
 
 def settings_of(settings: TrainSettings, variant: str) -> TrainSettings:

@@ -1,6 +1,6 @@
 """What a MIL model must beat: the commonest class, and logistic regression on the mean of a slide's patches."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -9,7 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sammil_cli.features.bag import FeatureBag
-from sammil_cli.training.thresholds import Labels, Values
+from sammil_cli.training.fold import Fold
+from sammil_cli.training.thresholds import Labels, Values, validation_threshold
 
 MAJORITY, MEAN_POOL = "majority", "mean-pool"
 _MOST_STEPS = 10_000
@@ -60,3 +61,20 @@ def fit_mean_pool(
     candidates = [fit(strength) for strength in _STRENGTHS]
     losses = [log_loss(val_labels, judge(val_features), labels=np.arange(classes)) for judge in candidates]
     return candidates[int(np.argmin(losses))]
+
+
+def judge_of_fold(
+    vectors: Mapping[str, Values], labels: Mapping[str, int], fold: Fold, classes: int
+) -> tuple[Callable[[Values], Values], float | None]:
+    """The logistic regression of one fold, and its threshold from validation; None with more than two classes.
+
+    Args:
+        vectors: (d,) of each slide. labels: of each slide.
+
+    Returns:
+        A function of vectors (s, d) that gives probabilities (s, classes), and the threshold.
+    """
+    train, val = (np.array([labels[slide] for slide in part], np.int64) for part in (fold.train, fold.val))
+    of_train, of_val = (np.stack([vectors[slide] for slide in part]) for part in (fold.train, fold.val))
+    judge = fit_mean_pool(of_train, train, of_val, val, classes)
+    return judge, validation_threshold(val, judge(of_val)[:, 1]) if classes == 2 else None

@@ -27,6 +27,7 @@ VERBS = [
     "ablate",
     "compare",
     "predict",
+    "benchmark",
     "reproduce",
     "convert-legacy",
     "export",
