@@ -36,7 +36,7 @@ from sammil_cli.storage.files import sha256_file
 
 SIDE_PX = 512
 MPP = 8.0
-SEED = 11
+SEED = 12
 SETTINGS = {
     "sam_model": "vit_b",
     "wsi_sam_mpp": MPP,
@@ -53,9 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--compose", type=Path, required=True, help="the program that composes slides")
-    parser.add_argument("--slides", type=int, default=48)
-    parser.add_argument("--judged", type=float, default=0.35, help="share of the patients that are judged on")
-    parser.add_argument("--fields", type=int, default=3, help="on each slide")
+    parser.add_argument("--slides", type=int, default=96)
+    parser.add_argument("--judged", type=float, default=0.4, help="share of the patients that are judged on")
+    parser.add_argument("--fields", type=int, default=2, help="on each slide")
     parser.add_argument("--epochs", type=int, default=25)
     asked = parser.parse_args()
     start = time.perf_counter(), time.process_time()

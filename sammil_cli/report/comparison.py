@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sammil_cli.report.estimate import Estimate
-from sammil_cli.report.intervals import independent_patients, metrics_of_draws, patients_of_classes
+from sammil_cli.report.intervals import independent_patients, largest, metrics_of_draws, patients_of_classes
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.paired_tests import delong_test, mcnemar
 from sammil_cli.report.shared_slides import fold_of
@@ -83,8 +83,8 @@ def compare_metrics(
         whole = spread(gap, patients, noise)
         found[name] = Comparison(
             metric=name,
-            value=t_interval(whole, level),
-            fixed=t_interval(spread(gap, patients, None), level),
+            value=t_interval(whole, level, largest(name)),
+            fixed=t_interval(spread(gap, patients, None), level, largest(name)),
             repeats=(len(one[name]), len(other[name])),
             retraining_known=noise is not None,
             p=t_test(whole),
@@ -112,8 +112,8 @@ def compare_unpaired(
         whole = difference(*(spread(values, n, noise) for values, n, noise in alone)) if known else fixed
         found[name] = Comparison(
             metric=name,
-            value=t_interval(whole, level),
-            fixed=t_interval(fixed, level),
+            value=t_interval(whole, level, largest(name)),
+            fixed=t_interval(fixed, level, largest(name)),
             repeats=(len(runs[0][1][name]), len(runs[1][1][name])),
             retraining_known=known,
             p=t_test(whole),

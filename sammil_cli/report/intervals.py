@@ -100,7 +100,14 @@ def paired_difference(first: Predictions, second: Predictions, metric: str, *, l
     """
     one, other = metrics_of_draws(first, second, draws=draws)
     gap = other[metric].mean(axis=0) - one[metric].mean(axis=0)
-    return t_interval(spread(gap, independent_patients(metric, patients_of_classes(first)), None), level)
+    return t_interval(
+        spread(gap, independent_patients(metric, patients_of_classes(first)), None), level, largest(metric)
+    )
+
+
+def largest(metric: str) -> float:
+    """The largest value of a metric, and so the largest difference of two."""
+    return 2.0 if metric == "brier" else 1.0
 
 
 def metrics_of_draws(

@@ -76,10 +76,14 @@ def _welch(parts: list[Retraining]) -> float:
     return sum(part.variance for part in parts) ** 2 / below if below else parts[0].freedom
 
 
-def t_interval(found: Spread, level: float) -> Estimate:
-    """Student's interval, for a difference."""
+def t_interval(found: Spread, level: float, most: float = 1.0) -> Estimate:
+    """Student's interval of a difference, cut to what a difference can be.
+
+    Args:
+        most: the largest difference; of two numbers between 0 and 1 it is 1.
+    """
     reach = _quantile(found, level) * math.sqrt(found.variance)
-    return Estimate(found.value, found.value - reach, found.value + reach)
+    return Estimate(found.value, max(found.value - reach, -most), min(found.value + reach, most))  # NaN stays NaN
 
 
 def t_test(found: Spread) -> float:

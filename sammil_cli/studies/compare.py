@@ -1,9 +1,8 @@
 """sammil compare: runs beside a reference, on the slides and patients that both judge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
@@ -43,7 +42,7 @@ class _Pair:
     withheld: str | None
 
 
-def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path) -> dict[str, Any]:
+def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path) -> dict[str, object]:
     """Compares runs with the first of them, and writes comparison.md and comparison.json.
 
     Args:
@@ -62,7 +61,7 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
     seed = others.pop() if other_seed else None
     stamp = SELECTED_ON_TEST if any(one.protocol.startswith("paper") for one in runs) else None
     tables: list[Table] = []
-    record: list[dict[str, Any]] = []
+    record: list[dict[str, object]] = []
     for unit in ("slide", "patient"):
         found = [one for pair in others if (one := _compare(pair, reference, unit, asked)) is not None]
         if not found:
@@ -202,11 +201,11 @@ def _compare(pair: _Pair, reference: JudgedRun, unit: Unit, asked: Asked) -> Com
     )
 
 
-def _moved(found: Any) -> dict[str, Any] | None:
+def _moved(found: Mapping[str, Comparison] | None) -> dict[str, object] | None:
     return None if found is None else {name: numbers(one.value) for name, one in found.items()}
 
 
-def _facts(run: JudgedRun) -> dict[str, Any]:
+def _facts(run: JudgedRun) -> dict[str, object]:
     rows: Predictions = run.rows
     return {
         "name": run.name,

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class JudgedRun:
     thresholds: dict[tuple[int, int], float | None]
     protocol: str
     sha256: str
-    settings: dict[str, Any] | None
+    settings: dict[str, object] | None
 
 
 def read_run(where: Path) -> JudgedRun:

@@ -147,7 +147,7 @@ def test_each_site_has_the_metrics_of_its_slides() -> None:
     assert {site: (one["slides"], one["patients"]) for site, one in found.items()} == {"A": (4, 4), "B": (4, 4)}
     assert (found["A"]["metrics"]["auc"]["pooled"], found["B"]["metrics"]["auc"]["pooled"]) == (1.0, 0.5)
     (row, other) = site_table(found, "tumour", 0.95).rows
-    assert row[:4] == ("A", "4", "4", "1.000 (1.000 to 1.000)")
+    assert row[:4] == ("A", "4", "4", "1.000 (0.165 to 1.000)")
     assert other[3].startswith("0.500 (")
 
 

@@ -55,6 +55,12 @@ def test_the_variance_between_repeats_adds_to_that_over_patients() -> None:
     assert found.p == pytest.approx(2 * t.sf(gaps.mean() / math.sqrt(patients + training), freedom))
 
 
+def test_no_interval_reaches_further_than_a_difference_can() -> None:
+    first, second = two_runs(20, seed=0, areas=(0.6, 0.9), repeats=2)
+    value = compare_predictions(first, second, "auc", level=0.999, draws=200).value
+    assert (value.low, value.high) == (-1, 1)
+
+
 def test_repeats_on_other_folds_are_not_paired() -> None:
     first, second = two_runs(60, seed=3, repeats=2)
     paired = compare_predictions(first, second, "brier", level=0.95, draws=100).value
