@@ -74,6 +74,8 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
     if stamp:
         tables = [replace(table, title=f"{table.title} - {stamp}") for table in tables]
     notes = [note for pair in (*others, *([seed] if seed else [])) for note in pair.said]
+    if any(one["unit"] == "patient" for one in record) and len(reference.classes) == 2:
+        notes += [_by_slides(one, asked.rule) for one in runs if one.patient_rule != asked.rule]
     facts = {
         "schema": 1,
         "kind": "comparison",
@@ -181,7 +183,8 @@ def _compare(pair: _Pair, reference: JudgedRun, unit: Unit, asked: Asked) -> Com
         if torn_patients(first) or torn_patients(second):  # said in `_pair`
             return None
         first, second = (
-            by_patient(rows, asked.rule, one.thresholds) for rows, one in ((first, reference), (second, pair.run))
+            by_patient(rows, asked.rule, one.thresholds_of_patients(asked.rule))
+            for rows, one in ((first, reference), (second, pair.run))
         )
         if not first.slides or not second.slides:  # labels of all patients are mixed
             return None
@@ -203,6 +206,13 @@ def _compare(pair: _Pair, reference: JudgedRun, unit: Unit, asked: Asked) -> Com
 
 def _moved(found: Mapping[str, Comparison] | None) -> dict[str, object] | None:
     return None if found is None else {name: numbers(one.value) for name, one in found.items()}
+
+
+def _by_slides(run: JudgedRun, rule: PatientRule) -> str:
+    return (
+        f"{run.name}: patients are called at the thresholds of slides, since evaluate chose none for patients by "
+        f"{rule!r} (sammil evaluate -S patient_rule={rule})"
+    )
 
 
 def _facts(run: JudgedRun) -> dict[str, object]:

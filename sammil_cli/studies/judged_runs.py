@@ -9,9 +9,10 @@ import numpy as np
 from sammil_cli.errors import InputError
 from sammil_cli.project.run_record import read_record
 from sammil_cli.report.metrics import Predictions
+from sammil_cli.report.per_patient import PatientRule, Place
 from sammil_cli.storage.files import read_csv_lines, sha256_file
 
-_FILE = "predictions.csv"
+_FILE, _OF_PATIENTS = "predictions.csv", "predictions_patients.csv"
 _COLUMNS = ("slide_id", "patient_id", "repeat", "fold", "label", "predicted", "threshold", "protocol")
 _PROBABILITY = "probability_"
 _AGAIN = "run: sammil evaluate"
@@ -22,18 +23,25 @@ _SUM_TOLERANCE = 1e-4  # probabilities have six decimals
 class JudgedRun:
     """A run as `sammil evaluate` left it.
 
-    `thresholds`: by (repeat, fold); None with more than two classes. `settings`: those it was trained with; None where
-    it has no record.
+    `thresholds`: by (repeat, fold); None with more than two classes. `patient_rule`, `patient_thresholds`: how evaluate
+    put slides together, and the thresholds that it chose for patients; None and empty where it says nothing of them.
+    `settings`: those it was trained with; None where it has no record.
     """
 
     name: str
     path: Path
     rows: Predictions
     classes: tuple[str, ...]
-    thresholds: dict[tuple[int, int], float | None]
+    thresholds: dict[Place, float | None]
+    patient_rule: str | None
+    patient_thresholds: dict[Place, float | None]
     protocol: str
     sha256: str
     settings: dict[str, object] | None
+
+    def thresholds_of_patients(self, rule: PatientRule) -> dict[Place, float | None]:
+        """The thresholds for patients; those of slides in folds where none was chosen by this rule."""
+        return self.thresholds | (self.patient_thresholds if self.patient_rule == rule else {})
 
 
 def read_run(where: Path) -> JudgedRun:
@@ -74,16 +82,37 @@ def read_run(where: Path) -> JudgedRun:
     )
     _check_repeats(path, found)
     record = path.parent / "record.json"
+    rule, of_patients = _of_patients(path.parent / _OF_PATIENTS)
     return JudgedRun(
         name=_name(path),
         path=where,
         rows=found,
         classes=classes,
         thresholds=thresholds,
+        patient_rule=rule,
+        patient_thresholds=of_patients,
         protocol=lines[0][1]["protocol"],
         sha256=sha256_file(path),
         settings=read_record(record).params if record.is_file() else None,
     )
+
+
+def _of_patients(path: Path) -> tuple[str | None, dict[Place, float | None]]:
+    """The rule for patients and their thresholds by (repeat, fold); None and empty where there is no such table.
+
+    Raises:
+        InputError: it is not as `sammil evaluate` writes it.
+    """
+    if not path.is_file():
+        return None, {}
+    rule, found = None, dict[Place, float | None]()
+    for line, row in read_csv_lines(path, ("repeat", "fold", "threshold", "patient_rule")):
+        try:
+            found[int(row["repeat"]), int(row["fold"])] = float(row["threshold"]) if row["threshold"] else None
+        except ValueError as error:
+            raise InputError(f"{path}, line {line}: {error}", remedy=_AGAIN) from None
+        rule = row["patient_rule"]
+    return rule, found
 
 
 def _predictions(where: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Runs as `sammil evaluate` leaves them, made up: predictions.csv alone."""
+"""Runs as `sammil evaluate` leaves them, made up: predictions.csv, and thresholds for patients where asked for."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,3 +26,10 @@ def write_run(project: Path, rows: Predictions, *, classes: Sequence[str] = CLAS
     path.parent.mkdir(parents=True)
     write_csv(path, (*header, *(f"probability_{name}" for name in classes), "protocol"), cells)
     return project
+
+
+def write_patient_thresholds(project: Path, rows: Predictions, threshold: float, rule: str = "mean") -> None:
+    """Writes what `sammil compare` reads of runs/predictions_patients.csv: one threshold for all folds."""
+    places = sorted(set(zip(rows.repeat.tolist(), rows.fold.tolist(), strict=True)))
+    cells = [(*place, threshold, rule) for place in places]
+    write_csv(project / "runs/predictions_patients.csv", ("repeat", "fold", "threshold", "patient_rule"), cells)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from judged_cohorts import two_runs
-from judged_files import write_run
+from judged_files import write_patient_thresholds, write_run
 
 from sammil_cli.report.comparison import METRICS
 from sammil_cli.report.metrics import Predictions
@@ -51,6 +51,24 @@ def test_it_writes_what_it_shows_per_slide_and_per_patient(here: Path, sammil: S
     assert patient["patients"] == slide["patients"] == 60
     page = Path("both/comparison.md").read_text(encoding="utf-8")
     assert "| AUC | sam-mil |" in page
+
+
+def test_patients_are_called_at_the_thresholds_that_were_chosen_for_them(here: Path, sammil: Sammil) -> None:
+    def accuracy(*words: str) -> tuple[float, list[str]]:
+        answer = sammil("compare", "abmil", "sam-mil", "--draws", "100", *words)
+        assert answer.code == 0, answer
+        patient = next(one for one in record()["comparisons"] if one["unit"] == "patient")
+        return patient["metrics"]["accuracy"]["run"]["value"], record()["notes"]
+
+    project = write_run(here / "sam-mil", SECOND)
+    at_slides, said = accuracy()
+    assert sum("called at the thresholds of slides" in note for note in said) == 2
+    for folder, rows in ((here / "abmil", FIRST), (project, SECOND)):
+        write_patient_thresholds(folder, rows, threshold=0.999999)
+    at_patients, said = accuracy()
+    assert at_patients == pytest.approx(0.5) != at_slides  # nobody is called tumour, and half are
+    assert not [note for note in said if "thresholds" in note]
+    assert accuracy("--patient-rule", "max")[0] != pytest.approx(0.5)  # the thresholds are of another rule
 
 
 def test_holm_counts_the_runs_and_the_other_seed_stands_beside_them(here: Path, sammil: Sammil) -> None:
