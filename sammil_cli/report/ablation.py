@@ -245,7 +245,7 @@ def comparison(
             means.append("–" if mean is None else f"{100 * mean:.1f} ± {100 * (sd or 0):.1f}")
         area = bootstrap(one, level=level, draws=draws)["auc"]
         pooled = f"{100 * area.value:.1f} [{100 * area.low:.1f}, {100 * area.high:.1f}]"
-        beside = ("–", "–") if gap is None or gap is other_seed else _told(gap, other_seed, next(adjusted))
+        beside = ("–", "–") if gap is None or gap is other_seed else _beside(gap, other_seed, next(adjusted))
         cells.append((label, *means, pooled, "–" if gap is None else in_points(gap.value), *beside))
     known = all(gap.retraining_known for gap in gaps if gap is not None)
     return Table(
@@ -264,7 +264,7 @@ WITHOUT_TRAINING = (
 )
 
 
-def _told(gap: Comparison, other_seed: Comparison | None, p: float) -> tuple[str, str]:
+def _beside(gap: Comparison, other_seed: Comparison | None, p: float) -> tuple[str, str]:
     return "–" if math.isnan(p) else f"{p:.3f}", verdict(gap, other_seed, adjusted=p)
 
 

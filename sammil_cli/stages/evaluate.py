@@ -58,7 +58,7 @@ class FoldResult:
 
     `uncalibrated` (s, C): what it says before calibration; those of a baseline are the same.
     `patient_threshold`: for patients, by the rule that was asked for; None = the largest class wins.
-    `always`: the class that every patient is called, whatever the threshold; None = there is none.
+    `always`: the class that every patient is called, whatever the threshold; None = it has no such class.
     """
 
     fold: Fold

@@ -48,7 +48,7 @@ def read_run(where: Path) -> JudgedRun:
     """Reads a run from a project folder, its folder `runs`, or a predictions.csv.
 
     Raises:
-        InputError: there is none, or it is not as `sammil evaluate` writes it.
+        InputError: no such file, or it is not as `sammil evaluate` writes it.
     """
     path = _predictions(where)
     lines = read_csv_lines(path, _COLUMNS)
