@@ -297,6 +297,15 @@ ROWS: list[Row] = [
         "old features", {"three for four": (partial(old_rows, coords=3), "E_LEGACY_MISMATCH: 4 rows of features and 3")}
     ),
     *of(
+        "slide embedding",
+        {
+            "a text": ("no HDF5", "E_LEGACY_DAMAGED: cannot be read"),
+            "half": (d.half, "E_LEGACY_DAMAGED: cannot be read"),
+            "patches": (old_rows, "E_LEGACY_DAMAGED: holds no vector of the slide"),
+        },
+    ),
+    *of("tissue picture", {"a text": ("no picture", "anew"), "half": (d.half, "anew")}),
+    *of(
         "old tensor",
         {
             "a text": ("no tensor", "E_LEGACY_DAMAGED: cannot be read"),

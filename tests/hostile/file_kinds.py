@@ -38,6 +38,7 @@ from sammil_cli.legacy.sam_info import read_sam_info, read_seg_file
 from sammil_cli.legacy.sam_mil import read_documents
 from sammil_cli.legacy.segments import read_segments
 from sammil_cli.legacy.slide_check import read_patches as read_old_patches
+from sammil_cli.legacy.slide_vectors import read_slide_vectors
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
@@ -62,8 +63,10 @@ from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.store import ResultStore, find_store
 from sammil_cli.studies import reproduce
 from sammil_cli.tissue.artefact_maps import read_artefacts
+from sammil_cli.tissue.brightness import read_look
 from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import read_tissue
+from sammil_cli.training.bag_content import read_contents
 from sammil_cli.training.bundle import build_model, read_bundle, read_epochs, read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
 from sammil_cli.training.fold import labels_of_folds, read_folds
@@ -219,6 +222,19 @@ def bag_without_places(path: Path) -> object:
     return without_coords(path.stem, read_features(path, [])[0], None, [])
 
 
+def bag_content(path: Path) -> object:
+    return read_contents(lambda _: read_bag(path), [path.stem])
+
+
+def slide_embedding(path: Path) -> object:
+    return read_slide_vectors(path.parent, [path.stem])
+
+
+def look(path: Path) -> object:
+    """Of the picture; the tissue lies beside it."""
+    return read_look(path.parent, path.stem)
+
+
 def start(path: Path) -> object:
     """What a training would take of published weights; the sha256 is of any file."""
     spec = ModelSpec(dim=6, classes=3, group_features=False)
@@ -260,6 +276,7 @@ KINDS: dict[str, Kind] = {
         Kind("OME-TIFF", "slide_01.ome.tif", good.ome_tiff, (whole_slide,), "tiff"),
         Kind("picture", "slide_01.png", good.picture, (partial(whole_slide, mpp=good.MPP),)),
         Kind("tissue", "slide_01.geojson", good.tissue, (read_tissue,), "json", ours=True),
+        Kind("tissue picture", "slide_01.jpg", good.tissue_picture, (look,)),
         Kind("artefacts", "slide_01.h5", good.artefacts, (read_artefacts,), "hdf5", ours=True),
         Kind("patches", "slide_01.h5", good.patches, (read_patches,), "hdf5", ours=True),
         Kind("regions", "slide_01.h5", good.regions, (read_regions,), "hdf5", ours=True),
@@ -271,7 +288,7 @@ KINDS: dict[str, Kind] = {
             "hdf5",
             ours=True,
         ),
-        Kind("bag to learn from", "slide_01.h5", good.bag, (read_checked,), "hdf5", ours=True),
+        Kind("bag to learn from", "slide_01.h5", good.bag, (read_checked, bag_content), "hdf5", ours=True),
         Kind("key in HDF5", "slide_01.h5", good.patches, (read_key,), "hdf5"),
         Kind("key in GeoJSON", "slide_01.geojson", good.tissue, (read_key,), "json"),
         Kind("quality", "slide_01.json", good.quality, (quality,), "json", ours=True),
@@ -312,6 +329,7 @@ KINDS: dict[str, Kind] = {
         Kind("tokens", "tokens.safetensors", good.tokens, (wsi_sam_tokens,), "safetensors", ours=True),
         Kind("published tokens", "net_low.pth", good.published_tokens, (wsi_sam_tokens,), "zip"),
         Kind("old features", "slide_01.h5", partial(good.old_bag, "rows"), (rows,), "hdf5"),
+        Kind("slide embedding", "slide_01.h5", good.slide_embedding, (slide_embedding,), "hdf5"),
         Kind("old tensor", "slide_01.pt", partial(good.old_bag, "tensor"), (rows,), "zip"),
         Kind("old tensor without places", "slide_01.pt", partial(good.old_bag, "tensor"), (bag_without_places,), "zip"),
         Kind("old patches", "slide_01.h5", good.old_patches, (read_patch_file, images), "hdf5"),

@@ -86,6 +86,11 @@ def tissue(path: Path) -> None:
     write_tissue(path, replace(TISSUE, slide_id=path.stem), MADE("segment"))
 
 
+def tissue_picture(path: Path) -> None:
+    tissue(path.with_suffix(".geojson"))
+    picture(path)
+
+
 def artefacts(path: Path) -> None:
     cells = np.arange(140, dtype=np.uint8).reshape(10, 14)
     maps = ArtefactMaps(**{name: cells + place for place, name in enumerate(NAMES)}, cell_px0=(16.0, 16.0), mpp=MPP)
@@ -344,6 +349,11 @@ def dvc_config(path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ of older tools
+
+
+def slide_embedding(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["features"] = np.linspace(-1, 1, 16, dtype=np.float32)
 
 
 def old_bag(form: str, path: Path) -> None:

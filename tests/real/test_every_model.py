@@ -79,7 +79,7 @@ def test_a_model_is_trained_judged_and_asked(colon: Path, model: str, classes: i
             answer = call("ablate", "--tables", "protocol", "-S", f"model={model}")
             assert answer.code == 0, answer
             table = json.loads(Path("report/ablation/ablation.json").read_text(encoding="utf-8"))["tables"][0]
-            assert [row["variant"][:6] for row in table["rows"]] == ["paper:", "honest"]
+            assert [row["variant"][:6] for row in table["rows"]] == ["paper:", "same m", "honest"]
 
 
 def count(path: BagPath) -> int:

@@ -31,7 +31,7 @@ def test_every_number_of_the_published_protocol_is_stamped(
     assert len(rows) > 15
     assert [row for row in rows if f"<td>{SELECTED_ON_TEST}</td></tr>" not in row] == []
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count(SELECTED_ON_TEST) == said.count("┏") == 3  # each of the tables
+    assert said.count(SELECTED_ON_TEST) == said.count("┏") == 5  # each of the tables
     assert "test_threshold" not in summary
 
 
