@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sammil_cli.report.ablation import BESIDE, WITH_TRAINING, WITHOUT_TRAINING, in_points
 from sammil_cli.report.comparison import WHAT_VERDICTS_MEAN, Comparison, compare_predictions, verdict
@@ -179,7 +179,16 @@ def failed_table(failed: Sequence[Failed]) -> Table:
         title="Rows that could not be made",
         header=("model", "features", "code", "reason", "fix"),
         rows=[(one.model, one.features, one.code, one.message, one.remedy) for one in failed],
-        note="The other rows are complete. After the fix the same command makes what is missing, and nothing else.",
+        note="After the fix the same command makes what is missing, and nothing else.",
+    )
+
+
+def narrow(table: Table) -> Table:
+    """A `benchmark_table` without means over folds and costs: what a terminal of 80 columns has room for."""
+    left_out = {*_SHOWN.values(), "parameters", "ms per slide", "peak memory"}
+    kept = [at for at, name in enumerate(table.header) if name not in left_out]
+    return replace(
+        table, header=tuple(table.header[at] for at in kept), rows=[tuple(row[at] for at in kept) for row in table.rows]
     )
 
 

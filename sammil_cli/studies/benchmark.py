@@ -20,6 +20,7 @@ from sammil_cli.report.benchmark_table import (
     as_records,
     benchmark_table,
     failed_table,
+    narrow,
     stand,
     titles,
 )
@@ -144,7 +145,7 @@ def _report(
     records = as_records(standings, failed)
     figure = {_FOREST: _figure(standings)} if standings else {}
     _write(out, title, tables, records, figure, remark)
-    for table in tables:
+    for table in map(narrow, tables):
         console.print_table(table.title, table.header, table.rows)
         console.say(table.note)
     console.say(f"tables: {out / 'index.html'}")

@@ -16,6 +16,7 @@ from sammil_cli.report.benchmark_table import (
     as_records,
     benchmark_table,
     failed_table,
+    narrow,
     stand,
 )
 from sammil_cli.report.estimate import Estimate
@@ -62,6 +63,13 @@ def test_the_table_says_what_a_row_costs_and_a_dash_where_that_is_not_known() ->
     assert table.rows[0][6:9] == ("–", "–", "the reference")
     assert table.rows[2][2] == "100.0 ± 0.0"
     assert "one repeat" in table.note
+
+
+def test_a_terminal_is_shown_what_decides() -> None:
+    table = narrow(benchmark_table("Benchmark", stand(ROWS, level=0.95, draws=200), level=0.95))
+    assert table.header == ("model", "features", "AUC pooled [95%]", "AUC minus abmil", "p (Holm)", "shown")
+    assert {len(row) for row in table.rows} == {6}
+    assert table.rows[0][3:] == ("–", "–", "the reference")
 
 
 def test_rows_that_failed_stand_beside_the_others_in_numbers() -> None:
