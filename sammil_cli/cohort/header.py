@@ -93,7 +93,7 @@ def read_header(file: str, raw: Sequence[RawRow], known: Collection[str]) -> tup
 
     for place, name in enumerate(given):
         if name and name in given[:place]:
-            report(f"the column {name!r} stands there twice", "rename or delete one", name)
+            report(f"the column {name!r} appears twice", "rename or delete one", name)
     of_slides = any(_stands_for(name) == "slide_id" for name in given)
     has_key = "slide_id" in given if of_slides else any(name in given for name in KEYS)
     needed = [("label",)] if has_key else [("slide_id", "patient_id"), ("label",)]

@@ -42,7 +42,7 @@ def read_patch_lists(path: Path) -> dict[str, PatchList]:
             if not isinstance(slide, str) or slide != Path(slide).name or slide in ("", ".", ".."):
                 raise _no_lists(path, f"{slide!r} is no slide id")
             if slide in slides:
-                raise _no_lists(path, f"slide {slide!r} stands there twice")
+                raise _no_lists(path, f"slide {slide!r} appears twice")
             try:
                 slides[slide] = _patch_list(patches)
             except (KeyError, ValueError, TypeError) as error:

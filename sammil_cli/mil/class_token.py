@@ -99,7 +99,7 @@ class ClassTokenTransformer(nn.Module):
     def seen(self, embedded: Tensor, head: nn.Linear) -> Seen:
         """The feature, the attention of the second layer, and what each instance adds to the logits of `head`.
 
-        An instance that stands there twice has the attention of both places. Negative weights, which the approximation
+        An instance that appears twice has the attention of both places. Negative weights, which the approximation
         makes, count as 0 in the attention. The evidence is softmax_c of an instance's share in the logits: its value,
         weighed by every head, projected and normalised as the class token is, times the weights of the head.
         """

@@ -87,11 +87,11 @@ def answer(reference: str, gap: Estimate, shown: str) -> str:
 
 
 def drawn_note(drawn: int, slides: int, reference: str) -> str:
-    """What the row of true regions is made of, and what it must not be taken for."""
+    """What the row of true regions is made of, and why it is an upper bound."""
     return (
         f"True regions: {drawn} of {slides} slides have drawn lesions, which are cut into the regions of {reference}; "
         "the others keep those. They were drawn by somebody who knew the answer: the row says what regions could give "
-        "at most, and is none that new slides could have."
+        "at most. New slides come without such drawings."
     )
 
 

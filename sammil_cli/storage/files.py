@@ -166,7 +166,7 @@ def read_csv_lines(
                 remedy=f"make the first line: {','.join(required)}",
             )
         if twice := [name for name in names if name and names.count(name) > 1]:
-            raise InputError(f"{path}: the column {twice[0]!r} stands there twice", remedy="rename or delete one")
+            raise InputError(f"{path}: the column {twice[0]!r} appears twice", remedy="rename or delete one")
         reader.fieldnames = names
         rows = []
         for row in reader:

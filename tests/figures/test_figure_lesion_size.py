@@ -1,4 +1,4 @@
-"""Sensitivity by lesion area: bins, and intervals that do not count a patient's slides as so many trials."""
+"""Sensitivity by lesion area: bins, and intervals that do not take a patient's slides for independent ones."""
 
 import numpy as np
 import pytest

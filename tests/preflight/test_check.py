@@ -60,7 +60,7 @@ BROKEN: dict[str, tuple[str | bytes, Place, str, str]] = {
     "a column twice": (
         changed("slide_id,label,patient_id", "slide_id,label,label"),
         ("columns", 1, "label"),
-        "stands there twice",
+        "appears twice",
         "rename or delete",
     ),
     "a cell too many": (

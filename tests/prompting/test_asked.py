@@ -152,7 +152,7 @@ def test_a_row_is_named_by_the_line_that_an_editor_counts(tmp_path: Path) -> Non
 def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "prompts.csv"
     path.write_text("slide_id,kind,coordinates,coordinates\ns1,box,1 2 3 4,5 6 7 8\n")
-    with pytest.raises(InputError, match="'coordinates' stands there twice") as caught:
+    with pytest.raises(InputError, match="'coordinates' appears twice") as caught:
         read_table(path)
     assert caught.value.remedy
 
