@@ -42,6 +42,7 @@ from sammil_cli.studies.benchmark_runs import Made, make_rows
 from sammil_cli.studies.benchmark_slides import common_slides, restricted
 from sammil_cli.training.baselines import MEAN_POOL
 
+_INPUT = "E_INPUT"
 _RESTRICTED = "slides"  # in the folder of runs: links to the slides that all folders have
 _FOREST = "AUC, and its difference to the reference"
 
@@ -86,7 +87,8 @@ def run(
         runs: gets a folder for each row. out: the folder of the tables.
 
     Raises:
-        InputError: nothing to compare, an unknown model, setting, folder or reference, or no slide that all have.
+        InputError: nothing to compare, an unknown model, setting, folder or reference, no slide that all have, or an
+            input that no row can be made with.
     """
     if settings.protocol != "honest":
         raise InputError(
@@ -115,8 +117,20 @@ def run(
     cells = cells if other is None else [*cells[:at], other, *cells[at:]]
     with console.each_warning_once():
         made = make_rows(project, cells, options, runs)
+    _refuse_what_all_share(made)
     title = f"Benchmark on {len(common.slides)} slides, {settings.repeats} x {settings.folds} folds"
     return _report(title, cells, reference, made, judged, out, common.remark)
+
+
+def _refuse_what_all_share(made: Made) -> None:
+    """Raises the error that every row ended with: it lies in the settings or the labels, not in a row.
+
+    Raises:
+        InputError: nothing was made, for one and the same wrong input.
+    """
+    errors = list(made.failed.values())
+    if errors and not made.done and {(error.code, error.message) for error in errors} == {(_INPUT, errors[0].message)}:
+        raise InputError(errors[0].message, remedy=errors[0].remedy)
 
 
 def _report(

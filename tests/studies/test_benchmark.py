@@ -167,6 +167,13 @@ def test_a_row_that_fails_is_listed_and_stops_no_other(project: Path, executor: 
     assert [row["role"] for row in rows(project)] == ["reference", "", ""]
 
 
+def test_what_is_wrong_with_every_row_is_said_once(project: Path, executor: Watched, sammil: Sammil) -> None:
+    answer = sammil("benchmark", "--models", "mean-pool,max", "--device", "cpu", "-S", "positive_class=nobody")
+    assert answer.code == 2
+    assert answer.err.count("positive_class 'nobody'") == 1
+    assert not Path("report/benchmark").exists()
+
+
 def test_without_the_reference_the_others_stand_alone(project: Path, executor: Watched, sammil: Sammil) -> None:
     executor.fails = "abmil"
     answer = sammil("benchmark", "--models", "abmil,mean-pool", "--device", "cpu", "--repeats", "1")
