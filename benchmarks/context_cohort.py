@@ -6,16 +6,18 @@ import numpy as np
 import torch
 from context_regions import KINDS, Layout, draw_regions, mean_iou
 from context_tiles import STAINS, Tiles
+from numpy.typing import NDArray
 
 from sammil_cli.mil.contract import Bag
 
 # `arrangement`: 3 to 10 % of the patches are tumour in either class, in nests of whole regions or scattered.
-# `weak`: regions with 1 to 10 % of the patches, half of which are tumour, or no tumour.
+# `weak`: no tumour, or lesions of whole regions with 1 to 10 % of the patches, each patch one fifth tumour: features
+# of a tile without tumour, moved that far towards those of a tile of tumour, so that no single patch says much.
 TASKS = {"arrangement": (0.03, 0.10), "weak": (0.01, 0.10)}
 PATCHES = (80, 300)
 REGION_SIZE = (5.0, 14.0)  # patches of a region, mean of a slide
 CANVAS_PX = 1024
-_TUMOUR_IN_LESION = 0.5
+_TUMOUR_IN_PATCH = 0.2  # in `weak`: with half, one patch gives the slide away, and every model ranks perfectly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,16 @@ def _slide(
     if task == "arrangement":
         tumour[nests[:wanted] if label else rng.choice(count, wanted, replace=False)] = True
     elif label:
-        tumour[rng.choice(nests[:wanted], max(1, round(_TUMOUR_IN_LESION * wanted)), replace=False)] = True
+        tumour[nests[:wanted]] = True
     stain = int(rng.integers(len(STAINS)))
-    tile = np.where(tumour, rng.choice(kinds[1], count), rng.choice(kinds[0], count))
-    layout = Layout(
-        place=place, true=true, features=tiles.features[stain, tile], thumbnails=tiles.thumbnails[stain, tile]
-    )
+    normal, other = rng.choice(kinds[0], count), rng.choice(kinds[1], count)
+    share = tumour * np.float32(1.0 if task == "arrangement" else _TUMOUR_IN_PATCH)
+
+    def mixed(of: NDArray[np.float32]) -> NDArray[np.float32]:
+        by = share.reshape(-1, *(1,) * (of.ndim - 2))
+        return np.asarray((1 - by) * of[stain, normal] + by * of[stain, other], np.float32)
+
+    layout = Layout(place=place, true=true, features=mixed(tiles.features), thumbnails=mixed(tiles.thumbnails))
     return Slide(layout=layout, label=label, seed=int(rng.integers(2**31)))
 
 

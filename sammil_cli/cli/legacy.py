@@ -26,7 +26,8 @@ def convert_legacy(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP, AtlasPatch, DTFD), a file of it, or weights."
+            help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP, AtlasPatch, DTFD), a file of it, weights, or "
+            "MATLAB files of a classical MIL set."
         ),
     ],
     features: Annotated[Path | None, typer.Option(help="Folder of the features, where several are found.")] = None,

@@ -14,6 +14,7 @@ from sammil_cli.jobs.convert_legacy import ConvertJob, Request, work
 from sammil_cli.jobs.extract import build_encoder
 from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory
 from sammil_cli.legacy.layout import Layout, Source, find_layout
+from sammil_cli.legacy.mat_bags import read_mat_bags
 from sammil_cli.legacy.patch_lists import read_patch_lists
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, summarise
@@ -45,7 +46,7 @@ def run(
         MissingError: the encoder that is to check features is not here.
     """
     found = take_inventory(source)
-    lists = found.of(Kind.PATCH_LISTS)
+    lists = found.of(Kind.PATCH_LISTS, Kind.MAT_BAGS)
     held = (Kind.FEATURES, Kind.BARE_FEATURES, Kind.TENSOR, Kind.PLACED_TENSOR, Kind.COORDS, Kind.IMAGES)
     holds = found.of(*held)
     asked = any((request.features, request.coords, request.segments, request.process_list, request.grids))
@@ -56,7 +57,9 @@ def run(
             f"{source} holds more than one kind of features:\n{found.listing()}",
             remedy=f"convert one after the other, such as: sammil convert-legacy {lists[0]}",
         )
-    make = partial(plan_lists, lists[0]) if lists else partial(plan_layout, source)
+    make = partial(plan_layout, source)
+    if lists:
+        make = partial(plan_mat if lists[0] in found.of(Kind.MAT_BAGS) else plan_lists, lists[0])
     plan, say = make(request, project, out)
     slides = {task.slide_id for task in plan.tasks}
     check_only(options.only, slides, str(source))
@@ -65,7 +68,7 @@ def run(
         build_encoder(request.checks.encoder, "cpu")  # fails here, before any work, when something is missing
     for line in say:
         console.say(line)
-    if lists:  # every process would read the whole pickle
+    if lists:  # every process would read the whole file
         options = replace(options, workers=1)
     looked_at = iter([plan])
 
@@ -214,6 +217,28 @@ def plan_lists(path: Path, request: Request, project: Project, out: Path | None)
         )
     plan = _plan([_task(job, dict(file)) for job in jobs], project, out or project.bags)
     return plan, [f"DTFD-style pickle: features of {len(found)} slides, {placed} with places in their patches' names"]
+
+
+def plan_mat(path: Path, request: Request, project: Project, out: Path | None) -> tuple[Plan[ConvertJob], list[str]]:
+    """As `plan_layout`, of a classical data set in MATLAB's files.
+
+    Raises:
+        InputError: the files are refused, or `request` needs coordinates.
+    """
+    found = read_mat_bags(path)
+    if request.with_coords:
+        raise InputError(
+            f"{path}: the {len(found.bags)} bags of a classical data set have no coordinates",
+            remedy="convert them without, which costs their heatmaps: --no-coords",
+        )
+    files: dict[str, object] = {file.name: content(file) for file in found.files}
+    tasks = [
+        _task(ConvertJob(slide_id=name, source=path, slide=None, mpp=None, request=request), dict(files))
+        for name in found.bags
+    ]
+    positive = sum(label == "positive" for label in found.labels.values())
+    said = f"classical data set: {len(tasks)} bags, {positive} of them positive, in {path.parent}"
+    return _plan(tasks, project, out or project.bags), [said]
 
 
 def report(rows: Sequence[Row], out: Path, project: Project) -> None:

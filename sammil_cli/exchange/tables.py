@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sammil_cli import console
-from sammil_cli.cohort.cohort import Cohort, Member, read_labels
+from sammil_cli.cohort.cohort import Cohort, Member, patients_of, read_labels
 from sammil_cli.errors import InputError
 from sammil_cli.exchange.class_numbers import with_class_names
 from sammil_cli.exchange.split_patients import plain, slides_of_patients
 from sammil_cli.legacy.inventory import Inventory, Kind, take_inventory, zipped_tables
+from sammil_cli.legacy.mat_bags import read_mat_bags
 from sammil_cli.legacy.tables import Result, Split, read_results, read_splits
 from sammil_cli.project.project import Project
 from sammil_cli.storage.files import write_csv
@@ -79,6 +80,11 @@ def _labels(
     if given is not None:
         _refuse_zip(given, "--labels")
         return with_class_names(read_labels(given, None, slides), given)
+    if not tables and (bags := found.of(Kind.MAT_BAGS)):
+        if not project.labels.exists():
+            return _of_mat(bags[0])
+        remarks.append(f"{project.labels} is kept as it is; move it away to take the labels of {bags[0].parent.name}")
+        return None
     if not tables:
         for path in [] if project.labels.exists() else found.of(Kind.ZIPPED):
             remarks.append(f"{path.name} is a zip archive of tables; to take labels from it: {_unpacked(path)}")
@@ -99,6 +105,17 @@ def _labels(
         remarks.append(f"{tables[0].name} labels none of these slides and was passed over (to take it: --labels FILE)")
         return None
     return cohort
+
+
+def _of_mat(path: Path) -> Cohort:
+    """The labels of a classical data set, each bag a patient of its own."""
+    label_of = read_mat_bags(path).labels
+    classes = ("negative", "positive")
+    members = tuple(
+        Member(slide_id=name, label=classes.index(label), patient_id=name, role=None)
+        for name, label in label_of.items()
+    )
+    return Cohort(classes=classes, members=members, patients=patients_of(members))
 
 
 def _splits(

@@ -9,6 +9,7 @@ from sammil_cli.jobs.slide_checks import Placed, SlideChecks, check, check_bag, 
 from sammil_cli.legacy.bags import Converted, convert_slide, from_patch_list
 from sammil_cli.legacy.grids import convert_grid
 from sammil_cli.legacy.layout import Source
+from sammil_cli.legacy.mat_bags import read_mat_bags
 from sammil_cli.legacy.patch_lists import PatchList, read_patch_lists
 from sammil_cli.patches.file import write_patches
 from sammil_cli.runner.executor import Limits
@@ -57,8 +58,9 @@ class Request:
 class ConvertJob:
     """One slide of an older run.
 
-    `source`: its files, or the pickle that holds it among others. `grids`: coordinates only. `slide`, `mpp`,
-    `scene`: its file, resolution and which of several scenes, if known. `tissue`: what the run says of its tissue.
+    `source`: its files, or the one that holds it among others: a pickle, or MATLAB's matrix. `grids`: coordinates only.
+    `slide`, `mpp`, `scene`: its file, resolution and which of several scenes, if known. `tissue`: what the run says of
+    its tissue.
     """
 
     slide_id: str
@@ -129,5 +131,5 @@ def _tissue(job: ConvertJob) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _lists(path: Path) -> dict[str, PatchList]:
-    """The slides of a pickle, read once per worker process."""
-    return read_patch_lists(path)
+    """The slides of a pickle or of MATLAB's files, read once per worker process."""
+    return read_mat_bags(path).bags if path.suffix.lower() == ".mat" else read_patch_lists(path)

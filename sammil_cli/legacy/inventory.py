@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.legacy.h5_file import MATRICES, PLACES, feature_sets, layout_of_legacy, own_arrays
+from sammil_cli.legacy.mat_bags import ROWS
+from sammil_cli.legacy.mat_file import read_mat_arrays
 from sammil_cli.legacy.torch_file import words_of
 from sammil_cli.storage.csv_text import separator_of
 
@@ -37,6 +39,8 @@ class Kind(StrEnum):
     RESULTS = "CLAM's results of a split (pkl)"
     PATCH_LISTS = "DTFD-style patch features (pkl)"
     PICKLE = "pickles of another kind (pkl)"
+    MAT_BAGS = "bags of a classical MIL data set (mat)"
+    MAT = "other arrays of MATLAB (mat)"
     PROCESS_LIST = "process list (csv)"
     SPLITS = "splits (csv)"
     SPLIT_COUNTS = "numbers of slides per split (csv)"
@@ -130,6 +134,7 @@ def _files(root: Path) -> list[Path]:
 def recognise(path: Path) -> Kind:
     """The kind of one file."""
     look = {".h5": _h5, ".hdf5": _h5, ".pt": _torch, ".pth": _torch, ".pkl": _pickle, ".csv": _table, ".zip": _zip}
+    look[".mat"] = _mat
     suffix = path.suffix.lower()
     if suffix == ".geojson":
         return Kind.CONTOURS
@@ -229,6 +234,13 @@ def _pickle(path: Path) -> Kind:
     if opened[1:3] == ["EMPTY_LIST", "EMPTY_DICT"]:
         return Kind.PATCH_LISTS
     return Kind.PICKLE
+
+
+def _mat(path: Path) -> Kind:
+    try:
+        return Kind.MAT_BAGS if ROWS in read_mat_arrays(path) else Kind.MAT
+    except InputError:
+        return Kind.DAMAGED
 
 
 def _table(path: Path) -> Kind:

@@ -337,4 +337,21 @@ ROWS: list[Row] = [
         },
     ),
     *of("segments", {"another pickle": (pickle.dumps({"a": 1}), "InputError: no list of an info record and masks")}),
+    *of(
+        "MATLAB arrays",
+        {
+            "missing": (d.missing, "InputError: does not exist"),
+            "empty": (d.empty, "InputError: does not begin as a file of version 5"),
+            "half": (d.half, "InputError: cannot be read as a MATLAB file"),
+            "a text": ("no arrays at all", "InputError: does not begin as a file of version 5"),
+            "HDF5, as version 7.3": (
+                b"MATLAB 7.3 MAT-file, HDF5".ljust(600),
+                "InputError: does not begin as a file of version 5",
+            ),
+            "a folder": (d.a_folder, "InputError: "),
+            "no permission": (d.no_permission, "InputError: Permission denied"),
+            "an endless device": (d.endless_device, "InputError: "),
+            "a pipe": (d.pipe, "InputError: "),
+        },
+    ),
 ]

@@ -31,6 +31,8 @@ from sammil_cli.features.places import read_places
 from sammil_cli.legacy import process_list as old_process_list
 from sammil_cli.legacy import tables as old_tables
 from sammil_cli.legacy.bags import without_coords
+from sammil_cli.legacy.mat_bags import read_mat_bags
+from sammil_cli.legacy.mat_file import read_mat_arrays
 from sammil_cli.legacy.patch_file import read_images, read_patch_file
 from sammil_cli.legacy.patch_lists import read_patch_lists
 from sammil_cli.legacy.rows import read_features
@@ -337,6 +339,7 @@ KINDS: dict[str, Kind] = {
         Kind("seg_file", "slide_01.h5", good.seg_file, (read_seg_file,), "hdf5"),
         Kind("segments", "slide_01.pkl", good.segments, (read_segments, read_documents)),
         Kind("patch lists", "features.pkl", good.patch_lists, (read_patch_lists,)),
+        Kind("MATLAB arrays", "X.mat", good.mat_bags, (read_mat_arrays, read_mat_bags)),
         Kind("old process list", "process_list.csv", good.old_process_list, (old_list,), "csv"),
         Kind("old splits", "splits_0.csv", good.old_splits, (old_splits,), "csv"),
         Kind("old results", "split_0_results.pkl", good.old_results, (old_tables.read_results,)),

@@ -23,6 +23,7 @@ import torch
 import yaml
 from encoded_project import write_random_bag
 from safetensors.torch import save_file
+from scipy.io import savemat
 from slide_maker import draw_asymmetric, write_pyramid
 
 from sammil_cli.features.bag import EncoderFacts, read_bag
@@ -403,6 +404,11 @@ def patch_lists(path: Path) -> None:
     name = "slide_01_{0}_{0}_{1}_{1}_WW_9_HH_9.png"
     listed = [{"feature": np.full(4, i, np.float32), "file_name": name.format(i * 64, i)} for i in range(3)]
     path.write_bytes(pickle.dumps({"slide_01": listed, "slide_02": listed[:1]}))
+
+
+def mat_bags(path: Path) -> None:
+    bags = {"X": np.ones((3, 4)), "Bag2": np.array([[1.0], [2], [1]]), "bagI": np.array([[True], [False]])}
+    savemat(path, bags, do_compression=True)
 
 
 def old_process_list(path: Path) -> None:

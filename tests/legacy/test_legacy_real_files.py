@@ -8,12 +8,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy.io import loadmat
 
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.legacy.bags import convert_slide
 from sammil_cli.legacy.grids import convert_grid
 from sammil_cli.legacy.inventory import Kind, take_inventory
 from sammil_cli.legacy.layout import find_layout
+from sammil_cli.legacy.mat_bags import read_mat_bags
 from sammil_cli.legacy.patch_file import read_patch_file
 from sammil_cli.legacy.rows import read_features
 from sammil_cli.legacy.segments import read_segments
@@ -181,3 +183,25 @@ def test_a_real_checkpoint_is_no_feature_file() -> None:
     with pytest.raises(SlideError, match=r"s_0_checkpoint\.pt cannot be read: it holds a OrderedDict") as caught:
         read_features(real("legacy/clam_run/results/s_0_checkpoint.pt"), [])
     assert caught.value.code == "E_LEGACY_DAMAGED"
+
+
+@pytest.mark.parametrize(
+    ("name", "bags", "positive", "rows", "width"),
+    [
+        ("musk1_scaled/X_mus_escal.mat", 92, 47, 476, 166),
+        ("musk2_scaled/X.mat", 102, 39, 6598, 166),
+        ("elephant_original/X.mat", 200, 100, 1391, 230),
+        ("fox_scaled/X.mat", 200, 100, 1320, 230),
+        ("tiger_scaled/X.mat", 200, 100, 1220, 230),
+        ("musk1_unscaled/X_musk_original.mat", 92, 47, 476, 166),
+    ],
+)
+def test_classical_data_sets_are_read_as_scipy_reads_them(
+    name: str, bags: int, positive: int, rows: int, width: int
+) -> None:
+    path = real(f"mil/classical/{name}")
+    found = read_mat_bags(path)
+    assert (len(found.bags), sum(label == "positive" for label in found.labels.values())) == (bags, positive)
+    features = np.concatenate([one.features for one in found.bags.values()])
+    assert features.shape == (rows, width)
+    np.testing.assert_array_equal(features, loadmat(path)["X"].astype(np.float32))  # the files list bag after bag
