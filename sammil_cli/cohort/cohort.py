@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.cohort.finding import refuse_first
+from sammil_cli.cohort.given_folds import Parts, fold_errors, parts_of
 from sammil_cli.cohort.header import FIRST_LINE
 from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_errors, contained, read_table
 from sammil_cli.cohort.positive_class import with_positive_last
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One labelled slide. `role` is the part it is given to beforehand (column `split`), or None.
+    """One labelled slide. `parts`: the part that it has in each fold which the table gives, None = it is left out.
 
     `site`: where it comes from (column `site`), or None where the table does not say.
     """
@@ -28,7 +29,7 @@ class Member:
     slide_id: str
     label: int  # index into Cohort.classes
     patient_id: str
-    role: str | None
+    parts: Parts = ()
     site: str | None = None
 
 
@@ -101,7 +102,7 @@ def read_labels(
         raise InputError(f"{path} is no table of labels", remedy=f"begin: {FIRST_LINE}")
     if classes and others:
         classes = (*classes, *(name for name in table.found if name not in classes))
-    refuse_first(list(cell_errors(table, classes)))
+    refuse_first([*cell_errors(table, classes), *fold_errors(table)])
     return cohort_of_table(table, with_positive_last(classes or table.found, positive_class, table.file), slides)
 
 
@@ -115,15 +116,16 @@ def cohort_of_table(table: LabelTable, order: tuple[str, ...], slides: Collectio
     Raises:
         InputError: a table of patients that fits no slide, or two of whose patients fit one.
     """
+    parts = parts_of(table)
     if table.of_slides:
-        members = tuple(_member(row, row[table.key], table.patient(row), order) for row in table.rows)
+        members = tuple(_member(row, row[table.key], table.patient(row), order, parts(row)) for row in table.rows)
         return Cohort(classes=order, members=members, patients=patients_of(members))
     names = [row[table.key] for row in table.rows]
     own = slides_by_patient(Path(table.file), names, slides)
     return Cohort(
         classes=order,
         members=tuple(
-            _member(row, slide, name, order)
+            _member(row, slide, name, order, parts(row))
             for row, name in zip(table.rows, names, strict=True)
             for slide in own.get(name, ())
         ),
@@ -158,10 +160,9 @@ def slides_by_patient(path: Path, patients: Sequence[str], slides: Collection[st
     return own
 
 
-def _member(row: LabelRow, slide_id: str, patient_id: str, classes: tuple[str, ...]) -> Member:
+def _member(row: LabelRow, slide_id: str, patient_id: str, classes: tuple[str, ...], parts: Parts) -> Member:
     label = classes.index(row["label"])
-    role, site = row["split"] or None, row["site"] or None
-    return Member(slide_id=slide_id, label=label, patient_id=patient_id, role=role, site=site)
+    return Member(slide_id=slide_id, label=label, patient_id=patient_id, parts=parts, site=row["site"] or None)
 
 
 def counts(cohort: Cohort) -> str:

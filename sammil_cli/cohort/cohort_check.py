@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from sammil_cli.cohort.class_sizes import small_classes
 from sammil_cli.cohort.finding import Finding
+from sammil_cli.cohort.given_folds import fold_errors, gives_folds
 from sammil_cli.cohort.label_slips import find_slips, slip_findings
 from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_finding, contained, what_is_no_class
 from sammil_cli.cohort.near_ids import NearIds, look_alike, visible
-from sammil_cli.cohort.roles import ROLES
 from sammil_cli.cohort.sites import site_findings
 
 
@@ -36,11 +36,11 @@ def check_cohort(
     slips = find_slips(table) if as_classes and not classes else {}  # else they are none of the classes
     yield from slip_findings(table, slips, folds)
     yield from site_findings(table)
+    yield from fold_errors(table)
     yield from _alike_ids(table, slides)
     if table.of_slides:
         yield from _slides_and_labels(table, slides, suffixes)
         yield from _patients_with_two_labels(table) if as_classes else ()
-        yield from _parts(table)
     else:
         yield from _slides_and_patients(table, slides)
     if slides and not _fitting(table, slides, table.rows):
@@ -52,7 +52,7 @@ def check_cohort(
 
 def _blanks(table: LabelTable) -> Iterator[Finding]:
     for row in table.rows:
-        for column in (table.key, "label", "patient_id", "case_id", "split", "site"):
+        for column in (table.key, "label", "patient_id", "case_id", "split", "fold", "site"):
             text = row.raw.get(column, "")
             if clean := visible(row[column]) if visible(row[column]) != row[column] else "":
                 hidden = next(c for c in row[column] if c not in clean)
@@ -188,37 +188,6 @@ def _patients_with_two_labels(table: LabelTable) -> Iterator[Finding]:
             yield cell_finding(table, row, column, "patient-labels", message, fix, "warning")
 
 
-def _parts(table: LabelTable) -> Iterator[Finding]:
-    """The column `split`: filled for all or for none, a patient in one part."""
-    given = [row for row in table.rows if row["split"]]
-    if not given:
-        return
-    for row in table.rows:
-        if not row["split"]:
-            message = "split is empty here and filled elsewhere"
-            yield cell_finding(table, row, "split", "split-gap", message, f"write one of {', '.join(ROLES)}")
-    used = {row["split"] for row in given}
-    for role in ("train", "test"):
-        if role not in used:
-            message = f"no slide is in the part {role}"
-            yield Finding(
-                file=table.file, kind="split-gap", column="split", text=role, message=message, fix="give it some"
-            )
-    trained = {row["label"] for row in given if row["split"] == "train"}
-    for name in [name for name in table.found if name not in trained] if trained else []:
-        message = f"no slide of class {name!r} is in the part train: nothing would be learnt of it"
-        fix = "give train some of its patients, or drop the class"
-        yield Finding(file=table.file, kind="split-gap", column="split", text=name, message=message, fix=fix)
-    first: dict[str, LabelRow] = {}
-    for row in given:
-        other = first.setdefault(table.patient(row), row)
-        if other["split"] != row["split"]:
-            message = (
-                f"patient {table.patient(row)!r} is in {row['split']} here and in {other['split']} in row {other.line}"
-            )
-            yield cell_finding(table, row, "split", "split-patient", message, "give a patient to one part")
-
-
 def _class_sizes(
     table: LabelTable, order: Sequence[str], folds: int, slides: Mapping[str, str], *, validated: bool
 ) -> Iterator[Finding]:
@@ -238,7 +207,7 @@ def _class_sizes(
         for name, rows in rows_of.items()
     }
     found = small_classes(patients, folds, validated=validated, here=" with slides" if slides else "", shared=shared)
-    for small in () if any(row["split"] for row in table.rows) else found:
+    for small in () if gives_folds(table) else found:
         rows = rows_of[small.name]
         yield Finding(
             file=table.file,

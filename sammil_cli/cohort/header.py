@@ -14,13 +14,15 @@ _NAMES = {  # names that other tools and people give, without case, blanks and h
     "slide_id": ("slideid", "slide", "slides", "slidename", "image", "imageid", "imagename", "filename", "file", "wsi"),
     "label": ("label", "labels", "class", "diagnosis", "target", "category", "subtype", "slidelabel", "y"),
     "patient_id": ("patientid", "patient", "patients", "pid", "case", "caseid", "subject", "subjectid"),
-    "split": ("split", "splits", "set", "subset", "part", "partition", "fold"),
+    "split": ("split", "splits", "set", "subset", "part", "partition"),
+    "fold": ("fold", "folds", "foldid", "cvfold"),
     "site": ("site", "sites", "siteid", "sitename", "centre", "center", "hospital", "institution", "institute", "tss"),
 }
 # What follows from an optional column that is not recognised.
 _UNUSED = {
     "patient_id": ": every slide counts as a patient of its own, and folds may share a patient",
     "split": "",
+    "fold": ": folds are drawn",
     "site": ": neither folds nor the report can tell sites",
 }
 _LOOKED_AT = 50  # rows below the first one

@@ -12,7 +12,6 @@ from sammil_cli.cohort.header import FIRST_LINE, KEYS, is_headerless, names_colu
 from sammil_cli.cohort.missing_words import is_missing
 from sammil_cli.cohort.no_classes import number_of, what_they_are
 from sammil_cli.cohort.raw_table import RawRow, read_raw
-from sammil_cli.cohort.roles import ROLES
 
 _LISTED = 6  # classes that a fix lists
 
@@ -179,7 +178,7 @@ def cell_finding(
 
 
 def cell_errors(table: LabelTable, classes: Sequence[str] | None) -> Iterator[Finding]:
-    """Cells that cannot be, by row: empty, listed twice, no class, no part; then a table of fewer than two classes.
+    """Cells that cannot be, by row: empty, listed twice, no class; then a table of fewer than two classes.
 
     Args:
         classes: those that a label may be, as params.yaml names them; None = all that there are.
@@ -191,7 +190,7 @@ def cell_errors(table: LabelTable, classes: Sequence[str] | None) -> Iterator[Fi
     words = Counter(row.raw.get("label", "").strip() for row in table.rows)
     seen: dict[str, LabelRow] = {}
     for row in table.rows:
-        name, label, role = row[table.key], row["label"], row["split"]
+        name, label = row[table.key], row["label"]
         for column in (table.key, "label"):
             if not row[column]:
                 yield _empty(table, row, column, words, allowed)
@@ -199,9 +198,6 @@ def cell_errors(table: LabelTable, classes: Sequence[str] | None) -> Iterator[Fi
             yield _listed_twice(table, seen[name], row)
         if label and not no_classes and label not in allowed:
             yield _foreign_class(table, row, allowed)
-        if role and role not in ROLES:
-            fix = f"use one of {', '.join(ROLES)} or leave it empty"
-            yield cell_finding(table, row, "split", "split-word", f"split {role!r}", fix)
         if name:
             seen.setdefault(name, row)
     if not table.rows:

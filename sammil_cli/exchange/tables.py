@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, Member, patients_of, read_labels
+from sammil_cli.cohort.given_folds import without_tested_patients
 from sammil_cli.errors import InputError
 from sammil_cli.exchange.class_numbers import with_class_names
 from sammil_cli.exchange.split_patients import plain, slides_of_patients
@@ -112,8 +113,7 @@ def _of_mat(path: Path) -> Cohort:
     label_of = read_mat_bags(path).labels
     classes = ("negative", "positive")
     members = tuple(
-        Member(slide_id=name, label=classes.index(label), patient_id=name, role=None)
-        for name, label in label_of.items()
+        Member(slide_id=name, label=classes.index(label), patient_id=name) for name, label in label_of.items()
     )
     return Cohort(classes=classes, members=members, patients=patients_of(members))
 
@@ -164,13 +164,20 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
     if tables.labels is not None:
         members = tables.labels.members
         classes = tables.labels.classes
-        role = _roles(tables.splits)
-        header = ("slide_id", "label", "patient_id", *(["split"] if role else []))
+        given, columns = _given(tables.splits, members, slides)
+        sites = ["site"] if any(m.site for m in members) else []
+        header = ("slide_id", "label", "patient_id", *sites, *columns)
+        nowhere = [""] * len(columns)
         rows = [
-            (m.slide_id, classes[m.label], m.patient_id, *([role.get(m.slide_id, "")] if role else [])) for m in members
+            (
+                *(m.slide_id, classes[m.label], m.patient_id),
+                *([m.site or ""] if sites else []),
+                *(part or "" for part in given.get(m.slide_id, nowhere)),
+            )
+            for m in members
         ]
         write_csv(project.labels, header, rows)
-        console.say(f"labels: {len(rows)} slides → {project.labels}" + (" with their split" if role else ""))
+        console.say(f"labels: {len(rows)} slides → {project.labels}" + (" with their folds" if columns else ""))
     if tables.splits:
         folds = [
             Fold(
@@ -184,9 +191,7 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
         label = {member.slide_id: member.label for member in members} if tables.labels else {}
         cohort = Cohort(
             classes=tables.labels.classes if tables.labels and label.keys() >= set(named) else (),
-            members=tuple(
-                Member(slide_id=s, label=label.get(s, 0), patient_id=patient.get(s, s), role=None) for s in named
-            ),
+            members=tuple(Member(slide_id=s, label=label.get(s, 0), patient_id=patient.get(s, s)) for s in named),
             patients=(),
         )
         write_folds(project.splits, folds, cohort)
@@ -215,11 +220,29 @@ def _own_members(project: Project) -> tuple[Member, ...]:
         return ()
 
 
-def _roles(splits: list[Split]) -> dict[str, str]:
-    """Slide -> role where there is one split only: that is what the column `split` of labels can hold."""
-    if len(splits) != 1:
-        return {}
-    return {slide: role for role, slides in splits[0].parts.items() for slide in slides}
+def _given(
+    splits: list[Split], members: tuple[Member, ...], slides: set[str]
+) -> tuple[dict[str, list[str | None]], list[str]]:
+    """Slide -> its part in each split, and the columns that hold them: `split`, or `fold_0`, `fold_1`, … of several
+    splits and of one that leaves slides out.
+
+    Slides of patients whom a split tests do not learn in it: they are left out of its train and val part.
+    """
+    patient = {member.slide_id: member.patient_id for member in members}
+    parts: dict[str, list[str | None]] = {slide: [None] * len(splits) for slide in patient}
+    for number, split in enumerate(splits):
+        for role, named in split.parts.items():
+            for slide in (plain(one, slides) for one in named):
+                if slide in parts:
+                    parts[slide][number] = role
+    if any(taken := without_tested_patients(parts, patient.__getitem__)):
+        console.say(
+            f"{sum(taken)} slides were taken out of train or val of a split that tests their patient "
+            f"({min(taken)} to {max(taken)} in each of {len(splits)} splits)"
+        )
+    if len(splits) == 1 and all(given[0] for given in parts.values()):
+        return parts, ["split"]
+    return parts, [f"fold_{number}" for number in range(len(splits))]
 
 
 def _doubts(folds: list[Fold], named: set[str], patient: dict[str, str], slides: set[str]) -> str:
@@ -233,7 +256,7 @@ def _doubts(folds: list[Fold], named: set[str], patient: dict[str, str], slides:
         shared += len(learned & {patient.get(slide, slide) for slide in fold.test})
     if shared:
         text += f"; in {shared} case(s) a patient of the test part is in train or val, too: results are too good"
-    return text + "; sammil train draws its own folds and replaces them"
+    return text + "; sammil train replaces them, by the folds that data/labels.csv gives or by its own"
 
 
 def _write_results(tables: OldTables, patient: dict[str, str]) -> None:

@@ -31,6 +31,11 @@ class Predictions:
     probabilities: Probabilities
     positive_class: str | None = None
 
+    @property
+    def folds_in_words(self) -> str:
+        """`3 x 5 folds`: repeats and the folds of each."""
+        return f"{len(set(self.repeat.tolist()))} x {len(set(self.fold.tolist()))} folds"
+
     def rows(self, chosen: Flags) -> "Predictions":
         """The rows (r,) that are chosen."""
         where = np.flatnonzero(chosen).tolist()

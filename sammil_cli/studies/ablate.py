@@ -79,7 +79,8 @@ def run(
     slides = len(region_ablation.labelled_slides(project, settings.classes))
     about = f"consistency {settings.consistency_form}, β = {settings.consistency_weight:g}"
     about = about if settings.model == _SAM_MIL else settings.model
-    title = f"Ablation on {slides} slides, {settings.repeats} x {settings.folds} folds; {about}"
+    folds = "".join(f", {rows.folds_in_words}" for rows in list(found_by.values())[:1])  # none with `regions` alone
+    title = f"Ablation on {slides} slides{folds}; {about}"
     write_tables(out / "index.html", title, tables)
     write_text(out / "ablation.md", f"# {title}\n\n{as_markdown(tables)}")
     cells = [{"title": t.title, "rows": [dict(zip(t.header, row, strict=True)) for row in t.rows]} for t in tables]

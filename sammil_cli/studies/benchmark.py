@@ -118,7 +118,8 @@ def run(
     with console.each_warning_once():
         made = make_rows(project, cells, options, runs)
     _refuse_what_all_share(made)
-    title = f"Benchmark on {len(common.slides)} slides, {settings.repeats} x {settings.folds} folds"
+    folds = "".join(f", {one.predictions.folds_in_words}" for one in list(made.done.values())[:1])
+    title = f"Benchmark on {len(common.slides)} slides{folds}"
     return _report(title, cells, reference, made, judged, out, common.remark)
 
 

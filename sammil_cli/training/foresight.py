@@ -22,7 +22,7 @@ def fold_findings(cohort: Cohort, folds: Sequence[Fold], file: str) -> Iterator[
         folds: those drawn; empty where they cannot be.
         file: of the labels.
     """
-    given = any(member.role for member in cohort.members)
+    given = any(member.parts for member in cohort.members)
     warning = partial(Finding, file=file, severity="warning")
     for name, where in _without_a_class(cohort, folds, "val"):
         halves = ", and the threshold is 0.5" if len(cohort.classes) == 2 else ""

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
 from sammil_cli.cohort.class_sizes import small_classes
 from sammil_cli.cohort.cohort import Cohort, Member, Patient, patients_of
+from sammil_cli.cohort.given_folds import tests_overlap
 from sammil_cli.cohort.roles import ROLES
 from sammil_cli.errors import InputError
 from sammil_cli.training.fold import Fold
@@ -43,7 +45,8 @@ def draw_folds(
 ) -> list[Fold]:
     """Stratified folds over patients; a patient counts for the highest class of its slides.
 
-    Where labels.csv gives slides to parts (column `split`), these stand; `folds` and `published` do not count.
+    Where labels.csv gives the folds (`cohort.given_folds`), these stand; `folds` and `published` do not count. Given
+    folds whose test parts share slides are repeats of one fold each.
 
     Args:
         val_fraction: share of a fold's training patients that are its validation part; `honest` only.
@@ -58,41 +61,77 @@ def draw_folds(
         InputError: too few patients of a class, in all or in the training part of a fold; by site: a slide without
             one, a patient with two, or sites that cannot give every part every class.
     """
-    given = _given_parts(cohort)
+    if any(member.parts for member in cohort.members):
+        return _as_given(cohort, repeats, val_fraction if protocol == "honest" else None, seed, by_site=by == "site")
     validated = protocol == "honest"
-    site = sites_of(cohort) if by == "site" else {}
-    if site and given is None:
+    if by == "site":
         if published:
             raise InputError(
                 "published_folds draws by patient, and folds_by is site",
                 remedy="set published_folds to false, or folds_by to patient",
             )
-        return _draw_by_site(cohort, site, folds, repeats, val_fraction if validated else None, seed)
-    if site and given is not None:
-        check_given_sites(given, site)
+        return _draw_by_site(cohort, sites_of(cohort), folds, repeats, val_fraction if validated else None, seed)
     result = []
     for repeat in range(repeats):
-        if given is not None:
-            draw = _draw_as_given(cohort, given)
-        elif published:
+        if published:
             draw = _draw_as_published(cohort, folds, seed + repeat, validated=validated)
         else:
             draw = _draw_by_name(cohort, folds, seed + repeat, validated=validated)
         for number, (rest, test) in enumerate(draw.outer):
-            name = f"fold {number} of repeat {repeat}" if given is None else "the column split"
-            if not validated:
-                train, val = rest, test
-            elif given is not None and given["val"]:
-                train, val = _positions(draw.patients, given["train"]), _positions(draw.patients, given["val"])
-            elif site:
-                theirs = [site[patient] for patient in draw.patients[rest]]
-                inner = inner_by_site(draw.labels[rest], theirs, cohort.classes, val_fraction, seed + repeat)
-                train, val = rest[inner[0]], rest[inner[1]]
-            else:
+            name = f"fold {number} of repeat {repeat}"
+            train, val = rest, test
+            if validated:
                 train, val = _inner(rest, draw.labels, cohort.classes, val_fraction, seed + repeat, name)
             _check_trained(cohort.classes, draw.labels[train], name)
             result.append(_fold(repeat, number, draw.members, draw.patients, (train, val, test)))
     return result
+
+
+def _as_given(cohort: Cohort, repeats: int, val_fraction: float | None, seed: int, *, by_site: bool) -> list[Fold]:
+    """The folds that the labels give; where one has no validation part, it is drawn from its training patients.
+
+    Args:
+        val_fraction: None = the test part validates, and what was given for validation trains, too.
+    """
+    site = sites_of(cohort) if by_site else {}
+    count = len(cohort.members[0].parts)
+    single = tests_overlap(member.parts for member in cohort.members)  # each fold is a repeat
+    result = []
+    for repeat, number in product(range(repeats), range(count)):
+        name = "the given fold" if count == 1 else f"given fold {number}"
+        parts = {role: tuple(m for m in cohort.members if m.parts[number] == role) for role in ROLES}
+        _check_given({role: {m.patient_id for m in part} for role, part in parts.items()}, site, name)
+        if val_fraction is None:
+            parts["train"] = tuple(m for m in cohort.members if m.parts[number] in ("train", "val"))
+            parts["val"] = parts["test"]
+        elif not parts["val"]:
+            names, labels = _columns(sorted(patients_of(parts["train"]), key=lambda patient: patient.patient_id))
+            rest = np.arange(len(names))
+            if site:
+                inner = inner_by_site(labels, [site[one] for one in names], cohort.classes, val_fraction, seed + repeat)
+            else:
+                inner = _inner(rest, labels, cohort.classes, val_fraction, seed + repeat, name)
+            validating = set(names[inner[1]])
+            parts["val"] = tuple(m for m in parts["train"] if m.patient_id in validating)
+            parts["train"] = tuple(m for m in parts["train"] if m.patient_id not in validating)
+        _check_trained(cohort.classes, np.array([m.label for m in parts["train"]]), name)
+        if not parts["test"]:
+            raise InputError(f"no slide of the test part of {name} is here", remedy="add its bags, or give it others")
+        place = (repeat * count + number, 0) if single else (repeat, number)
+        slides = {role: tuple(m.slide_id for m in part) for role, part in parts.items()}
+        result.append(Fold(repeat=place[0], fold=place[1], **slides))
+    return result
+
+
+def _check_given(patients: Mapping[str, set[str]], site: Mapping[str, str], name: str) -> None:
+    """Refuses a patient, or with `site` a site, in two parts of a given fold; `patients`: by part."""
+    for one, other in combinations(ROLES, 2):
+        if both := patients[one] & patients[other]:
+            raise InputError(
+                f"patient {min(both)!r} is in {one} and in {other} of {name}", remedy="give a patient to one part"
+            )
+    if site:
+        check_given_sites(patients, site)
 
 
 def _fold(
@@ -154,11 +193,6 @@ def _draw_as_published(cohort: Cohort, folds: int, seed: int, *, validated: bool
     return _Draw(names, labels, members, outer)
 
 
-def _draw_as_given(cohort: Cohort, given: dict[str, set[str]]) -> _Draw:
-    names, labels = _columns(sorted(patients_of(cohort.members), key=lambda patient: patient.patient_id))
-    return _Draw(names, labels, cohort.members, [(_positions(names, given["rest"]), _positions(names, given["test"]))])
-
-
 def _columns(patients: Sequence[Patient]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
     return np.array([p.patient_id for p in patients]), np.array([p.label for p in patients])
 
@@ -209,21 +243,3 @@ def _check_enough(cohort: Cohort, labels: NDArray[np.int64], folds: int, *, vali
     )
     for small in small_classes(patients, folds, validated=validated, shared=shared):
         raise InputError(small.message, remedy=small.fix)
-
-
-def _given_parts(cohort: Cohort) -> dict[str, set[str]] | None:
-    parts = {role: {m.patient_id for m in cohort.members if m.role == role} for role in ROLES}
-    if not any(parts.values()):
-        return None
-    open_slides = [m.slide_id for m in cohort.members if m.role is None]
-    if open_slides or not parts["test"] or not parts["train"]:
-        what = f"slide {open_slides[0]!r} has none" if open_slides else "train or test is missing"
-        raise InputError(f"the column split of the labels is incomplete: {what}", remedy="fill it for every slide")
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        if both := parts[one] & parts[other]:
-            raise InputError(f"patient {min(both)!r} is in {one} and in {other}", remedy="give a patient to one part")
-    return {**parts, "rest": parts["train"] | parts["val"]}
-
-
-def _positions(patients: NDArray[np.str_], chosen: set[str]) -> NDArray[np.int64]:
-    return np.flatnonzero(np.isin(patients, sorted(chosen)))

@@ -23,9 +23,9 @@ def test_a_table_with_patients_is_read_in_file_order(tmp_path: Path) -> None:
     cohort = read_labels(path)
     assert cohort.classes == ("normal", "tumour")
     assert cohort.members == (
-        Member(slide_id="b", label=1, patient_id="P2", role=None),
-        Member(slide_id="a", label=0, patient_id="P1", role=None),
-        Member(slide_id="c", label=0, patient_id="P2", role=None),
+        Member(slide_id="b", label=1, patient_id="P2"),
+        Member(slide_id="a", label=0, patient_id="P1"),
+        Member(slide_id="c", label=0, patient_id="P2"),
     )
 
 
@@ -103,8 +103,8 @@ def test_a_label_beside_the_given_classes_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_column_split_gives_slides_to_parts(tmp_path: Path) -> None:
-    path = write(tmp_path, "slide_id,label,split\ns1,x,train\ns2,w,val\ns3,w,test\ns4,x,\n")
-    assert [m.role for m in read_labels(path).members] == ["train", "val", "test", None]
+    path = write(tmp_path, "slide_id,label,split\ns1,x,train\ns2,w,val\ns3,w,test\ns4,w,train\n")
+    assert [m.parts for m in read_labels(path).members] == [("train",), ("val",), ("test",), ("train",)]
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
@@ -138,10 +138,10 @@ def slides_of(path: Path, slides: set[str]) -> list[tuple[str, int, str]]:
 def test_a_table_of_patients_labels_the_slides_that_hold_their_ids(tmp_path: Path, head: str) -> None:
     cohort = read_labels(write(tmp_path, head + PATIENTS), slides=SLIDES)
     assert cohort.members == (
-        Member(slide_id="P1_a", label=0, patient_id="P1", role=None),
-        Member(slide_id="P1_b.x", label=0, patient_id="P1", role=None),
-        Member(slide_id="Q_P3", label=1, patient_id="P3", role=None),
-        Member(slide_id="P2-01", label=1, patient_id="P2", role=None),
+        Member(slide_id="P1_a", label=0, patient_id="P1"),
+        Member(slide_id="P1_b.x", label=0, patient_id="P1"),
+        Member(slide_id="Q_P3", label=1, patient_id="P3"),
+        Member(slide_id="P2-01", label=1, patient_id="P2"),
     )
     assert [p.patient_id for p in cohort.patients] == ["P1", "P3", "P9", "P2"]  # P9 has no slide
     assert [p.label for p in cohort.patients] == [0, 1, 0, 1]
@@ -158,9 +158,9 @@ def test_the_patients_of_the_file_stay_when_slides_go(tmp_path: Path) -> None:
 
 
 def test_parts_of_patients_are_those_of_their_slides(tmp_path: Path) -> None:
-    path = write(tmp_path, "patient_id,label,split\nP1,x,train\nP2,w,test\n")
-    roles = {m.slide_id: m.role for m in read_labels(path, slides=SLIDES).members}
-    assert roles == {"P1_a": "train", "P1_b.x": "train", "P2-01": "test"}
+    path = write(tmp_path, "patient_id,label,fold\nP1,x,0\nP2,w,1\n")
+    parts = {m.slide_id: m.parts for m in read_labels(path, slides=SLIDES).members}
+    assert parts == {"P1_a": ("test", "train"), "P1_b.x": ("test", "train"), "P2-01": ("train", "test")}
 
 
 def test_slides_do_not_matter_to_a_table_of_slides(tmp_path: Path) -> None:

@@ -229,8 +229,7 @@ def trainings(draw: st.DrawFn) -> tuple[list[Fold], Cohort]:
     slides = draw(st.lists(names, min_size=3, max_size=8, unique=True))
     classes = tuple(draw(st.lists(names, min_size=2, max_size=3, unique=True)))
     members = tuple(
-        Member(slide_id=slide, label=i % len(classes), patient_id=draw(names), role=None)
-        for i, slide in enumerate(slides)
+        Member(slide_id=slide, label=i % len(classes), patient_id=draw(names)) for i, slide in enumerate(slides)
     )
     folds = [
         Fold(repeat=repeat, fold=0, train=tuple(slides[2:]), val=(slides[0],), test=(slides[1],)) for repeat in (0, 3)

@@ -124,4 +124,6 @@ def test_a_cohort_comes_with_its_labels_and_yours_are_kept(tmp_path: Path, monke
         "fox_2,positive,fox_2",
         "fox_3,negative,fox_3",
     ]
-    np.testing.assert_array_equal(read_bag(BagPath(Path("artifacts/bags/fox_2.h5"))).features, ROWS[[0, 2]].astype("f4"))
+    np.testing.assert_array_equal(
+        read_bag(BagPath(Path("artifacts/bags/fox_2.h5"))).features, ROWS[[0, 2]].astype("f4")
+    )

@@ -25,7 +25,7 @@ PATIENTS = {slide: f"P{slide[1]}" for slide in SLIDES}
 
 def members_of(patients: dict[str, str] = PATIENTS, sites: str = "AAAABBBB") -> dict[str, Member]:
     return {
-        slide: Member(slide_id=slide, label=LABELS[i], patient_id=patients[slide], role=None, site=site.strip() or None)
+        slide: Member(slide_id=slide, label=LABELS[i], patient_id=patients[slide], site=site.strip() or None)
         for i, (slide, site) in enumerate(zip(SLIDES, sites, strict=True))
     }
 

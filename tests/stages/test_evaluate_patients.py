@@ -125,7 +125,7 @@ def test_baselines_are_judged_per_patient(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_majority_is_the_commonest_class_of_patients_and_not_of_slides() -> None:
     members = [
-        Member(slide_id=f"s{place}", label=label, patient_id=name, role=None)
+        Member(slide_id=f"s{place}", label=label, patient_id=name)
         for place, (name, label) in enumerate([("A", 1), ("A", 1), ("A", 1), ("B", 0), ("C", 0), ("D", 1), ("D", 0)])
     ]
     assert commonest_of_patients(members, 2, "mean") == 0  # A, B, C; four of seven slides are of 1

@@ -18,7 +18,7 @@ def cohort_of(labels: str, *, slides: list[str] | None = None, roles: str = "") 
     classes = tuple(sorted(set(labels)))
     names = slides or [f"s{i}" for i in range(len(labels))]
     members = tuple(
-        Member(slide_id=name, label=classes.index(label), patient_id=name, role=role[roles[i]] if roles else None)
+        Member(slide_id=name, label=classes.index(label), patient_id=name, parts=(role[roles[i]],) if roles else ())
         for i, (name, label) in enumerate(zip(names, labels, strict=True))
     )
     return Cohort(classes=classes, members=members, patients=patients_of(members))
@@ -54,8 +54,8 @@ def test_parts_that_are_given_and_lack_a_class_are_named() -> None:
 @pytest.mark.parametrize(
     ("labels", "roles", "message"),
     [
-        ("aabb", "rrve", "the column split: no patient of class 'b' is left to train on"),
-        ("aabab", "rrree", "the column split: class 'b' has 1 patient beside the test part"),
+        ("aabb", "rrve", "the given fold: no patient of class 'b' is left to train on"),
+        ("aabab", "rrree", "the given fold: class 'b' has 1 patient beside the test part"),
         ("aab", "rre", "of 2 patients beside the test part 2 are for validation, and 0 are left"),
     ],
 )

@@ -34,7 +34,7 @@ def noise_cohort(patients: int, seed: int, slides: int = 1) -> tuple[Cohort, dic
     for patient in range(patients):
         for slide in range(slides):
             name = f"s{patient:02d}_{slide}"
-            members.append(Member(slide_id=name, label=int(positive[patient]), patient_id=f"P{patient:02d}", role=None))
+            members.append(Member(slide_id=name, label=int(positive[patient]), patient_id=f"P{patient:02d}"))
             n = 8 + (patient + slide) % 5
             bags[name] = Bag(
                 features=torch.randn(n, DIM, generator=generator),

@@ -10,7 +10,7 @@ from sammil_cli.training.site_baseline import judge_by_brightness, judge_by_site
 
 def members_of(*slides: tuple[int, str | None]) -> dict[str, Member]:
     return {
-        f"s{i}": Member(slide_id=f"s{i}", label=label, patient_id=f"P{i}", role=None, site=site)
+        f"s{i}": Member(slide_id=f"s{i}", label=label, patient_id=f"P{i}", site=site)
         for i, (label, site) in enumerate(slides)
     }
 

@@ -22,7 +22,7 @@ def cohort_of(members: Sequence[Member]) -> Cohort:
 def cohort_at(sites: dict[str, tuple[int, int]]) -> Cohort:
     """Two slides of each patient."""
     members = [
-        Member(slide_id=f"{site}{label}{number}_{slide}", label=label, patient_id=patient, role=None, site=site)
+        Member(slide_id=f"{site}{label}{number}_{slide}", label=label, patient_id=patient, site=site)
         for site, counts in sites.items()
         for label, count in enumerate(counts)
         for number in range(count)
@@ -108,8 +108,8 @@ def test_sites_that_cannot_be_divided_are_refused_and_the_remedy_works(
 
 def test_sites_that_are_not_known_or_not_whole_are_refused() -> None:
     known = cohort_at(UNEVEN).members
-    bare = [Member(slide_id=m.slide_id, label=m.label, patient_id=m.patient_id, role=None) for m in known]
-    moved = Member(slide_id="x", label=0, patient_id=known[0].patient_id, role=None, site="Z")
+    bare = [Member(slide_id=m.slide_id, label=m.label, patient_id=m.patient_id) for m in known]
+    moved = Member(slide_id="x", label=0, patient_id=known[0].patient_id, site="Z")
     cases: list[tuple[Cohort, str, dict[str, object]]] = [
         (cohort_of(bare), "the labels have no column site", {}),
         (cohort_of([*known, bare[0]]), f"1 have none, such as '{bare[0].slide_id}'", {}),
@@ -128,7 +128,7 @@ def given(test: str, *train: str) -> Cohort:
     role = {test: "test", **dict.fromkeys(train, "train")}
     return cohort_of(
         [
-            Member(slide_id=m.slide_id, label=m.label, patient_id=m.patient_id, role=role[str(m.site)], site=m.site)
+            Member(slide_id=m.slide_id, label=m.label, patient_id=m.patient_id, parts=(role[str(m.site)],), site=m.site)
             for m in members
         ]
     )
@@ -145,7 +145,7 @@ def test_given_parts_stand_and_validation_is_a_site_of_train() -> None:
 
 def test_given_parts_that_share_a_site_are_refused() -> None:
     cohort = given("A", "B", "C")
-    spilt = Member(slide_id="x", label=0, patient_id="X", role="test", site="B")
+    spilt = Member(slide_id="x", label=0, patient_id="X", parts=("test",), site="B")
     with pytest.raises(InputError, match="site 'B' is in train and in test of the column split"):
         draw(cohort_of([*cohort.members, spilt]))
 
