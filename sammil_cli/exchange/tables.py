@@ -1,6 +1,7 @@
 """Tables of an older run -> ours: labels, splits, predictions. Read before any slide, written after the last."""
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from sammil_cli import console
@@ -82,16 +83,16 @@ def _labels(
         _refuse_zip(given, "--labels")
         return with_class_names(read_labels(given, None, slides), given)
     if not tables and (bags := found.of(Kind.MAT_BAGS)):
-        if not project.labels.exists():
+        if not _labelled(project):
             return _of_mat(bags[0])
         remarks.append(f"{project.labels} is kept as it is; move it away to take the labels of {bags[0].parent.name}")
         return None
     if not tables:
-        for path in [] if project.labels.exists() else found.of(Kind.ZIPPED):
+        for path in [] if _labelled(project) else found.of(Kind.ZIPPED):
             remarks.append(f"{path.name} is a zip archive of tables; to take labels from it: {_unpacked(path)}")
         return None
     names = ", ".join(path.name for path in tables[:_SHOWN]) + (" …" if len(tables) > _SHOWN else "")
-    if project.labels.exists():
+    if _labelled(project):
         remarks.append(f"{project.labels} is kept as it is; labels found: {names} (to take one: --labels FILE)")
         return None
     if len(tables) > 1:
@@ -213,9 +214,18 @@ def _unpacked(path: Path, option: str = "--labels") -> str:
     return f"unzip -p {path} > {table}, then {option} {table}"
 
 
+def _labelled(project: Project) -> bool:
+    """Whether the project has labels of its own; the header alone, which `sammil init` writes, has none."""
+    try:
+        with project.labels.open(encoding="utf-8", errors="replace") as stream:
+            return any(line.strip() for line in islice(stream, 1, None))
+    except FileNotFoundError:
+        return False
+
+
 def _own_members(project: Project) -> tuple[Member, ...]:
     try:
-        return read_labels(project.labels).members if project.labels.exists() else ()
+        return read_labels(project.labels).members if _labelled(project) else ()
     except InputError:  # the user's own labels are none of this command's business
         return ()
 

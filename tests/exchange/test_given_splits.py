@@ -45,6 +45,14 @@ def test_several_splits_become_a_column_each(old: Path, sammil: Sammil) -> None:
     }
 
 
+def test_the_header_that_init_writes_is_no_label_table(old: Path, sammil: Sammil) -> None:
+    assert sammil("init", ".", "--no-dvc").code == 0
+    assert len(Path("data/labels.csv").read_text().splitlines()) == 1
+    answer = sammil("convert-legacy", old, "--no-slides", "--patch-px-level0", 256)
+    assert "labels: 5 slides" in answer.out
+    assert len(rows_of(Path("data/labels.csv"))) == 5
+
+
 @pytest.mark.parametrize(
     ("rows", "column", "parts"),
     [
