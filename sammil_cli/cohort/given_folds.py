@@ -108,20 +108,23 @@ def tests_overlap(parts: Iterable[Parts]) -> bool:
     return any(one.count("test") > 1 for one in parts)
 
 
-def without_tested_patients(parts: dict[str, list[str | None]], patient_of: Callable[[str], str]) -> list[int]:
-    """Takes slides whose patient a fold tests out of its train and val part, in place.
+def without_shared_patients(parts: dict[str, list[str | None]], patient_of: Callable[[str], str]) -> list[int]:
+    """Keeps a patient in one part of each fold, test before val before train: its other slides are left out, in place.
 
     Args:
         parts: slide -> its part in each fold.
 
     Returns:
-        How many slides were taken out of each fold.
+        How many slides were left out of each fold.
     """
     folds = len(next(iter(parts.values()), ()))
     taken = [0] * folds
     for fold in range(folds):
-        tested = {patient_of(slide) for slide, given in parts.items() if given[fold] == "test"}
-        for slide, given in parts.items():
-            if given[fold] in ("train", "val") and patient_of(slide) in tested:
-                given[fold], taken[fold] = None, taken[fold] + 1
+        place: dict[str, str] = {}
+        for role in reversed(ROLES):
+            named = [slide for slide, given in parts.items() if given[fold] == role]
+            for slide in named:
+                if patient_of(slide) in place:
+                    parts[slide][fold], taken[fold] = None, taken[fold] + 1
+            place |= {patient_of(slide): role for slide in named}
     return taken

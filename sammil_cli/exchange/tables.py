@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, Member, patients_of, read_labels
-from sammil_cli.cohort.given_folds import without_tested_patients
+from sammil_cli.cohort.given_folds import without_shared_patients
 from sammil_cli.errors import InputError
 from sammil_cli.exchange.class_numbers import with_class_names
 from sammil_cli.exchange.split_patients import plain, slides_of_patients
@@ -236,7 +236,8 @@ def _given(
     """Slide -> its part in each split, and the columns that hold them: `split`, or `fold_0`, `fold_1`, … of several
     splits and of one that leaves slides out.
 
-    Slides of patients whom a split tests do not learn in it: they are left out of its train and val part.
+    Each patient is kept in one part of a split: slides are left out of train and val where their patient is tested, and
+    of train where it validates.
     """
     patient = {member.slide_id: member.patient_id for member in members}
     parts: dict[str, list[str | None]] = {slide: [None] * len(splits) for slide in patient}
@@ -245,9 +246,9 @@ def _given(
             for slide in (plain(one, slides) for one in named):
                 if slide in parts:
                     parts[slide][number] = role
-    if any(taken := without_tested_patients(parts, patient.__getitem__)):
+    if any(taken := without_shared_patients(parts, patient.__getitem__)):
         console.say(
-            f"{sum(taken)} slides were taken out of train or val of a split that tests their patient "
+            f"{sum(taken)} slides were left out of the train or val part of a split that has their patient elsewhere "
             f"({min(taken)} to {max(taken)} in each of {len(splits)} splits)"
         )
     if len(splits) == 1 and all(given[0] for given in parts.values()):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sammil_cli.cohort.cohort import Cohort, read_labels
-from sammil_cli.cohort.given_folds import without_tested_patients
+from sammil_cli.cohort.given_folds import without_shared_patients
 from sammil_cli.errors import InputError
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.splits import draw_folds
@@ -104,7 +104,17 @@ def test_a_fold_whose_test_slides_are_not_here_is_refused(tmp_path: Path) -> Non
         drawn(read(tmp_path, NUMBERED.replace("a,x,A,train,test", "a,x,A,train,")).only(set("abcefg")))
 
 
-def test_slides_of_tested_patients_do_not_learn() -> None:
-    parts: dict[str, list[str | None]] = {"a1": ["train", "test"], "a2": ["test", "val"], "b": ["val", None]}
-    assert without_tested_patients(parts, lambda slide: slide[0]) == [1, 1]
-    assert parts == {"a1": [None, "test"], "a2": ["test", None], "b": ["val", None]}
+def test_a_patient_is_kept_in_one_part_test_before_val_before_train() -> None:
+    parts: dict[str, list[str | None]] = {
+        "a1": ["train", "test", "train"],
+        "a2": ["test", "val", "val"],
+        "a3": ["test", "train", "train"],
+        "b": ["val", None, "train"],
+    }
+    assert without_shared_patients(parts, lambda slide: slide[0]) == [1, 2, 2]
+    assert parts == {
+        "a1": [None, "test", None],
+        "a2": ["test", None, "val"],
+        "a3": ["test", None, None],
+        "b": ["val", None, "train"],
+    }
