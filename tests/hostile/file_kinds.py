@@ -165,6 +165,12 @@ def prompt_table(path: Path) -> object:
     return {slide: [one.as_key() for one in prompts] for slide, prompts in read_table(path).items()}
 
 
+def mat_bags(path: Path) -> object:
+    """Without the names of the bags, which come from the folder."""
+    found = read_mat_bags(path)
+    return [one.features for one in found.bags.values()], list(found.labels.values())
+
+
 def quality(path: Path) -> object:
     report("sam", path.parent, path.parent / "lists")
     table = path.parent / "lists" / "sam_quality.csv"
@@ -339,7 +345,7 @@ KINDS: dict[str, Kind] = {
         Kind("seg_file", "slide_01.h5", good.seg_file, (read_seg_file,), "hdf5"),
         Kind("segments", "slide_01.pkl", good.segments, (read_segments, read_documents)),
         Kind("patch lists", "features.pkl", good.patch_lists, (read_patch_lists,)),
-        Kind("MATLAB arrays", "X.mat", good.mat_bags, (read_mat_arrays, read_mat_bags)),
+        Kind("MATLAB arrays", "X.mat", good.mat_bags, (read_mat_arrays, mat_bags)),
         Kind("old process list", "process_list.csv", good.old_process_list, (old_list,), "csv"),
         Kind("old splits", "splits_0.csv", good.old_splits, (old_splits,), "csv"),
         Kind("old results", "split_0_results.pkl", good.old_results, (old_tables.read_results,)),
