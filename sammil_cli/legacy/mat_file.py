@@ -99,7 +99,7 @@ def _elements(content: memoryview, order: str, *, padded: bool) -> Iterator[_Ele
         start = at + 8
         if kind >> 16:  # the short form: size and type in one word, up to four bytes in the next
             kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
-        if start + size > len(content) or (kind >> 16 == 0 and start == at + 4 and size > 4):
+        if start + size > len(content) or (start == at + 4 and size > 4):
             raise ValueError("it is cut off, or a length in it is wrong")
         yield _Element(kind=kind, content=content[start : start + size])
         end = at + 8 if start == at + 4 else start + size
