@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from csv_rows import rows_of
 from encoded_project import make_project, write_random_bag, write_settings
 
 from sammil_cli.features.bag import read_bag, write_bag
@@ -207,26 +206,6 @@ def test_parts_that_are_given_are_the_same_fold_whatever_draws_folds_otherwise(
     say(sammil, "train", "-S", "folds=5", "-S", "val_fraction=0.4")
     assert len(trained) == 1
     assert learned() == before
-
-
-def test_splits_that_test_slides_twice_are_judged_as_repeats(project: Path, sammil: Sammil, trained: list[str]) -> None:
-    labels = Path("data/labels.csv")
-    header, *rows = labels.read_text(encoding="utf-8").split()
-    one = ["test"] * 4 + ["train"] * 7 + [""]
-    columns = [[*one[-shift:], *one[:-shift]] for shift in (0, 2, 4)]
-    given = [",".join(cells) for cells in zip(rows, *columns, strict=True)]
-    labels.write_text("\n".join([f"{header},fold_0,fold_1,fold_2", *given, ""]), encoding="utf-8")
-    say(sammil, "train")
-    assert trained == [f"repeat_{repeat}_fold_0" for repeat in range(3)]
-    assert sammil("evaluate").code == 0
-    judged = rows_of(Path("runs/predictions.csv"))
-    names = [row.partition(",")[0] for row in rows]
-    for repeat, column in enumerate(columns):
-        tested = [name for name, part in zip(names, column, strict=True) if part == "test"]
-        assert [row["slide_id"] for row in judged if (row["repeat"], row["role"]) == (str(repeat), "test")] == tested
-    found = json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
-    assert (found["repeats"], found["folds"], found["slides"]) == (3, 3, 8)
-    assert found["audit"]["shared_patients"] == {"train-test": 0, "val-test": 0, "train-val": 0}
 
 
 def test_more_repeats_train_the_new_ones_only(project: Path, sammil: Sammil, trained: list[str]) -> None:
