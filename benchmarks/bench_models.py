@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sammil_cli import choices
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
-from sammil_cli.training.bundle import build_model, model_class
+from sammil_cli.training.trained_model import build_model, model_class
 
 DIM, CLASSES = 1024, 2
 LABEL = torch.tensor(1)

@@ -41,7 +41,7 @@ from sammil_cli.mil.consistency import FORMS, consistency
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.mil.masking import keep_instances
 from sammil_cli.mil.pseudo_bags import draw_parts
-from sammil_cli.training.bundle import build_model
+from sammil_cli.training.trained_model import build_model
 
 AREAS_PX = (30, 400_000)  # of regions on the canvas, log-uniform
 UNCOVERED_SHARE = 0.15

@@ -11,7 +11,7 @@ from torch import Tensor
 from sammil_cli.config import TrainSettings
 from sammil_cli.mil.consistency import FORMS
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
-from sammil_cli.training.bundle import build_model
+from sammil_cli.training.trained_model import build_model
 
 PATCHES, REGIONS, DIM, COPIES = 625, 25, 1024, (1, 4, 16)
 POWERS = {"divergence": 0.0, "distance": -0.5, "variance": -2.0, "eq12": -1.0}  # of k

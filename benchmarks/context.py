@@ -32,8 +32,8 @@ from sammil_cli.mil.recipe import Recipe
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import digest, sha256_file, write_json, write_text
 from sammil_cli.storage.guarded_json import read_json
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import area_under_curve, predict, train_fold
+from sammil_cli.training.trained_model import build_model
 
 _CORE: dict[str, Any] = {
     "group_features": False,

@@ -303,7 +303,7 @@ class TrainSettings(StageSettings):
 
 
 class EvaluateSettings(StageSettings):
-    """Evaluation; all else that it needs stands in the trained bundles."""
+    """Evaluation; all else that it needs stands in the trained models."""
 
     interval: float = _field(0.95, "confidence level of the intervals", gt=0, lt=1)
     bootstrap_draws: int = _field(2000, "patients are drawn so often for the intervals", ge=100)

@@ -1,4 +1,4 @@
-"""A trained project that is made up: real bags, bundles and splits, and models that say what the test wants."""
+"""A trained project that is made up: real bags and splits, and trained models that say what the test wants."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
-from sammil_cli.training.bundle import BundleFacts, build_model, write_bundle
 from sammil_cli.training.fold import Fold
+from sammil_cli.training.trained_model import ModelFacts, build_model, write_model
 
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=64)
 
@@ -94,7 +94,7 @@ def make_study(
     torch.manual_seed(0)
     state = build_model("mean", spec, {}).state_dict()
     for place, fold in enumerate(drawn):
-        facts = BundleFacts(
+        facts = ModelFacts(
             model="mean",
             model_options={},
             spec=spec,
@@ -110,7 +110,7 @@ def make_study(
             val_auc=val_auc[place % len(val_auc)],
             provenance={},
         )
-        write_bundle(folder / "models" / fold.name, state, facts)
+        write_model(folder / "models" / fold.name, state, facts)
     monkeypatch.setattr(evaluate, "predict", lambda model, load, wanted: np.stack([said[slide] for slide in wanted]))
     project = Project(
         bags=folder / "bags",

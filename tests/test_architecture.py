@@ -29,8 +29,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Left never imports right.
 ORDER = (
     *("errors", "choices", "storage", "slides", "tissue", "patches", "regions", "features", "legacy", "mil"),
-    *("cohort", "training", "report", "demo", "settings", "config", "console", "project", "runner", "jobs", "stages"),
-    *("exchange", "doctor", "preflight", "studies", "figures", "prompting", "testing", "cli"),
+    *("cohort", "training", "report", "demo", "settings", "config", "console", "project", "runner", "jobs"),
+    *("bundles", "stages", "exchange", "doctor", "preflight", "studies", "figures", "prompting", "testing", "cli"),
 )
 LARGEST_ROOM = 0.12  # of the lines
 MOST_PARAMETERS = 8

@@ -168,10 +168,10 @@ def export(
     from sammil_cli import console
     from sammil_cli.exchange import export as weights
     from sammil_cli.exchange import export_layout
-    from sammil_cli.storage.paths import BundlePath
+    from sammil_cli.storage.paths import ModelPath
 
     console.set_up()
     if to is None:
-        weights.run(BundlePath(source), out)
+        weights.run(ModelPath(source), out)
     else:
         export_layout.run(source, to, out)

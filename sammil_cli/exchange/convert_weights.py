@@ -1,4 +1,4 @@
-"""sammil convert-legacy FILE: published weights -> a bundle for `sammil predict`."""
+"""sammil convert-legacy FILE: published weights -> a model for `sammil predict`."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from sammil_cli.legacy.inventory import Kind, recognise
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import provenance, sha256_file
-from sammil_cli.storage.paths import BundlePath
-from sammil_cli.training.bundle import BundleFacts, write_bundle
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.encoder_check import unknown_encoder
 from sammil_cli.training.published_weights import PublishedWeights, architectures, read_published
+from sammil_cli.training.trained_model import ModelFacts, write_model
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 PUBLISHED = Path("runs/published")  # a folder of imports is an ensemble, as runs/models is
@@ -45,14 +45,14 @@ def run(
     encoder_name: str | None = None,
     model: str | None = None,
     group_features: bool | None = None,
-) -> BundleFacts:
-    """Writes published weights as a bundle.
+) -> ModelFacts:
+    """Writes published weights as a trained model.
 
-    A weight file says nothing of threshold, temperature, encoder, seed and epoch: the bundle gets 0.5 (two classes),
+    A weight file says nothing of threshold, temperature, encoder, seed and epoch: the model gets 0.5 (two classes),
     1, the dimension alone, and -1. The protocol is `paper`, which published weights were chosen by.
 
     Args:
-        out: the bundle's folder; None = `runs/published/<file>`.
+        out: its folder; None = `runs/published/<file>`.
         classes: names separated by commas, the positive class last.
         model: our model, where the names in the file fit more than one.
         group_features: whether the bags are to give their group features; None = as the architecture was published.
@@ -66,7 +66,7 @@ def run(
     architecture = weights.architecture
     use_groups = architecture.group_features if group_features is None else group_features
     code = code_of("sammil_cli.exchange.convert_weights")
-    facts = BundleFacts(
+    facts = ModelFacts(
         model=architecture.model,
         model_options=dict(architecture.options),
         spec=ModelSpec(dim=weights.dim, classes=weights.classes, group_features=use_groups),
@@ -92,13 +92,13 @@ def run(
             code.libraries,
         ),
     )
-    folder = BundlePath(out or PUBLISHED / source.stem)
-    write_bundle(folder, weights.state, facts)
+    folder = ModelPath(out or PUBLISHED / source.stem)
+    write_model(folder, weights.state, facts)
     console.say(
         f"{source.name}: {architecture.title}, {weights.dim}-d features, classes {', '.join(facts.classes)}, "
         f"{'with' if use_groups else 'without'} group features",
         *([f"positive class: {facts.positive_class}"] if facts.positive_class else []),
-        f"bundle: {folder}; use it: sammil predict --models {folder}",
+        f"model: {folder}; use it: sammil predict --models {folder}",
     )
     return facts
 

@@ -9,17 +9,17 @@ from safetensors.torch import save
 from sammil_cli import __version__, console
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import atomic_path, sha256_file
-from sammil_cli.storage.paths import BundlePath
-from sammil_cli.training.bundle import read_bundle
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.loop import trained_state
 from sammil_cli.training.published_weights import to_published
+from sammil_cli.training.trained_model import read_model
 
 
-def run(bundle: BundlePath, out: Path) -> None:
+def run(trained: ModelPath, out: Path) -> None:
     """Writes the weights; what goes with them is JSON in the file's metadata, under `sammil`.
 
     Raises:
-        InputError: no bundle, a model without published names or with `group_feature_flag`, or another suffix than
+        InputError: no trained model, one without published names or with `group_feature_flag`, or another suffix than
             .safetensors.
     """
     if out.suffix != ".safetensors":
@@ -27,10 +27,10 @@ def run(bundle: BundlePath, out: Path) -> None:
             f"{out} is no .safetensors file, and no pickle is ever written",
             remedy=f"weights: --out {out.with_suffix('.safetensors')}; bags: add --to clam, sam-mil or trident",
         )
-    model, facts = read_bundle(bundle, "cpu")
+    model, facts = read_model(trained, "cpu")
     if facts.spec.group_feature_flag:
         raise InputError(
-            f"{bundle} was trained with group_feature_flag: an input more than features, which no published model has",
+            f"{trained} was trained with group_feature_flag: an input more than features, which no published model has",
             remedy="export a model trained with group_feature_flag: false; sammil predict takes this one as it is",
         )
     architecture, state = to_published(facts.model, model.options, trained_state(model), facts.spec.classes)

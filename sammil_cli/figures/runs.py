@@ -12,12 +12,12 @@ from sammil_cli.figures.sources import Source
 from sammil_cli.jobs.patch_scores import PatchScores, score_patches
 from sammil_cli.project.run_record import read_record
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.storage.paths import BundlePath
-from sammil_cli.training.bundle import BundleFacts, read_facts
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import Manifest, check_bags, check_fold, read_trained_folds
 from sammil_cli.training.thresholds import in_digits
+from sammil_cli.training.trained_model import ModelFacts, read_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Training:
         """The folder of its trained folds."""
         return self.folder / "models"
 
-    def facts_of(self, slide_id: str) -> BundleFacts:
+    def facts_of(self, slide_id: str) -> ModelFacts:
         """The facts of the fold that did not learn from a slide, checked against the training's manifest.
 
         Raises:
@@ -47,7 +47,7 @@ class Training:
             )
         name = self.fold_of[slide_id].name
         check_fold(self.models, name, self.manifest)
-        return read_facts(BundlePath(self.models / name))
+        return read_facts(ModelPath(self.models / name))
 
 
 def open_training(folder: Path, how: str) -> Training:
@@ -86,9 +86,9 @@ def out_of_fold(training: Training, source: Source) -> tuple[FeatureBag, PatchSc
     facts = training.facts_of(source.slide_id)
     check_bag(read_making(source.bag), facts, remedy=f"run: sammil train --out {training.folder}")
     check_bags(training.manifest, {source.slide_id: sha256_file(source.bag)}, source.bag.parent)
-    bundle = BundlePath(training.models / training.fold_of[source.slide_id].name)
+    trained = ModelPath(training.models / training.fold_of[source.slide_id].name)
     bag = read_checked(source.bag)
-    return bag, score_patches(bag, bundle)
+    return bag, score_patches(bag, trained)
 
 
 def verdict(scores: PatchScores) -> str:

@@ -17,9 +17,9 @@ from sammil_cli.report.intervals import Estimate, bootstrap
 from sammil_cli.report.metrics import over_folds
 from sammil_cli.storage.files import canonical
 from sammil_cli.storage.guarded_json import parse_json, read_json
-from sammil_cli.storage.paths import BundlePath
-from sammil_cli.training.bundle import read_facts
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.fold import read_folds
+from sammil_cli.training.trained_model import read_facts
 
 SEED = "seed"
 _METRICS, _PARAMS = "report/metrics.json", "params.yaml"
@@ -57,7 +57,7 @@ def of_folders(folders: Sequence[Path], *, level: float, draws: int) -> list[Poi
     for folder in folders:
         open_training(folder, "")  # refuses a table of folds that is not the training's
         names = [fold.name for fold in read_folds(folder / "splits.csv")]
-        known = [read_facts(BundlePath(folder / "models" / name)).val_auc for name in names]
+        known = [read_facts(ModelPath(folder / "models" / name)).val_auc for name in names]
         said = over_folds([{"auc": math.nan if one is None else one} for one in known])["auc"]
         area = bootstrap(read_predictions(folder), level=level, draws=draws)["auc"]
         found.append(Point(name=str(folder), params=params_of(folder), val=said["mean"], val_sd=said["sd"], area=area))

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from sammil_cli.features.bag import FeatureBag
 from sammil_cli.features.places import grid_places
-from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.bags import to_tensors
-from sammil_cli.training.bundle import BundleFacts, read_bundle
 from sammil_cli.training.calibration import apply
 from sammil_cli.training.thresholds import decide
+from sammil_cli.training.trained_model import ModelFacts, read_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class PatchScores:
     `shown`: the class that evidence is drawn of: the positive one of two, of more the one that the slide is called.
     """
 
-    facts: BundleFacts
+    facts: ModelFacts
     attention: NDArray[np.float64]
     evidence: NDArray[np.float64]
     probabilities: NDArray[np.float64]
@@ -30,9 +30,9 @@ class PatchScores:
     shown: int
 
 
-def score_patches(bag: FeatureBag, bundle: BundlePath) -> PatchScores:
+def score_patches(bag: FeatureBag, trained: ModelPath) -> PatchScores:
     """Runs a trained fold on a bag, on the CPU."""
-    model, facts = read_bundle(bundle, "cpu")
+    model, facts = read_model(trained, "cpu")
     with torch.inference_mode():
         places = grid_places(bag.xy, bag.encoder.patch_px_level0) if model.needs_places else None
         output = model(to_tensors(bag, "cpu", places, flagged=facts.spec.group_feature_flag))

@@ -1,4 +1,4 @@
-"""train, one fold: bags and labels -> a trained bundle and its learning curve."""
+"""train, one fold: bags and labels -> a trained model and its learning curve."""
 
 import math
 import shutil
@@ -16,15 +16,15 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.project import environment
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
+from sammil_cli.storage.paths import BagFolderPath, CheckpointPath, CurvePath, ModelPath
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.calibration import fit_temperature
 from sammil_cli.training.epoch import EpochLog
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.loop import train_fold
 from sammil_cli.training.thresholds import fold_threshold
+from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, write_model
 
 CURVE_FILE, FIRST_STAGE_FILE = "curve.csv", "first_stage.csv"  # the second where a model has two stages
 
@@ -45,7 +45,7 @@ class TrainJob:
     trained_on: TrainedOn
     settings: TrainSettings
     bags: BagFolderPath
-    out: BundlePath
+    out: ModelPath
     curve: CurvePath
     checkpoint: CheckpointPath
     device: str
@@ -54,7 +54,7 @@ class TrainJob:
 
 
 def work(job: TrainJob) -> None:
-    """Trains one fold and writes its bundle. One thread: the same numbers whatever the number of processes."""
+    """Trains one fold and writes its model. One thread: the same numbers whatever the number of processes."""
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True
     settings, fold = job.settings, job.fold
@@ -80,7 +80,7 @@ def work(job: TrainJob) -> None:
             checkpoint=job.checkpoint,
         )
     val_labels = np.array([job.labels[slide] for slide in fold.val])
-    facts = BundleFacts(
+    facts = ModelFacts(
         model=settings.model,
         model_options=settings.model_options,
         spec=job.spec,
@@ -99,7 +99,7 @@ def work(job: TrainJob) -> None:
     )
     # Of the paper's protocol every epoch, for the chance level of choosing among epochs on the test fold.
     every = torch.from_numpy(trained.every_epoch.astype(np.float32)) if settings.protocol == "paper" else None
-    write_bundle(job.out, trained.state, facts, every)
+    write_model(job.out, trained.state, facts, every)
     shutil.copyfile(job.curve, job.out / CURVE_FILE)
 
 

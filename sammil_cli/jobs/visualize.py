@@ -21,7 +21,7 @@ from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.slide import Slide
 from sammil_cli.storage.files import Record, write_csv
-from sammil_cli.storage.paths import BagPath, BundlePath, DrawingPath, PatchesPath, RegionsPath, SlidePath
+from sammil_cli.storage.paths import BagPath, DrawingPath, ModelPath, PatchesPath, RegionsPath, SlidePath
 from sammil_cli.training.thresholds import in_digits
 
 
@@ -33,7 +33,7 @@ class VisualizeJob:
     bag: BagPath
     patches: PatchesPath
     regions: RegionsPath
-    bundle: BundlePath
+    trained: ModelPath
     lesions: DrawingPath | None
     settings: VisualizeSettings
 
@@ -48,7 +48,7 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     """
     del record  # a picture carries its model in the title
     bag, grid, regions = read_checked(job.bag), read_patches(job.patches), read_regions(job.regions)
-    scores = score_patches(bag, job.bundle)
+    scores = score_patches(bag, job.trained)
     facts, attention, evidence = scores.facts, scores.attention, scores.evidence
     probabilities, threshold = scores.probabilities, facts.calibrated_threshold
     predicted, shown, most = scores.predicted, scores.shown, job.settings.top_patches

@@ -27,7 +27,7 @@ from sammil_cli.storage.paths import (
     PACKED_GEOJSON,
     ArtefactsPath,
     BagPath,
-    BundlePath,
+    ModelPath,
     PatchesPath,
     RegionsPath,
     TissuePath,
@@ -45,17 +45,17 @@ from sammil_cli.storage.summed import (
 from sammil_cli.tissue.artefact_maps import read_artefacts
 from sammil_cli.tissue.mask import read_tissue
 from sammil_cli.training.bag_content import Pair
-from sammil_cli.training.bundle import (
+from sammil_cli.training.fold import read_folds
+from sammil_cli.training.manifest import MANIFEST_FILE, check_fold, read_manifest
+from sammil_cli.training.trained_model import (
     EPOCHS_FILE,
     FACTS_FILE,
     WEIGHTS_FILE,
     named_files,
-    read_bundle,
     read_epochs,
     read_facts,
+    read_model,
 )
-from sammil_cli.training.fold import read_folds
-from sammil_cli.training.manifest import MANIFEST_FILE, check_fold, read_manifest
 
 T = TypeVar("T")
 _LIMITS = Limits(seconds=600, memory_bytes=16 << 30)  # of one file
@@ -199,19 +199,19 @@ def _manifest(path: Path, _: Project) -> bool:
 def _facts(path: Path, _: Project) -> bool:
     models = path.parents[1]
     check_fold(models, path.parent.name, _sound(partial(read_manifest, models)))
-    _check_there(named_files(BundlePath(path.parent)), path, "run: sammil train")
+    _check_there(named_files(ModelPath(path.parent)), path, "run: sammil train")
     return has_sum(path)
 
 
 def _weights(path: Path, _: Project) -> bool:
-    folder = BundlePath(path.parent)
+    folder = ModelPath(path.parent)
     if _sound(partial(read_facts, folder)) is not None:
-        read_bundle(folder, "cpu")
+        read_model(folder, "cpu")
     return True
 
 
 def _epochs(path: Path, _: Project) -> bool:
-    folder = BundlePath(path.parent)
+    folder = ModelPath(path.parent)
     if _sound(partial(read_facts, folder)) is not None:
         read_epochs(folder)
     return True

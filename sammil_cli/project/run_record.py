@@ -26,7 +26,7 @@ from sammil_cli.storage.files import digest, sha256_file
 from sammil_cli.storage.origin import read_record as read_provenance
 from sammil_cli.storage.paths import BagPath, check_id
 from sammil_cli.storage.summed import SUMMED, damaged, read_summed, write_summed
-from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts
+from sammil_cli.training.trained_model import WEIGHTS_FILE, ModelFacts
 
 
 class _Part(BaseModel):
@@ -134,7 +134,7 @@ class RunStart:
         cohort: Cohort,
         bag_sha256: Mapping[str, str],
         encoder: EncoderFacts,
-        folds: Mapping[str, BundleFacts],
+        folds: Mapping[str, ModelFacts],
         start: StartEntry | None,
     ) -> RunRecord:
         """Writes `project.record` of a run whose folds and splits are written.
@@ -265,7 +265,7 @@ def _regions(folder: Path, wanted: Mapping[str, str | None]) -> list[RegionsEntr
     ]
 
 
-def _fold(models: Path, name: str, facts: BundleFacts, here: Environment) -> FoldEntry:
+def _fold(models: Path, name: str, facts: ModelFacts, here: Environment) -> FoldEntry:
     trained = Environment.model_validate(facts.provenance["environment"])
     return FoldEntry(
         name=name,

@@ -12,7 +12,7 @@ from typing import Literal
 from sammil_cli import choices, console
 from sammil_cli.config import Settings, StageSettings, load_settings
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.storage.weight_bundle import take, write_bundle
+from sammil_cli.storage.weight_archive import take, write_model
 from sammil_cli.storage.weight_download import Progress, download
 from sammil_cli.storage.weights import (
     WantedWeights,
@@ -216,7 +216,7 @@ def export(words: Sequence[str], path: Path, params: Path) -> list[WeightFile]:
     pinned = asked_for(words, params)
     if not pinned:
         raise InputError("there is nothing to export", remedy=f"name weights: {', '.join(published())}")
-    write_bundle(path, pinned)
+    write_model(path, pinned)
     return pinned
 
 

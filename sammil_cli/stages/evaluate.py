@@ -34,13 +34,12 @@ from sammil_cli.stages.judged_curves import patient_figures, write_curves
 from sammil_cli.stages.leakage import Evidence, Looks, leakage, read_looks
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.files import replaced_together, write_csv, write_json
-from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training import baselines, calibration
 from sammil_cli.training.bag_content import BagContents, read_contents
 from sammil_cli.training.bag_needs import check_places
 from sammil_cli.training.bag_survey import Seen, survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import EPOCHS_FILE, BundleFacts, read_bundle, read_epochs, read_facts
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
@@ -48,6 +47,7 @@ from sammil_cli.training.manifest import check_bags, check_fold, read_trained_fo
 from sammil_cli.training.site_baseline import judge_confounders
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, decide, in_digits
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
+from sammil_cli.training.trained_model import EPOCHS_FILE, ModelFacts, read_epochs, read_facts, read_model
 
 Known = Mapping[str, Member]
 
@@ -81,7 +81,7 @@ class Judged:
 
     bags: BagFolder
     labels: JudgedBy
-    facts: list[BundleFacts]
+    facts: list[ModelFacts]
     results: list[FoldResult]
 
     @property
@@ -186,7 +186,7 @@ def _judge(
     folds, manifest = read_trained_folds(project.models, project.splits)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
-    classes = read_facts(BundlePath(project.models / folds[0].name)).classes
+    classes = read_facts(ModelPath(project.models / folds[0].name)).classes
     if rule is not None:
         check_rule(rule, len(classes))
     labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
@@ -196,7 +196,7 @@ def _judge(
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:
             check_fold(project.models, fold.name, manifest)
-            model, fact = read_bundle(BundlePath(project.models / fold.name), device)
+            model, fact = read_model(ModelPath(project.models / fold.name), device)
             _check_made(fold, fact, seen)
             check_places(type(model), fact.model, {slide: seen[slide] for slide in fold.test})
             facts.append(fact)
@@ -222,7 +222,7 @@ def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
                 )
 
 
-def _check_made(fold: Fold, facts: BundleFacts, seen: Mapping[str, Seen]) -> None:
+def _check_made(fold: Fold, facts: ModelFacts, seen: Mapping[str, Seen]) -> None:
     """Refuses test bags that are made otherwise than those that the fold learned from."""
     for slide in fold.test:
         try:
@@ -366,14 +366,14 @@ def _summary(project: Project, settings: EvaluateSettings, judged: Judged) -> di
     return summary
 
 
-def _optimism(project: Project, facts: Sequence[BundleFacts], results: Sequence[FoldResult]) -> dict[str, Any]:
+def _optimism(project: Project, facts: Sequence[ModelFacts], results: Sequence[FoldResult]) -> dict[str, Any]:
     """The published numbers beside those without choice and those of shuffled labels, or why those cannot be had.
 
     All of probabilities as the models say them: other epochs than the chosen one have no temperature.
     """
     epochs = []
     for fact, result in zip(facts, results, strict=True):
-        folder = BundlePath(project.models / result.fold.name)
+        folder = ModelPath(project.models / result.fold.name)
         path, probabilities = folder / EPOCHS_FILE, read_epochs(folder)
         if probabilities is None:
             return {"missing": f"what choosing on the test fold is worth cannot be shown: {path} is missing"}
@@ -422,7 +422,7 @@ def _per_fold(results: Sequence[FoldResult]) -> list[dict[str, float]]:
 
 
 def _fold_rows(
-    facts: Sequence[BundleFacts], results: Sequence[FoldResult], of_patients: JudgedPatients | None
+    facts: Sequence[ModelFacts], results: Sequence[FoldResult], of_patients: JudgedPatients | None
 ) -> list[dict[str, Any]]:
     """A row per fold, with its patients and their threshold where they are shown."""
     return [

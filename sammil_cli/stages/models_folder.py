@@ -21,9 +21,9 @@ from sammil_cli.project.project import Project
 from sammil_cli.storage.claims import TEMPORARY
 from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.store import ResultStore
-from sammil_cli.training.bundle import FACTS_FILE
 from sammil_cli.training.fold import FOLD_NAME
 from sammil_cli.training.manifest import MANIFEST_FILE
+from sammil_cli.training.trained_model import FACTS_FILE
 
 _SHOWN = 5
 _OLD = "old"  # in the hidden folder: what is replaced

@@ -25,8 +25,8 @@ from sammil_cli.report.summary import at_test_threshold, beside, remarks_on_pati
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training import calibration
 from sammil_cli.training.baselines import class_shares
-from sammil_cli.training.bundle import BundleFacts
 from sammil_cli.training.thresholds import Labels, Probabilities, in_digits
+from sammil_cli.training.trained_model import ModelFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class JudgedPatients:
 
 
 def threshold_of_patients(
-    validation: Sequence[Member], say: Callable[[], Probabilities], facts: BundleFacts, rule: PatientRule
+    validation: Sequence[Member], say: Callable[[], Probabilities], facts: ModelFacts, rule: PatientRule
 ) -> float | None:
     """The threshold of a trained fold for patients; nothing is predicted where that of the slides stands.
 

@@ -1,7 +1,7 @@
 """sammil predict: bags and one trained fold, or an ensemble of folds -> a verdict on every slide."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sammil_cli import console
+from sammil_cli.bundles.ensemble import TrainedFold, Verdict, judge, read_trained
 from sammil_cli.errors import InputError, SammilError, SlideError
-from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
@@ -18,53 +18,16 @@ from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.worker import trouble_of
 from sammil_cli.storage.files import write_csv
-from sammil_cli.storage.paths import BundlePath
-from sammil_cli.training import calibration
 from sammil_cli.training.bag_needs import GIVE_PLACES, NO_PLACES
 from sammil_cli.training.bag_survey import look
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import FACTS_FILE, BundleFacts, read_bundle
-from sammil_cli.training.fold import read_folds
-from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
-from sammil_cli.training.manifest import check_fold, read_manifest
-from sammil_cli.training.thresholds import Probabilities, decide, in_digits, mean_threshold
+from sammil_cli.training.thresholds import in_digits
 
 _SHOWN = 20  # slides in the table on the screen
 # What stands in the table, and on the screen.
 _IN_SAMPLE = {True: ("true", "yes"), False: ("false", "no"), None: ("unknown", "unknown")}
 _OF_ONE_SLIDE = (SammilError, RuntimeError, MemoryError, OSError, ValueError)  # what one bag may cost
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedFold:
-    """A model, what goes with it, and the slides that it was trained or chosen on; None = nobody knows."""
-
-    model: MILModel
-    facts: BundleFacts
-    seen: frozenset[str] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the models say of one slide, by class.
-
-    `probability`, `low`, `high`: mean, least and largest calibrated probability over the models.
-    `threshold`: mean of the models' calibrated ones; from it on the probability of `positive_class` is positive.
-    `uncalibrated`: mean of what the models say before calibration; nothing is decided by it.
-    `in_sample`: whether every model has seen the slide; None where a model does not know what it has seen.
-    """
-
-    slide_id: str
-    predicted: str
-    positive_class: str | None
-    probability: dict[str, float]
-    low: dict[str, float]
-    high: dict[str, float]
-    uncalibrated: dict[str, float]
-    threshold: float | None
-    models: int
-    in_sample: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +45,7 @@ def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Pred
     of them saw it, all judge it, and `in_sample` says so.
 
     Args:
-        models: a bundle, or a folder of bundles.
+        models: a trained model, or a folder of them.
 
     Raises:
         InputError: no models or no bags, models of different classes, or not one bag that they can judge.
@@ -162,77 +125,6 @@ def _say_remarks(rows: Sequence[Row]) -> None:
     """Each remark once, with the number of its slides."""
     for remark, count in Counter(remark for row in rows for remark in row.remarks).items():
         console.say(f"{count} bag(s): {remark}")
-
-
-def read_trained(folder: Path, device: str) -> list[TrainedFold]:
-    """The models of a folder: itself a bundle, or the bundles in it, in the order of their names.
-
-    Each bundle says which slides its model has seen. An older bundle does not: then the `splits.csv` beside the folder
-    that it lies in does, under the bundle's name; without one that stays unknown.
-    """
-    folders = [folder] if (folder / FACTS_FILE).is_file() else sorted(p.parent for p in folder.glob(f"*/{FACTS_FILE}"))
-    if not folders:
-        raise InputError(
-            f"there is no trained model in {folder}", remedy="run: sammil train; or: sammil convert-legacy FILE.pt"
-        )
-    known: dict[str, frozenset[str]] = {}
-    splits = folders[0].resolve().parents[1] / "splits.csv"
-    manifest = None if folder == folders[0] else read_manifest(folder)
-    for name in manifest.folds if manifest else ():
-        check_fold(folder, name, manifest)
-    if manifest is None and splits.is_file():  # models of this version say themselves what they have seen
-        known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)}
-    folds = []
-    for path in folders:
-        model, facts = read_bundle(BundlePath(path), device)
-        seen = frozenset(facts.trained_on.slides) if facts.trained_on else known.get(path.resolve().name)
-        folds.append(TrainedFold(model=model, facts=facts, seen=seen))
-        if facts.classes != folds[0].facts.classes:
-            raise InputError(
-                f"{path.name} knows the classes {', '.join(facts.classes)}, "
-                f"{folders[0].name} {', '.join(folds[0].facts.classes)}",
-                remedy="give one of them, or folds of one training",
-            )
-    return folds
-
-
-def judge(slide: str, bags: Mapping[bool, Bag], folds: Sequence[TrainedFold]) -> Verdict:
-    """One slide by the models that did not see it, as far as that is known, or by all where none is left.
-
-    Args:
-        bags: the slide's bag, by whether its instances are flagged; each model takes its own.
-    """
-    blind = [fold for fold in folds if fold.seen is None or slide not in fold.seen]
-    used = blind or folds
-    each = np.concatenate([_said(fold, bags[fold.facts.spec.group_feature_flag], slide) for fold in used])  # (k, C)
-    if not np.isfinite(each).all():
-        raise InputError(f"the models give no number for slide {slide}", remedy="look at its features: sammil extract")
-    even = np.concatenate(
-        [calibration.apply(row[None], fold.facts.temperature) for row, fold in zip(each, used, strict=True)]
-    )
-    # Decided where it is shown: of one model this is its own decision, of several that of the numbers in the table.
-    mean, threshold = even.mean(axis=0), mean_threshold([fold.facts.calibrated_threshold for fold in used])
-    classes = folds[0].facts.classes
-
-    def by_class(values: Probabilities) -> dict[str, float]:
-        return dict(zip(classes, values.tolist(), strict=True))
-
-    return Verdict(
-        slide_id=slide,
-        predicted=classes[int(decide(mean[None], threshold)[0])],
-        positive_class=folds[0].facts.positive_class,
-        probability=by_class(mean),
-        low=by_class(even.min(axis=0)),
-        high=by_class(even.max(axis=0)),
-        uncalibrated=by_class(each.mean(axis=0)),
-        threshold=threshold,
-        models=len(used),
-        in_sample=None if any(fold.seen is None for fold in used) else not blind,
-    )
-
-
-def _said(fold: TrainedFold, bag: Bag, slide: str) -> Probabilities:
-    return predict(fold.model, lambda _: bag, [slide])
 
 
 def _stamp(folds: Sequence[TrainedFold]) -> str | None:

@@ -3,13 +3,13 @@
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.mil.recipe import COMMON, Recipe
-from sammil_cli.training.bundle import check_model, model_class
+from sammil_cli.training.trained_model import check_model, model_class
 
 _AUTO = "auto"
 
 
 def settled(settings: TrainSettings) -> TrainSettings:
-    """The settings without `auto`, so that `auto` and what it comes to make the same key, bundle and model.
+    """The settings without `auto`, so that `auto` and what it comes to make the same key and model.
 
     Raises:
         InputError: no such model, or an option it does not have; a flag of group features that it does not take.

@@ -30,13 +30,12 @@ from sammil_cli.stages.models_folder import new_models
 from sammil_cli.stages.settled import settled
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import digest, provenance, sha256_file, write_text
-from sammil_cli.storage.paths import BagFolderPath, BundlePath, CheckpointPath, CurvePath
+from sammil_cli.storage.paths import BagFolderPath, CheckpointPath, CurvePath, ModelPath
 from sammil_cli.storage.store import ResultStore, open_store
 from sammil_cli.training import loss_balance
 from sammil_cli.training.bag_needs import check_bags_of
 from sammil_cli.training.bag_survey import survey
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import BundleFacts, build_model, model_class, read_facts
 from sammil_cli.training.fold import write_folds
 from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
@@ -44,6 +43,7 @@ from sammil_cli.training.making_check import check_alike, trained_on
 from sammil_cli.training.manifest import write_manifest
 from sammil_cli.training.published_weights import Start, read_start
 from sammil_cli.training.region_use import acting_on_regions, check_regions
+from sammil_cli.training.trained_model import ModelFacts, build_model, model_class, read_facts
 
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
@@ -89,7 +89,7 @@ class FoldTask:
 
 def run(
     project: Project, settings: TrainSettings, options: RunOptions, *, whole: Settings | None = None, reseed: int = 0
-) -> list[BundleFacts]:
+) -> list[ModelFacts]:
     """Trains every fold; in the honest protocol the test part is not read.
 
     A fold that was trained before with the same bags, labels, settings and code is taken from the store; one that was
@@ -139,7 +139,7 @@ def run(
             stages = 1 if build_model(settings.model, ready.spec, settings.model_options).first_stage() is None else 2
             _train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
         watched.check("train", known=known)
-        facts = {task.job.fold.name: read_facts(BundlePath(models / task.job.fold.name)) for task in tasks}
+        facts = {task.job.fold.name: read_facts(ModelPath(models / task.job.fold.name)) for task in tasks}
         write_folds(splits, [task.job.fold for task in tasks], cohort)
         write_manifest(models, splits, facts, bag_sha256)
         if start is not None:
@@ -215,12 +215,12 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
 
 
 def _say_balance(
-    project: Project, settings: TrainSettings, facts: dict[str, BundleFacts], patches: Sequence[int]
+    project: Project, settings: TrainSettings, facts: dict[str, ModelFacts], patches: Sequence[int]
 ) -> None:
     """Prints what each loss term amounts to beside the bag's, and warns of one that does nothing or rules."""
     found = {
-        fold: loss_balance.shares_of_bag(read_curve(project.learning_curves / f"{fold}.csv"), bundle.epoch)
-        for fold, bundle in facts.items()
+        fold: loss_balance.shares_of_bag(read_curve(project.learning_curves / f"{fold}.csv"), one.epoch)
+        for fold, one in facts.items()
     }
     size = f"{statistics.median_low(patches):,} patches a slide"
     about = {"consistency": f"{settings.consistency_form}, β = {settings.consistency_weight:g}, {size}"}
@@ -230,7 +230,7 @@ def _say_balance(
         log.warning(remark)
 
 
-def _print(facts: list[BundleFacts], positive: str) -> None:
+def _print(facts: list[ModelFacts], positive: str) -> None:
     mark = facts[0].stamp
     console.print_table(
         f"Chosen on the test part{positive} - {mark}" if mark else f"Chosen on validation{positive}",
@@ -293,7 +293,7 @@ def plan_folds(
             trained_on=trained_on(ready.makings, [*fold.train, *fold.val]),
             settings=settings,
             bags=BagFolderPath(project.bags),
-            out=BundlePath(project.models / fold.name),  # a store's workspace while it is trained
+            out=ModelPath(project.models / fold.name),  # a store's workspace while it is trained
             curve=CurvePath(project.learning_curves / f"{fold.name}.csv"),
             checkpoint=CheckpointPath(store.root / UNFINISHED / f"{name}.safetensors"),
             device=places[number % len(places)],
@@ -377,7 +377,7 @@ def _train_all(
     Raises:
         InputError: `E_CHANGED`, a bag of a finished fold was touched: nothing of it is kept.
     """
-    folders = {task.name: BundlePath(store.workspace()) for task in tasks}
+    folders = {task.name: ModelPath(store.workspace()) for task in tasks}
     workers = max(options.workers, len({task.job.device for task in tasks}))  # at least one process for each device
     try:
         with console.progress(len(tasks) * epochs, "train") as bar, process_pool(min(workers, len(tasks))) as pool:

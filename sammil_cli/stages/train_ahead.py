@@ -14,7 +14,7 @@ from sammil_cli.project.run_record import hash_bags
 from sammil_cli.runner.executor import Call, Executor
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.stages.train import FoldTask, bags_of, forget_unsure, plan_folds, preflight
-from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.store import Result, ResultStore, open_store
 
 _RESIDENT, _GPU = "peak_bytes: ", "peak_gpu_bytes: "  # remarks of a fold's result
@@ -77,7 +77,7 @@ def train_folds(plans: Sequence[Ahead], executor: Executor) -> Iterator[Ended]:
             if plan.name not in failed and task.name not in begun:
                 begun.add(task.name)
                 folders[title] = plan.store.workspace()
-                yield Call.to(title, work, replace(task.job, out=BundlePath(folders[title])))
+                yield Call.to(title, work, replace(task.job, out=ModelPath(folders[title])))
 
     try:
         with console.progress(len(wanted), "benchmark") as bar:

@@ -16,11 +16,11 @@ from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
 from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.storage.files import write_text
-from sammil_cli.storage.paths import BagPath, BundlePath, PatchesPath, RegionsPath
+from sammil_cli.storage.paths import BagPath, ModelPath, PatchesPath, RegionsPath
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
-from sammil_cli.training.bundle import FACTS_FILE, read_facts
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
+from sammil_cli.training.trained_model import FACTS_FILE, read_facts
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
@@ -38,7 +38,7 @@ def _stamp(project: Project) -> str | None:
     folders = [path.parent for path in sorted(project.models.glob(f"*/{FACTS_FILE}"))]
     for folder in folders:
         try:
-            if stamp := read_facts(BundlePath(folder)).stamp:
+            if stamp := read_facts(ModelPath(folder)).stamp:
                 return stamp
         except InputError:  # its slides are refused one by one
             continue
@@ -55,16 +55,16 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
     shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}
     tasks = []
     for bag, slide, seen in pairs:
-        bundle = BundlePath(project.models / fold_of[bag.stem])
+        trained = ModelPath(project.models / fold_of[bag.stem])
         lesions = lesions_of.get(bag.stem)
         patches, regions = PatchesPath(project.patches / bag.name), RegionsPath(project.regions / bag.name)
-        if lost := [path for path in (bag, patches, regions, bundle / FACTS_FILE) if not path.exists()]:
+        if lost := [path for path in (bag, patches, regions, trained / FACTS_FILE) if not path.exists()]:
             lack = SlideError("E_UPSTREAM", f"{lost[0]} is gone", remedy="run: sammil patch, sammil sam, sammil train")
             refused.append(refusal(bag.stem, lack))
             continue
         try:
             check_fold(project.models, fold_of[bag.stem], manifest)
-            facts = read_facts(bundle)
+            facts = read_facts(trained)
             code = code_of_slide("visualize", slide, facts.model)
             check_bag(read_making(bag), facts, remedy="run: sammil train")
             made_from = [made for path in (bag, patches, regions) if (made := content(path))]
@@ -75,12 +75,12 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
         inputs = {
             "slide": seen,
             "inputs": made_from,
-            "model": content(bundle / FACTS_FILE),
+            "model": content(trained / FACTS_FILE),
             "lesions": content(lesions),
             "settings": shown,
         }
         job = VisualizeJob(
-            slide=slide, bag=bag, patches=patches, regions=regions, bundle=bundle, lesions=lesions, settings=settings
+            slide=slide, bag=bag, patches=patches, regions=regions, trained=trained, lesions=lesions, settings=settings
         )
         tasks.append(Task.of(bag.stem, job, inputs, code, strict=settings.strict_versions))
     out, process_lists = project.pictures, project.process_lists

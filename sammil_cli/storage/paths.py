@@ -14,7 +14,7 @@ PatchesPath = NewType("PatchesPath", Path)
 RegionsPath = NewType("RegionsPath", Path)
 BagPath = NewType("BagPath", Path)
 BagFolderPath = NewType("BagFolderPath", Path)
-BundlePath = NewType("BundlePath", Path)  # a folder: one trained fold
+ModelPath = NewType("ModelPath", Path)  # a folder: one trained fold
 CurvePath = NewType("CurvePath", Path)
 CheckpointPath = NewType("CheckpointPath", Path)
 

@@ -28,7 +28,7 @@ from sammil_cli.storage.files import write_json, write_text
 from sammil_cli.studies import region_ablation
 from sammil_cli.studies.region_ablation import Contest
 from sammil_cli.studies.variant import said, settings_of, train_variant
-from sammil_cli.training.bundle import check_model, model_class
+from sammil_cli.training.trained_model import check_model, model_class
 
 _SAM_MIL = "sam-mil"  # of regions and consistency
 _OF_GROUPS = "5"

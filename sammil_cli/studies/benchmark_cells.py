@@ -10,7 +10,7 @@ from sammil_cli.config import TrainSettings, assigned, check
 from sammil_cli.errors import InputError
 from sammil_cli.storage.guarded_yaml import parse_yaml
 from sammil_cli.training.baselines import MEAN_POOL
-from sammil_cli.training.bundle import check_model
+from sammil_cli.training.trained_model import check_model
 
 LOGISTIC = "logistic regression"  # what judges slide embeddings
 OTHER_SEED = "other seed"

@@ -6,11 +6,11 @@ import torch
 
 from sammil_cli.jobs.logistic import MOST_TIMED, median_ms
 from sammil_cli.project.project import Project
-from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
+from sammil_cli.training.trained_model import read_model
 
 
 def cost_of(project: Project, fold: Fold) -> tuple[int, float]:
@@ -18,7 +18,7 @@ def cost_of(project: Project, fold: Fold) -> tuple[int, float]:
 
     On the CPU and one thread whatever it was trained on, so that rows of all machines can be compared.
     """
-    model, _ = read_bundle(BundlePath(project.models / fold.name), "cpu")
+    model, _ = read_model(ModelPath(project.models / fold.name), "cpu")
     load = BagFolder(project.bags, "cpu").of_model(model)
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
-from sammil_cli.training.bundle import build_model, model_class
 from sammil_cli.training.loop import predict
+from sammil_cli.training.trained_model import build_model, model_class
 
 PATCHES, GROUPS, DIM = 13, 4, 7
 MOST_STEPS = 60  # a model of a few hundred weights, such as DSMIL on seven features, needs more than a wide one

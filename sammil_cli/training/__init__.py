@@ -1,1 +1,1 @@
-"""Step 7, learning: cohort, folds, loop, bundle."""
+"""Step 7, learning: cohort, folds, loop, trained models."""

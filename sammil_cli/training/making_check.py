@@ -9,8 +9,8 @@ from sammil_cli import choices
 from sammil_cli.errors import InputError
 from sammil_cli.features.making import WEIGHTS, Making, shared
 from sammil_cli.mil.contract import ModelSpec
-from sammil_cli.training.bundle import BundleFacts, TrainedOn
 from sammil_cli.training.encoder_check import check_encoder
+from sammil_cli.training.trained_model import ModelFacts, TrainedOn
 
 _MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 _MEMBERSHIP = ("membership_rule", "membership_min_share")
@@ -42,7 +42,7 @@ def sees_regions(model: str, spec: ModelSpec) -> bool:
 
 
 def trained_on(makings: Mapping[str, Making], slides: Sequence[str]) -> TrainedOn:
-    """What a bundle keeps of the bags of these slides."""
+    """What a trained model keeps of the bags of these slides."""
     used = [makings[slide] for slide in slides]
     mpps = [making.encoder.patch_mpp for making in used]
     return TrainedOn(
@@ -52,7 +52,7 @@ def trained_on(makings: Mapping[str, Making], slides: Sequence[str]) -> TrainedO
     )
 
 
-def check_bag(making: Making, facts: BundleFacts, *, remedy: str = "") -> Likeness:
+def check_bag(making: Making, facts: ModelFacts, *, remedy: str = "") -> Likeness:
     """Refuses a bag in which a model would see something else than what it learned from.
 
     Args:
@@ -76,7 +76,7 @@ def check_bag(making: Making, facts: BundleFacts, *, remedy: str = "") -> Likene
     return likeness
 
 
-def compare(making: Making, facts: BundleFacts) -> Likeness:
+def compare(making: Making, facts: ModelFacts) -> Likeness:
     """Compares a bag with those that a model learned from, but for the encoder."""
     on = facts.trained_on or TrainedOn(slides=(), patch_mpp=_only(facts.encoder.patch_mpp), made_with={})
     trained = Making(encoder=facts.encoder, made_with=on.made_with)

@@ -12,8 +12,8 @@ from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import MILModel, ModelSpec
 from sammil_cli.stages.settled import settled
 from sammil_cli.testing.models import DIM, GROUPS, PATCHES, ModelContract, build, make_bag, total_loss
-from sammil_cli.training.bundle import BundleFacts, build_model, read_bundle, write_bundle
 from sammil_cli.training.loop import predict
+from sammil_cli.training.trained_model import ModelFacts, build_model, read_model, write_model
 
 MODELS = choices.names(choices.MODELS)
 SPEC = ModelSpec(dim=DIM, classes=2, group_features=True)
@@ -21,8 +21,8 @@ SPEC = ModelSpec(dim=DIM, classes=2, group_features=True)
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-def facts_of(model: MILModel, name: str) -> BundleFacts:
-    return BundleFacts(
+def facts_of(model: MILModel, name: str) -> ModelFacts:
+    return ModelFacts(
         model=name,
         model_options={},
         spec=model.spec,
@@ -78,8 +78,8 @@ def test_all_of_it_learns_that_prediction_needs(name: str) -> None:
 @every_model
 def test_a_saved_and_loaded_model_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     model, bag = build(name, dropout=0.5), make_bag()
-    write_bundle(tmp_path / "fold", model.state_dict(), facts_of(model, name))
-    loaded, facts = read_bundle(tmp_path / "fold", "cpu")
+    write_model(tmp_path / "fold", model.state_dict(), facts_of(model, name))
+    loaded, facts = read_model(tmp_path / "fold", "cpu")
     assert facts == facts_of(model, name)
     assert torch.equal(loaded(bag).logits, model.eval()(bag).logits)
 

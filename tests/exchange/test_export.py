@@ -1,4 +1,4 @@
-"""Trained weights out under published names, published weights in as a bundle."""
+"""Trained weights out under published names, published weights in as a model."""
 
 import json
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from sammil_cli.exchange import convert_weights, export
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.training.bundle import WEIGHTS_FILE, BundleFacts, build_model, read_bundle, write_bundle
 from sammil_cli.training.encoder_check import UNKNOWN_ENCODER
 from sammil_cli.training.published_weights import architectures
+from sammil_cli.training.trained_model import WEIGHTS_FILE, ModelFacts, build_model, read_model, write_model
 
 SAM_MIL = next(one for one in architectures() if one.title == "SAM-MIL")
 SPEC = ModelSpec(dim=5, classes=2, group_features=True)
-FACTS = BundleFacts(
+FACTS = ModelFacts(
     model="sam-mil",
     model_options={},
     spec=SPEC,
@@ -42,16 +42,16 @@ Sammil = Callable[..., Any]
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bundle of random weights; its folder's parent is the working directory."""
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model of random weights; its folder's parent is the working directory."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(3)
-    write_bundle(Path("fold"), build_model("sam-mil", SPEC, {}).state_dict(), FACTS)
+    write_model(Path("fold"), build_model("sam-mil", SPEC, {}).state_dict(), FACTS)
     return Path("fold")
 
 
-def test_the_export_has_the_published_names_and_says_what_it_is(bundle: Path, sammil: Sammil) -> None:
-    answer = sammil("export", bundle, "--out", "out/sam-mil.safetensors")
+def test_the_export_has_the_published_names_and_says_what_it_is(trained: Path, sammil: Sammil) -> None:
+    answer = sammil("export", trained, "--out", "out/sam-mil.safetensors")
     assert answer.code == 0, answer.err
     assert answer.out.startswith("out/sam-mil.safetensors: SAM-MIL, 6 tensors, sha256 ")
     with safe_open("out/sam-mil.safetensors", framework="pt") as file:
@@ -61,49 +61,49 @@ def test_the_export_has_the_published_names_and_says_what_it_is(bundle: Path, sa
     assert said["encoder"]["name"] == "texture"
 
 
-def test_out_and_in_again_gives_the_same_weight_file(bundle: Path) -> None:
-    export.run(bundle, Path("out.safetensors"))
+def test_out_and_in_again_gives_the_same_weight_file(trained: Path) -> None:
+    export.run(trained, Path("out.safetensors"))
     convert_weights.run(Path("out.safetensors"), Path("back"))
-    assert (Path("back") / WEIGHTS_FILE).read_bytes() == (bundle / WEIGHTS_FILE).read_bytes()
-    assert read_bundle(Path("back"), "cpu")[1].spec == SPEC
+    assert (Path("back") / WEIGHTS_FILE).read_bytes() == (trained / WEIGHTS_FILE).read_bytes()
+    assert read_model(Path("back"), "cpu")[1].spec == SPEC
 
 
-def test_the_same_weights_give_the_same_bytes(bundle: Path) -> None:
+def test_the_same_weights_give_the_same_bytes(trained: Path) -> None:
     digests = set()
     for _ in range(5):
-        export.run(bundle, Path("out.safetensors"))
+        export.run(trained, Path("out.safetensors"))
         digests.add(sha256_file(Path("out.safetensors")))
     assert len(digests) == 1
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.pth", "weights"])
-def test_no_pickle_is_written(bundle: Path, sammil: Sammil, name: str) -> None:
-    answer = sammil("export", bundle, "--out", name)
+def test_no_pickle_is_written(trained: Path, sammil: Sammil, name: str) -> None:
+    answer = sammil("export", trained, "--out", name)
     assert answer.code == 2
     assert "no pickle is ever written" in answer.err
     assert not Path(name).exists()
 
 
-def test_models_that_were_never_published_are_refused(bundle: Path, sammil: Sammil) -> None:
+def test_models_that_were_never_published_are_refused(trained: Path, sammil: Sammil) -> None:
     spec = ModelSpec(dim=5, classes=2, group_features=True)
     state = build_model("abmil", spec, {"gated": True}).state_dict()
-    write_bundle(bundle, state, replace(FACTS, model="abmil", model_options={"gated": True}))
-    answer = sammil("export", bundle, "--out", "gated.safetensors")
+    write_model(trained, state, replace(FACTS, model="abmil", model_options={"gated": True}))
+    answer = sammil("export", trained, "--out", "gated.safetensors")
     assert answer.code == 2
     assert "no published names" in answer.err
 
 
-def test_a_student_leaves_without_its_teacher_and_its_masks_are_no_other_model(bundle: Path) -> None:
+def test_a_student_leaves_without_its_teacher_and_its_masks_are_no_other_model(trained: Path) -> None:
     options = {"mask_random": 0.7, "mask_low": 0.2, "momentum_rise": True}
     student = build_model("mhim", SPEC, options)
-    write_bundle(bundle, student.state_dict(), replace(FACTS, model="mhim", model_options=options))
-    export.run(bundle, Path("mhim.safetensors"))
+    write_model(trained, student.state_dict(), replace(FACTS, model="mhim", model_options=options))
+    export.run(trained, Path("mhim.safetensors"))
     back = load_file("mhim.safetensors")
     assert len(back) == 6
     assert torch.equal(back["online_encoder.attention.attention.2.weight"], student.state_dict()["core.score.weight"])
 
 
-def test_a_folder_without_a_bundle_is_refused(bundle: Path, sammil: Sammil) -> None:
+def test_a_folder_without_a_model_is_refused(trained: Path, sammil: Sammil) -> None:
     answer = sammil("export", "nowhere", "--out", "a.safetensors")
     assert answer.code == 2
     assert "no trained model in nowhere" in answer.err
@@ -113,7 +113,7 @@ def test_a_folder_without_a_bundle_is_refused(bundle: Path, sammil: Sammil) -> N
 
 
 @pytest.fixture
-def published(bundle: Path) -> Path:
+def published(trained: Path) -> Path:
     """A weight file as the authors of MHIM-MIL write it."""
     mhim = next(one for one in architectures() if one.title.startswith("MHIM"))
     ours = build_model("mhim", SPEC, {}).state_dict()
@@ -122,11 +122,11 @@ def published(bundle: Path) -> Path:
     return Path("best.pt")
 
 
-def test_an_imported_bundle_claims_nothing_that_the_file_does_not_say(published: Path, sammil: Sammil) -> None:
+def test_an_imported_model_claims_nothing_that_the_file_does_not_say(published: Path, sammil: Sammil) -> None:
     answer = sammil("convert-legacy", published, "--out", "in")
     assert answer.code == 0, answer.err
     assert "MHIM-MIL (attention), 5-d features, classes class_0, class_1, without group features" in answer.out
-    model, facts = read_bundle(Path("in"), "cpu")
+    model, facts = read_model(Path("in"), "cpu")
     assert not model.training
     assert (facts.classes, facts.threshold, facts.temperature) == (("class_0", "class_1"), 0.5, 1.0)
     assert (facts.protocol, facts.val_auc, facts.epoch) == ("paper", None, -1)
@@ -139,18 +139,18 @@ def test_what_the_user_knows_is_taken(published: Path, sammil: Sammil) -> None:
     words = ("--classes", "normal, tumour", "--encoder-name", "resnet50", "--group-features", "--model", "mhim")
     answer = sammil("convert-legacy", published, *words, "--json")
     assert json.loads(answer.out) == {"stage": "convert-legacy", "model": "mhim", "classes": ["normal", "tumour"]}
-    facts = read_bundle(Path("runs/published/best"), "cpu")[1]
+    facts = read_model(Path("runs/published/best"), "cpu")[1]
     assert (facts.classes, facts.encoder.name) == (("normal", "tumour"), "resnet50")
     assert facts.spec.group_features
 
 
-def test_sam_mil_weights_expect_group_features(bundle: Path) -> None:
-    export.run(bundle, Path("out.safetensors"))
+def test_sam_mil_weights_expect_group_features(trained: Path) -> None:
+    export.run(trained, Path("out.safetensors"))
     assert convert_weights.run(Path("out.safetensors"), Path("in")).spec.group_features
 
 
-def test_more_than_two_classes_have_no_threshold(bundle: Path) -> None:
-    state = load_file(bundle / WEIGHTS_FILE)
+def test_more_than_two_classes_have_no_threshold(trained: Path) -> None:
+    state = load_file(trained / WEIGHTS_FILE)
     wide = {"predictor.weight": torch.zeros(3, 512), "predictor.bias": torch.zeros(3)}
     save_file({**{name: state[own] for name, own in SAM_MIL.names(3).items()}, **wide}, "three.safetensors")
     facts = convert_weights.run(Path("three.safetensors"), Path("in"))
@@ -166,19 +166,19 @@ def test_class_names_that_do_not_fit_are_refused(published: Path, sammil: Sammil
 
 
 @pytest.mark.parametrize("name", ["nowhere.pt", "nowhere.safetensors"])
-def test_a_missing_file_is_refused(bundle: Path, sammil: Sammil, name: str) -> None:
+def test_a_missing_file_is_refused(trained: Path, sammil: Sammil, name: str) -> None:
     answer = sammil("convert-legacy", name)
     assert answer.code == 2
     assert f"{name} does not exist" in answer.err
 
 
-def test_an_unknown_model_is_refused_whatever_is_converted(bundle: Path, sammil: Sammil) -> None:
+def test_an_unknown_model_is_refused_whatever_is_converted(trained: Path, sammil: Sammil) -> None:
     answer = sammil("convert-legacy", ".", "--model", "maxx")
     assert (answer.code, answer.err.splitlines()[0]) == (2, "error: --model 'maxx' is unknown")
     assert "mean" in answer.err
 
 
-def test_a_folder_is_still_a_run(bundle: Path) -> None:
+def test_a_folder_is_still_a_run(trained: Path) -> None:
     Path("run.pt").mkdir()
     assert not convert_weights.is_weight_file(Path("run.pt"))
     assert not convert_weights.is_weight_file(Path("old"))

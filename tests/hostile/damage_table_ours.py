@@ -1,4 +1,4 @@
-"""Files that sammil writes for itself: HDF5, JSON, bundles, the store; see `damage_table.py`."""
+"""Files that sammil writes for itself: HDF5, JSON, models, the store; see `damage_table.py`."""
 
 from functools import partial
 

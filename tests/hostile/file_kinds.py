@@ -69,13 +69,13 @@ from sammil_cli.tissue.brightness import read_look
 from sammil_cli.tissue.edits import read_drawing, read_polygons
 from sammil_cli.tissue.mask import read_tissue
 from sammil_cli.training.bag_content import read_contents
-from sammil_cli.training.bundle import build_model, read_bundle, read_epochs, read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
 from sammil_cli.training.fold import labels_of_folds, read_folds
 from sammil_cli.training.learning_curves import read_curve
 from sammil_cli.training.manifest import read_trained_folds
 from sammil_cli.training.published_weights import read_published, read_start
 from sammil_cli.training.trained_labels import read_judged_by
+from sammil_cli.training.trained_model import build_model, read_epochs, read_facts, read_model
 
 Read = Callable[[Path], object]
 
@@ -199,8 +199,8 @@ def facts(path: Path) -> object:
     return read_facts(path.parent)
 
 
-def bundle(path: Path) -> object:
-    return read_bundle(path.parent, "cpu")
+def trained_model(path: Path) -> object:
+    return read_model(path.parent, "cpu")
 
 
 def epochs(path: Path) -> object:
@@ -314,8 +314,8 @@ KINDS: dict[str, Kind] = {
         Kind("splits", "splits.csv", good.training, (trained_folds,), "csv", ours=True),
         Kind("imported splits", "splits.csv", good.splits, (read_folds,), "csv"),
         Kind("record", "record.json", good.record, (read_record,), "json", ours=True),
-        Kind("model facts", "fold/model.json", good.model, (facts, bundle), "json", ours=True),
-        Kind("model weights", "fold/model.safetensors", good.model, (bundle,), "safetensors", ours=True),
+        Kind("model facts", "fold/model.json", good.model, (facts, trained_model), "json", ours=True),
+        Kind("model weights", "fold/model.safetensors", good.model, (trained_model,), "safetensors", ours=True),
         Kind("epochs", "fold/epochs.safetensors", good.model, (epochs,), "safetensors", ours=True),
         Kind("checkpoint", "run.safetensors", good.checkpoint, (read_checkpoint,), "safetensors", ours=True),
         Kind("learning curve", "curve.csv", good.curve, (read_curve,), "csv"),

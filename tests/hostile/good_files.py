@@ -44,11 +44,11 @@ from sammil_cli.storage.store import Result, ResultStore
 from sammil_cli.storage.summed import write_of_slide, write_summed
 from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps, write_artefacts
 from sammil_cli.tissue.mask import TissueMask, write_tissue
-from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.checkpoint import Checkpoint, write_checkpoint
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.manifest import write_manifest
 from sammil_cli.training.published_weights import to_published
+from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, write_model
 
 SIZE, BOUNDS, MPP = (640, 448), (0, 0, 640, 448), 2.0
 MADE = partial(provenance, key={"settings": {"mpp": 2.0}}, libraries={"numpy": "2"})
@@ -229,7 +229,7 @@ def model(path: Path) -> None:
     """Weights and facts; the path is that of one of both."""
     spec = ModelSpec(dim=6, classes=2, group_features=False)
     made = TrainedOn(slides=SLIDES[:2], patch_mpp=(2.0, 2.0), made_with={"patch": {"patch_px": 64}})
-    facts = BundleFacts(
+    facts = ModelFacts(
         model="mean",
         model_options={},
         spec=spec,
@@ -247,7 +247,7 @@ def model(path: Path) -> None:
         trained_on=made,
     )
     torch.manual_seed(0)
-    write_bundle(path.parent, build_model("mean", spec, {}).state_dict(), facts, torch.full((3, 2, 2), 0.5))
+    write_model(path.parent, build_model("mean", spec, {}).state_dict(), facts, torch.full((3, 2, 2), 0.5))
 
 
 def checkpoint(path: Path) -> None:

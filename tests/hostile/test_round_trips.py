@@ -40,10 +40,10 @@ from sammil_cli.storage.files import read_csv, write_csv
 from sammil_cli.storage.summed import read_of_slide, write_of_slide
 from sammil_cli.tissue.artefact_maps import NAMES, ArtefactMaps, read_artefacts, write_artefacts
 from sammil_cli.tissue.mask import TissueMask, read_tissue, write_tissue
-from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, read_bundle, write_bundle
 from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from sammil_cli.training.fold import Fold, labels_of_folds, read_folds, write_folds
 from sammil_cli.training.learning_curves import CurveFile, read_curve
+from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, read_model, write_model
 
 ODD = "aZ09 ._-+=@'\"#%&,;:()[]{}$!~äßéµ世界\u202e\u200b🙂\t"
 # As names of files: not blank at the ends, where tables strip, and none of a folder's own.
@@ -189,13 +189,13 @@ def maps(draw: st.DrawFn) -> ArtefactMaps:
 
 
 @st.composite
-def bundles(draw: st.DrawFn) -> tuple[dict[str, Any], BundleFacts]:
+def trained_models(draw: st.DrawFn) -> tuple[dict[str, Any], ModelFacts]:
     spec = ModelSpec(dim=draw(st.integers(1, 8)), classes=draw(st.integers(2, 4)), group_features=draw(st.booleans()))
     classes = tuple(draw(st.lists(names, min_size=spec.classes, max_size=spec.classes, unique=True)))
     torch.manual_seed(draw(st.integers(0, 99)))
     mpp = draw(st.one_of(st.none(), st.tuples(scales, scales).map(sorted).map(tuple)))
     trained = TrainedOn(slides=tuple(draw(st.lists(names))), patch_mpp=mpp, made_with={"sam": {"sam_mpp": None}})
-    facts = BundleFacts(
+    facts = ModelFacts(
         model="mean",
         model_options={},
         spec=spec,
@@ -295,9 +295,9 @@ FORMATS = (
     ),
     Format(
         "model",
-        bundles(),
-        lambda path, model: write_bundle(path.parent, *model),
-        lambda path: (lambda model, facts: (model.state_dict(), facts))(*read_bundle(path.parent, "cpu")),
+        trained_models(),
+        lambda path, model: write_model(path.parent, *model),
+        lambda path: (lambda model, facts: (model.state_dict(), facts))(*read_model(path.parent, "cpu")),
         lambda _: "model.json",
     ),
     Format("checkpoint", checkpoints(), write_checkpoint, read_checkpoint, lambda _: "run.safetensors"),

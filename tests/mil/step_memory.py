@@ -7,7 +7,7 @@ import sys
 _STEP = """
 import json, pathlib, sys, torch
 from sammil_cli.mil.contract import Bag, ModelSpec
-from sammil_cli.training.bundle import build_model
+from sammil_cli.training.trained_model import build_model
 torch.set_num_threads(1)
 word, options, count = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
 none = torch.empty(0, dtype=torch.int64)

@@ -12,8 +12,8 @@ from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.mil.recipe import COMMON
 from sammil_cli.testing.models import DIM, make_bag
-from sammil_cli.training.bundle import build_model, model_class
 from sammil_cli.training.published_weights import architectures
+from sammil_cli.training.trained_model import build_model, model_class
 
 FORMS: list[dict[str, Any]] = [
     {"gated": gated, "released": released} for gated, released in itertools.product((False, True), repeat=2)

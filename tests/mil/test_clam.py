@@ -11,7 +11,7 @@ from torch import Tensor
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.mil.instance_branch import smooth_svm
 from sammil_cli.mil.recipe import Recipe
-from sammil_cli.training.bundle import build_model, model_class
+from sammil_cli.training.trained_model import build_model, model_class
 
 DIM, CLASSES = 6, 3
 

@@ -14,8 +14,8 @@ from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, ModelSpec
 from sammil_cli.mil.models.dtfd import Model, consecutive_parts
 from sammil_cli.mil.pseudo_bags import draw_parts
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.optimisers import learning_rate
+from sammil_cli.training.trained_model import build_model
 
 DIM, PATCHES = 6, 23
 CPU = torch.device("cpu")

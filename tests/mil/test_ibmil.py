@@ -15,9 +15,9 @@ from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, ModelSpec
 from sammil_cli.mil.models.ibmil import FirstStage, Model, make_prototypes
 from sammil_cli.mil.recipe import Recipe
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import Trained, train_fold
 from sammil_cli.training.optimisers import learning_rate
+from sammil_cli.training.trained_model import build_model
 
 DIM = 6
 LABEL = torch.tensor(1)
@@ -245,7 +245,7 @@ def test_stage_two_starts_from_scratch_and_keeps_the_dictionary_as_it_is() -> No
     trained, _ = train(model)
     fresh = build().state_dict()
     assert all(torch.equal(begun[name], tensor) for name, tensor in fresh.items() if name != "confounders")
-    assert torch.equal(trained.state["confounders"], begun["confounders"])  # in the bundle, and not learned
+    assert torch.equal(trained.state["confounders"], begun["confounders"])  # in the file, and not learned
     assert not torch.equal(trained.state["head.weight"], begun["head.weight"])
     assert len(trained.first_stage) == 2
 

@@ -15,8 +15,8 @@ from sammil_cli.mil.graph_attention import Dropout, GraphAttention
 from sammil_cli.mil.models.srmil import PUBLISHED, Model, SrmilOptions
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.testing.models import DIM, GROUPS, PATCHES, make_bag
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import trained_state
+from sammil_cli.training.trained_model import build_model
 
 NO_DROPOUT = {"attention_dropout": 0.0, "classifier_dropout": 0.0}
 LABEL = torch.tensor(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.testing.models import DIM, make_bag
-from sammil_cli.training.bundle import build_model, model_class
+from sammil_cli.training.trained_model import build_model, model_class
 
 HIDDEN = 512
 

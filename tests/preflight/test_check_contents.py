@@ -23,9 +23,9 @@ from sammil_cli.preflight.check_contents import as_record, run
 from sammil_cli.project.project import Project
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.geojson import Shape, write_geojson
-from sammil_cli.storage.paths import BagPath, BundlePath
+from sammil_cli.storage.paths import BagPath, ModelPath
 from sammil_cli.storage.summed import write_of_slide, write_summed
-from sammil_cli.training.bundle import EPOCHS_FILE, WEIGHTS_FILE, read_bundle, write_bundle
+from sammil_cli.training.trained_model import EPOCHS_FILE, WEIGHTS_FILE, read_model, write_model
 
 Sammil = Callable[..., Any]
 
@@ -83,11 +83,11 @@ def test_a_flipped_bit_is_named_with_its_file_and_no_other(done: Path, inline: N
 
 @pytest.mark.parametrize("name", ["runs/predictions.csv", "report/metrics.json", "epochs", "weights"])
 def test_a_file_that_another_one_names_is_missed(done: Path, inline: None, name: str) -> None:
-    folder = BundlePath(Path("runs/models/repeat_0_fold_1"))
+    folder = ModelPath(Path("runs/models/repeat_0_fold_1"))
     path = {"epochs": folder / EPOCHS_FILE, "weights": folder / WEIGHTS_FILE}.get(name, Path(name))
     if name == "epochs":
-        model, facts = read_bundle(folder, "cpu")
-        write_bundle(folder, model.state_dict(), facts, torch.zeros(2, 3, 2))
+        model, facts = read_model(folder, "cpu")
+        write_model(folder, model.state_dict(), facts, torch.zeros(2, 3, 2))
         Path("runs/models/manifest.json").unlink()
     assert run(Project()).bad == ()
     path.unlink()

@@ -19,7 +19,7 @@ from sammil_cli import choices, console
 from sammil_cli.config import Settings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project import weights as stage
-from sammil_cli.storage import weight_bundle
+from sammil_cli.storage import weight_archive
 from sammil_cli.storage.weights import WeightFile
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "weights.md"
@@ -193,7 +193,7 @@ def test_without_words_and_settings_nothing_is_fetched(
 
 
 @pytest.fixture
-def bundle(pins: dict[str, WeightFile], here: Path, tmp_path: Path) -> Path:
+def archive(pins: dict[str, WeightFile], here: Path, tmp_path: Path) -> Path:
     """Both files in a tar file; the folder of weights is empty again."""
     (here / "w.pth").write_bytes(CONTENT)
     (here / "net-1.bin").write_bytes(SECOND)
@@ -203,8 +203,8 @@ def bundle(pins: dict[str, WeightFile], here: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_bundle_brings_the_files_to_another_machine(bundle: Path, here: Path) -> None:
-    found = stage.fetch_from(bundle, ())
+def test_an_archive_brings_the_files_to_another_machine(archive: Path, here: Path) -> None:
+    found = stage.fetch_from(archive, ())
     assert [(held.word, held.path) for held in found] == [("vit_x", here / "w.pth"), ("net", here / "net-1.bin")]
     assert (here / "w.pth").read_bytes() == CONTENT
     assert (here / "net-1.bin").read_bytes() == SECOND
@@ -212,23 +212,23 @@ def test_a_bundle_brings_the_files_to_another_machine(bundle: Path, here: Path) 
     assert states(verify=True) == {"vit_x": "verified", "net": "verified"}
 
 
-def test_only_what_is_named_is_taken_from_a_bundle(bundle: Path, here: Path) -> None:
-    stage.fetch_from(bundle, ["net"])
+def test_only_what_is_named_is_taken_from_an_archive(archive: Path, here: Path) -> None:
+    stage.fetch_from(archive, ["net"])
     assert [path.name for path in here.iterdir()] == ["net-1.bin"]
 
 
-def test_tar_and_sha256sum_read_a_bundle_too(bundle: Path, tmp_path: Path) -> None:
-    subprocess.run(["tar", "-xf", bundle], cwd=tmp_path, check=True)
+def test_tar_and_sha256sum_read_an_archive_too(archive: Path, tmp_path: Path) -> None:
+    subprocess.run(["tar", "-xf", archive], cwd=tmp_path, check=True)
     answer = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines() == ["net-1.bin: OK", "w.pth: OK"]
     assert oct((tmp_path / "w.pth").stat().st_mode)[-3:] == "644"
 
 
-def test_the_same_files_give_the_same_bytes(bundle: Path, here: Path, tmp_path: Path) -> None:
-    stage.fetch_from(bundle, ())
+def test_the_same_files_give_the_same_bytes(archive: Path, here: Path, tmp_path: Path) -> None:
+    stage.fetch_from(archive, ())
     again = tmp_path / "again.tar"
     stage.export(["net", "vit_x", "net"], again, Path("none"))
-    assert again.read_bytes() == bundle.read_bytes()
+    assert again.read_bytes() == archive.read_bytes()
 
 
 def test_a_file_that_is_absent_or_damaged_is_not_exported(
@@ -311,14 +311,14 @@ def test_a_link_in_a_tar_file_is_not_followed(pins: dict[str, WeightFile], here:
         stage.fetch_from(tmp_path / "link.tar", ["vit_x"])
 
 
-def test_a_damaged_or_cut_bundle_leaves_nothing_behind(
-    pins: dict[str, WeightFile], here: Path, bundle: Path, tmp_path: Path
+def test_a_damaged_or_cut_archive_leaves_nothing_behind(
+    pins: dict[str, WeightFile], here: Path, archive: Path, tmp_path: Path
 ) -> None:
     wrong = write_tar(tmp_path / "wrong.tar", {"w.pth": CONTENT[::-1]})
     with pytest.raises(MissingError, match=r"w\.pth in .*wrong\.tar is not the published file: sha256"):
         stage.fetch_from(wrong, ())
     cut = tmp_path / "cut.tar"
-    cut.write_bytes(bundle.read_bytes()[:3_000_000])
+    cut.write_bytes(archive.read_bytes()[:3_000_000])
     with pytest.raises(MissingError, match=r"cut\.tar"):
         stage.fetch_from(cut, ["vit_x"])
     assert not here.exists() or list(here.iterdir()) == []
@@ -352,8 +352,8 @@ def test_one_file_is_known_by_its_content(pins: dict[str, WeightFile], here: Pat
 
 
 def test_what_is_here_already_is_not_copied_again(
-    pins: dict[str, WeightFile], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pins: dict[str, WeightFile], archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.fetch_from(bundle, ())
-    monkeypatch.setattr(weight_bundle, "folder_to_write", lambda: pytest.fail("it was copied"))
-    assert len(stage.fetch_from(bundle, ())) == 2
+    stage.fetch_from(archive, ())
+    monkeypatch.setattr(weight_archive, "folder_to_write", lambda: pytest.fail("it was copied"))
+    assert len(stage.fetch_from(archive, ())) == 2

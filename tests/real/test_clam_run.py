@@ -15,8 +15,8 @@ from sammil_cli.legacy.layout import find_layout
 from sammil_cli.mil.contract import Bag
 from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import predict
-from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.published_weights import read_published
+from sammil_cli.training.trained_model import read_model
 
 SLIDE = "C3L-01663-21"  # of a squamous cell carcinoma
 
@@ -49,8 +49,8 @@ def bag_of(run: Path) -> Bag:
 def test_the_demo_weights_give_the_attention_that_clam_stored_and_its_answer(
     run: Path, demo: Path, tmp_path: Path
 ) -> None:
-    convert_weights.run(demo, tmp_path / "bundle", classes="LUAD,LSCC")
-    model, facts = read_bundle(tmp_path / "bundle", "cpu")
+    convert_weights.run(demo, tmp_path / "model", classes="LUAD,LSCC")
+    model, facts = read_model(tmp_path / "model", "cpu")
     assert (facts.model, facts.model_options, facts.classes) == ("clam-sb", {}, ("LUAD", "LSCC"))
     bag = bag_of(run)
     with torch.inference_mode():
@@ -69,11 +69,11 @@ def test_predict_says_of_clams_slide_what_clam_says(
     run: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the process list is written there
-    convert_weights.run(demo, tmp_path / "bundle", classes="LUAD,LSCC")
+    convert_weights.run(demo, tmp_path / "model", classes="LUAD,LSCC")
     layout = find_layout(run, run / SLIDE, None, run / SLIDE, None, require_segments=False)
     converted = convert_slide(layout.source(SLIDE), slide_mpp=0.5, patch_px_level0=256, min_share=0.0)
     write_bag(tmp_path / "bags" / f"{SLIDE}.h5", converted.bag, {})
-    predict.run(tmp_path / "bundle", tmp_path / "bags", tmp_path / "predictions.csv", RunOptions())
+    predict.run(tmp_path / "model", tmp_path / "bags", tmp_path / "predictions.csv", RunOptions())
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
     assert (row["slide_id"], row["predicted"]) == (SLIDE, "LSCC")

@@ -17,8 +17,8 @@ from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import predict
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.published_weights import architectures
+from sammil_cli.training.trained_model import build_model
 
 DIM = 1024
 
@@ -153,10 +153,10 @@ def test_a_published_file_predicts_what_the_published_code_did(
         tmp_path / "bags/golden.h5", golden_features(entry["N"]), np.zeros((entry["N"], 2), np.int32), patch_px=512
     )
     convert_weights.run(
-        tmp_path / "published.pt", tmp_path / "bundle", classes="normal,tumour", model=architecture.model
+        tmp_path / "published.pt", tmp_path / "model", classes="normal,tumour", model=architecture.model
     )
     table = tmp_path / "predictions.csv"
-    predict.run(tmp_path / "bundle", tmp_path / "bags", table, RunOptions())
+    predict.run(tmp_path / "model", tmp_path / "bags", table, RunOptions())
     with table.open(newline="", encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
     wanted = torch.softmax(torch.tensor(wanted_logits(entry), dtype=torch.float64), 0)

@@ -10,8 +10,8 @@ from test_golden import COMPARED, ENTRIES, golden_bag, golden_model, tolerance
 
 from sammil_cli.mil.contract import Bag, ModelSpec
 from sammil_cli.mil.models.dtfd import Model, consecutive_parts
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.published_weights import read_published
+from sammil_cli.training.trained_model import build_model
 
 (DTFD,) = (one for one in COMPARED if one.title == "DTFD-MIL")
 GROUPS = 4

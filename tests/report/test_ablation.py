@@ -22,7 +22,7 @@ from sammil_cli.report.ablation import (
 )
 from sammil_cli.report.published import published
 from sammil_cli.studies.variant import settings_of
-from sammil_cli.training.bundle import check_model
+from sammil_cli.training.trained_model import check_model
 
 
 @pytest.mark.parametrize("model", list(DEFAULT_TABLES))

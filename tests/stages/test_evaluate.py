@@ -99,7 +99,7 @@ def test_folds_spread_is_that_of_the_folds(tmp_path: Path, monkeypatch: pytest.M
     assert summary["auc"]["sd"] == pytest.approx(np.std(areas), abs=1e-6)
 
 
-def test_calibrated_probabilities_are_those_of_the_bundles_temperature(
+def test_calibrated_probabilities_are_those_of_the_models_temperature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study(tmp_path, monkeypatch, temperature=2.0)

@@ -1,4 +1,4 @@
-"""A training with flagged group features through its whole life: keys, bundles, predictions, and what is refused."""
+"""A training with flagged group features through its whole life: keys, models, predictions, and what is refused."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from sammil_cli.jobs.patch_scores import score_patches
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import train
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.bundle import read_bundle, read_facts
+from sammil_cli.training.trained_model import read_facts, read_model
 
 Sammil = Callable[..., Any]
 
@@ -52,7 +52,7 @@ def test_a_flagged_model_lives_as_every_model_does_and_is_never_taken_for_anothe
     record = json.loads(Path("runs/record.json").read_text(encoding="utf-8"))
     assert record["params"]["group_feature_flag"] is True
 
-    bags, model = BagFolder(Path("artifacts/bags"), "cpu"), read_bundle(FOLD, "cpu")[0]
+    bags, model = BagFolder(Path("artifacts/bags"), "cpu"), read_model(FOLD, "cpu")[0]
     drawn = score_patches(bags.read("slide_03"), FOLD).attention  # what `visualize` draws
     with torch.inference_mode():
         attention = model(bags.of_model(model)("slide_03")).attention

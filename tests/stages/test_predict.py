@@ -19,8 +19,8 @@ from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
-from sammil_cli.training.bundle import BundleFacts, TrainedOn, build_model, write_bundle
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
+from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, write_model
 
 DIM = 3
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=DIM, patch_px=64, patch_mpp=0.5, patch_px_level0=128)
@@ -28,7 +28,7 @@ ALL = RunOptions()
 NOTHING_SEEN = TrainedOn(slides=(), patch_mpp=(0.5, 0.5), made_with={})
 
 
-def write_model(
+def write_fold(
     folder: Path,
     probabilities: Sequence[float],
     *,
@@ -36,12 +36,12 @@ def write_model(
     temperature: float = 1.0,
     **more: Any,
 ) -> None:
-    """A bundle whose model gives every slide these class probabilities: a bias of their logarithms, no weights."""
+    """A trained model that gives every slide these class probabilities: a bias of their logarithms, no weights."""
     classes = more.pop("classes", ("normal", "tumour"))
     spec = ModelSpec(dim=DIM, classes=len(classes), group_features=False)
     state = {name: torch.zeros_like(value) for name, value in build_model("mean", spec, {}).state_dict().items()}
     state["head.3.bias"] = torch.tensor(probabilities).log()
-    facts = BundleFacts(
+    facts = ModelFacts(
         model="mean",
         model_options={},
         spec=spec,
@@ -58,7 +58,7 @@ def write_model(
         provenance={},
         trained_on=NOTHING_SEEN,
     )
-    write_bundle(folder, state, replace(facts, **more))
+    write_model(folder, state, replace(facts, **more))
 
 
 def write_bags(folder: Path, *slides: str, encoder: EncoderFacts = ENCODER, nan: bool = False) -> None:
@@ -87,18 +87,18 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Calibrated at temperature 2 they say √.2 / (√.2 + √.8) = 1/3 and √.9 / (√.9 + √.1) = 3/4.
     """
     monkeypatch.chdir(tmp_path)
-    write_model(Path("runs/models/repeat_0_fold_0"), [0.8, 0.2], threshold=0.5, temperature=2.0)
-    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.7, temperature=2.0)
+    write_fold(Path("runs/models/repeat_0_fold_0"), [0.8, 0.2], threshold=0.5, temperature=2.0)
+    write_fold(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.7, temperature=2.0)
     write_bags(Path("artifacts/bags"), "a", "b", "c")
     return tmp_path
 
 
 def let_see(kept_in: str, *seen: str) -> None:
-    """Lets the models of `place` have seen slides, `seen` by fold, in the bundle or as models of before kept it."""
+    """Lets the models of `place` have seen slides, `seen` by fold, in the model or as models of before kept it."""
     for fold, (slides, probability, threshold) in enumerate(zip(seen, (0.2, 0.9), (0.5, 0.7), strict=True)):
         on = None if kept_in == "splits.csv" else replace(NOTHING_SEEN, slides=tuple(slides))
         path = Path(f"runs/models/repeat_0_fold_{fold}")
-        write_model(path, [1 - probability, probability], threshold=threshold, temperature=2.0, trained_on=on)
+        write_fold(path, [1 - probability, probability], threshold=threshold, temperature=2.0, trained_on=on)
     if kept_in == "splits.csv":
         rows = [
             f"0,{fold},{slide},{slide},{('train', 'val')[fold]}" for fold, slides in enumerate(seen) for slide in slides
@@ -128,7 +128,7 @@ def test_the_decision_is_that_of_the_shown_probability_and_the_shown_threshold(p
     assert verdict.threshold == pytest.approx((0.5 + halved) / 2)
     assert verdict.probability["tumour"] > 0.5  # the larger class, and yet below the threshold
     assert (verdict.predicted, verdict.positive_class) == ("normal", "tumour")
-    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.59, temperature=2.0)
+    write_fold(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=0.59, temperature=2.0)
     verdict = judged()["a"]
     assert verdict.probability["tumour"] > verdict.threshold
     assert verdict.predicted == "tumour"
@@ -141,7 +141,7 @@ def test_table_and_screen_show_the_decision_however_near_the_threshold_is(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     said = float(torch.softmax(torch.tensor([0.35, 0.65]).log().double(), 0)[1])  # as the model says it
-    write_model(Path("one/fold"), [0.35, 0.65], threshold=said + gap, temperature=temperature)
+    write_fold(Path("one/fold"), [0.35, 0.65], threshold=said + gap, temperature=temperature)
     verdict = judged("one")["a"]
     assert verdict.predicted == ("normal" if gap > 0 else "tumour")
     row = rows_of(Path("out.csv"))[0]
@@ -152,8 +152,8 @@ def test_table_and_screen_show_the_decision_however_near_the_threshold_is(
 
 def test_of_more_than_two_classes_the_largest_wins(place: Path) -> None:
     names = ("a", "b", "c")
-    write_model(Path("three/one"), [0.2, 0.5, 0.3], threshold=None, classes=names)
-    write_model(Path("three/two"), [0.2, 0.1, 0.7], threshold=None, classes=names)
+    write_fold(Path("three/one"), [0.2, 0.5, 0.3], threshold=None, classes=names)
+    write_fold(Path("three/two"), [0.2, 0.1, 0.7], threshold=None, classes=names)
     verdict = judged("three")["a"]
     assert (verdict.predicted, verdict.threshold) == ("c", None)
     assert verdict.positive_class is None
@@ -161,7 +161,7 @@ def test_of_more_than_two_classes_the_largest_wins(place: Path) -> None:
 
 
 def test_where_one_model_has_no_threshold_there_is_none(place: Path) -> None:
-    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=None)
+    write_fold(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], threshold=None)
     verdict = judged()["a"]
     assert (verdict.threshold, verdict.predicted) == (None, "tumour")  # 0.55 > 0.45
 
@@ -189,7 +189,7 @@ def test_the_table_says_what_the_verdicts_say(place: Path) -> None:
     }
 
 
-def test_one_bundle_is_an_ensemble_of_one(place: Path) -> None:
+def test_one_model_is_an_ensemble_of_one(place: Path) -> None:
     verdict = judged("runs/models/repeat_0_fold_1")["b"]
     assert (verdict.models, verdict.predicted) == (1, "tumour")
     assert verdict.threshold == pytest.approx(math.sqrt(0.7) / (math.sqrt(0.7) + math.sqrt(0.3)))
@@ -288,13 +288,13 @@ def test_a_model_or_bags_that_do_not_say_how_they_were_made_are_remarked(
 
 
 def test_models_of_different_classes_are_refused(place: Path) -> None:
-    write_model(Path("runs/models/repeat_0_fold_2"), [0.5, 0.5], classes=("LUAD", "LUSC"))
+    write_fold(Path("runs/models/repeat_0_fold_2"), [0.5, 0.5], classes=("LUAD", "LUSC"))
     with pytest.raises(InputError, match="repeat_0_fold_2 knows the classes LUAD, LUSC"):
         judged()
 
 
 def test_a_model_that_gives_no_number_is_refused(place: Path) -> None:
-    write_model(Path("runs/models/repeat_0_fold_0"), [float("nan"), 0.5])
+    write_fold(Path("runs/models/repeat_0_fold_0"), [float("nan"), 0.5])
     with pytest.raises(InputError, match="no number for slide a"):
         judged()
 
@@ -356,7 +356,7 @@ def test_the_command_says_what_was_in_sample_and_what_was_chosen_on_the_test(
     let_see("model.json", "a", "a")
     assert "protocol paper" not in sammil("predict", "--device", "cpu").out
     seen = replace(NOTHING_SEEN, slides=("a",))
-    write_model(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], protocol="paper", trained_on=seen)
+    write_fold(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], protocol="paper", trained_on=seen)
     said = " ".join(sammil("predict", "--device", "cpu").out.split())
     assert "3 slide(s) by 2 model(s)" in said
     assert "1 slide(s) were seen in training or validation by every model" in said

@@ -13,7 +13,7 @@ from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.mil.recipe import COMMON, Recipe
 from sammil_cli.stages.settled import settled
-from sammil_cli.training.bundle import model_class
+from sammil_cli.training.trained_model import model_class
 
 every_model = pytest.mark.parametrize("name", choices.names(choices.MODELS))
 

@@ -25,8 +25,8 @@ from sammil_cli.jobs.train import TrainJob
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import train
 from sammil_cli.training import epoch as epoch_run
-from sammil_cli.training.bundle import read_facts
 from sammil_cli.training.checkpoint import read_checkpoint
+from sammil_cli.training.trained_model import read_facts
 
 Sammil = Callable[..., Any]
 

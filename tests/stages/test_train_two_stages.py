@@ -13,8 +13,8 @@ from sammil_cli.jobs.train import TrainJob, work
 from sammil_cli.mil.models.ibmil import Model
 from sammil_cli.stages import train
 from sammil_cli.training import epoch as epoch_run
-from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.learning_curves import read_curve
+from sammil_cli.training.trained_model import read_model
 
 EPOCHS = 3
 SETTINGS = {
@@ -100,11 +100,11 @@ def test_a_kill_in_or_between_the_stages_changes_no_byte(job: TrainJob, tmp_path
     assert written(again) == written(undisturbed)
 
 
-def test_the_bundle_has_the_dictionary_and_the_curve_of_each_stage(
+def test_the_model_has_the_dictionary_and_the_curve_of_each_stage(
     job: TrainJob, sammil: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path("runs/models/repeat_0_fold_0")
-    model, facts = read_bundle(folder, "cpu")
+    model, facts = read_model(folder, "cpu")
     assert isinstance(model, Model)
     assert 1 <= len(model.confounders) <= 5
     assert model.confounders.abs().sum() > 0

@@ -24,9 +24,9 @@ from sammil_cli.stages.visualize import _stamp, _write_index, plan
 from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.storage.summed import write_summed
 from sammil_cli.training.bags import to_tensors
-from sammil_cli.training.bundle import read_bundle
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
+from sammil_cli.training.trained_model import read_model
 
 
 def test_a_slides_table_holds_what_the_model_that_did_not_see_it_says_of_each_patch(
@@ -34,7 +34,7 @@ def test_a_slides_table_holds_what_the_model_that_did_not_see_it_says_of_each_pa
 ) -> None:
     folder = finished[0]
     for fold in read_folds(folder / "runs/splits.csv"):
-        model, facts = read_bundle(folder / "runs/models" / fold.name, "cpu")
+        model, facts = read_model(folder / "runs/models" / fold.name, "cpu")
         for slide in fold.test:
             with (folder / f"report/slides/{slide}.csv").open(newline="", encoding="utf-8") as file:
                 header, *rows = csv.reader(file)

@@ -14,9 +14,9 @@ from sammil_cli.storage import guarded_json, guarded_yaml
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.guarded_json import parse_json, read_json
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
-from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.store import ResultStore
-from sammil_cli.training.bundle import read_facts
+from sammil_cli.training.trained_model import read_facts
 
 pytestmark = pytest.mark.timeout(60)  # of what ran without end
 
@@ -104,7 +104,7 @@ def test_files_of_ours_that_are_deep_are_damaged_files(tmp_path: Path) -> None:
         read_record(record)
     (tmp_path / "model.json").write_text(DEEP)
     with pytest.raises(InputError, match="64 deep"):
-        read_facts(BundlePath(tmp_path))
+        read_facts(ModelPath(tmp_path))
     store = ResultStore(tmp_path / "store")
     entry = store._entry("ab" * 32)
     entry.mkdir(parents=True)

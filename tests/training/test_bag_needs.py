@@ -10,7 +10,7 @@ from sammil_cli.features.making import Making
 from sammil_cli.mil.contract import MILModel
 from sammil_cli.training.bag_needs import GIVE_PLACES, check_bags_of
 from sammil_cli.training.bag_survey import Seen
-from sammil_cli.training.bundle import model_class
+from sammil_cli.training.trained_model import model_class
 
 
 class Neighbours(MILModel):

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from sammil_cli.mil.contract import Bag, ModelSpec
-from sammil_cli.training.bundle import build_model
+from sammil_cli.training.trained_model import build_model
 
 REGIONS, HELD, DIM, NOISE = 8, 6, 4, 0.7
 TRAINED, JUDGED, EPOCHS = 40, 60, 6

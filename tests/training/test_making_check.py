@@ -9,8 +9,8 @@ from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
 from sammil_cli.mil.contract import ModelSpec
-from sammil_cli.training.bundle import BundleFacts, TrainedOn
 from sammil_cli.training.making_check import check_alike, check_bag, trained_on
+from sammil_cli.training.trained_model import ModelFacts, TrainedOn
 
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=128)
 
@@ -58,7 +58,7 @@ def test_bags_that_are_made_otherwise_are_refused_with_both_values(
     trained: dict[str, Any], here: dict[str, Any], group_features: bool, said: str | None
 ) -> None:
     settings = {stage: made for stage, made in trained.items() if isinstance(made, dict)}
-    facts = BundleFacts(
+    facts = ModelFacts(
         **dict.fromkeys(("threshold", "temperature", "repeat", "fold", "seed", "epoch", "val_auc")),
         model="abmil",
         model_options={},
@@ -80,7 +80,7 @@ def test_bags_that_are_made_otherwise_are_refused_with_both_values(
         assert "sammil extract" in caught.value.remedy
 
 
-def test_a_bundle_keeps_what_its_bags_share() -> None:
+def test_a_model_keeps_what_its_bags_share() -> None:
     sam = {"proposer": "sam", "sam_mpp": None}
     bags = {
         "a": making(patch_mpp=0.25, sam=sam, patch={"patch_edge": "pad"}),

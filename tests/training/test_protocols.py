@@ -10,10 +10,10 @@ import torch
 from sammil_cli.cohort.cohort import Cohort, Member, patients_of
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
 from sammil_cli.mil.recipe import Recipe
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import Trained, area_under_curve, predict, train_fold
 from sammil_cli.training.splits import draw_folds
+from sammil_cli.training.trained_model import build_model
 
 Protocol = Literal["honest", "paper"]
 

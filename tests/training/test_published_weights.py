@@ -15,9 +15,9 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.testing.models import make_bag
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import trained_state
 from sammil_cli.training.published_weights import architectures, read_published, to_published
+from sammil_cli.training.trained_model import build_model
 
 DIM, CLASSES = 7, 3
 ARCHITECTURES = architectures()

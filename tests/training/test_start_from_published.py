@@ -13,8 +13,8 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.mil.contract import MILModel, ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.storage.files import sha256_file
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.published_weights import architectures, read_published, read_start
+from sammil_cli.training.trained_model import build_model
 
 DIM, CLASSES = 7, 2
 GATED = {"gated": True, "attention": 384}

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
 from sammil_cli.mil.recipe import Recipe
-from sammil_cli.training.bundle import build_model
 from sammil_cli.training.loop import Trained, train_fold
+from sammil_cli.training.trained_model import build_model
 
 DIM = 4
 RECIPE = Recipe(epochs=12, patience=12, min_epochs=0, learning_rate=1e-3, weight_decay=0.0)

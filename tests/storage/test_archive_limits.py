@@ -11,8 +11,8 @@ import pytest
 from weight_publisher import CONTENT, Publisher
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.storage import weight_bundle
-from sammil_cli.storage.weight_bundle import take
+from sammil_cli.storage import weight_archive
+from sammil_cli.storage.weight_archive import take
 
 PINNED = Publisher(url="https://example.org/model.bin").pinned()
 
@@ -33,7 +33,7 @@ def member(name: str, content: bytes, kind: bytes = tarfile.REGTYPE, link: str =
 def test_a_member_that_is_larger_than_the_file_is_refused_unread(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weight_bundle, "check_space", lambda *_: pytest.fail("room was looked for"))
+    monkeypatch.setattr(weight_archive, "check_space", lambda *_: pytest.fail("room was looked for"))
     source = tar_of(tmp_path / "large.tar", member("w.pth", CONTENT + bytes(2_000_000)))
     with pytest.raises(
         MissingError, match=r"w\.pth in .*large\.tar is not the published file: 7\.1 MB instead of 5\.1"
@@ -75,7 +75,7 @@ def test_a_header_that_claims_gigabytes_is_refused_unread(weights: Path, tmp_pat
         take(source, [PINNED])
 
 
-def test_a_member_that_unpacks_to_more_than_any_bundle_is_refused_unread(weights: Path, tmp_path: Path) -> None:
+def test_a_member_that_unpacks_to_more_than_any_archive_is_refused_unread(weights: Path, tmp_path: Path) -> None:
     entry = tarfile.TarInfo("other.bin")
     entry.size = 1 << 42
     source = tmp_path / "bomb.tar.gz"
@@ -87,7 +87,7 @@ def test_a_member_that_unpacks_to_more_than_any_bundle_is_refused_unread(weights
 def test_a_flood_of_members_does_not_fill_the_memory(weights: Path, tmp_path: Path) -> None:
     entry = tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT)
     source = tmp_path / "flood.tar.gz"
-    source.write_bytes(gzip.compress(entry * (weight_bundle._MOST_MEMBERS + 1) + bytes(1024)))
+    source.write_bytes(gzip.compress(entry * (weight_archive._MOST_MEMBERS + 1) + bytes(1024)))
     with pytest.raises(MissingError, match=r"cut or damaged: it has more than 10,000 members"):
         take(source, [PINNED])
 

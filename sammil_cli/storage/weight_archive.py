@@ -23,7 +23,7 @@ _MOST_MEMBERS = 10_000  # tarfile keeps them all
 _NO_TAR = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
 
 
-def write_bundle(path: Path, pinned: Sequence[WeightFile]) -> None:
+def write_model(path: Path, pinned: Sequence[WeightFile]) -> None:
     """Writes the verified local files, and their SHA256SUMS, as a tar file; the same files give the same bytes.
 
     Raises:
@@ -51,7 +51,7 @@ def take(source: Path, pinned: Sequence[WeightFile]) -> dict[str, Path]:
     """Copies those of `pinned` that `source` has into the weights' folder, verified.
 
     Args:
-        source: a tar file (of `write_bundle`, or of anybody), a folder, or one weight file under any name.
+        source: a tar file (of `write_model`, or of anybody), a folder, or one weight file under any name.
 
     Returns:
         Word -> where it is now. Files that are not asked for are passed over.
@@ -136,7 +136,7 @@ def _opened(source: Path) -> Iterator[tarfile.TarFile]:
 
 
 class _Bounded:
-    """What `tarfile` reads from: a few bytes that unpack to more than any bundle has are no bundle."""
+    """What `tarfile` reads from: a few bytes that unpack to more than any archive has are no archive."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self.tell = stream, stream.tell

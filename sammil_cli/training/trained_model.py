@@ -22,7 +22,7 @@ from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, MadeWith
 from sammil_cli.mil.contract import MILModel, ModelSpec, Options
 from sammil_cli.storage.files import Record, atomic_path, sha256_file
-from sammil_cli.storage.paths import BundlePath
+from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.summed import SCHEMA, check_sha256, damaged, read_summed, write_summed
 from sammil_cli.training.calibration import apply_to_threshold
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
@@ -49,14 +49,14 @@ class TrainedOn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BundleFacts:
+class ModelFacts:
     """What goes with the weights.
 
     `classes`: of two, the positive one last.
     `threshold`: a slide is positive from this uncalibrated probability on; None = the largest class wins.
     `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
     `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
-    `trained_on`: None of imported weights, and of models that were trained before bundles kept it.
+    `trained_on`: None of imported weights, and of models that were trained before it was kept.
     """
 
     model: str
@@ -127,8 +127,8 @@ def model_class(name: str) -> type[MILModel]:
     return found
 
 
-def write_bundle(
-    folder: BundlePath, state: dict[str, torch.Tensor], facts: BundleFacts, every_epoch: torch.Tensor | None = None
+def write_model(
+    folder: ModelPath, state: dict[str, torch.Tensor], facts: ModelFacts, every_epoch: torch.Tensor | None = None
 ) -> None:
     """Writes weights, then facts, which name the sha256 of all else: a folder with facts is whole.
 
@@ -146,7 +146,7 @@ def write_bundle(
     write_summed(folder / FACTS_FILE, {**record, **sums})
 
 
-def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]:
+def read_model(folder: ModelPath, device: str) -> tuple[MILModel, ModelFacts]:
     """Loads a trained fold, ready to predict.
 
     Raises:
@@ -164,18 +164,18 @@ def read_bundle(folder: BundlePath, device: str) -> tuple[MILModel, BundleFacts]
 
 
 def _take_up(model: MILModel, state: Mapping[str, torch.Tensor]) -> None:
-    """Loads weights; those that only training needs are not in a bundle."""
+    """Loads weights; those that only training needs are not in its file."""
     lost, unknown = model.load_state_dict(state, strict=False)
     lost = [name for name in lost if not name.startswith(model.training_only or ("\0",))]
     if lost or unknown:
         raise ValueError(f"it lacks {', '.join(lost)}" if lost else f"nothing is called {', '.join(unknown)}")
 
 
-def read_epochs(folder: BundlePath) -> NDArray[np.float64] | None:
+def read_epochs(folder: ModelPath) -> NDArray[np.float64] | None:
     """(E, s, C) probabilities of the test part after each epoch; None where they were not kept, or are gone.
 
     Raises:
-        InputError: as `read_bundle`.
+        InputError: as `read_model`.
     """
     path, sums = folder / EPOCHS_FILE, _read_facts(folder / FACTS_FILE)[1]
     if not path.is_file():
@@ -188,12 +188,12 @@ def read_epochs(folder: BundlePath) -> NDArray[np.float64] | None:
         raise damaged(path, str(error), _AGAIN) from None
 
 
-def read_facts(folder: BundlePath) -> BundleFacts:
+def read_facts(folder: ModelPath) -> ModelFacts:
     """What goes with the weights of a trained fold, without the weights. `InputError` if it is missing."""
     return _read_facts(folder / FACTS_FILE)[0]
 
 
-def named_files(folder: BundlePath) -> list[Path]:
+def named_files(folder: ModelPath) -> list[Path]:
     """The files whose sha256 the facts name, whether they are there or not. `InputError` as `read_facts`."""
     return [folder / name for name in _read_facts(folder / FACTS_FILE)[1]]
 
@@ -203,7 +203,7 @@ def _spec_type() -> TypeAdapter[ModelSpec]:
     return TypeAdapter(ModelSpec)
 
 
-def _read_facts(path: Path) -> tuple[BundleFacts, dict[str, str]]:
+def _read_facts(path: Path) -> tuple[ModelFacts, dict[str, str]]:
     """The facts, and the sha256 of the files that belong to them, by name."""
     try:
         record = read_summed(path, _AGAIN)
@@ -223,7 +223,7 @@ def _read_facts(path: Path) -> tuple[BundleFacts, dict[str, str]]:
             low_high = None if on["patch_mpp"] is None else tuple(on["patch_mpp"])
             record["trained_on"] = TrainedOn(slides=tuple(on["slides"]), patch_mpp=low_high, made_with=on["made_with"])
         record["classes"] = tuple(record["classes"])
-        return BundleFacts(**record), sums
+        return ModelFacts(**record), sums
     except FileNotFoundError:
         raise InputError(f"there is no trained model in {path.parent}", remedy=_AGAIN) from None
     except ValidationError as error:
