@@ -48,13 +48,19 @@ class Verdict:
     in_sample: bool | None
 
 
+def folders_in(folder: Path) -> list[ModelPath]:
+    """The folders of the trained models in a folder, by name; the folder itself where it is one."""
+    found = [folder] if (folder / FACTS_FILE).is_file() else sorted(p.parent for p in folder.glob(f"*/{FACTS_FILE}"))
+    return [ModelPath(path) for path in found]
+
+
 def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     """The models of a folder: itself a trained model, or those in it, in the order of their names.
 
     Each says which slides it has seen. Those of earlier versions do not: then the `splits.csv` beside the folder
     that it lies in does, under the model's name; without one that stays unknown.
     """
-    folders = [folder] if (folder / FACTS_FILE).is_file() else sorted(p.parent for p in folder.glob(f"*/{FACTS_FILE}"))
+    folders = folders_in(folder)
     if not folders:
         raise InputError(
             f"there is no trained model in {folder}", remedy="run: sammil train; or: sammil convert-legacy FILE.pt"
@@ -68,7 +74,7 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
         known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)}
     folds = []
     for path in folders:
-        model, facts = read_model(ModelPath(path), device)
+        model, facts = read_model(path, device)
         seen = frozenset(facts.trained_on.slides) if facts.trained_on else known.get(path.resolve().name)
         folds.append(TrainedFold(model=model, facts=facts, seen=seen))
         if facts.classes != folds[0].facts.classes:
