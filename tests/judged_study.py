@@ -15,7 +15,7 @@ from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.membership import Membership
-from sammil_cli.stages import evaluate
+from sammil_cli.stages import evaluate, judged_folds
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.trained_model import ModelFacts, build_model, write_model
@@ -111,7 +111,9 @@ def make_study(
             provenance={},
         )
         write_model(folder / "models" / fold.name, state, facts)
-    monkeypatch.setattr(evaluate, "predict", lambda model, load, wanted: np.stack([said[slide] for slide in wanted]))
+    monkeypatch.setattr(
+        judged_folds, "predict", lambda model, load, wanted: np.stack([said[slide] for slide in wanted])
+    )
     project = Project(
         bags=folder / "bags",
         labels=folder / "labels.csv",

@@ -15,6 +15,8 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from sammil_cli.errors import InputError
 from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
+from sammil_cli.training import baselines
+from sammil_cli.training.bags import BagFolder
 
 EVERY = dict.fromkeys(("mean", "sd", "pooled", "low", "high"))
 INTERVAL = dict.fromkeys(("pooled", "low", "high"))
@@ -143,17 +145,17 @@ def test_the_baselines_are_trained_and_judged_on_the_same_folds(
 def test_the_mean_pool_baseline_never_sees_test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
     seen: list[tuple[set[bytes], set[bytes]]] = []
-    fit = evaluate.baselines.fit_mean_pool
+    fit = baselines.fit_mean_pool
 
     def spy(features: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels: np.ndarray, classes: int) -> Any:
         seen.append(({row.tobytes() for row in features}, {row.tobytes() for row in val}))
         return fit(features, labels, val, val_labels, classes)
 
-    monkeypatch.setattr(evaluate.baselines, "fit_mean_pool", spy)
+    monkeypatch.setattr(baselines, "fit_mean_pool", spy)
     study.run()
-    bags = evaluate.BagFolder(study.project.bags, "cpu")
+    bags = BagFolder(study.project.bags, "cpu")
     for fold, features in zip(study.folds, seen, strict=True):
-        parts = [evaluate.baselines.mean_features(bags.read, part).values() for part in (fold.train, fold.val)]
+        parts = [baselines.mean_features(bags.read, part).values() for part in (fold.train, fold.val)]
         assert features == tuple({row.tobytes() for row in part} for part in parts)
 
 

@@ -11,7 +11,7 @@ from csv_rows import by_slide
 from encoded_project import make_project, write_random_bag
 
 from sammil_cli.jobs.train import TrainJob
-from sammil_cli.stages import evaluate, predict, train
+from sammil_cli.stages import evaluate, judged_folds, predict, train
 from sammil_cli.training import epoch as epoch_run
 
 Sammil = Callable[..., Any]
@@ -170,7 +170,7 @@ def test_evaluate_writes_nothing_of_bags_that_changed_meanwhile(
     assert sammil("train").code == 0
     assert sammil("evaluate").code == 0
     before = Path("report/metrics.json").read_bytes()
-    judge = evaluate.predict
+    judge = judged_folds.predict
 
     def swapping(*arguments: Any) -> Any:
         said = judge(*arguments)
@@ -197,7 +197,7 @@ def test_evaluate_is_not_disturbed_by_a_training_that_begins_meanwhile(
         (hidden / "models").mkdir(parents=True, exist_ok=True)
         return judge(*arguments)
 
-    monkeypatch.setattr(evaluate, "predict", beginning)
+    monkeypatch.setattr(judged_folds, "predict", beginning)
     assert sammil("evaluate").code == 0
 
 

@@ -1,0 +1,68 @@
+"""What `sammil evaluate` prints of judged folds, and the tables that it writes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sammil_cli import console
+from sammil_cli.report.audit_tables import tables_of_audit
+from sammil_cli.report.tables import patients_note, report_tables, stamp, validation_note
+from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold
+from sammil_cli.stages.patients import JudgedPatients
+from sammil_cli.storage.files import write_csv
+from sammil_cli.training.thresholds import in_digits
+from sammil_cli.training.trained_model import ModelFacts
+
+
+def print_tables(summary: Mapping[str, Any]) -> None:
+    """Prints all tables of metrics.json, and what must be said of them."""
+    mark = stamp(summary)
+    positive = f", positive class: {summary['positive_class']}" if summary["positive_class"] else ""
+    console.say(f"{summary['model']} on {summary['slides']} slides of {summary['patients']} patients{positive}")
+    audited = tables_of_audit(summary["audit"], summary["per_site"], summary["positive_class"], summary["interval"])
+    for table in (*report_tables(summary), *audited):
+        console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
+    console.say(validation_note(summary))
+    said = (summary["notice"], summary.get("optimism", {}).get("missing"), patients_note(summary))
+    for text in (*said, *summary["audit"]["warnings"]):
+        if text:
+            console.say(f"note: {text}")
+
+
+def write_predictions(path: Path, judged: Judged, protocol: str) -> None:
+    """Writes a row per slide and repeat."""
+    classes, rows = judged.facts[0].classes, judged.rows
+    header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "positive_class", "threshold")
+    columns = [f"{kind}_{name}" for kind in ("probability", "uncalibrated") for name in classes]
+    facts = {(fact.repeat, fact.fold): fact for fact in judged.facts}
+    before = judged.uncalibrated
+    cells = []
+    for at, place in enumerate(zip(rows.repeat, rows.fold, strict=True)):
+        predicted = int(rows.predicted[at])
+        fact = facts[place]
+        probabilities, threshold = in_digits(rows.probabilities[at], fact.calibrated_threshold, predicted, 6)
+        known = (rows.slides[at], rows.patients[at], *place, "test", classes[rows.labels[at]])
+        decided = (classes[predicted], rows.positive_class or "", threshold)
+        uncalibrated = ["" if value is None else f"{value:.6f}" for value in (*before[at], fact.threshold)]
+        cells.append((*known, *decided, *probabilities, *uncalibrated, protocol))
+    write_csv(path, (*header, *columns, "uncalibrated_threshold", "protocol"), cells)
+
+
+def fold_rows(
+    facts: Sequence[ModelFacts], results: Sequence[FoldResult], of_patients: JudgedPatients | None
+) -> list[dict[str, Any]]:
+    """A row per fold, with its patients and their threshold where they are shown."""
+    return [
+        {
+            "repeat": fact.repeat,
+            "fold": fact.fold,
+            "test slides": len(result.members),
+            "epoch": fact.epoch + 1,
+            "val AUC": fact.val_auc,
+            "threshold": fact.calibrated_threshold,
+            "temperature": fact.temperature,
+            **{name: scores[name] for name in ("accuracy", "auc", "f1")},
+            **(of_patients.of_fold((fact.repeat, fact.fold)) if of_patients else {}),
+        }
+        for fact, result, scores in zip(facts, results, per_fold(results), strict=True)
+    ]
