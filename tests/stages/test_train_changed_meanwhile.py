@@ -178,7 +178,7 @@ def test_evaluate_writes_nothing_of_bags_that_changed_meanwhile(
         return said
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "predict", swapping)
+        patch.setattr(judged_folds, "predict", swapping)
         answer = sammil("evaluate")
     assert answer.code == 2
     assert "E_CHANGED" in answer.err
@@ -190,7 +190,7 @@ def test_evaluate_is_not_disturbed_by_a_training_that_begins_meanwhile(
     sammil: Sammil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sammil("train").code == 0
-    judge = evaluate.predict
+    judge = judged_folds.predict
 
     def beginning(*arguments: Any) -> Any:
         hidden = Path(f"runs/models/.work-{'0' * 12}-1-another")
