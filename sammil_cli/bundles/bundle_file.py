@@ -12,15 +12,23 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from sammil_cli.bundles.archive import AGAIN, FACTS_MEMBER, MODEL_FILES, MODEL_NAME, member_name, read_archive
-from sammil_cli.bundles.archive import write_archive as _write_archive
-from sammil_cli.bundles.ensemble import TrainedFold, folders_in
+from sammil_cli.bundles.archive import (
+    AGAIN,
+    FACTS_MEMBER,
+    MODEL_FILES,
+    MODEL_NAME,
+    member_name,
+    read_archive,
+    write_archive,
+)
+from sammil_cli.bundles.ensemble import folders_in
 from sammil_cli.bundles.facts import BundleFacts, parse_facts
 from sammil_cli.errors import InputError
 from sammil_cli.storage.files import atomic_path, digest
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.summed import damaged
 from sammil_cli.training.thresholds import mean_threshold
+from sammil_cli.training.trained_model import ModelFacts, read_facts
 
 _CLOSE = 1e-9  # relative; logarithms differ by less between processors
 
@@ -45,7 +53,7 @@ def write_bundle(path: Path, facts: BundleFacts, folders: Mapping[str, ModelPath
         for name, folder in folders.items()
         for file in MODEL_FILES
     }
-    _write_archive(path, facts.model_dump(by_alias=True), members)
+    write_archive(path, facts.model_dump(by_alias=True), members)
 
 
 def read_bundle(path: Path) -> tuple[BundleFacts, Path]:
@@ -73,23 +81,25 @@ def read_bundle(path: Path) -> tuple[BundleFacts, Path]:
             with atomic_path(target) as temporary:
                 temporary.write_bytes(data)
     models = folder / "models"
-    if [one.name for one in folders_in(models)] != sorted(names):
+    folders = folders_in(models)
+    if [one.name for one in folders] != sorted(names):
         raise damaged(path, f"the folder that it was unpacked into, {models}, holds other models", f"delete {folder}")
+    _check_agrees(path, facts, [read_facts(one) for one in folders])
     return facts, models
 
 
-def check_agrees(path: Path, facts: BundleFacts, folds: Sequence[TrainedFold]) -> None:
+def _check_agrees(path: Path, facts: BundleFacts, models: Sequence[ModelFacts]) -> None:
     """Refuses a bundle that says of its models what they do not say themselves.
 
     Raises:
         InputError: `E_DAMAGED`, of other classes, thresholds or temperatures.
     """
-    said = {"classes": facts.classes, "positive_class": facts.positive_class}
-    own = {"classes": list(folds[0].facts.classes), "positive_class": folds[0].facts.positive_class}
-    numbers = [(facts.decision.threshold, mean_threshold([fold.facts.calibrated_threshold for fold in folds]))]
-    for entry, fold in zip(sorted(facts.members, key=lambda one: one.name), folds, strict=True):
-        numbers += [(entry.threshold, fold.facts.calibrated_threshold), (entry.temperature, fold.facts.temperature)]
-    if said != own or not all(_same(one, other) for one, other in numbers):
+    first, decided = models[0], facts.decision.threshold
+    numbers = [(decided, mean_threshold([model.calibrated_threshold for model in models]))]
+    for entry, model in zip(sorted(facts.members, key=lambda one: one.name), models, strict=True):
+        numbers += [(entry.threshold, model.calibrated_threshold), (entry.temperature, model.temperature)]
+    same = (tuple(facts.classes), facts.positive_class) == (first.classes, first.positive_class)
+    if not same or not all(_same(one, other) for one, other in numbers):
         raise damaged(path, f"{FACTS_MEMBER} has other classes or thresholds than its models", AGAIN)
 
 

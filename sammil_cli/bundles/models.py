@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sammil_cli.bundles.bundle_file import check_agrees, read_bundle
+from sammil_cli.bundles.bundle_file import read_bundle
 from sammil_cli.bundles.ensemble import TrainedFold, folders_in, read_trained
 from sammil_cli.bundles.facts import BundleFacts, CohortEntry, Performance
 from sammil_cli.bundles.gather import cohort_of
@@ -75,7 +75,6 @@ def _record_of(run: Path, folders: Sequence[ModelPath]) -> RunRecord | None:
 def _of_bundle(path: Path, device: str) -> Models:
     facts, models = read_bundle(path)
     folds = read_trained(models, device)
-    check_agrees(path, facts, folds)
     return Models(
         source=path,
         folders=folders_in(models),

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.bundles.archive import SUFFIX
-from sammil_cli.bundles.bundle_file import write_bundle
+from sammil_cli.bundles.bundle_file import read_bundle, write_bundle
 from sammil_cli.bundles.ensemble import TrainedFold
 from sammil_cli.bundles.facts import RESEARCH_USE, BundleFacts, Performance
 from sammil_cli.bundles.gather import bags_of, decision_of, member_of, trained_by, weights_of
 from sammil_cli.bundles.models import Models, open_models
+from sammil_cli.bundles.screen import screen
 from sammil_cli.errors import InputError
 from sammil_cli.storage.nearest_ids import did_you_mean
 from sammil_cli.storage.paths import ModelPath
@@ -45,6 +46,19 @@ def run(
     console.say(f"bundle: {count}, {out.stat().st_size / 1e6:,.1f} MB → {out}")
     if facts.no_performance:
         console.say(f"note: its expected performance is not known: {facts.no_performance}")
+    return facts
+
+
+def show(path: Path) -> BundleFacts:
+    """Prints what is in a bundle, all of it verified; its models are not loaded.
+
+    Raises:
+        InputError: there is no such file; `E_DAMAGED`, it is no bundle, or not as it was written.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, no bundle", remedy=f"make one: sammil bundle {path} -o model.sammil")
+    facts, _ = read_bundle(path)
+    console.say(*screen(path.name, facts))
     return facts
 
 
