@@ -4,6 +4,7 @@ from typer import Typer
 
 from sammil_cli.cli import (
     benchmark,
+    bundle,
     check,
     doctor,
     figure,
@@ -20,4 +21,9 @@ from sammil_cli.cli import (
 
 _PARTS = (projects, check, inspect, slides, models, benchmark, reproduce, legacy, status, doctor)
 SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
-GROUPS: tuple[Typer, ...] = (figure.app, weights.app, wsi_sam.app)  # of commands, such as `sammil weights fetch`
+GROUPS: tuple[Typer, ...] = (
+    bundle.app,
+    figure.app,
+    weights.app,
+    wsi_sam.app,
+)  # of commands, such as `sammil weights fetch`

@@ -35,6 +35,7 @@ VERBS = [
     "why",
     "code",
     "doctor",
+    "bundle",
     "figure",
     "weights",
     "wsi-sam",

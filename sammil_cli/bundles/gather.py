@@ -1,0 +1,120 @@
+"""What is known of trained models when they are bundled: from their own facts, the run's record, the evaluation."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from sammil_cli.bundles.ensemble import TrainedFold
+from sammil_cli.bundles.facts import (
+    UNKNOWN,
+    BagsEntry,
+    ClassEntry,
+    CohortEntry,
+    DecisionEntry,
+    MemberEntry,
+    RunEntry,
+    WeightsEntry,
+)
+from sammil_cli.features.making import WEIGHTS, shared
+from sammil_cli.project.run_record import RunRecord
+from sammil_cli.project.weights import published
+from sammil_cli.training.thresholds import mean_threshold
+from sammil_cli.training.trained_model import ModelFacts
+
+
+def cohort_of(record: RunRecord, classes: Sequence[str]) -> CohortEntry:
+    """The cohort of a run, in numbers."""
+    slides = record.data.slides
+    return CohortEntry(
+        slides=len(slides),
+        patients=len({slide.patient_id for slide in slides}),
+        classes=[
+            ClassEntry(
+                name=name,
+                slides=sum(slide.label == name for slide in slides),
+                patients=len({slide.patient_id for slide in slides if slide.label == name}),
+            )
+            for name in classes
+        ],
+    )
+
+
+def member_of(name: str, fold: TrainedFold) -> MemberEntry:
+    """What a bundle says of one of its models."""
+    facts = fold.facts
+    return MemberEntry(
+        name=name,
+        model=facts.model,
+        repeat=facts.repeat,
+        fold=facts.fold,
+        seed=facts.seed,
+        epoch=facts.epoch,
+        threshold=facts.calibrated_threshold,
+        temperature=facts.temperature,
+        val_auc=facts.val_auc,
+        chosen_on=chosen_on(facts),
+        saw=None if fold.seen is None else len(fold.seen),
+    )
+
+
+def chosen_on(facts: ModelFacts) -> str:
+    """What epoch, threshold and temperature of a model were chosen on."""
+    if facts.trained_on is None:
+        return UNKNOWN
+    return "the test part" if facts.protocol == "paper" else "its validation part"
+
+
+def decision_of(folds: Sequence[TrainedFold]) -> DecisionEntry:
+    """From which probability on the models together call a slide positive, and how that was chosen."""
+    threshold = mean_threshold([fold.facts.calibrated_threshold for fold in folds])
+    if threshold is None:
+        chosen = "none: the class with the largest probability"
+    else:
+        kinds = " and ".join(dict.fromkeys(chosen_on(fold.facts) for fold in folds))
+        one = f"chosen on {kinds}" if kinds != UNKNOWN else f"how it was chosen is {UNKNOWN}"
+        chosen = one if len(folds) == 1 else f"mean of {len(folds)} calibrated thresholds, each {one}"
+    rule, target = (getattr(folds[0].facts, name, None) for name in ("decision", "decision_target"))
+    return DecisionEntry(threshold=threshold, chosen=chosen, rule=rule, target=target)
+
+
+def bags_of(folds: Sequence[TrainedFold]) -> BagsEntry:
+    """How the bags of the training were made."""
+    encoder = folds[0].facts.encoder
+    on = [fold.facts.trained_on for fold in folds if fold.facts.trained_on]
+    mpps = [one.patch_mpp for one in on if one.patch_mpp]
+    known = mpps and len(mpps) == len(folds)
+    made_with = shared(one.made_with for one in on)
+    return BagsEntry(
+        encoder=encoder.name,
+        encoder_sha256=encoder.weights_sha256,
+        dim=encoder.dim,
+        patch_px=encoder.patch_px,
+        patch_mpp=[min(low for low, _ in mpps), max(high for _, high in mpps)] if known else None,
+        group_features=folds[0].facts.spec.group_features,
+        made_with={stage: dict(settings) for stage, settings in made_with.items()},
+    )
+
+
+def weights_of(bags: BagsEntry) -> list[WeightsEntry]:
+    """The weight files that bags like these need, with their licences where the files are published."""
+    regions = bags.made_with.get("sam", {})
+    proposer, sha256 = regions.get("proposer"), regions.get(WEIGHTS)
+    licences = {one.sha256: one.licence for one in published().values()}
+
+    def entry(used_for: Literal["encoder", "regions"], name: object, sha256: object) -> list[WeightsEntry]:
+        if sha256 is None:
+            return []
+        licence = licences.get(str(sha256), UNKNOWN)
+        return [WeightsEntry(used_for=used_for, name=str(name), sha256=str(sha256), licence=licence)]
+
+    return entry("encoder", bags.encoder, bags.encoder_sha256) + entry("regions", proposer, sha256)
+
+
+def trained_by(record: RunRecord) -> RunEntry:
+    """What trained a run."""
+    return RunEntry(
+        tool=record.tool,
+        git=record.git,
+        image=record.image,
+        libraries=record.environment.libraries,
+        device=record.environment.device,
+    )

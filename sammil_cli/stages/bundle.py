@@ -1,0 +1,83 @@
+"""sammil bundle: the trained models of a run -> one file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sammil_cli import console
+from sammil_cli.bundles.archive import SUFFIX
+from sammil_cli.bundles.bundle_file import read_bundle, write_bundle
+from sammil_cli.bundles.ensemble import TrainedFold
+from sammil_cli.bundles.facts import RESEARCH_USE, BundleFacts, Performance
+from sammil_cli.bundles.gather import bags_of, decision_of, member_of, trained_by, weights_of
+from sammil_cli.bundles.models import Models, open_models
+from sammil_cli.bundles.screen import screen
+from sammil_cli.errors import InputError
+from sammil_cli.storage.nearest_ids import did_you_mean
+from sammil_cli.storage.paths import ModelPath
+from sammil_cli.storage.summed import SUMMED
+
+
+def run(
+    source: Path, out: Path, *, fold: str | None = None, intended_use: str = RESEARCH_USE, report: Path | None = None
+) -> BundleFacts:
+    """Writes the folds of a run, or one of them, into one file.
+
+    Args:
+        source: a project, what `sammil train` wrote, or a folder of trained models.
+        fold: the name of the only model that is taken; None = all.
+        report: what `sammil evaluate` wrote; None = the folder `report` of the project.
+
+    Raises:
+        InputError: no models, no such fold, or a name that no bundle has.
+    """
+    if out.suffix != SUFFIX:
+        raise InputError(f"{out} does not end in {SUFFIX}", remedy=f"-o {out.with_suffix(SUFFIX)}")
+    models = open_models(source, "cpu", report=report)
+    if models.bundle is not None:
+        raise InputError(f"{source} is a bundle already", remedy=f"see what is in it: sammil bundle show {source}")
+    named = {folder.resolve().name: (folder, one) for folder, one in zip(models.folders, models.folds, strict=True)}
+    if fold is not None and fold not in named:
+        hint = did_you_mean(fold, set(named))
+        raise InputError(f"{source} has no model {fold!r}", remedy=hint or f"it has: {', '.join(named)}")
+    chosen = named if fold is None else {fold: named[fold]}
+    facts = _facts(models, {name: one for name, (_, one) in chosen.items()}, intended_use)
+    write_bundle(out, facts, {name: ModelPath(folder) for name, (folder, _) in chosen.items()})
+    count = f"{len(chosen)} models" if len(chosen) > 1 else "1 model"
+    console.say(f"bundle: {count}, {out.stat().st_size / 1e6:,.1f} MB → {out}")
+    if facts.no_performance:
+        console.say(f"note: its expected performance is not known: {facts.no_performance}")
+    return facts
+
+
+def show(path: Path) -> BundleFacts:
+    """Prints what is in a bundle, all of it verified; its models are not loaded.
+
+    Raises:
+        InputError: there is no such file; `E_DAMAGED`, it is no bundle, or not as it was written.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, no bundle", remedy=f"make one: sammil bundle {path} -o model.sammil")
+    facts, _ = read_bundle(path)
+    console.say(*screen(path.name, facts))
+    return facts
+
+
+def _facts(models: Models, chosen: Mapping[str, TrainedFold], intended_use: str) -> BundleFacts:
+    """What is known of the models, those of `chosen` the members."""
+    folds, record = list(chosen.values()), models.record
+    bags, performance = bags_of(folds), models.performance
+    return BundleFacts(
+        schema=SUMMED,
+        intended_use=intended_use,
+        classes=list(folds[0].facts.classes),
+        positive_class=folds[0].facts.positive_class,
+        decision=decision_of(folds),
+        members=[member_of(name, one) for name, one in chosen.items()],
+        performance=performance if isinstance(performance, Performance) else None,
+        no_performance=performance if isinstance(performance, str) else None,
+        cohort=models.cohort,
+        bags=bags,
+        weights=weights_of(bags),
+        trained=trained_by(record) if record else None,
+        settings=record.params if record else None,
+    )
