@@ -35,7 +35,7 @@ class SlideView:
 
     `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the class
     `positive` of `classes` classes that each patch speaks for, not calibrated; `outlines`: known lesions,
-    closed rings (k, 2), empty without any.
+    closed rings (k, 2), empty without any. `ground`: what the thumbnail shows.
     """
 
     title: str
@@ -50,6 +50,7 @@ class SlideView:
     outlines: Sequence[Values]
     top: Sequence[tuple[RGB, float]]  # patch image and its attention
     patch_um: float
+    ground: str = "slide"
 
     def cropped(self) -> "SlideView":
         """The view cut to the patches and a margin of two patches around them."""
@@ -151,7 +152,7 @@ def _axis(figure: Figure, left: float, top: float, width: float, height: float) 
 
 def _draw_slide(axis: Axes, view: SlideView) -> None:
     axis.imshow(view.thumbnail)
-    axis.set_title("slide" + (", known lesions outlined" if view.outlines else ""), fontsize=10)
+    axis.set_title(view.ground + (", known lesions outlined" if view.outlines else ""), fontsize=10)
     _outline(axis, view, "lime")
 
 
