@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import FeatureBag
-from sammil_cli.features.places import grid_places
+from sammil_cli.features.places import patch_side
 from sammil_cli.regions.overlay import draw_regions
 from sammil_cli.slides.pixels import GLASS, RGB
 
@@ -37,15 +36,8 @@ def map_patches(bag: FeatureBag, mpp: float) -> PatchMap:
     Raises:
         SlideError: `E_BAG`, the bag does not say where its patches lie.
     """
-    places, facts = grid_places(bag.xy, bag.encoder.patch_px_level0), bag.encoder
-    if places is None:
-        raise SlideError(
-            "E_BAG",
-            "it cannot be drawn: its bag does not say where its patches lie",
-            remedy="convert the features together with their coordinates: sammil convert-legacy --coords DIR",
-        )
+    facts, side = bag.encoder, patch_side(bag.xy, bag.encoder.patch_px_level0)
     corner, far = bag.xy.min(axis=0), bag.xy.max(axis=0)
-    side = facts.patch_px_level0 or max(_step(bag.xy, places), 1.0)
     patch_um = facts.patch_px * facts.patch_mpp  # NaN or 0 where it is not known
     scale = (patch_um / mpp if patch_um > 0 else _SIDE_PX) / side
     scale = min(scale, _LONGEST_PX / (float((far - corner).max()) + (1 + 2 * _MARGIN) * side))
@@ -58,9 +50,3 @@ def map_patches(bag: FeatureBag, mpp: float) -> PatchMap:
         ground[y0:y1, x0:x1] = _PATCH
         labels[y0:y1, x0:x1] = region
     return PatchMap(ground=ground, regions=draw_regions(ground, labels), xy=xy, side=side * scale)
-
-
-def _step(xy: NDArray[np.int32], places: NDArray[np.float32]) -> float:
-    """Level-0 pixels between neighbours on the grid; 0 of a single patch."""
-    columns = float(places.max())
-    return float((xy - xy.min(axis=0)).max()) / columns if columns else 0.0

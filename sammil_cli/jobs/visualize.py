@@ -19,14 +19,14 @@ from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.overlay import draw_regions
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.report.heatmap import SlideView, draw
+from sammil_cli.report.patch_table import PatchTable, write_patch_table
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.slide import Slide
-from sammil_cli.storage.files import Record, write_csv
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import BagPath, DrawingPath, ModelPath, PatchesPath, RegionsPath, SlidePath
 from sammil_cli.training.thresholds import in_digits
 
-TABLE, EVIDENCE = ("x", "y", "attention"), "evidence_"  # columns of the table of patches; then one for each class
 _SEEN = {
     False: "slide not seen in training",
     True: "slide seen in training: no fair prediction",
@@ -72,14 +72,8 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     scores = score_patches(bag, *job.trained)
     view, remarks = _map(bag, scores, job) if job.files is None else _on_slide(bag, scores, job, job.files)
     (folder / f"{job.bag.stem}.png").write_bytes(draw(view.cropped()))
-    write_csv(
-        folder / f"{job.bag.stem}.csv",
-        (*TABLE, *(f"{EVIDENCE}{name}" for name in scores.facts.classes)),
-        [
-            (x, y, f"{weight:.9g}", *(f"{share:.9g}" for share in shares))
-            for (x, y), weight, shares in zip(bag.xy.tolist(), scores.attention, scores.evidence, strict=True)
-        ],
-    )
+    table = PatchTable(classes=scores.facts.classes, xy=bag.xy, attention=scores.attention, evidence=scores.evidence)
+    write_patch_table(folder / f"{job.bag.stem}.csv", table)
     return remarks
 
 

@@ -37,6 +37,7 @@ class Project:
     curves: Path = Path("report/curves")
     page: Path = Path("report/index.html")
     pictures: Path = Path("report/slides")
+    evidence: Path = Path("report/evidence")
     prompted: Path = Path("report/prompted")
 
     @property

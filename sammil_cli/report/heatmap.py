@@ -9,12 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sammil_cli.report.png import lettering, to_png
+from sammil_cli.report.scales import Values, min_max, percentile_rank
 from sammil_cli.slides.pixels import RGB
-
-Values = NDArray[np.float64]
 
 # Fig. 11 of the paper (docs/methods.md §10.9).
 EVIDENCE_ABOVE = 0.5001
@@ -66,17 +64,6 @@ class SlideView:
             xy=self.xy - (x0, y0),
             outlines=[ring - (x0, y0) for ring in self.outlines],
         )
-
-
-def percentile_rank(values: Values) -> Values:
-    """Rank of each value among all, 0-1, ties sharing their mean rank: a scale that one huge value cannot flatten."""
-    return np.asarray((rankdata(values) - 1) / max(len(values) - 1, 1), np.float64)
-
-
-def min_max(values: Values) -> Values:
-    """Values scaled to 0-1 by the least and the largest; 0 where all are equal."""
-    low, span = values.min(initial=np.inf), np.ptp(values) if len(values) else 0.0
-    return (values - low) / span if span > 0 else np.zeros_like(values)
 
 
 def paint(shape: tuple[int, int], xy: Values, side: float, values: Values) -> NDArray[np.float64]:
