@@ -78,7 +78,8 @@ def predict(
         how = {stage: replace(options, store=out / "work" / "store") for stage, options in how.items()}
         found = predict_slides(models, project_in(out, given), given, settings, how, wanted)
     else:
-        how = {stage: replace(options, store=out / "work" / "store") for stage, options in how.items()}
+        if bags is not None:  # of no project, maybe
+            how["visualize"] = replace(how["visualize"], store=out / "work" / "store")
         found = predict_bags(models, Project(bags=bags or _BAGS), given.patients, how, wanted)
     undone = [row.__dict__ for row in found.rows if not row.done]
     console.print_json([*(asdict(verdict) for verdict in found.verdicts), *undone])

@@ -33,6 +33,7 @@ class Project:
     record: Path = Path("runs/record.json")
     wsi_sam: Path = Path("runs/wsi_sam")
     predictions: Path = Path("runs/predictions.csv")
+    new_predictions: Path = Path("runs/new_predictions")
     metrics: Path = Path("report/metrics.json")
     curves: Path = Path("report/curves")
     page: Path = Path("report/index.html")
