@@ -11,6 +11,7 @@ from sammil_cli.cli import (
     inspect,
     legacy,
     models,
+    predict,
     projects,
     reproduce,
     slides,
@@ -19,7 +20,7 @@ from sammil_cli.cli import (
     wsi_sam,
 )
 
-_PARTS = (projects, check, inspect, slides, models, benchmark, reproduce, legacy, status, doctor)
+_PARTS = (projects, check, inspect, slides, models, predict, benchmark, reproduce, legacy, status, doctor)
 SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
 GROUPS: tuple[Typer, ...] = (
     bundle.app,

@@ -10,10 +10,8 @@ from sammil_cli.cli.options import (
     BagsOption,
     DeviceOption,
     DownloadOption,
-    FailOverOption,
     JsonOption,
     LabelsOption,
-    OnlyOption,
     ParamsOption,
     RunAsked,
     SetOption,
@@ -251,32 +249,3 @@ def compare(
     console.set_up(verbose=verbose, as_json=as_json)
     asked = study.Asked(level=interval, draws=draws, rule=patient_rule)
     console.print_json(study.run(runs, other_seed, asked, out))
-
-
-@app.command()
-def predict(
-    models: Annotated[Path, typer.Option(help="A model, or a folder of models.")] = Path("runs/models"),
-    bags: BagsOption = Path("artifacts/bags"),
-    out: Annotated[Path, typer.Option(help="Table, written.")] = Path("runs/new_predictions.csv"),
-    only: OnlyOption = None,
-    device: DeviceOption = "auto",
-    fail_over: FailOverOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Judge slides by trained folds together.
-
-    Each slide is judged by the folds that did not see it.
-    """
-    from dataclasses import asdict
-
-    from sammil_cli import console
-    from sammil_cli.project.process_list import exit_code, read_share
-    from sammil_cli.stages import predict as stage
-
-    console.set_up(verbose=verbose, as_json=as_json)
-    allowed = 0.0 if fail_over is None else read_share(fail_over)
-    found = stage.run(models, bags, out, run_options(device, RunAsked(only=only)))
-    undone = [row.__dict__ for row in found.rows if not row.done]
-    console.print_json([*(asdict(verdict) for verdict in found.verdicts), *undone])
-    raise typer.Exit(exit_code(found.rows, allowed))

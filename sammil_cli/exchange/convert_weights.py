@@ -98,7 +98,7 @@ def run(
         f"{source.name}: {architecture.title}, {weights.dim}-d features, classes {', '.join(facts.classes)}, "
         f"{'with' if use_groups else 'without'} group features",
         *([f"positive class: {facts.positive_class}"] if facts.positive_class else []),
-        f"model: {folder}; use it: sammil predict --models {folder}",
+        f"model: {folder}; use it: sammil predict {folder}",
     )
     return facts
 

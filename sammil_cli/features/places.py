@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import read_corners
 from sammil_cli.storage.paths import BagPath
 
@@ -29,6 +30,26 @@ def grid_places(xy: NDArray[np.int32], patch_px_level0: int) -> NDArray[np.float
         return None
     step = _step(xy, patch_px_level0) or patch_px_level0
     return ((xy - xy.min(axis=0)) / step).astype(np.float32) if step > 0 else None
+
+
+def patch_side(xy: NDArray[np.int32], patch_px_level0: int) -> int:
+    """The patches' side in level-0 pixels, or, where that is not known, the step of their grid: to draw them.
+
+    Args:
+        xy, patch_px_level0: as for `grid_places`.
+
+    Raises:
+        SlideError: `E_BAG`, the bag says neither, or not where the patches lie.
+    """
+    side = 0 if (xy == -1).all() else patch_px_level0 or _step(xy, 0)
+    if not side:
+        raise SlideError(
+            "E_BAG",
+            "it cannot be drawn: its bag does not say where its patches lie",
+            remedy="convert the features together with their coordinates: sammil convert-legacy --coords DIR "
+            "--patch-px-level0 N",
+        )
+    return side
 
 
 def read_places(path: BagPath) -> NDArray[np.float32] | None:

@@ -19,7 +19,8 @@ from sammil_cli.figures.sheet import outline_key
 from sammil_cli.jobs.patch_scores import PatchScores
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project
-from sammil_cli.report.heatmap import ATTENTION_FROM, EVIDENCE_ABOVE, SlideView, min_max, paper_view
+from sammil_cli.report.heatmap import ATTENTION_FROM, EVIDENCE_ABOVE, SlideView, paper_view
+from sammil_cli.report.scales import min_max
 
 NAME = "models"
 _DOT_PT = 3.0

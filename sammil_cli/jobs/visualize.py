@@ -1,4 +1,4 @@
-"""visualize, one slide: its picture and its table of patches, by the model that did not see it."""
+"""visualize, one slide: its picture and its table of patches, by one trained model or by several together."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +8,10 @@ import shapely
 from numpy.typing import NDArray
 
 from sammil_cli.config import VisualizeSettings
+from sammil_cli.features.bag import FeatureBag
 from sammil_cli.features.bag_check import read_checked
-from sammil_cli.jobs.patch_scores import score_patches
+from sammil_cli.jobs.patch_map import map_patches
+from sammil_cli.jobs.patch_scores import PatchScores, score_patches
 from sammil_cli.jobs.slide_layers import lesion_polygons, region_labels
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
@@ -17,23 +19,41 @@ from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.overlay import draw_regions
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.report.heatmap import SlideView, draw
+from sammil_cli.report.patch_table import PatchTable, write_patch_table
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.slide import Slide
-from sammil_cli.storage.files import Record, write_csv
+from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import BagPath, DrawingPath, ModelPath, PatchesPath, RegionsPath, SlidePath
 from sammil_cli.training.thresholds import in_digits
+
+_SEEN = {
+    False: "slide not seen in training",
+    True: "slide seen in training: no fair prediction",
+    None: "not known whether the slide was seen in training",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideFiles:
+    """What a picture of a slide shows besides what the models say."""
+
+    slide: SlidePath
+    patches: PatchesPath
+    regions: RegionsPath
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisualizeJob:
-    """`lesions`: known ones, to be outlined."""
+    """`trained`: the models that judge, together. `seen`: whether all of them learned from the slide; None = not known.
 
-    slide: SlidePath
+    `files`: None where the slide is not here: then the patches' map is drawn. `lesions`: known ones, to be outlined.
+    """
+
     bag: BagPath
-    patches: PatchesPath
-    regions: RegionsPath
-    trained: ModelPath
+    trained: tuple[ModelPath, ...]
+    seen: bool | None
+    files: SlideFiles | None
     lesions: DrawingPath | None
     settings: VisualizeSettings
 
@@ -44,48 +64,80 @@ def work(folder: Path, record: Record, job: VisualizeJob) -> list[str]:
     Evidence and probability are of the positive class; of more than two classes, of the one that the slide is called.
 
     Raises:
-        SlideError: `E_EDIT`, the file of lesions cannot be read; or what `features.bag_check` finds in the bag.
+        SlideError: `E_EDIT`, the file of lesions cannot be read; `E_BAG`, there is neither slide nor place of a patch;
+            or what `features.bag_check` finds in the bag.
     """
     del record  # a picture carries its model in the title
-    bag, grid, regions = read_checked(job.bag), read_patches(job.patches), read_regions(job.regions)
-    scores = score_patches(bag, job.trained)
-    facts, attention, evidence = scores.facts, scores.attention, scores.evidence
-    probabilities, threshold = scores.probabilities, facts.calibrated_threshold
-    predicted, shown, most = scores.predicted, scores.shown, job.settings.top_patches
-    texts, limit = in_digits(probabilities, threshold, predicted, 3)
-    with open_slide(job.slide, grid.slide_mpp, grid.scene) as slide:
+    bag = read_checked(job.bag)
+    scores = score_patches(bag, *job.trained)
+    view, remarks = _map(bag, scores, job) if job.files is None else _on_slide(bag, scores, job, job.files)
+    (folder / f"{job.bag.stem}.png").write_bytes(draw(view.cropped()))
+    table = PatchTable(classes=scores.facts.classes, xy=bag.xy, attention=scores.attention, evidence=scores.evidence)
+    write_patch_table(folder / f"{job.bag.stem}.csv", table)
+    return remarks
+
+
+def _on_slide(
+    bag: FeatureBag, scores: PatchScores, job: VisualizeJob, files: SlideFiles
+) -> tuple[SlideView, list[str]]:
+    """What is drawn over the slide, and remarks."""
+    grid, regions = read_patches(files.patches), read_regions(files.regions)
+    attention, most = scores.attention, job.settings.top_patches
+    with open_slide(files.slide, grid.slide_mpp, grid.scene) as slide:
         thumbnail = slide.thumbnail(job.settings.heatmap_mpp)
         scale = thumbnail.shape[1] / slide.size_px[0]
         grid = replace(grid, xy=bag.xy, scores={})  # without patches that could not be decoded
         outlines, remarks = _outlines(job.lesions, slide.bounds_px) if job.lesions else ([], [])
         top = [(read_patch(slide, grid, int(i)), float(attention[i])) for i in np.argsort(-attention)[:most]]
         view = SlideView(
-            title=f"{bag.slide_id} — {facts.model}, fold {facts.repeat}.{facts.fold} "
-            f"({facts.stamp or 'slide not seen in training'}): P({facts.classes[shown]}) = {texts[shown]}, "
-            + (f"threshold {limit}: " if limit else "")
-            + f"called {facts.classes[predicted]}",
+            title=_title(bag, scores, job.seen),
             thumbnail=thumbnail,
             regions=_regions_on(thumbnail, slide, regions),
             xy=bag.xy * scale,
             side=grid.patch_px_level0 * scale,
             attention=attention,
-            evidence=evidence[:, shown],
-            positive=facts.classes[shown],
-            classes=len(facts.classes),
+            evidence=scores.evidence[:, scores.shown],
+            positive=scores.facts.classes[scores.shown],
+            classes=len(scores.facts.classes),
             outlines=[ring * scale for ring in outlines],
             top=top,
             patch_um=grid.patch_px * grid.patch_mpp,
         )
-    (folder / f"{job.bag.stem}.png").write_bytes(draw(view.cropped()))
-    write_csv(
-        folder / f"{job.bag.stem}.csv",
-        ("x", "y", "attention", *(f"evidence_{name}" for name in facts.classes)),
-        [
-            (x, y, f"{weight:.9g}", *(f"{share:.9g}" for share in shares))
-            for (x, y), weight, shares in zip(bag.xy.tolist(), attention, evidence, strict=True)
-        ],
+    return view, remarks
+
+
+def _map(bag: FeatureBag, scores: PatchScores, job: VisualizeJob) -> tuple[SlideView, list[str]]:
+    """What is drawn where the slide is not here, and the remark that says so."""
+    found = map_patches(bag, job.settings.heatmap_mpp)
+    view = SlideView(
+        title=_title(bag, scores, job.seen),
+        thumbnail=found.ground,
+        regions=found.regions,
+        xy=found.xy,
+        side=found.side,
+        attention=scores.attention,
+        evidence=scores.evidence[:, scores.shown],
+        positive=scores.facts.classes[scores.shown],
+        classes=len(scores.facts.classes),
+        outlines=[],
+        top=[],
+        patch_um=bag.encoder.patch_px * bag.encoder.patch_mpp,
+        ground="patches, without the slide",
     )
-    return remarks
+    return view, ["no-slide: the picture is the map of its patches"]
+
+
+def _title(bag: FeatureBag, scores: PatchScores, seen: bool | None) -> str:
+    """The slide, who judges it, and what they say."""
+    facts, shown, predicted = scores.facts, scores.shown, scores.predicted
+    texts, limit = in_digits(scores.probabilities, scores.threshold, predicted, 3)
+    count, names = len(scores.models), " and ".join(dict.fromkeys(scores.models))
+    who = f"{names}, " + (f"fold {facts.repeat}.{facts.fold}" if count == 1 else f"mean of {count} models")
+    decided = f", threshold {limit}: " if limit else ": "
+    return (
+        f"{bag.slide_id} — {who} ({facts.stamp or _SEEN[seen]}): P({facts.classes[shown]}) = {texts[shown]}"
+        f"{decided}called {facts.classes[predicted]}"
+    )
 
 
 def _regions_on(thumbnail: RGB, slide: Slide, regions: RegionMap) -> RGB:

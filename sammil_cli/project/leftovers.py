@@ -32,6 +32,7 @@ def tidy(project: Project, *also: Path, store: Path | None = None) -> None:
         store: the root of the result store, as in `RunOptions`.
     """
     folders = {_folder_of(place) for place in vars(project).values()} | {Path(), *also}
+    folders |= {path for path in project.new_predictions.glob("*") if path.is_dir()}
     root = store or find_store(Path.cwd())
     try:
         _recover_curves(project)

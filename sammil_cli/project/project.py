@@ -33,10 +33,12 @@ class Project:
     record: Path = Path("runs/record.json")
     wsi_sam: Path = Path("runs/wsi_sam")
     predictions: Path = Path("runs/predictions.csv")
+    new_predictions: Path = Path("runs/new_predictions")
     metrics: Path = Path("report/metrics.json")
     curves: Path = Path("report/curves")
     page: Path = Path("report/index.html")
     pictures: Path = Path("report/slides")
+    evidence: Path = Path("report/evidence")
     prompted: Path = Path("report/prompted")
 
     @property

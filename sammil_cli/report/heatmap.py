@@ -9,12 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sammil_cli.report.png import lettering, to_png
+from sammil_cli.report.scales import Values, min_max, percentile_rank
 from sammil_cli.slides.pixels import RGB
-
-Values = NDArray[np.float64]
 
 # Fig. 11 of the paper (docs/methods.md §10.9).
 EVIDENCE_ABOVE = 0.5001
@@ -35,7 +33,7 @@ class SlideView:
 
     `xy` (n, 2) and `side`: the patches; `attention` (n,): weights; `evidence` (n,): probability of the class
     `positive` of `classes` classes that each patch speaks for, not calibrated; `outlines`: known lesions,
-    closed rings (k, 2), empty without any.
+    closed rings (k, 2), empty without any. `ground`: what the thumbnail shows.
     """
 
     title: str
@@ -50,6 +48,7 @@ class SlideView:
     outlines: Sequence[Values]
     top: Sequence[tuple[RGB, float]]  # patch image and its attention
     patch_um: float
+    ground: str = "slide"
 
     def cropped(self) -> "SlideView":
         """The view cut to the patches and a margin of two patches around them."""
@@ -65,17 +64,6 @@ class SlideView:
             xy=self.xy - (x0, y0),
             outlines=[ring - (x0, y0) for ring in self.outlines],
         )
-
-
-def percentile_rank(values: Values) -> Values:
-    """Rank of each value among all, 0-1, ties sharing their mean rank: a scale that one huge value cannot flatten."""
-    return np.asarray((rankdata(values) - 1) / max(len(values) - 1, 1), np.float64)
-
-
-def min_max(values: Values) -> Values:
-    """Values scaled to 0-1 by the least and the largest; 0 where all are equal."""
-    low, span = values.min(initial=np.inf), np.ptp(values) if len(values) else 0.0
-    return (values - low) / span if span > 0 else np.zeros_like(values)
 
 
 def paint(shape: tuple[int, int], xy: Values, side: float, values: Values) -> NDArray[np.float64]:
@@ -151,7 +139,7 @@ def _axis(figure: Figure, left: float, top: float, width: float, height: float) 
 
 def _draw_slide(axis: Axes, view: SlideView) -> None:
     axis.imshow(view.thumbnail)
-    axis.set_title("slide" + (", known lesions outlined" if view.outlines else ""), fontsize=10)
+    axis.set_title(view.ground + (", known lesions outlined" if view.outlines else ""), fontsize=10)
     _outline(axis, view, "lime")
 
 

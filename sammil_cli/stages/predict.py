@@ -1,4 +1,4 @@
-"""sammil predict: bags and one trained fold, or an ensemble of folds -> a verdict on every slide."""
+"""sammil predict, the judging: bags and one trained model, or several together -> a verdict on every slide."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sammil_cli import console
-from sammil_cli.bundles.ensemble import TrainedFold, Verdict, judge, read_trained
+from sammil_cli.bundles.ensemble import TrainedFold, Verdict, judge
+from sammil_cli.bundles.models import Models, open_models
 from sammil_cli.errors import InputError, SammilError, SlideError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
@@ -26,7 +27,7 @@ from sammil_cli.training.thresholds import in_digits
 
 _SHOWN = 20  # slides in the table on the screen
 # What stands in the table, and on the screen.
-_IN_SAMPLE = {True: ("true", "yes"), False: ("false", "no"), None: ("unknown", "unknown")}
+IN_SAMPLE = {True: ("true", "yes"), False: ("false", "no"), None: ("unknown", "unknown")}
 _OF_ONE_SLIDE = (SammilError, RuntimeError, MemoryError, OSError, ValueError)  # what one bag may cost
 
 
@@ -39,27 +40,34 @@ class Prediction:
 
 
 def run(models: Path, bags_folder: Path, out: Path, options: RunOptions) -> Prediction:
-    """Judges slides and writes the table; a bag that cannot be judged costs its own slide.
+    """Judges slides by the models that lie in a place; see `open_models` and `judge_bags`."""
+    project = Project(bags=bags_folder)
+    return judge_bags(open_models(models, options.device), project, out, options)
+
+
+def judge_bags(
+    models: Models, project: Project, out: Path, options: RunOptions, process_list: Path | None = None
+) -> Prediction:
+    """Judges the slides of the project's bags and writes the table; a bag that cannot be judged costs its own slide.
 
     A slide of the models' own cohort is judged by the models that did not see it in training or validation. If all
     of them saw it, all judge it, and `in_sample` says so.
 
     Args:
-        models: a trained model, or a folder of them.
+        out: the table. process_list: None = among the project's.
 
     Raises:
-        InputError: no models or no bags, models of different classes, or not one bag that they can judge.
+        InputError: no bags, or not one bag that the models can judge.
         KeyboardInterrupt: after what was judged has been written.
     """
-    folds = read_trained(models, options.device)
-    project = Project(bags=bags_folder)
+    folds, bags_folder = models.folds, project.bags
+    process_list = process_list or project.process_lists / "predict.csv"
     tidy(project, out.parent, store=options.store)
     check_done(project, bags_folder, "extract", {path.stem for path in bags_folder.glob("*.h5")}, options.only)
     bags = BagFolder(bags_folder, options.device)
     slides = [slide for slide in bags.paths if options.only is None or slide in options.only]
     verdicts: list[Verdict] = []
     rows: list[Row] = []
-    process_list = project.process_lists / "predict.csv"
     try:
         with console.progress(len(slides), "predict") as bar:
             for slide in slides:
@@ -127,12 +135,12 @@ def _say_remarks(rows: Sequence[Row]) -> None:
         console.say(f"{count} bag(s): {remark}")
 
 
-def _stamp(folds: Sequence[TrainedFold]) -> str | None:
+def stamp_of(folds: Sequence[TrainedFold]) -> str | None:
     """What the numbers carry where one of the models was chosen on the test fold."""
     return next((fold.facts.stamp for fold in folds if fold.facts.stamp), None)
 
 
-def _in_digits(verdict: Verdict, digits: int) -> tuple[dict[str, str], str]:
+def shown_digits(verdict: Verdict, digits: int) -> tuple[dict[str, str], str]:
     """Probabilities by class, and the threshold, as text that shows the decision."""
     classes, values = list(verdict.probability), np.array(list(verdict.probability.values()))
     texts, threshold = in_digits(values, verdict.threshold, classes.index(verdict.predicted), digits)
@@ -144,23 +152,23 @@ def _write(path: Path, verdicts: list[Verdict], folds: Sequence[TrainedFold]) ->
     kinds = ("low", "high", "uncalibrated")
     columns = [f"{kind}_{name}" for kind in ("probability", *kinds) for name in classes]
     header = ("slide_id", "predicted", "positive_class", "threshold", *columns, "models", "in_sample", "protocol")
-    protocol = f"paper: {mark}" if (mark := _stamp(folds)) else "honest"
+    protocol = f"paper: {mark}" if (mark := stamp_of(folds)) else "honest"
     rows = []
     for verdict in verdicts:
-        probability, threshold = _in_digits(verdict, 6)
+        probability, threshold = shown_digits(verdict, 6)
         others = (f"{getattr(verdict, kind)[name]:.6f}" for kind in kinds for name in classes)
         decided = (verdict.slide_id, verdict.predicted, verdict.positive_class or "", threshold)
-        seen = (verdict.models, _IN_SAMPLE[verdict.in_sample][0], protocol)
+        seen = (verdict.models, IN_SAMPLE[verdict.in_sample][0], protocol)
         rows.append((*decided, *(probability[name] for name in classes), *others, *seen))
     write_csv(path, header, rows)
 
 
-def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None:
-    positive, mark = folds[0].facts.positive_class, _stamp(folds)
+def _print(out: Path, verdicts: list[Verdict], folds: Sequence[TrainedFold]) -> None:
+    positive, mark = folds[0].facts.positive_class, stamp_of(folds)
     rows = []
     for verdict in verdicts[:_SHOWN]:
         shown = positive or verdict.predicted  # of more than two classes the one that is called
-        probability, threshold = _in_digits(verdict, 3)
+        probability, threshold = shown_digits(verdict, 3)
         rows.append(
             (
                 verdict.slide_id,
@@ -169,7 +177,7 @@ def _print(out: Path, verdicts: list[Verdict], folds: list[TrainedFold]) -> None
                 threshold or "–",
                 f"{verdict.low[shown]:.3f}–{verdict.high[shown]:.3f}",
                 verdict.models,
-                _IN_SAMPLE[verdict.in_sample][1],
+                IN_SAMPLE[verdict.in_sample][1],
             )
         )
     title = f"{len(verdicts)} slide(s) by {len(folds)} model(s)"

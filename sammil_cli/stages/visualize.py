@@ -1,5 +1,7 @@
-"""sammil visualize: one picture and one table of patches per slide, by the model that did not see it."""
+"""sammil visualize: one picture and one table of patches per slide, by models that did not see it."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -7,16 +9,18 @@ from sammil_cli import console
 from sammil_cli.config import VisualizeSettings
 from sammil_cli.errors import InputError, SlideError, as_slide_error
 from sammil_cli.features.making import read_making
-from sammil_cli.jobs.visualize import VisualizeJob, work
+from sammil_cli.jobs.visualize import SlideFiles, VisualizeJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.document import address, document, escaped
 from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
-from sammil_cli.runner.inputs import content
+from sammil_cli.runner.inputs import Input, content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.files import write_text
-from sammil_cli.storage.paths import BagPath, ModelPath, PatchesPath, RegionsPath
+from sammil_cli.storage.origin import read_record
+from sammil_cli.storage.paths import BagPath, ModelPath, PatchesPath, RegionsPath, SlidePath
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
@@ -24,7 +28,10 @@ from sammil_cli.training.trained_model import FACTS_FILE, read_facts
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
-    """Draws every slide that is in a test part; of several repeats the first one speaks. Returns the process list."""
+    """Draws every slide that has a bag and was not learned from; of several repeats the first one speaks.
+
+    Returns the process list.
+    """
     rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     undone = undone_by(project, "segment", "patch", "sam", "extract")
     for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}, undone):
@@ -46,45 +53,121 @@ def _stamp(project: Project) -> str | None:
 
 
 def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan[VisualizeJob]:
-    """What is to do."""
+    """What is to do: slides of a test part by the model of that fold, slides in no part by all models together.
+
+    Raises:
+        InputError: there are no bags, or every one of them was trained or chosen on.
+    """
     folds, manifest = read_trained_folds(project.models, project.splits)
     fold_of = {slide: fold.name for fold in reversed(folds) for slide in fold.test}
-    bags = [p for p in files_of(BagPath, project, project.bags, "extract", options.only) if p.stem in fold_of]
-    pairs, refused = with_slides(bags, project, lambda bag: (bag,))
+    learned = {slide for fold in folds for slide in (*fold.train, *fold.val)}
+    bags = files_of(BagPath, project, project.bags, "extract", options.only)
+    every = tuple(fold.name for fold in folds)
+    judges = {
+        bag: Judges(trained=tuple(ModelPath(project.models / name) for name in names), seen=False)
+        for bag in bags
+        if (names := (fold_of[bag.stem],) if bag.stem in fold_of else every if bag.stem not in learned else ())
+    }
+    if not judges:
+        raise InputError(
+            f"there is no slide to draw: all {len(bags)} were trained or chosen on, and none is in a test part",
+            remedy=f"draw them all the same, by models that have seen them: sammil predict {project.models}",
+        )
+
+    def check(bag: BagPath, trained: ModelPath) -> None:
+        check_fold(project.models, trained.name, manifest)
+        check_bag(read_making(bag), read_facts(trained), remedy="run: sammil train")
+        check_bags(manifest, {bag.stem: made.digest} if (made := content(bag)) else {}, project.bags)
+
+    return plan_pictures(project, settings, judges, check)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judges:
+    """The models that judge a slide in its picture; `seen`: whether all of them learned from it, None = not known."""
+
+    trained: tuple[ModelPath, ...]
+    seen: bool | None
+
+
+def plan_pictures(
+    project: Project,
+    settings: VisualizeSettings,
+    judges: Mapping[BagPath, Judges],
+    check: Callable[[BagPath, ModelPath], None] | None = None,
+) -> Plan[VisualizeJob]:
+    """The pictures of bags, over their slides where these are here, as maps of their patches elsewhere.
+
+    Args:
+        check: refuses a bag that is none for a model, with `InputError`; bags that `extract` made are then refused
+            where their slide, patches or regions are gone. None = all are known to fit, and what is gone is not drawn.
+    """
+    drawn, refused = _drawn_over(list(judges), project, strict=check is not None)
     lesions_of = find_drawings(project.lesions)
     shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}
     tasks = []
-    for bag, slide, seen in pairs:
-        trained = ModelPath(project.models / fold_of[bag.stem])
-        lesions = lesions_of.get(bag.stem)
-        patches, regions = PatchesPath(project.patches / bag.name), RegionsPath(project.regions / bag.name)
-        if lost := [path for path in (bag, patches, regions, trained / FACTS_FILE) if not path.exists()]:
+    for bag, files, seen in drawn:
+        trained, lesions = judges[bag].trained, lesions_of.get(bag.stem)
+        patches = [] if files is None else [files.patches, files.regions]
+        needed = [bag, *patches, *(folder / FACTS_FILE for folder in trained)]
+        if lost := [path for path in needed if not path.exists()]:
             lack = SlideError("E_UPSTREAM", f"{lost[0]} is gone", remedy="run: sammil patch, sammil sam, sammil train")
             refused.append(refusal(bag.stem, lack))
             continue
         try:
-            check_fold(project.models, fold_of[bag.stem], manifest)
-            facts = read_facts(trained)
-            code = code_of_slide("visualize", slide, facts.model)
-            check_bag(read_making(bag), facts, remedy="run: sammil train")
-            made_from = [made for path in (bag, patches, regions) if (made := content(path))]
-            check_bags(manifest, {bag.stem: made_from[0].digest}, project.bags)
+            if check:
+                for folder in trained:
+                    check(bag, folder)
+            code = code_of_slide("visualize", files.slide if files else None, read_facts(trained[0]).model)
         except InputError as error:
             refused.append(refusal(bag.stem, as_slide_error(error)))
             continue
         inputs = {
             "slide": seen,
-            "inputs": made_from,
-            "model": content(trained / FACTS_FILE),
+            "inputs": [content(path) for path in (bag, *patches)],
+            "models": [content(folder / FACTS_FILE) for folder in trained],
+            "seen": judges[bag].seen,
             "lesions": content(lesions),
             "settings": shown,
         }
         job = VisualizeJob(
-            slide=slide, bag=bag, patches=patches, regions=regions, trained=trained, lesions=lesions, settings=settings
+            bag=bag, trained=trained, seen=judges[bag].seen, files=files, lesions=lesions, settings=settings
         )
         tasks.append(Task.of(bag.stem, job, inputs, code, strict=settings.strict_versions))
     out, process_lists = project.pictures, project.process_lists
     return Plan(stage="visualize", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
+
+
+def _drawn_over(
+    bags: list[BagPath], project: Project, *, strict: bool
+) -> tuple[list[tuple[BagPath, SlideFiles | None, Input | None]], list[Row]]:
+    """Each bag with the files of its slide, or None where a map is to be drawn; and rows of what is gone.
+
+    Args:
+        strict: a bag that `extract` made needs its slide, as long as slides are here at all.
+    """
+    try:
+        here = find_slides(project.slides).paths
+    except InputError:  # features in hand, without slides
+        here = {}
+
+    def files_of_slide(bag: BagPath, slide: SlidePath) -> SlideFiles:
+        patches, regions = PatchesPath(project.patches / bag.name), RegionsPath(project.regions / bag.name)
+        return SlideFiles(slide=slide, patches=patches, regions=regions)
+
+    def has_all(bag: BagPath) -> bool:
+        return bag.stem in here and all((folder / bag.name).exists() for folder in (project.patches, project.regions))
+
+    over = [bag for bag in bags if here and (has_all(bag) or (strict and _of_extract(bag)))]
+    pairs, refused = with_slides(over, project, lambda bag: (bag,)) if over else ([], [])
+    found = {bag: (files_of_slide(bag, slide), seen) for bag, slide, seen in pairs}
+    gone = {row.slide_id for row in refused} if strict else set()
+    return [(bag, *found.get(bag, (None, None))) for bag in bags if bag.stem not in gone], refused if strict else []
+
+
+def _of_extract(bag: BagPath) -> bool:
+    record = read_record(bag, bag.suffix)
+    return record is not None and record.get("stage") == "extract"
 
 
 def _write_index(pictures: Path, stamp: str | None) -> None:
@@ -96,7 +179,7 @@ def _write_index(pictures: Path, stamp: str | None) -> None:
         f"<img loading='lazy' alt='{escaped(name)}' src='{address(name + '.png')}'>"
         for name in names
     )
-    how = "each by the model of the fold that did not see it in training"
+    how = "each by the model of the fold that did not see it in training, new slides by all models together"
     warning = f"<p class='warning'>Epoch and threshold were chosen on these very slides: {stamp}.</p>" if stamp else ""
     body = f"<h1>Slides</h1><p>{len(names)} slides, {how}.</p>{warning}{items}"
     write_text(pictures / "index.html", document("sammil: slides", body))

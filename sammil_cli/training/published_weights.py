@@ -201,7 +201,7 @@ def _as_settings(architecture: Architecture) -> str:
 def _trained_here(path: Path, *, to_start: bool) -> InputError:
     """The error of weights that sammil trained, and that are not published."""
     if not to_start:
-        remedy = "use their folder: sammil predict --models FOLDER"
+        remedy = "use their folder: sammil predict FOLDER"
         return InputError(f"{path} holds weights that sammil trained itself", remedy=remedy)
     return InputError(
         f"{path} holds weights that sammil trained itself, and may have seen patients of the test parts: the figures "

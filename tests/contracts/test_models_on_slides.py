@@ -33,4 +33,4 @@ def test_a_model_is_trained_judged_drawn_and_asked_by_one_word(done: Path, inlin
         attention = np.array([float(row["attention"]) for row in rows])
         assert (attention >= 0).all()
         assert 0 < attention.sum() <= 1 + 1e-5  # group features have the rest
-    assert len((done / "runs/new_predictions.csv").read_text(encoding="utf-8").splitlines()) == 7
+    assert len((done / "runs/new_predictions/predictions.csv").read_text(encoding="utf-8").splitlines()) == 7

@@ -80,7 +80,7 @@ def test_every_command_shows_names_and_obeys_none(named: Named, verb: str) -> No
 
 def test_every_table_gives_its_names_back_and_none_has_a_cell_that_a_spreadsheet_runs(named: Named) -> None:
     folder = named[0]
-    for path in ("runs/new_predictions.csv", "artifacts/process_lists/extract.csv"):
+    for path in ("runs/new_predictions/predictions.csv", "artifacts/process_lists/extract.csv"):
         assert {row["slide_id"] for row in read_csv(folder / path, ("slide_id",))} == set(SLIDES)
     assert {row["slide_id"] for row in read_csv(folder / "runs/predictions.csv", ("slide_id",))} == set(LABELLED)
     assert {row["label"] for row in read_csv(folder / "runs/predictions.csv", ("label",))} == set(CLASSES)

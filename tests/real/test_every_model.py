@@ -62,14 +62,18 @@ def test_a_model_is_trained_judged_and_asked(colon: Path, model: str, classes: i
         write_labels(project / "data/labels.csv", labels)
     with inside(project), training_inline(), contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, project)
-        for words in (("train", "-S", f"model={model}"), ("evaluate",), ("predict", "--only", "img5,img7")):
+        for words in (
+            ("train", "-S", f"model={model}"),
+            ("evaluate",),
+            ("predict", "--no-pictures", "--only", "img5,img7"),
+        ):
             answer = call(*words)
             assert answer.code == 0, (words, answer)
         metrics = json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
         assert 0 <= metrics["auc"]["pooled"] <= 1
         facts = json.loads(Path("runs/models/repeat_0_fold_0/model.json").read_text(encoding="utf-8"))
         assert (facts["model"], len(facts["classes"])) == (model, classes)
-        with Path("runs/new_predictions.csv").open(newline="", encoding="utf-8") as stream:
+        with Path("runs/new_predictions/predictions.csv").open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         assert [row["slide_id"] for row in rows] == ["img5", "img7"]
         said = [[float(row[f"probability_{name}"]) for name in facts["classes"]] for row in rows]

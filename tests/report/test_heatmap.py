@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sammil_cli.report.heatmap import SlideView, draw, min_max, paint, paper_view, percentile_rank
+from sammil_cli.report.heatmap import SlideView, draw, paint, paper_view
+from sammil_cli.report.scales import min_max, percentile_rank
 
 
 def decode(png: bytes) -> np.ndarray:

@@ -69,9 +69,9 @@ def test_a_flagged_model_lives_as_every_model_does_and_is_never_taken_for_anothe
     shutil.copytree(FOLD, "mixed/flagged")
     said = {}
     for folder in ("mixed/plain", "mixed/flagged", "mixed"):
-        answer = sammil("predict", "--models", folder, "--out", "out.csv", "--device", "cpu")
+        answer = sammil("predict", folder, "--no-pictures", "--out", "said", "--device", "cpu")
         assert answer.code == 0, answer
-        said[folder] = by_slide(Path("out.csv"))["slide_03"]
+        said[folder] = by_slide(Path("said/predictions.csv"))["slide_03"]
     key = "uncalibrated_tumour"  # one has seen the slide, or both have: the others are left out
     alone = [float(said[folder][key]) for folder in ("mixed/plain", "mixed/flagged")]
     assert alone[0] != alone[1]

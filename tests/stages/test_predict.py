@@ -25,6 +25,7 @@ from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model
 DIM = 3
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=DIM, patch_px=64, patch_mpp=0.5, patch_px_level0=128)
 ALL = RunOptions()
+TABLE = Path("runs/new_predictions/predictions.csv")
 NOTHING_SEEN = TrainedOn(slides=(), patch_mpp=(0.5, 0.5), made_with={})
 
 
@@ -307,10 +308,10 @@ def test_a_bag_that_cannot_be_judged_costs_its_own_slide_only(place: Path, sammi
     write_bags(folder, "d", encoder=replace(ENCODER, patch_px=32))
     write_bags(folder, "e", nan=True)
     (folder / "b.h5").write_bytes((folder / "a.h5").read_bytes()[:700])
-    answer = sammil("predict", "--device", "cpu")
+    answer = sammil("predict", "--no-pictures", "--device", "cpu")
     assert answer.code == 1, answer
-    assert [row["slide_id"] for row in rows_of(Path("runs/new_predictions.csv"))] == ["a", "c"]
-    listed = by_slide(Path("artifacts/process_lists/predict.csv"))
+    assert [row["slide_id"] for row in rows_of(TABLE)] == ["a", "c"]
+    listed = by_slide(Path("runs/new_predictions/process_lists/predict.csv"))
     assert {slide: row["code"] or row["status"] for slide, row in listed.items()} == {
         "a": "done",
         "b": "E_DAMAGED",
@@ -321,7 +322,7 @@ def test_a_bag_that_cannot_be_judged_costs_its_own_slide_only(place: Path, sammi
     assert "failed: e  E_NAN  artifacts/bags/e.h5: 1 of 4 patches have NaN" in answer.out
     assert "sammil extract --only e" in listed["e"]["remedy"]
     assert "predict: 2 done, 1 set-aside, 2 failed" in answer.out
-    assert sammil("predict", "--device", "cpu", "--fail-over", "60%", "--json").code == 0
+    assert sammil("predict", "--no-pictures", "--device", "cpu", "--fail-over", "60%", "--json").code == 0
 
 
 def test_ctrl_c_keeps_what_was_judged(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,30 +343,30 @@ def test_ctrl_c_keeps_what_was_judged(place: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_command_writes_the_table_and_prints_json(place: Path, sammil: Callable[..., Any]) -> None:
-    answer = sammil("predict", "--only", "b", "--device", "cpu", "--json")
+    answer = sammil("predict", "--no-pictures", "--only", "b", "--device", "cpu", "--json")
     assert answer.code == 0, answer.err
     (record,) = json.loads(answer.out)
     assert record["slide_id"] == "b"
     assert record["probability"]["tumour"] == pytest.approx(0.5416667, abs=1e-6)
-    assert rows_of(Path("runs/new_predictions.csv"))[0]["predicted"] == record["predicted"]
+    assert rows_of(TABLE)[0]["predicted"] == record["predicted"]
 
 
 def test_the_command_says_what_was_in_sample_and_what_was_chosen_on_the_test(
     place: Path, sammil: Callable[..., Any]
 ) -> None:
     let_see("model.json", "a", "a")
-    assert "protocol paper" not in sammil("predict", "--device", "cpu").out
+    assert "protocol paper" not in sammil("predict", "--no-pictures", "--device", "cpu").out
     seen = replace(NOTHING_SEEN, slides=("a",))
     write_fold(Path("runs/models/repeat_0_fold_1"), [0.1, 0.9], protocol="paper", trained_on=seen)
-    said = " ".join(sammil("predict", "--device", "cpu").out.split())
+    said = " ".join(sammil("predict", "--no-pictures", "--device", "cpu").out.split())
     assert "3 slide(s) by 2 model(s)" in said
     assert "1 slide(s) were seen in training or validation by every model" in said
     assert "protocol paper" in said
     assert f"positive class: tumour - {SELECTED_ON_TEST}" in said
-    assert {row["protocol"] for row in rows_of(Path("runs/new_predictions.csv"))} == {f"paper: {SELECTED_ON_TEST}"}
+    assert {row["protocol"] for row in rows_of(TABLE)} == {f"paper: {SELECTED_ON_TEST}"}
 
 
 def test_the_command_refuses_with_a_remedy(place: Path, sammil: Callable[..., Any]) -> None:
-    answer = sammil("predict", "--models", "nowhere", "--device", "cpu")
+    answer = sammil("predict", "nowhere", "--device", "cpu")
     assert answer.code == 2
     assert "fix: run: sammil train" in answer.err

@@ -98,7 +98,7 @@ def test_folds_in_processes_of_their_own_start_from_the_file(sammil: Sammil) -> 
     assert "weights/feather" not in Path("runs/models", FOLDS[0], "model.json").read_text(encoding="utf-8")
     assert json.loads(Path("runs/record.json").read_text(encoding="utf-8"))["start"] == facts
     say(sammil, "evaluate")
-    say(sammil, "predict", "--only", "slide_00")
+    say(sammil, "predict", "--no-pictures", "--only", "slide_00")
 
 
 def test_the_content_of_the_file_counts_and_its_place_and_name_do_not(sammil: Sammil, trained: list[str]) -> None:

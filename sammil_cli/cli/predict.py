@@ -1,0 +1,104 @@
+"""The command that uses trained models: on raw slides, or on bags that exist."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sammil_cli.cli.options import DeviceOption, DownloadOption, RunAsked, gpu_options, run_options, shares_run_options
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sammil_cli.config import Settings, StageSettings
+    from sammil_cli.project.project import RunOptions
+
+app = typer.Typer()
+_BAGS = Path("artifacts/bags")
+
+
+@app.command()
+@shares_run_options
+def predict(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A trained model, a folder of them, a run, or a project.")
+    ] = Path("runs/models"),
+    slides: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="SLIDE…",
+            help="Slides, folders of slides, or a table: slide_id, and any of path, patient_id, mpp, scene and the "
+            "settings of segment. None: bags are judged.",
+        ),
+    ] = None,
+    *,
+    bags: Annotated[
+        Path | None, typer.Option(help="Instead of slides: bags, made as the model's. [default: artifacts/bags]")
+    ] = None,
+    params: Annotated[Path | None, typer.Option(help="How bags are made. [default: as the model's own were]")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for tables, page, pictures and evidence, written.")] = Path(
+        "runs/new_predictions"
+    ),
+    patient_rule: Annotated[
+        Literal["mean", "max"], typer.Option(help="How the slides of a patient speak for it.")
+    ] = "mean",
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Draw every slide, and write its evidence for QuPath.")
+    ] = True,
+    device: DeviceOption = "auto",
+    download: DownloadOption = False,
+    asked: RunAsked,
+) -> None:
+    """Judge new slides by trained models: from raw slides to evidence in QuPath.
+
+    Finds tissue, patches and regions and encodes them as the model's training did. A slide of the training is judged by
+    the models that did not see it.
+    """
+    from dataclasses import asdict, replace
+
+    from sammil_cli import console
+    from sammil_cli.bundles.models import open_models
+    from sammil_cli.project.process_list import exit_code, read_share
+    from sammil_cli.project.project import Project
+    from sammil_cli.stages.given_slides import gather
+    from sammil_cli.stages.new_bags import check_weights, project_in, settings_for
+    from sammil_cli.stages.predict_slides import Wanted, check_asked, predict_bags, predict_slides
+
+    console.set_up(verbose=asked.verbose, as_json=asked.as_json)
+    allowed = 0.0 if asked.fail_over is None else read_share(asked.fail_over)
+    wanted = Wanted(out=out, pictures=pictures, rule=patient_rule)
+    given = gather(slides or (), out)
+    check_asked(wanted, given, bags, asked_for_slides=bool(slides))
+    how = {"predict": run_options(device, RunAsked(only=asked.only)), "visualize": run_options("cpu", asked)}
+    models = open_models(model, how["predict"].device)
+    if bags is None and slides:
+        settings = settings_for(models, params)
+        how |= _how_bags_are_made(settings, device, asked, download=download)
+        check_weights(models, settings)
+        how = {stage: replace(options, store=out / "work" / "store") for stage, options in how.items()}
+        found = predict_slides(models, project_in(out, given), given, settings, how, wanted)
+    else:
+        if bags is not None:  # of no project, maybe
+            how["visualize"] = replace(how["visualize"], store=out / "work" / "store")
+        found = predict_bags(models, Project(bags=bags or _BAGS), given.patients, how, wanted)
+    undone = [row.__dict__ for row in found.rows if not row.done]
+    console.print_json([*(asdict(verdict) for verdict in found.verdicts), *undone])
+    raise typer.Exit(exit_code(found.rows, allowed))
+
+
+def _how_bags_are_made(
+    settings: "Settings", device: str, asked: RunAsked, *, download: bool
+) -> dict[str, "RunOptions"]:
+    """How each of the four stages runs; weights that are not here are refused."""
+    from sammil_cli import choices
+    from sammil_cli.config import ExtractSettings, SamSettings
+
+    def on_gpus(module: "ModuleType", stage: "StageSettings") -> "RunOptions":
+        return gpu_options(module, stage, device, asked, download=download, needs_weights=not download)
+
+    return {
+        "segment": run_options("cpu", asked),
+        "patch": run_options("cpu", asked),
+        "sam": on_gpus(choices.load(choices.PROPOSERS, settings.proposer), settings.stage(SamSettings)),
+        "extract": on_gpus(choices.load(choices.ENCODERS, settings.encoder), settings.stage(ExtractSettings)),
+    }

@@ -1,0 +1,231 @@
+"""sammil predict, all of it: slides or bags and trained models -> table, page, pictures, evidence for QuPath."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from sammil_cli import console
+from sammil_cli.bundles.ensemble import Verdict
+from sammil_cli.bundles.models import Models
+from sammil_cli.config import Settings, VisualizeSettings
+from sammil_cli.errors import InputError
+from sammil_cli.project.process_list import Row, summarise, write_rows
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.report.per_patient import PatientRule
+from sammil_cli.report.verdicts_page import SlideLine, Trouble, verdicts_page
+from sammil_cli.runner.per_slide import limits_of, run_plan
+from sammil_cli.stages import evidence
+from sammil_cli.stages.given_slides import GivenSlides
+from sammil_cli.stages.new_bags import make_bags
+from sammil_cli.stages.predict import IN_SAMPLE, judge_bags, shown_digits, stamp_of
+from sammil_cli.stages.predicted_patients import NOTE, Patient, patients_table, write_patients
+from sammil_cli.stages.visualize import Judges, plan_pictures
+from sammil_cli.storage.files import write_text
+from sammil_cli.storage.paths import BagPath
+
+_UNDRAWABLE = "E_BAG"  # a bag without places is judged all the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is written besides the table of slides: `pictures` and evidence, or not; patients by `rule`."""
+
+    out: Path
+    pictures: bool = True
+    rule: PatientRule = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """The verdicts, and for every slide that was given the row that says what became of it."""
+
+    verdicts: Sequence[Verdict]
+    rows: Sequence[Row]
+
+
+def check_asked(wanted: Wanted, given: GivenSlides, bags: Path | None, *, asked_for_slides: bool) -> None:
+    """Refuses what cannot be meant, before anything is loaded.
+
+    Raises:
+        InputError: `out` is no folder; slides together with bags; a table that names no slide.
+    """
+    out = wanted.out
+    if out.suffix == ".csv" or (out.exists() and not out.is_dir()):
+        raise InputError(
+            f"--out {out} is no folder: the table, the page and the pictures lie in one",
+            remedy=f"--out {out.with_suffix('') if out.suffix else 'DIR'}; the table is predictions.csv in it",
+        )
+    if bags is not None and given.paths:
+        raise InputError(
+            f"slides are given and --bags {bags}, too: which are to be judged?",
+            remedy="leave one of them out; a table without the column path may stand beside --bags",
+        )
+    if bags is None and asked_for_slides and not given.paths and not given.refused:
+        raise InputError(
+            f"{given.table} names no slide file", remedy="give it a column path, or give the slides beside it"
+        )
+
+
+def predict_slides(
+    models: Models,
+    project: Project,
+    given: GivenSlides,
+    settings: Settings,
+    how: Mapping[str, RunOptions],
+    wanted: Wanted,
+) -> Predicted:
+    """Makes the bags of raw slides, judges them, and writes all of `wanted.out`; every call goes on where one ended.
+
+    Args:
+        project: see `new_bags.project_in`. how: by stage how it runs, `predict` and `visualize` among them.
+
+    Raises:
+        InputError, MissingError: nothing can be done; slides that cannot be done are rows.
+    """
+    made = make_bags(project, given, settings, how)
+    verdicts: Sequence[Verdict] = ()
+    rows = dict(made)
+    ready = frozenset(slide_id for slide_id, row in made.items() if row.done)
+    if ready:
+        table = wanted.out / "predictions.csv"
+        found = judge_bags(models, project, table, replace(how["predict"], only=ready))
+        verdicts = found.verdicts
+        for row in found.rows:
+            remarks = (*made[row.slide_id].remarks, *row.remarks) if row.slide_id in made else row.remarks
+            rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys(remarks)))
+    else:
+        (wanted.out / "predictions.csv").unlink(missing_ok=True)
+    return _finish(models, project, Predicted(verdicts=verdicts, rows=list(rows.values())), given.patients, how, wanted)
+
+
+def predict_bags(
+    models: Models, project: Project, patients: Mapping[str, str], how: Mapping[str, RunOptions], wanted: Wanted
+) -> Predicted:
+    """As `predict_slides`, of the bags of a project.
+
+    Raises:
+        InputError: there are no bags, or not one that the models can judge.
+    """
+    table = wanted.out / "predictions.csv"
+    found = judge_bags(models, project, table, how["predict"], wanted.out / "process_lists" / "predict.csv")
+    project = replace(
+        project,
+        process_lists=wanted.out / "process_lists",
+        pictures=wanted.out / "slides",
+        evidence=wanted.out / "evidence",
+    )
+    return _finish(models, project, Predicted(verdicts=found.verdicts, rows=found.rows), patients, how, wanted)
+
+
+def _finish(
+    models: Models,
+    project: Project,
+    found: Predicted,
+    patients: Mapping[str, str],
+    how: Mapping[str, RunOptions],
+    wanted: Wanted,
+) -> Predicted:
+    """Patients, pictures, evidence, and the page that shows them."""
+    mark = stamp_of(models.folds)
+    said = patients_table(found.verdicts, patients, wanted.rule, f"paper: {mark}" if mark else "honest")
+    write_patients(wanted.out / "predictions_patients.csv", said)
+    if said:
+        console.say(f"patients: {wanted.out / 'predictions_patients.csv'} ({len(said)}). {NOTE}")
+    if wanted.pictures and found.verdicts:
+        found = _draw(models, project, found, how["visualize"])
+    rows = sorted(found.rows, key=lambda row: row.slide_id)
+    write_rows(project.process_lists / "predict.csv", rows)
+    write_text(wanted.out / "index.html", _page(models, project, replace(found, rows=rows), said, wanted))
+    if lost := sum(not row.done for row in rows):
+        console.say(
+            f"predict: {len(rows) - lost} of {len(rows)} slide(s) done; the reasons of the others are on the page"
+        )
+    console.say(f"page: {wanted.out / 'index.html'}")
+    if wanted.pictures and found.verdicts:
+        console.say(f"QuPath: open a slide and drag its file from {project.evidence} onto it")
+    return replace(found, rows=rows)
+
+
+def _draw(models: Models, project: Project, found: Predicted, options: RunOptions) -> Predicted:
+    """Pictures and evidence of the judged slides; what became of them goes into the rows."""
+    settings = (models.settings or Settings()).stage(VisualizeSettings)
+    judges = {BagPath(project.bags / f"{one.slide_id}.h5"): _judges(models, one) for one in found.verdicts}
+    limits = limits_of(settings)
+    drawn = run_plan(partial(plan_pictures, project, settings, judges), options, limits)
+    summarise("visualize", drawn, project.pictures, project.process_lists / "visualize.csv")
+    if not any(row.done for row in drawn):
+        return _with_pictures(found, drawn)
+    shown = evidence.run(project, settings, options)
+    summarise("evidence", shown, project.evidence, project.process_lists / "evidence.csv")
+    return _with_pictures(found, [*drawn, *shown])
+
+
+def _judges(models: Models, verdict: Verdict) -> Judges:
+    """The models behind a verdict: those that did not see the slide, else all."""
+    unseen = [
+        folder
+        for folder, fold in zip(models.folders, models.folds, strict=True)
+        if fold.seen is None or verdict.slide_id not in fold.seen
+    ]
+    return Judges(trained=tuple(unseen or models.folders), seen=verdict.in_sample)
+
+
+def _with_pictures(found: Predicted, drawn: Sequence[Row]) -> Predicted:
+    """The rows, with what the pictures lack: a failure counts, a bag that cannot be drawn is a remark."""
+    rows = {row.slide_id: row for row in found.rows}
+    for one in drawn:
+        row = rows[one.slide_id]
+        if one.code == _UNDRAWABLE:
+            rows[row.slide_id] = replace(row, remarks=(*row.remarks, f"no-picture: {one.message}"))
+        elif not one.done and row.done:
+            rows[row.slide_id] = replace(one, remarks=row.remarks)
+        else:
+            rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys((*row.remarks, *one.remarks))))
+    return replace(found, rows=list(rows.values()))
+
+
+def _page(models: Models, project: Project, found: Predicted, patients: Sequence[Patient], wanted: Wanted) -> str:
+    facts, mark = models.folds[0].facts, stamp_of(models.folds)
+    names = ", ".join(dict.fromkeys(fold.facts.model for fold in models.folds))
+    notes = [
+        f"{len(models.folds)} model(s) of {models.source}: {names}"
+        + (f". Positive class: {facts.positive_class}." if facts.positive_class else "."),
+        "A research tool, not a medical device.",
+    ]
+    if mark:
+        notes.append(f"!Epoch and threshold were chosen on the slides that these models were tested on: {mark}.")
+    if known := sum(verdict.in_sample is True for verdict in found.verdicts):
+        notes.append(f"!{known} slide(s) were seen in training by every model: no fair predictions of these.")
+    if patients:
+        notes.append(NOTE)
+    rows = {row.slide_id: row for row in found.rows}
+    troubles = [
+        Trouble(slide_id=row.slide_id, code=row.code, message=row.message, remedy=row.remedy)
+        for row in found.rows
+        if not row.done
+    ]
+    return verdicts_page(
+        "sammil: predictions", notes, troubles, [_line(one, rows, project, wanted) for one in found.verdicts], patients
+    )
+
+
+def _line(verdict: Verdict, rows: Mapping[str, Row], project: Project, wanted: Wanted) -> SlideLine:
+    probability, threshold = shown_digits(verdict, 3)
+    shown = verdict.positive_class or verdict.predicted
+    picture = project.pictures / f"{verdict.slide_id}.png"
+    geojson = project.evidence / f"{verdict.slide_id}.geojson"
+    return SlideLine(
+        slide_id=verdict.slide_id,
+        verdict={
+            "predicted": verdict.predicted,
+            f"P({verdict.positive_class or 'predicted'})": probability[shown],
+            "threshold": threshold or "–",
+            "over models": f"{verdict.low[shown]:.3f}–{verdict.high[shown]:.3f}",
+            "models": str(verdict.models),
+            "in sample": IN_SAMPLE[verdict.in_sample][1],
+        },
+        remarks=rows[verdict.slide_id].remarks,
+        picture=str(picture.relative_to(wanted.out)) if picture.is_file() else None,
+        evidence=str(geojson.relative_to(wanted.out)) if geojson.is_file() else None,
+    )
