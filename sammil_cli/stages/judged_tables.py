@@ -6,6 +6,7 @@ from typing import Any
 
 from sammil_cli import console
 from sammil_cli.report.audit_tables import tables_of_audit
+from sammil_cli.report.decided import decision_note
 from sammil_cli.report.tables import patients_note, report_tables, stamp, validation_note
 from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold
 from sammil_cli.stages.patients import JudgedPatients
@@ -23,7 +24,9 @@ def print_tables(summary: Mapping[str, Any]) -> None:
     for table in (*report_tables(summary), *audited):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
     console.say(validation_note(summary))
-    said = (summary["notice"], summary.get("optimism", {}).get("missing"), patients_note(summary))
+    if line := decision_note(summary):
+        console.say(line)
+    said = (summary["notice"], summary["decision"]["remark"], summary.get("optimism", {}).get("missing"), patients_note(summary))
     for text in (*said, *summary["audit"]["warnings"]):
         if text:
             console.say(f"note: {text}")
