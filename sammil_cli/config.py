@@ -308,6 +308,9 @@ class EvaluateSettings(StageSettings):
     patient_rule: Literal["mean", "max"] = _field(
         "mean", "a patient's probability: mean of its slides | max (two classes: of the slide most probably positive)"
     )
+    abstain: float | None = _field(
+        None, "share of slides whose class must be among those left open, such as 0.9; null = always decide", gt=0, lt=1
+    )
 
 
 class VisualizeSettings(Tolerance):

@@ -14,8 +14,8 @@ def said_of_decision(decision: Decision, points: Sequence[OperatingPoint | None]
         points: of each fold on its validation part; None where a model does not keep it, or of more than two classes.
 
     Returns:
-        `rule`, `target`, `words`; of validation, with two classes: `positives` and `negatives`, least and most slides of
-        a fold, mean `sensitivity` and `specificity`; `remark`: None where the parts are large enough for the target.
+        `rule`, `target`, `words`; of validation, with two classes: `positives` and `negatives`, least and most slides
+        of a fold, mean `sensitivity` and `specificity`; `remark`: None where the parts are large enough for the target.
     """
     known = [point for point in points if point is not None]
     found: dict[str, Any] = {"rule": decision.rule, "target": decision.target, "words": decision.said}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sammil_cli.report.abstention import abstention_note
 from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.decided import decision_note
 from sammil_cli.report.document import document, escaped
@@ -45,12 +46,13 @@ def write_page(
         if mark
         else "epoch, threshold and temperature were chosen on validation patients."
     )
-    decided = f" {line[0].upper()}{line[1:]}." if (line := decision_note(summary)) else ""
+    lines = (decision_note(summary), abstention_note(summary))
+    decided = "".join(f"<p class='note'>{escaped(line)}</p>" for line in lines if line)
     body = f"""<h1>{escaped(str(summary["model"]))}: out-of-fold report</h1>
 <p>{summary["slides"]} slides of {summary["patients"]} patients, {len(folds)} folds. Each slide is judged by the model
 that was not trained on its patient.{escaped(positive)} Protocol: {escaped(str(summary["protocol"]))};
 {choice}</p>
-{warning}{first}<p class='note'>{escaped(validation_note(summary))}{escaped(decided)}</p>
+{warning}{first}<p class='note'>{escaped(validation_note(summary))}</p>{decided}
 {single}{pictures}{"".join(others)}{_table(per_fold, mark)}
 <p>Every prediction: runs/predictions.csv{table_of_patients}. Heatmaps and top patches of every slide:
 <a href="slides/index.html">slides</a> (written by <code>sammil visualize</code>).</p>"""
