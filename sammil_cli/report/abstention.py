@@ -1,4 +1,4 @@
-"""What `sammil evaluate` says of slides that are better left undecided, with each fold's sets made by the other folds."""
+"""What `sammil evaluate` says of slides better left undecided; the sets of a fold are made by the other folds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
