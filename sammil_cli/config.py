@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
+from sammil_cli.settings.choosing import ChoosingSettings
 from sammil_cli.settings.stage import StageSettings as StageSettings
 from sammil_cli.settings.stage import Tolerance as Tolerance
 from sammil_cli.settings.stage import seed_setting, strict_versions_setting
@@ -154,7 +155,7 @@ class ExtractSettings(Tolerance):
     )
 
 
-class TrainSettings(StageSettings):
+class TrainSettings(ChoosingSettings):
     """Model and training."""
 
     model: str = _field("sam-mil", "what is trained")
@@ -207,9 +208,6 @@ class TrainSettings(StageSettings):
         None, "of two classes, the one that sensitivity, F1 and probabilities are of; null = the last of them"
     )
     classes: list[str] | None = _field(None, "order of the classes in tables; null = by name, numbers by value")
-    protocol: Literal["honest", "paper"] = _field(
-        "honest", "honest | paper (epoch and threshold chosen on the test fold: to understand published numbers only)"
-    )
     folds: int = _field(5, "outer folds, see folds_by", ge=2)
     folds_by: Literal["patient", "site"] = _field(
         "patient", "what stays together: patient | site (whole sites, column site of labels.csv; patients, too)"
@@ -309,6 +307,9 @@ class EvaluateSettings(StageSettings):
     bootstrap_draws: int = _field(2000, "patients are drawn so often for the intervals", ge=100)
     patient_rule: Literal["mean", "max"] = _field(
         "mean", "a patient's probability: mean of its slides | max (two classes: of the slide most probably positive)"
+    )
+    abstain: float | None = _field(
+        None, "share of slides whose class must be among those left open, such as 0.9; null = always decide", gt=0, lt=1
     )
 
 

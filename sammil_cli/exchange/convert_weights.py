@@ -72,6 +72,8 @@ def run(
         spec=ModelSpec(dim=weights.dim, classes=weights.classes, group_features=use_groups),
         classes=_class_names(classes, weights),
         threshold=0.5 if weights.classes == 2 else None,
+        decision="fixed" if weights.classes == 2 else "youden",
+        decision_target=0.5 if weights.classes == 2 else None,
         temperature=1.0,
         protocol="paper",
         encoder=unknown_encoder(weights.dim, encoder_name),

@@ -15,6 +15,7 @@ from sammil_cli.runner.worker import forget_peak, peak_bytes
 from sammil_cli.storage.paths import BagFolderPath
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.baselines import judge_of_fold, mean_features
+from sammil_cli.training.decision import Decision
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.thresholds import Values, decide
 
@@ -24,13 +25,17 @@ _TIMES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class LogisticJob:
-    """All folds of one cohort. `folder`: of bags, whose patches are averaged, or of slide embeddings."""
+    """All folds of one cohort. `folder`: of bags, whose patches are averaged, or of slide embeddings.
+
+    `decision`: what thresholds are chosen for.
+    """
 
     folds: tuple[Fold, ...]
     labels: Mapping[str, int]
     classes: int
     folder: Path
     embeddings: bool
+    decision: Decision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ def work(job: LogisticJob) -> LogisticResult:
     vectors = read_slide_vectors(job.folder, slides) if bags is None else mean_features(bags.read, slides)
     probabilities, predicted = [], []
     for fold in job.folds:
-        judge, threshold = judge_of_fold(vectors, job.labels, fold, job.classes)
+        judge, threshold = judge_of_fold(vectors, job.labels, fold, job.classes, job.decision)
         said = judge(np.stack([vectors[slide] for slide in fold.test]))
         probabilities.append(said)
         predicted.append(decide(said, threshold))

@@ -19,12 +19,13 @@ from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import BagFolderPath, CheckpointPath, CurvePath, ModelPath
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.calibration import fit_temperature
+from sammil_cli.training.decision import Decision
 from sammil_cli.training.epoch import EpochLog
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.loop import train_fold
 from sammil_cli.training.thresholds import fold_threshold
-from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, write_model
+from sammil_cli.training.trained_model import ModelFacts, TrainedOn, ValidationPart, build_model, write_model
 
 CURVE_FILE, FIRST_STAGE_FILE = "curve.csv", "first_stage.csv"  # the second where a model has two stages
 
@@ -54,7 +55,11 @@ class TrainJob:
 
 
 def work(job: TrainJob) -> None:
-    """Trains one fold and writes its model. One thread: the same numbers whatever the number of processes."""
+    """Trains one fold and writes its model. One thread: the same numbers whatever the number of processes.
+
+    The threshold is Youden's, whatever `decision` says, so that another decision trains nothing anew: `stages.train`
+    gives the model the threshold that was asked for.
+    """
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True
     settings, fold = job.settings, job.fold
@@ -85,7 +90,7 @@ def work(job: TrainJob) -> None:
         model_options=settings.model_options,
         spec=job.spec,
         classes=job.classes,
-        threshold=fold_threshold(val_labels, trained.val_probabilities, settings.protocol),
+        threshold=fold_threshold(val_labels, trained.val_probabilities, Decision(protocol=settings.protocol)),
         temperature=fit_temperature(val_labels, trained.val_probabilities),
         protocol=settings.protocol,
         encoder=job.encoder,
@@ -96,6 +101,7 @@ def work(job: TrainJob) -> None:
         val_auc=None if math.isnan(trained.val_auc) else trained.val_auc,
         provenance={**job.record, "environment": environment.describe(job.device)},
         trained_on=job.trained_on,
+        validation=ValidationPart.of(val_labels, trained.val_probabilities),
     )
     # Of the paper's protocol every epoch, for the chance level of choosing among epochs on the test fold.
     every = torch.from_numpy(trained.every_epoch.astype(np.float32)) if settings.protocol == "paper" else None

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sammil_cli.report.abstention import abstention_note
 from sammil_cli.report.audit_tables import tables_of_audit
+from sammil_cli.report.decided import decision_note
 from sammil_cli.report.document import document, escaped
 from sammil_cli.report.tables import Table, has_patients, of_class, patients_note, report_tables, stamp, validation_note
 from sammil_cli.storage.files import write_text
@@ -34,7 +36,8 @@ def write_page(
     of_patients = patients_note(summary)
     warned = of_patients if summary.get("per_patient") else None
     leaks = summary["audit"]["warnings"]
-    said = (summary.get("notice"), summary.get("optimism", {}).get("missing"), warned, *leaks)
+    doubt = summary.get("decision", {}).get("remark")
+    said = (summary.get("notice"), doubt, summary.get("optimism", {}).get("missing"), warned, *leaks)
     single = "" if summary.get("per_patient") else f"<p class='note'>{escaped(str(of_patients))}</p>"
     table_of_patients = ", per patient: runs/predictions_patients.csv" if has_patients(summary) else ""
     warning = "".join(f"<p class='warning'>{escaped(text)}</p>" for text in said if text)
@@ -43,11 +46,13 @@ def write_page(
         if mark
         else "epoch, threshold and temperature were chosen on validation patients."
     )
+    lines = (decision_note(summary), abstention_note(summary))
+    decided = "".join(f"<p class='note'>{escaped(line)}</p>" for line in lines if line)
     body = f"""<h1>{escaped(str(summary["model"]))}: out-of-fold report</h1>
 <p>{summary["slides"]} slides of {summary["patients"]} patients, {len(folds)} folds. Each slide is judged by the model
 that was not trained on its patient.{escaped(positive)} Protocol: {escaped(str(summary["protocol"]))};
 {choice}</p>
-{warning}{first}<p class='note'>{escaped(validation_note(summary))}</p>
+{warning}{first}<p class='note'>{escaped(validation_note(summary))}</p>{decided}
 {single}{pictures}{"".join(others)}{_table(per_fold, mark)}
 <p>Every prediction: runs/predictions.csv{table_of_patients}. Heatmaps and top patches of every slide:
 <a href="slides/index.html">slides</a> (written by <code>sammil visualize</code>).</p>"""

@@ -9,6 +9,7 @@ import numpy as np
 
 from sammil_cli.errors import InputError
 from sammil_cli.report.metrics import Predictions
+from sammil_cli.training.decision import Decision
 from sammil_cli.training.thresholds import Labels, Probabilities, decide, fold_threshold
 
 PatientRule = Literal["mean", "max"]
@@ -96,8 +97,8 @@ def patients_of_part(names: Sequence[str], labels: Labels, probabilities: Probab
     )
 
 
-def patient_threshold(validation: Patients, of_slides: float | None, protocol: str) -> float | None:
-    """The threshold for patients of a fold, from its validation patients: Youden's, as that of slides is chosen.
+def patient_threshold(validation: Patients, of_slides: float | None, decision: Decision) -> float | None:
+    """The threshold for patients of a fold, from its validation patients, by the decision that chose that of slides.
 
     Where no validation patient has several slides, the threshold of the slides is that of the patients already. Where
     the validation patients lack a class, as they may without those that the rule leaves out, nothing can be chosen on
@@ -106,11 +107,13 @@ def patient_threshold(validation: Patients, of_slides: float | None, protocol: s
     Args:
         validation: by the rule that the test patients are judged by, of calibrated probabilities.
         of_slides: the fold's threshold for calibrated probabilities of slides; None = the largest class wins.
-        protocol: as for `fold_threshold`.
+        decision: as for `fold_threshold`; a `fixed` one holds for patients, too.
     """
-    if of_slides is None or all(len(rows) == 1 for rows in validation.rows) or len(set(validation.labels.tolist())) < 2:
+    if of_slides is None or decision.rule == "fixed" or all(len(rows) == 1 for rows in validation.rows):
         return of_slides
-    return fold_threshold(validation.labels, validation.probabilities, protocol)
+    if len(set(validation.labels.tolist())) < 2:
+        return of_slides
+    return fold_threshold(validation.labels, validation.probabilities, decision)
 
 
 def mixed_patients(rows: Predictions) -> tuple[str, ...]:

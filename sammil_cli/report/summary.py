@@ -10,7 +10,8 @@ import numpy as np
 from sammil_cli.report.intervals import Estimate, bootstrap, delong
 from sammil_cli.report.metrics import Predictions, calibration_error, fold_metrics, metric_names, over_folds
 from sammil_cli.report.tables import PER_CLASS, Summary
-from sammil_cli.training.thresholds import Probabilities, decide, youden_threshold
+from sammil_cli.training.decision import Decision
+from sammil_cli.training.thresholds import YOUDEN, Probabilities, decide, fold_threshold
 
 WIDE = 0.2  # an AUC interval wider than this says little
 _BESIDE_BASELINES = ("auc", "accuracy", "f1")
@@ -65,11 +66,17 @@ def beside(rows: Predictions, *, level: float, draws: int) -> dict[str, Any]:
     return {name: {**spread[name], **cells(pooled[name])} for name in _BESIDE_BASELINES}
 
 
-def at_test_threshold(rows: Predictions) -> dict[str, Any]:
-    """Accuracy and F1 over folds had each fold's threshold been chosen on its own test slides (two classes)."""
+def at_test_threshold(rows: Predictions, decision: Decision = YOUDEN) -> dict[str, Any]:
+    """Accuracy and F1 over folds had each fold's threshold been chosen on its own test slides (two classes).
+
+    Args:
+        decision: what it is chosen for, as on validation, so that only the part differs. Youden's is the published one,
+            the score itself.
+    """
+    own = Decision(protocol="paper") if decision.rule == "youden" else decision.honest
     found = []
     for part in rows.by_fold():
-        predicted = decide(part.probabilities, youden_threshold(part.labels, part.probabilities[:, 1]))
+        predicted = decide(part.probabilities, fold_threshold(part.labels, part.probabilities, own))
         scores = fold_metrics(part.labels, part.probabilities, predicted)
         found.append({name: scores[name] for name in ("accuracy", "f1")})
     return over_folds(found)

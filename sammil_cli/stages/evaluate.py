@@ -63,7 +63,7 @@ def run(
     with replaced_together() as new:
         predictions, measured = new(project.predictions), new(project.metrics)
         by_patient = new(project.patient_predictions)
-        write_predictions(predictions, judged, summary["protocol"])
+        write_predictions(predictions, judged, summary["protocol"], settings.abstain)
         patients.write_patients(by_patient, of_patients, classes, summary["protocol"])
         write_json(measured, summary)
         curves = write_curves(project.curves, new, rows, classes)

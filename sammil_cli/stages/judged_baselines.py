@@ -16,21 +16,21 @@ from sammil_cli.training.site_baseline import judge_confounders
 def judge_baselines(
     judged: Judged, rule: PatientRule, contents: BagContents, looks: Looks
 ) -> dict[str, list[FoldResult]]:
-    """The baselines on the very same folds; those that learn choose on validation, as the model does.
+    """The baselines on the very same folds; those that learn choose on validation, for what the model does.
 
     Args:
         rule: that their thresholds for patients are chosen by.
     """
     folds, known, means = [result.fold for result in judged.results], judged.labels.members, contents.means
     judged_slides = {slide: known[slide] for slide in judged.slides}
-    count = len(judged.facts[0].classes)
+    count, decision = len(judged.facts[0].classes), judged.facts[0].decided_by.honest
     labels = {slide: member.label for slide, member in known.items()}
     found: dict[str, list[FoldResult]] = {baselines.MEAN_POOL: [], baselines.MAJORITY: []}
     for fold in folds:
-        judge, threshold = baselines.judge_of_fold(means, labels, fold, count)
+        judge, threshold = baselines.judge_of_fold(means, labels, fold, count, decision)
         on_val, said = (judge(np.stack([means[slide] for slide in part])) for part in (fold.val, fold.test))
         members = {role: [known[slide] for slide in getattr(fold, role)] for role in ("train", "val")}
-        of_patients = patients.chosen_on_patients(members["val"], on_val, threshold, "honest", rule)
+        of_patients = patients.chosen_on_patients(members["val"], on_val, threshold, decision, rule)
         found[baselines.MEAN_POOL].append(result_of(fold, known, said, said, threshold, of_patients))
         train = np.array([labels[slide] for slide in fold.train], np.int64)
         commonest = int(baselines.class_shares(train, count).argmax())
@@ -47,8 +47,8 @@ def judge_baselines(
                 always=patients.commonest_of_patients(members["train"], count, rule),
             )
         )
-        for name, one in judge_confounders(fold, judged_slides, looks.of, count).items():
-            of_patients = patients.chosen_on_patients(members["val"], one.on_val, one.threshold, "honest", rule)
+        for name, one in judge_confounders(fold, judged_slides, looks.of, count, decision).items():
+            of_patients = patients.chosen_on_patients(members["val"], one.on_val, one.threshold, decision, rule)
             result = result_of(fold, known, one.scores, one.scores, one.threshold, of_patients)
             found.setdefault(name, []).append(replace(result, predicted=one.predicted))
     return found

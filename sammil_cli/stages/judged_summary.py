@@ -8,7 +8,9 @@ from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project
 from sammil_cli.report import metrics
-from sammil_cli.report.metrics import over_folds
+from sammil_cli.report.abstention import summarise_abstention
+from sammil_cli.report.decided import said_of_decision
+from sammil_cli.report.metrics import Predictions, over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.per_patient import several_slides
@@ -46,6 +48,7 @@ def patients_of(
         published=judged.facts[0].protocol == "paper",
         level=level,
         draws=draws,
+        decision=judged.facts[0].decided_by,
     )
 
 
@@ -74,10 +77,22 @@ def summary_of(project: Project, settings: EvaluateSettings, judged: Judged) -> 
     }
     if published:
         summary["optimism"] = _optimism(project, facts, results)
-    elif len(classes) == 2:
-        summary["test_threshold"] = at_test_threshold(rows)
+    elif len(classes) == 2 and facts[0].decision != "fixed":
+        summary["test_threshold"] = at_test_threshold(rows, facts[0].decided_by)
+    summary["decision"] = said_of_decision(facts[0].decided_by, [fact.operating_point for fact in facts])
+    if settings.abstain is not None:
+        summary["abstention"] = _abstention(rows, classes, settings.abstain, published=published)
     summary["notice"] = remarks(summary)
     return summary
+
+
+def _abstention(rows: Predictions, classes: Sequence[str], coverage: float, *, published: bool) -> dict[str, Any]:
+    if published:
+        raise InputError(
+            "abstain needs out-of-fold probabilities, and in protocol: paper the test folds chose the models",
+            remedy="set abstain: null, or train in protocol: honest",
+        )
+    return summarise_abstention(rows, classes, coverage)
 
 
 def _optimism(project: Project, facts: Sequence[ModelFacts], results: Sequence[FoldResult]) -> dict[str, Any]:

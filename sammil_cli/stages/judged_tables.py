@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import console
+from sammil_cli.report.abstention import COLUMNS, abstention_note, cells_of, sets_out_of_fold
 from sammil_cli.report.audit_tables import tables_of_audit
+from sammil_cli.report.decided import decision_note
 from sammil_cli.report.tables import patients_note, report_tables, stamp, validation_note
 from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold
 from sammil_cli.stages.patients import JudgedPatients
@@ -23,19 +25,28 @@ def print_tables(summary: Mapping[str, Any]) -> None:
     for table in (*report_tables(summary), *audited):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
     console.say(validation_note(summary))
-    said = (summary["notice"], summary.get("optimism", {}).get("missing"), patients_note(summary))
+    for line in (decision_note(summary), abstention_note(summary)):
+        if line:
+            console.say(line)
+    said = (
+        summary["notice"],
+        summary["decision"]["remark"],
+        summary.get("optimism", {}).get("missing"),
+        patients_note(summary),
+    )
     for text in (*said, *summary["audit"]["warnings"]):
         if text:
             console.say(f"note: {text}")
 
 
-def write_predictions(path: Path, judged: Judged, protocol: str) -> None:
-    """Writes a row per slide and repeat."""
+def write_predictions(path: Path, judged: Judged, protocol: str, abstain: float | None) -> None:
+    """Writes a row per slide and repeat; with a coverage to abstain at, the classes that it leaves open, too."""
     classes, rows = judged.facts[0].classes, judged.rows
     header = ("slide_id", "patient_id", "repeat", "fold", "role", "label", "predicted", "positive_class", "threshold")
     columns = [f"{kind}_{name}" for kind in ("probability", "uncalibrated") for name in classes]
     facts = {(fact.repeat, fact.fold): fact for fact in judged.facts}
     before = judged.uncalibrated
+    sets = None if abstain is None else sets_out_of_fold(rows, abstain)
     cells = []
     for at, place in enumerate(zip(rows.repeat, rows.fold, strict=True)):
         predicted = int(rows.predicted[at])
@@ -44,8 +55,10 @@ def write_predictions(path: Path, judged: Judged, protocol: str) -> None:
         known = (rows.slides[at], rows.patients[at], *place, "test", classes[rows.labels[at]])
         decided = (classes[predicted], rows.positive_class or "", threshold)
         uncalibrated = ["" if value is None else f"{value:.6f}" for value in (*before[at], fact.threshold)]
-        cells.append((*known, *decided, *probabilities, *uncalibrated, protocol))
-    write_csv(path, (*header, *columns, "uncalibrated_threshold", "protocol"), cells)
+        left_open = () if sets is None else (*cells_of(sets[at], predicted, classes), abstain)
+        cells.append((*known, *decided, *probabilities, *uncalibrated, protocol, *left_open))
+    more = () if sets is None else COLUMNS
+    write_csv(path, (*header, *columns, "uncalibrated_threshold", "protocol", *more), cells)
 
 
 def fold_rows(

@@ -25,7 +25,8 @@ from sammil_cli.report.summary import at_test_threshold, beside, remarks_on_pati
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training import calibration
 from sammil_cli.training.baselines import class_shares
-from sammil_cli.training.thresholds import Labels, Probabilities, in_digits
+from sammil_cli.training.decision import Decision
+from sammil_cli.training.thresholds import YOUDEN, Labels, Probabilities, in_digits
 from sammil_cli.training.trained_model import ModelFacts
 
 
@@ -60,14 +61,16 @@ def threshold_of_patients(
     of_slides, names = facts.calibrated_threshold, [member.patient_id for member in validation]
     if of_slides is None or len(set(names)) == len(names):
         return of_slides
-    return chosen_on_patients(validation, calibration.apply(say(), facts.temperature), of_slides, facts.protocol, rule)
+    return chosen_on_patients(
+        validation, calibration.apply(say(), facts.temperature), of_slides, facts.decided_by, rule
+    )
 
 
 def chosen_on_patients(
     validation: Sequence[Member],
     probabilities: Probabilities,
     of_slides: float | None,
-    protocol: str,
+    decision: Decision,
     rule: PatientRule,
 ) -> float | None:
     """See `report.per_patient.patient_threshold`.
@@ -76,7 +79,7 @@ def chosen_on_patients(
         validation: v slides. probabilities: (v, C) as they are shown. of_slides: their threshold.
     """
     names = [member.patient_id for member in validation]
-    return patient_threshold(patients_of_part(names, labels_of(validation), probabilities, rule), of_slides, protocol)
+    return patient_threshold(patients_of_part(names, labels_of(validation), probabilities, rule), of_slides, decision)
 
 
 def labels_of(members: Sequence[Member]) -> Labels:
@@ -148,11 +151,13 @@ def summarise_patients(
     published: bool,
     level: float,
     draws: int,
+    decision: Decision = YOUDEN,
 ) -> dict[str, object]:
     """`per_patient` of metrics.json: the keys of the slides' own numbers; only counts where no patient can be judged.
 
     Args:
         baselines: what `beside_patients` gives. folds: all that were judged. published: in the published protocol.
+        decision: what thresholds were chosen for.
     """
     rows, torn = judged.rows, torn_patients(judged.slides)
     mixed = tuple(name for name in mixed_patients(judged.slides) if name not in torn)
@@ -168,8 +173,8 @@ def summarise_patients(
         found["folds"] = folds
         found["folds_with_auc"] = sum(not math.isnan(area) for area in areas)
         found |= summarise(rows, judged.uncalibrated, classes, level=level, draws=draws, unit="patients")
-        if not published and len(classes) == 2:
-            found["test_threshold"] = at_test_threshold(rows)
+        if not published and len(classes) == 2 and decision.rule != "fixed":
+            found["test_threshold"] = at_test_threshold(rows, decision)
         found["baselines"] = dict(baselines)
     found["notice"] = remarks_on_patients(found, mixed, torn, len(classes))
     return found

@@ -36,14 +36,16 @@ from sammil_cli.training import loss_balance
 from sammil_cli.training.bag_needs import check_bags_of
 from sammil_cli.training.bag_survey import survey
 from sammil_cli.training.bags import BagFolder
+from sammil_cli.training.decision import trouble_with_classes
 from sammil_cli.training.fold import write_folds
 from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
 from sammil_cli.training.making_check import check_alike, trained_on
 from sammil_cli.training.manifest import write_manifest
+from sammil_cli.training.operating_point import doubt
 from sammil_cli.training.published_weights import Start, read_start
 from sammil_cli.training.region_use import acting_on_regions, check_regions
-from sammil_cli.training.trained_model import ModelFacts, build_model, model_class, read_facts
+from sammil_cli.training.trained_model import ModelFacts, build_model, decide_anew, model_class
 
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))
@@ -52,6 +54,7 @@ _OF_FOLDS = (
     *("folds", "folds_by", "repeats", "val_fraction", "published_folds"),
     *("classes", "positive_class", "strict_versions"),
 )
+_OF_DECISION = ("decision", "decision_target")  # the threshold is chosen anew without training
 _OF_RECIPE = "recipe"  # known by what it comes to
 _OF_START = "start_from"  # known by what is in the file
 _SAID_OF_BAGS = ("no-slide", "no-label")  # findings that `labelled_bags` counts
@@ -139,7 +142,8 @@ def run(
             stages = 1 if build_model(settings.model, ready.spec, settings.model_options).first_stage() is None else 2
             _train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
         watched.check("train", known=known)
-        facts = {task.job.fold.name: read_facts(ModelPath(models / task.job.fold.name)) for task in tasks}
+        names = [task.job.fold.name for task in tasks]
+        facts = {name: decide_anew(ModelPath(models / name), settings.decided_by) for name in names}
         write_folds(splits, [task.job.fold for task in tasks], cohort)
         write_manifest(models, splits, facts, bag_sha256)
         if start is not None:
@@ -148,6 +152,7 @@ def run(
         for line in new.take_over():
             console.say(f"train: {line}")
     _print(list(facts.values()), positive)
+    _say_decision(settings, list(facts.values()))
     _say_balance(project, settings, facts, ready.patches)
     return list(facts.values())
 
@@ -186,6 +191,8 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, "cpu")
     cohort = labelled_bags(read_cohort(project, settings, bags.paths), bags)
+    if wrong := trouble_with_classes(settings.decided_by, len(cohort.classes)):
+        raise InputError(wrong[0], remedy=wrong[1])
     seen = survey(bags.paths, (member.slide_id for member in cohort.members))
     encoder = bags.encoder(list(seen))
     shared = {name: getattr(settings, name) for name in _SHARED}
@@ -242,6 +249,16 @@ def _print(facts: list[ModelFacts], positive: str) -> None:
     )
 
 
+def _say_decision(settings: TrainSettings, facts: Sequence[ModelFacts]) -> None:
+    """Prints what thresholds were chosen for, and warns where validation parts are too small for the target."""
+    if facts[0].threshold is None:
+        return
+    console.say(f"threshold: {settings.decided_by.said}")
+    points = [point for one in facts if (point := one.operating_point)]
+    if remark := doubt(settings.decided_by, points):
+        log.warning("%s", remark)
+
+
 def plan_folds(
     project: Project,
     options: RunOptions,
@@ -267,7 +284,7 @@ def plan_folds(
     labels = {member.slide_id: member.label for member in cohort.members}
     places = devices(options.device)
     code = code_of_slide("train", word=settings.model)
-    facts = settings.model_dump(exclude={*_OF_FOLDS, _OF_RECIPE, _OF_START})
+    facts = settings.model_dump(exclude={*_OF_FOLDS, *_OF_DECISION, _OF_RECIPE, _OF_START})
     made_with = {"settings": facts, **code.as_key(strict=settings.strict_versions)}
     start = {name: tensor.numpy() for name, tensor in ready.start.state.items()} if ready.start else {}
     if ready.start:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort
+from sammil_cli.config import TrainSettings
 from sammil_cli.errors import SammilError, SlideError
 from sammil_cli.jobs import logistic
 from sammil_cli.jobs.drawn_folds import drawn_folds
@@ -109,7 +110,7 @@ def _plan(cell: Cell, project: Project, options: RunOptions, folder: Path) -> _T
         ahead = train_ahead.plan(cell.name, place, cell.settings, options, reseed=cell.reseed)
         judge = code_of("sammil_cli.stages.evaluate", "sammil_cli.studies.benchmark_cost").version
         tests = [(task.name, task.job.fold.test) for task in ahead.tasks]
-        key = digest([tests, sorted(ahead.tasks[0].job.labels.items()), judge])
+        key = digest([tests, sorted(ahead.tasks[0].job.labels.items()), judge, *_other_decision(cell.settings)])
         return _Training(cell=cell, place=place, key=key, ahead=ahead)
     source = cell.source
     files = vector_paths(source.path) if source.embeddings else {f.stem: f for f in sorted(source.path.glob("*.h5"))}
@@ -118,12 +119,23 @@ def _plan(cell: Cell, project: Project, options: RunOptions, folder: Path) -> _T
     folds = drawn_folds(cohort, settings)
     labels = {member.slide_id: member.label for member in cohort.members}
     job = LogisticJob(
-        folds=tuple(folds), labels=labels, classes=len(cohort.classes), folder=source.path, embeddings=source.embeddings
+        folds=tuple(folds),
+        labels=labels,
+        classes=len(cohort.classes),
+        folder=source.path,
+        embeddings=source.embeddings,
+        decision=settings.decided_by,
     )
     parts = [(fold.repeat, fold.fold, fold.train, fold.val, fold.test) for fold in folds]
     sums = {slide: sha256_file(files[slide]) for slide in labels}
     made_with = [parts, sorted(labels.items()), cohort.classes, sums, code_of("sammil_cli.jobs.logistic").version]
+    made_with += _other_decision(settings)
     return _Fit(cell=cell, key=digest(made_with), job=job, cohort=cohort)
+
+
+def _other_decision(settings: TrainSettings) -> list[object]:
+    """What a row's key holds of the decision, which those of its folds do not: nothing of the usual one."""
+    return [] if settings.decision == "youden" else [settings.decision, settings.decision_target]
 
 
 def _compute(trainings: Sequence[_Training], fits: Sequence[_Fit], made: Made, options: RunOptions, runs: Path) -> None:

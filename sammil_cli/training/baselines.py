@@ -9,8 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sammil_cli.features.bag import FeatureBag
+from sammil_cli.training.decision import Decision
 from sammil_cli.training.fold import Fold
-from sammil_cli.training.thresholds import Labels, Values, validation_threshold
+from sammil_cli.training.thresholds import YOUDEN, Labels, Values, fold_threshold
 
 MAJORITY, MEAN_POOL = "majority", "mean-pool"
 _MOST_STEPS = 10_000
@@ -64,12 +65,12 @@ def fit_mean_pool(
 
 
 def judge_of_fold(
-    vectors: Mapping[str, Values], labels: Mapping[str, int], fold: Fold, classes: int
+    vectors: Mapping[str, Values], labels: Mapping[str, int], fold: Fold, classes: int, decision: Decision = YOUDEN
 ) -> tuple[Callable[[Values], Values], float | None]:
     """The logistic regression of one fold, and its threshold from validation; None with more than two classes.
 
     Args:
-        vectors: (d,) of each slide. labels: of each slide.
+        vectors: (d,) of each slide. labels: of each slide. decision: what the threshold is chosen for.
 
     Returns:
         A function of vectors (s, d) that gives probabilities (s, classes), and the threshold.
@@ -77,4 +78,4 @@ def judge_of_fold(
     train, val = (np.array([labels[slide] for slide in part], np.int64) for part in (fold.train, fold.val))
     of_train, of_val = (np.stack([vectors[slide] for slide in part]) for part in (fold.train, fold.val))
     judge = fit_mean_pool(of_train, train, of_val, val, classes)
-    return judge, validation_threshold(val, judge(of_val)[:, 1]) if classes == 2 else None
+    return judge, fold_threshold(val, judge(of_val), decision.honest)

@@ -60,6 +60,11 @@ def apply_to_threshold(threshold: float, temperature: float) -> float:
     return float(_scaled(np.array([threshold]), temperature)[0])
 
 
+def before_calibration(threshold: float, temperature: float) -> float:
+    """The threshold for uncalibrated probabilities that `apply_to_threshold` makes this one of."""
+    return apply_to_threshold(threshold, 1 / temperature)
+
+
 def _scaled(positive: Values, temperature: float) -> Values:
     """sigmoid(logit(p) / T) of probabilities (s,), never falling where they rise; p itself at T = 1.
 

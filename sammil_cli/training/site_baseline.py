@@ -11,8 +11,9 @@ import numpy as np
 
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.training.baselines import class_shares, fit_mean_pool
+from sammil_cli.training.decision import Decision
 from sammil_cli.training.fold import Fold
-from sammil_cli.training.thresholds import Labels, Probabilities, Values, decide, validation_threshold
+from sammil_cli.training.thresholds import YOUDEN, Labels, Probabilities, Values, decide, fold_threshold
 
 SITE_ONLY, BRIGHTNESS_ONLY = "site-only", "brightness-only"
 
@@ -43,12 +44,13 @@ def site_shares(sites: Sequence[str | None], labels: Labels, classes: int) -> di
     return found
 
 
-def judge_by_site(fold: Fold, members: Mapping[str, Member], classes: int) -> Judgement:
+def judge_by_site(fold: Fold, members: Mapping[str, Member], classes: int, decision: Decision = YOUDEN) -> Judgement:
     """The class shares of the slide's site in the training part; a site that it lacks has those of all sites.
 
-    The threshold of two classes is chosen on validation, as the model's is; a site that was not seen is called as
-    `majority` calls it. Scores are shares over those of all training slides, so that within a fold they rank as the
-    shares do, and between folds, whose shares differ a little, an unseen site ranks nothing.
+    The threshold of two classes is chosen on validation for what the model's is (a fixed one is of shares); a site
+    that was not seen is called as `majority` calls it. Scores are shares over those of all training slides, so that
+    within a fold they rank as the shares do, and between folds, whose shares differ a little, an unseen site ranks
+    nothing.
     """
     parts = {role: [members[slide] for slide in getattr(fold, role)] for role in ("train", "val", "test")}
     labels = {role: np.array([member.label for member in part], np.int64) for role, part in parts.items()}
@@ -58,17 +60,24 @@ def judge_by_site(fold: Fold, members: Mapping[str, Member], classes: int) -> Ju
         role: np.stack([prior if member.site is None else known.get(member.site, prior) for member in parts[role]])
         for role in ("val", "test")
     }
-    lift = {role: np.divide(one, prior, out=np.zeros_like(one), where=prior > 0) for role, one in said.items()}
-    scores = {role: one / one.sum(axis=1, keepdims=True) for role, one in lift.items()}
-    threshold = validation_threshold(labels["val"], scores["val"][:, 1]) if classes == 2 else None
+    scores = {role: _over(one, prior) for role, one in said.items()}
+    threshold = fold_threshold(labels["val"], scores["val"], decision.honest)
+    if decision.rule == "fixed" and threshold is not None:
+        threshold = float(_over(np.array([[1 - threshold, threshold]]), prior)[0, 1])
     is_seen = np.array([member.site in known for member in parts["test"]], np.bool_)
     called = decide(said["test"] if threshold is None else scores["test"], threshold)
     predicted = np.where(is_seen, called, int(prior.argmax()))
     return Judgement(scores=scores["test"], predicted=predicted, on_val=scores["val"], threshold=threshold)
 
 
+def _over(shares: Values, prior: Values) -> Values:
+    """Class shares (s, C) over those of all training slides (C,), summing to 1."""
+    lift = np.divide(shares, prior, out=np.zeros_like(shares), where=prior > 0)
+    return np.asarray(lift / lift.sum(axis=1, keepdims=True), np.float64)
+
+
 def judge_by_brightness(
-    fold: Fold, members: Mapping[str, Member], looks: Mapping[str, Values], classes: int
+    fold: Fold, members: Mapping[str, Member], looks: Mapping[str, Values], classes: int, decision: Decision = YOUDEN
 ) -> Judgement:
     """Logistic regression on brightness and optical density, chosen as `mean-pool` is.
 
@@ -80,17 +89,21 @@ def judge_by_brightness(
     seen = {role: np.stack([looks[slide] for slide in part]) for role, part in parts.items()}
     judge = fit_mean_pool(seen["train"], labels["train"], seen["val"], labels["val"], classes)
     on_val, scores = judge(seen["val"]), judge(seen["test"])
-    threshold = validation_threshold(labels["val"], on_val[:, 1]) if classes == 2 else None
+    threshold = fold_threshold(labels["val"], on_val, decision.honest)
     return Judgement(scores=scores, predicted=decide(scores, threshold), on_val=on_val, threshold=threshold)
 
 
 def judge_confounders(
-    fold: Fold, members: Mapping[str, Member], looks: Mapping[str, Values] | None, classes: int
+    fold: Fold,
+    members: Mapping[str, Member],
+    looks: Mapping[str, Values] | None,
+    classes: int,
+    decision: Decision = YOUDEN,
 ) -> dict[str, Judgement]:
     """Those of the two that can be had: by site where there are two or more, by brightness where it is known."""
     found = {}
     if len({member.site for member in members.values()} - {None}) > 1:
-        found[SITE_ONLY] = judge_by_site(fold, members, classes)
+        found[SITE_ONLY] = judge_by_site(fold, members, classes, decision)
     if looks is not None:
-        found[BRIGHTNESS_ONLY] = judge_by_brightness(fold, members, looks, classes)
+        found[BRIGHTNESS_ONLY] = judge_by_brightness(fold, members, looks, classes, decision)
     return found

@@ -6,26 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from sammil_cli.training.decision import Decision
+
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 Values = NDArray[np.float64]
 
+YOUDEN = Decision()
 SELECTED_ON_TEST = "selected on test - not an estimate of generalisation"
 _MOST_DIGITS = 17  # decimals; what these do not tell apart is written as it is stored
 
 
-def fold_threshold(labels: Labels, probabilities: Probabilities, protocol: str) -> float | None:
+def fold_threshold(labels: Labels, probabilities: Probabilities, decision: Decision) -> float | None:
     """The threshold of a fold, from its validation part: None with more than two classes, where the largest wins.
 
-    `protocol` honest: `validation_threshold`. Paper: Youden's own, and validation is the test fold, as published.
+    In the protocol `honest`: `validation_threshold`. Paper: Youden's own, and validation is the test fold, as
+    published. A `fixed` threshold is the target itself, which is meant for calibrated probabilities.
 
     Args:
         labels: (v,) 0 or 1. probabilities: (v, C).
     """
     if probabilities.shape[1] != 2:
         return None
-    choose = youden_threshold if protocol == "paper" else validation_threshold
-    return choose(labels, probabilities[:, 1])
+    if decision.rule == "fixed":
+        return decision.target
+    if decision.protocol == "paper":
+        return youden_threshold(labels, probabilities[:, 1])
+    return validation_threshold(labels, probabilities[:, 1], decision)
 
 
 def mean_threshold(thresholds: Sequence[float | None]) -> float | None:
@@ -50,15 +57,42 @@ def youden_threshold(labels: Labels, scores: Values) -> float:
     return float(best) if np.isfinite(best) else 1.0  # scikit-learn's first threshold is infinite: nobody is positive
 
 
-def validation_threshold(labels: Labels, scores: Values) -> float:
-    """Youden's threshold for use on other slides: midway between its score and the next lower one.
+def validation_threshold(labels: Labels, scores: Values, decision: Decision = YOUDEN) -> float:
+    """The threshold by a rule, for use on other slides: midway between the chosen score and the next lower one.
 
     Any value of that gap decides alike on the validation part. Its upper end, the published choice, is the lowest
-    score of a caught positive slide, so that a new one a hair below would be missed.
+    score of a caught positive slide, so that a new one a hair below would be missed. Below the lowest score lies 0.
+    Where a class is missing nothing can be chosen: 0.5.
+
+    Args:
+        labels: (v,) 0 or 1. scores: (v,) of class 1, between 0 and 1.
     """
-    upper = youden_threshold(labels, scores)
+    if len(np.unique(labels)) < 2:
+        return 0.5
+    upper = youden_threshold(labels, scores) if decision.rule == "youden" else _chosen_score(labels, scores, decision)
     lower = scores[scores < upper]
-    return float((upper + lower.max()) / 2) if len(lower) else upper
+    return float((upper + (lower.max() if len(lower) else 0)) / 2)
+
+
+def _chosen_score(labels: Labels, scores: Values, decision: Decision) -> float:
+    """The score that a rule with a target chooses; of equals the highest, which calls the fewest slides positive.
+
+    `sensitivity`: of the scores that reach the target the one with the largest specificity, and of those with the
+    largest sensitivity, which costs nothing on validation; `specificity` the other way round. `cost`: the least
+    target x missed positives + false alarms.
+    """
+    target = float(decision.target or 0)
+    fpr, tpr, found = roc_curve(labels, scores, drop_intermediate=False)
+    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+    caught, alarms = np.rint(tpr * positives), np.rint(fpr * negatives)
+    sensitivity, specificity = caught / positives, (negatives - alarms) / negatives
+    if decision.rule == "cost":
+        best = int(np.argmin(target * (positives - caught) + alarms))
+    else:
+        first, second = (sensitivity, specificity) if decision.rule == "sensitivity" else (specificity, sensitivity)
+        able = np.flatnonzero(first >= target)  # never empty: to call all of them alike reaches any target
+        best = int(max(able, key=lambda place: (second[place], first[place], -place)))
+    return float(found[best]) if np.isfinite(found[best]) else 1.0
 
 
 def in_digits(

@@ -24,15 +24,21 @@ from sammil_cli.mil.contract import MILModel, ModelSpec, Options
 from sammil_cli.storage.files import Record, atomic_path, sha256_file
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.summed import SCHEMA, check_sha256, damaged, read_summed, write_summed
-from sammil_cli.training.calibration import apply_to_threshold
-from sammil_cli.training.thresholds import SELECTED_ON_TEST
+from sammil_cli.training.calibration import apply_to_threshold, before_calibration
+from sammil_cli.training.decision import Decision, Rule, trouble
+from sammil_cli.training.operating_point import OperatingPoint, operating_point
+from sammil_cli.training.thresholds import SELECTED_ON_TEST, Labels, Probabilities, fold_threshold
 
 WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
 EPOCHS_FILE = "epochs.safetensors"  # paper protocol only: probabilities (E, s, C) of the test slides, each epoch
 _EPOCHS = "probabilities"
 _SUM_OF = {WEIGHTS_FILE: "weights_sha256", EPOCHS_FILE: "epochs_sha256"}  # by file, in the facts
 _AGAIN = "run: sammil train"
-_DERIVED = ("positive_class", "calibrated_threshold")  # in the file for people and other programs; not read
+_DERIVED = (
+    "positive_class",
+    "calibrated_threshold",
+    "operating_point",
+)  # in the file for people and other programs; not read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +55,34 @@ class TrainedOn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationPart:
+    """What the model says of the slides that chose its epoch: all that another `decision` needs.
+
+    `labels`: v classes. `probabilities`: v times C, not calibrated. In the order of the fold's validation part.
+    """
+
+    labels: tuple[int, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, labels: Labels, probabilities: Probabilities) -> "ValidationPart":
+        """Of arrays (v,) and (v, C)."""
+        return cls(labels=tuple(labels.tolist()), probabilities=tuple(map(tuple, probabilities.tolist())))
+
+    @property
+    def arrays(self) -> tuple[Labels, Probabilities]:
+        """(v,) and (v, C)."""
+        return np.array(self.labels, np.int64), np.array(self.probabilities, np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """What goes with the weights.
 
     `classes`: of two, the positive one last.
     `threshold`: a slide is positive from this uncalibrated probability on; None = the largest class wins.
+    `decision`, `decision_target`: what it was chosen for (`training.decision`), from `validation`, which is None of
+    imported weights, and of models that were trained before it was kept.
     `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
     `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
     `trained_on`: None of imported weights, and of models that were trained before it was kept.
@@ -74,6 +103,22 @@ class ModelFacts:
     val_auc: float | None
     provenance: Record
     trained_on: TrainedOn | None = None
+    decision: Rule = "youden"
+    decision_target: float | None = None
+    validation: ValidationPart | None = None
+
+    @property
+    def decided_by(self) -> Decision:
+        """What the threshold was chosen for."""
+        return Decision(rule=self.decision, target=self.decision_target, protocol=self.protocol)
+
+    @property
+    def operating_point(self) -> OperatingPoint | None:
+        """What the threshold achieves on the validation part; None where that is not known, or of more classes."""
+        if self.validation is None or self.threshold is None:
+            return None
+        labels, probabilities = self.validation.arrays
+        return operating_point(labels, probabilities[:, 1], self.threshold)
 
     @property
     def positive_class(self) -> str | None:
@@ -139,11 +184,42 @@ def write_model(
     for name, content in tensors.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(save({key: tensor.contiguous() for key, tensor in content.items()}))
-    record = dataclasses.asdict(facts) | {name: getattr(facts, name) for name in _DERIVED}
+    _write_facts(folder, facts, {name: sha256_file(folder / name) for name in tensors})
+
+
+def decide_anew(folder: ModelPath, decision: Decision) -> ModelFacts:
+    """Gives a trained model the threshold of another decision, from what it says of its validation part.
+
+    Nothing is trained, and the weights are not read. Facts that have this decision already stay as they are.
+
+    Raises:
+        InputError: as `read_facts`; or the model does not keep what it says of its validation part.
+    """
+    facts, sums = _read_facts(folder / FACTS_FILE)
+    if facts.decided_by == decision:
+        return facts
+    if facts.validation is None:
+        raise InputError(f"{folder} does not hold what another decision needs", remedy=_AGAIN)
+    labels, probabilities = facts.validation.arrays
+    threshold = fold_threshold(labels, probabilities, decision)
+    if decision.rule == "fixed" and threshold is not None:
+        threshold = before_calibration(threshold, facts.temperature)
+    facts = dataclasses.replace(
+        facts, threshold=threshold, decision=decision.rule, decision_target=decision.target, protocol=decision.protocol
+    )
+    _write_facts(folder, facts, sums)
+    return facts
+
+
+def _write_facts(folder: ModelPath, facts: ModelFacts, sums: Mapping[str, str]) -> None:
+    """Writes model.json; `sums`: sha256 of the files that belong to it, by name."""
+    point = facts.operating_point
+    derived = {name: getattr(facts, name) for name in _DERIVED}
+    derived["operating_point"] = None if point is None else dataclasses.asdict(point)
+    record = dataclasses.asdict(facts) | derived
     if math.isnan(facts.encoder.patch_mpp):  # converted bags of unknown scale; JSON has no NaN
         record["encoder"]["patch_mpp"] = None
-    sums = {_SUM_OF[name]: sha256_file(folder / name) for name in tensors}
-    write_summed(folder / FACTS_FILE, {**record, **sums})
+    write_summed(folder / FACTS_FILE, {**record, **{_SUM_OF[name]: sha256 for name, sha256 in sums.items()}})
 
 
 def read_model(folder: ModelPath, device: str) -> tuple[MILModel, ModelFacts]:
@@ -203,6 +279,14 @@ def _spec_type() -> TypeAdapter[ModelSpec]:
     return TypeAdapter(ModelSpec)
 
 
+def _validation(part: Mapping[str, Any], classes: int) -> ValidationPart:
+    """The validation part of a file. `ValueError`: it is not of v slides and C classes."""
+    labels, probabilities = np.array(part["labels"], np.int64), np.array(part["probabilities"], np.float64)
+    if probabilities.shape != (len(labels), classes) or not set(labels.tolist()) <= set(range(classes)):
+        raise ValueError("validation: labels and probabilities do not fit each other")
+    return ValidationPart.of(labels, probabilities)
+
+
 def _read_facts(path: Path) -> tuple[ModelFacts, dict[str, str]]:
     """The facts, and the sha256 of the files that belong to them, by name."""
     try:
@@ -223,6 +307,10 @@ def _read_facts(path: Path) -> tuple[ModelFacts, dict[str, str]]:
             low_high = None if on["patch_mpp"] is None else tuple(on["patch_mpp"])
             record["trained_on"] = TrainedOn(slides=tuple(on["slides"]), patch_mpp=low_high, made_with=on["made_with"])
         record["classes"] = tuple(record["classes"])
+        if (part := record.get("validation")) is not None:
+            record["validation"] = _validation(part, len(record["classes"]))
+        if found := trouble(Decision(rule=record.get("decision", "youden"), target=record.get("decision_target"))):
+            raise ValueError(found[0])
         return ModelFacts(**record), sums
     except FileNotFoundError:
         raise InputError(f"there is no trained model in {path.parent}", remedy=_AGAIN) from None

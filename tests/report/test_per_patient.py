@@ -18,6 +18,7 @@ from sammil_cli.report.per_patient import (
     several_slides,
     torn_patients,
 )
+from sammil_cli.training.decision import Decision
 from sammil_cli.training.thresholds import decide
 
 Row = tuple[
@@ -177,7 +178,7 @@ def chosen(rule: PatientRule, protocol: str = "honest", *, labels: Sequence[int]
     positive = np.array([0.2, 0.6, 0.5, 0.7, 0.3])
     scores = np.stack([1 - positive, positive], axis=1)
     found = patients_of_part(("P", "P", "Q", "Q", "R"), np.array(labels), scores, rule)
-    return patient_threshold(found, 0.45, protocol)
+    return patient_threshold(found, 0.45, Decision(protocol=protocol))
 
 
 def test_the_threshold_is_chosen_on_patients_by_the_rule_that_judges_them() -> None:
@@ -191,6 +192,6 @@ def test_the_threshold_of_slides_stands_where_patients_cannot_choose_another() -
     assert chosen("mean", labels=(0, 1, 1, 1, 1)) == 0.45  # without the mixed P every patient is positive
     assert chosen("max", labels=(0, 1, 1, 1, 0)) == pytest.approx(0.45)  # P is positive: midway from 0.3 to 0.6
     alone = patients_of_part(("P", "Q"), np.array([0, 1]), np.array([[0.8, 0.2], [0.3, 0.7]]), "mean")
-    assert patient_threshold(alone, 0.3, "honest") == 0.3
+    assert patient_threshold(alone, 0.3, Decision()) == 0.3
     three = patients_of_part(("P", "P"), np.array([0, 0]), np.ones((2, 3)) / 3, "mean")
-    assert patient_threshold(three, None, "honest") is None
+    assert patient_threshold(three, None, Decision()) is None

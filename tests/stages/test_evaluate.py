@@ -39,6 +39,7 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
         **each(("ece", "ece_calibrated"), {"pooled": None}),
         "baselines": each(("mean-pool", "majority"), each(("auc", "accuracy", "f1"), EVERY)),
         "test_threshold": each(("accuracy", "f1"), dict.fromkeys(("mean", "sd"))),
+        "decision": dict.fromkeys(("rule", "target", "words", "remark")),  # these models keep no validation part
         "audit": {
             **dict.fromkeys(
                 ("choices", "near_duplicate_pairs", "left_out", "warnings", "sites", "slides_without_site")

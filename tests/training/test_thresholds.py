@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sammil_cli.training.decision import Decision
 from sammil_cli.training.thresholds import (
     decide,
     fold_threshold,
@@ -63,9 +64,9 @@ def test_without_a_threshold_the_largest_probability_wins() -> None:
 
 
 def test_a_fold_takes_the_threshold_of_its_protocol_and_none_with_three_classes() -> None:
-    assert fold_threshold(LABELS, two(SCORES), "paper") == 0.8
-    assert fold_threshold(LABELS, two(SCORES), "honest") == pytest.approx(0.7)
-    assert fold_threshold(np.array([0, 1, 2]), np.eye(3), "honest") is None
+    assert fold_threshold(LABELS, two(SCORES), Decision(protocol="paper")) == 0.8
+    assert fold_threshold(LABELS, two(SCORES), Decision()) == pytest.approx(0.7)
+    assert fold_threshold(np.array([0, 1, 2]), np.eye(3), Decision()) is None
 
 
 def test_folds_together_have_the_mean_threshold_or_none() -> None:
