@@ -1,6 +1,5 @@
 """sammil init --from-features: a project of features in hand, or features that come into a project."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +58,7 @@ def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool
             `init.check_new`.
     """
     init.check_new(folder, preset_name, update=update)
-    sources = [Path(os.path.abspath(source)) for source in asked.sources]
+    sources = [source.resolve() if ".." in source.parts else source.absolute() for source in asked.sources]
     links = _links(sources, features_in(folder))
     there = in_hand_of(folder / "dvc.yaml") if update else None
     kept = [folder / Project().features / name for name in features_in(folder)] if update else []

@@ -77,7 +77,8 @@ def find_layout(
 ) -> Layout:
     """Finds the files of each slide in `root` and below, by their content; the other arguments name folders instead.
 
-    h5 files are preferred over pt, npy and csv files where a run has both: they hold the coordinates, which say what is a group row.
+    h5 files are preferred over pt, npy and csv files where a run has both: they hold the coordinates, which say what is
+    a group row.
 
     Args:
         root: a folder, or a single file of features or coordinates.

@@ -47,8 +47,9 @@ def read_patch_file(path: Path) -> PatchFile:
     """Reads a coordinate file, or the `coords` of a feature file; images in it are counted, not read.
 
     CLAM says `patch_size` at `patch_level` and its `downsample`, and before its fast pipeline the shape of `imgs` does;
-    TRIDENT and AtlasPatch say `patch_size_level0` too; an array of NumPy says nothing but the corners; STAMP writes µm with the file's attributes `unit` and
-    `tile_size_um`, before version 2 pixels of a picture in which 224 pixels are 256 µm (`_of_stamp_1`).
+    TRIDENT and AtlasPatch say `patch_size_level0` too; an array of NumPy says nothing but the corners; STAMP writes µm
+    with the file's attributes `unit` and `tile_size_um`, before version 2 pixels of a picture in which 224 pixels are
+    256 µm (`_of_stamp_1`).
 
     Raises:
         SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH`, it says of itself what it is not.

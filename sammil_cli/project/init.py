@@ -137,7 +137,7 @@ def _lacking(params: Path, stages: list[str]) -> list[str]:
 
 
 def ignore(folder: Path) -> None:
-    """Adds what is missing to a project's .gitignore: DVC commits what Git does not ignore with the first experiment."""
+    """Adds what is missing to a project's .gitignore: DVC commits with an experiment what Git does not ignore."""
     path = folder / ".gitignore"
     there = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     missing = [line for line in _IGNORED if line not in there]
