@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -115,6 +116,7 @@ class ProgressLines:
         self._total, self._title, self._clock = total, title, clock
         self._begun, self._due = clock(), clock() + _FIRST_LINE
         self._done, self._item = 0, ""
+        self._marks = deque([(self._begun, 0)], maxlen=3)  # when a line was said, and what was done then
 
     def at(self, done: int, item: str) -> None:
         """`done` are finished; `item` is the last of them, or in work."""
@@ -129,6 +131,7 @@ class ProgressLines:
         if self.wait() == 0.0:
             self._due += _NEXT_LINE
             note(self._line())
+            self._marks.append((self._clock(), self._done))
 
     def end(self) -> None:
         """Says how long it took, where lines were said before."""
@@ -138,8 +141,11 @@ class ProgressLines:
     def _line(self) -> str:
         seconds = self._clock() - self._begun
         said = [f"{self._title}: {self._done:,} of {self._total:,} in {_in_words(seconds)}"]
-        if 0 < self._done < self._total:
-            rate = self._done / seconds
+        since, before = self._marks[0]  # a minute ago or less: workers take their time to start
+        if before == self._done:
+            since, before = self._begun, 0
+        if before < self._done < self._total:
+            rate = (self._done - before) / (self._clock() - since)
             pace = f"{short_number(rate)} a second" if rate >= 1 else f"{short_number(1 / rate)} s each"
             said += [pace, f"about {_in_words((self._total - self._done) / rate)} left"]
         return ", ".join([*said, *([self._item] if self._item else [])])

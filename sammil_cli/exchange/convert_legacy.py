@@ -8,7 +8,7 @@ from pathlib import Path
 from sammil_cli import choices, console
 from sammil_cli.config import ConvertSettings, ExtractSettings
 from sammil_cli.errors import InputError
-from sammil_cli.exchange.convert_plans import Held, held_in, plan_all, where_placed
+from sammil_cli.exchange.convert_plans import Held, held_in, plan_all, refuse_twice, where_placed
 from sammil_cli.exchange.tables import read_tables, write_tables
 from sammil_cli.jobs.convert_legacy import ConvertJob, Request
 from sammil_cli.jobs.extract import build_encoder
@@ -107,6 +107,18 @@ def request_of(settings: ConvertSettings, project: Project) -> Request:
         slides_table=project.slides_table,
         limits=limits_of(settings),
     )
+
+
+def slides_in_hand(project: Project) -> dict[str, Path]:
+    """Where each slide of the project's data/features lies.
+
+    Raises:
+        InputError: a slide lies in two folders; or as `look`.
+    """
+    _, held = look(None, Request(with_coords=False, with_segments=False), project)
+    places = [one.slides()[0] for one in held]
+    refuse_twice(places)
+    return {slide: path for one in places for slide, path in one.items()}
 
 
 def plan_project(project: Project, settings: ConvertSettings, out: Path) -> Plan[ConvertJob]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sammil_cli import choices, console
 from sammil_cli.errors import InputError
-from sammil_cli.exchange.convert_legacy import together
+from sammil_cli.exchange.convert_legacy import slides_of, together
 from sammil_cli.exchange.convert_plans import held_in, refuse_twice
 from sammil_cli.exchange.tables import OldTables, is_labelled, read_tables, write_labels
 from sammil_cli.jobs.convert_legacy import Request
@@ -70,7 +70,9 @@ def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool
             raise InputError(
                 f"{folder} is a project already, and regions are asked for", remedy="start a new one with --regions"
             )
-        in_hand = there or InHand(folders=(), beside=True)
+        in_hand = there or InHand(
+            folders=(), beside=slides_of(_project_in(folder)) is not None, places=look.some_places
+        )
         in_hand = replace(in_hand, folders=tuple(sorted({*in_hand.folders, *links})))
         _link(project.features, links)
         init.ignore(folder)
@@ -92,7 +94,8 @@ def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool
 
 def _project_in(folder: Path) -> Project:
     here = Project()
-    return Project(features=folder / here.features, labels=folder / here.labels, splits=folder / here.splits)
+    paths = {name: folder / getattr(here, name) for name in ("features", "slides", "labels", "splits")}
+    return Project(**paths)
 
 
 def _links(sources: Sequence[Path], taken: Sequence[str]) -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Tables of an older run -> ours: labels, splits, predictions. Read before any slide, written after the last."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _labels(
     tables = found.of(Kind.LABELS)
     if given is not None:
         _refuse_zip(given, "--labels")
-        return with_class_names(read_labels(given, None, slides), given)
+        return _read(given, slides)
     if not tables and (bags := found.of(Kind.MAT_BAGS)):
         if not is_labelled(project):
             return _of_mat(bags[0])
@@ -99,7 +99,7 @@ def _labels(
         remarks.append(f"{len(tables)} label tables found, none was taken: {names} (name one: --labels {tables[0]})")
         return None
     try:
-        cohort = with_class_names(read_labels(tables[0], None, slides), tables[0])
+        cohort = _read(tables[0], slides)
     except InputError as error:  # nobody asked for this table
         remarks.append(f"labels were found and passed over: {error.message}")
         return None
@@ -107,6 +107,24 @@ def _labels(
         remarks.append(f"{tables[0].name} labels none of these slides and was passed over (to take it: --labels FILE)")
         return None
     return cohort
+
+
+def _read(path: Path, slides: set[str] | None) -> Cohort:
+    return _without_suffixes(with_class_names(read_labels(path, None, slides), path), slides or set())
+
+
+def _without_suffixes(cohort: Cohort, slides: set[str]) -> Cohort:
+    """The cohort with its ids as the slides have them, where the table has kept the suffix of the slides' files."""
+    ends = {one.slide_id.removeprefix(plain(one.slide_id, slides)) for one in cohort.members} - {""}
+    if not ends:
+        return cohort
+    members = []
+    for one in cohort.members:
+        name = next((one.slide_id.removesuffix(end) for end in ends if one.slide_id.endswith(end)), one.slide_id)
+        alone = one.patient_id == one.slide_id
+        members.append(replace(one, slide_id=name, patient_id=name if alone else one.patient_id))
+    same = len({one.slide_id for one in members}) < len(members)
+    return cohort if same else replace(cohort, members=tuple(members))
 
 
 def _of_mat(path: Path) -> Cohort:

@@ -76,7 +76,9 @@ PLOTS: list[dict[str, object]] = [
 ]
 
 
+PIPELINE = "dvc.yaml"
 CODE_STAGE = "code"
+WSI_SAM_STAGE = "wsi-sam-train"
 
 
 def render_dvc(*, demo: bool, wsi_sam: bool = False, in_hand: InHand | None = None) -> str:
@@ -128,7 +130,7 @@ def stages_in(path: Path) -> Collection[str]:
 
 def has_wsi_sam(stages: Collection[str]) -> bool:
     """Whether a pipeline with these stages is one that asked for WSI-SAM's."""
-    return "wsi-sam-train" in stages
+    return WSI_SAM_STAGE in stages
 
 
 def _files(*, wsi_sam: bool) -> dict[str, StageFiles]:
@@ -138,7 +140,7 @@ def _files(*, wsi_sam: bool) -> dict[str, StageFiles]:
     found: dict[str, StageFiles] = {}
     for name, files in FILES.items():
         if name == "sam":
-            found["wsi-sam-train"] = ASKED_FOR["wsi-sam-train"]
+            found[WSI_SAM_STAGE] = ASKED_FOR[WSI_SAM_STAGE]
             files = replace(files, deps=(*files.deps, TOKENS))
         found[name] = files
     return found
