@@ -13,9 +13,10 @@ from pydantic_core import PydanticCustomError
 from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
 from sammil_cli.settings.choosing import ChoosingSettings
+from sammil_cli.settings.convert import ConvertSettings as ConvertSettings
 from sammil_cli.settings.stage import StageSettings as StageSettings
 from sammil_cli.settings.stage import Tolerance as Tolerance
-from sammil_cli.settings.stage import seed_setting, strict_versions_setting
+from sammil_cli.settings.stage import min_share_setting, seed_setting, strict_versions_setting
 from sammil_cli.settings.stage import setting as _field
 from sammil_cli.settings.wsi_sam import WsiSamTrainSettings as WsiSamTrainSettings
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
@@ -141,9 +142,7 @@ class ExtractSettings(Tolerance):
     encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)
     batch_size: int = _field(32, "patches encoded at once", ge=1)
     feature_dtype: Literal["float16", "float32"] = _field("float32", "float16 halves the bags")
-    membership_min_share: float = _field(
-        0.0, "a patch belongs to a region that covers more than this share of it; 0 = any overlap", ge=0, lt=1
-    )
+    membership_min_share: float = min_share_setting()
     membership_rule: Literal["overlap", "released"] = _field(
         "overlap", "overlap (eq. 3: any patch that a region covers) | released (the published code's corner-in-box)"
     )
@@ -330,7 +329,8 @@ STAGES: dict[str, type[StageSettings]] = {
     "evaluate": EvaluateSettings,
     "visualize": VisualizeSettings,
 }
-ON_REQUEST: dict[str, type[StageSettings]] = {"wsi-sam-train": WsiSamTrainSettings}  # where `init` was asked for it
+# Where `init` was asked for them.
+ON_REQUEST: dict[str, type[StageSettings]] = {"convert-legacy": ConvertSettings, "wsi-sam-train": WsiSamTrainSettings}
 
 
 class Settings(
@@ -342,6 +342,7 @@ class Settings(
     TrainSettings,
     EvaluateSettings,
     VisualizeSettings,
+    ConvertSettings,
     WsiSamTrainSettings,
 ):
     """All keys of params.yaml."""

@@ -8,16 +8,20 @@ import contextlib
 import io
 import logging
 import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sammil_cli.storage.shown_text import json_text, shortened, shown
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import Console
 
 _state = {"quiet": False}
 _LONGEST_ITEM = 48  # characters of a name beside a progress bar
+_FIRST_LINE, _NEXT_LINE = 10.0, 30.0  # seconds between lines of progress where there is no terminal
 
 
 class _OneLine(logging.Formatter):
@@ -81,28 +85,110 @@ class _FirstTime(logging.Filter):
 
 
 class Bar:
-    """A progress bar with the time left."""
+    """How far a command is: a bar with the time left, or on a stream that is no terminal a line now and then."""
 
-    def __init__(self, bar: "Progress", task: "TaskID") -> None:
-        self._bar, self._task = bar, task
+    def __init__(self, at: Callable[[int, str], None]) -> None:
+        self._at, self._done = at, 0
 
     def advance(self, item: str) -> None:
         """One more is done, and this is its name."""
-        self._bar.update(self._task, advance=1, item=_beside_bar(item))
+        self.at(self._done + 1, item)
 
     def at(self, done: int, item: str) -> None:
         """`done` of them are finished, and `item` is in work."""
-        self._bar.update(self._task, completed=done, item=_beside_bar(item))
+        self._done = done
+        self._at(done, _beside_bar(item))
 
 
 def _beside_bar(item: str) -> str:
     return shortened(shown(item), _LONGEST_ITEM)
 
 
+class ProgressLines:
+    """Progress for a log: a line after 10 s, then one every 30 s, also while nothing gets done.
+
+    Args:
+        total: how many there are to do. title: what begins each line.
+        clock: seconds; another one in tests.
+    """
+
+    def __init__(self, total: int, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._title, self._clock = total, title, clock
+        self._begun, self._due = clock(), clock() + _FIRST_LINE
+        self._done, self._item = 0, ""
+        self._marks = deque([(self._begun, 0)], maxlen=3)  # when a line was said, and what was done then
+
+    def at(self, done: int, item: str) -> None:
+        """`done` are finished; `item` is the last of them, or in work."""
+        self._done, self._item = done, item
+
+    def wait(self) -> float:
+        """Seconds until the next line is due."""
+        return max(0.0, self._due - self._clock())
+
+    def say(self) -> None:
+        """Says how far it is if a line is due."""
+        if self.wait() == 0.0:
+            self._due += _NEXT_LINE
+            note(self._line())
+            self._marks.append((self._clock(), self._done))
+
+    def end(self) -> None:
+        """Says how long it took, where lines were said before."""
+        if self._clock() >= self._begun + _FIRST_LINE and self._done >= self._total:
+            note(f"{self._title}: {self._done:,} of {self._total:,} in {_in_words(self._clock() - self._begun)}")
+
+    def _line(self) -> str:
+        seconds = self._clock() - self._begun
+        said = [f"{self._title}: {self._done:,} of {self._total:,} in {_in_words(seconds)}"]
+        since, before = self._marks[0]  # a minute ago or less: workers take their time to start
+        if before == self._done:
+            since, before = self._begun, 0
+        if before < self._done < self._total:
+            rate = (self._done - before) / (self._clock() - since)
+            pace = f"{short_number(rate)} a second" if rate >= 1 else f"{short_number(1 / rate)} s each"
+            said += [pace, f"about {_in_words((self._total - self._done) / rate)} left"]
+        return ", ".join([*said, *([self._item] if self._item else [])])
+
+
+def _in_words(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 @contextlib.contextmanager
 def progress(total: int, title: str) -> Iterator[Bar]:
-    """Shows a bar on stderr while the block runs; on a stream that is no terminal it says nothing."""
+    """Shows on stderr how far the block is: a bar, or on a stream that is no terminal `ProgressLines`."""
     from rich.console import Console
+
+    stderr = Console(stderr=True)
+    with _live_bar(stderr, total, shown(title)) if stderr.is_terminal else _lines(total, shown(title)) as bar:
+        yield bar
+
+
+@contextlib.contextmanager
+def _lines(total: int, title: str) -> Iterator[Bar]:
+    lines, over = ProgressLines(total, title), threading.Event()
+
+    def speak() -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads stderr any more
+            while not over.wait(lines.wait()):
+                lines.say()
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield Bar(lines.at)
+    finally:
+        over.set()
+        speaker.join()
+    lines.end()
+
+
+@contextlib.contextmanager
+def _live_bar(stderr: "Console", total: int, title: str) -> Iterator[Bar]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -123,9 +209,9 @@ def progress(total: int, title: str) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[item]}", style="dim", markup=False),
     )
-    stderr = Console(stderr=True)
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
-        yield Bar(bar, bar.add_task(shown(title), total=total, item=""))
+    with Progress(*columns, console=stderr) as bar:
+        task = bar.add_task(title, total=total, item="")
+        yield Bar(lambda done, item: bar.update(task, completed=done, item=item))
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

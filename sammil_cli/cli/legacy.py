@@ -1,11 +1,13 @@
 """Commands that bring other tools' files along, and write theirs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sammil_cli.cli.options import (
+    PARAMS,
     FailOverOption,
     JsonOption,
     OnlyOption,
@@ -24,12 +26,13 @@ app = typer.Typer()
 @app.command("convert-legacy")
 def convert_legacy(
     source: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP, AtlasPatch, DTFD), a file of it, weights, or "
-            "MATLAB files of a classical MIL set."
+            help="Folder of an older run (CLAM, SAM-MIL, TRIDENT, STAMP, AtlasPatch, DTFD), of .npy or .csv features, "
+            "a file of it, weights, or MATLAB files of a classical MIL set. [default: all in data/features]",
+            show_default=False,
         ),
-    ],
+    ] = None,
     features: Annotated[Path | None, typer.Option(help="Folder of the features, where several are found.")] = None,
     segments: Annotated[
         Path | None, typer.Option(help="Folder of SAM-MIL's segments, where they are not in SOURCE.")
@@ -39,19 +42,20 @@ def convert_legacy(
     ] = None,
     process_list: Annotated[Path | None, typer.Option(help="The run's process list, where several are found.")] = None,
     need_segments: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--segments-needed/--no-segments",
-            help="Whether a SAM-MIL run without its segments is refused, or gives bags without regions.",
+            help="Whether a SAM-MIL run without its segments is refused, or gives bags without regions. "
+            "[default: refused]",
         ),
-    ] = True,
+    ] = None,
     need_coords: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--coords-needed/--no-coords",
-            help="Whether features without coordinates are refused, or give bags without heatmaps.",
+            help="Whether features without coordinates are refused, or give bags without heatmaps. [default: refused]",
         ),
-    ] = True,
+    ] = None,
     grids: Annotated[bool, typer.Option("--grids", help="Take the coordinates only, to encode them anew.")] = False,
     patch_px_level0: Annotated[
         int | None, typer.Option(min=1, help="Patch side in level-0 pixels; wins over what the files say.")
@@ -97,51 +101,51 @@ def convert_legacy(
 ) -> None:
     """Make bags, grids or models of other tools' files.
 
-    The content of SOURCE shows what it is. Labels, splits and results that lie there come along. Unsafe pickles are
-    refused, and nothing in them is run.
+    The content of SOURCE shows what it is; without SOURCE, all folders in data/features are converted together.
+    Labels, splits and results that lie there come along. Unsafe pickles are refused, and nothing in them is run.
     """
     from sammil_cli import console
-    from sammil_cli.config import ExtractSettings
+    from sammil_cli.config import ConvertSettings, ExtractSettings
     from sammil_cli.exchange import convert_legacy as stage
     from sammil_cli.exchange import convert_weights
-    from sammil_cli.jobs.convert_legacy import Request
     from sammil_cli.jobs.slide_checks import SlideChecks
     from sammil_cli.project.process_list import exit_code
     from sammil_cli.project.project import Project
-    from sammil_cli.runner.per_slide import limits_of
 
     console.set_up(verbose=verbose, as_json=as_json)
     convert_weights.check_model(model)
-    if convert_weights.is_weight_file(source):
+    if source is not None and convert_weights.is_weight_file(source):
         facts = convert_weights.run(
             source, out, classes=classes, encoder_name=encoder_name, model=model, group_features=group_features
         )
         console.print_json({"stage": "convert-legacy", "model": facts.model, "classes": list(facts.classes)})
         return
-    settings = read_settings(params, assignments, ExtractSettings, fail_over=fail_over)
-    project = Project()
-    request = Request(
+    if params is None and source is None and PARAMS.exists():  # features in hand are a project's, with its settings
+        params = PARAMS
+    settings = read_settings(params, assignments, ConvertSettings, fail_over=fail_over)
+    project = Project(slides_table=slides_table)
+    wanted = stage.request_of(settings, project)
+    encode = read_settings(params, assignments, ExtractSettings) if check_features else None
+    request = replace(
+        wanted,
         features=features,
         segments=segments,
         coords=coords,
         process_list=process_list,
-        with_segments=need_segments,
-        with_coords=need_coords,
+        with_segments=wanted.with_segments if need_segments is None else need_segments,
+        with_coords=wanted.with_coords if need_coords is None else need_coords,
         grids=grids,
-        patch_px_level0=patch_px_level0,
-        min_share=settings.membership_min_share,
-        encoder=encoder_name,
-        slides=None if no_slides else slides or stage.slides_of(project),
-        slides_table=slides_table,
+        patch_px_level0=patch_px_level0 or wanted.patch_px_level0,
+        encoder=encoder_name or wanted.encoder,
+        slides=None if no_slides else slides or wanted.slides,
         checks=SlideChecks(
             patches=check_patches,
             features=check_features,
-            encoder=stage.encoder_to_check(settings, encoder_name) if check_features else None,
+            encoder=stage.encoder_to_check(encode, encoder_name or wanted.encoder) if encode else None,
         ),
         labels=labels,
         splits=splits,
         classes=classes,
-        limits=limits_of(settings),
     )
     rows, written = stage.run(source, request, project, run_options("cpu", RunAsked(workers=workers, only=only)), out)
     if rows:

@@ -21,12 +21,42 @@ def init(
     wsi_sam: Annotated[
         bool, typer.Option("--wsi-sam", help="With a stage that trains WSI-SAM on data/lesions.")
     ] = False,
+    from_features: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Features you have already (CLAM, TRIDENT, STAMP, DTFD, SAM-MIL, .npy, .csv); may be given several "
+            "times. With --update they come into a project that is there.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Their labels. [default: the only table found in FOLDER]")
+    ] = None,
+    splits: Annotated[Path | None, typer.Option(metavar="FILE|FOLDER", help="Their splits, as CLAM has them.")] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROPOSER", help="Find regions for the features: features, superpixels, sam, geojson or wsi-sam."
+        ),
+    ] = None,
 ) -> None:
-    """Start a project for your own slides."""
+    """Start a project, for your own slides or for features you have already."""
     from sammil_cli import console
+    from sammil_cli.errors import InputError
     from sammil_cli.project import init as stage
 
     console.set_up()
+    of_features = {"--labels": labels, "--splits": splits, "--regions": regions}
+    if from_features:
+        if wsi_sam:
+            raise InputError("--wsi-sam trains on slides, not on features", remedy="leave one of the two out")
+        from sammil_cli.exchange import features_project
+
+        asked = features_project.Asked(sources=from_features, labels=labels, splits=splits, regions=regions)
+        features_project.run(folder, preset, asked, update=update, dvc=dvc)
+        return
+    if alone := [option for option, value in of_features.items() if value is not None]:
+        raise InputError(f"{alone[0]} belongs to features in hand", remedy="give their folder with --from-features")
     stage.run(folder, preset, update=update, dvc=dvc, wsi_sam=wsi_sam)
 
 

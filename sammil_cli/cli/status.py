@@ -88,14 +88,15 @@ def code(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     wsi_sam: Annotated[bool, typer.Option("--wsi-sam", help="Of wsi-sam train, too.")] = False,
+    features: Annotated[bool, typer.Option("--features", help="Of convert-legacy, too.")] = False,
 ) -> None:
     """Write which code the results depend on, for DVC.
 
     One file for each stage, artifacts/code/STAGE.txt: it changes where the stage's results may change.
     """
-    from sammil_cli.config import ON_REQUEST, load_settings
+    from sammil_cli.config import load_settings
     from sammil_cli.project.code_in_use import write_code_files
     from sammil_cli.project.project import Project
 
-    also = tuple(ON_REQUEST) if wsi_sam else ()
+    also = [*(["wsi-sam-train"] if wsi_sam else []), *(["convert-legacy"] if features else [])]
     write_code_files(Project(), load_settings(params, assignments or ()), also)

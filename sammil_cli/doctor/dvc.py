@@ -13,6 +13,7 @@ from sammil_cli.doctor.causes import in_container, install, one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.git import GROUP
 from sammil_cli.errors import InputError
+from sammil_cli.project.in_hand import in_hand_of
 from sammil_cli.project.pipeline import has_wsi_sam, render_dvc
 from sammil_cli.project.site_cache import is_private, site_cache, stranger_in
 from sammil_cli.storage.claims import host_id, is_dead
@@ -116,7 +117,9 @@ def pipeline(asked: Asked) -> Iterator[Finding]:
     try:
         stages = _table(Path(_PIPELINE))["stages"]
         demo = any(str(dep).startswith("sammil_cli/") for entry in stages.values() for dep in entry.get("deps", ()))
-        wanted = parse_yaml(render_dvc(demo=demo, wsi_sam=has_wsi_sam(stages)), _PIPELINE)["stages"]
+        in_hand = in_hand_of(Path(_PIPELINE))
+        text = render_dvc(demo=demo, wsi_sam=has_wsi_sam(stages), in_hand=in_hand)
+        wanted = parse_yaml(text, _PIPELINE)["stages"]
         other = [name for name in wanted if stages.get(name) != wanted[name]]
     except (OSError, InputError, KeyError, TypeError, AttributeError) as error:
         yield wrong(GROUP, _PIPELINE, f"cannot be read: {one_line(error)}", "sammil init . --update")

@@ -1,6 +1,6 @@
 """Tables of an older run -> ours: labels, splits, predictions. Read before any slide, written after the last."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -81,25 +81,25 @@ def _labels(
     tables = found.of(Kind.LABELS)
     if given is not None:
         _refuse_zip(given, "--labels")
-        return with_class_names(read_labels(given, None, slides), given)
+        return _read(given, slides)
     if not tables and (bags := found.of(Kind.MAT_BAGS)):
-        if not _labelled(project):
+        if not is_labelled(project):
             return _of_mat(bags[0])
         remarks.append(f"{project.labels} is kept as it is; move it away to take the labels of {bags[0].parent.name}")
         return None
     if not tables:
-        for path in [] if _labelled(project) else found.of(Kind.ZIPPED):
+        for path in [] if is_labelled(project) else found.of(Kind.ZIPPED):
             remarks.append(f"{path.name} is a zip archive of tables; to take labels from it: {_unpacked(path)}")
         return None
     names = ", ".join(path.name for path in tables[:_SHOWN]) + (" …" if len(tables) > _SHOWN else "")
-    if _labelled(project):
+    if is_labelled(project):
         remarks.append(f"{project.labels} is kept as it is; labels found: {names} (to take one: --labels FILE)")
         return None
     if len(tables) > 1:
         remarks.append(f"{len(tables)} label tables found, none was taken: {names} (name one: --labels {tables[0]})")
         return None
     try:
-        cohort = with_class_names(read_labels(tables[0], None, slides), tables[0])
+        cohort = _read(tables[0], slides)
     except InputError as error:  # nobody asked for this table
         remarks.append(f"labels were found and passed over: {error.message}")
         return None
@@ -107,6 +107,24 @@ def _labels(
         remarks.append(f"{tables[0].name} labels none of these slides and was passed over (to take it: --labels FILE)")
         return None
     return cohort
+
+
+def _read(path: Path, slides: set[str] | None) -> Cohort:
+    return _without_suffixes(with_class_names(read_labels(path, None, slides), path), slides or set())
+
+
+def _without_suffixes(cohort: Cohort, slides: set[str]) -> Cohort:
+    """The cohort with its ids as the slides have them, where the table has kept the suffix of the slides' files."""
+    ends = {one.slide_id.removeprefix(plain(one.slide_id, slides)) for one in cohort.members} - {""}
+    if not ends:
+        return cohort
+    members = []
+    for one in cohort.members:
+        name = next((one.slide_id.removesuffix(end) for end in ends if one.slide_id.endswith(end)), one.slide_id)
+        alone = one.patient_id == one.slide_id
+        members.append(replace(one, slide_id=name, patient_id=name if alone else one.patient_id))
+    same = len({one.slide_id for one in members}) < len(members)
+    return cohort if same else replace(cohort, members=tuple(members))
 
 
 def _of_mat(path: Path) -> Cohort:
@@ -162,23 +180,7 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
         console.say(note)
     members = tables.labels.members if tables.labels else _own_members(project)
     patient = {member.slide_id: member.patient_id for member in members}
-    if tables.labels is not None:
-        members = tables.labels.members
-        classes = tables.labels.classes
-        given, columns = _given(tables.splits, members, slides)
-        sites = ["site"] if any(m.site for m in members) else []
-        header = ("slide_id", "label", "patient_id", *sites, *columns)
-        nowhere = [""] * len(columns)
-        rows = [
-            (
-                *(m.slide_id, classes[m.label], m.patient_id),
-                *([m.site or ""] if sites else []),
-                *(part or "" for part in given.get(m.slide_id, nowhere)),
-            )
-            for m in members
-        ]
-        write_csv(project.labels, header, rows)
-        console.say(f"labels: {len(rows)} slides → {project.labels}" + (" with their folds" if columns else ""))
+    write_labels(tables, project, slides)
     if tables.splits:
         folds = [
             Fold(
@@ -202,6 +204,27 @@ def write_tables(tables: OldTables, project: Project, slides: set[str]) -> None:
         _write_results(tables, patient)
 
 
+def write_labels(tables: OldTables, project: Project, slides: set[str]) -> None:
+    """Writes data/labels.csv, if there are labels to write, with the splits in columns; arguments as `write_tables`."""
+    if tables.labels is None:
+        return
+    members, classes = tables.labels.members, tables.labels.classes
+    given, columns = _given(tables.splits, members, slides)
+    sites = ["site"] if any(m.site for m in members) else []
+    header = ("slide_id", "label", "patient_id", *sites, *columns)
+    nowhere = [""] * len(columns)
+    rows = [
+        (
+            *(m.slide_id, classes[m.label], m.patient_id),
+            *([m.site or ""] if sites else []),
+            *(part or "" for part in given.get(m.slide_id, nowhere)),
+        )
+        for m in members
+    ]
+    write_csv(project.labels, header, rows)
+    console.say(f"labels: {len(rows)} slides → {project.labels}" + (" with their folds" if columns else ""))
+
+
 def _refuse_zip(path: Path, option: str) -> None:
     if path.is_file() and (names := zipped_tables(path)):
         raise InputError(
@@ -214,7 +237,7 @@ def _unpacked(path: Path, option: str = "--labels") -> str:
     return f"unzip -p {path} > {table}, then {option} {table}"
 
 
-def _labelled(project: Project) -> bool:
+def is_labelled(project: Project) -> bool:
     """Whether the project has labels of its own; the header alone, which `sammil init` writes, has none."""
     try:
         with project.labels.open(encoding="utf-8", errors="replace") as stream:
@@ -225,7 +248,7 @@ def _labelled(project: Project) -> bool:
 
 def _own_members(project: Project) -> tuple[Member, ...]:
     try:
-        return read_labels(project.labels).members if _labelled(project) else ()
+        return read_labels(project.labels).members if is_labelled(project) else ()
     except InputError:  # the user's own labels are none of this command's business
         return ()
 

@@ -12,7 +12,7 @@ from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite
 from sammil_cli.legacy.layout import Source
 from sammil_cli.legacy.patch_file import PatchFile, read_patch_file, smallest_step
 from sammil_cli.legacy.patch_lists import PatchList
-from sammil_cli.legacy.rows import TORCH_SUFFIXES, Floats, Rows, mismatch, read_features, split, tidy
+from sammil_cli.legacy.rows import H5_SUFFIXES, Floats, Rows, mismatch, read_features, split, tidy
 from sammil_cli.legacy.sam_info import Grouping, grouping_of, read_sam_info
 from sammil_cli.legacy.sam_mil import PatchScale, compare_sam_info, compare_seg_file, grouping, read_documents
 from sammil_cli.legacy.segments import Document
@@ -223,7 +223,7 @@ def _read_rows(
         return rows, by_count, patches
     rows, by_count = split(features, coords, source.slide_id)
     if source.coords is None or not source.coords.exists():
-        return rows, by_count, None if path.suffix.lower() in TORCH_SUFFIXES else read_patch_file(path)
+        return rows, by_count, read_patch_file(path) if path.suffix.lower() in H5_SUFFIXES else None
     patches = read_patch_file(source.coords)
     if not np.array_equal(patches.coords[(patches.coords != -1).any(axis=1)], rows.xy):
         raise mismatch(f"{source.coords} has other patches than {path}")

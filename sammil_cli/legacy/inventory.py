@@ -9,9 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from sammil_cli.errors import InputError, SlideError
+from sammil_cli.legacy.feature_table import columns_of
 from sammil_cli.legacy.h5_file import MATRICES, PLACES, feature_sets, layout_of_legacy, own_arrays
 from sammil_cli.legacy.mat_bags import ROWS
 from sammil_cli.legacy.mat_file import read_mat_arrays
+from sammil_cli.legacy.npy_file import read_npy_header
 from sammil_cli.legacy.torch_file import words_of
 from sammil_cli.storage.csv_text import separator_of
 
@@ -26,8 +28,12 @@ class Kind(StrEnum):
     BARE_FEATURES = "features without coordinates (h5)"
     TENSOR = "features without coordinates (pt)"
     PLACED_TENSOR = "features with coordinates (pt)"
+    ARRAY = "features without coordinates (npy)"
+    ROWS = "features without coordinates (csv)"
+    PLACED_ROWS = "features with coordinates (csv)"
     WEIGHTS = "weights of a model (pt, pth)"
     COORDS = "patch coordinates (h5)"
+    CORNERS = "patch coordinates (npy)"
     IMAGES = "patch images with coordinates (h5)"
     SAM_INFO = "SAM-MIL's sam_info (h5)"
     SEG_FILE = "SAM-MIL's seg_files (h5)"
@@ -41,6 +47,7 @@ class Kind(StrEnum):
     PICKLE = "pickles of another kind (pkl)"
     MAT_BAGS = "bags of a classical MIL data set (mat)"
     MAT = "other arrays of MATLAB (mat)"
+    NPY = "other arrays of NumPy (npy)"
     PROCESS_LIST = "process list (csv)"
     SPLITS = "splits (csv)"
     SPLIT_COUNTS = "numbers of slides per split (csv)"
@@ -134,7 +141,7 @@ def _files(root: Path) -> list[Path]:
 def recognise(path: Path) -> Kind:
     """The kind of one file."""
     look = {".h5": _h5, ".hdf5": _h5, ".pt": _torch, ".pth": _torch, ".pkl": _pickle, ".csv": _table, ".zip": _zip}
-    look[".mat"] = _mat
+    look |= {".mat": _mat, ".npy": _npy}
     suffix = path.suffix.lower()
     if suffix == ".geojson":
         return Kind.CONTOURS
@@ -243,6 +250,16 @@ def _mat(path: Path) -> Kind:
         return Kind.DAMAGED
 
 
+def _npy(path: Path) -> Kind:
+    try:
+        header = read_npy_header(path)
+    except SlideError:
+        return Kind.DAMAGED
+    if header.is_places:
+        return Kind.CORNERS
+    return Kind.ARRAY if header.is_matrix else Kind.NPY
+
+
 def _table(path: Path) -> Kind:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
@@ -260,6 +277,8 @@ def _table(path: Path) -> Kind:
         return Kind.LABELS
     if {"sthresh", "a_t"} <= header:
         return Kind.PRESET
+    if rows and (columns := columns_of(rows[0])):
+        return Kind.PLACED_ROWS if columns.places else Kind.ROWS
     if rows and all(len(row) == 2 for row in rows[:50]) and path.name.lower().startswith("label"):
         return Kind.LABELS
     return Kind.TABLE

@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.legacy.h5_file import read_h5
 from sammil_cli.legacy.inventory import Inventory, Kind, recognise, take_inventory
+from sammil_cli.legacy.npy_file import SUFFIX
 from sammil_cli.legacy.process_list import Selection, read_process_list
-from sammil_cli.legacy.rows import TORCH_SUFFIXES
+from sammil_cli.legacy.rows import H5_SUFFIXES
 
 _TRIDENT_COORDS = "_patches"  # the end of the name of TRIDENT's coordinate files
+_NPY_ENDS = ("_coords", "_coordinates", "_features", "_feats")  # of names of arrays, behind the slide's
+_FORMS = (  # of features, the first one that a run has counts
+    (Kind.FEATURES, Kind.BARE_FEATURES),
+    (Kind.TENSOR, Kind.PLACED_TENSOR),
+    (Kind.ARRAY,),
+    (Kind.ROWS, Kind.PLACED_ROWS),
+)
+_BARE = (Kind.TENSOR, Kind.ARRAY, Kind.ROWS)
 _TRIDENT_FEATURES = "features_"  # the beginning of the name of its feature folders, then the encoder
 
 Files = dict[str, Path]  # by slide id
@@ -68,7 +77,8 @@ def find_layout(
 ) -> Layout:
     """Finds the files of each slide in `root` and below, by their content; the other arguments name folders instead.
 
-    h5 files are preferred over pt files where a run has both: they hold the coordinates, which say what is a group row.
+    h5 files are preferred over pt, npy and csv files where a run has both: they hold the coordinates, which say what is
+    a group row.
 
     Args:
         root: a folder, or a single file of features or coordinates.
@@ -136,9 +146,15 @@ def find_layout(
 
 
 def slide_of(path: Path) -> str:
-    """The slide of a file: its name without suffix; TRIDENT adds `_patches`, STAMP names the folder instead."""
+    """The slide of a file: its name without suffix; TRIDENT adds `_patches`, STAMP names the folder instead.
+
+    Arrays of NumPy may say what they hold behind it, such as `_coords`.
+    """
     if path.stem == "features":
         return path.parent.name
+    if path.suffix.lower() == SUFFIX:
+        end = next((end for end in _NPY_ENDS if path.stem.endswith(end)), "")
+        return path.stem.removesuffix(end) or path.stem
     return path.stem.removesuffix(_TRIDENT_COORDS)
 
 
@@ -159,18 +175,17 @@ def _collections(found: Inventory, *kinds: Kind) -> dict[Path, Files]:
 
 
 def _features(found: Inventory, given: Path | None) -> tuple[Path | None, Files]:
-    h5, pt = (Kind.FEATURES, Kind.BARE_FEATURES), (Kind.TENSOR, Kind.PLACED_TENSOR)
     if given is not None:
         there = take_inventory(given)
-        for kinds in (h5, pt, (Kind.DAMAGED,)):  # the user says that these are features, also if none can be read
+        for kinds in (*_FORMS, (Kind.DAMAGED,)):  # the user says that these are features, also if none can be read
             for folder, files in _collections(there, *kinds).items():
                 if given in (folder, *folder.parents) or folder == given.parent:
                     return given, files
         raise InputError(
-            f"{given} holds neither .h5 nor .pt files of features",
+            f"{given} holds no features, neither .h5 nor .pt, .npy or .csv files",
             remedy="give their folder with --features, or leave it out",
         )
-    for kinds in (h5, pt):
+    for kinds in _FORMS:
         collections = _collections(found, *kinds)
         if len(collections) > 1:
             raise _several("features", "--features", list(collections), found)
@@ -180,7 +195,7 @@ def _features(found: Inventory, given: Path | None) -> tuple[Path | None, Files]
 
 
 def _coords(found: Inventory, given: Path | None, features: Files, grids: bool, remarks: list[str]) -> Files:
-    kinds = (Kind.COORDS, Kind.IMAGES)
+    kinds = (Kind.COORDS, Kind.IMAGES, Kind.CORNERS)
     if given is not None:
         # Feature files hold coordinates, too.
         collections = _collections(take_inventory(given), *kinds, Kind.FEATURES)
@@ -236,14 +251,14 @@ def _expected(folder: Path | None, files: Files, slide: str) -> Path | None:
 
 
 def _all_bare(paths: Iterable[Path]) -> bool:
-    """Whether all of some feature files are torch's, and none holds coordinates."""
-    return all(path.suffix.lower() in TORCH_SUFFIXES and recognise(path) is not Kind.PLACED_TENSOR for path in paths)
+    """Whether none of some feature files holds coordinates; those of h5 files are looked for slide by slide."""
+    return all(path.suffix.lower() not in H5_SUFFIXES and recognise(path) in _BARE for path in paths)
 
 
 def _first_h5(features: Files) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Coordinates of the first h5 file and the names of its data sets; empty where it is none."""
     path = next(iter(features.values()), None)
-    if path is None or path.suffix.lower() not in (".h5", ".hdf5"):
+    if path is None or path.suffix.lower() not in H5_SUFFIXES:
         return np.empty((0, 2)), ()
     try:
         names = tuple(read_h5(path, ())[2])
@@ -264,6 +279,9 @@ def _tool(features: Files, coords: Files, names: Sequence[str], sam_mil: bool, e
         return "AtlasPatch"
     if encoder or any(path.stem.endswith(_TRIDENT_COORDS) for path in coords.values()):
         return "TRIDENT"
+    suffix = next((path.suffix.lower() for path in features.values()), "")
+    if suffix in (".npy", ".csv"):
+        return "NumPy's arrays" if suffix == SUFFIX else "tables of features"
     if "feats" in names or any(path.stem == "features" for path in features.values()):
         return "STAMP"
     return "h5 files of another tool" if "embeddings" in names else "CLAM"

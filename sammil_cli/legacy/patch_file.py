@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.legacy.h5_file import damaged, feature_sets, read_h5, text, um_per_unit
+from sammil_cli.legacy.npy_file import SUFFIX, read_npy
 from sammil_cli.legacy.rows import as_coords
 
 _WIDEST = 1 << 20  # pixels of a patch's side; no slide is as wide
@@ -46,12 +47,16 @@ def read_patch_file(path: Path) -> PatchFile:
     """Reads a coordinate file, or the `coords` of a feature file; images in it are counted, not read.
 
     CLAM says `patch_size` at `patch_level` and its `downsample`, and before its fast pipeline the shape of `imgs` does;
-    TRIDENT and AtlasPatch say `patch_size_level0` too; STAMP writes µm with the file's attributes `unit` and
-    `tile_size_um`, before version 2 pixels of a picture in which 224 pixels are 256 µm (`_of_stamp_1`).
+    TRIDENT and AtlasPatch say `patch_size_level0` too; an array of NumPy says nothing but the corners; STAMP writes µm
+    with the file's attributes `unit` and `tile_size_um`, before version 2 pixels of a picture in which 224 pixels are
+    256 µm (`_of_stamp_1`).
 
     Raises:
         SlideError: `E_LEGACY_MISSING`, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH`, it says of itself what it is not.
     """
+    if path.suffix.lower() == SUFFIX:
+        corners = as_coords(path, read_npy(path))
+        return PatchFile(coords=corners, patch_px=None, patch_px_level0=None, level=0, slide_size_px=None)
     arrays, facts, shapes = read_h5(path, ("coords",))
     images = shapes.get("imgs", ())
     unit = um_per_unit(path, facts)

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
+from sammil_cli.legacy import feature_table, npy_file
 from sammil_cli.legacy.h5_file import damaged, features_of, read_h5, um_per_unit
 from sammil_cli.legacy.torch_file import read_torch
 
 Floats = NDArray[np.floating[Any]]
 
-TORCH_SUFFIXES = (".pt", ".pth")
+H5_SUFFIXES = (".h5", ".hdf5")
 
 _ATLAS_COLUMNS = 5  # x, y, width and height of what was read, pyramid level
 _FLOAT16 = 2e-3  # of the features' largest value
@@ -31,7 +32,7 @@ class Rows:
 def read_features(
     path: Path, remarks: list[str], encoder: str | None = None
 ) -> tuple[Floats, NDArray[np.float64] | None]:
-    """Features (rows, d) of an h5 or pt file, and its coordinates (rows, 2), None where it has none.
+    """Features (rows, d) of an h5, pt, npy or csv file, and its coordinates (rows, 2), None where it has none.
 
     A leading axis of 1 is taken off; rows that STAMP marks as `augmented` are left out.
 
@@ -42,8 +43,8 @@ def read_features(
         SlideError: `E_LEGACY_MISSING`, `E_LEGACY_UNSAFE`, `E_LEGACY_DAMAGED`; `E_LEGACY_MISMATCH` where the numbers of
             rows differ, or are missing.
     """
-    if path.suffix.lower() in TORCH_SUFFIXES:
-        matrix, places = read_torch(path)
+    if path.suffix.lower() not in H5_SUFFIXES:
+        matrix, places = _read_plain(path)
         features = as_features(path, matrix)
         coords = None if places is None else as_coords(path, places)
     else:
@@ -65,6 +66,14 @@ def read_features(
             remedy="extract the features of this slide again",
         )
     return features, coords
+
+
+def _read_plain(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """As `read_features`, of the forms that hold numbers and nothing else."""
+    suffix = path.suffix.lower()
+    if suffix == npy_file.SUFFIX:
+        return npy_file.read_npy(path), None
+    return feature_table.read_feature_table(path) if suffix == feature_table.SUFFIX else read_torch(path)
 
 
 def split(features: Floats, coords: NDArray[np.float64], slide_id: str) -> tuple[Rows, bool]:

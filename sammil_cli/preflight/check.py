@@ -20,6 +20,7 @@ from sammil_cli.cohort.no_classes import NO_CLASSES
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
+from sammil_cli.preflight.check_features import check_features, is_of_features
 from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.project import Project
 from sammil_cli.runner.earlier_files import slide_suffixes
@@ -73,8 +74,9 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     """
     suffixes = slide_suffixes()
     bags = {path.stem: path for path in sorted(project.bags.glob("*.h5"))}
-    paths, of_slides = _slides(project, suffixes, bool(bags))
-    known = {slide_id: str(path) for slide_id, path in {**bags, **paths}.items()}
+    paths, of_slides = ({}, []) if is_of_features() else _slides(project, suffixes, bool(bags))
+    features, of_features = check_features(project) if is_of_features() else ({}, [])
+    known = {slide_id: str(path) for slide_id, path in {**features, **bags, **paths}.items()}
     examined = examine(
         project.labels,
         classes=settings.classes,
@@ -88,7 +90,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     by_site: tuple[str, ...] = ()
     findings += _identical(paths, table, _entries(project.slides_table))
     findings += check_slides_table(project.slides_table, known, suffixes)
-    findings += of_slides
+    findings += [*of_slides, *of_features]
     for folder in (project.edits, project.rois, project.annotations, project.lesions):
         findings += check_drawings(folder, known, suffixes)
     findings += _flag(settings)
@@ -171,8 +173,10 @@ def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str,
         findings += _passed_over(folder, found.unsupported)
         findings += _unnameable(found.unnameable)
     except InputError as error:
-        if not folder.is_dir() and bags:
+        if bags and not folder.is_dir():
             return {}, []  # features came without slides
+        if bags and not any(folder.iterdir()):
+            return {}, [_no_slides(folder)]
         kinds = suffixes - set(choices.load(choices.FORMATS, "image").SUFFIXES)  # pictures of slides, mostly
         found_files = (path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
         files = sorted(path for path in found_files if is_utf8(path) and path not in other_objects(path.parent))
@@ -181,6 +185,12 @@ def _slides(project: Project, suffixes: set[str], bags: bool) -> tuple[dict[str,
         if not findings:
             findings.append(Finding(file=str(folder), kind="slide-folder", message=error.message, fix=error.remedy))
     return paths, [*findings, *_names(paths), *_long_names(paths, project.tissue)]
+
+
+def _no_slides(folder: Path) -> Finding:
+    message = "holds no slides, so the labels are held against the bags; dvc repro begins with the slides"
+    fix = "put the slides there; for features without slides: sammil init . --update --from-features FOLDER"
+    return Finding(file=str(folder), kind="slide-folder", severity="warning", message=message, fix=fix)
 
 
 def _passed_over(folder: Path, unsupported: Mapping[str, int]) -> Iterator[Finding]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.config import Settings
+from sammil_cli.config import ConvertSettings, Settings
 from sammil_cli.errors import InputError, MissingError, SammilError
+from sammil_cli.exchange.convert_legacy import plan_project, slides_in_hand
 from sammil_cli.preflight.key_changes import Change, changes
-from sammil_cli.project.pipeline import ASKED_FOR, FILES
+from sammil_cli.project.in_hand import UNGROUPED, InHand, in_hand_of
+from sammil_cli.project.pipeline import ASKED_FOR, FILES, PIPELINE, WSI_SAM_STAGE
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.out_folder import RECORDED, done_before, is_own
 from sammil_cli.runner.per_slide import Job, Plan, Task
@@ -107,6 +109,30 @@ def run(
     Raises:
         InputError: no slides, or a table that cannot be read.
     """
+    in_hand = in_hand_of(Path(PIPELINE))
+    of_slides = in_hand is None or in_hand.beside
+    stages = _of_slides(project, settings, only, asked_for) if of_slides else []
+    if in_hand is not None:
+        stages.append(_of_features(project, settings, in_hand))
+    if only is None:
+        return stages
+    return [replace(stage, slides=[slide for slide in stage.slides if slide.slide_id in only]) for stage in stages]
+
+
+def _of_features(project: Project, settings: Settings, in_hand: InHand) -> StageStatus:
+    """What would be done with features in hand."""
+    stage = "convert-legacy"
+    out = Path(UNGROUPED) if in_hand.regions else project.bags
+    try:
+        return judge_plan(plan_project(project, settings.stage(ConvertSettings), out), project, {})
+    except (InputError, MissingError) as error:
+        return StageStatus(stage=stage, slides=[], problem=error)
+
+
+def _of_slides(
+    project: Project, settings: Settings, only: frozenset[str] | None, asked_for: AskedFor | None
+) -> list[StageStatus]:
+    """What each stage that works on slides would do, with all of them."""
     known = find_slides(project.slides).ids
     # A stage refuses to be restricted to a slide that is gone; and what is trained follows from all slides.
     some = only if only and only <= known and asked_for is None else None
@@ -119,9 +145,7 @@ def run(
             if asked_for.is_read and _comes_first(stages[-1].training):
                 waiting = _all_waiting(stages[-1].stage, needed) | waiting
         stages.append(_examine(stage, project, settings, some, waiting))
-    if only is None:
-        return stages
-    return [replace(stage, slides=[slide for slide in stage.slides if slide.slide_id in only]) for stage in stages]
+    return stages
 
 
 def _outs(stage: str) -> tuple[str, ...]:
@@ -156,7 +180,7 @@ def _examine(
         plan = plan_stage(stage, project, settings, RunOptions(only=only))
     except (InputError, MissingError) as error:
         # That earlier files are missing is no problem while the stage that writes them is still to run.
-        trains = any(slide.because_of in ASKED_FOR for slide in waiting.values())
+        trains = any(slide.because_of == WSI_SAM_STAGE for slide in waiting.values())
         expected = waiting and (trains or isinstance(error, InputError))
         return StageStatus(stage=stage, slides=_sorted(waiting), problem=None if expected else error)
     return judge_plan(plan, project, waiting, only)
@@ -274,8 +298,11 @@ def check_slide(project: Project, slide_id: str) -> None:
     Raises:
         InputError: with the ids that are nearly the same.
     """
-    known = find_slides(project.slides).ids
+    in_hand = in_hand_of(Path(PIPELINE))
+    known = set(slides_in_hand(project)) if in_hand else set()
+    known |= find_slides(project.slides).ids if in_hand is None or in_hand.beside else set()
     folders = (project.tissue, project.patches, project.fields, project.regions, project.bags)
     known |= {slide_of(path) for folder in folders if folder.is_dir() for path in folder.iterdir()}
     if slide_id not in known:
-        raise InputError(f"there is no slide {slide_id!r} in {project.slides}", remedy=did_you_mean(slide_id, known))
+        where = project.slides if in_hand is None or in_hand.beside else project.features
+        raise InputError(f"there is no slide {slide_id!r} in {where}", remedy=did_you_mean(slide_id, known))

@@ -32,7 +32,10 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "convert-legacy": (choices.FORMATS,),
     "wsi-sam-train": (choices.FORMATS,),
 }
-_OWN_ROOM = {"wsi-sam-train": "sammil_cli.prompting.train"}  # of a stage that is not in `stages`
+_OWN_ROOM = {  # of a stage that is not in `stages`
+    "convert-legacy": "sammil_cli.exchange.convert_legacy",
+    "wsi-sam-train": "sammil_cli.prompting.train",
+}
 
 
 def code_of_slide(stage: str, slide: Path | None = None, word: str | None = None) -> Code:

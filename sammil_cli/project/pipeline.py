@@ -8,6 +8,7 @@ import yaml
 
 from sammil_cli.config import ON_REQUEST, STAGES
 from sammil_cli.errors import InputError
+from sammil_cli.project.in_hand import InHand, merge, stages_of_features, with_regions
 from sammil_cli.project.project import Project
 from sammil_cli.storage.guarded_yaml import read_yaml
 
@@ -55,15 +56,17 @@ FILES: dict[str, StageFiles] = {
 }
 
 TOKENS = "runs/wsi_sam"
-# In projects that ask for it; `sam` comes after it there, since `proposer: wsi_sam` may read its tokens.
+# In projects that ask for them. `sam` comes after wsi-sam-train there, since `proposer: wsi_sam` may read its tokens.
 ASKED_FOR: dict[str, StageFiles] = {
+    "convert-legacy": StageFiles(deps=("data/slides.csv",), outs=("artifacts/bags",)),
     "wsi-sam-train": StageFiles(
         deps=("data/slides", "data/slides.csv", "data/lesions", "data/labels.csv", "artifacts/tissue"),
         outs=("artifacts/wsi_sam", TOKENS),
         shared=("sam_model", "sam_checkpoint", "sam_checkpoint_sha256"),
-    )
+    ),
 }
 _COMMANDS = {"wsi-sam-train": "wsi-sam train"}  # where it is not the stage's name
+
 
 PLOTS: list[dict[str, object]] = [
     {"runs/learning_curves": {"x": "epoch", "y": "val_auc"}},
@@ -73,18 +76,22 @@ PLOTS: list[dict[str, object]] = [
 ]
 
 
+PIPELINE = "dvc.yaml"
 CODE_STAGE = "code"
+WSI_SAM_STAGE = "wsi-sam-train"
 
 
-def render_dvc(*, demo: bool, wsi_sam: bool = False) -> str:
+def render_dvc(*, demo: bool, wsi_sam: bool = False, in_hand: InHand | None = None) -> str:
     """The text of dvc.yaml: for the demo project, which draws its slides, or for a user's.
 
     Each stage depends on the file that the stage `code`, which always runs, writes of its code (`project.code_in_use`).
 
     Args:
-        wsi_sam: with the stage that trains WSI-SAM's tokens.
+        wsi_sam: with the stage that trains WSI-SAM's tokens. in_hand: of a project of features in hand.
     """
     files = _files(wsi_sam=wsi_sam)
+    if in_hand and not in_hand.beside:
+        files = stages_of_features(in_hand, {**FILES, **ASKED_FOR})
     project = Project()
     code = {name: (project.code / f"{name}.txt").as_posix() for name in files if name != "demo"}
     drawn = FILES["demo"].outs[:1]  # the code depends on the slides' formats: it is looked at when they are there
@@ -92,8 +99,8 @@ def render_dvc(*, demo: bool, wsi_sam: bool = False) -> str:
         CODE_STAGE: _entry(CODE_STAGE, drawn if demo else (), [], tuple(code.values()))
     }
     stages[CODE_STAGE]["always_changed"] = True
-    if wsi_sam:
-        stages[CODE_STAGE]["cmd"] = f"sammil {CODE_STAGE} --wsi-sam"
+    asked = [*(["--wsi-sam"] if wsi_sam else []), *(["--features"] if in_hand else [])]
+    stages[CODE_STAGE]["cmd"] = " ".join([f"sammil {CODE_STAGE}", *asked])
     for name, those in files.items():
         if name == "demo" and not demo:
             continue
@@ -102,6 +109,12 @@ def render_dvc(*, demo: bool, wsi_sam: bool = False) -> str:
         stages[name] = _entry(_COMMANDS.get(name, name), deps, sorted(settings), those.outs)
         if those.metrics:
             stages[name]["metrics"] = [{path: {"cache": False}} for path in those.metrics]
+    if in_hand and in_hand.regions:
+        with_regions(stages)
+    if in_hand and in_hand.beside:
+        code_file = (project.code / "convert-legacy.txt").as_posix()
+        merge(stages, in_hand, code_file, list(ON_REQUEST["convert-legacy"].model_fields))
+        stages[CODE_STAGE]["outs"] = [*code.values(), code_file]
     head = "# Written from sammil_cli/project/pipeline.py. Stage = command; the commands read params.yaml.\n"
     return head + yaml.safe_dump({"stages": stages, "plots": PLOTS}, sort_keys=False, width=110)
 
@@ -117,7 +130,7 @@ def stages_in(path: Path) -> Collection[str]:
 
 def has_wsi_sam(stages: Collection[str]) -> bool:
     """Whether a pipeline with these stages is one that asked for WSI-SAM's."""
-    return not ASKED_FOR.keys().isdisjoint(stages)
+    return WSI_SAM_STAGE in stages
 
 
 def _files(*, wsi_sam: bool) -> dict[str, StageFiles]:
@@ -127,7 +140,7 @@ def _files(*, wsi_sam: bool) -> dict[str, StageFiles]:
     found: dict[str, StageFiles] = {}
     for name, files in FILES.items():
         if name == "sam":
-            found |= ASKED_FOR
+            found[WSI_SAM_STAGE] = ASKED_FOR[WSI_SAM_STAGE]
             files = replace(files, deps=(*files.deps, TOKENS))
         found[name] = files
     return found

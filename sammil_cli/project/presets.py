@@ -1,6 +1,6 @@
 """Presets that come with the package, and params.yaml as `sammil init` writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -30,9 +30,13 @@ def preset(name: str) -> dict[str, Any]:
     return loaded
 
 
-def render_params(name: str, *, stages: Sequence[str]) -> str:
-    """The text of a params.yaml with every key of the stages, commented, with a preset's values."""
-    settings = check(preset(name), f"preset {name}")
+def render_params(name: str, *, stages: Sequence[str], changed: Mapping[str, object] | None = None) -> str:
+    """The text of a params.yaml with every key of the stages, commented, with a preset's values but for those changed.
+
+    Raises:
+        InputError: there is no such preset, or what is changed cannot have that value.
+    """
+    settings = check({**preset(name), **(changed or {})}, f"preset {name}")
     lines = [
         f"# sammil's settings, preset {name}. One key is one setting; sammil and `dvc exp run` take -S key=value.",
         "# A key is listed once, under the first stage that uses it. An unknown key is an error.",

@@ -15,6 +15,7 @@ class Project:
 
     slides: Path = Path("data/slides")
     slides_table: Path = Path("data/slides.csv")
+    features: Path = Path("data/features")
     labels: Path = Path("data/labels.csv")
     lesions: Path = Path("data/lesions")
     edits: Path = Path("data/edits")

@@ -36,6 +36,12 @@ def seed_setting() -> Any:
     return setting(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
 
 
+def min_share_setting() -> Any:
+    """`membership_min_share`, of every stage that finds which patches lie in which region."""
+    text = "a patch belongs to a region that covers more than this share of it; 0 = any overlap"
+    return setting(0.0, text, ge=0, lt=1)
+
+
 class Tolerance(StageSettings):
     """What every per-slide stage knows; none of it changes how a result is computed."""
 

@@ -15,7 +15,7 @@ _BEGINNINGS = (
     (b"<?xml", "an XML file", _AGAIN),
     (b"%pdf", "a PDF document", _AGAIN),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
-    (b"\x93numpy", "a NumPy array", "give the features as h5 or pt"),
+    (b"\x93numpy", "a NumPy array", "name it .npy"),
 )
 # What torch.load raises for damaged files, beside UnpicklingError and OSError: it takes their pickle at its word.
 TORCH_RAISES = (

@@ -1,0 +1,227 @@
+"""sammil init --from-features: a project of features in hand, or features that come into a project."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sammil_cli import choices, console
+from sammil_cli.errors import InputError
+from sammil_cli.exchange.convert_legacy import slides_of, together
+from sammil_cli.exchange.convert_plans import held_in, refuse_twice
+from sammil_cli.exchange.tables import OldTables, is_labelled, read_tables, write_labels
+from sammil_cli.jobs.convert_legacy import Request
+from sammil_cli.legacy.inventory import Inventory, Kind
+from sammil_cli.project import init
+from sammil_cli.project.in_hand import InHand, features_in, in_hand_of
+from sammil_cli.project.presets import preset
+from sammil_cli.project.project import Project
+from sammil_cli.storage.files import check_name
+
+_WITHOUT_REGIONS = "abmil"  # what is trained where nothing says which patches belong together
+_OF_PIXELS = ("sam", "wsi-sam")  # proposers that cannot do without the slides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the user asks for: folders of features; a label table, splits, and a proposer of regions, None = none."""
+
+    sources: Sequence[Path]
+    labels: Path | None = None
+    splits: Path | None = None
+    regions: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What was seen of the sources.
+
+    `slides`: ids. `places`: whether all say where patches are, `some_places`: whether any does. `grouped`: whether they
+    have regions of their own. `said`: lines for the user.
+    """
+
+    found: Inventory
+    slides: frozenset[str]
+    places: bool
+    some_places: bool
+    grouped: bool
+    said: Sequence[str]
+
+
+def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool) -> None:
+    """Links the folders into data/features, and writes a project that trains on them; its labels come along.
+
+    Everything is looked at before anything is written. With `update` the folders come into a project that is there:
+    into one of features beside the others, into one of slides beside these.
+
+    Raises:
+        InputError: there is nothing to convert in a folder, a slide lies in two of them, the labels are wrong, or as
+            `init.check_new`.
+    """
+    init.check_new(folder, preset_name, update=update)
+    sources = [source.resolve() if ".." in source.parts else source.absolute() for source in asked.sources]
+    links = _links(sources, features_in(folder))
+    there = in_hand_of(folder / "dvc.yaml") if update else None
+    kept = [folder / Project().features / name for name in features_in(folder)] if update else []
+    look = _look([*kept, *sources], with_segments=asked.regions is None)
+    project = _project_in(folder)
+    tables = _tables(look, asked, project)
+    if update:
+        if asked.regions is not None:
+            raise InputError(
+                f"{folder} is a project already, and regions are asked for", remedy="start a new one with --regions"
+            )
+        in_hand = there or InHand(
+            folders=(), beside=slides_of(_project_in(folder)) is not None, places=look.some_places
+        )
+        in_hand = replace(in_hand, folders=tuple(sorted({*in_hand.folders, *links})))
+        _link(project.features, links)
+        init.ignore(folder)
+        init.renew(folder, in_hand, add=True)
+        _tell(look, tables, project, links)
+        return
+    in_hand = InHand(
+        folders=tuple(sorted(links)),
+        regions=asked.regions is not None,
+        pixels=asked.regions in _OF_PIXELS,
+        places=look.some_places,
+    )
+    changed = _settings(look, asked, preset_name)
+    _link(project.features, links)
+    stages = init.run_of_features(folder, preset_name, in_hand, changed, dvc=dvc)
+    _tell(look, tables, project, links)
+    _say_next(folder, preset_name, stages, changed, in_hand, dvc=dvc, labelled=is_labelled(project))
+
+
+def _project_in(folder: Path) -> Project:
+    here = Project()
+    paths = {name: folder / getattr(here, name) for name in ("features", "slides", "labels", "splits")}
+    return Project(**paths)
+
+
+def _links(sources: Sequence[Path], taken: Sequence[str]) -> dict[str, Path]:
+    """A name for each folder: its own, with its parent's before it where another one has that name.
+
+    Raises:
+        InputError: a folder is given twice, or its name cannot be used.
+    """
+    if twice := [source for source in sources if sources.count(source) > 1]:
+        raise InputError(f"{twice[0]} is given twice", remedy="name each folder once")
+    links: dict[str, Path] = {}
+    for source in sources:
+        alone = [one.name for one in sources].count(source.name) == 1 and source.name not in taken
+        name = source.name if alone else f"{source.parent.name}_{source.name}"
+        if not name.strip("_.") or name in links or name in taken:
+            raise InputError(
+                f"{source} and another folder of features would both be data/features/{name}",
+                remedy="rename one of them, or give the folder that holds both",
+            )
+        check_name(name, source)
+        links[name] = source
+    return links
+
+
+def _look(sources: Sequence[Path], *, with_segments: bool) -> _Look:
+    """Looks into all sources.
+
+    Raises:
+        InputError: a source holds nothing to convert, or several things that could be meant; a slide lies in two.
+    """
+    request = Request(with_segments=with_segments)
+    found, places, slides, said = [], [], [], []
+    for source in sources:
+        inventory, held = held_in(source, request)
+        if held is None:
+            raise InputError(
+                f"there are no features in {source}; it holds\n{inventory.listing()}",
+                remedy="give a folder with features of CLAM, TRIDENT, STAMP, DTFD or SAM-MIL, or .npy or .csv files",
+            )
+        places.append(held.has_places)
+        where, lines = replace(held, request=replace(request, with_coords=places[-1])).slides()
+        found.append(inventory)
+        slides.append(where)
+        said += lines
+    refuse_twice(slides)
+    held_all = together(found)
+    return _Look(
+        found=held_all,
+        slides=frozenset().union(*slides),
+        places=all(places),
+        some_places=any(places),
+        grouped=bool(held_all.of(Kind.SEGMENTS, Kind.SAM_INFO)),
+        said=said,
+    )
+
+
+def _tables(look: _Look, asked: Asked, project: Project) -> OldTables:
+    """The labels, with their folds where splits are given or found.
+
+    Raises:
+        InputError: a table is wrong; or splits are given, and no labels that could hold them.
+    """
+    tables = read_tables(look.found, project, set(look.slides), asked.labels, asked.splits, None)
+    if tables.labels is not None:
+        named = {member.slide_id for member in tables.labels.members}
+        if not named & look.slides:
+            raise InputError(
+                f"the labels name none of the {len(look.slides)} slides, such as {min(look.slides)}; they name "
+                f"{min(named, default='nothing')}",
+                remedy="slide_id is the feature file's name without its suffix",
+            )
+    elif asked.splits is not None:
+        raise InputError(
+            "splits are kept in the columns of data/labels.csv, and there are no labels to put them beside",
+            remedy="give both: --labels FILE --splits FOLDER",
+        )
+    return tables
+
+
+def _settings(look: _Look, asked: Asked, preset_name: str) -> dict[str, object]:
+    """What params.yaml says otherwise than the preset."""
+    changed: dict[str, object] = {}
+    if not look.places:
+        changed["features_without_coords"] = True
+    if asked.regions is not None:
+        choices.check(choices.PROPOSERS, asked.regions)
+        changed["proposer"] = asked.regions
+    elif not look.grouped and preset(preset_name).get("model", "sam-mil") == "sam-mil":
+        changed["model"] = _WITHOUT_REGIONS
+    return changed
+
+
+def _link(features: Path, links: Mapping[str, Path]) -> None:
+    features.mkdir(parents=True, exist_ok=True)
+    for name, source in links.items():
+        (features / name).symlink_to(source)
+
+
+def _tell(look: _Look, tables: OldTables, project: Project, links: Mapping[str, Path]) -> None:
+    """Writes the labels, and says what is there."""
+    for line in look.said:
+        console.say(line)
+    for name, source in links.items():
+        console.say(f"{project.features / name} → {source}")
+    for note in tables.remarks:
+        console.say(note)
+    write_labels(tables, project, set(look.slides))
+
+
+def _say_next(
+    folder: Path,
+    preset_name: str,
+    stages: Sequence[str],
+    changed: Mapping[str, object],
+    in_hand: InHand,
+    *,
+    dvc: bool,
+    labelled: bool,
+) -> None:
+    if changed.get("model") == _WITHOUT_REGIONS:
+        console.say(f"model: {_WITHOUT_REGIONS}, since these features have no regions; for sam-mil: --regions features")
+    if not in_hand.places:
+        console.say("no coordinates: there will be no pictures, all else works")
+    steps = [] if labelled else [f"fill {folder / 'data/labels.csv'}: {init.LABELS.strip()}"]
+    if in_hand.pixels:
+        steps.append(f"link the slides, which {changed['proposer']} reads: ln -s /archive/slides {folder}/data/slides")
+    steps += [f"cd {folder} && sammil check", "dvc repro" if dvc else "sammil " + ", ".join(stages)]
+    console.say(f"{folder} is ready, preset {preset_name}. Next:")
+    console.say(*(f"  {number}. {step}" for number, step in enumerate(steps, 1)))
