@@ -141,7 +141,12 @@ def sam(
 
     settings = read_settings(params, assignments, SamSettings, asked.fail_over)
     project = Project(
-        slides=slides, slides_table=slides_table, tissue=tissue, annotations=annotations, features=features, regions=out
+        slides=slides,
+        slides_table=slides_table,
+        tissue=tissue,
+        annotations=annotations,
+        ungrouped=features,
+        regions=out,
     )
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     needed = not (download or estimate)
@@ -195,7 +200,7 @@ def extract(
     from sammil_cli.project.project import Project
 
     settings = read_settings(params, assignments, ExtractSettings, asked.fail_over)
-    project = Project(slides=slides, patches=patches, regions=regions, features=features, bags=out)
+    project = Project(slides=slides, patches=patches, regions=regions, ungrouped=features, bags=out)
     if features is not None:
         options = run_options("cpu", asked)
     else:

@@ -43,7 +43,7 @@ def files_of(
 
 def bags_of(project: Project, only: frozenset[str] | None) -> list[BagPath]:
     """The bags that a project has of features that were made elsewhere; raises as `files_of`."""
-    folder = project.features
+    folder = project.ungrouped
     if folder is None:
         raise ValueError("the project names no folder of features")
     if not folder.is_dir():

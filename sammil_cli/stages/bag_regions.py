@@ -2,7 +2,7 @@
 
 from sammil_cli import choices
 from sammil_cli.config import SamSettings
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.bag_regions import BagRegionsJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
@@ -17,11 +17,13 @@ from sammil_cli.stages.proposing import drawings_folder, not_drawn, shared_key
 from sammil_cli.storage.paths import BagPath, SlidePath, TissuePath
 from sammil_cli.tissue.drawing_files import find_drawings
 
+_WITHOUT = "find regions in the features alone: -S proposer=features"
+
 
 def plan(
     project: Project, settings: SamSettings, options: RunOptions, *, weightless: bool = False
 ) -> Plan[BagRegionsJob]:
-    """What is to do for the bags in `project.features`.
+    """What is to do for the bags in `project.ungrouped`.
 
     The tissue of a slide is the one that `segment` found, where it is here, else what its patches cover. Slides are
     wanted by a proposer that looks at pixels; to others they say how large they are, and where QuPath begins to count.
@@ -30,18 +32,17 @@ def plan(
         weightless: see `stages.proposing.shared_key`.
 
     Raises:
-        InputError: there are no bags. MissingError: the proposer's weights are not here.
+        InputError: there are no bags, or no slides where they are wanted. MissingError: the proposer's weights are not here.
     """
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     shared, sees = shared_key(proposer, settings, options, weightless=weightless), seen_by(proposer)
-    bags, slides = bags_of(project, options.only), _slides(project)
+    bags, slides = bags_of(project, options.only), _slides(project, wanted=sees == PIXELS)
     entries = read_slides_table(project.slides_table)
     folder = drawings_folder(project, proposer)
     drawings = {} if folder is None else find_drawings(folder)
     stray = {name: path.name for name, path in drawings.items() if name not in {bag.stem for bag in bags}}
-    held, refused = with_slides(
-        [bag for bag in bags if bag.stem in slides], project, lambda bag: (_tissue(project, bag), bag)
-    )
+    here = [bag for bag in bags if bag.stem in slides]
+    held, refused = with_slides(here, project, lambda bag: (_tissue(project, bag), bag)) if here else ([], [])
     seen = {bag.stem: (slide, digest) for bag, slide, digest in held}
     replaced = {row.slide_id for row in refused}
     tasks = []
@@ -94,12 +95,20 @@ def _tissue(project: Project, bag: BagPath) -> TissuePath:
     return TissuePath(project.tissue / f"{bag.stem}.geojson")
 
 
-def _slides(project: Project) -> dict[str, SlidePath]:
-    """The slides that are here, by id; none where there is no folder of slides, or an empty one."""
-    folder = project.slides
-    return find_slides(folder).paths if folder.is_dir() and any(folder.iterdir()) else {}
+def _slides(project: Project, *, wanted: bool) -> dict[str, SlidePath]:
+    """The slides that are here, by id: none in most projects of features.
+
+    Raises:
+        InputError: they are `wanted`, and none are here.
+    """
+    try:
+        return find_slides(project.slides).paths
+    except InputError as error:
+        if wanted:
+            raise InputError(error.message, remedy=f"{error.remedy}; or {_WITHOUT}") from None
+        return {}
 
 
 def _not_here(slide_id: str, project: Project) -> Row:
-    remedy = "put it, or a link to it, there; or find regions in the features alone: -S proposer=features"
+    remedy = f"put it, or a link to it, there; or {_WITHOUT}"
     return refusal(slide_id, SlideError("E_UPSTREAM", f"its slide is not in {project.slides}", remedy=remedy))

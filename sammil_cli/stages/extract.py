@@ -36,7 +36,7 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
     Raises:
         InputError: there are no patches, or no bags. MissingError: the encoder's weights are not here.
     """
-    if project.features is not None:
+    if project.ungrouped is not None:
         bags = bags_of(project, options.only)
         return plan_bags("extract", bags, project, settings)
     module = choices.load(choices.ENCODERS, settings.encoder)

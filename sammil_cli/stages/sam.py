@@ -31,7 +31,7 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Ro
     rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     folder = drawings_folder(project, choices.load(choices.PROPOSERS, settings.proposer))
     if folder is not None:
-        bags = project.features
+        bags = project.ungrouped
         known = project.tissue.glob("*.geojson") if bags is None else bags.glob("*.h5")
         undone = undone_by(project, "segment" if bags is None else "convert-legacy")
         for line in stray_drawings(folder, {path.stem for path in known}, undone):
@@ -60,7 +60,7 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
     Raises:
         InputError: the proposer looks at features, and there are none. MissingError: its weights are not here.
     """
-    if project.features is not None:
+    if project.ungrouped is not None:
         return bag_regions.plan(project, settings, options, weightless=weightless)
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     if seen_by(proposer) == FEATURES:
