@@ -131,6 +131,7 @@ class SamSettings(Tolerance):
     superpixel_method: Literal["slic", "felzenszwalb"] = _field("slic", "slic (compact) | felzenszwalb (follows edges)")
     superpixel_area_px: int = _field(1500, "mean area of a superpixel before merging, canvas pixels", ge=16)
     superpixel_merge: float = _field(6.0, "neighbours whose mean Lab colours differ less are merged", ge=0)
+    feature_region_patches: int = _field(16, "features only: patches of a region, on average", ge=1)
 
 
 class ExtractSettings(Tolerance):

@@ -106,11 +106,19 @@ def sam(
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
+    slides_table: SlidesTableOption = Path("data/slides.csv"),
     tissue: Annotated[Path, typer.Option(help="Tissue masks.")] = Path("artifacts/tissue"),
     annotations: Annotated[
         Path, typer.Option(help="Regions you drew in QuPath, <slide>.geojson: for the proposer geojson.")
     ] = Path("data/annotations"),
     out: Annotated[Path, typer.Option(help="Regions, written.")] = Path("artifacts/regions"),
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bags that were made elsewhere (sammil convert-legacy): finds regions for these, on their tissue, or "
+            "where their patches lie. The proposers features and geojson need no slide."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     download: DownloadOption = False,
     estimate: Annotated[
@@ -123,7 +131,7 @@ def sam(
     ] = False,
     asked: RunAsked,
 ) -> None:
-    """Find regions: by SAM, superpixels or drawings.
+    """Find regions: by SAM, superpixels or drawings; or in features.
 
     With --estimate: how long it would take, and whether memory will do.
     """
@@ -132,15 +140,27 @@ def sam(
     from sammil_cli.project.project import Project
 
     settings = read_settings(params, assignments, SamSettings, asked.fail_over)
-    project = Project(slides=slides, tissue=tissue, annotations=annotations, regions=out)
+    project = Project(
+        slides=slides,
+        slides_table=slides_table,
+        tissue=tissue,
+        annotations=annotations,
+        ungrouped=features,
+        regions=out,
+    )
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     needed = not (download or estimate)
     options = gpu_options(proposer, settings, device, asked, download=download, needs_weights=needed)
     if estimate:
         from sammil_cli import console
+        from sammil_cli.errors import InputError
         from sammil_cli.preflight import sam_estimate
 
         console.set_up(verbose=asked.verbose, as_json=asked.as_json)
+        if features is not None:
+            raise InputError(
+                "--estimate measures slides with tissue, and not --features", remedy="leave one of them out"
+            )
         found = sam_estimate.run(project, settings, options)
         sam_estimate.report(found, settings)
         console.print_json(sam_estimate.as_record(found))
@@ -159,20 +179,33 @@ def extract(
     slides: SlidesOption = Path("data/slides"),
     patches: Annotated[Path, typer.Option(help="Patch grids.")] = Path("artifacts/patches"),
     regions: Annotated[Path, typer.Option(help="Regions.")] = Path("artifacts/regions"),
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bags that were made elsewhere (sammil convert-legacy): groups their patches by the regions, in place "
+            "of encoding any. Needs no slide and no weights."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Feature bags, written.")] = Path("artifacts/bags"),
     device: DeviceOption = "auto",
     download: DownloadOption = False,
     asked: RunAsked,
 ) -> None:
-    """Encode patches: feature bags with group features."""
+    """Encode patches: feature bags with group features.
+
+    With --features: group the patches of bags that are there already.
+    """
     from sammil_cli import choices
     from sammil_cli.config import ExtractSettings
     from sammil_cli.project.project import Project
 
     settings = read_settings(params, assignments, ExtractSettings, asked.fail_over)
-    project = Project(slides=slides, patches=patches, regions=regions, bags=out)
-    encoder = choices.load(choices.ENCODERS, settings.encoder)
-    options = gpu_options(encoder, settings, device, asked, download=download, needs_weights=not download)
+    project = Project(slides=slides, patches=patches, regions=regions, ungrouped=features, bags=out)
+    if features is not None:
+        options = run_options("cpu", asked)
+    else:
+        encoder = choices.load(choices.ENCODERS, settings.encoder)
+        options = gpu_options(encoder, settings, device, asked, download=download, needs_weights=not download)
     from sammil_cli.stages import extract as stage
 
     run_per_slide("extract", stage.run, project, settings, options, out, asked)

@@ -93,7 +93,7 @@ def _project(source: Path) -> Project:
     """The paths of a project folder; a folder of bags alone has nothing else."""
     if not source.is_dir():
         raise InputError(f"{source} is no folder", remedy="give a project's folder or its artifacts/bags")
-    paths = {name: source / path for name, path in vars(Project()).items()}
+    paths = {name: source / path for name, path in vars(Project()).items() if path}
     if not (source / Project().bags).is_dir() and not (source / Project().patches).is_dir():
         paths["bags"] = source
     return Project(**paths)

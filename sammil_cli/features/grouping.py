@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_features
 from sammil_cli.regions.members import find_members, smallest_region
 from sammil_cli.regions.region_map import RegionMap
@@ -43,3 +44,40 @@ def group_patches(
         members=members,
         encoder=encoder,
     )
+
+
+def regroup(bag: FeatureBag, regions: RegionMap, *, min_share: float, rule: str) -> FeatureBag:
+    """The same patches with other regions.
+
+    Group features are means of the features in the bag. Where these are float16, the means are of rounded features,
+    and differ from those of `sammil extract` by that rounding; where they are float32, they are the same to the bit.
+
+    Raises:
+        SlideError: see `check_placed`.
+    """
+    check_placed(bag)
+    return group_patches(
+        bag.slide_id,
+        regions,
+        bag.features,
+        bag.xy,
+        bag.encoder,
+        min_share=min_share,
+        rule=rule,
+        dtype=str(bag.features.dtype),
+    )
+
+
+def check_placed(bag: FeatureBag) -> None:
+    """Refuses a bag of which nobody knows what its patches cover.
+
+    Raises:
+        SlideError: `E_INPUT`.
+    """
+    if (bag.xy < 0).any() or bag.encoder.patch_px_level0 < 1:
+        raise SlideError(
+            "E_INPUT",
+            "its bag has no coordinates of patches, so nobody knows in which regions they lie",
+            remedy="convert its features with their coordinates (sammil convert-legacy --coords DIR), or encode the "
+            "slide (sammil extract); to train without regions: -S model=abmil",
+        )

@@ -28,7 +28,7 @@ def grid_places(xy: NDArray[np.int32], patch_px_level0: int) -> NDArray[np.float
     """
     if (xy == -1).all():
         return None
-    step = _step(xy, patch_px_level0) or patch_px_level0
+    step = grid_step(xy, patch_px_level0)
     return ((xy - xy.min(axis=0)) / step).astype(np.float32) if step > 0 else None
 
 
@@ -55,6 +55,11 @@ def patch_side(xy: NDArray[np.int32], patch_px_level0: int) -> int:
 def read_places(path: BagPath) -> NDArray[np.float32] | None:
     """`grid_places` of a bag's patches; reads no features."""
     return grid_places(*read_corners(path))
+
+
+def grid_step(xy: NDArray[np.int32], patch_px_level0: int) -> int:
+    """Level-0 pixels from patch to patch, as `grid_places` measures them; the patches' side where they keep no grid."""
+    return _step(xy, patch_px_level0) or patch_px_level0
 
 
 def _step(xy: NDArray[np.int32], side: int) -> int:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sammil_cli.features.bag import write_bag
-from sammil_cli.jobs.slide_checks import Placed, SlideChecks, check, check_bag, known_mpp, open_or_none
+from sammil_cli.jobs.slide_checks import Placed, SlideChecks, check, check_bag
 from sammil_cli.legacy.bags import Converted, convert_slide, from_patch_list
 from sammil_cli.legacy.grids import convert_grid
 from sammil_cli.legacy.layout import Source
@@ -14,6 +14,7 @@ from sammil_cli.legacy.patch_lists import PatchList, read_patch_lists
 from sammil_cli.patches.file import write_patches
 from sammil_cli.runner.executor import Limits
 from sammil_cli.slides.slide import Slide
+from sammil_cli.slides.without_mpp import known_mpp, open_or_none
 from sammil_cli.storage.files import Record, write_text
 from sammil_cli.storage.paths import BagPath, PatchesPath, SlidePath
 

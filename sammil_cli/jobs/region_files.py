@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from sammil_cli.regions.file import write_regions
 from sammil_cli.regions.overlay import write_overlay
 from sammil_cli.regions.polygons import write_region_polygons
 from sammil_cli.regions.region_map import OVERVIEW_PX, RegionMap
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import RegionsPath
+from sammil_cli.tissue.drawn import draw_tissue
 from sammil_cli.tissue.mask import TissueMask
-
-_GLASS, _TISSUE = 255, 205
 
 
 def write_region_files(folder: Path, regions: RegionMap, tissue: TissueMask, suffix: str, record: Record) -> None:
@@ -27,5 +24,4 @@ def write_region_files(folder: Path, regions: RegionMap, tissue: TissueMask, suf
     step = canvas.step_to(OVERVIEW_PX)
     width, height = (-(-side // step) for side in canvas.size_px)
     inside = tissue.raster(canvas.origin_px, canvas.downsample * step, (height, width))
-    picture = np.where(inside[..., None], _TISSUE, _GLASS).astype(np.uint8).repeat(3, axis=2)
-    write_overlay(folder / f"{name}.png", picture, regions)
+    write_overlay(folder / f"{name}.png", draw_tissue(inside), regions)

@@ -10,10 +10,12 @@ from sammil_cli.config import SamSettings
 from sammil_cli.regions.file import write_regions
 from sammil_cli.regions.overlay import write_overlay
 from sammil_cli.regions.polygons import write_region_polygons
-from sammil_cli.regions.propose import Proposer, propose_regions
+from sammil_cli.regions.propose import Pictured, Proposer, propose_regions
 from sammil_cli.regions.quality import flags, measure, quality_record
+from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.runner.worker import own_device
 from sammil_cli.slides.files import open_slide
+from sammil_cli.slides.pixels import RGB
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import DrawingPath, RegionsPath, SlidePath, TissuePath
 from sammil_cli.storage.summed import write_of_slide
@@ -33,33 +35,56 @@ class SamJob:
 
 def work(folder: Path, record: Record, job: SamJob) -> list[str]:
     """Writes one slide's regions, their polygons, overlay and quality into `folder`; returns remarks and flags."""
-    return write_proposed(folder, record, job, read_tissue(job.tissue), _proposer(job.settings, job.device))
+    return write_proposed(folder, record, job, read_tissue(job.tissue), make_proposer(job.settings, job.device))
 
 
 def write_proposed(folder: Path, record: Record, job: SamJob, tissue: TissueMask, proposer: Proposer) -> list[str]:
     """What `work` does, with any proposer and tissue."""
-    advice: Mapping[str, str] = getattr(choices.load(choices.PROPOSERS, job.settings.proposer), "ADVICE", {})
     with open_slide(job.slide, tissue.slide_mpp, tissue.scene) as slide:
-        regions, picture = propose_regions(
-            slide,
-            tissue,
-            proposer,
-            canvas_px=job.settings.sam_canvas_px,
-            mpp=job.settings.sam_mpp,
-            overlap=job.settings.sam_tile_overlap,
-            drawing=job.drawing,
-        )
-    quality = measure(regions, picture, tissue)
-    write_regions(RegionsPath(folder / f"{job.tissue.stem}.h5"), regions, record)
-    polygons = folder / f"{job.tissue.stem}.{job.settings.region_polygons}"
-    write_region_polygons(polygons, regions, tissue.bounds_px[:2], record)
-    write_overlay(folder / f"{job.tissue.stem}.png", picture, regions)
-    write_of_slide(folder / f"{job.tissue.stem}.json", quality_record(quality, advice))
-    return [*slide.remarks, *flags(quality, advice)]
+        return write_seen(folder, record, slide, tissue, proposer, job.settings, job.drawing)
+
+
+def write_seen(
+    folder: Path,
+    record: Record,
+    slide: Pictured,
+    tissue: TissueMask,
+    proposer: Proposer,
+    settings: SamSettings,
+    drawing: DrawingPath | None,
+) -> list[str]:
+    """What `work` does with an open slide, or what is drawn of one that is not here."""
+    regions, picture = propose_regions(
+        slide,
+        tissue,
+        proposer,
+        canvas_px=settings.sam_canvas_px,
+        mpp=settings.sam_mpp,
+        overlap=settings.sam_tile_overlap,
+        drawing=drawing,
+    )
+    write_overlay(folder / f"{tissue.slide_id}.png", picture, regions)
+    return [*slide.remarks, *write_found(folder, record, regions, picture, tissue, settings)]
+
+
+def write_found(
+    folder: Path, record: Record, regions: RegionMap, picture: RGB, tissue: TissueMask, settings: SamSettings
+) -> list[str]:
+    """Writes regions, their polygons and quality; returns flags.
+
+    Args:
+        picture: (h, w, 3) their canvas, see `regions.quality.measure`.
+    """
+    advice: Mapping[str, str] = getattr(choices.load(choices.PROPOSERS, settings.proposer), "ADVICE", {})
+    quality, name = measure(regions, picture, tissue), tissue.slide_id
+    write_regions(RegionsPath(folder / f"{name}.h5"), regions, record)
+    write_region_polygons(folder / f"{name}.{settings.region_polygons}", regions, tissue.bounds_px[:2], record)
+    write_of_slide(folder / f"{name}.json", quality_record(quality, advice))
+    return flags(quality, advice)
 
 
 @lru_cache(maxsize=1)
-def _proposer(settings: SamSettings, device: str) -> Proposer:
+def make_proposer(settings: SamSettings, device: str) -> Proposer:
     """One model per worker process, whatever the number of its slides."""
     module = choices.load(choices.PROPOSERS, settings.proposer)
     chosen = {name: getattr(settings, name) for name in module.SETTINGS}

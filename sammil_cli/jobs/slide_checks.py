@@ -1,27 +1,21 @@
-"""The slide behind old files: opened where it is there, and held against the patches that were converted."""
+"""The slide behind old files, held against the patches that were converted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.config import ExtractSettings
-from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import FeatureBag
 from sammil_cli.features.encoder import Encoder
 from sammil_cli.jobs.extract import build_encoder
 from sammil_cli.legacy import slide_check
 from sammil_cli.legacy.patch_file import read_patch_file
 from sammil_cli.legacy.rows import Floats
-from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.slides.slide import Slide
-from sammil_cli.storage.paths import SlidePath
-
-_ANY_MPP = 1.0  # pixels are read by their number, so this changes nothing
-_UNKNOWN = "not known"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,25 +25,6 @@ class SlideChecks:
     patches: int = 8
     features: int = 0
     encoder: ExtractSettings | None = None
-
-
-def open_or_none(path: SlidePath | None, mpp: float | None, scene: int | None) -> tuple[Slide | None, list[str]]:
-    """The slide where it is there; one that does not say its resolution is opened all the same, to compare pixels."""
-    if path is None:
-        return None, []
-    try:
-        return open_slide(path, mpp, scene), []
-    except SlideError as error:
-        if error.code != "E_MPP":
-            raise
-    slide = open_slide(path, _ANY_MPP, scene)
-    remark = "the slide does not say its resolution: areas in µm² and the patches' resolution are unknown"
-    return replace(slide, mpp_source=_UNKNOWN), [remark]
-
-
-def known_mpp(slide: Slide | None, given: float | None) -> float | None:
-    """µm per level-0 pixel: the slide's, else the one that was given."""
-    return given if slide is None or slide.mpp_source == _UNKNOWN else slide.mpp
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,8 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "evaluate": (choices.MODELS,),
     "visualize": (choices.MODELS, choices.FORMATS),
     "convert-legacy": (choices.FORMATS,),
+    "bag-regions": (choices.PROPOSERS, choices.FORMATS),  # sam, on bags
+    "regroup": (),  # extract, on bags
     "wsi-sam-train": (choices.FORMATS,),
 }
 _OWN_ROOM = {  # of a stage that is not in `stages`

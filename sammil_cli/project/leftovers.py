@@ -31,7 +31,7 @@ def tidy(project: Project, *also: Path, store: Path | None = None) -> None:
         also: folders besides those of the project.
         store: the root of the result store, as in `RunOptions`.
     """
-    folders = {_folder_of(place) for place in vars(project).values()} | {Path(), *also}
+    folders = {_folder_of(place) for place in vars(project).values() if place} | {Path(), *also}
     folders |= {path for path in project.new_predictions.glob("*") if path.is_dir()}
     root = store or find_store(Path.cwd())
     try:

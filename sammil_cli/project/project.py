@@ -11,7 +11,11 @@ from sammil_cli.storage.nearest_ids import did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """The paths of a project; the defaults are those of dvc.yaml, each has an option on the command line."""
+    """The paths of a project; the defaults are those of dvc.yaml, each has an option on the command line.
+
+    `ungrouped`: bags that were made elsewhere (`--features`); where it is named, `sam` finds regions for them, and
+    `extract` groups their patches by these, in place of encoding patches of slides.
+    """
 
     slides: Path = Path("data/slides")
     slides_table: Path = Path("data/slides.csv")
@@ -25,6 +29,7 @@ class Project:
     patches: Path = Path("artifacts/patches")
     regions: Path = Path("artifacts/regions")
     bags: Path = Path("artifacts/bags")
+    ungrouped: Path | None = None
     fields: Path = Path("artifacts/wsi_sam")
     code: Path = Path("artifacts/code")
     process_lists: Path = Path("artifacts/process_lists")

@@ -1,6 +1,7 @@
 """Regions as GeoJSON for QuPath."""
 
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,12 @@ def annotations(regions: RegionMap) -> Iterator[tuple[Shape, Record]]:
         part = range(first, min(first + _AT_ONCE, len(regions)))
         for region, outline in zip(part, _outlines(regions, part), strict=True):
             # No name: QuPath writes names on the slide, a hundred thousand of them, too.
+            area = {} if isnan(regions.canvas.mpp) else {"area_um2": round(float(regions.area_um2[region]), 1)}
             yield (
                 Shape(geometry=outline, class_name="Region"),
                 {
                     "region": region,
-                    "area_um2": round(float(regions.area_um2[region]), 1),
+                    **area,
                     "predicted_iou": round(float(regions.predicted_iou[region]), 4),
                     "stability": round(float(regions.stability[region]), 4),
                 },

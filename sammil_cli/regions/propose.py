@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import chain
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +13,42 @@ from sammil_cli.errors import SlideError
 from sammil_cli.regions.annotations import read_annotations
 from sammil_cli.regions.merge import merge_tiles
 from sammil_cli.regions.overview import Overview
+from sammil_cli.regions.placed_patches import PlacedPatches
 from sammil_cli.regions.region_map import OVERVIEW_PX, Canvas, Proposal, RegionMap, build, canvas_at, paper_canvas
 from sammil_cli.regions.tiles import Tile, lay_tiles
 from sammil_cli.slides.pixels import RGB
-from sammil_cli.slides.slide import Slide
 from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.tissue.mask import TissueMask
+
+PIXELS, DRAWINGS, FEATURES = "pixels", "drawings", "features"  # what a proposer SEES
+
+
+def seen_by(proposer: ModuleType) -> str:
+    """What a proposer looks at: PIXELS of the slide where it does not say, else its SEES."""
+    return str(getattr(proposer, "SEES", PIXELS))
+
+
+class Pictured(Protocol):
+    """A slide as it is seen: an open one, or what is drawn of one that is not here."""
+
+    @property
+    def slide_id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def mpp(self) -> float:
+        """µm per level-0 pixel; NaN where it is not known."""
+        ...
+
+    @property
+    def remarks(self) -> list[str]:
+        """Grows with what is found."""
+        ...
+
+    def read_at(self, xy: tuple[int, int], side_px0: tuple[int, int], out_px: tuple[int, int]) -> RGB:
+        """A part of it, see `slides.slide.Slide.read_at`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +61,7 @@ class View:
     `around` (s, s, 3), for a proposer that is `wider`, with s the longest side of `image`: twice the field of the
     square of s pixels at the top left of `image`, around the same middle, at half the resolution, white outside of the
     scan. A point p of `image`, counted from its corner, is at p / 2 + s / 4.
+    `patches`, for a proposer that SEES `features`: the patches of a bag; `image` then shows their features, in colours.
     """
 
     slide_id: str
@@ -39,11 +71,14 @@ class View:
     downsample: float
     drawn: tuple[MultiPolygon, ...] = ()
     around: RGB | None = None
+    patches: PlacedPatches | None = None
 
 
 class Proposer(Protocol):
     """What a file in `regions/proposers/` gives, by `make(settings, device)`; it names its settings in SETTINGS.
 
+    SEES says what it looks at: `pixels` of the slide (where it does not say), `drawings` (of the user's, see INPUTS,
+    and no pixel), or `features` of a bag's patches.
     `partition`: whether its regions tile the tissue; they stay so where tiles of a large canvas meet.
     `wider`, where it has it and it is true: views show what lies around them, `View.around`.
     """
@@ -57,7 +92,7 @@ class Proposer(Protocol):
 
 
 def propose_regions(
-    slide: Slide,
+    slide: Pictured,
     tissue: TissueMask,
     proposer: Proposer,
     *,
@@ -130,7 +165,9 @@ def lay_views(
     return canvas, lay_tiles(canvas.size_px, canvas_px, overlap)
 
 
-def _look(slide: Slide, tissue: TissueMask, canvas: Canvas, tile: Tile, drawn: tuple[MultiPolygon, ...]) -> View | None:
+def _look(
+    slide: Pictured, tissue: TissueMask, canvas: Canvas, tile: Tile, drawn: tuple[MultiPolygon, ...]
+) -> View | None:
     """What a tile shows; None where it holds no tissue."""
     x, y, width, height = tile.window
     place = (canvas.origin_px[0] + x * canvas.downsample, canvas.origin_px[1] + y * canvas.downsample)
@@ -145,7 +182,7 @@ def _look(slide: Slide, tissue: TissueMask, canvas: Canvas, tile: Tile, drawn: t
     )
 
 
-def _around(slide: Slide, view: View) -> RGB:
+def _around(slide: Pictured, view: View) -> RGB:
     """`View.around`, in whole level-0 pixels: its middle is the view's to half of one."""
     side = max(view.tissue.shape)
     half = round(side * view.downsample / 2)

@@ -56,7 +56,7 @@ def measure(regions: RegionMap, picture: RGB, tissue: TissueMask) -> RegionQuali
     whole, covered = max(1, int(np.count_nonzero(inside))), inside & (layers > 0)
     y, x = np.nonzero(covered)
     colours, own = _lab(picture)[y, x], labels[y, x]
-    q05, q50, q95 = map(float, np.quantile(regions.area_um2, (0.05, 0.5, 0.95))) if len(regions) else (None,) * 3
+    q05, q50, q95 = _areas(regions)
     return RegionQuality(
         regions=len(regions),
         coverage=len(x) / whole,
@@ -121,6 +121,13 @@ def _seen(
         layers[part] += seen
         held[region] = np.count_nonzero(seen & inside[part])
     return labels, layers, held
+
+
+def _areas(regions: RegionMap) -> tuple[float | None, ...]:
+    """Areas in µm² of small, median and large regions; None of no region, and where nobody knows the slide's mpp."""
+    if not len(regions) or np.isnan(regions.canvas.mpp):
+        return (None, None, None)
+    return tuple(map(float, np.quantile(regions.area_um2, (0.05, 0.5, 0.95))))
 
 
 def _lab(picture: RGB) -> NDArray[np.float32]:

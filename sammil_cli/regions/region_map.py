@@ -18,7 +18,7 @@ class Canvas:
     """A small picture of a part of the slide, on which regions are drawn.
 
     `origin_px`: level-0 position (x, y) of its top left corner; `downsample`: level-0 pixels per canvas pixel;
-    `size_px`: width, height; `mpp`: µm per canvas pixel.
+    `size_px`: width, height; `mpp`: µm per canvas pixel, NaN where a bag's slide is not here and nobody knows.
     """
 
     origin_px: tuple[int, int]
@@ -99,7 +99,7 @@ class RegionMap:
 
     @property
     def area_um2(self) -> NDArray[np.float64]:
-        """(m,) areas in µm²."""
+        """(m,) areas in µm²; NaN where `Canvas.mpp` is."""
         return np.asarray(self.area_px * self.canvas.mpp**2, np.float64)
 
     @property

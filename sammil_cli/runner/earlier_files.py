@@ -12,12 +12,18 @@ from sammil_cli.project.project import Project, check_only
 from sammil_cli.runner.inputs import Input, slide_input
 from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.files import read_csv
-from sammil_cli.storage.origin import read_key
-from sammil_cli.storage.paths import SlidePath
+from sammil_cli.storage.origin import read_key, read_record
+from sammil_cli.storage.paths import BagPath, SlidePath
 
 FilePath = TypeVar("FilePath", bound=Path)
 _UNDONE = ("set-aside", "failed")
-_MADE = {"segment": "tissue mask", "patch": "patch grid", "sam": "region file", "extract": "bag"}  # by each stage
+_MADE = {
+    "segment": "tissue mask",
+    "patch": "patch grid",
+    "sam": "region file",
+    "extract": "bag",
+    "convert-legacy": "bag",
+}  # by each
 
 
 def files_of(
@@ -33,6 +39,16 @@ def files_of(
     paths = [kind(path) for path in sorted(folder.glob(f"*{suffix}"))]
     check_done(project, folder, stage, {path.stem for path in paths}, only)
     return [path for path in paths if only is None or path.stem in only]
+
+
+def bags_of(project: Project, only: frozenset[str] | None) -> list[BagPath]:
+    """The bags that a project has of features that were made elsewhere; raises as `files_of`."""
+    folder = project.ungrouped
+    if folder is None:
+        raise ValueError("the project names no folder of features")
+    if not folder.is_dir():
+        raise InputError(f"the folder of features {folder} does not exist", remedy="give the folder of the bags")
+    return files_of(BagPath, project, folder, "convert-legacy", only)
 
 
 def check_done(project: Project, folder: Path, stage: str, done: set[str], only: frozenset[str] | None) -> None:
@@ -128,15 +144,22 @@ def with_slides(
         slide = known[path.stem]
         seen = slide_input(slide)
         if of_another := _made_from_another(seen.digest, made(path)):
-            replaced = SlideError(
-                "E_UPSTREAM",
-                f"the slide was replaced after sammil segment: {of_another} was made from another one",
-                remedy="run: sammil segment, then the stages after it; under DVC: dvc repro -f segment, then dvc repro",
-            )
-            refused.append(refusal(path.stem, replaced))
+            refused.append(refusal(path.stem, _replaced(of_another)))
             continue
         pairs.append((path, slide, seen))
     return pairs, refused
+
+
+def _replaced(file: Path) -> SlideError:
+    """The error of a slide that is another one than `file` was made from."""
+    maker, remedy = "segment", "run: sammil segment, then the stages after it"
+    if (read_record(file, file.suffix) or {}).get("stage") == "convert-legacy":
+        maker, remedy = "convert-legacy", "run: sammil convert-legacy, then the stages after it"
+    return SlideError(
+        "E_UPSTREAM",
+        f"the slide was replaced after sammil {maker}: {file} was made from another one",
+        remedy=f"{remedy}; under DVC: dvc repro -f {maker}, then dvc repro",
+    )
 
 
 def _made_from_another(identity: str, files: Iterable[Path]) -> Path | None:

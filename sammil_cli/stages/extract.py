@@ -1,37 +1,44 @@
-"""sammil extract: patches and regions -> feature bags."""
+"""sammil extract: patches and regions, or bags and regions -> feature bags."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from sammil_cli import choices
 from sammil_cli.config import ExtractSettings, Tolerance
 from sammil_cli.console import download_progress
+from sammil_cli.jobs import regroup
 from sammil_cli.jobs.extract import ExtractJob, build_encoder, work
+from sammil_cli.jobs.regroup import RegroupJob, membership
 from sammil_cli.project import quality_table
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.earlier_files import files_of, lack_of, with_slides
+from sammil_cli.runner.earlier_files import bags_of, files_of, lack_of, with_slides
 from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
-from sammil_cli.storage.paths import ArtefactsPath, PatchesPath, RegionsPath
+from sammil_cli.storage.paths import ArtefactsPath, BagPath, PatchesPath, RegionsPath
 from sammil_cli.storage.weight_download import download
 
 LOCAL = ("encoder_weights", "batch_size")  # do not change the features: the weights' sha256 counts
 
 
 def run(project: Project, settings: ExtractSettings, options: RunOptions) -> list[Row]:
-    """Encodes the patches of every slide with patches and regions; returns the process list; raises as `plan`."""
+    """Encodes or regroups the patches of every slide with regions; returns the process list; raises as `plan`."""
     rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
     quality_table.report("extract", project.bags, project.process_lists)
     return rows
 
 
-def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Plan[ExtractJob]:
-    """What is to do.
+def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Plan[Any]:
+    """What is to do, with `ExtractJob`s; of a project that names features its bags are grouped anew, see `plan_bags`.
 
     Raises:
-        MissingError: the encoder's weights are not here; nothing has been done then.
+        InputError: there are no patches, or no bags. MissingError: the encoder's weights are not here.
     """
+    if project.ungrouped is not None:
+        bags = bags_of(project, options.only)
+        return plan_bags("extract", bags, project, settings)
     module = choices.load(choices.ENCODERS, settings.encoder)
     wanted = module.wanted_weights(settings.model_dump()) if hasattr(module, "wanted_weights") else None
     if options.download and wanted and wanted.to_fetch:
@@ -63,3 +70,23 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
         tasks.append(Task.of(patches.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))
     out, process_lists = project.bags, project.process_lists
     return Plan(stage="extract", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
+
+
+def plan_bags(stage: str, bags: Sequence[BagPath], project: Project, settings: ExtractSettings) -> Plan[RegroupJob]:
+    """What is to do where bags are grouped by the regions of a project; no slide is read, and nothing encoded.
+
+    Args:
+        stage: whose results they are.
+    """
+    code = code_of_slide("regroup")
+    tasks, refused = [], []
+    for bag in bags:
+        regions = RegionsPath(project.regions / bag.name)
+        if not regions.exists():
+            refused.append(refusal(bag.stem, lack_of(project, bag.stem, regions, "sam")))
+            continue
+        inputs = {"bag": content(bag), "regions": content(regions), "settings": membership(settings)}
+        job = RegroupJob(bag=bag, regions=regions, settings=settings)
+        tasks.append(Task.of(bag.stem, job, inputs, code, strict=settings.strict_versions))
+    out, process_lists = project.bags, project.process_lists
+    return Plan(stage=stage, tasks=tasks, work=regroup.work, out=out, process_lists=process_lists, refused=refused)

@@ -109,7 +109,7 @@ class Schema:
     def wrong_numbers(self, name: str, array: NDArray[Any]) -> str:
         """What is wrong with the numbers of an array; empty where nothing is."""
         spec = self.arrays[name]
-        if not array.size or (spec.nan and spec.min is None):
+        if not array.size or (spec.nan and spec.min is None and spec.above is None):
             return ""
         flat = array.reshape(-1)
         for start in range(0, len(flat), _NUMBERS_AT_ONCE):

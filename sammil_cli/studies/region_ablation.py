@@ -190,7 +190,7 @@ def _group(
         told = make_placebo(place, model, seed, options) if is_placebo else make_true_regions(place, model, options)
         lose(row, told)
         done = [one.slide_id for one in told if one.done]
-        lose(row, _regroup(project, place.regions, folder, contest, done))
+        lose(row, _regroup(project, folder, contest, done))
     return folders, lost
 
 
@@ -202,15 +202,14 @@ def _bags_of(
     place, settings, how = _sam_call(project, contest, name, options, slides, folder)
     told = {row.slide_id: row for row in sam.run(place, settings, how)}
     done = [slide for slide in slides if slide in told and told[slide].done]
-    grouped = _regroup(project, place.regions, folder, contest, done)
+    grouped = _regroup(project, folder, contest, done)
     gone = Row(slide_id="", status="set-aside", code="E_UPSTREAM", message=f"it has no tissue in {project.tissue}")
     return [*grouped, *(told.get(slide, replace(gone, slide_id=slide)) for slide in slides if slide not in set(done))]
 
 
-def _regroup(project: Project, regions: Path, folder: Path, contest: Contest, slides: list[str]) -> list[Row]:
-    return regroup.run(
-        project.bags, regions, folder / "bags", contest.extract, slides, workers=choose_workers(None, "cpu")
-    )
+def _regroup(project: Project, folder: Path, contest: Contest, slides: list[str]) -> list[Row]:
+    place = replace(project, regions=folder / "regions", bags=folder / "bags", process_lists=folder / "process_lists")
+    return regroup.run(project.bags, place, contest.extract, slides, RunOptions(workers=choose_workers(None, "cpu")))
 
 
 def _sam_call(

@@ -161,7 +161,8 @@ def _place(project: Project, folder: Path, source: Source) -> Project:
     """The project with all that is written inside of `folder`; what is only read stays where it is."""
     given = ["slides", "slides_table", "labels", "lesions", "edits", "rois", "annotations"]
     given += ["tissue", "regions", "bags"] if source == "bags" else []
-    return replace(project, **{name: folder / path for name, path in vars(Project()).items() if name not in given})
+    paths = {name: path for name, path in vars(Project()).items() if path and name not in given}
+    return replace(project, **{name: folder / path for name, path in paths.items()})
 
 
 def _run_slides(place: Project, settings: Settings, options: RunOptions, record: RunRecord) -> None:

@@ -22,7 +22,10 @@ _Ring = NDArray[np.int32]  # (k, 2) x, y
 
 @dataclass(frozen=True, kw_only=True)
 class TissueMask:
-    """Where tissue is on a slide. Polygons with holes, level-0 pixels of the whole file."""
+    """Where tissue is on a slide. Polygons with holes, level-0 pixels of the whole file.
+
+    `slide_mpp` is NaN where it is made of a bag's patches, and nobody knows it.
+    """
 
     slide_id: str
     polygons: MultiPolygon

@@ -86,7 +86,7 @@ def write_drawn_project(folder: Path, slides: int = 3) -> Project:
 
 def project_in(folder: Path) -> Project:
     """The project of a folder, by absolute paths."""
-    names = {name: folder / path for name, path in vars(Project()).items()}
+    names = {name: folder / path for name, path in vars(Project()).items() if path}
     return Project(**names)
 
 

@@ -11,6 +11,7 @@ from sammil_cli.tissue.mask import paint_area
 HINT = "your own, in data/annotations"
 SETTINGS: tuple[str, ...] = ()
 INPUTS = "annotations"
+SEES = "drawings"
 USES_GPU = False
 _SPARSE = "fine if you drew only what matters"
 ADVICE = {"uncovered": _SPARSE, "few-regions": _SPARSE, "fragments": "fine if such small areas are meant"}
