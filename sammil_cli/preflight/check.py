@@ -21,6 +21,7 @@ from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
 from sammil_cli.preflight.check_slides_table import check_slides_table
+from sammil_cli.project.experiment_copy import LOST, absolute_link, lost_in_copies
 from sammil_cli.project.project import Project
 from sammil_cli.runner.earlier_files import slide_suffixes
 from sammil_cli.slides.conversion import UNSUPPORTED
@@ -87,6 +88,11 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     table, findings = examined.table, list(examined.findings)
     by_site: tuple[str, ...] = ()
     findings += _identical(paths, table, _entries(project.slides_table))
+    if lost_in_copies(project.slides):
+        fix = absolute_link(project.slides)
+        findings.append(
+            Finding(file=str(project.slides), kind="slide-link", severity="warning", message=LOST, fix=fix)
+        )
     findings += check_slides_table(project.slides_table, known, suffixes)
     findings += of_slides
     for folder in (project.edits, project.rois, project.annotations, project.lesions):

@@ -7,6 +7,7 @@ from pathlib import Path
 from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.pipeline import ASKED_FOR, FILES, has_wsi_sam, render_dvc, stages_in
+from sammil_cli.project.plots_page import set_up_plots
 from sammil_cli.project.presets import preset, render_params
 from sammil_cli.storage.files import write_text
 from sammil_cli.storage.guarded_yaml import read_yaml
@@ -16,7 +17,7 @@ SLIDES = "slide_id,mpp\n"
 _OUTGROWN = "steps.yaml"  # of sammil before 0.2: the stage `code` stands in for it
 # Slides are too large for Git; a link named data/slides is no folder, and Git keeps it.
 # What stages write is DVC's, from the start: what an experiment makes first would else be Git's once it is applied.
-_IGNORED = ("/.sammil/", "/data/slides/", "/artifacts/", "/runs/", "/report/*", "!/report/metrics.json")
+_IGNORED = ("/.sammil/", "/data/slides/", "/artifacts/", "/runs/", "/report/*", "!/report/metrics.json", "/dvc_plots/")
 
 
 def run(folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: bool = False) -> None:
@@ -42,6 +43,8 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: boo
         write_text(folder / "data" / "lesions" / ".gitkeep", "")
     if update:
         (folder / _OUTGROWN).unlink(missing_ok=True)
+        if (folder / ".dvc").is_dir():
+            set_up_plots(folder / ".dvc")
         console.say(f"updated {folder / 'dvc.yaml'}")
         _say_lacking(folder / "params.yaml", list(ASKED_FOR) if wsi_sam else [])
         return
@@ -89,6 +92,7 @@ def _set_up(folder: Path) -> None:
     if not (folder / ".dvc").exists():
         nested = not (folder / ".git").exists()
         _call([sys.executable, "-m", "dvc", "init", *(["--subdir"] if nested else [])], folder)
+    set_up_plots(folder / ".dvc")
 
 
 def _call(command: list[str], folder: Path) -> None:
