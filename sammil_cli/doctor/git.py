@@ -10,6 +10,7 @@ from pathlib import Path
 from sammil_cli.doctor.causes import one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.project.environment import git_state
+from sammil_cli.project.experiment_copy import LOST, absolute_link, lost_in_copies
 
 GROUP = "Git and DVC"
 _SECONDS = 20
@@ -44,6 +45,8 @@ def repository(asked: Asked) -> Iterator[Finding]:
     if uses_dvc and _would_commit(_SLIDES):
         found = f"Git does not ignore {_SLIDES}: with its first experiment DVC would commit the slides"
         yield wrong(GROUP, "slides", found, f"echo '/{_SLIDES}/' >> .gitignore    # or: dvc add {_SLIDES}")
+    if lost_in_copies(_SLIDES):
+        yield note(GROUP, "slides", f"{_SLIDES} {LOST}", absolute_link(_SLIDES))
     identity = _ask("var", "GIT_COMMITTER_IDENT")
     if identity is None or identity.returncode:
         remedy = 'git config --global user.name "Your Name" && git config --global user.email you@example.org'

@@ -23,6 +23,7 @@ from sammil_cli.training.trained_model import read_facts
 
 SEED = "seed"
 _METRICS, _PARAMS = "report/metrics.json", "params.yaml"
+_UNFINISHED = ("failed", "queued", "running")  # DVC shows these with the metrics of the commit that they began at
 _SAME = (SEED, "published_folds", "heatmap_mpp", "top_patches")  # may differ within a sweep; the seed is drawn
 
 
@@ -65,7 +66,7 @@ def of_folders(folders: Sequence[Path], *, level: float, draws: int) -> list[Poi
 
 
 def of_experiments(saved: Path | None) -> list[Point]:
-    """The runs that DVC knows: the workspace, commits and experiments.
+    """The runs that DVC knows: the workspace, commits, and experiments that have ended well.
 
     Args:
         saved: what `dvc exp show --json` printed; None = ask DVC now.
@@ -105,12 +106,18 @@ def _revisions(shown: Sequence[object]) -> Iterator[tuple[str, Mapping[str, obje
             continue
         parts = [entry]
         for experiment in entry.get("experiments") or ():
-            parts += experiment.get("revs") or () if isinstance(experiment, dict) else ()
+            if isinstance(experiment, dict) and _is_finished(experiment):
+                parts += experiment.get("revs") or ()
         for part in parts:
             data = part.get("data") if isinstance(part, dict) else None
             if isinstance(data, dict):
                 rev = str(part.get("rev"))
                 yield str(part.get("name") or (rev if rev == "workspace" else rev[:7])), data
+
+
+def _is_finished(experiment: Mapping[str, object]) -> bool:
+    executor = experiment.get("executor")
+    return not (isinstance(executor, dict) and str(executor.get("state")).lower() in _UNFINISHED)
 
 
 def _point(name: str, data: Mapping[str, object]) -> Point | None:

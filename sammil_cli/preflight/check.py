@@ -22,6 +22,7 @@ from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
 from sammil_cli.preflight.check_features import check_features, is_of_features
 from sammil_cli.preflight.check_slides_table import check_slides_table
+from sammil_cli.project.experiment_copy import LOST, absolute_link, lost_in_copies
 from sammil_cli.project.project import Project
 from sammil_cli.runner.earlier_files import slide_suffixes
 from sammil_cli.slides.conversion import UNSUPPORTED
@@ -89,6 +90,9 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     table, findings = examined.table, list(examined.findings)
     by_site: tuple[str, ...] = ()
     findings += _identical(paths, table, _entries(project.slides_table))
+    if lost_in_copies(project.slides):
+        fix = absolute_link(project.slides)
+        findings.append(Finding(file=str(project.slides), kind="slide-link", severity="warning", message=LOST, fix=fix))
     findings += check_slides_table(project.slides_table, known, suffixes)
     findings += [*of_slides, *of_features]
     for folder in (project.edits, project.rois, project.annotations, project.lesions):

@@ -12,6 +12,7 @@ from sammil_cli import choices
 from sammil_cli.choices import Kind, module_name
 from sammil_cli.config import STAGES, Settings
 from sammil_cli.errors import InputError
+from sammil_cli.project.experiment_copy import bring_slides
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project
 from sammil_cli.slides.files import find_slides, formats_of
@@ -68,7 +69,8 @@ def code_of_stage(stage: str, project: Project, settings: Settings) -> Code:
 def write_code_files(project: Project, settings: Settings, also: Collection[str] = ()) -> list[Path]:
     """Writes a file for each stage, `artifacts/code/<stage>.txt`, that changes when its outs may: for DVC.
 
-    One line for each module, with the digest of what it means; with `strict_versions`, for each library, too.
+    One line for each module, with the digest of what it means; with `strict_versions`, for each library, too. Which
+    formats may read the slides is seen by looking at them, so in DVC's copy of a project they are brought first.
 
     Args:
         also: stages that the project has asked for.
@@ -76,6 +78,7 @@ def write_code_files(project: Project, settings: Settings, also: Collection[str]
     Raises:
         InputError: a choice does not exist, or slides.csv cannot be read.
     """
+    bring_slides(project.slides)
     tidy(project)
     written = []
     for stage in [*(stage for stage in STAGES if stage in KINDS), *also]:

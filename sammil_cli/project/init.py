@@ -9,6 +9,7 @@ from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.in_hand import InHand, in_hand_of, stages_of_features
 from sammil_cli.project.pipeline import ASKED_FOR, FILES, has_wsi_sam, render_dvc, stages_in
+from sammil_cli.project.plots_page import set_up_plots
 from sammil_cli.project.presets import preset, render_params
 from sammil_cli.storage.files import write_text
 from sammil_cli.storage.guarded_yaml import read_yaml
@@ -20,7 +21,7 @@ _OUTGROWN = "steps.yaml"  # of sammil before 0.2: the stage `code` stands in for
 # What stages write is DVC's, from the start: what an experiment makes first would else be Git's once it is applied.
 _IGNORED = (
     *("/.sammil/", "/data/slides/", "/data/features/*/", "/artifacts/", "/runs/", "/report/*"),
-    "!/report/metrics.json",
+    *("!/report/metrics.json", "/dvc_plots/"),
 )
 _WATCHED = ("edits", "rois", "annotations")  # by DVC, so they exist from the start, in Git, too
 
@@ -83,6 +84,8 @@ def renew(folder: Path, in_hand: InHand | None, *, wsi_sam: bool = False, add: b
     if wsi_sam:
         _watch(folder, "lesions")
     (folder / _OUTGROWN).unlink(missing_ok=True)
+    if (folder / ".dvc").is_dir():
+        set_up_plots(folder / ".dvc")
     console.say(f"updated {folder / 'dvc.yaml'}")
     asked_for = [*(["convert-legacy"] if in_hand else []), *(["wsi-sam-train"] if wsi_sam else [])]
     params = folder / "params.yaml"
@@ -151,6 +154,7 @@ def _set_up(folder: Path) -> None:
     if not (folder / ".dvc").exists():
         nested = not (folder / ".git").exists()
         _call([sys.executable, "-m", "dvc", "init", *(["--subdir"] if nested else [])], folder)
+    set_up_plots(folder / ".dvc")
 
 
 def _call(command: list[str], folder: Path) -> None:
