@@ -54,6 +54,17 @@ def saved(value: object, path: Path) -> None:
     torch.save(value, path)
 
 
+def array(value: object, path: Path) -> None:
+    """Writes what `numpy.save` writes; objects as a pickle."""
+    np.save(path, np.asarray(value), allow_pickle=True)
+
+
+def array_header(shape: str) -> bytes:
+    """A `.npy` file with a header that says that shape, and a few numbers."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+
+
 def drawn(*geometries: object) -> str:
     shapes = [{"type": "Feature", "geometry": shape, "properties": {}} for shape in geometries]
     return json.dumps({"type": "FeatureCollection", "features": shapes})

@@ -7,7 +7,7 @@ from pathlib import Path
 import damages as d
 import numpy as np
 import torch
-from damage_rows import Calls, Row, drawn, of, old_rows, polygon, saved
+from damage_rows import Calls, Row, array, array_header, drawn, of, old_rows, polygon, saved
 
 TABLES = "labels, slides table, prompt table, process list, old process list, old splits"
 DRAWINGS = "drawing, drawing.xml, drawing.gz, drawing.zip"
@@ -312,6 +312,45 @@ ROWS: list[Row] = [
             "half": (d.half, "E_LEGACY_DAMAGED: cannot be read"),
             "whole numbers": (partial(saved, torch.ones(3, 4, dtype=torch.int64)), "E_LEGACY_DAMAGED: floating-point"),
             "a command": (partial(saved, Calls()), "E_LEGACY_UNSAFE: nothing was run"),
+        },
+    ),
+    *of(
+        "array, table of features",
+        {
+            "missing": (d.missing, "E_LEGACY_MISSING: does not exist"),
+            "a folder": (d.a_folder, "E_LEGACY_DAMAGED: "),
+            "no permission": (d.no_permission, "E_LEGACY_DAMAGED: Permission denied"),
+            "an endless device": (d.endless_device, "E_LEGACY_DAMAGED: device"),
+            "a pipe": (d.pipe, "E_LEGACY_DAMAGED: pipe"),
+            "empty": (d.empty, "E_LEGACY_DAMAGED: "),
+            "a picture": (d.a_picture, "E_LEGACY_DAMAGED: "),
+        },
+    ),
+    *of(
+        "array",
+        {
+            "half": (d.half, "E_LEGACY_DAMAGED: bytes, and it has"),
+            "objects": (partial(array, np.array([Calls()], object)), "E_LEGACY_UNSAFE: nothing was run"),
+            "whole numbers": (partial(array, np.ones((3, 4), np.int64)), "E_LEGACY_DAMAGED: type int64"),
+            "one vector": (partial(array, np.ones(4, np.float32)), "E_LEGACY_DAMAGED: the shape (4,)"),
+            "no rows": (partial(array, np.ones((0, 4), np.float32)), "E_LEGACY_MISMATCH: has no patches"),
+            "all memory": (array_header(f"(4, {1 << 50})"), "E_LEGACY_DAMAGED: bytes, and it has"),
+            "a negative side": (array_header("(-1, 4)"), "E_LEGACY_DAMAGED: its shape"),
+            "deep brackets": (array_header("(" * 5000), "E_LEGACY_DAMAGED: "),
+            "a call in the header": (array_header("print(1)"), "E_LEGACY_DAMAGED: "),
+        },
+    ),
+    *of(
+        "table of features",
+        {
+            "Latin-1": (d.latin_1, "E_LEGACY_DAMAGED: not UTF-8"),
+            "no rows": ("x,y,0,1\n", "E_LEGACY_DAMAGED: it has no rows"),
+            "no header": ("0.5,1,2\n1,2,3\n", "E_LEGACY_DAMAGED: does not name columns of features"),
+            "a word for a number": ("0,1,2\n1,2,x\n", "E_LEGACY_DAMAGED: 'x'"),
+            "an empty cell": ("0,1,2\n1,,3\n", "E_LEGACY_DAMAGED: ''"),
+            "a short row": ("0,1,2\n1,2,3\n1,2\n", "E_LEGACY_DAMAGED: number of columns changed"),
+            "a cell too many": ("0,1,2\n1,2,3,4\n", "E_LEGACY_DAMAGED: rows have 4 cells"),
+            "half a pixel": ("x,y,0,1\n0.5,0,1,2\n", "E_LEGACY_DAMAGED: no whole pixels"),
         },
     ),
     *of(

@@ -31,8 +31,10 @@ from sammil_cli.features.places import read_places
 from sammil_cli.legacy import process_list as old_process_list
 from sammil_cli.legacy import tables as old_tables
 from sammil_cli.legacy.bags import without_coords
+from sammil_cli.legacy.feature_table import read_feature_table
 from sammil_cli.legacy.mat_bags import read_mat_bags
 from sammil_cli.legacy.mat_file import read_mat_arrays
+from sammil_cli.legacy.npy_file import read_npy, read_npy_header
 from sammil_cli.legacy.patch_file import read_images, read_patch_file
 from sammil_cli.legacy.patch_lists import read_patch_lists
 from sammil_cli.legacy.rows import read_features
@@ -340,6 +342,8 @@ KINDS: dict[str, Kind] = {
         Kind("slide embedding", "slide_01.h5", good.slide_embedding, (slide_embedding,), "hdf5"),
         Kind("old tensor", "slide_01.pt", partial(good.old_bag, "tensor"), (rows,), "zip"),
         Kind("old tensor without places", "slide_01.pt", partial(good.old_bag, "tensor"), (bag_without_places,), "zip"),
+        Kind("array", "slide_01.npy", good.array, (rows, read_npy, read_npy_header)),
+        Kind("table of features", "slide_01.csv", good.feature_table, (rows, read_feature_table), "csv"),
         Kind("old patches", "slide_01.h5", good.old_patches, (read_patch_file, images), "hdf5"),
         Kind("sam_info", "slide_01.h5", partial(good.old_bag, "sam_info"), (read_sam_info,), "hdf5"),
         Kind("seg_file", "slide_01.h5", good.seg_file, (read_seg_file,), "hdf5"),

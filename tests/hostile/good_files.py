@@ -370,6 +370,14 @@ def old_bag(form: str, path: Path) -> None:
             writers.write_features(path, content, groups=True)
 
 
+def array(path: Path) -> None:
+    np.save(path, np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4))
+
+
+def feature_table(path: Path) -> None:
+    path.write_text("x,y,0,1,2\n0,0,0.5,-1.25,3\n64,0,1e-3,2,4.75\n")
+
+
 def old_patches(path: Path) -> None:
     places = writers.Places(
         slide_id="slide_01",
