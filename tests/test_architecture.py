@@ -18,6 +18,7 @@ from sammil_cli.config import ON_REQUEST, STAGES, Tolerance
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.project.code_in_use import KINDS
+from sammil_cli.project.in_hand import InHand
 from sammil_cli.project.pipeline import ASKED_FOR, FILES, render_dvc
 from sammil_cli.project.presets import render_params
 from sammil_cli.storage.code import SILENT
@@ -269,7 +270,8 @@ def test_a_stage_depends_on_its_code_and_on_the_settings_that_it_reads(stage: st
 
 @pytest.mark.parametrize("stage", list(ASKED_FOR))
 def test_a_stage_on_request_depends_on_its_code_and_its_settings_and_the_default_pipeline_lacks_it(stage: str) -> None:
-    stages = yaml.safe_load(render_dvc(demo=False, wsi_sam=True))["stages"]
+    in_hand = InHand(folders=("a",)) if stage == "convert-legacy" else None
+    stages = yaml.safe_load(render_dvc(demo=False, wsi_sam=in_hand is None, in_hand=in_hand))["stages"]
     assert sorted(stages[stage]["params"]) == sorted({*ON_REQUEST[stage].model_fields, *ASKED_FOR[stage].shared})
     assert f"artifacts/code/{stage}.txt" in stages[stage]["deps"]
     assert f"artifacts/code/{stage}.txt" in stages["code"]["outs"]
@@ -280,7 +282,11 @@ def test_a_stage_on_request_depends_on_its_code_and_its_settings_and_the_default
 @pytest.mark.parametrize("stage", [*FILES, *ON_REQUEST])
 def test_a_setting_that_a_stage_has_is_read(stage: str) -> None:
     places = [PACKAGE / room / f"{stage}.py" for room in ("stages", "jobs")]
-    places += [PACKAGE / f"prompting/{name}.py" for name in ("fields_plan", "loop", "train")] * (stage in ON_REQUEST)
+    elsewhere = {
+        "wsi-sam-train": [f"prompting/{name}.py" for name in ("fields_plan", "loop", "train")],
+        "convert-legacy": ["exchange/convert_legacy.py"],
+    }
+    places += [PACKAGE / name for name in elsewhere.get(stage, ())]
     places += [PACKAGE / "jobs/drawn_folds.py", PACKAGE / "stages/settled.py"] if stage == "train" else []
     read = {
         node.attr
