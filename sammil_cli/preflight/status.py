@@ -113,20 +113,24 @@ def run(
     of_slides = in_hand is None or in_hand.beside
     stages = _of_slides(project, settings, only, asked_for) if of_slides else []
     if in_hand is not None:
-        stages.append(_of_features(project, settings, in_hand))
+        stages += _of_features(project, settings, in_hand)
     if only is None:
         return stages
     return [replace(stage, slides=[slide for slide in stage.slides if slide.slide_id in only]) for stage in stages]
 
 
-def _of_features(project: Project, settings: Settings, in_hand: InHand) -> StageStatus:
-    """What would be done with features in hand."""
-    stage = "convert-legacy"
+def _of_features(project: Project, settings: Settings, in_hand: InHand) -> list[StageStatus]:
+    """What would be done with features in hand, and where the project asks for it, to find their regions."""
     out = Path(UNGROUPED) if in_hand.regions else project.bags
     try:
-        return judge_plan(plan_project(project, settings.stage(ConvertSettings), out), project, {})
+        stages = [judge_plan(plan_project(project, settings.stage(ConvertSettings), out), project, {})]
     except (InputError, MissingError) as error:
-        return StageStatus(stage=stage, slides=[], problem=error)
+        return [StageStatus(stage="convert-legacy", slides=[], problem=error)]
+    if in_hand.regions:
+        grouped = replace(project, ungrouped=out)
+        for stage in ("sam", "extract"):
+            stages.append(_examine(stage, grouped, settings, None, waiting_for(stages)))
+    return stages
 
 
 def _of_slides(
