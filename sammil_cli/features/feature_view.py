@@ -16,7 +16,7 @@ _COMPONENTS = 16  # on composed slides 8 to 32 gave the same regions within .03 
 _ON_GRID = 0.5  # of the patches, or it is none
 _TAIL = 0.02  # of the patches may lie beyond the colours' ends
 # CIE Lab of a component's ends: dark to light, green to red, blue to yellow.
-_MIDDLE, _REACH = np.array([62, 0, 0], np.float32), np.array([26, 38, 38], np.float32)
+_MIDDLE, _REACH = np.array([68, 0, 0], np.float32), np.array([18, 36, 36], np.float32)
 
 
 def look_at_features(bag: FeatureBag, slide_mpp: float) -> tuple[Canvas, View]:
