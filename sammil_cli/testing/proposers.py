@@ -97,10 +97,11 @@ def _patches_of(view: View) -> PlacedPatches:
     """Squares of 8 pixels with any tissue; a patch's features are its mean colours."""
     rows, columns = (side // 8 for side in view.tissue.shape)
 
-    def by_square(pixels: NDArray[Any]) -> NDArray[Any]:
-        return pixels[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8, -1).mean(axis=(1, 3))
+    def by_square(pixels: NDArray[Any]) -> NDArray[np.float32]:
+        squares = pixels[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8, -1)
+        return np.asarray(squares.mean(axis=(1, 3)), np.float32)
 
     held = by_square(view.tissue)[..., 0] > 0
     row, column = np.nonzero(held)
-    colours = by_square(view.image)[held].astype(np.float32)
-    return PlacedPatches(features=colours, corner=8.0 * np.stack([column, row], 1), side=8.0)
+    corner = np.asarray(8 * np.stack([column, row], 1), np.float64)
+    return PlacedPatches(features=by_square(view.image)[held], corner=corner, side=8.0)

@@ -1,4 +1,4 @@
-"""Real features with coordinates and no slides: regions are found in them, and SAM-MIL is trained and judged on these."""
+"""Real features with coordinates and no slides: regions are found in them, and SAM-MIL learns and is judged."""
 
 import csv
 import json
