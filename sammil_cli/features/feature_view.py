@@ -13,9 +13,10 @@ from sammil_cli.regions.region_map import Canvas
 from sammil_cli.slides.pixels import GLASS, RGB
 
 _COMPONENTS = 16  # on composed slides 8 to 32 gave the same regions within .03 of IoU with lesions
+_ON_GRID = 0.5  # of the patches, or it is none
 _TAIL = 0.02  # of the patches may lie beyond the colours' ends
 # CIE Lab of a component's ends: dark to light, green to red, blue to yellow.
-_MIDDLE, _REACH = np.array([62, 0, 0], np.float32), np.array([26, 38, 38], np.float32)
+_MIDDLE, _REACH = np.array([68, 0, 0], np.float32), np.array([18, 36, 36], np.float32)
 
 
 def look_at_features(bag: FeatureBag, slide_mpp: float) -> tuple[Canvas, View]:
@@ -32,7 +33,7 @@ def look_at_features(bag: FeatureBag, slide_mpp: float) -> tuple[Canvas, View]:
         SlideError: see `regions.placed_patches.place_patches`.
     """
     values, side = principal_components(bag.features, _COMPONENTS), bag.encoder.patch_px_level0
-    canvas, patches = place_patches(values, bag.xy, side, grid_step(bag.xy, side), slide_mpp)
+    canvas, patches = place_patches(values, bag.xy, side, _step(bag.xy, side), slide_mpp)
     width, height = canvas.size_px
     _, shown = patches.cover(np.arange(len(values)), (height, width))
     image = np.where(shown[..., None] >= 0, colours(values)[shown], np.uint8(GLASS))
@@ -44,6 +45,13 @@ def look_at_features(bag: FeatureBag, slide_mpp: float) -> tuple[Canvas, View]:
         downsample=canvas.downsample,
         patches=patches,
     )
+
+
+def _step(xy: NDArray[np.int32], side: int) -> int:
+    """From patch to patch; of patches that keep apart only where they lie on one grid, and not by a few of them."""
+    step = grid_step(xy, side)
+    most = np.unique(xy % step, axis=0, return_counts=True)[1].max()
+    return side if step > side and most < _ON_GRID * len(xy) else step
 
 
 def colours(values: NDArray[np.float32]) -> RGB:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +30,7 @@ def write_outlines(path: Path, image: RGB, regions: RegionMap) -> None:
     step = regions.canvas.step_to(OVERVIEW_PX)
     image, labels = image[::step, ::step], regions.labels()[::step, ::step]
     larger = max(1, OVERVIEW_PX // max(labels.shape))
-    write_picture(path, draw_borders(_enlarged(image, larger), _enlarged(labels, larger)))
+    write_picture(path, draw_borders(_enlarged(image, larger), _enlarged(labels, larger), 1 + 2 * (larger // 5)))
 
 
 def draw_regions(image: RGB, labels: NDArray[np.int32]) -> RGB:
@@ -39,11 +40,13 @@ def draw_regions(image: RGB, labels: NDArray[np.int32]) -> RGB:
     return draw_borders((0.6 * image + 0.4 * tint).astype(np.uint8), labels)
 
 
-def draw_borders(image: RGB, labels: NDArray[np.int32]) -> RGB:
-    """An image (h, w, 3) with the borders between the labels of a map (h, w)."""
+def draw_borders(image: RGB, labels: NDArray[np.int32], width: int = 1) -> RGB:
+    """An image (h, w, 3) with the borders, `width` pixels wide, between the labels of a map (h, w)."""
     drawn, border = image.copy(), np.zeros(labels.shape, bool)
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     border[1:] |= labels[1:] != labels[:-1]
+    if width > 1:
+        border = cv2.dilate(border.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
     drawn[border] = (30, 30, 30)
     return drawn
 

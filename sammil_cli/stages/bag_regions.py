@@ -32,7 +32,7 @@ def plan(
         weightless: see `stages.proposing.shared_key`.
 
     Raises:
-        InputError: there are no bags, or no slides where they are wanted. MissingError: the proposer's weights are not here.
+        InputError: there are no bags, or no slides where they are wanted. MissingError: the weights are not here.
     """
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     shared, sees = shared_key(proposer, settings, options, weightless=weightless), seen_by(proposer)

@@ -12,6 +12,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.placebo import Moved
+from sammil_cli.regions.propose import FEATURES, seen_by
 from sammil_cli.report.ablation import with_other_seed
 from sammil_cli.report.region_ablation import NO_REGIONS, PLACEBO, quality_table, region_table
 from sammil_cli.report.region_controls import TRUE_REGIONS, drawn_note, moved_table, placebo_table
@@ -222,8 +223,14 @@ def _sam_call(
     only = frozenset(slide for slide in slides if slide in with_tissue)
     if not only:
         raise InputError(f"there is no tissue of the labelled slides in {project.tissue}", remedy="run: sammil segment")
+    sees_features = seen_by(choices.load(choices.PROPOSERS, name)) == FEATURES
     return (
-        replace(project, regions=folder / "regions", process_lists=folder / "process_lists"),
+        replace(
+            project,
+            regions=folder / "regions",
+            process_lists=folder / "process_lists",
+            ungrouped=project.bags if sees_features else None,
+        ),
         contest.sam.model_copy(update={"proposer": name}),
         replace(options, device=device, workers=workers, only=only),
     )

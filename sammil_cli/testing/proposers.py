@@ -2,20 +2,23 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 import shapely
+from numpy.typing import NDArray
 from shapely import MultiPolygon
 
 from sammil_cli import choices
 from sammil_cli.choices import Named
 from sammil_cli.config import SamSettings
 from sammil_cli.project.project import Project
-from sammil_cli.regions.propose import Proposer, View
+from sammil_cli.regions.placed_patches import PlacedPatches
+from sammil_cli.regions.propose import DRAWINGS, FEATURES, PIXELS, Proposer, View, seen_by
 from sammil_cli.testing.drawn import draw_tissue
 from sammil_cli.testing.weights import check_wanted_weights, with_random_weights
 
@@ -32,7 +35,7 @@ class ProposerContract:
 
     @pytest.fixture
     def view(self) -> View:
-        """Tissue on which two areas are drawn, one of which has a hole and lies partly on glass."""
+        """Tissue on which two areas are drawn, one of which has a hole and lies partly on glass; and its patches."""
         image = np.ascontiguousarray(draw_tissue()[::2, ::2])
         ring = shapely.box(80, 160, 400, 400).difference(shapely.box(200, 200, 260, 260))
         drawn = (MultiPolygon([ring]), MultiPolygon([shapely.box(0, 240, 320, 480)]))
@@ -41,9 +44,10 @@ class ProposerContract:
         around = np.full((side, side, 3), 255, np.uint8)
         corner = side // 4
         around[corner : corner + rows // 2, corner : corner + columns // 2] = image[::2, ::2]
-        return View(
+        seen = View(
             slide_id="s", image=image, tissue=tissue, origin_px=(0, 0), downsample=8.0, drawn=drawn, around=around
         )
+        return replace(seen, patches=_patches_of(seen))
 
     @pytest.fixture
     def proposer(self, word: str, settings: Named) -> Proposer:
@@ -59,6 +63,7 @@ class ProposerContract:
         assert isinstance(module.SETTINGS, tuple)
         assert len(set(module.SETTINGS) & set(SamSettings.model_fields)) == len(module.SETTINGS)
         assert set(getattr(module, "LOCAL", ())) <= set(module.SETTINGS)
+        assert seen_by(module) in (PIXELS, DRAWINGS, FEATURES)
         advice = getattr(module, "ADVICE", {})
         assert set(advice) <= {"no-regions", "uncovered", "one-region", "few-regions", "flat", "fragments"}
         named = re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", " ".join(advice.values()))
@@ -86,3 +91,17 @@ class ProposerContract:
         np.testing.assert_array_equal(same, masks)
         np.testing.assert_array_equal(view.image, image)
         np.testing.assert_array_equal(view.tissue, tissue)
+
+
+def _patches_of(view: View) -> PlacedPatches:
+    """Squares of 8 pixels with any tissue; a patch's features are its mean colours."""
+    rows, columns = (side // 8 for side in view.tissue.shape)
+
+    def by_square(pixels: NDArray[Any]) -> NDArray[np.float32]:
+        squares = pixels[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8, -1)
+        return np.asarray(squares.mean(axis=(1, 3)), np.float32)
+
+    held = by_square(view.tissue)[..., 0] > 0
+    row, column = np.nonzero(held)
+    corner = np.asarray(8 * np.stack([column, row], 1), np.float64)
+    return PlacedPatches(features=by_square(view.image)[held], corner=corner, side=8.0)

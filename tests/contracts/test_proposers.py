@@ -36,7 +36,7 @@ class TestOwnProposers(ProposerContract):
 
 
 def test_the_folder_holds_the_proposers_of_this_release() -> None:
-    assert {"sam", "wsi-sam", "superpixels", "geojson"} <= set(PROPOSERS)
+    assert {"sam", "wsi-sam", "superpixels", "geojson", "features"} <= set(PROPOSERS)
 
 
 def test_a_proposer_with_random_weights_is_given_them_pinned(tmp_path: Path) -> None:

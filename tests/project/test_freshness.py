@@ -60,6 +60,9 @@ EDITS: dict[str, tuple[str, tuple[str, str], set[str], set[str]]] = {
     "the tower of an encoder that is not used": ("features/clip.py", appended(STATEMENT), set(), set()),
     "the proposer in use": ("regions/proposers/superpixels.py", appended(STATEMENT), {"sam"}, {"sam"}),
     "a proposer that is not used": ("regions/proposers/sam.py", appended(STATEMENT), set(), set()),
+    "the proposer of features, which is not used": ("regions/proposers/features.py", appended(STATEMENT), set(), set()),
+    "how a bag's features are seen": ("features/feature_view.py", appended(STATEMENT), set(), {"sam"}),
+    "how bags are grouped anew": ("jobs/regroup.py", appended(STATEMENT), set(), {"extract"}),
     "the engine of a proposer that is not used": ("regions/sam_engine/decoder.py", appended(STATEMENT), set(), set()),
     "the model in use": ("mil/models/sam_mil.py", appended(STATEMENT), {"train", "visualize"}, LEARNING),
     "another model's options": ("mil/models/abmil.py", ("gated: bool = False", "gated: bool = True"), set(), set()),
@@ -149,6 +152,36 @@ def test_a_stage_on_request_runs_again_for_its_own_code_and_changes_no_other(
     def found() -> dict[str, str]:
         code_of.cache_clear()
         return {stage: code_of_stage(stage, Project(), DEMO).version for stage in sorted({*ALL, *ON_REQUEST})}
+
+    before, path = found(), package / name
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(f"{text}\n\n{STATEMENT}\n", encoding="utf-8")
+        assert changed(before, found()) == stale
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "stale"),
+    [
+        ("regions/proposers/features.py", {"bag-regions"}),
+        ("features/feature_view.py", {"bag-regions"}),
+        ("features/grouping.py", {"bag-regions", "regroup"}),
+        ("jobs/regroup.py", {"regroup"}),
+        ("jobs/extract.py", set()),
+        ("features/encoders/texture.py", set()),
+        ("slides/formats/tiff.py", set()),
+        ("stages/bag_regions.py", set()),
+    ],
+)
+def test_results_of_bags_depend_on_no_encoder_and_no_format_of_slides(
+    package: Path, name: str, stale: set[str]
+) -> None:
+    def found() -> dict[str, str]:
+        code_of.cache_clear()
+        words = {"bag-regions": "features", "regroup": None}
+        return {job: code_of_slide(job, None, word).version for job, word in words.items()}
 
     before, path = found(), package / name
     text = path.read_text(encoding="utf-8")

@@ -6,13 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoded_project import SLIDES, write_random_bag
+from inline_executor import open_inline
 
 from sammil_cli.config import ExtractSettings
+from sammil_cli.features import grouping
 from sammil_cli.features.bag import FeatureBag, Instances, read_bag, write_bag
+from sammil_cli.project.process_list import Row
+from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.file import read_regions, write_regions
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask
-from sammil_cli.studies.regroup import regroup, run
+from sammil_cli.runner import per_slide
+from sammil_cli.studies import regroup as study
 
 SLIDE = SLIDES[1]
 ANY_OVERLAP = ExtractSettings()
@@ -29,9 +34,22 @@ def squares(slide: str = SLIDE) -> RegionMap:
     return build(slide, canvas, [Proposal(mask=mask) for mask in masks])
 
 
+def regroup(bag: FeatureBag, regions: RegionMap, settings: ExtractSettings) -> FeatureBag:
+    return grouping.regroup(bag, regions, min_share=settings.membership_min_share, rule=settings.membership_rule)
+
+
+def run(
+    bags: Path, regions: Path, out: Path, settings: ExtractSettings, slides: list[str], *, workers: int
+) -> list[Row]:
+    place = Project(regions=regions, bags=out, process_lists=out.parent / "process_lists")
+    return study.run(bags, place, settings, slides, RunOptions(workers=workers))
+
+
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Bags and regions of two slides, and where to write."""
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
+    """Bags and regions of two slides, and where to write; the result store is one of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)
     for number, slide in enumerate(SLIDES[:2]):
         write_random_bag(tmp_path / "bags", slide, number)
         write_regions(tmp_path / "regions" / f"{slide}.h5", squares(slide), {})
@@ -104,7 +122,8 @@ def test_a_second_call_writes_nothing_and_what_has_changed_is_made_again(folders
     same(read_bag(out / f"{SLIDE}.h5"), regroup(read_bag(bags / f"{SLIDE}.h5"), squares(), ANY_OVERLAP))
     assert states(SLIDES[:2], ExtractSettings(membership_min_share=0.5)) == ["done", "done"]
     (out / f"{SLIDE}.json").unlink()
-    assert states(SLIDES[:2], ExtractSettings(membership_min_share=0.5)) == ["reused", "done"]
+    assert states(SLIDES[:2], ExtractSettings(membership_min_share=0.5)) == ["reused", "reused"]  # from the store
+    assert (out / f"{SLIDE}.json").is_file()
     assert states([SLIDE], ExtractSettings(membership_min_share=0.5)) == ["reused"]
     assert sorted(path.name for path in out.iterdir()) == [f"{SLIDE}.h5", f"{SLIDE}.json"]
 
