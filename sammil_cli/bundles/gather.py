@@ -20,6 +20,14 @@ from sammil_cli.project.weights import published
 from sammil_cli.training.thresholds import mean_threshold
 from sammil_cli.training.trained_model import ModelFacts
 
+_CHOSEN = {
+    "validation": "chosen on its validation part",
+    "test": "chosen on the test part, so that no figure of these models says how they do on new slides",
+    "nothing": "not chosen: there was no validation part",
+    "folds": "the mean of the folds' calibrated thresholds, each chosen on its validation part",
+    UNKNOWN: f"chosen on what is {UNKNOWN}",
+}
+
 
 def cohort_of(record: RunRecord, classes: Sequence[str]) -> CohortEntry:
     """The cohort of a run, in numbers."""
@@ -57,10 +65,10 @@ def member_of(name: str, fold: TrainedFold) -> MemberEntry:
 
 
 def chosen_on(facts: ModelFacts) -> str:
-    """What epoch, threshold and temperature of a model were chosen on."""
-    if facts.trained_on is None:
-        return UNKNOWN
-    return "the test part" if facts.protocol == "paper" else "its validation part"
+    """What epoch, threshold and temperature of a model were chosen on: a word of `ModelFacts.chosen_on`, or unknown."""
+    if facts.chosen_on is None and facts.trained_on is not None:  # of an earlier version
+        return "test" if facts.protocol == "paper" else "validation"
+    return facts.chosen_on or UNKNOWN
 
 
 def decision_of(folds: Sequence[TrainedFold]) -> DecisionEntry:
@@ -69,9 +77,8 @@ def decision_of(folds: Sequence[TrainedFold]) -> DecisionEntry:
     if threshold is None:
         chosen = "none: the class with the largest probability"
     else:
-        kinds = " and ".join(dict.fromkeys(chosen_on(fold.facts) for fold in folds))
-        one = f"chosen on {kinds}" if kinds != UNKNOWN else f"how it was chosen is {UNKNOWN}"
-        chosen = one if len(folds) == 1 else f"mean of {len(folds)} calibrated thresholds, each {one}"
+        chosen = " or ".join(dict.fromkeys(_CHOSEN[chosen_on(fold.facts)] for fold in folds))
+        chosen = chosen if len(folds) == 1 else f"mean of {len(folds)} calibrated thresholds, each {chosen}"
     rule, target = (getattr(folds[0].facts, name, None) for name in ("decision", "decision_target"))
     return DecisionEntry(threshold=threshold, chosen=chosen, rule=rule, target=target)
 

@@ -12,7 +12,10 @@ from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.guarded_json import Parsed, read_json
 
 _METRICS = ("auc", "sensitivity", "specificity", "f1")
-OF_FOLDS = "the folds, each on the slides that it had not seen"
+_UNSEEN = "each on slides that it had not seen"
+OF_ALL = f"its models one by one, {_UNSEEN}"
+OF_ONE = f"all folds of its training, {_UNSEEN}"
+OF_FOLDS = f"the folds, {_UNSEEN}; this model, of all slides, was judged on none"
 
 
 def expected(run: Path, report: Path, folds: Sequence[TrainedFold]) -> Performance | str:
@@ -60,7 +63,7 @@ def _performance(found: Parsed, folds: Sequence[TrainedFold]) -> Performance:
         if found.get(name)
     }
     return Performance(
-        of=OF_FOLDS,
+        of=OF_ALL,
         folds=found["folds"],
         slides=found["slides"],
         patients=found["patients"],

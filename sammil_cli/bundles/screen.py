@@ -20,7 +20,7 @@ def screen(name: str, facts: BundleFacts) -> list[str]:
     groups = "with" if facts.bags.group_features else "without"
     count = len(facts.members)
     lines = [f"{name}: {count} model{'s' if count > 1 else ''}, {kinds} {groups} group features", ""]
-    for label, text in (*_use(facts), *_expected(facts)):
+    for label, text in (*_use(facts), *_trained_on(facts), *_expected(facts)):
         lines += _row(label, text)
     lines += ["", *_members(facts.members), ""]
     for label, text in (*_cohort(facts), *_bags(facts), *_origin(facts)):
@@ -44,6 +44,16 @@ def _use(facts: BundleFacts) -> Iterator[tuple[str, str]]:
     number = "" if decision.threshold is None else f"{decision.threshold:.3f}, "
     yield "threshold", f"{number}{decision.chosen}{rule}{target}"
     yield "calibration", _calibration([member.temperature for member in facts.members])
+
+
+def _trained_on(facts: BundleFacts) -> Iterator[tuple[str, str]]:
+    """Of a model of all slides: for how long it was trained, and why."""
+    words = {member.chosen_on for member in facts.members}
+    epochs = facts.members[0].epoch + 1
+    if words == {"folds"}:
+        yield "trained on", f"all slides, {epochs} epochs: the median of what the folds chose"
+    elif words == {"nothing"}:
+        yield "trained on", f"all slides, {epochs} epochs, as they were set: nothing was chosen"
 
 
 def _calibration(temperatures: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sammil_cli import console
@@ -16,7 +16,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
 from sammil_cli.jobs.drawn_folds import drawn_folds
-from sammil_cli.jobs.train import FIRST_STAGE_FILE, TrainJob, fold_seed, work
+from sammil_cli.jobs.train import FIRST_STAGE_FILE, TakenOver, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.leftovers import UNFINISHED, tidy
@@ -117,10 +117,14 @@ def run(
     store = open_store("train", options.store)
     tasks = plan_folds(project, options, ready, bag_sha256, store, reseed=reseed)
     groups = "without" if not settings.group_features else "with flagged" if settings.group_feature_flag else "with"
-    name = f"{settings.model} {groups} group features"
+    name, count = f"{settings.model} {groups} group features", f"{len(tasks)} folds"
+    if not any(task.job.fold.val for task in tasks):
+        count = (
+            "one model on all, which nothing validates or tests" if len(tasks) == 1 else f"{len(tasks)} models on all"
+        )
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
-    console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
-    console.say(f"train: {_said_of_recipe(settings)}")
+    console.say(f"train: {name} on {counts(cohort)}, {count}{positive}, {options.device}")
+    console.say(f"train: {_said_of_recipe(settings, chosen=any(task.job.fold.val for task in tasks))}")
     if ready.start:
         console.say(f"train: {_said_of_start(settings, ready.start)}")
         log.warning(
@@ -140,7 +144,7 @@ def run(
             forget_unsure(open_tasks, watched)
             new.set_curves_aside()
             stages = 1 if build_model(settings.model, ready.spec, settings.model_options).first_stage() is None else 2
-            _train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
+            train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
         watched.check("train", known=known)
         names = [task.job.fold.name for task in tasks]
         facts = {name: decide_anew(ModelPath(models / name), settings.decided_by) for name in names}
@@ -157,12 +161,13 @@ def run(
     return list(facts.values())
 
 
-def _said_of_recipe(settings: TrainSettings) -> str:
-    """What `auto` came to, in a line."""
+def _said_of_recipe(settings: TrainSettings, *, chosen: bool) -> str:
+    """What `auto` came to, in a line; `chosen`: whether a validation part chooses the epoch."""
+    epochs = f"at most {settings.epochs} epochs, patience {settings.patience}, the best by {settings.chosen_by}"
     return (
         f"{settings.optimiser}, learning rate {settings.learning_rate:g} ({settings.schedule}), weight decay "
-        f"{settings.weight_decay:g}, dropout {settings.dropout:g}, {settings.loss}; at most {settings.epochs} epochs, "
-        f"patience {settings.patience}, the best by {settings.chosen_by}"
+        f"{settings.weight_decay:g}, dropout {settings.dropout:g}, {settings.loss}; "
+        f"{epochs if chosen else f'{settings.epochs} epochs, of which the last one is kept'}"
     )
 
 
@@ -239,8 +244,9 @@ def _say_balance(
 
 def _print(facts: list[ModelFacts], positive: str) -> None:
     mark = facts[0].stamp
+    title = f"Chosen on the test part{positive} - {mark}" if mark else f"Chosen on validation{positive}"
     console.print_table(
-        f"Chosen on the test part{positive} - {mark}" if mark else f"Chosen on validation{positive}",
+        f"Trained on all slides, nothing chosen{positive}" if facts[0].chosen_on == "nothing" else title,
         ("repeat", "fold", "epoch", "AUC", "threshold"),
         [
             (f.repeat, f.fold, f.epoch + 1, *map(console.three_digits, (f.val_auc, f.calibrated_threshold)))
@@ -267,11 +273,13 @@ def plan_folds(
     store: ResultStore,
     *,
     reseed: int = 0,
+    taken_over: TakenOver | None = None,
 ) -> list[FoldTask]:
     """The folds, drawn, and what each is made with.
 
     Args:
         reseed: added to the seed of weights, order, masks and dropout; the folds stay those of the settings' seed.
+        taken_over: of one model on all slides, what earlier folds chose for it.
 
     Raises:
         InputError: folds that cannot be drawn.
@@ -299,6 +307,7 @@ def plan_folds(
             "seed": fold_seed(settings.seed, fold),
             "place": (fold.repeat, fold.fold),
             "device": places[0].split(":")[0],
+            **({"taken_over": asdict(taken_over)} if taken_over else {}),
         }
         name = digest(key)
         job = TrainJob(
@@ -316,6 +325,7 @@ def plan_folds(
             device=places[number % len(places)],
             record=record,
             start=start,
+            taken_over=taken_over,
         )
         tasks.append(FoldTask(name=name, job=job))
     return tasks
@@ -383,7 +393,7 @@ def forget_unsure(tasks: Sequence[FoldTask], watched: Unchanged) -> None:
             write_text(seen, now)
 
 
-def _train_all(
+def train_all(
     tasks: list[FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path, watched: Unchanged
 ) -> None:
     """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once.

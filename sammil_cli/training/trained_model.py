@@ -86,6 +86,8 @@ class ModelFacts:
     `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
     `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
     `trained_on`: None of imported weights, and of models that were trained before it was kept.
+    `chosen_on`: what epoch, threshold and temperature were chosen on: `validation`, `test` (`protocol: paper`),
+    `nothing` (a model of all slides) or `folds` (of these it took them over); None as of `trained_on`.
     """
 
     model: str
@@ -103,6 +105,7 @@ class ModelFacts:
     val_auc: float | None
     provenance: Record
     trained_on: TrainedOn | None = None
+    chosen_on: str | None = None
     decision: Rule = "youden"
     decision_target: float | None = None
     validation: ValidationPart | None = None
