@@ -119,9 +119,7 @@ def run(
     groups = "without" if not settings.group_features else "with flagged" if settings.group_feature_flag else "with"
     name, count = f"{settings.model} {groups} group features", f"{len(tasks)} folds"
     if not any(task.job.fold.val for task in tasks):
-        count = (
-            "one model on all, which nothing validates or tests" if len(tasks) == 1 else f"{len(tasks)} models on all"
-        )
+        count = "one model on all" if len(tasks) == 1 else f"{len(tasks)} models on all"
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
     console.say(f"train: {name} on {counts(cohort)}, {count}{positive}, {options.device}")
     console.say(f"train: {_said_of_recipe(settings, chosen=any(task.job.fold.val for task in tasks))}")
