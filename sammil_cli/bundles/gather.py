@@ -20,14 +20,6 @@ from sammil_cli.project.weights import published
 from sammil_cli.training.thresholds import mean_threshold
 from sammil_cli.training.trained_model import ModelFacts
 
-_CHOSEN = {
-    "validation": "chosen on its validation part",
-    "test": "chosen on the test part, so that no figure of these models says how they do on new slides",
-    "nothing": "not chosen: there was no validation part",
-    "folds": "the mean of the folds' calibrated thresholds, each chosen on its validation part",
-    UNKNOWN: f"chosen on what is {UNKNOWN}",
-}
-
 
 def cohort_of(record: RunRecord, classes: Sequence[str]) -> CohortEntry:
     """The cohort of a run, in numbers."""
@@ -77,10 +69,25 @@ def decision_of(folds: Sequence[TrainedFold]) -> DecisionEntry:
     if threshold is None:
         chosen = "none: the class with the largest probability"
     else:
-        chosen = " or ".join(dict.fromkeys(_CHOSEN[chosen_on(fold.facts)] for fold in folds))
+        chosen = "; or ".join(dict.fromkeys(_chosen(fold.facts) for fold in folds))
         chosen = chosen if len(folds) == 1 else f"mean of {len(folds)} calibrated thresholds, each {chosen}"
-    rule, target = (getattr(folds[0].facts, name, None) for name in ("decision", "decision_target"))
+    rules = {(fold.facts.decision, fold.facts.decision_target) for fold in folds if fold.facts.trained_on}
+    rule, target = rules.pop() if len(rules) == 1 else (None, None)
     return DecisionEntry(threshold=threshold, chosen=chosen, rule=rule, target=target)
+
+
+def _chosen(facts: ModelFacts) -> str:
+    """How the threshold of a model was chosen, in words that follow "each"."""
+    where, said = chosen_on(facts), facts.decided_by.said
+    if where == UNKNOWN:
+        return f"chosen in a way that is {UNKNOWN}"
+    if facts.decision == "fixed":
+        return said
+    if where == "nothing":
+        return "not chosen: there was no validation part"
+    return (
+        f"the mean of the folds' calibrated thresholds, each chosen for {said}" if where == "folds" else f"for {said}"
+    )
 
 
 def bags_of(folds: Sequence[TrainedFold]) -> BagsEntry:

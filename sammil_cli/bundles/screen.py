@@ -39,10 +39,8 @@ def _use(facts: BundleFacts) -> Iterator[tuple[str, str]]:
     positive = f"; positive: {facts.positive_class}" if facts.positive_class else ""
     yield "classes", ", ".join(facts.classes) + positive
     decision = facts.decision
-    rule = f"; decision: {decision.rule}" if decision.rule else ""
-    target = f", target {decision.target:g}" if decision.target is not None else ""
     number = "" if decision.threshold is None else f"{decision.threshold:.3f}, "
-    yield "threshold", f"{number}{decision.chosen}{rule}{target}"
+    yield "threshold", f"{number}{decision.chosen}"
     yield "calibration", _calibration([member.temperature for member in facts.members])
 
 

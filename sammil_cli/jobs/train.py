@@ -31,23 +31,11 @@ CURVE_FILE, FIRST_STAGE_FILE = "curve.csv", "first_stage.csv"  # the second wher
 
 
 @dataclass(frozen=True, kw_only=True)
-class TakenOver:
-    """What a model of all slides takes over from the folds, as it has no validation part to choose by.
-
-    `epochs`: after which it ends. `threshold`: for uncalibrated probabilities; None = the largest class wins.
-    """
-
-    epochs: int
-    threshold: float | None
-    temperature: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainJob:
     """Everything that one fold's process needs. `out`: where to write; `record`: how it is made, for its facts.
 
     `start`: weights by name that take the place of random ones, float32. (Arrays: tensors between processes are shared
-    by file handles.) `taken_over`: of a model of all slides that the folds chose for; None = nothing.
+    by file handles.) `stop_after`: epochs after which training ends, though its schedule goes on.
     """
 
     fold: Fold
@@ -64,7 +52,7 @@ class TrainJob:
     device: str
     record: Record
     start: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    taken_over: TakenOver | None = None
+    stop_after: int | None = None
 
 
 def work(job: TrainJob) -> None:
@@ -118,7 +106,8 @@ def work(job: TrainJob) -> None:
         chosen_on="test" if settings.protocol == "paper" else "validation",
     )
     if not fold.val:
-        facts = _without_validation(facts, job.taken_over)
+        half = 0.5 if len(job.classes) == 2 else None
+        facts = replace(facts, threshold=half, temperature=1.0, validation=None, chosen_on="nothing")
     # Of the paper's protocol every epoch, for the chance level of choosing among epochs on the test fold.
     every = torch.from_numpy(trained.every_epoch.astype(np.float32)) if settings.protocol == "paper" else None
     write_model(job.out, trained.state, facts, every)
@@ -127,16 +116,7 @@ def work(job: TrainJob) -> None:
 
 def _recipe(job: TrainJob) -> Recipe:
     settings = {name: getattr(job.settings, name) for name in Recipe.__dataclass_fields__}
-    return CutShort(**settings, stop_after=job.taken_over.epochs) if job.taken_over else Recipe(**settings)
-
-
-def _without_validation(facts: ModelFacts, taken_over: TakenOver | None) -> ModelFacts:
-    """The facts of a model of all slides: what it takes over, or a threshold of 0.5 that nothing chose."""
-    if taken_over is None:
-        half = 0.5 if len(facts.classes) == 2 else None
-        return replace(facts, threshold=half, temperature=1.0, val_auc=None, chosen_on="nothing")
-    threshold, temperature = taken_over.threshold, taken_over.temperature
-    return replace(facts, threshold=threshold, temperature=temperature, val_auc=None, chosen_on="folds")
+    return Recipe(**settings) if job.stop_after is None else CutShort(**settings, stop_after=job.stop_after)
 
 
 def fold_seed(seed: int, fold: Fold) -> int:

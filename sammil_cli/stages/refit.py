@@ -5,7 +5,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sammil_cli import console
@@ -14,16 +14,31 @@ from sammil_cli.bundles.models import Models
 from sammil_cli.cohort.cohort import Cohort, counts
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
-from sammil_cli.jobs.train import TakenOver
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import RunRecord, hash_bags
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.stages import train
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.store import open_store
-from sammil_cli.training.calibration import apply_to_threshold
+from sammil_cli.training.calibration import before_calibration
+from sammil_cli.training.decision import Rule
 from sammil_cli.training.thresholds import mean_threshold
-from sammil_cli.training.trained_model import build_model
+from sammil_cli.training.trained_model import build_model, with_facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenOver:
+    """What a model of all slides takes over from the folds, as it has no validation part to choose by.
+
+    `epochs`: after which its training ends; the schedule is that of the folds. The others as in `ModelFacts`.
+    """
+
+    epochs: int
+    threshold: float | None
+    temperature: float
+    decision: Rule
+    decision_target: float | None
+
 
 _AGAIN = "train the folds anew: sammil train"
 
@@ -54,7 +69,7 @@ def refitted(project: Project, models: Models, options: RunOptions) -> Iterator[
     store = open_store("train", options.store)
     with tempfile.TemporaryDirectory(prefix="sammil-refit-") as made:
         place = replace(project, models=Path(made), learning_curves=Path(made) / "curves")
-        (task,) = train.plan_folds(place, options, ready, sums, store, taken_over=taken_over)
+        (task,) = train.plan_folds(place, options, ready, sums, store, stop_after=taken_over.epochs)
         folder = ModelPath(place.models / task.job.fold.name)
         console.say(
             f"refit: one model on all {counts(ready.cohort)}, {taken_over.epochs} epochs (the median of what "
@@ -64,6 +79,8 @@ def refitted(project: Project, models: Models, options: RunOptions) -> Iterator[
             train.forget_unsure([task], watched)
             stages = 1 if build_model(settings.model, ready.spec, settings.model_options).first_stage() is None else 2
             train.train_all([task], options, stages * taken_over.epochs, store, place.models, watched)
+        chosen = {name: value for name, value in asdict(taken_over).items() if name != "epochs"}
+        with_facts(folder, **chosen, chosen_on="folds")
         yield folder
 
 
@@ -89,8 +106,10 @@ def take_over(folds: Sequence[TrainedFold]) -> TakenOver:
     temperature = math.exp(statistics.fmean(math.log(fold.facts.temperature) for fold in folds))
     return TakenOver(
         epochs=round(statistics.median(fold.facts.epoch + 1 for fold in folds)),
-        threshold=None if calibrated is None else apply_to_threshold(calibrated, 1 / temperature),
+        threshold=None if calibrated is None else before_calibration(calibrated, temperature),
         temperature=temperature,
+        decision=folds[0].facts.decision,
+        decision_target=folds[0].facts.decision_target,
     )
 
 

@@ -5,7 +5,7 @@ import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sammil_cli import console
@@ -16,7 +16,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
 from sammil_cli.jobs.drawn_folds import drawn_folds
-from sammil_cli.jobs.train import FIRST_STAGE_FILE, TakenOver, TrainJob, fold_seed, work
+from sammil_cli.jobs.train import FIRST_STAGE_FILE, TrainJob, fold_seed, work
 from sammil_cli.mil.contract import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.leftovers import UNFINISHED, tidy
@@ -257,6 +257,9 @@ def _say_decision(settings: TrainSettings, facts: Sequence[ModelFacts]) -> None:
     """Prints what thresholds were chosen for, and warns where validation parts are too small for the target."""
     if facts[0].threshold is None:
         return
+    if facts[0].chosen_on == "nothing" and settings.decision != "fixed":
+        console.say("threshold: 0.5, which nothing has chosen: there is no validation part")
+        return
     console.say(f"threshold: {settings.decided_by.said}")
     points = [point for one in facts if (point := one.operating_point)]
     if remark := doubt(settings.decided_by, points):
@@ -271,13 +274,13 @@ def plan_folds(
     store: ResultStore,
     *,
     reseed: int = 0,
-    taken_over: TakenOver | None = None,
+    stop_after: int | None = None,
 ) -> list[FoldTask]:
     """The folds, drawn, and what each is made with.
 
     Args:
         reseed: added to the seed of weights, order, masks and dropout; the folds stay those of the settings' seed.
-        taken_over: of one model on all slides, what earlier folds chose for it.
+        stop_after: see `TrainJob`.
 
     Raises:
         InputError: folds that cannot be drawn.
@@ -285,6 +288,11 @@ def plan_folds(
     settings, cohort, spec = ready.settings, ready.cohort, ready.spec
     build_model(settings.model, spec, settings.model_options)
     folds = drawn_folds(cohort, settings)
+    if stop_after is None and settings.decision not in ("youden", "fixed") and not any(fold.val for fold in folds):
+        raise InputError(
+            f"decision: {settings.decision} is chosen on a validation part, and all slides are to be trained on",
+            remedy="set decision: fixed with its decision_target, or decision: youden (then the threshold is 0.5)",
+        )
     settings = settings.model_copy(update={"seed": settings.seed + reseed})
     warn(fold_findings(cohort, folds, str(project.labels)))
     labels = {member.slide_id: member.label for member in cohort.members}
@@ -305,7 +313,7 @@ def plan_folds(
             "seed": fold_seed(settings.seed, fold),
             "place": (fold.repeat, fold.fold),
             "device": places[0].split(":")[0],
-            **({"taken_over": asdict(taken_over)} if taken_over else {}),
+            **({} if stop_after is None else {"stop_after": stop_after}),
         }
         name = digest(key)
         job = TrainJob(
@@ -323,7 +331,7 @@ def plan_folds(
             device=places[number % len(places)],
             record=record,
             start=start,
-            taken_over=taken_over,
+            stop_after=stop_after,
         )
         tasks.append(FoldTask(name=name, job=job))
     return tasks

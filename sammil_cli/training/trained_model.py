@@ -198,18 +198,24 @@ def decide_anew(folder: ModelPath, decision: Decision) -> ModelFacts:
     Raises:
         InputError: as `read_facts`; or the model does not keep what it says of its validation part.
     """
-    facts, sums = _read_facts(folder / FACTS_FILE)
+    facts = read_facts(folder)
     if facts.decided_by == decision:
         return facts
-    if facts.validation is None:
+    if decision.rule == "fixed" and decision.target is not None and len(facts.classes) == 2:
+        threshold: float | None = before_calibration(decision.target, facts.temperature)
+    elif facts.validation is None:
         raise InputError(f"{folder} does not hold what another decision needs", remedy=_AGAIN)
-    labels, probabilities = facts.validation.arrays
-    threshold = fold_threshold(labels, probabilities, decision)
-    if decision.rule == "fixed" and threshold is not None:
-        threshold = before_calibration(threshold, facts.temperature)
-    facts = dataclasses.replace(
-        facts, threshold=threshold, decision=decision.rule, decision_target=decision.target, protocol=decision.protocol
+    else:
+        threshold = fold_threshold(*facts.validation.arrays, decision)
+    return with_facts(
+        folder, threshold=threshold, decision=decision.rule, decision_target=decision.target, protocol=decision.protocol
     )
+
+
+def with_facts(folder: ModelPath, **changes: object) -> ModelFacts:
+    """Gives a trained model other facts; its weights stay, and are not read. `InputError` as `read_facts`."""
+    facts, sums = _read_facts(folder / FACTS_FILE)
+    facts = dataclasses.replace(facts, **changes)  # type: ignore[arg-type]
     _write_facts(folder, facts, sums)
     return facts
 
