@@ -85,9 +85,7 @@ def _chosen(facts: ModelFacts) -> str:
         return said
     if where == "nothing":
         return "not chosen: there was no validation part"
-    return (
-        f"the mean of the folds' calibrated thresholds, each chosen for {said}" if where == "folds" else f"for {said}"
-    )
+    return f"the mean of the folds' calibrated thresholds, each for {said}" if where == "folds" else f"for {said}"
 
 
 def bags_of(folds: Sequence[TrainedFold]) -> BagsEntry:

@@ -23,10 +23,7 @@ ROWS: list[Row] = of(
         "a pipe": (d.pipe, "InputError: a pipe"),
         "an endless device": (d.endless_device, "InputError: a device"),
         "no permission": (d.no_permission, "E_DAMAGED: Permission denied"),
-        "a file of torch": (
-            partial(d.other_kind, good.published),
-            "E_DAMAGED: data.pkl', which is no part of a bundle",
-        ),
+        "a file of torch": (partial(d.other_kind, good.published), "E_DAMAGED: data.pkl', which is no part"),
         "a model's facts": (partial(d.other_kind, good.record), "E_DAMAGED: no bundle"),
         "no facts": (partial(b.without_member, b.FACTS), "E_DAMAGED: it has no bundle.json"),
         "facts that are no JSON": (b.not_json, "E_DAMAGED: bundle.json is no valid JSON"),

@@ -106,5 +106,5 @@ def test_train_makes_one_model_that_has_seen_all_and_evaluate_says_what_to_do(
     assert refused.code == 2
     assert "no test part" in refused.err
     assert "sammil evaluate --on LABELS" in refused.err
-    assert sammil("predict").code == 0
-    assert {row["in_sample"] for row in rows_of(done / "runs/new_predictions.csv")} == {"true"}
+    assert sammil("predict", "--no-pictures").code == 0
+    assert {row["in_sample"] for row in rows_of(done / "runs/new_predictions/predictions.csv")} == {"true"}
