@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from sammil_cli.bundles.facts import UNKNOWN, BundleFacts, Estimate, MemberEntry, Performance
 from sammil_cli.config import as_yaml
 from sammil_cli.console import three_digits
+from sammil_cli.storage.shown_text import shortened
 
 _WIDTH, _INDENT = 80, 16
 _METRICS = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity", "f1": "F1"}
@@ -88,7 +89,7 @@ def _members(members: Sequence[MemberEntry]) -> Iterator[str]:
     for one in members:
         saw = "not known" if one.saw is None else one.saw
         numbers = (three_digits(one.threshold), three_digits(one.temperature), three_digits(one.val_auc))
-        yield _COLUMNS.format(one.name, one.epoch + 1, *numbers, saw)
+        yield _COLUMNS.format(shortened(one.name, 21), one.epoch + 1, *numbers, saw)
 
 
 def _cohort(facts: BundleFacts) -> Iterator[tuple[str, str]]:
