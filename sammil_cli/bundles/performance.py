@@ -26,6 +26,8 @@ def expected(run: Path, report: Path, folds: Sequence[TrainedFold]) -> Performan
         folds: all models of the run.
     """
     project = Project(predictions=run / "predictions.csv", metrics=report / "metrics.json", curves=report / "curves")
+    if all(fold.facts.chosen_on == "nothing" for fold in folds):
+        return "the models were trained on all slides, and none is left to judge them by"
     for path in (project.metrics, project.predictions):
         if not path.is_file():
             return f"there is no {path.name} of these models: run sammil evaluate first"

@@ -56,8 +56,10 @@ def run(
     if models.bundle is not None:
         raise InputError(f"{source} is a bundle already", remedy=f"see what is in it: sammil bundle show {source}")
     if refit is not None:
-        project = _project_of(models, bags, labels)
-        store = refit.store or find_store(project.labels.resolve().parents[1])
+        home = _home(models)
+        project = Project.at(Path(os.path.relpath(home)))
+        project = replace(project, bags=bags or project.bags, labels=labels or project.labels)
+        store = refit.store or find_store(home)
         with refitted(project, models, replace(refit, store=store)) as folder:
             return _write(out, models, {REFIT: (folder, read_trained(folder, "cpu")[0])}, intended_use, of=OF_FOLDS)
     named = {folder.resolve().name: (folder, one) for folder, one in zip(models.folders, models.folds, strict=True)}
@@ -69,10 +71,10 @@ def run(
     return _write(out, models, named, intended_use, of=OF_ALL)
 
 
-def _project_of(models: Models, bags: Path | None, labels: Path | None) -> Project:
-    """The project that models lie in, in `runs/models`, with other bags and labels where these are given."""
-    project = Project.at(Path(os.path.relpath(models.folders[0].resolve().parents[2])))
-    return replace(project, bags=bags or project.bags, labels=labels or project.labels)
+def _home(models: Models) -> Path:
+    """The project that a run lies in: the nearest folder above it with labels, or the one above `runs`."""
+    above = models.folders[0].resolve().parents[2:]
+    return next((folder for folder in above if (folder / Project().labels).is_file()), above[0])
 
 
 def _write(

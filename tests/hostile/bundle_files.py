@@ -107,6 +107,10 @@ def set_fact(name: str, value: object, path: Path) -> None:
     facts_of(lambda facts, _: facts.update({name: value}), path)
 
 
+def newer_schema(path: Path) -> None:
+    facts_of(lambda facts, _: facts.update(schema=99), path, sealed=False)
+
+
 def only_one_model(path: Path) -> None:
     """A model of the list of members is not among the files."""
 

@@ -34,7 +34,7 @@ ROWS: list[Row] = of(
             "E_DAMAGED: other classes or thresholds than its models",
         ),
         "other classes": (partial(b.set_fact, "classes", ["b", "a"]), "E_DAMAGED: other classes or thresholds"),
-        "a newer schema": (partial(b.set_fact, "schema", 99), "E_DAMAGED: the checksum differs"),
+        "a newer schema": (b.newer_schema, "InputError: has the schema 99"),
         "an unknown fact": (partial(b.set_fact, "run_this", "rm"), "E_DAMAGED: run_this"),
         "a word for the members": (partial(b.set_fact, "members", "all"), "E_DAMAGED: members"),
         "no members": (partial(b.set_fact, "members", []), "E_DAMAGED: names no model"),
