@@ -208,7 +208,7 @@ class TrainSettings(ChoosingSettings):
         None, "of two classes, the one that sensitivity, F1 and probabilities are of; null = the last of them"
     )
     classes: list[str] | None = _field(None, "order of the classes in tables; null = by name, numbers by value")
-    folds: int = _field(5, "outer folds, see folds_by", ge=2)
+    folds: int = _field(5, "outer folds, see folds_by; 1 = one model on all slides, nothing is tested", ge=1)
     folds_by: Literal["patient", "site"] = _field(
         "patient", "what stays together: patient | site (whole sites, column site of labels.csv; patients, too)"
     )

@@ -16,7 +16,7 @@ from sammil_cli.errors import InputError, limit_met
 from sammil_cli.storage.files import Record, atomic_path
 from sammil_cli.storage.guarded_json import MOST_BYTES, parse_json
 from sammil_cli.storage.regular_file import check_regular
-from sammil_cli.storage.shown_text import json_text
+from sammil_cli.storage.shown_text import json_text, shown_value
 from sammil_cli.storage.summed import JsonObject, damaged, with_sum, without_sum
 from sammil_cli.training.trained_model import FACTS_FILE, WEIGHTS_FILE
 
@@ -96,7 +96,7 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         raise damaged(path, f"it has {len(found):,} members", AGAIN)
     for entry in found:
         if entry.filename != FACTS_MEMBER and not _MEMBER.fullmatch(entry.filename):
-            raise damaged(path, f"it holds {entry.filename!r}, which is no part of a bundle", AGAIN)
+            raise damaged(path, f"it holds {shown_value(entry.filename)}, which is no part of a bundle", AGAIN)
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size or entry.flag_bits & 1:
             raise damaged(path, f"its {entry.filename} is compressed or encrypted", AGAIN)
     if len({entry.filename for entry in found}) < len(found):

@@ -57,10 +57,10 @@ def member_of(name: str, fold: TrainedFold) -> MemberEntry:
 
 
 def chosen_on(facts: ModelFacts) -> str:
-    """What epoch, threshold and temperature of a model were chosen on."""
-    if facts.trained_on is None:
-        return UNKNOWN
-    return "the test part" if facts.protocol == "paper" else "its validation part"
+    """What epoch, threshold and temperature of a model were chosen on: a word of `ModelFacts.chosen_on`, or unknown."""
+    if facts.chosen_on is None and facts.trained_on is not None:  # of an earlier version
+        return "test" if facts.protocol == "paper" else "validation"
+    return facts.chosen_on or UNKNOWN
 
 
 def decision_of(folds: Sequence[TrainedFold]) -> DecisionEntry:
@@ -69,11 +69,23 @@ def decision_of(folds: Sequence[TrainedFold]) -> DecisionEntry:
     if threshold is None:
         chosen = "none: the class with the largest probability"
     else:
-        kinds = " and ".join(dict.fromkeys(chosen_on(fold.facts) for fold in folds))
-        one = f"chosen on {kinds}" if kinds != UNKNOWN else f"how it was chosen is {UNKNOWN}"
-        chosen = one if len(folds) == 1 else f"mean of {len(folds)} calibrated thresholds, each {one}"
-    rule, target = (getattr(folds[0].facts, name, None) for name in ("decision", "decision_target"))
+        chosen = "; or ".join(dict.fromkeys(_chosen(fold.facts) for fold in folds))
+        chosen = chosen if len(folds) == 1 else f"mean of {len(folds)} calibrated thresholds, each {chosen}"
+    rules = {(fold.facts.decision, fold.facts.decision_target) for fold in folds if fold.facts.trained_on}
+    rule, target = rules.pop() if len(rules) == 1 else (None, None)
     return DecisionEntry(threshold=threshold, chosen=chosen, rule=rule, target=target)
+
+
+def _chosen(facts: ModelFacts) -> str:
+    """How the threshold of a model was chosen, in words that follow "each"."""
+    where, said = chosen_on(facts), facts.decided_by.said
+    if where == UNKNOWN:
+        return f"chosen in a way that is {UNKNOWN}"
+    if facts.decision == "fixed":
+        return said
+    if where == "nothing":
+        return "not chosen: there was no validation part"
+    return f"the mean of the folds' calibrated thresholds, each for {said}" if where == "folds" else f"for {said}"
 
 
 def bags_of(folds: Sequence[TrainedFold]) -> BagsEntry:

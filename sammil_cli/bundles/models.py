@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sammil_cli.bundles.archive import SUFFIX
 from sammil_cli.bundles.bundle_file import read_bundle
 from sammil_cli.bundles.ensemble import TrainedFold, folders_in, read_trained
 from sammil_cli.bundles.facts import BundleFacts, CohortEntry, Performance
@@ -46,7 +47,7 @@ def open_models(source: Path, device: str, *, report: Path | None = None) -> Mod
     Raises:
         InputError: there are none; `E_DAMAGED`, they are not as they were written; or of different classes.
     """
-    if source.exists() and not source.is_dir():
+    if not source.is_dir() and (source.exists() or source.suffix == SUFFIX):
         return _of_bundle(source, device)
     found = next((source / place for place in _PLACES if folders_in(source / place)), source)
     folds, folders = read_trained(found, device), folders_in(found)

@@ -12,7 +12,10 @@ from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.guarded_json import Parsed, read_json
 
 _METRICS = ("auc", "sensitivity", "specificity", "f1")
-OF_FOLDS = "the folds, each on the slides that it had not seen"
+_UNSEEN = "each on slides that it had not seen"
+OF_ALL = f"its models one by one, {_UNSEEN}"
+OF_ONE = f"all folds of its training, {_UNSEEN}"
+OF_FOLDS = f"the folds, {_UNSEEN}; this model, of all slides, was judged on none"
 
 
 def expected(run: Path, report: Path, folds: Sequence[TrainedFold]) -> Performance | str:
@@ -23,6 +26,8 @@ def expected(run: Path, report: Path, folds: Sequence[TrainedFold]) -> Performan
         folds: all models of the run.
     """
     project = Project(predictions=run / "predictions.csv", metrics=report / "metrics.json", curves=report / "curves")
+    if all(fold.facts.chosen_on == "nothing" for fold in folds):
+        return "the models were trained on all slides, and none is left to judge them by"
     for path in (project.metrics, project.predictions):
         if not path.is_file():
             return f"there is no {path.name} of these models: run sammil evaluate first"
@@ -60,7 +65,7 @@ def _performance(found: Parsed, folds: Sequence[TrainedFold]) -> Performance:
         if found.get(name)
     }
     return Performance(
-        of=OF_FOLDS,
+        of=OF_ALL,
         folds=found["folds"],
         slides=found["slides"],
         patients=found["patients"],

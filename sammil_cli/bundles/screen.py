@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from sammil_cli.bundles.facts import UNKNOWN, BundleFacts, Estimate, MemberEntry, Performance
 from sammil_cli.config import as_yaml
 from sammil_cli.console import three_digits
+from sammil_cli.storage.shown_text import shortened
 
 _WIDTH, _INDENT = 80, 16
 _METRICS = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity", "f1": "F1"}
@@ -20,7 +21,7 @@ def screen(name: str, facts: BundleFacts) -> list[str]:
     groups = "with" if facts.bags.group_features else "without"
     count = len(facts.members)
     lines = [f"{name}: {count} model{'s' if count > 1 else ''}, {kinds} {groups} group features", ""]
-    for label, text in (*_use(facts), *_expected(facts)):
+    for label, text in (*_use(facts), *_trained_on(facts), *_expected(facts)):
         lines += _row(label, text)
     lines += ["", *_members(facts.members), ""]
     for label, text in (*_cohort(facts), *_bags(facts), *_origin(facts)):
@@ -39,11 +40,19 @@ def _use(facts: BundleFacts) -> Iterator[tuple[str, str]]:
     positive = f"; positive: {facts.positive_class}" if facts.positive_class else ""
     yield "classes", ", ".join(facts.classes) + positive
     decision = facts.decision
-    rule = f"; decision: {decision.rule}" if decision.rule else ""
-    target = f", target {decision.target:g}" if decision.target is not None else ""
     number = "" if decision.threshold is None else f"{decision.threshold:.3f}, "
-    yield "threshold", f"{number}{decision.chosen}{rule}{target}"
+    yield "threshold", f"{number}{decision.chosen}"
     yield "calibration", _calibration([member.temperature for member in facts.members])
+
+
+def _trained_on(facts: BundleFacts) -> Iterator[tuple[str, str]]:
+    """Of a model of all slides: for how long it was trained, and why."""
+    words = {member.chosen_on for member in facts.members}
+    epochs = facts.members[0].epoch + 1
+    if words == {"folds"}:
+        yield "trained on", f"all slides, {epochs} epochs: the median of what the folds chose"
+    elif words == {"nothing"}:
+        yield "trained on", f"all slides, {epochs} epochs, as they were set: nothing was chosen"
 
 
 def _calibration(temperatures: Sequence[float]) -> str:
@@ -80,7 +89,7 @@ def _members(members: Sequence[MemberEntry]) -> Iterator[str]:
     for one in members:
         saw = "not known" if one.saw is None else one.saw
         numbers = (three_digits(one.threshold), three_digits(one.temperature), three_digits(one.val_auc))
-        yield _COLUMNS.format(one.name, one.epoch + 1, *numbers, saw)
+        yield _COLUMNS.format(shortened(one.name, 21), one.epoch + 1, *numbers, saw)
 
 
 def _cohort(facts: BundleFacts) -> Iterator[tuple[str, str]]:

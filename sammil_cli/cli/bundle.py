@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sammil_cli.cli.options import JsonOption, VerboseOption
+from sammil_cli.cli.options import DeviceOption, JsonOption, VerboseOption, run_options
 
 if TYPE_CHECKING:
     from sammil_cli.bundles.facts import BundleFacts
@@ -51,6 +51,12 @@ def make(
     intended_use: Annotated[
         str | None, typer.Option(metavar="TEXT", help="[default: research use only, not for diagnosis]")
     ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="One model trained on all slides, by what the folds chose, in their place.")
+    ] = False,
+    bags: Annotated[Path | None, typer.Option(help="With --refit: feature bags. [default: those of RUN]")] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --refit: label table. [default: that of RUN]")] = None,
+    device: DeviceOption = "auto",
     report: Annotated[
         Path | None, typer.Option(help="What evaluate wrote of these models. [default: report beside RUN's runs]")
     ] = None,
@@ -63,7 +69,17 @@ def make(
     from sammil_cli.stages import bundle as stage
 
     console.set_up(verbose=verbose, as_json=as_json)
-    _as_json(out, stage.run(run, out, fold=fold, intended_use=intended_use or RESEARCH_USE, report=report))
+    facts = stage.run(
+        run,
+        out,
+        fold=fold,
+        intended_use=intended_use or RESEARCH_USE,
+        report=report,
+        refit=run_options(device) if refit else None,
+        bags=bags,
+        labels=labels,
+    )
+    _as_json(out, facts)
 
 
 @app.command()

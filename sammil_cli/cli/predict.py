@@ -21,7 +21,10 @@ _BAGS = Path("artifacts/bags")
 @shares_run_options
 def predict(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A trained model, a folder of them, a run, or a project.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A bundle (.sammil), a trained model, a folder of them, a run, a project."
+        ),
     ] = Path("runs/models"),
     slides: Annotated[
         list[Path] | None,

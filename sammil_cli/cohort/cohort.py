@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sammil_cli.cohort.class_order import positive_of
 from sammil_cli.cohort.finding import refuse_first
-from sammil_cli.cohort.given_folds import Parts, fold_errors, parts_of
+from sammil_cli.cohort.given_folds import Parts, fold_errors, parts_of, trains_all
 from sammil_cli.cohort.header import FIRST_LINE
 from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_errors, contained, read_table
 from sammil_cli.cohort.positive_class import with_positive_last
@@ -46,12 +46,13 @@ class Cohort:
     """Labelled slides in file order. Of two classes the last one is the positive one.
 
     `patients` are all patients of the label file, in its order, also those without a slide here: the published folds
-    are drawn from them.
+    are drawn from them. `trains_all`: the file gives every slide to training, and none to be tested on.
     """
 
     classes: tuple[str, ...]
     members: tuple[Member, ...]
     patients: tuple[Patient, ...]
+    trains_all: bool = False
 
     @property
     def positive_class(self) -> str | None:
@@ -119,7 +120,8 @@ def cohort_of_table(table: LabelTable, order: tuple[str, ...], slides: Collectio
     parts = parts_of(table)
     if table.of_slides:
         members = tuple(_member(row, row[table.key], table.patient(row), order, parts(row)) for row in table.rows)
-        return Cohort(classes=order, members=members, patients=patients_of(members))
+        patients = patients_of(members)
+        return Cohort(classes=order, members=members, patients=patients, trains_all=trains_all(table))
     names = [row[table.key] for row in table.rows]
     own = slides_by_patient(Path(table.file), names, slides)
     return Cohort(
@@ -130,6 +132,7 @@ def cohort_of_table(table: LabelTable, order: tuple[str, ...], slides: Collectio
             for slide in own.get(name, ())
         ),
         patients=tuple(Patient(patient_id=row[table.key], label=order.index(row["label"])) for row in table.rows),
+        trains_all=trains_all(table),
     )
 
 

@@ -30,6 +30,11 @@ def parts_of(table: LabelTable) -> Callable[[LabelRow], Parts]:
     return lambda row: tuple(row[column] or None for column in columns)
 
 
+def trains_all(table: LabelTable) -> bool:
+    """Whether the column `split` gives every slide to training: one model is trained on all, and nothing is tested."""
+    return _used(table) == ["split"] and all(row["split"] == "train" for row in table.rows)
+
+
 def fold_errors(table: LabelTable) -> Iterator[Finding]:
     """What makes given folds unusable; of several kinds of column the first finding says that one is to be taken."""
     columns = _used(table)
@@ -77,7 +82,7 @@ def _words(table: LabelTable, column: str) -> Iterator[Finding]:
         elif not row[column] and column == "split":
             message = "split is empty here and filled elsewhere"
             yield cell_finding(table, row, column, "split-gap", message, f"write one of {', '.join(ROLES)}")
-    for role in ("train", "test"):
+    for role in ("train",) if trains_all(table) else ("train", "test"):
         if all(row[column] != role for row in given):
             message = f"no slide is in the part {role} of the column {column}"
             yield _gap(table, column, role, message, "give it some")

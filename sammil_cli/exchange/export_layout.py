@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +93,10 @@ def _project(source: Path) -> Project:
     """The paths of a project folder; a folder of bags alone has nothing else."""
     if not source.is_dir():
         raise InputError(f"{source} is no folder", remedy="give a project's folder or its artifacts/bags")
-    paths = {name: source / path for name, path in vars(Project()).items() if path}
-    if not (source / Project().bags).is_dir() and not (source / Project().patches).is_dir():
-        paths["bags"] = source
-    return Project(**paths)
+    project = Project.at(source)
+    if project.bags.is_dir() or project.patches.is_dir():
+        return project
+    return replace(project, bags=source)
 
 
 def _read(project: Project, slide_id: str) -> _Slide:

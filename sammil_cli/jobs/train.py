@@ -4,7 +4,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sammil_cli.config import TrainSettings
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.mil.contract import ModelSpec
-from sammil_cli.mil.recipe import Recipe
+from sammil_cli.mil.recipe import CutShort, Recipe
 from sammil_cli.project import environment
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import BagFolderPath, CheckpointPath, CurvePath, ModelPath
@@ -35,7 +35,7 @@ class TrainJob:
     """Everything that one fold's process needs. `out`: where to write; `record`: how it is made, for its facts.
 
     `start`: weights by name that take the place of random ones, float32. (Arrays: tensors between processes are shared
-    by file handles.)
+    by file handles.) `stop_after`: epochs after which training ends, though its schedule goes on.
     """
 
     fold: Fold
@@ -52,6 +52,7 @@ class TrainJob:
     device: str
     record: Record
     start: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    stop_after: int | None = None
 
 
 def work(job: TrainJob) -> None:
@@ -79,12 +80,12 @@ def work(job: TrainJob) -> None:
             BagFolder(job.bags, job.device).of_model(model),
             [(slide, job.labels[slide]) for slide in fold.train],
             [(slide, job.labels[slide]) for slide in fold.val],
-            Recipe(**{name: getattr(settings, name) for name in Recipe.__dataclass_fields__}),
+            _recipe(job),
             seed=seed,
             log=log,
             checkpoint=job.checkpoint,
         )
-    val_labels = np.array([job.labels[slide] for slide in fold.val])
+    val_labels = np.array([job.labels[slide] for slide in fold.val], np.int64)
     facts = ModelFacts(
         model=settings.model,
         model_options=settings.model_options,
@@ -102,11 +103,20 @@ def work(job: TrainJob) -> None:
         provenance={**job.record, "environment": environment.describe(job.device)},
         trained_on=job.trained_on,
         validation=ValidationPart.of(val_labels, trained.val_probabilities),
+        chosen_on="test" if settings.protocol == "paper" else "validation",
     )
+    if not fold.val:
+        half = 0.5 if len(job.classes) == 2 else None
+        facts = replace(facts, threshold=half, temperature=1.0, validation=None, chosen_on="nothing")
     # Of the paper's protocol every epoch, for the chance level of choosing among epochs on the test fold.
     every = torch.from_numpy(trained.every_epoch.astype(np.float32)) if settings.protocol == "paper" else None
     write_model(job.out, trained.state, facts, every)
     shutil.copyfile(job.curve, job.out / CURVE_FILE)
+
+
+def _recipe(job: TrainJob) -> Recipe:
+    settings = {name: getattr(job.settings, name) for name in Recipe.__dataclass_fields__}
+    return Recipe(**settings) if job.stop_after is None else CutShort(**settings, stop_after=job.stop_after)
 
 
 def fold_seed(seed: int, fold: Fold) -> int:

@@ -42,5 +42,22 @@ class Recipe:
     class_weights: str = "none"
     precision: str = "float32"
 
+    @property
+    def most_epochs(self) -> int:
+        """How many are trained at most."""
+        return self.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutShort(Recipe):
+    """A recipe that ends after some epochs, in the midst of its schedule."""
+
+    stop_after: int
+
+    @property
+    def most_epochs(self) -> int:
+        """How many are trained at most."""
+        return min(self.epochs, self.stop_after)
+
 
 COMMON = Recipe()  # docs/methods.md §0: what SAM-MIL's authors trained every model of their Table 1 by

@@ -47,6 +47,11 @@ class Project:
     evidence: Path = Path("report/evidence")
     prompted: Path = Path("report/prompted")
 
+    @classmethod
+    def at(cls, folder: Path) -> "Project":
+        """The project in a folder."""
+        return cls(**{name: folder / path for name, path in vars(cls()).items() if path})
+
     @property
     def patient_predictions(self) -> Path:
         """Beside those of the slides: `runs/predictions_patients.csv`."""

@@ -1,30 +1,48 @@
 """sammil bundle: the trained models of a run -> one file."""
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.bundles.archive import SUFFIX
 from sammil_cli.bundles.bundle_file import read_bundle, write_bundle
-from sammil_cli.bundles.ensemble import TrainedFold
+from sammil_cli.bundles.ensemble import TrainedFold, read_trained
 from sammil_cli.bundles.facts import RESEARCH_USE, BundleFacts, Performance
 from sammil_cli.bundles.gather import bags_of, decision_of, member_of, trained_by, weights_of
 from sammil_cli.bundles.models import Models, open_models
+from sammil_cli.bundles.performance import OF_ALL, OF_FOLDS, OF_ONE
 from sammil_cli.bundles.screen import screen
 from sammil_cli.errors import InputError
+from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.stages.refit import refitted
 from sammil_cli.storage.nearest_ids import did_you_mean
 from sammil_cli.storage.paths import ModelPath
+from sammil_cli.storage.store import find_store
 from sammil_cli.storage.summed import SUMMED
+
+REFIT = "refit"  # the name of a model of all slides
 
 
 def run(
-    source: Path, out: Path, *, fold: str | None = None, intended_use: str = RESEARCH_USE, report: Path | None = None
+    source: Path,
+    out: Path,
+    *,
+    fold: str | None = None,
+    intended_use: str = RESEARCH_USE,
+    report: Path | None = None,
+    refit: RunOptions | None = None,
+    bags: Path | None = None,
+    labels: Path | None = None,
 ) -> BundleFacts:
-    """Writes the folds of a run, or one of them, into one file.
+    """Writes the folds of a run, one of them, or one model that is trained on all slides, into one file.
 
     Args:
         source: a project, what `sammil train` wrote, or a folder of trained models.
         fold: the name of the only model that is taken; None = all.
+        refit: how to train one model on all slides (`stages.refit`); None = the folds are taken.
+        bags, labels: for that; None = those of the project.
         report: what `sammil evaluate` wrote; None = the folder `report` of the project.
 
     Raises:
@@ -32,16 +50,39 @@ def run(
     """
     if out.suffix != SUFFIX:
         raise InputError(f"{out} does not end in {SUFFIX}", remedy=f"-o {out.with_suffix(SUFFIX)}")
+    if refit is not None and fold is not None:
+        raise InputError(f"a refit is of all slides, not of the fold {fold}", remedy="leave out --refit, or --fold")
     models = open_models(source, "cpu", report=report)
     if models.bundle is not None:
         raise InputError(f"{source} is a bundle already", remedy=f"see what is in it: sammil bundle show {source}")
+    if refit is not None:
+        home = _home(models)
+        project = Project.at(Path(os.path.relpath(home)))
+        project = replace(project, bags=bags or project.bags, labels=labels or project.labels)
+        store = refit.store or find_store(home)
+        with refitted(project, models, replace(refit, store=store)) as folder:
+            return _write(out, models, {REFIT: (folder, read_trained(folder, "cpu")[0])}, intended_use, of=OF_FOLDS)
     named = {folder.resolve().name: (folder, one) for folder, one in zip(models.folders, models.folds, strict=True)}
     if fold is not None and fold not in named:
         hint = did_you_mean(fold, set(named))
         raise InputError(f"{source} has no model {fold!r}", remedy=hint or f"it has: {', '.join(named)}")
-    chosen = named if fold is None else {fold: named[fold]}
-    facts = _facts(models, {name: one for name, (_, one) in chosen.items()}, intended_use)
-    write_bundle(out, facts, {name: ModelPath(folder) for name, (folder, _) in chosen.items()})
+    if fold is not None and len(named) > 1:
+        return _write(out, models, {fold: named[fold]}, intended_use, of=OF_ONE)
+    return _write(out, models, named, intended_use, of=OF_ALL)
+
+
+def _home(models: Models) -> Path:
+    """The project that a run lies in: the nearest folder above it with labels, or the one above `runs`."""
+    above = models.folders[0].resolve().parents[2:]
+    return next((folder for folder in above if (folder / Project().labels).is_file()), above[0])
+
+
+def _write(
+    out: Path, models: Models, chosen: Mapping[str, tuple[ModelPath, TrainedFold]], intended_use: str, *, of: str
+) -> BundleFacts:
+    """Writes the chosen models, by name; `of`: what their performance is of."""
+    facts = _facts(models, {name: one for name, (_, one) in chosen.items()}, intended_use, of)
+    write_bundle(out, facts, {name: folder for name, (folder, _) in chosen.items()})
     count = f"{len(chosen)} models" if len(chosen) > 1 else "1 model"
     console.say(f"bundle: {count}, {out.stat().st_size / 1e6:,.1f} MB → {out}")
     if facts.no_performance:
@@ -62,10 +103,12 @@ def show(path: Path) -> BundleFacts:
     return facts
 
 
-def _facts(models: Models, chosen: Mapping[str, TrainedFold], intended_use: str) -> BundleFacts:
+def _facts(models: Models, chosen: Mapping[str, TrainedFold], intended_use: str, of: str) -> BundleFacts:
     """What is known of the models, those of `chosen` the members."""
     folds, record = list(chosen.values()), models.record
     bags, performance = bags_of(folds), models.performance
+    if isinstance(performance, Performance):
+        performance = performance.model_copy(update={"of": of})
     return BundleFacts(
         schema=SUMMED,
         intended_use=intended_use,

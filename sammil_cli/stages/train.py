@@ -117,10 +117,12 @@ def run(
     store = open_store("train", options.store)
     tasks = plan_folds(project, options, ready, bag_sha256, store, reseed=reseed)
     groups = "without" if not settings.group_features else "with flagged" if settings.group_feature_flag else "with"
-    name = f"{settings.model} {groups} group features"
+    name, count = f"{settings.model} {groups} group features", f"{len(tasks)} folds"
+    if not any(task.job.fold.val for task in tasks):
+        count = "one model on all" if len(tasks) == 1 else f"{len(tasks)} models on all"
     positive = f", positive class: {cohort.positive_class}" if cohort.positive_class else ""
-    console.say(f"train: {name} on {counts(cohort)}, {len(tasks)} folds{positive}, {options.device}")
-    console.say(f"train: {_said_of_recipe(settings)}")
+    console.say(f"train: {name} on {counts(cohort)}, {count}{positive}, {options.device}")
+    console.say(f"train: {_said_of_recipe(settings, chosen=any(task.job.fold.val for task in tasks))}")
     if ready.start:
         console.say(f"train: {_said_of_start(settings, ready.start)}")
         log.warning(
@@ -140,7 +142,7 @@ def run(
             forget_unsure(open_tasks, watched)
             new.set_curves_aside()
             stages = 1 if build_model(settings.model, ready.spec, settings.model_options).first_stage() is None else 2
-            _train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
+            train_all(open_tasks, options, stages * int(settings.epochs), store, models, watched)
         watched.check("train", known=known)
         names = [task.job.fold.name for task in tasks]
         facts = {name: decide_anew(ModelPath(models / name), settings.decided_by) for name in names}
@@ -157,12 +159,13 @@ def run(
     return list(facts.values())
 
 
-def _said_of_recipe(settings: TrainSettings) -> str:
-    """What `auto` came to, in a line."""
+def _said_of_recipe(settings: TrainSettings, *, chosen: bool) -> str:
+    """What `auto` came to, in a line; `chosen`: whether a validation part chooses the epoch."""
+    epochs = f"at most {settings.epochs} epochs, patience {settings.patience}, the best by {settings.chosen_by}"
     return (
         f"{settings.optimiser}, learning rate {settings.learning_rate:g} ({settings.schedule}), weight decay "
-        f"{settings.weight_decay:g}, dropout {settings.dropout:g}, {settings.loss}; at most {settings.epochs} epochs, "
-        f"patience {settings.patience}, the best by {settings.chosen_by}"
+        f"{settings.weight_decay:g}, dropout {settings.dropout:g}, {settings.loss}; "
+        f"{epochs if chosen else f'{settings.epochs} epochs, of which the last one is kept'}"
     )
 
 
@@ -239,8 +242,9 @@ def _say_balance(
 
 def _print(facts: list[ModelFacts], positive: str) -> None:
     mark = facts[0].stamp
+    title = f"Chosen on the test part{positive} - {mark}" if mark else f"Chosen on validation{positive}"
     console.print_table(
-        f"Chosen on the test part{positive} - {mark}" if mark else f"Chosen on validation{positive}",
+        f"Trained on all slides, nothing chosen{positive}" if facts[0].chosen_on == "nothing" else title,
         ("repeat", "fold", "epoch", "AUC", "threshold"),
         [
             (f.repeat, f.fold, f.epoch + 1, *map(console.three_digits, (f.val_auc, f.calibrated_threshold)))
@@ -252,6 +256,9 @@ def _print(facts: list[ModelFacts], positive: str) -> None:
 def _say_decision(settings: TrainSettings, facts: Sequence[ModelFacts]) -> None:
     """Prints what thresholds were chosen for, and warns where validation parts are too small for the target."""
     if facts[0].threshold is None:
+        return
+    if facts[0].chosen_on == "nothing" and settings.decision != "fixed":
+        console.say("threshold: 0.5, which nothing has chosen: there is no validation part")
         return
     console.say(f"threshold: {settings.decided_by.said}")
     points = [point for one in facts if (point := one.operating_point)]
@@ -267,11 +274,13 @@ def plan_folds(
     store: ResultStore,
     *,
     reseed: int = 0,
+    stop_after: int | None = None,
 ) -> list[FoldTask]:
     """The folds, drawn, and what each is made with.
 
     Args:
         reseed: added to the seed of weights, order, masks and dropout; the folds stay those of the settings' seed.
+        stop_after: see `TrainJob`.
 
     Raises:
         InputError: folds that cannot be drawn.
@@ -279,6 +288,11 @@ def plan_folds(
     settings, cohort, spec = ready.settings, ready.cohort, ready.spec
     build_model(settings.model, spec, settings.model_options)
     folds = drawn_folds(cohort, settings)
+    if stop_after is None and settings.decision not in ("youden", "fixed") and not any(fold.val for fold in folds):
+        raise InputError(
+            f"decision: {settings.decision} is chosen on a validation part, and all slides are to be trained on",
+            remedy="set decision: fixed with its decision_target, or decision: youden (then the threshold is 0.5)",
+        )
     settings = settings.model_copy(update={"seed": settings.seed + reseed})
     warn(fold_findings(cohort, folds, str(project.labels)))
     labels = {member.slide_id: member.label for member in cohort.members}
@@ -299,6 +313,7 @@ def plan_folds(
             "seed": fold_seed(settings.seed, fold),
             "place": (fold.repeat, fold.fold),
             "device": places[0].split(":")[0],
+            **({} if stop_after is None else {"stop_after": stop_after}),
         }
         name = digest(key)
         job = TrainJob(
@@ -316,6 +331,7 @@ def plan_folds(
             device=places[number % len(places)],
             record=record,
             start=start,
+            stop_after=stop_after,
         )
         tasks.append(FoldTask(name=name, job=job))
     return tasks
@@ -383,7 +399,7 @@ def forget_unsure(tasks: Sequence[FoldTask], watched: Unchanged) -> None:
             write_text(seen, now)
 
 
-def _train_all(
+def train_all(
     tasks: list[FoldTask], options: RunOptions, epochs: int, store: ResultStore, models: Path, watched: Unchanged
 ) -> None:
     """Folds in parallel processes; progress is read from their learning curves. What is finished is kept at once.

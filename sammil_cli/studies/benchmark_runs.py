@@ -32,7 +32,7 @@ from sammil_cli.studies.benchmark_cells import Cell
 from sammil_cli.studies.benchmark_cost import cost_of
 from sammil_cli.studies.benchmark_results import read_result, write_result
 from sammil_cli.studies.variant import place_of
-from sammil_cli.training.fold import Fold
+from sammil_cli.training.fold import Fold, check_tested
 
 # What a cell may be stopped by: errors of ours, and what libraries raise at settings that do not go together.
 _OWN = (SammilError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, OSError)
@@ -109,6 +109,7 @@ def _plan(cell: Cell, project: Project, options: RunOptions, folder: Path) -> _T
     if cell.kind == "model":
         ahead = train_ahead.plan(cell.name, place, cell.settings, options, reseed=cell.reseed)
         judge = code_of("sammil_cli.stages.evaluate", "sammil_cli.studies.benchmark_cost").version
+        check_tested([task.job.fold for task in ahead.tasks])
         tests = [(task.name, task.job.fold.test) for task in ahead.tasks]
         key = digest([tests, sorted(ahead.tasks[0].job.labels.items()), judge, *_other_decision(cell.settings)])
         return _Training(cell=cell, place=place, key=key, ahead=ahead)
@@ -117,6 +118,7 @@ def _plan(cell: Cell, project: Project, options: RunOptions, folder: Path) -> _T
     settings = settled(cell.settings)
     cohort = train.read_cohort(place, settings, files).only(set(files))
     folds = drawn_folds(cohort, settings)
+    check_tested(folds)
     labels = {member.slide_id: member.label for member in cohort.members}
     job = LogisticJob(
         folds=tuple(folds),

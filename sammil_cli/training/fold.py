@@ -1,6 +1,7 @@
 """A fold: which slides train a model, which choose its epoch and threshold, which judge it; and folds as a table."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,24 @@ class Fold:
     def name(self) -> str:
         """Folder name of the fold's model."""
         return f"repeat_{self.repeat}_fold_{self.fold}"
+
+
+def fold_of_all(slides: Iterable[str], repeat: int = 0) -> Fold:
+    """The one fold of a model that is trained on all slides: nothing validates, nothing is tested."""
+    return Fold(repeat=repeat, fold=0, train=tuple(slides), val=(), test=())
+
+
+def check_tested(folds: Iterable[Fold]) -> None:
+    """Refuses folds of which none has a test part.
+
+    Raises:
+        InputError: the models were trained on all slides.
+    """
+    if not any(fold.test for fold in folds):
+        raise InputError(
+            "there is no test part: the model was trained on all slides, and has seen every one of them",
+            remedy="judge it on other slides: sammil evaluate --on LABELS; or train folds: sammil train -S folds=5",
+        )
 
 
 def write_folds(path: Path, folds: list[Fold], cohort: "Cohort") -> None:

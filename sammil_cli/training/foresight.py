@@ -41,6 +41,7 @@ def fold_findings(cohort: Cohort, folds: Sequence[Fold], file: str) -> Iterator[
 def _without_a_class(cohort: Cohort, folds: Sequence[Fold], part: Literal["val", "test"]) -> Iterator[tuple[str, str]]:
     """Each class that a part lacks in some fold, and the names of these folds."""
     label = {member.slide_id: member.label for member in cohort.members}
+    folds = [fold for fold in folds if fold.val or fold.test]  # of a model that is trained on all it is meant
     there = [{label[slide] for slide in getattr(fold, part)} for fold in folds]
     for number, name in enumerate(cohort.classes):
         if lacking := [fold for fold, labels in zip(folds, there, strict=True) if number not in labels]:

@@ -58,8 +58,9 @@ def train_fold(
 ) -> Trained:
     """Trains a model in place, its first stage before it where it has one, and returns its best epoch.
 
-    The best epoch is the recipe's choice, see `Recipe.chosen_by`. (By `auc`, the published loop takes the first of
-    equals, which on small validation parts is an early, untrained epoch; we take the one with the smallest loss.)
+    The best epoch is the recipe's choice, see `Recipe.chosen_by`; without validation the last one. (By `auc`, the
+    published loop takes the first of equals, which on small validation parts is an early, untrained epoch; we take the
+    one with the smallest loss.)
 
     Args:
         load: slide id -> bag; called for `train` and `val` slides only.
@@ -120,17 +121,16 @@ class _Fold:
             if saved.best_epoch >= 0:
                 best = _kept(saved.best, saved.best_epoch, history[saved.best_epoch], said[saved.best_epoch])
         recipe = self.recipe
-        first_choice = 0 if recipe.choose_last is None else recipe.epochs - recipe.choose_last
-        for epoch in range(len(history), recipe.epochs):
-            waited = epoch - 1 - max(best.epoch, first_choice - 1)
-            if epoch >= recipe.min_epochs and waited >= recipe.patience:
+        for epoch in range(len(history), recipe.most_epochs):
+            waited = epoch - 1 - max(best.epoch, self._first_choice - 1)
+            if self.val and epoch >= recipe.min_epochs and waited >= recipe.patience:
                 break
             figures = run.epoch(epoch, self.load)
             probabilities = predict(model, self.load, [slide for slide, _ in self.val])
             history.append({**figures, **_validation(labels, probabilities)})
             said.append(probabilities)
             log(epoch, history[-1])
-            if epoch >= first_choice and (best.epoch < 0 or _merit(recipe, history[-1]) > _merit(recipe, vars(best))):
+            if self._is_kept(epoch, figures=history[-1], best=best):
                 best = _kept(trained_state(model), epoch, history[-1], probabilities)
             if self.checkpoint:
                 now = Checkpoint(
@@ -145,6 +145,18 @@ class _Fold:
         best.every_epoch = np.array(said)
         return best, history
 
+    @property
+    def _first_choice(self) -> int:
+        """The first epoch that may be kept."""
+        return 0 if self.recipe.choose_last is None else self.recipe.epochs - self.recipe.choose_last
+
+    def _is_kept(self, epoch: int, *, figures: EpochLog, best: Trained) -> bool:
+        """Whether an epoch is better than the best before; without validation only the last one is."""
+        if not self.val:
+            return epoch + 1 == self.recipe.most_epochs
+        better = best.epoch < 0 or _merit(self.recipe, figures) > _merit(self.recipe, vars(best))
+        return epoch >= self._first_choice and better
+
 
 def trained_state(model: MILModel) -> dict[str, Tensor]:
     """The weights that prediction needs, copied to the CPU."""
@@ -158,6 +170,8 @@ def _kept(state: dict[str, Tensor], epoch: int, figures: EpochLog, said: NDArray
 
 
 def _validation(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> EpochLog:
+    if not len(labels):
+        return dict.fromkeys(_VALIDATION, math.nan)
     found = (
         area_under_curve(labels, probabilities),
         _loss(labels, probabilities),
@@ -182,6 +196,8 @@ def _merit(recipe: Recipe, figures: Mapping[str, float]) -> tuple[float, ...]:
 def predict(model: MILModel, load: Loader, slides: Sequence[str]) -> NDArray[np.float64]:
     """Class probabilities (s, C) of slides: the whole bag, no dropout, no mask."""
     model.eval()
+    if not slides:
+        return np.empty((0, model.spec.classes))
     logits = [model(load(slide)).logits for slide in slides]
     return np.asarray(torch.softmax(torch.stack(logits).double(), dim=1).cpu().numpy(), np.float64)
 

@@ -16,7 +16,7 @@ from sammil_cli.cohort.cohort import Cohort, Member, Patient, patients_of
 from sammil_cli.cohort.given_folds import tests_overlap
 from sammil_cli.cohort.roles import ROLES
 from sammil_cli.errors import InputError
-from sammil_cli.training.fold import Fold
+from sammil_cli.training.fold import Fold, fold_of_all
 from sammil_cli.training.site_folds import check_given_sites, inner_by_site, parts_by_site, sites_of
 
 _Positions = NDArray[np.int64]  # into the patients of one repeat
@@ -46,7 +46,8 @@ def draw_folds(
     """Stratified folds over patients; a patient counts for the highest class of its slides.
 
     Where labels.csv gives the folds (`cohort.given_folds`), these stand; `folds` and `published` do not count. Given
-    folds whose test parts share slides are repeats of one fold each.
+    folds whose test parts share slides are repeats of one fold each. Where `folds` is 1, or the labels give every slide
+    to training, all slides train: `fold.fold_of_all`.
 
     Args:
         val_fraction: share of a fold's training patients that are its validation part; `honest` only.
@@ -61,7 +62,10 @@ def draw_folds(
         InputError: too few patients of a class, in all or in the training part of a fold; by site: a slide without
             one, a patient with two, or sites that cannot give every part every class.
     """
-    if any(member.parts for member in cohort.members):
+    given = any(member.parts for member in cohort.members)
+    if cohort.trains_all or (folds == 1 and not given):
+        return _of_all(cohort, repeats, protocol)
+    if given:
         return _as_given(cohort, repeats, val_fraction if protocol == "honest" else None, seed, by_site=by == "site")
     validated = protocol == "honest"
     if by == "site":
@@ -85,6 +89,18 @@ def draw_folds(
             _check_trained(cohort.classes, draw.labels[train], name)
             result.append(_fold(repeat, number, draw.members, draw.patients, (train, val, test)))
     return result
+
+
+def _of_all(cohort: Cohort, repeats: int, protocol: str) -> list[Fold]:
+    """One fold of all slides a repeat."""
+    if protocol == "paper":
+        raise InputError(
+            "protocol: paper chooses epoch and threshold on the test fold, and all slides are to be trained on",
+            remedy="set protocol to honest, or folds to 2 or more",
+        )
+    slides = tuple(member.slide_id for member in cohort.members)
+    _check_trained(cohort.classes, np.array([member.label for member in cohort.members]), "the labels")
+    return [fold_of_all(slides, repeat) for repeat in range(repeats)]
 
 
 def _as_given(cohort: Cohort, repeats: int, val_fraction: float | None, seed: int, *, by_site: bool) -> list[Fold]:

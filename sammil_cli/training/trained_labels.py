@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sammil_cli.cohort.cohort import Member, read_labels
 from sammil_cli.errors import InputError
-from sammil_cli.training.fold import labels_of_folds
+from sammil_cli.training.fold import check_tested, labels_of_folds, read_folds
 
 _CODE = "E_LABELS"
 _NAMED = 3  # slides that a refusal names
@@ -36,8 +36,9 @@ def read_judged_by(
         changed_labels: whether labels that changed since training are meant.
 
     Raises:
-        InputError: they changed and this is not meant; or a slide's class is none of the models'.
+        InputError: nothing is tested; they changed and this is not meant; or a slide's class is none of the models'.
     """
+    check_tested(read_folds(splits))
     cohort = read_labels(labels, classes, bags, others=True)
     now = {member.slide_id: (cohort.classes[member.label], member.patient_id) for member in cohort.members}
     then = labels_of_folds(splits)

@@ -86,6 +86,8 @@ class ModelFacts:
     `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
     `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
     `trained_on`: None of imported weights, and of models that were trained before it was kept.
+    `chosen_on`: what epoch, threshold and temperature were chosen on: `validation`, `test` (`protocol: paper`),
+    `nothing` (a model of all slides) or `folds` (of these it took them over); None as of `trained_on`.
     """
 
     model: str
@@ -103,6 +105,7 @@ class ModelFacts:
     val_auc: float | None
     provenance: Record
     trained_on: TrainedOn | None = None
+    chosen_on: str | None = None
     decision: Rule = "youden"
     decision_target: float | None = None
     validation: ValidationPart | None = None
@@ -195,18 +198,24 @@ def decide_anew(folder: ModelPath, decision: Decision) -> ModelFacts:
     Raises:
         InputError: as `read_facts`; or the model does not keep what it says of its validation part.
     """
-    facts, sums = _read_facts(folder / FACTS_FILE)
+    facts = read_facts(folder)
     if facts.decided_by == decision:
         return facts
-    if facts.validation is None:
+    if decision.rule == "fixed" and decision.target is not None and len(facts.classes) == 2:
+        threshold: float | None = before_calibration(decision.target, facts.temperature)
+    elif facts.validation is None:
         raise InputError(f"{folder} does not hold what another decision needs", remedy=_AGAIN)
-    labels, probabilities = facts.validation.arrays
-    threshold = fold_threshold(labels, probabilities, decision)
-    if decision.rule == "fixed" and threshold is not None:
-        threshold = before_calibration(threshold, facts.temperature)
-    facts = dataclasses.replace(
-        facts, threshold=threshold, decision=decision.rule, decision_target=decision.target, protocol=decision.protocol
+    else:
+        threshold = fold_threshold(*facts.validation.arrays, decision)
+    return with_facts(
+        folder, threshold=threshold, decision=decision.rule, decision_target=decision.target, protocol=decision.protocol
     )
+
+
+def with_facts(folder: ModelPath, **changes: object) -> ModelFacts:
+    """Gives a trained model other facts; its weights stay, and are not read. `InputError` as `read_facts`."""
+    facts, sums = _read_facts(folder / FACTS_FILE)
+    facts = dataclasses.replace(facts, **changes)  # type: ignore[arg-type]
     _write_facts(folder, facts, sums)
     return facts
 

@@ -160,7 +160,7 @@ def test_classes_without_quotes_are_refused_with_the_quotes(tmp_path: Path, give
     [
         "mask_ratio=1",
         "mask_ratio=-0.1",
-        "folds=1",
+        "folds=0",
         "val_fraction=0",
         "patch_mpp=0",
         "tissue_threshold=256",
@@ -192,7 +192,7 @@ def test_a_positive_class_that_yaml_takes_for_no_name_is_refused_with_its_quotes
 
 def test_one_wrong_setting_is_one_line() -> None:
     with pytest.raises(InputError) as caught:
-        load_settings(None, ["folds=1", "zzz=1"])
+        load_settings(None, ["folds=0", "zzz=1"])
     assert "\n" not in caught.value.message + caught.value.remedy
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+import bundle_files
 import good_files as good
 import numpy as np
 import sam_of_64_px
@@ -319,6 +320,7 @@ KINDS: dict[str, Kind] = {
         Kind("model facts", "fold/model.json", good.model, (facts, trained_model), "json", ours=True),
         Kind("model weights", "fold/model.safetensors", good.model, (trained_model,), "safetensors", ours=True),
         Kind("epochs", "fold/epochs.safetensors", good.model, (epochs,), "safetensors", ours=True),
+        Kind("bundle", "model.sammil", bundle_files.make, (bundle_files.read,), ours=True),
         Kind("checkpoint", "run.safetensors", good.checkpoint, (read_checkpoint,), "safetensors", ours=True),
         Kind("learning curve", "curve.csv", good.curve, (read_curve,), "csv"),
         Kind("predictions", "p.csv", good.predictions, (judged,), "csv", ours=True),
