@@ -171,3 +171,10 @@ def test_what_cannot_be_meant_is_refused(
     assert answer.code == 2
     assert message in answer.err
     assert fix in answer.err
+
+
+def test_a_slide_in_the_place_of_the_model_is_noticed(new: Path, sammil: Sammil) -> None:
+    answer = sammil("predict", "new/new_0.tif")
+    assert answer.code == 2
+    assert "new/new_0.tif is no model, and the first word names one" in answer.err
+    assert "fix: sammil predict MODEL new/new_0.tif" in answer.err
