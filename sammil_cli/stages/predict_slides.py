@@ -233,6 +233,6 @@ def _line(verdict: Verdict, rows: Mapping[str, Row], project: Project, wanted: W
             "in sample": IN_SAMPLE[verdict.in_sample][1],
         },
         remarks=rows[verdict.slide_id].remarks,
-        picture=str(picture.relative_to(wanted.out)) if picture.is_file() else None,
-        evidence=str(geojson.relative_to(wanted.out)) if geojson.is_file() else None,
+        picture=str(picture.relative_to(wanted.out)) if wanted.pictures and picture.is_file() else None,
+        evidence=str(geojson.relative_to(wanted.out)) if wanted.pictures and geojson.is_file() else None,
     )
