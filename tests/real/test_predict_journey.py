@@ -38,7 +38,7 @@ def test_five_raw_slides_reach_qupath_in_at_most_three_commands(done: Path, slid
         check=False,
     )
     assert said.returncode == 0, said.stderr + said.stdout
-    out = done / "evidence"
+    out = done / "results"
     names = {name for name, *_ in rows}
     assert by_slide(out / "predictions.csv").keys() == names
     patients = rows_of(out / "predictions_patients.csv")
