@@ -71,7 +71,7 @@ def predict(
     allowed = 0.0 if asked.fail_over is None else read_share(asked.fail_over)
     wanted = Wanted(out=out, pictures=pictures, rule=patient_rule)
     given = gather(slides or (), out)
-    check_asked(wanted, given, bags, asked_for_slides=bool(slides))
+    check_asked(model, wanted, given, bags, asked_for_slides=bool(slides))
     how = {"predict": run_options(device, RunAsked(only=asked.only)), "visualize": run_options("cpu", asked)}
     models = open_models(model, how["predict"].device)
     if bags is None and slides:

@@ -1,5 +1,6 @@
 """The slides that a user names: files, folders and a table, as one folder of links that the stages work on."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,9 @@ def link(given: GivenSlides, folder: Path) -> list[Row]:
     for there in [path for path in folder.rglob("*") if path.is_symlink()]:
         if wanted.get(there) != there.readlink():
             there.unlink()
+    for emptied in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):  # it still holds links
+            emptied.rmdir()
     for place, target in wanted.items():
         if not place.is_symlink():
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.per_patient import PatientRule
 from sammil_cli.report.verdicts_page import SlideLine, Trouble, verdicts_page
 from sammil_cli.runner.per_slide import limits_of, run_plan
+from sammil_cli.slides.files import formats_of
 from sammil_cli.stages import evidence
 from sammil_cli.stages.given_slides import GivenSlides
 from sammil_cli.stages.new_bags import make_bags
@@ -44,12 +45,18 @@ class Predicted:
     rows: Sequence[Row]
 
 
-def check_asked(wanted: Wanted, given: GivenSlides, bags: Path | None, *, asked_for_slides: bool) -> None:
+def check_asked(model: Path, wanted: Wanted, given: GivenSlides, bags: Path | None, *, asked_for_slides: bool) -> None:
     """Refuses what cannot be meant, before anything is loaded.
 
     Raises:
-        InputError: `out` is no folder; slides together with bags; a table that names no slide.
+        InputError: a slide in the place of the model; `out` is no folder; slides together with bags; a table that
+            names no slide.
     """
+    if model.suffix.lower() == ".csv" or formats_of(model):
+        raise InputError(
+            f"{model} is no model, and the first word names one",
+            remedy=f"sammil predict MODEL {model}, with a trained model, a run, a project or a bundle as MODEL",
+        )
     out = wanted.out
     if out.suffix == ".csv" or (out.exists() and not out.is_dir()):
         raise InputError(
@@ -226,6 +233,6 @@ def _line(verdict: Verdict, rows: Mapping[str, Row], project: Project, wanted: W
             "in sample": IN_SAMPLE[verdict.in_sample][1],
         },
         remarks=rows[verdict.slide_id].remarks,
-        picture=str(picture.relative_to(wanted.out)) if picture.is_file() else None,
-        evidence=str(geojson.relative_to(wanted.out)) if geojson.is_file() else None,
+        picture=str(picture.relative_to(wanted.out)) if wanted.pictures and picture.is_file() else None,
+        evidence=str(geojson.relative_to(wanted.out)) if wanted.pictures and geojson.is_file() else None,
     )

@@ -19,7 +19,7 @@ from sammil_cli.runner.inputs import Input, content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import find_slides
 from sammil_cli.storage.files import write_text
-from sammil_cli.storage.origin import read_record
+from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.paths import BagPath, ModelPath, PatchesPath, RegionsPath, SlidePath
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.making_check import check_bag
@@ -99,7 +99,7 @@ def plan_pictures(
     """The pictures of bags, over their slides where these are here, as maps of their patches elsewhere.
 
     Args:
-        check: refuses a bag that is none for a model, with `InputError`; bags that `extract` made are then refused
+        check: refuses a bag that is none for a model, with `InputError`; bags that were made of slides are then refused
             where their slide, patches or regions are gone. None = all are known to fit, and what is gone is not drawn.
     """
     drawn, refused = _drawn_over(list(judges), project, strict=check is not None)
@@ -144,7 +144,7 @@ def _drawn_over(
     """Each bag with the files of its slide, or None where a map is to be drawn; and rows of what is gone.
 
     Args:
-        strict: a bag that `extract` made needs its slide, as long as slides are here at all.
+        strict: a bag that was made of a slide needs it, as long as slides are here at all.
     """
     try:
         here = find_slides(project.slides).paths
@@ -158,16 +158,16 @@ def _drawn_over(
     def has_all(bag: BagPath) -> bool:
         return bag.stem in here and all((folder / bag.name).exists() for folder in (project.patches, project.regions))
 
-    over = [bag for bag in bags if here and (has_all(bag) or (strict and _of_extract(bag)))]
+    over = [bag for bag in bags if here and (has_all(bag) or (strict and _of_a_slide(bag)))]
     pairs, refused = with_slides(over, project, lambda bag: (bag,)) if over else ([], [])
     found = {bag: (files_of_slide(bag, slide), seen) for bag, slide, seen in pairs}
     gone = {row.slide_id for row in refused} if strict else set()
     return [(bag, *found.get(bag, (None, None))) for bag in bags if bag.stem not in gone], refused if strict else []
 
 
-def _of_extract(bag: BagPath) -> bool:
-    record = read_record(bag, bag.suffix)
-    return record is not None and record.get("stage") == "extract"
+def _of_a_slide(bag: BagPath) -> bool:
+    """Whether a bag was made of a slide; features that came without are grouped by `extract`, too."""
+    return "slide" in (read_key(bag) or {})
 
 
 def _write_index(pictures: Path, stamp: str | None) -> None:
