@@ -11,7 +11,7 @@ from csv_rows import by_slide
 from encoded_project import make_project, write_random_bag
 
 from sammil_cli.jobs.train import TrainJob
-from sammil_cli.stages import evaluate, judged_folds, predict, train
+from sammil_cli.stages import judged_folds, predict, train
 from sammil_cli.training import epoch as epoch_run
 
 Sammil = Callable[..., Any]
