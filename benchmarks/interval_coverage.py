@@ -18,11 +18,12 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
 from scipy.stats import norm
 
-from sammil_cli.report.comparison import METRICS, compare_metrics, compare_unpaired
+from sammil_cli.report.comparison import METRICS, compare_metrics
 from sammil_cli.report.intervals import bootstrap, delong, metrics_of_draws, percentiles
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.paired_tests import delong_test, holm, mcnemar
 from sammil_cli.report.recalibration import recalibration
+from sammil_cli.report.spread import difference_of
 
 LEVEL = 0.95
 SLOPE = 1.5  # probability = expit(SLOPE * score): a model that is a little too sure
@@ -181,9 +182,10 @@ def apart(patients: int, most: int, runs: int, draws: int) -> dict[str, str]:
         share = rng.binomial(patients, 1 / 2) / patients
         (internal,) = judged(inside, 0.9, rng)
         (external,) = judged(Cohort(patients=patients, share=share, most=most), 0.8, rng)
-        found = compare_unpaired(internal, external, APART, level=LEVEL, draws=draws)
+        beside = [bootstrap(rows, level=LEVEL, draws=draws) for rows in (internal, external)]
         for name in APART:
-            held[name] += found[name].fixed.low <= wanted[name] <= found[name].fixed.high
+            found = difference_of(*(of_cohort[name] for of_cohort in beside))
+            held[name] += found.low <= wanted[name] <= found.high
         fitted = recalibration(external, level=LEVEL, draws=draws)
         there += not math.isnan(fitted["slope"].low)
         held["intercept"] += fitted["intercept"].low <= 0 <= fitted["intercept"].high

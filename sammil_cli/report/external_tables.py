@@ -95,7 +95,7 @@ def _beside(summary: Summary) -> Table:
             for name in names
         ]
         header = ("metric", "internal", "external", f"external - internal, {interval_of(summary)}")
-        note += "Interval: Student's, the variances of both cohorts added up, the models held as they are."
+        note += "Interval: by those of both (MOVER), the external one with the models held as they are."
     title = "Beside the internal folds"
     return Table(title=of_class(title, summary["positive_class"]), header=header, rows=rows, note=note)
 

@@ -84,16 +84,17 @@ def run(
     _check_any(judged, source)
     rows = judged.predictions
     patients = judge_patients(rows, judged.uncalibrated, settings.patient_rule, judged.thresholds)
-    internal = internal_folds(models)
+    internal, known = internal_folds(models, settings), {slide for fold in models.folds for slide in fold.seen or ()}
+    found = of_slides(judged, facts, settings)
     summary = {
-        **of_slides(judged, facts, settings),
+        **found,
         "labels": str(labels),
         "patient_rule": settings.patient_rule,
         "in_sample": list(judged.seen),
         "without_bag": list(given.without_bag),
         "without_label": list(given.without_label),
         "refused": refused(judged),
-        **beside_internal(rows, internal, settings),
+        **beside_internal(found, internal.numbers, rows.slides, known),
         "by": by_columns(judged, columns, settings),
         "per_patient": of_patients(patients, judged.classes, settings),
     }

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,15 +10,14 @@ import numpy as np
 
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
-from sammil_cli.report.comparison import compare_unpaired
-from sammil_cli.report.intervals import bootstrap
-from sammil_cli.report.metrics import Predictions, average_precision, confusion, fold_metrics, metric_names, over_folds
+from sammil_cli.report.estimate import Estimate
+from sammil_cli.report.metrics import Predictions, average_precision, confusion, fold_metrics, metric_names
 from sammil_cli.report.per_patient import several_slides
 from sammil_cli.report.per_value import OF_DECISIONS, per_value
 from sammil_cli.report.recalibration import recalibration
+from sammil_cli.report.spread import difference_of
 from sammil_cli.report.summary import ONE_CLASS, cells, remarks_on_auc, summarise
 from sammil_cli.stages.external_slides import JudgedSlides
-from sammil_cli.stages.internal_folds import InternalFolds
 from sammil_cli.stages.patients import JudgedPatients, summarise_patients
 from sammil_cli.training.thresholds import decide, youden_threshold
 from sammil_cli.training.trained_model import ModelFacts
@@ -76,28 +75,29 @@ def of_patients(judged: JudgedPatients, classes: Sequence[str], settings: Evalua
     return {name: _with_spread(value, None) for name, value in found.items()}
 
 
-def beside_internal(external: Predictions, internal: InternalFolds, settings: EvaluateSettings) -> dict[str, Any]:
+def beside_internal(
+    summary: Mapping[str, Any], internal: Mapping[str, Any] | str, slides: Collection[str], known: Collection[str]
+) -> dict[str, Any]:
     """`internal`: the numbers of the folds; `difference`: external minus internal; `no_difference`: why there is none.
 
-    Both hold the models as they are; the cohorts have no patient in common, so that their variances add up.
+    The cohorts have no slide in common, so that the intervals of both give that of the difference.
+
+    Args:
+        summary: of the external slides. known: slides that some model has seen, which the internal folds are of.
     """
-    if internal.rows is None:
-        return {"internal": None, "difference": None, "no_difference": internal.missing}
-    level, draws = settings.interval, settings.bootstrap_draws
-    rows, names = internal.rows, (*metric_names(external.probabilities.shape[1]), "brier")
-    spread = over_folds([fold_metrics(one.labels, one.probabilities, one.predicted) for one in rows.by_fold()])
-    pooled = bootstrap(rows, level=level, draws=draws)
-    found = {
-        "slides": len(set(rows.slides)),
-        "patients": len(set(rows.patients)),
-        **{name: {**spread.get(name, {}), **cells(pooled[name])} for name in names},
-    }
-    if shared := set(rows.slides) & set(external.slides):
+    if isinstance(internal, str):
+        return {"internal": None, "difference": None, "no_difference": internal}
+    if shared := set(slides) & set(known):
         why = f"{len(shared)} slides are of the internal folds, too: the two are not independent"
-        return {"internal": found, "difference": None, "no_difference": why}
-    beside = compare_unpaired(rows, _as_one(external), names, level=level, draws=draws)
-    difference = {name: cells(one.fixed) for name, one in beside.items()}
-    return {"internal": found, "difference": difference, "no_difference": None}
+        return {"internal": internal, "difference": None, "no_difference": why}
+    outside = {**summary, "brier": summary["brier_calibrated"]}
+    names = (name for name in (*metric_names(len(summary["classes"])), "brier") if name in internal)
+    apart = {name: difference_of(_estimate(internal[name]), _estimate(outside[name])) for name in names}
+    return {
+        "internal": internal,
+        "difference": {name: cells(estimate) for name, estimate in apart.items()},
+        "no_difference": None,
+    }
 
 
 def by_columns(
@@ -168,6 +168,11 @@ def _threshold(judged: JudgedSlides, summary: Mapping[str, Any]) -> dict[str, An
             **{name: {"pooled": None if math.isnan(there[name]) else round(there[name], 6)} for name in AT_THRESHOLD},
         },
     }
+
+
+def _estimate(value: Mapping[str, Any]) -> Estimate:
+    ends = [math.nan if value.get(name) is None else float(value[name]) for name in ("pooled", "low", "high")]
+    return Estimate(*ends)
 
 
 def _as_one(rows: Predictions) -> Predictions:
