@@ -117,8 +117,8 @@ def _threshold(summary: Summary) -> Table:
         title=of_class("How far the threshold carries", summary["positive_class"]),
         header=("metric", "carried over", interval_of(summary), "chosen here"),
         rows=rows,
-        note="Carried over: chosen where the models were trained. Chosen here: Youden's on these very slides; it "
-        "estimates nothing, and shows what another threshold could win.",
+        note=f"Carried over: {summary['threshold']['chosen']}, where the models were trained. Chosen here: Youden's on "
+        "these very slides; it estimates nothing, and shows what another threshold could win.",
     )
 
 

@@ -170,6 +170,8 @@ def _print(summary: Mapping[str, Any], rows: Sequence[Row]) -> None:
     )
     for table in external_tables(summary):
         console.print_table(f"{table.title} - {mark}" if mark else table.title, table.header, table.rows)
+    if "threshold" in summary:
+        console.say(f"threshold carried over: {summary['threshold']['chosen']}; chosen here: an estimate of nothing")
     if summary["internal"] is None:
         console.say(f"not beside the internal folds: {summary['no_difference']}")
     elif summary["no_difference"]:

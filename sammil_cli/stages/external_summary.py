@@ -51,7 +51,7 @@ def of_slides(judged: JudgedSlides, facts: Sequence[ModelFacts], settings: Evalu
             "pooled": None if math.isnan(precision) else round(precision, 6),
             "at_random": round(float(rows.labels.mean()), 6),
         }
-        summary["threshold"] = _threshold(judged, summary)
+        summary["threshold"] = {"chosen": facts[0].decided_by.said, **_threshold(judged, summary)}
         fitted = recalibration(rows, level=level, draws=draws)
         summary["recalibration"] = {name: cells(estimate) for name, estimate in fitted.items()}
     return summary
