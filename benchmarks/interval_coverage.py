@@ -22,6 +22,8 @@ from sammil_cli.report.comparison import METRICS, compare_metrics
 from sammil_cli.report.intervals import bootstrap, delong, metrics_of_draws, percentiles
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.paired_tests import delong_test, holm, mcnemar
+from sammil_cli.report.recalibration import recalibration
+from sammil_cli.report.spread import difference_of
 
 LEVEL = 0.95
 SLOPE = 1.5  # probability = expit(SLOPE * score): a model that is a little too sure
@@ -29,6 +31,7 @@ ALIKE = 0.7  # share of a slide's noise that all slides of its patient have, whe
 SHARED, OF_MODEL = 0.5, 0.2  # of the noise: what all models see, and what one model sees in each training
 REPEATS = (1, 2, 5)
 TRAINING = 0.25  # sd over trainings of the distance of the classes; at an AUC of .8 its sd is about .05
+APART = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "brier")  # of an external cohort
 FAMILY = 4  # models beside the reference, for Holm
 
 
@@ -163,6 +166,34 @@ def held_tests(cohort: Cohort, training: float, runs: int) -> dict[str, str]:
     return {"DeLong": _share(int(wrong[0]), runs), "McNemar": _share(int(wrong[1]), runs)}
 
 
+def apart(patients: int, most: int, runs: int, draws: int) -> dict[str, str]:
+    """How often intervals of an external cohort hold the truth, in percent: external minus internal, recalibration.
+
+    Internal: 200 patients, AUC .9; external: AUC .8, each patient positive with chance 1/2.
+    """
+    rng = np.random.default_rng([patients, most])
+    inside = Cohort(patients=200, share=1 / 2, most=most)
+    half = Cohort(patients=patients, share=1 / 2, most=most)
+    wanted = {name: truth(half, 0.8)[name] - truth(inside, 0.9)[name] for name in APART}
+    slope = math.sqrt(2) * norm.ppf(0.8) / SLOPE
+    held: dict[str, int] = defaultdict(int)
+    there = 0
+    for _ in range(runs):
+        share = rng.binomial(patients, 1 / 2) / patients
+        (internal,) = judged(inside, 0.9, rng)
+        (external,) = judged(Cohort(patients=patients, share=share, most=most), 0.8, rng)
+        beside = [bootstrap(rows, level=LEVEL, draws=draws) for rows in (internal, external)]
+        for name in APART:
+            found = difference_of(*(of_cohort[name] for of_cohort in beside))
+            held[name] += found.low <= wanted[name] <= found.high
+        fitted = recalibration(external, level=LEVEL, draws=draws)
+        there += not math.isnan(fitted["slope"].low)
+        held["intercept"] += fitted["intercept"].low <= 0 <= fitted["intercept"].high
+        held["slope"] += fitted["slope"].low <= slope <= fitted["slope"].high
+    cells = {name: _share(held[name], runs) for name in (*APART, "intercept")}
+    return cells | {"slope": _share(held["slope"], there) + ("" if there == runs else f" of {there}")}
+
+
 def _share(count: int, of: int) -> str:
     return f"{100 * count / of:.0f}" if of else "–"
 
@@ -178,7 +209,7 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few cohorts, of 20 and 50 patients")
-    parser.add_argument("--only", choices=("intervals", "differences", "tests"))
+    parser.add_argument("--only", choices=("intervals", "differences", "tests", "external"))
     asked = parser.parse_args()
     patients, draws = ((20, 50), 100) if asked.quick else ((20, 50, 200), 200)
     first = ("patients", "positive", "slides of each")
@@ -188,6 +219,13 @@ def main() -> None:
         found = ((one, area, coverage(one, area, 40 if asked.quick else 400, draws)) for one, area in drawn)
         rows = ((str(one), str(area), *(cells[name] for name in columns)) for one, area, cells in found)
         _print((*first, "true AUC", *columns), rows)
+    if asked.only in (None, "external"):
+        rows = (
+            (str(count), str(most), *apart(count, most, 40 if asked.quick else 400, draws).values())
+            for count in patients
+            for most in (1, 5)
+        )
+        _print(("external patients", "slides up to", *APART, "intercept", "slope"), rows)
     if asked.only in (None, "tests"):
         found = (
             (one, *(held_tests(one, sd, 40 if asked.quick else 500) for sd in (0.0, TRAINING)))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sammil_cli.cli.evaluate import evaluate
 from sammil_cli.cli.options import (
     PARAMS,
     BagsOption,
@@ -68,45 +69,7 @@ def train(
     console.print_json([{name: getattr(fact, name) for name in shown} for fact in facts])
 
 
-@app.command()
-def evaluate(
-    params: ParamsOption = PARAMS,
-    assignments: SetOption = None,
-    bags: BagsOption = Path("artifacts/bags"),
-    labels: LabelsOption = Path("data/labels.csv"),
-    runs: Annotated[Path, typer.Option(help="What train wrote.")] = Path("runs"),
-    out: Annotated[Path, typer.Option(help="Report folder.")] = Path("report"),
-    device: DeviceOption = "auto",
-    changed_labels: Annotated[
-        bool, typer.Option(help="Judge by labels that changed since training; the report says so.")
-    ] = False,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Judge every fold on its test part.
-
-    Writes predictions, metrics, curves and a report page.
-    """
-    from sammil_cli.config import EvaluateSettings
-
-    settings = read_settings(params, assignments, EvaluateSettings)
-    from sammil_cli import console
-    from sammil_cli.project.project import Project
-    from sammil_cli.stages import evaluate as stage
-
-    console.set_up(verbose=verbose, as_json=as_json)
-    project = Project(
-        bags=bags,
-        labels=labels,
-        models=runs / "models",
-        splits=runs / "splits.csv",
-        predictions=runs / "predictions.csv",
-        metrics=out / "metrics.json",
-        curves=out / "curves",
-        page=out / "index.html",
-    )
-    options = run_options(device)
-    console.print_json(stage.run(project, settings, options, changed_labels=changed_labels))
+app.command()(evaluate)
 
 
 @app.command()

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 
 from sammil_cli.report.audit import Audit, Choice, Found
-from sammil_cli.report.per_site import OfSite
+from sammil_cli.report.per_value import OfValue
 from sammil_cli.report.tables import NAMES, Table, of_class
 
 _MOST_SITES = 30  # rows; metrics.json has all
 
 
-def tables_of_audit(found: Audit, sites: Mapping[str, OfSite], positive_class: str | None, level: float) -> list[Table]:
+def tables_of_audit(
+    found: Audit, sites: Mapping[str, OfValue], positive_class: str | None, level: float
+) -> list[Table]:
     """What chose what, what the parts share, and each site's results.
 
     Args:
@@ -80,7 +82,7 @@ def _difference(one: Mapping[str, float | None]) -> str:
     return f"{difference:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def site_table(sites: Mapping[str, OfSite], positive_class: str | None, level: float) -> Table:
+def site_table(sites: Mapping[str, OfValue], positive_class: str | None, level: float) -> Table:
     """Results per site, the largest first."""
     ordered = sorted(sites.items(), key=lambda one: (-one[1]["slides"], one[0]))
     shown = ordered[:_MOST_SITES]

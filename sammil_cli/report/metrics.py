@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
 from sammil_cli.training.thresholds import Labels, Probabilities, Values
 
@@ -199,6 +199,14 @@ def pr_points(labels: Labels, scores: Values) -> list[tuple[float, float]]:
         return []
     precision, recall, _ = precision_recall_curve(labels, scores)
     return list(zip(recall[::-1].tolist(), precision[::-1].tolist(), strict=True))
+
+
+def average_precision(labels: Labels, scores: Values) -> float:
+    """Mean precision over the positives, each at its own score: the area below the steps of `pr_points`.
+
+    What ranks at random has the share of the positives. NaN where class 1 is absent.
+    """
+    return float(average_precision_score(labels, scores)) if labels.any() else float("nan")
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:

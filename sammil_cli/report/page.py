@@ -60,16 +60,24 @@ that was not trained on its patient.{escaped(positive)} Protocol: {escaped(str(s
 
 
 def write_tables(
-    path: Path, title: str, tables: Sequence[Table], figures: Mapping[str, bytes] | None = None, remark: str = ""
+    path: Path,
+    title: str,
+    tables: Sequence[Table],
+    figures: Mapping[str, bytes] | None = None,
+    remark: str = "",
+    *,
+    wide: bool = True,
+    mark: str | None = None,
 ) -> None:
     """Writes a page of tables.
 
     Args:
-        figures: title -> PNG, below the first table. remark: what a reader must know first; empty = nothing.
+        figures: title -> PNG, below the first table, each as wide as the page or three in a row.
+        remark: what a reader must know first; empty = nothing. mark: what every number carries, see `stamp`.
     """
-    first, *others = [_table(table, None) for table in tables]
+    first, *others = [_table(table, mark) for table in tables]
     warning = f"<p class='warning'>{escaped(remark)}</p>" if remark else ""
-    body = "\n".join([f"<h1>{escaped(title)}</h1>{warning}", first + _pictures(figures or {}, wide=True), *others])
+    body = "\n".join([f"<h1>{escaped(title)}</h1>{warning}", first + _pictures(figures or {}, wide=wide), *others])
     write_text(path, document(title, body))
 
 

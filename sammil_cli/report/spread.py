@@ -122,6 +122,14 @@ def mean_of_shares(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(value, value - down, value + up)
 
 
+def difference_of(first: Estimate, second: Estimate) -> Estimate:
+    """Second minus first, of two independent numbers, by the intervals of both (MOVER, Zou and Donner 2008)."""
+    value = second.value - first.value
+    down = math.hypot(second.value - second.low, first.high - first.value)
+    up = math.hypot(second.high - second.value, first.value - first.low)
+    return Estimate(value, value - down, value + up)
+
+
 def log_interval(found: Spread, level: float) -> Estimate:
     """Student's interval on the logarithmic scale, for a positive number without a fixed end, such as a Brier score."""
     if not found.value > 0:

@@ -16,6 +16,7 @@ from sammil_cli.training.thresholds import YOUDEN, Probabilities, decide, fold_t
 WIDE = 0.2  # an AUC interval wider than this says little
 _BESIDE_BASELINES = ("auc", "accuracy", "f1")
 _NAMED = 3  # patients that a remark names
+ONE_CLASS = "there is no AUC: all are of one class"
 
 
 def summarise(
@@ -89,7 +90,7 @@ def remarks(summary: dict[str, Any]) -> str | None:
         said.append("nothing says which labels the models were trained on: they may not be those of this report")
     elif changed := summary["changed_labels"]:
         said.append(f"{changed} slides have another label or patient here than when the models were trained")
-    return "; ".join([*said, *_on_auc(summary, "slide")]) or None
+    return "; ".join([*said, *remarks_on_auc(summary, "slide")]) or None
 
 
 def remarks_on_patients(found: Summary, mixed: Sequence[str], torn: Sequence[str], classes: int) -> str | None:
@@ -113,7 +114,7 @@ def remarks_on_patients(found: Summary, mixed: Sequence[str], torn: Sequence[str
             f"{len(torn)} {of} have slides in several folds and are left out, since models that learned from them "
             f"would judge them ({_named(torn)}); train again: sammil train"
         )
-    said += _on_auc(found, "patient") if "auc" in found else ["no patient is left to be judged"]
+    said += remarks_on_auc(found, "patient") if "auc" in found else ["no patient is left to be judged"]
     return f"per patient: {'; '.join(said)}" if said else None
 
 
@@ -121,7 +122,8 @@ def _named(patients: Sequence[str]) -> str:
     return ", ".join(patients[:_NAMED]) + (", …" if len(patients) > _NAMED else "")
 
 
-def _on_auc(summary: Summary, unit: str) -> list[str]:
+def remarks_on_auc(summary: Summary, unit: str) -> list[str]:
+    """What must be known of an AUC and its interval before it is quoted."""
     auc, said = summary["auc"], []
     if auc["low"] is not None and auc["high"] - auc["low"] > WIDE:
         said.append(
@@ -134,7 +136,7 @@ def _on_auc(summary: Summary, unit: str) -> list[str]:
             f"alone ({summary['patients']})"
         )
     if lost := summary["folds"] - summary["folds_with_auc"]:
-        said.append(f"{lost} folds have no AUC: their test part lacks a class")
+        said.append(f"{lost} folds have no AUC: their test part lacks a class" if summary["folds"] > 1 else ONE_CLASS)
     return said
 
 

@@ -73,9 +73,9 @@ def patients_note(summary: Summary) -> str | None:
 
 def _of_unit(summary: Summary, unit: str) -> list[Table]:
     """The tables of slides or patients; keys of `summary` are those of the unit."""
-    tables = [_metrics(summary), _calibration(summary, unit)]
+    tables = [_out_of_fold(summary), calibration_table(summary, unit)]
     if "per_class" in summary:
-        tables.append(_per_class(summary, unit))
+        tables.append(class_table(summary, unit))
     if "test_threshold" in summary:
         tables.append(_test_threshold(summary, unit))
     return tables
@@ -98,8 +98,10 @@ def validation_note(summary: Mapping[str, Any]) -> str:
     """What settings are to be compared by, and what not: the AUC on validation, not the one out of fold."""
     of = f"{summary['folds_with_val_auc']} of {summary['folds']} folds"
     if stamp(summary):
-        return f"val_auc: {_spread(summary['val_auc'])} over {of}, of the test parts themselves: choose nothing by it"
-    return f"val_auc, the AUC on validation: {_spread(summary['val_auc'])} over {of}; choose settings by it"
+        return (
+            f"val_auc: {shown_spread(summary['val_auc'])} over {of}, of the test parts themselves: choose nothing by it"
+        )
+    return f"val_auc, the AUC on validation: {shown_spread(summary['val_auc'])} over {of}; choose settings by it"
 
 
 def of_class(title: str, positive_class: str | None) -> str:
@@ -107,49 +109,63 @@ def of_class(title: str, positive_class: str | None) -> str:
     return title if positive_class is None else f"{title}, positive class: {positive_class}"
 
 
-def _metrics(summary: Mapping[str, Any]) -> Table:
+def metrics_table(summary: Summary, title: str, spread: str, note: str) -> Table:
+    """Each metric with its interval and spread, and those of the baselines beside.
+
+    Args:
+        spread: what the sd is over, for the header.
+    """
     rows = []
     for key, name in NAMES.items():
         if key not in summary:
             continue
-        rows.append((name, str(summary["model"]), *_cells(summary[key])))
+        rows.append((name, str(summary["model"]), *shown_cells(summary[key])))
         if key == "auc" and "auc_delong" in summary:
-            rows.append(("", "DeLong", *_cells(summary["auc_delong"])[:2], ""))
+            rows.append(("", "DeLong", *shown_cells(summary["auc_delong"])[:2], ""))
         rows += [
-            ("", baseline, *_cells(found[key])) for baseline, found in summary["baselines"].items() if key in found
+            ("", baseline, *shown_cells(found[key])) for baseline, found in summary["baselines"].items() if key in found
         ]
-    several = " Pooled is the mean over repeats, and their spread is in the interval." if summary["repeats"] > 1 else ""
     return Table(
-        title=of_class("Out of fold", summary["positive_class"]),
-        header=("metric", "of", "pooled", _interval(summary), "folds: mean ± sd"),
+        title=of_class(title, summary["positive_class"]),
+        header=("metric", "of", "pooled", interval_of(summary), f"{spread}: mean ± sd"),
         rows=rows,
-        note="Pooled: all test parts together, each slide judged by the model that was not trained on its patient."
-        f"{several} Interval: {summary['bootstrap_draws']} bootstrap draws of patients within their class; DeLong's "
-        "beside it takes slides of the first repeat as independent. The sd is the spread of the folds, not the error "
-        "of the mean. majority: always the commonest class of the training part. mean-pool: logistic regression on "
-        "the mean of a slide's patch features, on the same folds.",
+        note=note,
     )
 
 
-def _calibration(summary: Summary, unit: str) -> Table:
+def _out_of_fold(summary: Summary) -> Table:
+    several = " Pooled is the mean over repeats, and their spread is in the interval." if summary["repeats"] > 1 else ""
+    note = (
+        "Pooled: all test parts together, each slide judged by the model that was not trained on its patient."
+        f"{several} Interval: {summary['bootstrap_draws']} bootstrap draws of patients within their class; DeLong's "
+        "beside it takes slides of the first repeat as independent. The sd is the spread of the folds, not the error "
+        "of the mean. majority: always the commonest class of the training part. mean-pool: logistic regression on "
+        "the mean of a slide's patch features, on the same folds."
+    )
+    return metrics_table(summary, "Out of fold", "folds", note)
+
+
+def calibration_table(summary: Summary, unit: str) -> Table:
+    """Brier score and ECE, before and after calibration."""
     rows = []
     for key, name in (("brier", "Brier score"), ("ece", "ECE")):
         for suffix, state in (("", "as the model says"), ("_calibrated", "calibrated")):
-            rows.append((name if not suffix else "", state, *_cells(summary[key + suffix])[:2]))
+            rows.append((name if not suffix else "", state, *shown_cells(summary[key + suffix])[:2]))
     return Table(
         title="Calibration (smaller is better)",
-        header=("metric", "probabilities", "pooled", _interval(summary)),
+        header=("metric", "probabilities", "pooled", interval_of(summary)),
         rows=rows,
         note=_NOTE_ON_CALIBRATION[unit],
     )
 
 
-def _per_class(summary: Summary, unit: str) -> Table:
+def class_table(summary: Summary, unit: str) -> Table:
+    """Each of more than two classes against the rest."""
     return Table(
-        title=f"Each class against the rest, {_interval(summary)}",
+        title=f"Each class against the rest, {interval_of(summary)}",
         header=("class", unit, *(NAMES[key] for key in PER_CLASS)),
         rows=[
-            (name, str(found[unit]), *(_with_interval(found[key]) for key in PER_CLASS))
+            (name, str(found[unit]), *(with_interval(found[key]) for key in PER_CLASS))
             for name, found in summary["per_class"].items()
         ],
         note=f"AUC, F1 and balanced accuracy above are the plain (macro) means of these; accuracy counts {unit}.",
@@ -161,7 +177,7 @@ def _test_threshold(summary: Summary, unit: str) -> Table:
     return Table(
         title=of_class(_HABIT.format(unit), summary["positive_class"]),
         header=("metric", "threshold from validation", "threshold from the test scores"),
-        rows=[(NAMES[key], _spread(summary[key]), _spread(found[key])) for key in ("accuracy", "f1")],
+        rows=[(NAMES[key], shown_spread(summary[key]), shown_spread(found[key])) for key in ("accuracy", "f1")],
         note="Mean ± sd over folds. The right column is selected on test: it estimates nothing and is shown for "
         "comparison with papers that report it.",
     )
@@ -170,8 +186,10 @@ def _test_threshold(summary: Summary, unit: str) -> Table:
 def _optimism(found: Mapping[str, Any], positive_class: str | None) -> Table:
     rows = []
     for key in ("auc", "accuracy", "f1"):
-        chance = [_number(found["chance"][key][name]) for name in ("mean", "p95")]
-        rows.append((NAMES[key], _spread(found["published"][key]), _spread(found["nothing_chosen"][key]), *chance))
+        chance = [shown_number(found["chance"][key][name]) for name in ("mean", "p95")]
+        rows.append(
+            (NAMES[key], shown_spread(found["published"][key]), shown_spread(found["nothing_chosen"][key]), *chance)
+        )
     return Table(
         title=of_class("What choosing on the test fold is worth", positive_class),
         header=(
@@ -189,24 +207,32 @@ def _optimism(found: Mapping[str, Any], positive_class: str | None) -> Table:
     )
 
 
-def _interval(summary: Mapping[str, Any]) -> str:
+def interval_of(summary: Summary) -> str:
+    """`95 % interval`."""
     return f"{100 * summary['interval']:g} % interval"
 
 
-def _cells(value: Mapping[str, Any]) -> tuple[str, str, str]:
+def shown_cells(value: Summary) -> tuple[str, str, str]:
     """Pooled value, interval, mean ± sd over folds."""
     low, high = value.get("low"), value.get("high")
-    return _number(value["pooled"]), "–" if low is None or high is None else f"{low:.3f} to {high:.3f}", _spread(value)
+    return (
+        shown_number(value["pooled"]),
+        "–" if low is None or high is None else f"{low:.3f} to {high:.3f}",
+        shown_spread(value),
+    )
 
 
-def _number(value: float | None) -> str:
+def shown_number(value: float | None) -> str:
+    """Three decimals; a dash where it is not defined."""
     return "–" if value is None else f"{value:.3f}"
 
 
-def _with_interval(value: Mapping[str, Any]) -> str:
-    pooled, interval, _ = _cells(value)
+def with_interval(value: Summary) -> str:
+    """`0.912 (0.850 to 0.948)`."""
+    pooled, interval, _ = shown_cells(value)
     return pooled if interval == "–" else f"{pooled} ({interval})"
 
 
-def _spread(value: Mapping[str, Any]) -> str:
+def shown_spread(value: Summary) -> str:
+    """`0.912 ± 0.031`."""
     return "–" if value.get("mean") is None else f"{value['mean']:.3f} ± {value['sd']:.3f}"

@@ -94,6 +94,7 @@ def judge(
 ) -> Judged:
     """Judges every fold's test part; with a rule it chooses the thresholds for patients, too."""
     folds, manifest = read_trained_folds(project.models, project.splits)
+    _check_test_parts(folds, project.models)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
     bags = BagFolder(project.bags, device)
     classes = read_facts(ModelPath(project.models / folds[0].name)).classes
@@ -126,6 +127,14 @@ def files_judged(project: Project) -> list[Path]:
     """All that is judged, and judged by; not what a training that goes on keeps in a hidden folder."""
     bags, models = project.bags.glob("*.h5"), project.models.glob("[!.]*/*")
     return [project.labels, project.splits, *sorted(bags), *sorted(models)]
+
+
+def _check_test_parts(folds: Sequence[Fold], models: Path) -> None:
+    if empty := [fold.name for fold in folds if not fold.test]:
+        raise InputError(
+            f"{empty[0]} has no test part: its model was trained on all slides, and none is left to judge it by",
+            remedy=f"judge it on slides that it has not seen: sammil evaluate --on LABELS.csv --models {models.parent}",
+        )
 
 
 def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:

@@ -9,7 +9,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.report.audit import audit
 from sammil_cli.report.intervals import paired_difference
 from sammil_cli.report.metrics import Predictions
-from sammil_cli.report.per_site import per_site
+from sammil_cli.report.per_value import per_site
 from sammil_cli.tissue.brightness import read_look
 from sammil_cli.training.bag_content import BagContents, same_content
 from sammil_cli.training.fold import Fold, patients_of_folds

@@ -1,10 +1,11 @@
 """sammil predict, the judging: bags and one trained model, or several together -> a verdict on every slide."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from sammil_cli import console
 from sammil_cli.bundles.ensemble import TrainedFold, Verdict, judge
 from sammil_cli.bundles.models import Models, open_models
 from sammil_cli.errors import InputError, SammilError, SlideError
+from sammil_cli.mil.contract import Bag
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
@@ -29,6 +31,7 @@ _SHOWN = 20  # slides in the table on the screen
 # What stands in the table, and on the screen.
 IN_SAMPLE = {True: ("true", "yes"), False: ("false", "no"), None: ("unknown", "unknown")}
 _OF_ONE_SLIDE = (SammilError, RuntimeError, MemoryError, OSError, ValueError)  # what one bag may cost
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +74,9 @@ def judge_bags(
     try:
         with console.progress(len(slides), "predict") as bar:
             for slide in slides:
-                try:
-                    watched = Unchanged(partial(list, [bags.paths[slide]]))
-                    remarks = _check(bags, slide, folds)
-                    places = any(fold.model.needs_places for fold in folds)
-                    flags = {fold.facts.spec.group_feature_flag for fold in folds}
-                    kinds = {flagged: bags.load(slide, places=places, flagged=flagged) for flagged in flags}
-                    verdict = judge(slide, kinds, folds)
-                    watched.check("predict")
-                    verdicts.append(verdict)
-                    rows.append(Row(slide_id=slide, status="done", remarks=remarks))
-                except _OF_ONE_SLIDE as error:
-                    rows.append(refusal(slide, trouble_of(error)))
+                verdict, row = of_one_bag(bags, slide, folds, judge)
+                verdicts += [] if verdict is None else [verdict]
+                rows.append(row)
                 bar.advance(slide)
     except KeyboardInterrupt:
         console.say(f"predict: interrupted, {len(verdicts)} of {len(slides)} slide(s) judged")
@@ -96,10 +90,34 @@ def judge_bags(
         more = f" ({len(rows)} slides, all reasons: {process_list})" if len(rows) > 1 else ""
         raise InputError(f"no slide can be judged; {first.slide_id}: {first.message}{more}", remedy=first.remedy)
     _print(out, verdicts, folds)
-    _say_remarks(rows)
+    say_remarks(rows)
     if len(verdicts) < len(rows):
         summarise("predict", [replace(row, remarks=()) for row in rows], out, process_list)
     return Prediction(verdicts=verdicts, rows=rows)
+
+
+def of_one_bag(
+    bags: BagFolder,
+    slide: str,
+    folds: Sequence[TrainedFold],
+    say: Callable[[str, Mapping[bool, Bag], Sequence[TrainedFold]], Said],
+) -> tuple[Said | None, Row]:
+    """What models say of one slide, if its bag is one for them; its row of the process list says what became of it.
+
+    Args:
+        say: is given the slide, its bag by whether instances are flagged, and the models, as `ensemble.judge`.
+    """
+    try:
+        watched = Unchanged(partial(list, [bags.paths[slide]]))
+        remarks = _check(bags, slide, folds)
+        places = any(fold.model.needs_places for fold in folds)
+        flags = {fold.facts.spec.group_feature_flag for fold in folds}
+        kinds = {flagged: bags.load(slide, places=places, flagged=flagged) for flagged in flags}
+        said = say(slide, kinds, folds)
+        watched.check("predict")
+        return said, Row(slide_id=slide, status="done", remarks=remarks)
+    except _OF_ONE_SLIDE as error:
+        return None, refusal(slide, trouble_of(error))
 
 
 def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[str, ...]:
@@ -129,7 +147,7 @@ def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[s
     return tuple(remarks)
 
 
-def _say_remarks(rows: Sequence[Row]) -> None:
+def say_remarks(rows: Sequence[Row]) -> None:
     """Each remark once, with the number of its slides."""
     for remark, count in Counter(remark for row in rows for remark in row.remarks).items():
         console.say(f"{count} bag(s): {remark}")

@@ -14,8 +14,8 @@ from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.per_patient import PatientRule, by_patient, mixed_patients, several_slides, torn_patients
 from sammil_cli.report.shared_slides import Shared, folds_apart, in_classes, shared_slides
 from sammil_cli.report.tables import Table
+from sammil_cli.stages.judged_runs import JudgedRun, read_run
 from sammil_cli.storage.files import write_json, write_text
-from sammil_cli.studies.judged_runs import JudgedRun, read_run
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 _FEW = 10  # patients of a class below which intervals and tests say little

@@ -11,7 +11,7 @@ from sammil_cli.cohort.cohort import Member
 from sammil_cli.report.audit import Audit, audit
 from sammil_cli.report.audit_tables import site_table, tables_of_audit
 from sammil_cli.report.intervals import Estimate
-from sammil_cli.report.per_site import per_site
+from sammil_cli.report.per_value import per_site
 from sammil_cli.training.bag_content import Pair
 from sammil_cli.training.fold import Fold
 
