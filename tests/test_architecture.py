@@ -30,7 +30,19 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     *("errors", "choices", "storage", "slides", "tissue", "patches", "regions", "features", "legacy", "mil"),
     *("cohort", "training", "report", "demo", "settings", "config", "console", "project", "runner", "jobs"),
-    *("bundles", "stages", "exchange", "doctor", "preflight", "studies", "figures", "prompting", "testing", "api", "cli"),
+    *(
+        "bundles",
+        "stages",
+        "exchange",
+        "doctor",
+        "preflight",
+        "studies",
+        "figures",
+        "prompting",
+        "testing",
+        "api",
+        "cli",
+    ),
 )
 LARGEST_ROOM = 0.12  # of the lines
 MOST_PARAMETERS = 8
