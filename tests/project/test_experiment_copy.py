@@ -1,4 +1,4 @@
-"""In DVC's copy of a project the slides are those of the project, whether these are files, links or links to folders."""
+"""DVC's copy of a project sees the slides of the project, whether these are files, links or links to folders."""
 
 from pathlib import Path
 

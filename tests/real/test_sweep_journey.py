@@ -1,4 +1,4 @@
-"""A sweep with its plot, by the journey's script, in a project whose slides are links file by file, as the README has it."""
+"""A sweep with its plot, by the journey's script; the slides are links, file by file, as the README has it."""
 
 from pathlib import Path
 
