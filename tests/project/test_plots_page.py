@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc_render import VegaRenderer, render_html
@@ -33,7 +34,7 @@ def template(tmp_path: Path) -> Path:
     return tmp_path / NAME
 
 
-def drawn(template: Path, /, rows: list[dict[str, object]], **properties: object) -> dict[str, list[dict[str, object]]]:
+def drawn(template: Path, /, rows: list[dict[str, object]], **properties: object) -> dict[str, list[dict[str, Any]]]:
     """What the page draws of one plot of DVC's: element name -> its elements."""
     if shutil.which("node") is None:
         pytest.skip("node, which runs the page's script, is not here")
@@ -47,7 +48,7 @@ def drawn(template: Path, /, rows: list[dict[str, object]], **properties: object
     said = subprocess.run(
         ["node", template.parent / "browser.js", page], capture_output=True, text=True, check=True, timeout=60
     )
-    found: dict[str, list[dict[str, object]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     left = list(json.loads(said.stdout).values())
     while left:
         one = left.pop(0)
@@ -56,7 +57,7 @@ def drawn(template: Path, /, rows: list[dict[str, object]], **properties: object
     return found
 
 
-def texts(found: dict[str, list[dict[str, object]]]) -> list[object]:
+def texts(found: dict[str, list[dict[str, Any]]]) -> list[object]:
     return [one["textContent"] for one in found["text"]]
 
 
@@ -75,9 +76,9 @@ def test_a_scatter_has_a_point_for_each_run_and_names_it(template: Path) -> None
         "<b>one: value 0.3, val.auc 0.8",
         "two: value 0.7, val.auc 0.9",
     ]
-    left, right = (one["attributes"] for one in found["circle"])
-    assert left["cx"] < right["cx"]
-    assert left["cy"] > right["cy"]
+    (left, low), (right, high) = ([float(one["attributes"][at]) for at in ("cx", "cy")] for one in found["circle"])
+    assert left < right
+    assert low > high  # from the top
     assert {"a sweep", "value", "val.auc", "workspace"} <= set(texts(found))
     assert "polyline" not in found
 
