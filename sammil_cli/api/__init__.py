@@ -1,8 +1,9 @@
 """sammil from Python: `from sammil_cli import api`. Names and signatures are stable by SemVer (docs/python.md)."""
 
 from sammil_cli.api.cohorts import draw_folds, read_cohort
+from sammil_cli.api.models import Predicted, bundle, predict, read_bundle
 from sammil_cli.api.results import read_bag, read_patches, read_predictions, read_regions, read_tissue
-from sammil_cli.api.runs import Evaluation, evaluate, extract, patch, predict, sam, segment, train, visualize
+from sammil_cli.api.runs import Evaluation, evaluate, extract, patch, sam, segment, train, visualize
 from sammil_cli.api.settings import read_settings, settings
 from sammil_cli.api.slides import find_slides, find_tissue, lay_patches, make_bag, open_slide, propose_regions
 from sammil_cli.cohort.cohort import Cohort, Member, Patient
@@ -28,6 +29,7 @@ __all__ = [
     "MissingError",
     "PatchGrid",
     "Patient",
+    "Predicted",
     "Project",
     "RegionMap",
     "Row",
@@ -36,6 +38,7 @@ __all__ = [
     "Slide",
     "SlideError",
     "TissueMask",
+    "bundle",
     "draw_folds",
     "evaluate",
     "extract",
@@ -48,6 +51,7 @@ __all__ = [
     "predict",
     "propose_regions",
     "read_bag",
+    "read_bundle",
     "read_cohort",
     "read_patches",
     "read_predictions",

@@ -3,7 +3,7 @@
 They write what the commands write, use again what was done before, and print nothing unless `verbose`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,6 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.machine import choose_device, choose_workers, describe_place, device_for, slides_at_once
 
 if TYPE_CHECKING:
-    from sammil_cli.bundles.ensemble import Verdict
     from sammil_cli.report.metrics import Predictions
     from sammil_cli.training.trained_model import ModelFacts
 
@@ -72,7 +71,7 @@ def segment(
     from sammil_cli.stages import segment as stage
 
     where, own = project or Project(), _own(settings, SegmentSettings)
-    return _per_slide("segment", stage.run, where, own, _options("cpu", workers, only), where.tissue, verbose)
+    return _per_slide("segment", stage.run, where, own, options("cpu", workers, only), where.tissue, verbose)
 
 
 def patch(
@@ -87,7 +86,7 @@ def patch(
     from sammil_cli.stages import patch as stage
 
     where, own = project or Project(), _own(settings, PatchSettings)
-    return _per_slide("patch", stage.run, where, own, _options("cpu", workers, only), where.patches, verbose)
+    return _per_slide("patch", stage.run, where, own, options("cpu", workers, only), where.patches, verbose)
 
 
 def sam(
@@ -110,8 +109,8 @@ def sam(
     from sammil_cli.stages import sam as stage
 
     where, own = project or Project(), _own(settings, SamSettings)
-    options = _options_of(choices.load(choices.PROPOSERS, own.proposer), device, workers, only)
-    return _per_slide("sam", stage.run, where, own, options, where.regions, verbose)
+    how = options_of(choices.load(choices.PROPOSERS, own.proposer), device, workers, only)
+    return _per_slide("sam", stage.run, where, own, how, where.regions, verbose)
 
 
 def extract(
@@ -127,8 +126,8 @@ def extract(
     from sammil_cli.stages import extract as stage
 
     where, own = project or Project(), _own(settings, ExtractSettings)
-    options = _options_of(choices.load(choices.ENCODERS, own.encoder), device, workers, only)
-    return _per_slide("extract", stage.run, where, own, options, where.bags, verbose)
+    how = options_of(choices.load(choices.ENCODERS, own.encoder), device, workers, only)
+    return _per_slide("extract", stage.run, where, own, how, where.bags, verbose)
 
 
 def train(
@@ -153,9 +152,9 @@ def train(
     from sammil_cli.stages import train as stage
 
     whole = settings or read_settings()
-    with _voice(verbose):
-        options = _options(device, workers, None)
-        return stage.run(project or Project(), whole.stage(TrainSettings), options, whole=whole)
+    with voice(verbose):
+        how = options(device, workers, None)
+        return stage.run(project or Project(), whole.stage(TrainSettings), how, whole=whole)
 
 
 def evaluate(
@@ -178,37 +177,9 @@ def evaluate(
     from sammil_cli.stages import evaluate as stage
 
     where, own = project or Project(), _own(settings, EvaluateSettings)
-    with _voice(verbose):
-        metrics = stage.run(where, own, _options(device, None, None), changed_labels=changed_labels)
+    with voice(verbose):
+        metrics = stage.run(where, own, options(device, None, None), changed_labels=changed_labels)
     return Evaluation(metrics=metrics, predictions=read_predictions(where.predictions.parent))
-
-
-def predict(
-    models: str | Path = "runs/models",
-    bags: str | Path = "artifacts/bags",
-    out: str | Path = "runs/new_predictions.csv",
-    *,
-    device: str = "auto",
-    only: Collection[str] | None = None,
-    verbose: bool = False,
-) -> "Sequence[Verdict]":
-    """`sammil predict`: what trained models say together of slides, and the table of it.
-
-    A slide of the models' own cohort is judged by those that did not see it.
-
-    Args:
-        models: a trained model, or a folder of them. device, only: as of `sam`.
-
-    Returns:
-        a verdict on each slide that can be judged; artifacts/process_lists/predict.csv says why others cannot.
-
-    Raises:
-        InputError: no models or no bags, or not one that they can judge.
-    """
-    from sammil_cli.stages import predict as stage
-
-    with _voice(verbose):
-        return stage.run(Path(models), Path(bags), Path(out), _options(device, None, only)).verdicts
 
 
 def visualize(
@@ -223,34 +194,36 @@ def visualize(
     from sammil_cli.stages import visualize as stage
 
     where, own = project or Project(), _own(settings, VisualizeSettings)
-    return _per_slide("visualize", stage.run, where, own, _options("cpu", workers, only), where.pictures, verbose)
+    return _per_slide("visualize", stage.run, where, own, options("cpu", workers, only), where.pictures, verbose)
 
 
 def _own(settings: Settings | None, stage: type[P]) -> P:
     return (settings or read_settings()).stage(stage)
 
 
-def _options(device: str, workers: int | None, only: Collection[str] | None) -> RunOptions:
+def options(device: str, workers: int | None, only: Collection[str] | None) -> RunOptions:
+    """How to run what uses one device, or none."""
     chosen = choose_device(device)
     slides = None if only is None else frozenset(only)
     return RunOptions(device=chosen, workers=choose_workers(workers, chosen), only=slides)
 
 
-def _options_of(choice: ModuleType, device: str, workers: int | None, only: Collection[str] | None) -> RunOptions:
-    """For a proposer or encoder, which may use GPUs."""
+def options_of(choice: ModuleType, device: str, workers: int | None, only: Collection[str] | None) -> RunOptions:
+    """How to run a proposer or encoder, which may use all GPUs."""
     chosen = device_for(choice, device)
-    options = _options(chosen, workers or slides_at_once(chosen), only)
-    return replace(options, place=describe_place(choice, chosen))
+    how = options(chosen, workers or slides_at_once(chosen), only)
+    return replace(how, place=describe_place(choice, chosen))
 
 
 def _per_slide(
-    stage: str, run: "_PerSlide[P]", project: Project, settings: P, options: RunOptions, out: Path, verbose: bool
+    stage: str, run: "_PerSlide[P]", project: Project, settings: P, how: RunOptions, out: Path, verbose: bool
 ) -> list[Row]:
-    with _voice(verbose):
-        rows = run(project, settings, options)
+    with voice(verbose):
+        rows = run(project, settings, how)
         summarise(stage, rows, out, project.process_lists / f"{stage}.csv")
     return rows
 
 
-def _voice(verbose: bool) -> AbstractContextManager[None]:
+def voice(verbose: bool) -> AbstractContextManager[None]:
+    """Within the block what commands print is printed, or not."""
     return nullcontext() if verbose else console.silent()
