@@ -126,7 +126,10 @@ def extract(
     from sammil_cli.stages import extract as stage
 
     where, own = project or Project(), _own(settings, ExtractSettings)
-    how = options_of(choices.load(choices.ENCODERS, own.encoder), device, workers, only)
+    if where.ungrouped is None:
+        how = options_of(choices.load(choices.ENCODERS, own.encoder), device, workers, only)
+    else:  # nothing is encoded
+        how = options("cpu", workers, only)
     return _per_slide("extract", stage.run, where, own, how, where.bags, verbose)
 
 

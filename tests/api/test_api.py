@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from study_fixtures import Answer, set_params
+from surface import surface
 
 from sammil_cli import api
 from sammil_cli.bundles.models import Models
@@ -27,22 +28,8 @@ COMMANDS = {  # the stage's function that both call, and what it is called with 
 WORDS = {"bundle": (("runs", "--out", "m.sammil"), ("runs", "m.sammil"))}
 
 
-def surface() -> str:
-    """All names, with signatures of functions and fields of dataclasses."""
-    lines = []
-    for name in api.__all__:
-        value = getattr(api, name)
-        if inspect.isfunction(value):
-            lines.append(f"{name}{inspect.signature(value)}")
-        elif dataclasses.is_dataclass(value):
-            lines.append(f"{name}: {', '.join(field.name for field in dataclasses.fields(value))}")
-        else:
-            lines.append(name)
-    return "\n".join(lines) + "\n"
-
-
 def test_names_and_signatures_are_those_that_were_promised() -> None:
-    """Where a change is meant: say so in CHANGELOG.md, and write surface.txt anew with what this test shows."""
+    """Where a change is meant: say so in CHANGELOG.md, and run: make project-files."""
     assert surface() == SURFACE.read_text(encoding="utf-8")
 
 
