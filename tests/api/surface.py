@@ -1,4 +1,4 @@
-"""What docs/python.md promises to keep, as text: `python tests/api/surface.py > tests/api/surface.txt` writes it anew."""
+"""What docs/python.md promises to keep, as text; written anew by `make project-files`."""
 
 import dataclasses
 import importlib
