@@ -74,7 +74,9 @@ image-check: .venv/ready
 clean:
 	rm -rf .venv artifacts report runs data/slides
 
-# params.yaml and dvc.yaml of the demo project are written from the package; a test holds them to it.
+# params.yaml and dvc.yaml of the demo project, and the list of what Python code may rely on, are written from the package;
+# tests hold them to it.
 project-files: .venv/ready
 	python -c "from sammil_cli.project.presets import render_params as p; from sammil_cli.project.pipeline import FILES, render_dvc as d; \
 	open('params.yaml', 'w').write(p('demo', stages=list(FILES))); open('dvc.yaml', 'w').write(d(demo=True))"
+	python tests/api/surface.py > tests/api/surface.txt

@@ -19,7 +19,7 @@ from sammil_cli.storage.shown_text import json_text, shortened, shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-_state = {"quiet": False}
+_state = {"quiet": False, "silent": False}
 _LONGEST_ITEM = 48  # characters of a name beside a progress bar
 _FIRST_LINE, _NEXT_LINE = 10.0, 30.0  # seconds between lines of progress where there is no terminal
 
@@ -55,6 +55,18 @@ def hushed() -> Iterator[None]:
         yield
     finally:
         _state["quiet"] = before
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Within the block nothing is printed but warnings and errors: no progress and no notes either."""
+    before = _state["silent"]
+    _state["silent"] = True
+    try:
+        with hushed():
+            yield
+    finally:
+        _state["silent"] = before
 
 
 @contextlib.contextmanager
@@ -161,6 +173,9 @@ def _in_words(seconds: float) -> str:
 @contextlib.contextmanager
 def progress(total: int, title: str) -> Iterator[Bar]:
     """Shows on stderr how far the block is: a bar, or on a stream that is no terminal `ProgressLines`."""
+    if _state["silent"]:
+        yield Bar(lambda done, item: None)
+        return
     from rich.console import Console
 
     stderr = Console(stderr=True)
@@ -254,8 +269,9 @@ def say(*lines: str) -> None:
 
 def note(message: str) -> None:
     """Says something about the run itself on stderr, where it is in no program's way."""
-    sys.stderr.write(shown(message) + "\n")
-    sys.stderr.flush()
+    if not _state["silent"]:
+        sys.stderr.write(shown(message) + "\n")
+        sys.stderr.flush()
 
 
 def print_json(value: object) -> None:

@@ -23,6 +23,8 @@ class SammilError(Exception):
         self.message = message
         self.remedy = remedy
         self.code = code
+        if remedy:
+            self.add_note(f"fix: {remedy}")  # below the traceback of a script of the user's own
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions travel from worker processes; keyword arguments would be lost by the default.

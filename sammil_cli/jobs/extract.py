@@ -6,11 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sammil_cli import choices
 from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import SlideError
-from sammil_cli.features.bag import EncoderFacts, check_finite, write_bag
+from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, write_bag
 from sammil_cli.features.encoder import Encoder
 from sammil_cli.features.grouping import group_patches
 from sammil_cli.features.making import EXTRACT, made_with
@@ -20,8 +21,10 @@ from sammil_cli.patches.images import batches
 from sammil_cli.patches.lost import UnstoredError
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.regions.file import read_regions
+from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.runner.worker import own_device, threads
 from sammil_cli.slides.files import open_slide
+from sammil_cli.slides.slide import Slide
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.paths import ArtefactsPath, BagPath, PatchesPath, RegionsPath, SlidePath
 from sammil_cli.storage.summed import write_of_slide
@@ -43,20 +46,45 @@ class ExtractJob:
 def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
     """Writes one slide's bag and its quality into `folder`; returns remarks, and flags on the quality."""
     settings, grid, regions = job.settings, read_patches(job.patches), read_regions(job.regions)
+    blank = None if job.artefacts is None else read_artefacts(job.artefacts).blank
     encoder = build_encoder(settings, job.device)
     with open_slide(job.slide, grid.slide_mpp, grid.scene) as slide:
-        # Readers wait for the disk and the decoder, so there are twice as many as cores.
-        unreadable: dict[int, SlideError] = {}
-        reading = batches(
-            slide,
-            grid,
-            encoder.prepare,
-            batch_size=settings.batch_size,
-            threads=2 * threads(),
-            unreadable=unreadable,
-            blank=None if job.artefacts is None else read_artefacts(job.artefacts).blank,
-        )
-        encoded = [encoder.encode(batch) for batch in reading]
+        bag, remarks = bag_of(slide, grid, regions, encoder, settings, blank)
+    made = made_with(job.patches, job.regions, {name: getattr(settings, name) for name in EXTRACT})
+    write_bag(BagPath(folder / f"{job.patches.stem}.h5"), replace(bag, made_with=made), record)
+    quality = measure(bag)
+    write_of_slide(folder / f"{job.patches.stem}.json", quality_record(quality))
+    return [*slide.remarks, *remarks, *flags(quality)]
+
+
+def bag_of(
+    slide: Slide,
+    grid: PatchGrid,
+    regions: RegionMap,
+    encoder: Encoder,
+    settings: ExtractSettings,
+    blank: NDArray[np.uint8] | None = None,
+) -> tuple[FeatureBag, list[str]]:
+    """Encodes the patches of a slide and groups them by its regions; returns remarks, too.
+
+    Args:
+        blank: the slide's map of blank glass, None = not known.
+
+    Raises:
+        SlideError: `E_READ`, more patches than allowed cannot be read; `E_NAN`.
+    """
+    # Readers wait for the disk and the decoder, so there are twice as many as cores.
+    unreadable: dict[int, SlideError] = {}
+    reading = batches(
+        slide,
+        grid,
+        encoder.prepare,
+        batch_size=settings.batch_size,
+        threads=2 * threads(),
+        unreadable=unreadable,
+        blank=blank,
+    )
+    encoded = [encoder.encode(batch) for batch in reading]
     remarks = _left_out(grid, unreadable, settings.unreadable_share if encoded else 0.0)
     xy = np.delete(grid.xy, list(unreadable), axis=0)
     features = np.concatenate(encoded)
@@ -79,11 +107,7 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
         rule=settings.membership_rule,
         dtype=settings.feature_dtype,
     )
-    made = made_with(job.patches, job.regions, {name: getattr(settings, name) for name in EXTRACT})
-    write_bag(BagPath(folder / f"{job.patches.stem}.h5"), replace(bag, made_with=made), record)
-    quality = measure(bag)
-    write_of_slide(folder / f"{job.patches.stem}.json", quality_record(quality))
-    return [*slide.remarks, *remarks, *flags(quality)]
+    return bag, remarks
 
 
 def _left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: float) -> list[str]:

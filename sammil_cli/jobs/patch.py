@@ -29,7 +29,16 @@ def work(folder: Path, record: Record, job: PatchJob) -> list[str]:
     mask, notices, region = read_tissue(job.tissue), list[str](), None
     if job.roi is not None:
         region, notices = read_polygons(job.roi, slide_size_px=mask.slide_size_px, bounds_px=mask.bounds_px)
-    spec = GridSpec(
+    patches = make_grid(mask, spec_of(settings), roi=region, artefacts=read_artefacts(job.artefacts))
+    write_patches(PatchesPath(folder / f"{job.tissue.stem}.h5"), patches, record)
+    drawn = [f"roi: {notice.removeprefix('edit: ')}" for notice in notices]
+    left = describe(patches.waterfall, patches.uncovered)
+    return [left, *flags(patches.uncovered, settings.patch_edge), *drawn]
+
+
+def spec_of(settings: PatchSettings) -> GridSpec:
+    """The settings as plain values for the grid."""
+    return GridSpec(
         patch_px=settings.patch_px,
         patch_mpp=settings.patch_mpp,
         overlap=settings.patch_overlap,
@@ -42,8 +51,3 @@ def work(folder: Path, record: Record, job: PatchJob) -> list[str]:
             "blur": settings.patch_max_blur,
         },
     )
-    patches = make_grid(mask, spec, roi=region, artefacts=read_artefacts(job.artefacts))
-    write_patches(PatchesPath(folder / f"{job.tissue.stem}.h5"), patches, record)
-    drawn = [f"roi: {notice.removeprefix('edit: ')}" for notice in notices]
-    left = describe(patches.waterfall, patches.uncovered)
-    return [left, *flags(patches.uncovered, settings.patch_edge), *drawn]

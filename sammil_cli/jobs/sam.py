@@ -54,7 +54,16 @@ def write_seen(
     drawing: DrawingPath | None,
 ) -> list[str]:
     """What `work` does with an open slide, or what is drawn of one that is not here."""
-    regions, picture = propose_regions(
+    regions, picture = regions_of(slide, tissue, proposer, settings, drawing)
+    write_overlay(folder / f"{tissue.slide_id}.png", picture, regions)
+    return [*slide.remarks, *write_found(folder, record, regions, picture, tissue, settings)]
+
+
+def regions_of(
+    slide: Pictured, tissue: TissueMask, proposer: Proposer, settings: SamSettings, drawing: DrawingPath | None = None
+) -> tuple[RegionMap, RGB]:
+    """A slide's regions and the canvas as a picture, as the settings say; raises as `regions.propose`."""
+    return propose_regions(
         slide,
         tissue,
         proposer,
@@ -63,8 +72,6 @@ def write_seen(
         overlap=settings.sam_tile_overlap,
         drawing=drawing,
     )
-    write_overlay(folder / f"{tissue.slide_id}.png", picture, regions)
-    return [*slide.remarks, *write_found(folder, record, regions, picture, tissue, settings)]
 
 
 def write_found(

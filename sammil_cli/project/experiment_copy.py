@@ -1,7 +1,7 @@
 """The copy of a project that DVC runs a queued or temporary experiment in: it has what Git or DVC tracks.
 
-Slides are neither, unless somebody says so, and links to them stand in the ignored folder data/slides. So the first stage
-of the pipeline, `code`, links them into the copy.
+Slides are neither, unless somebody says so: they stand in the ignored folder data/slides, as files or as links. So the
+first stage of the pipeline, `code`, links them into the copy.
 """
 
 import os

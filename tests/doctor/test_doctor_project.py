@@ -87,6 +87,19 @@ def test_slides_that_dvc_would_commit_are_told(project: Path) -> None:
     assert "slides" not in look(git.repository)
 
 
+def test_a_slide_folder_that_copies_of_the_project_lose_is_noted(project: Path) -> None:
+    call_git("init", "--quiet")
+    Path(".dvc").mkdir()
+    Path("data/slides").rename("archive")
+    Path("data/slides").symlink_to("../archive")
+    told = look(git.repository)["slides"]
+    assert (told.state, "relative link" in told.found) == ("note", True)
+    assert told.remedy == f"ln -sfn {project / 'archive'} data/slides"
+    Path("data/slides").unlink()
+    Path("data/slides").symlink_to(project / "archive")
+    assert "slides" not in look(git.repository)
+
+
 def test_a_git_without_an_author_is_noted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call_git("init", "--quiet")
     call_git("config", "user.useConfigOnly", "true")

@@ -25,6 +25,11 @@ def revision(name: str, params: dict[str, Any], val: float, pooled: float | None
     return {"rev": f"{name}abcdef", "name": name, "data": data}
 
 
+def _unfinished(state: str, params: dict[str, Any]) -> dict[str, Any]:
+    """As DVC shows it: with the metrics of the commit that it began at."""
+    return {"name": state, "executor": {"state": state}, "revs": [revision(state, params, 0.99, 0.99)]}
+
+
 def test_a_sweep_is_of_runs_that_differ_in_one_setting_and_in_the_seed() -> None:
     runs = [
         point("a"),
@@ -55,6 +60,7 @@ def test_the_figure_is_drawn_from_what_dvc_says_and_chooses_by_val_auc(tmp_path:
         {"name": "x", "revs": [revision("low", {**base, "mask_ratio": 0.3}, 0.95, 0.6)]},
         {"name": "y", "revs": [revision("none", {**base, "mask_ratio": 0.6}, 0.7, None)]},
         {"name": "z", "revs": [{"rev": "0", "name": "failed", "data": None, "error": {"msg": "x"}}]},
+        *(_unfinished(state, {**base, "mask_ratio": 0.1}) for state in ("failed", "queued", "running")),
         {"name": "w", "revs": [revision("other", {**base, "consistency_weight": 0}, 0.9, 0.8)]},
     ]
     shown = [

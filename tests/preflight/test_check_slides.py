@@ -43,6 +43,16 @@ def test_every_scene_that_is_no_number_is_found(cohort: Path) -> None:
     assert found == [("scene", 2, "scene", "core A"), ("scene", 4, "scene", "0")]
 
 
+def test_a_relative_link_to_the_slides_is_a_warning_under_dvc(cohort: Path) -> None:
+    SLIDES.rename("archive")
+    SLIDES.symlink_to("../archive")
+    assert checked().findings == ()
+    Path(".dvc").mkdir()
+    (finding,) = checked().findings
+    assert (finding.kind, finding.severity) == ("slide-link", "warning")
+    assert finding.fix == f"ln -sfn {cohort / 'archive'} data/slides"
+
+
 def test_slides_of_one_size_and_other_content_are_two(cohort: Path) -> None:
     put("s_07", content=b"II*\0" + b"a" * 9000)
     put("s_08", content=b"II*\0b" + b"a" * 8999)
