@@ -60,7 +60,7 @@ def predict(
     place = None if bags is None else Path(bags)
     with voice(verbose):
         given = gather([Path(slide) for slide in slides], wanted.out)
-        stage.check_asked(wanted, given, place, asked_for_slides=bool(slides))
+        stage.check_asked(Path(model), wanted, given, place, asked_for_slides=bool(slides))
         how = {"predict": options(device, None, None), "visualize": options("cpu", workers, None)}
         models = open_models(Path(model), how["predict"].device)
         apart = wanted.out / "work" / "store"  # results of no project

@@ -1,10 +1,11 @@
-"""Forty real lung slides, in hand as features, to an AUC by the journey's script; what came out stands beside the labels."""
+"""Forty real lung slides, in hand as features, to an AUC by the journey's script; what came out is held to a range."""
 
 import csv
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ def in_hand(real_data: Path, tmp_path: Path) -> Path:
     table = archive / "tcga_lung_subset.csv.zip"
     if not table.is_file():
         pytest.skip(f"{table} is missing")
-    unpacked = subprocess.run(["unzip", "-p", table], capture_output=True, text=True, check=True).stdout
+    with zipfile.ZipFile(table) as packed:
+        unpacked = packed.read(packed.namelist()[0]).decode("utf-8")
     kinds: dict[str, list[dict[str, str]]] = {"LUAD": [], "LUSC": []}
     for row in csv.DictReader(unpacked.splitlines()):
         features = archive / "lung" / row["slide_id"].replace(".svs", ".pt")
