@@ -1,4 +1,4 @@
-"""Forty real lung slides, in hand as features, to an AUC by the journey's script; what came out is held to a range."""
+"""Features of forty real lung slides to an AUC, by the journey's script."""
 
 import csv
 import json
