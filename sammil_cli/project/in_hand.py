@@ -60,7 +60,7 @@ def in_hand_of(dvc_yaml: Path) -> InHand | None:
         folders=features_in(dvc_yaml.parent),
         beside=beside,
         regions=not beside and "sam" in deps,
-        pixels="data/slides" in deps.get("sam", ()),
+        pixels=not beside and "data/slides" in deps.get("sam", ()),
         places=beside or "visualize" in deps,
     )
 

@@ -123,7 +123,7 @@ def test_a_slide_in_two_folders_is_refused_before_anything_is_written(sammil: Sa
         (("--from-features", "run", "--from-features", "run"), "is given twice"),
         (("--from-features", "run", "--labels", "other.csv"), "name none of the 2 slides"),
         (("--from-features", "run", "--splits", "splits"), "no labels to put them beside"),
-        (("--from-features", "run", "--regions", "sma"), "unknown region proposer 'sma'"),
+        (("--from-features", "run", "--regions", "sma"), "unknown proposer 'sma'"),
         (("--from-features", "run", "--wsi-sam"), "trains on slides"),
         (("--labels", "other.csv"), "belongs to features in hand"),
         (("--from-features", "run", "--update"), "no params.yaml to update"),
@@ -239,7 +239,7 @@ def test_places_are_kept_where_other_folders_have_none(
     assert (corners["s2"] == -1).all()
 
 
-def test_without_features_in_the_project_convert_legacy_asks_for_a_source(sammil: Sammil, project: Path) -> None:
+def test_without_features_in_the_project_convert_legacy_asks_for_a_source(sammil: Sammil, here: Path) -> None:
     answer = sammil("convert-legacy")
     assert answer.code == 2
     assert "data/features holds no folder of features" in answer.err
