@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -24,23 +25,26 @@ _EACH = 10  # slides of each class
 
 @pytest.fixture
 def colon(real_data: Path, tmp_path: Path) -> Path:
-    """Twenty real bags in CLAM's old layout, and their labels; those with most patches."""
+    """Twenty real bags in CLAM's old layout, and their labels; those with most patches.
+
+    Their own places are those of cells, of no common side: here they lie on a grid.
+    """
     source = real_data / "mil" / "colon_crc"
     if not source.is_dir():
         pytest.skip(f"{source} is missing")
-    (tmp_path / "run" / "features").mkdir(parents=True)
+    (tmp_path / "run" / "h5_files").mkdir(parents=True)
     with (source / "labels.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    size = {row["slide_id"]: (source / "features" / f"{row['slide_id']}.h5").stat().st_size for row in rows}
-    chosen = [
-        row
-        for label in ("cancer", "normal")
-        for row in sorted((one for one in rows if one["label"] == label), key=lambda one: -size[one["slide_id"]])[
-            :_EACH
-        ]
-    ]
+    files = {row["slide_id"]: source / "features" / f"{row['slide_id']}.h5" for row in rows}
+    chosen = []
+    for label in ("cancer", "normal"):
+        own = [row for row in rows if row["label"] == label]
+        chosen += sorted(own, key=lambda row: -files[row["slide_id"]].stat().st_size)[:_EACH]
     for row in chosen:
-        shutil.copy(source / "features" / f"{row['slide_id']}.h5", tmp_path / "run" / "features")
+        slide = row["slide_id"]
+        with h5py.File(files[slide]) as old, h5py.File(tmp_path / "run" / "h5_files" / f"{slide}.h5", "w") as new:
+            new["features"] = old["features"][:]
+            new["coords"] = 256 * np.stack(np.divmod(np.arange(len(old["features"])), 8), 1)
     lines = [f"{row['slide_id']},{row['label']}" for row in chosen]
     (tmp_path / "labels.csv").write_text("\n".join(["slide_id,label", *lines, ""]), encoding="utf-8")
     return tmp_path
@@ -53,10 +57,10 @@ def test_real_features_get_regions_and_sam_mil_learns_from_them(
     monkeypatch.chdir(colon)
     Path("data").mkdir()
     shutil.move("labels.csv", "data/labels.csv")
-    Path("params.yaml").write_text("")
+    Path("params.yaml").write_text("proposer: features\n")
     assert sammil("convert-legacy", "run", "--out", "artifacts/features").code == 0
     features = ("--features", "artifacts/features")
-    assert sammil("sam", *features, "-S", "proposer=features", *SHORT).code == 0
+    assert sammil("sam", *features, *SHORT).code == 0
     assert sammil("extract", *features, *SHORT).code == 0
     bags = sorted(Path("artifacts/bags").glob("*.h5"))
     assert len(bags) == 2 * _EACH
