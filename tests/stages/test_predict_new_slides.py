@@ -33,7 +33,8 @@ def new(done: Path) -> Path:
     shutil.copy("data/slides/slide_1.tif", folder / "new_1.tif")
     shutil.copy("data/slides/slide_1.tif", folder / "slide_1.tif")
     (folder / "cut.tif").write_bytes((folder / "new_0.tif").read_bytes()[:900])
-    Image.open("data/slides/slide_2.tif").save(done / "photo.png")
+    with Image.open("data/slides/slide_2.tif") as slide:
+        slide.save(done / "photo.png")
     (done / "table.csv").write_text(
         "slide_id,path,patient_id,mpp,note\nnew_0,,p,,\nnew_1,,p,,mine\nslide_1,,q,,\nphoto,photo.png,,1.0,\n"
     )
