@@ -139,7 +139,8 @@ def test_weights_that_are_not_here_are_refused_before_any_work(
 
 
 def test_models_that_do_not_say_how_bags_are_made_need_settings(new: Path, sammil: Sammil) -> None:
-    answer = sammil("predict", "runs/models/repeat_0_fold_0", "new", "--out", "out")
+    shutil.copytree("runs/models/repeat_0_fold_0", "lone")
+    answer = sammil("predict", "lone", "new", "--out", "out")
     assert answer.code == 2
     assert "does not say how its bags were made" in answer.err
     assert "--params params.yaml" in answer.err
