@@ -52,7 +52,7 @@ def predict(
     download: DownloadOption = False,
     asked: RunAsked,
 ) -> None:
-    """Judge new slides by trained models: from raw slides to evidence in QuPath.
+    """Judge new slides: from pixels to evidence in QuPath.
 
     Finds tissue, patches and regions and encodes them as the model's training did. A slide of the training is judged by
     the models that did not see it.

@@ -33,7 +33,8 @@ def new(done: Path) -> Path:
     shutil.copy("data/slides/slide_1.tif", folder / "new_1.tif")
     shutil.copy("data/slides/slide_1.tif", folder / "slide_1.tif")
     (folder / "cut.tif").write_bytes((folder / "new_0.tif").read_bytes()[:900])
-    Image.open("data/slides/slide_2.tif").save(done / "photo.png")
+    with Image.open("data/slides/slide_2.tif") as slide:
+        slide.save(done / "photo.png")
     (done / "table.csv").write_text(
         "slide_id,path,patient_id,mpp,note\nnew_0,,p,,\nnew_1,,p,,mine\nslide_1,,q,,\nphoto,photo.png,,1.0,\n"
     )
@@ -138,7 +139,8 @@ def test_weights_that_are_not_here_are_refused_before_any_work(
 
 
 def test_models_that_do_not_say_how_bags_are_made_need_settings(new: Path, sammil: Sammil) -> None:
-    answer = sammil("predict", "runs/models/repeat_0_fold_0", "new", "--out", "out")
+    shutil.copytree("runs/models/repeat_0_fold_0", "lone")
+    answer = sammil("predict", "lone", "new", "--out", "out")
     assert answer.code == 2
     assert "does not say how its bags were made" in answer.err
     assert "--params params.yaml" in answer.err
