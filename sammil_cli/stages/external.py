@@ -92,7 +92,7 @@ def run(
         "patient_rule": settings.patient_rule,
         "in_sample": list(judged.seen),
         "without_bag": list(given.without_bag),
-        "without_label": list(given.without_label),
+        "without_label": [slide for slide in given.without_label if slide not in known],
         "refused": refused(judged),
         **beside_internal(found, internal.numbers, rows.slides, known),
         "by": by_columns(judged, columns, settings),
