@@ -131,7 +131,7 @@ def _range(ends: list[float] | None) -> str:
 
 def _recalibration(summary: Summary) -> Table:
     found = summary["recalibration"]
-    meant = {"intercept": "0 is right; above: positives are commoner", "slope": "1 is right; below: too extreme"}
+    meant = {"intercept": "0 is right; above: P is too low", "slope": "1 is right; below: P is too extreme"}
     rows = [(name, *shown_cells(found[name])[:2], text) for name, text in meant.items()]
     return Table(
         title=of_class("Recalibration", summary["positive_class"]),

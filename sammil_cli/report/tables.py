@@ -8,6 +8,7 @@ from sammil_cli.report.optimism import SHUFFLES
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 Summary = Mapping[str, Any]  # what metrics.json holds, or a part of it
+Numbers = dict[str, Any]  # the same while it is gathered
 
 NAMES = {
     "auc": "AUC",
@@ -39,12 +40,12 @@ class Table:
     note: str = ""
 
 
-def stamp(summary: Mapping[str, Any]) -> str | None:
+def stamp(summary: Summary) -> str | None:
     """What every number of the published protocol carries; None in an honest run."""
     return SELECTED_ON_TEST if str(summary["protocol"]).startswith("paper") else None
 
 
-def report_tables(summary: Mapping[str, Any]) -> list[Table]:
+def report_tables(summary: Summary) -> list[Table]:
     """The tables of what metrics.json holds."""
     tables = _of_unit(summary, "slides")
     if "published" in summary.get("optimism", {}):
@@ -94,7 +95,7 @@ def _note_on_patients(summary: Summary) -> str:
     )
 
 
-def validation_note(summary: Mapping[str, Any]) -> str:
+def validation_note(summary: Summary) -> str:
     """What settings are to be compared by, and what not: the AUC on validation, not the one out of fold."""
     of = f"{summary['folds_with_val_auc']} of {summary['folds']} folds"
     if stamp(summary):
@@ -183,7 +184,7 @@ def _test_threshold(summary: Summary, unit: str) -> Table:
     )
 
 
-def _optimism(found: Mapping[str, Any], positive_class: str | None) -> Table:
+def _optimism(found: Summary, positive_class: str | None) -> Table:
     rows = []
     for key in ("auc", "accuracy", "f1"):
         chance = [shown_number(found["chance"][key][name]) for name in ("mean", "p95")]

@@ -1,7 +1,6 @@
 """sammil evaluate: trained folds and their test parts -> predictions, metrics, curves, report page."""
 
 from functools import partial
-from typing import Any
 
 from sammil_cli import console
 from sammil_cli.config import EvaluateSettings
@@ -13,7 +12,7 @@ from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_page
 from sammil_cli.report.per_patient import PatientRule
 from sammil_cli.report.summary import beside
-from sammil_cli.report.tables import has_patients
+from sammil_cli.report.tables import Numbers, has_patients
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.stages import patients
 from sammil_cli.stages.judged_baselines import judge_baselines
@@ -26,9 +25,7 @@ from sammil_cli.storage.files import replaced_together, write_json
 from sammil_cli.training.bag_content import read_contents
 
 
-def run(
-    project: Project, settings: EvaluateSettings, options: RunOptions, *, changed_labels: bool = False
-) -> dict[str, Any]:
+def run(project: Project, settings: EvaluateSettings, options: RunOptions, *, changed_labels: bool = False) -> Numbers:
     """Predicts each fold's test slides with its own model, writes everything and returns the metrics.
 
     Args:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from sammil_cli.report.external_tables import external_tables
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_tables
 from sammil_cli.report.per_patient import check_rule
-from sammil_cli.report.tables import stamp
+from sammil_cli.report.tables import Numbers, Summary, stamp
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.stages.external_cohort import read_cohort
@@ -55,7 +54,7 @@ def run(
     options: RunOptions,
     *,
     by: Sequence[str] = (),
-) -> tuple[dict[str, Any], list[Row]]:
+) -> tuple[Numbers, list[Row]]:
     """Judges the slides of a label table by trained models that have not seen them, and writes all that comes of it.
 
     Args:
@@ -92,7 +91,7 @@ def run(
         "patient_rule": settings.patient_rule,
         "in_sample": list(judged.seen),
         "without_bag": list(given.without_bag),
-        "without_label": list(given.without_label),
+        "without_label": [slide for slide in given.without_label if slide not in known],
         "refused": refused(judged),
         **beside_internal(found, internal.numbers, rows.slides, known),
         "by": by_columns(judged, columns, settings),
@@ -160,7 +159,7 @@ def _curves(
     return found
 
 
-def _print(summary: Mapping[str, Any], rows: Sequence[Row]) -> None:
+def _print(summary: Summary, rows: Sequence[Row]) -> None:
     mark, positive = stamp(summary), summary["positive_class"]
     named = f", positive class: {positive}" if positive else ""
     sizes = ", ".join(f"{size} {name}" for name, size in summary["class_sizes"].items())

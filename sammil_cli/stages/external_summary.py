@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from sammil_cli.report.per_value import OF_DECISIONS, per_value
 from sammil_cli.report.recalibration import recalibration
 from sammil_cli.report.spread import difference_of
 from sammil_cli.report.summary import ONE_CLASS, cells, remarks_on_auc, summarise
+from sammil_cli.report.tables import Numbers, Summary
 from sammil_cli.stages.external_slides import JudgedSlides
 from sammil_cli.stages.patients import JudgedPatients, summarise_patients
 from sammil_cli.training.thresholds import decide, youden_threshold
@@ -25,13 +25,13 @@ from sammil_cli.training.trained_model import ModelFacts
 AT_THRESHOLD = ("accuracy", "f1", "sensitivity", "specificity")
 
 
-def of_slides(judged: JudgedSlides, facts: Sequence[ModelFacts], settings: EvaluateSettings) -> dict[str, Any]:
+def of_slides(judged: JudgedSlides, facts: Sequence[ModelFacts], settings: EvaluateSettings) -> Numbers:
     """The numbers of the slides: those of `summary.summarise`, with the spread over models, and how well they carry."""
     level, draws, classes = settings.interval, settings.bootstrap_draws, judged.classes
     rows = _as_one(judged.predictions)
     found = summarise(rows, judged.uncalibrated, classes, level=level, draws=draws)
     spread = judged.over_models() if len(facts) > 1 else {}
-    summary: dict[str, Any] = {
+    summary: Numbers = {
         "model": facts[0].model,
         "models": len(facts),
         "protocol": next((f"paper: {fact.stamp}" for fact in facts if fact.stamp), facts[0].protocol),
@@ -57,7 +57,7 @@ def of_slides(judged: JudgedSlides, facts: Sequence[ModelFacts], settings: Evalu
     return summary
 
 
-def of_patients(judged: JudgedPatients, classes: Sequence[str], settings: EvaluateSettings) -> dict[str, Any] | None:
+def of_patients(judged: JudgedPatients, classes: Sequence[str], settings: EvaluateSettings) -> Numbers | None:
     """`per_patient`; None where every patient has one slide."""
     if not several_slides(judged.slides):
         return None
@@ -76,8 +76,8 @@ def of_patients(judged: JudgedPatients, classes: Sequence[str], settings: Evalua
 
 
 def beside_internal(
-    summary: Mapping[str, Any], internal: Mapping[str, Any] | str, slides: Collection[str], known: Collection[str]
-) -> dict[str, Any]:
+    summary: Summary, internal: Summary | str, slides: Collection[str], known: Collection[str]
+) -> Numbers:
     """`internal`: the numbers of the folds; `difference`: external minus internal; `no_difference`: why there is none.
 
     The cohorts have no slide in common, so that the intervals of both give that of the difference.
@@ -102,9 +102,9 @@ def beside_internal(
 
 def by_columns(
     judged: JudgedSlides, columns: Mapping[str, Mapping[str, str | None]], settings: EvaluateSettings
-) -> dict[str, Any]:
+) -> Numbers:
     """`by`: of each value of each column its slides by class, and its metrics."""
-    rows, found = _as_one(judged.predictions), dict[str, Any]()
+    rows, found = _as_one(judged.predictions), Numbers()
     for column, value in columns.items():
         of_value = per_value(rows, value, level=settings.interval, draws=settings.bootstrap_draws, metrics=OF_DECISIONS)
         sizes = Counter((value[one.member.slide_id], judged.classes[one.member.label]) for one in judged.slides)
@@ -115,7 +115,7 @@ def by_columns(
     return found
 
 
-def notices(summary: Mapping[str, Any], doubts: Sequence[str], unknown: int) -> list[str]:
+def notices(summary: Summary, doubts: Sequence[str], unknown: int) -> list[str]:
     """What a reader must know first.
 
     Args:
@@ -138,7 +138,7 @@ def notices(summary: Mapping[str, Any], doubts: Sequence[str], unknown: int) -> 
     return [*said, *remarks_on_auc({**summary, "folds": 1, "folds_with_auc": 1}, "slide")]
 
 
-def refused(judged: JudgedSlides) -> list[dict[str, Any]]:
+def refused(judged: JudgedSlides) -> list[Numbers]:
     """The slides that cannot be judged, with code, reason and fix."""
     keys = ("slide_id", "code", "message", "remedy")
     return [{key: asdict(row)[key] for key in keys} for row in judged.rows if not row.done]
@@ -149,7 +149,7 @@ def members_of(judged: JudgedSlides) -> list[Member]:
     return [one.member for one in judged.slides]
 
 
-def _threshold(judged: JudgedSlides, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _threshold(judged: JudgedSlides, summary: Summary) -> Numbers:
     """At the threshold that was carried over, and at one chosen on these slides, which estimates nothing.
 
     `threshold`: the least and the largest; they differ where not all models judged every slide.
@@ -170,7 +170,7 @@ def _threshold(judged: JudgedSlides, summary: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _estimate(value: Mapping[str, Any]) -> Estimate:
+def _estimate(value: Summary) -> Estimate:
     ends = [math.nan if value.get(name) is None else float(value[name]) for name in ("pooled", "low", "high")]
     return Estimate(*ends)
 
@@ -180,7 +180,7 @@ def _as_one(rows: Predictions) -> Predictions:
     return replace(rows, fold=np.zeros(len(rows.fold), np.int64))
 
 
-def _with_spread(value: Any, spread: Mapping[str, float | None] | None) -> Any:
+def _with_spread(value: object, spread: Mapping[str, float | None] | None) -> object:
     """Mean and sd are those over models; where there are none, the metric has no spread."""
     if not isinstance(value, dict):
         return value

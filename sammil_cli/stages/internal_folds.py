@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from sammil_cli.report.intervals import bootstrap
 from sammil_cli.report.metrics import Flags, Predictions, fold_metrics, metric_names, over_folds
 from sammil_cli.report.per_patient import Place
 from sammil_cli.report.summary import cells
+from sammil_cli.report.tables import Numbers
 from sammil_cli.stages.judged_runs import read_run
 
 _DIGITS = 1e-5  # predictions.csv has six decimals
@@ -28,7 +28,7 @@ class InternalFolds:
     `rows`: the predictions out of fold; None where only the numbers are known, as of a bundle.
     """
 
-    numbers: dict[str, Any] | str
+    numbers: Numbers | str
     rows: Predictions | None = None
 
 
@@ -52,7 +52,7 @@ def internal_folds(models: Models, settings: EvaluateSettings) -> InternalFolds:
     return InternalFolds(numbers=_numbers(rows, settings), rows=rows)
 
 
-def _of_bundle(performance: Performance | str, settings: EvaluateSettings) -> dict[str, Any] | str:
+def _of_bundle(performance: Performance | str, settings: EvaluateSettings) -> Numbers | str:
     if isinstance(performance, str):
         return performance
     if performance.interval != settings.interval:
@@ -64,7 +64,7 @@ def _of_bundle(performance: Performance | str, settings: EvaluateSettings) -> di
     return {"slides": performance.slides, "patients": performance.patients, **known}
 
 
-def _numbers(rows: Predictions, settings: EvaluateSettings) -> dict[str, Any]:
+def _numbers(rows: Predictions, settings: EvaluateSettings) -> Numbers:
     spread = over_folds([fold_metrics(one.labels, one.probabilities, one.predicted) for one in rows.by_fold()])
     pooled = bootstrap(rows, level=settings.interval, draws=settings.bootstrap_draws)
     names = (*metric_names(rows.probabilities.shape[1]), "brier")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
@@ -15,6 +14,7 @@ from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.per_patient import several_slides
 from sammil_cli.report.summary import at_test_threshold, on_validation, remarks, summarise
+from sammil_cli.report.tables import Numbers
 from sammil_cli.stages import patients
 from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold, pool, thresholds_of
 from sammil_cli.stages.patients import JudgedPatients
@@ -52,12 +52,12 @@ def patients_of(
     )
 
 
-def summary_of(project: Project, settings: EvaluateSettings, judged: Judged) -> dict[str, Any]:
+def summary_of(project: Project, settings: EvaluateSettings, judged: Judged) -> Numbers:
     """What metrics.json holds, but for the baselines."""
     facts, results, rows, classes = judged.facts, judged.results, judged.rows, judged.facts[0].classes
     published = facts[0].protocol == "paper"
     areas = [score["auc"] for score in per_fold(results)]
-    summary: dict[str, Any] = {
+    summary: Numbers = {
         "model": facts[0].model,
         "group_features": facts[0].spec.group_features,
         "group_feature_flag": facts[0].spec.group_feature_flag,
@@ -86,7 +86,7 @@ def summary_of(project: Project, settings: EvaluateSettings, judged: Judged) -> 
     return summary
 
 
-def _abstention(rows: Predictions, classes: Sequence[str], coverage: float, *, published: bool) -> dict[str, Any]:
+def _abstention(rows: Predictions, classes: Sequence[str], coverage: float, *, published: bool) -> Numbers:
     if published:
         raise InputError(
             "abstain needs out-of-fold probabilities, and in protocol: paper the test folds chose the models",
@@ -95,7 +95,7 @@ def _abstention(rows: Predictions, classes: Sequence[str], coverage: float, *, p
     return summarise_abstention(rows, classes, coverage)
 
 
-def _optimism(project: Project, facts: Sequence[ModelFacts], results: Sequence[FoldResult]) -> dict[str, Any]:
+def _optimism(project: Project, facts: Sequence[ModelFacts], results: Sequence[FoldResult]) -> Numbers:
     """The published numbers beside those without choice and those of shuffled labels, or why those cannot be had.
 
     All of probabilities as the models say them: other epochs than the chosen one have no temperature.

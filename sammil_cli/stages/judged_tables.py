@@ -1,14 +1,13 @@
 """What `sammil evaluate` prints of judged folds, and the tables that it writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sammil_cli import console
 from sammil_cli.report.abstention import COLUMNS, abstention_note, cells_of, sets_out_of_fold
 from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.decided import decision_note
-from sammil_cli.report.tables import patients_note, report_tables, stamp, validation_note
+from sammil_cli.report.tables import Numbers, Summary, patients_note, report_tables, stamp, validation_note
 from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.files import write_csv
@@ -16,7 +15,7 @@ from sammil_cli.training.thresholds import in_digits
 from sammil_cli.training.trained_model import ModelFacts
 
 
-def print_tables(summary: Mapping[str, Any]) -> None:
+def print_tables(summary: Summary) -> None:
     """Prints all tables of metrics.json, and what must be said of them."""
     mark = stamp(summary)
     positive = f", positive class: {summary['positive_class']}" if summary["positive_class"] else ""
@@ -63,7 +62,7 @@ def write_predictions(path: Path, judged: Judged, protocol: str, abstain: float 
 
 def fold_rows(
     facts: Sequence[ModelFacts], results: Sequence[FoldResult], of_patients: JudgedPatients | None
-) -> list[dict[str, Any]]:
+) -> list[Numbers]:
     """A row per fold, with its patients and their threshold where they are shown."""
     return [
         {

@@ -35,3 +35,10 @@ def test_tests_of_equal_models_do_not_err_too_often() -> None:
     )
     assert all(int(found[name]) <= 20 for name in ("auc", "accuracy", "brier", "Holm"))
     assert int(found["unadjusted"]) >= int(found["Holm"])
+
+
+def test_intervals_of_an_external_cohort_hold_the_difference() -> None:
+    found = interval_coverage.apart(50, 1, 40, 100)
+    held = [int(found[name]) for name in (*interval_coverage.APART, "intercept")]
+    assert min(held) >= 85
+    assert int(found["slope"].split(" of ")[0]) >= 85
