@@ -26,6 +26,7 @@ from sammil_cli.training.bag_survey import look
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.thresholds import in_digits
+from sammil_cli.training.usual_bags import remarks_on
 
 _SHOWN = 20  # slides in the table on the screen
 # What stands in the table, and on the screen.
@@ -144,6 +145,7 @@ def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[s
             known = f"one of the two does not say it: {', '.join(likeness.unknown)}"
             remarks[f"not compared with the bags of the training, since {known}"] = None
         remarks |= dict.fromkeys(f"differs in which patches it has: {line}" for line in likeness.remarks)
+    remarks |= dict.fromkeys(remarks_on(bags.read(slide).features, [fold.facts.usual for fold in folds]))
     return tuple(remarks)
 
 
