@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from sammil_cli.training.usual_bags import UsualBags, _spread, _unpacked, describe, of_record, remarks_on
+from sammil_cli.training.usual_bags import UsualBags, _packed, _spread, _unpacked, describe, of_record, remarks_on
 
 DIM = 64
 
