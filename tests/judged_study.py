@@ -17,6 +17,7 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import evaluate, judged_folds
 from sammil_cli.storage.files import write_csv
+from sammil_cli.training.decision import Rule
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.trained_model import ModelFacts, build_model, write_model
 
@@ -68,6 +69,8 @@ def make_study(
     temperature: float = 2.0,
     val_auc: Sequence[float | None] = (0.75,),
     threshold: float = 0.4,
+    decision: Rule = "youden",
+    decision_target: float | None = None,
 ) -> Study:
     rng = np.random.default_rng(0)
     count, slides = len(classes), [f"s{i:02d}" for i in range(12)]
@@ -101,6 +104,8 @@ def make_study(
             classes=classes,
             threshold=threshold if count == 2 else None,
             temperature=temperature,
+            decision=decision,
+            decision_target=decision_target,
             protocol=protocol,
             encoder=ENCODER,
             repeat=fold.repeat,

@@ -130,10 +130,18 @@ class Performance(_Part):
     f1: Estimate | None
 
 
+class ConformalEntry(_Part):
+    """When to abstain: `report.conformal.ConformalScores`, by class."""
+
+    coverage: float
+    scores: dict[str, list[float]]
+
+
 class BundleFacts(_Part):
     """What `bundle.json` holds, but for the list of its files; docs/bundles.md describes it.
 
     `settings`: all of the run's; None where nothing says them. `no_performance`: why `performance` is None.
+    `conformal`: None where nobody asked for abstention.
     """
 
     format: int = Field(alias="schema")
@@ -150,6 +158,7 @@ class BundleFacts(_Part):
     weights: list[WeightsEntry]
     trained: RunEntry | None
     settings: dict[str, object] | None
+    conformal: ConformalEntry | None = None
 
 
 def parse_facts(path: Path, content: Mapping[str, object]) -> BundleFacts:

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sammil_cli.bundles.archive import SUFFIX
+from sammil_cli.bundles.archive import AGAIN, SUFFIX
 from sammil_cli.bundles.bundle_file import read_bundle
 from sammil_cli.bundles.ensemble import TrainedFold, folders_in, read_trained
 from sammil_cli.bundles.facts import BundleFacts, CohortEntry, Performance
 from sammil_cli.bundles.gather import cohort_of
+from sammil_cli.bundles.left_open import scores_beside
 from sammil_cli.bundles.performance import expected
 from sammil_cli.config import Settings, check
 from sammil_cli.project.run_record import RunRecord, read_record
+from sammil_cli.report.conformal import ConformalScores
 from sammil_cli.storage.paths import ModelPath
+from sammil_cli.storage.summed import damaged
 
 _PLACES = (Path(), Path("models"), Path("runs/models"))  # of the models in a folder of them, a run, a project
 
@@ -25,6 +28,7 @@ class Models:
     nothing says them (imported weights, one fold without its run). `cohort`: what was learned from, in numbers; None
     as with the settings. `performance`: what `sammil evaluate` found of these models; a string says why that is not
     known. `bundle`: all facts of a bundle; `record`: of a run; None of the other.
+    `conformal`: when to abstain; None where `sammil evaluate` was not asked for it.
     """
 
     source: Path
@@ -35,6 +39,7 @@ class Models:
     performance: Performance | str
     bundle: BundleFacts | None
     record: RunRecord | None
+    conformal: ConformalScores | None = None
 
 
 def open_models(source: Path, device: str, *, report: Path | None = None) -> Models:
@@ -62,6 +67,7 @@ def open_models(source: Path, device: str, *, report: Path | None = None) -> Mod
         performance=expected(run, report or run.parent / "report", folds),
         bundle=None,
         record=record,
+        conformal=scores_beside(run / "predictions.csv", folds),
     )
 
 
@@ -85,4 +91,17 @@ def _of_bundle(path: Path, device: str) -> Models:
         performance=facts.performance or facts.no_performance or "not known",
         bundle=facts,
         record=None,
+        conformal=_conformal(path, facts),
     )
+
+
+def _conformal(path: Path, facts: BundleFacts) -> ConformalScores | None:
+    if facts.conformal is None:
+        return None
+    try:
+        found = ConformalScores.of_json(facts.conformal.model_dump())
+        if list(found.classes) != facts.classes:
+            raise ValueError("the conformal scores are of other classes")
+        return found
+    except ValueError as error:
+        raise damaged(path, str(error), AGAIN) from None

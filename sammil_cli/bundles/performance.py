@@ -35,14 +35,14 @@ def expected(run: Path, report: Path, folds: Sequence[TrainedFold]) -> Performan
         check_results(project)
         rows = read_csv(project.predictions, ("slide_id", "repeat", "fold", "protocol"))
         found = read_json(project.metrics, with_nan=True)
-        if not _are_of(rows, folds):
+        if not are_of(rows, folds):
             return "what was evaluated last is other models: run sammil evaluate first"
         return _performance(found, folds)
     except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         return f"the evaluation cannot be read ({error}): run sammil evaluate first"
 
 
-def _are_of(rows: Sequence[Mapping[str, str]], folds: Sequence[TrainedFold]) -> bool:
+def are_of(rows: Sequence[Mapping[str, str]], folds: Sequence[TrainedFold]) -> bool:
     """Whether predictions are those of the models: every fold's, by its threshold, on slides that it had not seen."""
     places = {(str(fold.facts.repeat), str(fold.facts.fold)): fold for fold in folds}
     if {(row["repeat"], row["fold"]) for row in rows} != places.keys() or len(places) < len(folds):

@@ -42,6 +42,9 @@ def _use(facts: BundleFacts) -> Iterator[tuple[str, str]]:
     decision = facts.decision
     number = "" if decision.threshold is None else f"{decision.threshold:.3f}, "
     yield "threshold", f"{number}{decision.chosen}"
+    if facts.conformal:
+        numbers = ", ".join(f"{len(scores)} {name}" for name, scores in facts.conformal.scores.items())
+        yield "abstains", f"at a coverage of {facts.conformal.coverage:g}, by the patients of each class: {numbers}"
     yield "calibration", _calibration([member.temperature for member in facts.members])
 
 

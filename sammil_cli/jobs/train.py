@@ -26,6 +26,7 @@ from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.loop import train_fold
 from sammil_cli.training.thresholds import fold_threshold
 from sammil_cli.training.trained_model import ModelFacts, TrainedOn, ValidationPart, build_model, write_model
+from sammil_cli.training.usual_bags import usual_bags
 
 CURVE_FILE, FIRST_STAGE_FILE = "curve.csv", "first_stage.csv"  # the second where a model has two stages
 
@@ -103,6 +104,7 @@ def work(job: TrainJob) -> None:
         provenance={**job.record, "environment": environment.describe(job.device)},
         trained_on=job.trained_on,
         validation=ValidationPart.of(val_labels, trained.val_probabilities),
+        usual=usual_bags(BagFolder(job.bags, "cpu").read, job.trained_on.slides),
         chosen_on="test" if settings.protocol == "paper" else "validation",
     )
     if not fold.val:

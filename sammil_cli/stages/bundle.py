@@ -9,7 +9,7 @@ from sammil_cli import console
 from sammil_cli.bundles.archive import SUFFIX
 from sammil_cli.bundles.bundle_file import read_bundle, write_bundle
 from sammil_cli.bundles.ensemble import TrainedFold, read_trained
-from sammil_cli.bundles.facts import RESEARCH_USE, BundleFacts, Performance
+from sammil_cli.bundles.facts import RESEARCH_USE, BundleFacts, ConformalEntry, Performance
 from sammil_cli.bundles.gather import bags_of, decision_of, member_of, trained_by, weights_of
 from sammil_cli.bundles.models import Models, open_models
 from sammil_cli.bundles.performance import OF_ALL, OF_FOLDS, OF_ONE
@@ -123,4 +123,5 @@ def _facts(models: Models, chosen: Mapping[str, TrainedFold], intended_use: str,
         weights=weights_of(bags),
         trained=trained_by(record) if record else None,
         settings=record.params if record else None,
+        conformal=ConformalEntry(**models.conformal.as_json()) if models.conformal else None,
     )

@@ -11,12 +11,15 @@ import numpy as np
 
 from sammil_cli import console
 from sammil_cli.bundles.ensemble import TrainedFold, Verdict, judge
+from sammil_cli.bundles.left_open import left_open, remark_on
 from sammil_cli.bundles.models import Models, open_models
 from sammil_cli.errors import InputError, SammilError, SlideError
 from sammil_cli.mil.contract import Bag
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.process_list import Row, refusal, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.report.abstention import COLUMNS
+from sammil_cli.report.conformal import ConformalScores
 from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.runner.worker import trouble_of
@@ -26,6 +29,7 @@ from sammil_cli.training.bag_survey import look
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.thresholds import in_digits
+from sammil_cli.training.usual_bags import remarks_on
 
 _SHOWN = 20  # slides in the table on the screen
 # What stands in the table, and on the screen.
@@ -75,6 +79,8 @@ def judge_bags(
         with console.progress(len(slides), "predict") as bar:
             for slide in slides:
                 verdict, row = of_one_bag(bags, slide, folds, judge)
+                if verdict and models.conformal:
+                    row = replace(row, remarks=(*row.remarks, *remark_on(verdict, models.conformal)))
                 verdicts += [] if verdict is None else [verdict]
                 rows.append(row)
                 bar.advance(slide)
@@ -84,7 +90,7 @@ def judge_bags(
     finally:
         write_rows(process_list, rows)
         if verdicts:
-            _write(out, verdicts, folds)
+            _write(out, verdicts, folds, models.conformal)
     if not verdicts:
         first = rows[0]
         more = f" ({len(rows)} slides, all reasons: {process_list})" if len(rows) > 1 else ""
@@ -144,6 +150,7 @@ def _check(bags: BagFolder, slide: str, folds: Sequence[TrainedFold]) -> tuple[s
             known = f"one of the two does not say it: {', '.join(likeness.unknown)}"
             remarks[f"not compared with the bags of the training, since {known}"] = None
         remarks |= dict.fromkeys(f"differs in which patches it has: {line}" for line in likeness.remarks)
+    remarks |= dict.fromkeys(remarks_on(bags.read(slide).features, [fold.facts.usual for fold in folds]))
     return tuple(remarks)
 
 
@@ -165,11 +172,14 @@ def shown_digits(verdict: Verdict, digits: int) -> tuple[dict[str, str], str]:
     return dict(zip(classes, texts, strict=True)), threshold
 
 
-def _write(path: Path, verdicts: list[Verdict], folds: Sequence[TrainedFold]) -> None:
+def _write(
+    path: Path, verdicts: list[Verdict], folds: Sequence[TrainedFold], conformal: ConformalScores | None
+) -> None:
     classes = folds[0].facts.classes
     kinds = ("low", "high", "uncalibrated")
     columns = [f"{kind}_{name}" for kind in ("probability", *kinds) for name in classes]
     header = ("slide_id", "predicted", "positive_class", "threshold", *columns, "models", "in_sample", "protocol")
+    header += COLUMNS if conformal else ()
     protocol = f"paper: {mark}" if (mark := stamp_of(folds)) else "honest"
     rows = []
     for verdict in verdicts:
@@ -177,7 +187,8 @@ def _write(path: Path, verdicts: list[Verdict], folds: Sequence[TrainedFold]) ->
         others = (f"{getattr(verdict, kind)[name]:.6f}" for kind in kinds for name in classes)
         decided = (verdict.slide_id, verdict.predicted, verdict.positive_class or "", threshold)
         seen = (verdict.models, IN_SAMPLE[verdict.in_sample][0], protocol)
-        rows.append((*decided, *(probability[name] for name in classes), *others, *seen))
+        undecided = (*left_open(verdict, conformal), conformal.coverage) if conformal else ()
+        rows.append((*decided, *(probability[name] for name in classes), *others, *seen, *undecided))
     write_csv(path, header, rows)
 
 

@@ -28,6 +28,7 @@ from sammil_cli.training.calibration import apply_to_threshold, before_calibrati
 from sammil_cli.training.decision import Decision, Rule, trouble
 from sammil_cli.training.operating_point import OperatingPoint, operating_point
 from sammil_cli.training.thresholds import SELECTED_ON_TEST, Labels, Probabilities, fold_threshold
+from sammil_cli.training.usual_bags import UsualBags, of_record
 
 WEIGHTS_FILE, FACTS_FILE = "model.safetensors", "model.json"
 EPOCHS_FILE = "epochs.safetensors"  # paper protocol only: probabilities (E, s, C) of the test slides, each epoch
@@ -85,6 +86,7 @@ class ModelFacts:
     imported weights, and of models that were trained before it was kept.
     `temperature`: logits are divided by it for calibrated probabilities; chosen where the threshold is.
     `protocol`: `honest`, or `paper` when epoch, threshold and temperature were chosen on the test fold.
+    `usual`: what the bags of `trained_on` have in common; None where they are fewer than five, and as of `trained_on`.
     `trained_on`: None of imported weights, and of models that were trained before it was kept.
     `chosen_on`: what epoch, threshold and temperature were chosen on: `validation`, `test` (`protocol: paper`),
     `nothing` (a model of all slides) or `folds` (of these it took them over); None as of `trained_on`.
@@ -109,6 +111,7 @@ class ModelFacts:
     decision: Rule = "youden"
     decision_target: float | None = None
     validation: ValidationPart | None = None
+    usual: UsualBags | None = None
 
     @property
     def decided_by(self) -> Decision:
@@ -318,6 +321,8 @@ def _read_facts(path: Path) -> tuple[ModelFacts, dict[str, str]]:
         record["classes"] = tuple(record["classes"])
         if (part := record.get("validation")) is not None:
             record["validation"] = _validation(part, len(record["classes"]))
+        if (usual := record.get("usual")) is not None:
+            record["usual"] = of_record(usual, record["encoder"].dim)
         if found := trouble(Decision(rule=record.get("decision", "youden"), target=record.get("decision_target"))):
             raise ValueError(found[0])
         return ModelFacts(**record), sums

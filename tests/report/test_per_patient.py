@@ -188,6 +188,21 @@ def test_the_threshold_is_chosen_on_patients_by_the_rule_that_judges_them() -> N
     assert chosen("max", "paper") == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize(
+    ("decision", "threshold"),
+    [
+        (Decision(rule="sensitivity", target=1.0), 0.15),  # below R, the lowest of the positive patients
+        (Decision(rule="specificity", target=1.0), 0.8),  # above Q, the only other one
+        (Decision(rule="fixed", target=0.45), 0.45),
+    ],
+)
+def test_the_threshold_of_patients_is_chosen_for_what_that_of_slides_is(decision: Decision, threshold: float) -> None:
+    positive = np.array([0.2, 0.6, 0.5, 0.7, 0.3])
+    scores = np.stack([1 - positive, positive], axis=1)
+    found = patients_of_part(("P", "P", "Q", "Q", "R"), np.array((1, 1, 0, 0, 1)), scores, "mean")
+    assert patient_threshold(found, 0.45, decision) == pytest.approx(threshold)
+
+
 def test_the_threshold_of_slides_stands_where_patients_cannot_choose_another() -> None:
     assert chosen("mean", labels=(0, 1, 1, 1, 1)) == 0.45  # without the mixed P every patient is positive
     assert chosen("max", labels=(0, 1, 1, 1, 0)) == pytest.approx(0.45)  # P is positive: midway from 0.3 to 0.6
