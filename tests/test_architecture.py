@@ -355,7 +355,7 @@ MOST_ANY = {
     "doctor": 2,  # JSON, YAML
     "tissue": 1,  # presets
     "cli": 1,  # what Typer has checked
-    "api": 1,  # metrics.json
+    "api": 2,  # metrics.json
     "testing": 1,  # settings of choices
 }
 

@@ -3,7 +3,18 @@
 from sammil_cli.api.cohorts import draw_folds, read_cohort
 from sammil_cli.api.models import Predicted, bundle, predict, read_bundle
 from sammil_cli.api.results import read_bag, read_patches, read_predictions, read_regions, read_tissue
-from sammil_cli.api.runs import Evaluation, evaluate, extract, patch, sam, segment, train, visualize
+from sammil_cli.api.runs import (
+    Evaluation,
+    ExternalEvaluation,
+    evaluate,
+    evaluate_on,
+    extract,
+    patch,
+    sam,
+    segment,
+    train,
+    visualize,
+)
 from sammil_cli.api.settings import read_settings, settings
 from sammil_cli.api.slides import find_slides, find_tissue, lay_patches, make_bag, open_slide, propose_regions
 from sammil_cli.cohort.cohort import Cohort, Member, Patient
@@ -22,6 +33,7 @@ __all__ = [
     "Cohort",
     "EncoderFacts",
     "Evaluation",
+    "ExternalEvaluation",
     "FeatureBag",
     "Fold",
     "InputError",
@@ -41,6 +53,7 @@ __all__ = [
     "bundle",
     "draw_folds",
     "evaluate",
+    "evaluate_on",
     "extract",
     "find_slides",
     "find_tissue",

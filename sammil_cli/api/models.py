@@ -82,8 +82,10 @@ def bundle(
     out: str | Path,
     *,
     fold: str | None = None,
+    refit: bool = False,
     intended_use: str | None = None,
     report: str | Path | None = None,
+    device: str = "auto",
     verbose: bool = False,
 ) -> "BundleFacts":
     """`sammil bundle`: puts the models of a run into one file, with all that is needed to use them.
@@ -91,6 +93,7 @@ def bundle(
     Args:
         run: a project, what `train` wrote, or a folder of models. out: the `.sammil` file.
         fold: the only model that is taken; None = all. intended_use: None = research, not diagnosis.
+        refit: whether one model, trained on all slides by what the folds chose, takes their place; device: for that.
         report: what `evaluate` wrote of these models; None = the report of the project.
 
     Returns:
@@ -102,9 +105,15 @@ def bundle(
     from sammil_cli.bundles.facts import RESEARCH_USE
     from sammil_cli.stages import bundle as stage
 
-    judged = None if report is None else Path(report)
     with voice(verbose):
-        return stage.run(Path(run), Path(out), fold=fold, intended_use=intended_use or RESEARCH_USE, report=judged)
+        return stage.run(
+            Path(run),
+            Path(out),
+            fold=fold,
+            intended_use=intended_use or RESEARCH_USE,
+            report=None if report is None else Path(report),
+            refit=options(device, None, None) if refit else None,
+        )
 
 
 def read_bundle(path: str | Path) -> "BundleFacts":

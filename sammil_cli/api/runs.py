@@ -46,6 +46,14 @@ class Evaluation:
     predictions: "Predictions"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExternalEvaluation:
+    """What `evaluate_on` found: `metrics`, as the report's metrics.json holds them, and what became of each slide."""
+
+    metrics: dict[str, Any]
+    rows: tuple[Row, ...]
+
+
 def segment(
     project: Project | None = None,
     settings: Settings | None = None,
@@ -183,6 +191,38 @@ def evaluate(
     with voice(verbose):
         metrics = stage.run(where, own, options(device, None, None), changed_labels=changed_labels)
     return Evaluation(metrics=metrics, predictions=read_predictions(where.predictions.parent))
+
+
+def evaluate_on(
+    labels: str | Path,
+    models: str | Path = "runs",
+    settings: Settings | None = None,
+    *,
+    bags: str | Path = "artifacts/bags",
+    out: str | Path = "report/external",
+    by: Collection[str] = (),
+    device: str = "auto",
+    verbose: bool = False,
+) -> ExternalEvaluation:
+    """`sammil evaluate --on`: judges an external cohort by trained models together, at the threshold that they bring.
+
+    Args:
+        labels: its table. models: a run, a project, a model, or a bundle. bags: its bags, made as the models' own.
+        settings: as of `segment`; device: as of `sam`. out: the folder of the report.
+        by: columns of the table; each of their values is judged by itself, too.
+
+    Raises:
+        InputError: the table is wrong, or the models can judge none of the slides.
+    """
+    from sammil_cli.stages import external
+
+    own = _own(settings, EvaluateSettings)
+    with voice(verbose):
+        how = options(device, None, None)
+        metrics, rows = external.run(
+            Path(labels), Path(models), Path(bags), Path(out), own, how, by=tuple(dict.fromkeys(by))
+        )
+    return ExternalEvaluation(metrics=metrics, rows=tuple(rows))
 
 
 def visualize(

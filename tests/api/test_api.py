@@ -24,8 +24,12 @@ COMMANDS = {  # the stage's function that both call, and what it is called with 
     **{name: f"{name}.run" for name in ("segment", "patch", "sam", "extract", "train", "evaluate", "visualize")},
     "predict": "predict_slides.predict_bags",
     "bundle": "bundle.run",
+    "evaluate_on": "external.run",
 }
-WORDS = {"bundle": (("runs", "--out", "m.sammil"), ("runs", "m.sammil"))}
+WORDS = {  # of the command and of the function, where there are any
+    "bundle": (("bundle", "runs", "--out", "m.sammil"), ("runs", "m.sammil")),
+    "evaluate_on": (("evaluate", "--on", "labels.csv"), ("labels.csv",)),
+}
 
 
 def test_names_and_signatures_are_those_that_were_promised() -> None:
@@ -61,14 +65,14 @@ def test_a_command_and_its_function_ask_for_the_same(
     def run(*words: Any, **more: Any) -> Any:
         known = [replace(word, folds=()) if isinstance(word, Models) else word for word in words]
         asked.append((known, {key: value for key, value in more.items() if value}))
-        return {"predict": SimpleNamespace(verdicts=[], rows=[]), "evaluate": {}}.get(name, [])
+        return {"predict": SimpleNamespace(verdicts=[], rows=[]), "evaluate": {}, "evaluate_on": ({}, [])}.get(name, [])
 
     module, _, function = COMMANDS[name].partition(".")
     monkeypatch.setattr(importlib.import_module(f"sammil_cli.stages.{module}"), function, run)
     set_params(done, patch_px=160, seed=5, interval=0.9)
-    words, arguments = WORDS.get(name, ((), ()))
+    words, arguments = WORDS.get(name, ((name,), ()))
     with contextlib.suppress(AttributeError):  # a stand-in for the facts of a bundle has no JSON
-        sammil(name, *words)
+        sammil(*words)
     getattr(api, name)(*arguments)
     assert len(asked) == 2
     assert asked[0] == asked[1]
