@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -39,13 +40,18 @@ def project(real_data: Path, tmp_path: Path) -> Path:
     for sites, name in ((HOME, "data/labels.csv"), (OTHER, "external.csv")):
         cells = []
         for site in sites:
-            for row in [row for row in rows if row["site"] == site][:20]:
+            for row in [row for row in rows if row["site"] == site][:10]:
                 slide, sex = row["slide_id"].removesuffix(".svs"), "female" if row["is_female"] == "1.0" else "male"
                 cells.append((slide, row["oncotree_code"].lower(), row["case_id"], site, sex))
                 (features / f"{slide}.pt").symlink_to((folder / "lung" / f"{slide}.pt").resolve())
         write_csv(tmp_path / name, ("slide_id", "label", "patient_id", "site", "sex"), cells)
     (tmp_path / "params.yaml").write_text(SETTINGS, encoding="utf-8")
-    subprocess.run(["sammil", "convert-legacy", features, "--no-coords"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        ["sammil", "convert-legacy", features, "--no-coords", "--workers", "1"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
     return tmp_path
 
 
@@ -60,15 +66,15 @@ def test_an_external_cohort_is_judged_with_intervals(project: Path) -> None:
         timeout=600,
     )
     assert answer.returncode == 0, answer
-    external = answer.stdout[answer.stdout.index("5 model(s)" if "5 model(s)" in answer.stdout else "3 model(s)") :]
-    assert max(map(len, external[: external.index("report: ")].split("\nnote: ")[0].splitlines())) <= 120
-    assert "AUC        │ –      │ only l" in external  # each site has one class
+    external = answer.stdout[answer.stdout.index("3 model(s)") :]
+    assert max(len(line) for line in external.splitlines() if line.startswith("│")) <= 80
+    assert len(re.findall(r"│ AUC +│ – +│ only lu", external)) == 2  # each site has one class
     summary = json.loads((project / "report/external/metrics.json").read_text(encoding="utf-8"))
     inside = json.loads((project / "report/metrics.json").read_text(encoding="utf-8"))
-    assert (summary["slides"], summary["models"], summary["in_sample"]) == (40, 3, [])
+    assert (summary["slides"], summary["models"], summary["in_sample"]) == (20, 3, [])
     assert summary["auc"]["low"] < summary["auc"]["pooled"] < summary["auc"]["high"]
     assert summary["internal"]["auc"]["pooled"] == pytest.approx(inside["auc"]["pooled"], abs=1e-6)
     assert summary["difference"]["auc"]["low"] < summary["difference"]["auc"]["high"]
     assert all(one["metrics"]["auc"]["pooled"] is None for one in summary["by"]["site"].values())
     assert all(one["metrics"]["auc"]["pooled"] is not None for one in summary["by"]["sex"].values())
-    assert len(rows_of(project / "report/external/predictions.csv")) == 40
+    assert len(rows_of(project / "report/external/predictions.csv")) == 20
