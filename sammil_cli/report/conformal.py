@@ -1,7 +1,7 @@
 """Conformal sets: the classes that cannot be excluded at a stated coverage, by out-of-fold scores of patients.
 
 Class-conditional (Mondrian) conformal prediction with the nonconformity 1 - p of the class (Vovk, Gammerman and Shafer
-2005, §4.5), its scores from cross-validation (cross-conformal: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). Patients
+2005, chapter 4), its scores from cross-validation (cross-conformal: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). Patients
 are exchangeable, their slides are not: a patient has one score in each class that its slides have, the largest of them.
 """
 
