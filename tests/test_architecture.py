@@ -317,6 +317,15 @@ def test_a_setting_that_a_stage_has_is_read(stage: str) -> None:
     if stage == "train":  # what is handed on by the names of fields
         read |= {*Recipe.__dataclass_fields__, *ModelSpec.__dataclass_fields__}
     kind = {**STAGES, **ON_REQUEST}[stage]
+    for own in kind.__mro__:  # what a group of settings reads of itself, to hand it on as one thing
+        source = file_of(own.__module__) if own.__module__.startswith("sammil_cli.settings.") else None
+        properties = (
+            node
+            for node in (ast.walk(tree(source)) if source else ())
+            if isinstance(node, ast.FunctionDef) and "property" in map(ast.unparse, node.decorator_list)
+        )
+        inside = (node for one in properties for node in ast.walk(one) if isinstance(node, ast.Attribute))
+        read |= {node.attr for node in inside if ast.unparse(node.value) == "self"}
     in_all = Tolerance.model_fields if issubclass(kind, Tolerance) else {}  # read by the runner
     assert set(kind.model_fields) - read - set(in_all) == set()
 

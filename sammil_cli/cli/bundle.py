@@ -1,7 +1,7 @@
 """Trained models in one file: `sammil bundle RUN` makes it, `sammil bundle show FILE` says what is in it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -9,6 +9,9 @@ from typer.core import TyperGroup
 from sammil_cli.cli.options import DeviceOption, JsonOption, VerboseOption, run_options
 
 if TYPE_CHECKING:
+    from typer._click.core import Context  # Click, as Typer carries it
+    from typer._click.formatting import HelpFormatter
+
     from sammil_cli.bundles.facts import BundleFacts
 
 _MAKE = "make"
@@ -17,15 +20,15 @@ _MAKE = "make"
 class _MakesByDefault(TyperGroup):
     """A group whose command `make` need not be named: `sammil bundle RUN`; its options are in the group's help."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
             args = [_MAKE, *args]
         return super().parse_args(ctx, args)
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
         return ["RUN -o FILE.sammil [OPTIONS] | show FILE.sammil"]
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         self.commands[_MAKE].format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 

@@ -48,10 +48,10 @@ def evaluate(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Judge every fold on its test part, or with --on an external cohort.
+    """Judge every fold on its test part, or other slides.
 
-    Writes predictions, metrics, curves and a report page. On an external cohort: trained models together, at the
-    threshold that they bring along, beside their internal folds.
+    Writes predictions, metrics, curves and a report page. With --on an external cohort is judged: by trained models
+    together, at the threshold that they bring along, beside their internal folds.
     """
     from sammil_cli.config import EvaluateSettings
 

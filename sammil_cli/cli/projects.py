@@ -40,7 +40,7 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Start a project, for your own slides or for features you have already."""
+    """Start a project, for slides or for features."""
     from sammil_cli import console
     from sammil_cli.errors import InputError
     from sammil_cli.project import init as stage

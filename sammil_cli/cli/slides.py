@@ -131,9 +131,9 @@ def sam(
     ] = False,
     asked: RunAsked,
 ) -> None:
-    """Find regions: by SAM, superpixels or drawings; or in features.
+    """Find regions: by SAM, superpixels, drawings, features.
 
-    With --estimate: how long it would take, and whether memory will do.
+    Of slides, or with --features of bags that exist. With --estimate: how long it would take, and whether memory will do.
     """
     from sammil_cli import choices
     from sammil_cli.config import SamSettings

@@ -26,20 +26,24 @@ def setting(default: Any, text: str, **limits: Any) -> Any:
     return Field(default, description=text, **limits)
 
 
-def strict_versions_setting() -> Any:
+def strict_versions_setting() -> bool:
     """`strict_versions`, of every stage that keeps results."""
-    return setting(False, "results that other versions of libraries computed are computed anew; false = they are kept")
+    text = "results that other versions of libraries computed are computed anew; false = they are kept"
+    found: bool = setting(False, text)
+    return found
 
 
-def seed_setting() -> Any:
+def seed_setting() -> int:
     """`seed`, of every stage that draws at random."""
-    return setting(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
+    found: int = setting(2021, "folds, weights, order, masks and dropout follow from it", ge=0)
+    return found
 
 
-def min_share_setting() -> Any:
+def min_share_setting() -> float:
     """`membership_min_share`, of every stage that finds which patches lie in which region."""
     text = "a patch belongs to a region that covers more than this share of it; 0 = any overlap"
-    return setting(0.0, text, ge=0, lt=1)
+    found: float = setting(0.0, text, ge=0, lt=1)
+    return found
 
 
 class Tolerance(StageSettings):

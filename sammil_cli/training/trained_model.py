@@ -291,7 +291,7 @@ def _spec_type() -> TypeAdapter[ModelSpec]:
     return TypeAdapter(ModelSpec)
 
 
-def _validation(part: Mapping[str, Any], classes: int) -> ValidationPart:
+def _validation(part: Mapping[str, object], classes: int) -> ValidationPart:
     """The validation part of a file. `ValueError`: it is not of v slides and C classes."""
     labels, probabilities = np.array(part["labels"], np.int64), np.array(part["probabilities"], np.float64)
     if probabilities.shape != (len(labels), classes) or not set(labels.tolist()) <= set(range(classes)):
