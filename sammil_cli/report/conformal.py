@@ -1,8 +1,9 @@
 """Conformal sets: the classes that cannot be excluded at a stated coverage, by out-of-fold scores of patients.
 
 Class-conditional (Mondrian) conformal prediction with the nonconformity 1 - p of the class (Vovk, Gammerman and Shafer
-2005, chapter 4), its scores from cross-validation (cross-conformal: Vovk 2015, Ann. Math. Artif. Intell. 74, 9). Patients
-are exchangeable, their slides are not: a patient has one score in each class that its slides have, the largest of them.
+2005, chapter 4), its scores from cross-validation (cross-conformal: Vovk 2015, Ann. Math. Artif. Intell. 74, 9).
+Patients are exchangeable, their slides are not: a patient has one score in each class that its slides have, the largest
+of them.
 """
 
 import math

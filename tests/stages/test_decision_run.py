@@ -128,7 +128,7 @@ def test_abstention_is_said_in_report_table_predict_and_bundle(trained: list[str
     scores = open_models(Path(), "cpu").conformal
     assert scores is not None
     assert scores.coverage == 0.6
-    assert sammil("predict", "runs/models", "--bags", BAGS, "--out", "said").code == 0
+    assert sammil("predict", "runs/models", "--bags", BAGS, "--out", "said", "--no-pictures").code == 0
     said = rows_of(next(Path("said").rglob("predictions.csv")))
     assert {row["coverage"] for row in said} == {"0.6"}
     assert all((row["abstained"] == "false") == (row["set"] == row["predicted"]) for row in said)
@@ -150,7 +150,7 @@ def test_a_slide_that_is_unlike_the_training_slides_is_judged_with_a_remark(trai
     Path("new").mkdir()
     for name, features in (("like", bag.features), ("unlike", bag.features + 30)):
         write_bag(Path("new") / f"{name}.h5", replace(bag, slide_id=name, features=features), {"step": "extract"})  # type: ignore[arg-type]
-    answer = sammil("predict", "runs/models", "--bags", "new", "--out", "said")
+    answer = sammil("predict", "runs/models", "--bags", "new", "--out", "said", "--no-pictures")
     assert answer.code == 0, answer
     assert (
         "1 bag(s): its features lie farther from the training slides than any of these 8 from the others" in answer.out
