@@ -133,7 +133,8 @@ def sam(
 ) -> None:
     """Find regions: by SAM, superpixels, drawings, features.
 
-    Of slides, or with --features of bags that exist. With --estimate: how long it would take, and whether memory will do.
+    Of slides, or with --features of bags that exist. With --estimate: how long it would take, and whether memory will
+    do.
     """
     from sammil_cli import choices
     from sammil_cli.config import SamSettings
