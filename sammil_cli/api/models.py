@@ -1,14 +1,15 @@
 """Trained models in use: new slides judged, and models put into one file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sammil_cli import choices
 from sammil_cli.api.runs import options, options_of, voice
 from sammil_cli.project.process_list import Row
-from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.project import RunOptions
 
 if TYPE_CHECKING:
     from sammil_cli.bundles.ensemble import Verdict
@@ -51,29 +52,13 @@ def predict(
     Raises:
         InputError: no models, or not one slide that they can judge. MissingError: weights are not here.
     """
-    from sammil_cli.bundles.models import open_models
     from sammil_cli.stages import predict_slides as stage
-    from sammil_cli.stages.given_slides import gather
-    from sammil_cli.stages.new_bags import check_weights, project_in, settings_for
 
+    asked = stage.Asked(model=Path(model), slides=[Path(s) for s in slides], bags=None if bags is None else Path(bags))
     wanted = stage.Wanted(out=Path(out), pictures=pictures)
-    place = None if bags is None else Path(bags)
     with voice(verbose):
-        given = gather([Path(slide) for slide in slides], wanted.out)
-        stage.check_asked(Path(model), wanted, given, place, asked_for_slides=bool(slides))
         how = {"predict": options(device, None, None), "visualize": options("cpu", workers, None)}
-        models = open_models(Path(model), how["predict"].device)
-        apart = wanted.out / "work" / "store"  # results of no project
-        if slides:
-            settings = settings_for(models, None)
-            how |= _how_bags_are_made(settings, device, workers)
-            check_weights(models, settings)
-            how = {name: replace(one, store=apart) for name, one in how.items()}
-            found = stage.predict_slides(models, project_in(wanted.out, given), given, settings, how, wanted)
-        else:
-            if place is not None:
-                how["visualize"] = replace(how["visualize"], store=apart)
-            found = stage.predict_bags(models, Project(bags=place or Project().bags), given.patients, how, wanted)
+        found = stage.run(asked, wanted, how, partial(_how_bags_are_made, device=device, workers=workers))
     return Predicted(verdicts=tuple(found.verdicts), rows=tuple(found.rows))
 
 
@@ -127,7 +112,7 @@ def read_bundle(path: str | Path) -> "BundleFacts":
     return bundle_file.read_bundle(Path(path))[0]
 
 
-def _how_bags_are_made(settings: "Settings", device: str, workers: int | None) -> Mapping[str, RunOptions]:
+def _how_bags_are_made(settings: "Settings", *, device: str, workers: int | None) -> Mapping[str, RunOptions]:
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     encoder = choices.load(choices.ENCODERS, settings.encoder)
     return {

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from sammil_cli.project.project import RunOptions
 
 app = typer.Typer()
-_BAGS = Path("artifacts/bags")
 
 
 @app.command()
@@ -57,40 +56,29 @@ def predict(
     Finds tissue, patches and regions and encodes them as the model's training did. A slide of the training is judged by
     the models that did not see it.
     """
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
+    from functools import partial
 
     from sammil_cli import console
-    from sammil_cli.bundles.models import open_models
     from sammil_cli.project.process_list import exit_code, read_share
-    from sammil_cli.project.project import Project
-    from sammil_cli.stages.given_slides import gather
-    from sammil_cli.stages.new_bags import check_weights, project_in, settings_for
-    from sammil_cli.stages.predict_slides import Wanted, check_asked, predict_bags, predict_slides
+    from sammil_cli.stages import predict_slides as stage
 
     console.set_up(verbose=asked.verbose, as_json=asked.as_json)
     allowed = 0.0 if asked.fail_over is None else read_share(asked.fail_over)
-    wanted = Wanted(out=out, pictures=pictures, rule=patient_rule)
-    given = gather(slides or (), out)
-    check_asked(model, wanted, given, bags, asked_for_slides=bool(slides))
     how = {"predict": run_options(device, RunAsked(only=asked.only)), "visualize": run_options("cpu", asked)}
-    models = open_models(model, how["predict"].device)
-    if bags is None and slides:
-        settings = settings_for(models, params)
-        how |= _how_bags_are_made(settings, device, asked, download=download)
-        check_weights(models, settings)
-        how = {stage: replace(options, store=out / "work" / "store") for stage, options in how.items()}
-        found = predict_slides(models, project_in(out, given), given, settings, how, wanted)
-    else:
-        if bags is not None:  # of no project, maybe
-            how["visualize"] = replace(how["visualize"], store=out / "work" / "store")
-        found = predict_bags(models, Project(bags=bags or _BAGS), given.patients, how, wanted)
+    found = stage.run(
+        stage.Asked(model=model, slides=slides or (), bags=bags, params=params),
+        stage.Wanted(out=out, pictures=pictures, rule=patient_rule),
+        how,
+        partial(_how_bags_are_made, device=device, asked=asked, download=download),
+    )
     undone = [row.__dict__ for row in found.rows if not row.done]
     console.print_json([*(asdict(verdict) for verdict in found.verdicts), *undone])
     raise typer.Exit(exit_code(found.rows, allowed))
 
 
 def _how_bags_are_made(
-    settings: "Settings", device: str, asked: RunAsked, *, download: bool
+    settings: "Settings", *, device: str, asked: RunAsked, download: bool
 ) -> dict[str, "RunOptions"]:
     """How each of the four stages runs; weights that are not here are refused."""
     from sammil_cli import choices

@@ -1,13 +1,13 @@
 """sammil predict, all of it: slides or bags and trained models -> table, page, pictures, evidence for QuPath."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.bundles.ensemble import Verdict
-from sammil_cli.bundles.models import Models
+from sammil_cli.bundles.models import Models, open_models
 from sammil_cli.config import Settings, VisualizeSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import Row, summarise, write_rows
@@ -17,8 +17,8 @@ from sammil_cli.report.verdicts_page import SlideLine, Trouble, verdicts_page
 from sammil_cli.runner.per_slide import limits_of, run_plan
 from sammil_cli.slides.files import formats_of
 from sammil_cli.stages import evidence
-from sammil_cli.stages.given_slides import GivenSlides
-from sammil_cli.stages.new_bags import make_bags
+from sammil_cli.stages.given_slides import GivenSlides, gather
+from sammil_cli.stages.new_bags import check_weights, make_bags, project_in, settings_for
 from sammil_cli.stages.predict import IN_SAMPLE, judge_bags, shown_digits, stamp_of
 from sammil_cli.stages.predicted_patients import NOTE, Patient, patients_table, write_patients
 from sammil_cli.stages.visualize import Judges, plan_pictures
@@ -38,11 +38,54 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be judged by `model`: `slides` (files, folders, a table), or with none of them `bags`.
+
+    `bags`: None = those of the working folder. `params`: how bags are made; None = as the model's own were.
+    """
+
+    model: Path
+    slides: Sequence[Path] = ()
+    bags: Path | None = None
+    params: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Predicted:
     """The verdicts, and for every slide that was given the row that says what became of it."""
 
     verdicts: Sequence[Verdict]
     rows: Sequence[Row]
+
+
+def run(
+    asked: Asked,
+    wanted: Wanted,
+    how: Mapping[str, RunOptions],
+    how_bags_are_made: Callable[[Settings], Mapping[str, RunOptions]],
+) -> Predicted:
+    """Judges what is asked for and writes all of `wanted.out`.
+
+    Args:
+        how: how `predict` and `visualize` run. how_bags_are_made: how the four stages before run, by their settings;
+            refuses weights that are not here.
+
+    Raises:
+        InputError, MissingError: as `check_asked`, `predict_slides` and `predict_bags`.
+    """
+    given = gather(asked.slides, wanted.out)
+    check_asked(asked.model, wanted, given, asked.bags, asked_for_slides=bool(asked.slides))
+    models = open_models(asked.model, how["predict"].device)
+    apart = wanted.out / "work" / "store"  # results of no project
+    if asked.bags is None and asked.slides:
+        settings = settings_for(models, asked.params)
+        stages = {**how, **how_bags_are_made(settings)}
+        check_weights(models, settings)
+        stages = {stage: replace(options, store=apart) for stage, options in stages.items()}
+        return predict_slides(models, project_in(wanted.out, given), given, settings, stages, wanted)
+    if asked.bags is not None:  # of no project, maybe
+        how = {**how, "visualize": replace(how["visualize"], store=apart)}
+    return predict_bags(models, Project(bags=asked.bags or Project().bags), given.patients, how, wanted)
 
 
 def check_asked(model: Path, wanted: Wanted, given: GivenSlides, bags: Path | None, *, asked_for_slides: bool) -> None:
