@@ -15,10 +15,10 @@ from sammil_cli.project import init
 from sammil_cli.project.in_hand import InHand, features_in, in_hand_of
 from sammil_cli.project.presets import preset
 from sammil_cli.project.project import Project
+from sammil_cli.regions.propose import PIXELS, seen_by
 from sammil_cli.storage.files import check_name
 
 _WITHOUT_REGIONS = "abmil"  # what is trained where nothing says which patches belong together
-_OF_PIXELS = ("sam", "wsi-sam")  # proposers that cannot do without the slides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool
     in_hand = InHand(
         folders=tuple(sorted(links)),
         regions=asked.regions is not None,
-        pixels=asked.regions in _OF_PIXELS,
+        pixels=asked.regions is not None and seen_by(choices.load(choices.PROPOSERS, asked.regions)) == PIXELS,
         places=look.some_places,
     )
     changed = _settings(look, asked, preset_name)

@@ -81,7 +81,7 @@ def stages_of_features(in_hand: InHand, files: Mapping[str, "StageFiles"]) -> di
     else:
         found = {
             "convert-legacy": replace(convert, outs=(UNGROUPED,)),
-            "sam": replace(files["sam"], deps=(UNGROUPED, *slides, "data/annotations")),
+            "sam": replace(files["sam"], deps=(UNGROUPED, *slides, "data/slides.csv", "data/annotations")),
             "extract": replace(files["extract"], deps=(UNGROUPED, "artifacts/regions")),
         }
     found |= {name: files[name] for name in ("train", "evaluate")}

@@ -1,6 +1,7 @@
 """Figures as PNG bytes. Drawn with matplotlib's object interface: no global state, no display."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,14 +28,19 @@ def curves(points: Points, x_label: str, y_label: str, *, diagonal: bool) -> byt
         axes.plot(xy[:, 0], xy[:, 1], linewidth=1.6, drawstyle="default")
     axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     if 0 < len(names) <= _LEGEND_LIMIT:
-        _legend(axes, names)
+        _legend(axes, names, "lower right" if diagonal else "lower left")
     return to_png(figure)
 
 
-def _legend(axes: Axes, names: Sequence[str]) -> None:
-    """Names the last lines; matplotlib itself would leave out a name that begins with `_`."""
+def _legend(axes: Axes, names: Sequence[str], place: Literal["lower left", "lower right"]) -> None:
+    """Names the last lines; matplotlib itself would leave out a name that begins with `_`.
+
+    Args:
+        place: of the legend; to look for the best one takes seconds where curves have many points.
+    """
     lines = axes.get_lines()[-len(names) :]
-    legend = axes.legend(lines, [str(number) for number in range(len(names))], fontsize=8, frameon=False)
+    numbers = [str(number) for number in range(len(names))]
+    legend = axes.legend(lines, numbers, fontsize=8, frameon=False, loc=place)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(lettering(name, _LONGEST_CURVE))
 
@@ -73,5 +79,5 @@ def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> bytes
     upper.set(ylabel="share that is right", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     lower.set(xlabel="confidence: probability of the most probable class", ylabel="slides")
     if bins:
-        _legend(upper, list(bins))
+        _legend(upper, list(bins), "lower right")
     return to_png(figure)
