@@ -67,7 +67,7 @@ def look(source: Path | None, request: Request, project: Project) -> tuple[Inven
     """What lies in a source, or in all folders of the project's data/features (None).
 
     Raises:
-        InputError: there is none; or see `convert_plans.held_in`.
+        InputError: nothing to convert; or see `convert_plans.held_in`.
     """
     if source is not None:
         found, held = held_in(source, request)

@@ -78,7 +78,7 @@ def of_patients(judged: JudgedPatients, classes: Sequence[str], settings: Evalua
 def beside_internal(
     summary: Summary, internal: Summary | str, slides: Collection[str], known: Collection[str]
 ) -> Numbers:
-    """`internal`: the numbers of the folds; `difference`: external minus internal; `no_difference`: why there is none.
+    """`internal`: the numbers of the folds; `difference`: external minus internal; `no_difference`: why it is missing.
 
     The cohorts have no slide in common, so that the intervals of both give that of the difference.
 

@@ -64,7 +64,7 @@ def trouble(decision: Decision) -> tuple[str, str] | None:
 
 
 def trouble_with_classes(decision: Decision, classes: int) -> tuple[str, str] | None:
-    """Why a rule cannot be used with so many classes, and the fix; None where it can."""
+    """Why a rule cannot be used with that number of classes, and the fix; None where it can."""
     if classes == 2 or decision.rule == "youden":
         return None
     return (

@@ -95,7 +95,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def let_see(kept_in: str, *seen: str) -> None:
-    """Lets the models of `place` have seen slides, `seen` by fold, in the model or as models of before kept it."""
+    """Lets the models of `place` have seen slides, `seen` by fold, in the model, or as earlier versions kept it."""
     for fold, (slides, probability, threshold) in enumerate(zip(seen, (0.2, 0.9), (0.5, 0.7), strict=True)):
         on = None if kept_in == "splits.csv" else replace(NOTHING_SEEN, slides=tuple(slides))
         path = Path(f"runs/models/repeat_0_fold_{fold}")
