@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: demo test test-lowest fuzz soak lint fix bench image image-check sbom clean project-files
+.PHONY: demo test test-lowest stress fuzz soak lint fix bench image image-check sbom clean project-files
 
 demo: .venv/ready
 	dvc repro
@@ -15,8 +15,12 @@ demo: .venv/ready
 # Files of tests share the cores; what measures time runs by itself.
 test: .venv/ready lint
 	@python -m compileall -q sammil_cli
-	pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	pytest -m "not alone and not stress" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	pytest -m alone
+
+# Bags of 50,000 instances, outlines of a million points, a small soak: half a minute each.
+stress: .venv/ready
+	pytest -m stress
 
 # The floors in pyproject.toml are versions that these tests passed with.
 test-lowest: .venv/ready

@@ -25,6 +25,10 @@ settings.register_profile("long", deadline=None, database=None, print_blob=True,
 settings.load_profile(os.environ.get("SAMMIL_HYPOTHESIS", "ci"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "stress: sizes and storms of half a minute each; make stress, not make test")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """In models as small as those of the tests, more threads only wait for each other; `sammil train` uses one, too."""

@@ -322,6 +322,7 @@ def test_the_class_token_starts_near_zero() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize(
     "options",
     [{}, {"core": "selfattn", "mask_random": 0, "mask_low": 0.1}, {"core": "dsmil", "mask_random": 0}],

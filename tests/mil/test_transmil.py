@@ -177,5 +177,6 @@ def test_it_starts_as_published() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_a_step_on_fifty_thousand_instances_fits_into_six_gigabytes() -> None:
     assert 0.4 < peak_gib("transmil", {}) < 6

@@ -18,6 +18,7 @@ HEADER = "slide_id,status,code,message,remedy,seconds,remarks\n"
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_nothing_is_lost_stale_or_twice(tmp_path: Path) -> None:
     words = ["--slides", "25", "--seconds", "8", "--passes", "2", "--no-dask", "--keep", str(tmp_path)]
     ended = subprocess.run([sys.executable, str(BENCHMARKS / "soak.py"), *words], capture_output=True, text=True)

@@ -93,6 +93,7 @@ def test_too_many_points_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.timeout(240)  # some 4 s on a quiet machine; 30 s and more before
 def test_a_million_points_of_one_outline_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.geojson", [circle(1_000_000, 20_000)])
@@ -102,6 +103,7 @@ def test_a_million_points_of_one_outline_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.timeout(280)  # some 10 s on a quiet machine; 60 s and more before
 def test_fifty_thousand_cells_of_a_million_points_are_read(tmp_path: Path) -> None:
     centres = 15 + scribble(50_000, SIZE - 30)
