@@ -1,5 +1,7 @@
 """Every slide of a folder from its pixels to a feature bag, in Python. Word: the folder."""
 
+# ruff: noqa: T201 - what it found is said
+
 import sys
 
 from sammil_cli import api
