@@ -30,6 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_lines_of_progress() -> Iterator[None]:
+    """What a command says must not depend on how busy the machine is: no line of progress after ten seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "_FIRST_LINE", 1e6)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """In models as small as those of the tests, more threads only wait for each other; `sammil train` uses one, too."""
     if "torch" in sys.modules:

@@ -19,6 +19,11 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _lines_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_FIRST_LINE", 10.0)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

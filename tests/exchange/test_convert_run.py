@@ -156,7 +156,11 @@ def test_tables_alone_and_results(real_data: Path, sammil: Sammil, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "listed"), [("hs2p", "it holds 4 other files in ."), ("dsmil", "it holds 2 weights of a model (")]
+    ("name", "listed"),
+    [
+        ("hs2p", "it holds 1 other arrays of NumPy (npy) in . 3 other files in ."),
+        ("dsmil", "it holds 2 weights of a model ("),
+    ],
 )
 def test_a_folder_without_features_is_listed(
     real_data: Path, sammil: Sammil, tmp_path: Path, name: str, listed: str

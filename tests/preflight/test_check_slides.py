@@ -44,8 +44,9 @@ def test_every_scene_that_is_no_number_is_found(cohort: Path) -> None:
 
 
 def test_a_relative_link_to_the_slides_is_a_warning_under_dvc(cohort: Path) -> None:
-    SLIDES.rename("archive")
-    SLIDES.symlink_to("../archive")
+    slides = Path("data/slides")
+    slides.rename("archive")
+    slides.symlink_to("../archive")
     assert checked().findings == ()
     Path(".dvc").mkdir()
     (finding,) = checked().findings

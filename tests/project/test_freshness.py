@@ -141,7 +141,7 @@ def test_an_edit_makes_stale_what_it_can_change(package: Path, edit: str) -> Non
         ("prompting/samples.py", {"wsi-sam-train"}),
         ("prompting/fields_plan.py", {"wsi-sam-train"}),
         ("regions/wsi_sam/losses.py", {"wsi-sam-train"}),
-        ("slides/slide.py", {"wsi-sam-train", *PIXELS}),
+        ("slides/slide.py", {"wsi-sam-train", "convert-legacy", *PIXELS}),
         ("mil/models/sam_mil.py", LEARNING),
         ("report/page.py", {"evaluate"}),
     ],

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from csv_rows import rows_of
 from sammil_cli.storage.files import write_csv
 
 SCRIPT = Path(__file__).with_name("journeys") / "external_cohort.sh"
+PROGRAM = Path(sys.executable).with_name("sammil")
 HOME, OTHER = ("49", "85"), ("44", "33")  # sites: one of LUAD, one of LUSC each
 SETTINGS = """\
 model: abmil
@@ -40,14 +42,15 @@ def project(real_data: Path, tmp_path: Path) -> Path:
     for sites, name in ((HOME, "data/labels.csv"), (OTHER, "external.csv")):
         cells = []
         for site in sites:
-            for row in [row for row in rows if row["site"] == site][:10]:
+            patients = {row["case_id"]: row for row in rows if row["site"] == site}
+            for row in list(patients.values())[:10]:
                 slide, sex = row["slide_id"].removesuffix(".svs"), "female" if row["is_female"] == "1.0" else "male"
                 cells.append((slide, row["oncotree_code"].lower(), row["case_id"], site, sex))
                 (features / f"{slide}.pt").symlink_to((folder / "lung" / f"{slide}.pt").resolve())
         write_csv(tmp_path / name, ("slide_id", "label", "patient_id", "site", "sex"), cells)
     (tmp_path / "params.yaml").write_text(SETTINGS, encoding="utf-8")
     subprocess.run(
-        ["sammil", "convert-legacy", features, "--no-coords", "--workers", "1"],
+        [PROGRAM, "convert-legacy", features, "--no-coords", "--workers", "1"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
@@ -59,7 +62,7 @@ def test_an_external_cohort_is_judged_with_intervals(project: Path) -> None:
     answer = subprocess.run(
         ["sh", SCRIPT, "external.csv"],
         cwd=project,
-        env={**os.environ, "COLUMNS": "80"},
+        env={**os.environ, "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"},
         capture_output=True,
         text=True,
         check=False,

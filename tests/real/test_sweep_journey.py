@@ -55,7 +55,7 @@ def test_a_sweep_over_linked_slides_has_its_plot_in_at_most_three_commands(study
 
 @pytest.mark.slow
 def test_a_run_that_failed_is_in_no_plot(study: StudyFolder) -> None:
-    study.call("dvc", "exp", "run", "--queue", "-S", "mask_ratio=0.1", "-S", "pseudo_bags=900")
+    study.call("dvc", "exp", "run", "--queue", "-S", "mask_ratio=0.1", "-S", "start_from=absent.pt")
     study.start("dvc", "exp", "run", "--run-all").communicate(timeout=200)
     assert "Failed" in study.call("dvc", "queue", "status")
     study.call("sammil", "figure", "sweep", "mask_ratio")

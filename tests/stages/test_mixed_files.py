@@ -39,7 +39,7 @@ def test_train_and_predict_name_a_bag_under_another_name(done: Path, sammil: Sam
     assert answer.code == 2
     assert "slide slide_2: E_MIXED artifacts/bags/slide_2.h5 is of the slide 'slide_1'" in answer.err
     assert sammil("predict", "--no-pictures", "--device", "cpu").code == 1
-    listed = {row["slide_id"]: row["code"] for row in rows_of(Path("artifacts/process_lists/predict.csv"))}
+    listed = {row["slide_id"]: row["code"] for row in rows_of(Path("runs/new_predictions/process_lists/predict.csv"))}
     assert listed == {
         **dict.fromkeys(("slide_0", "slide_1", "slide_3", "slide_4", "slide_5"), ""),
         "slide_2": "E_MIXED",

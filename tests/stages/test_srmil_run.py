@@ -93,7 +93,11 @@ def test_a_bag_without_places_costs_its_own_slide_in_prediction(project: Path, s
     answer = sammil("predict", "--no-pictures", "--only", "new_01,new_02", "--device", "cpu")
     assert answer.code == 1, answer
     assert [row["slide_id"] for row in rows_of(project / "runs/new_predictions/predictions.csv")] == ["new_01"]
-    (row,) = (row for row in rows_of(project / "artifacts/process_lists/predict.csv") if row["slide_id"] == "new_02")
+    (row,) = (
+        row
+        for row in rows_of(project / "runs/new_predictions/process_lists/predict.csv")
+        if row["slide_id"] == "new_02"
+    )
     assert row["code"] == "E_BAG"
     assert "it is not known where its patches lie on their grid" in row["message"]
     assert "--patch-px-level0" in row["remedy"]

@@ -214,6 +214,6 @@ def test_predict_gives_no_verdict_on_a_bag_that_changed_meanwhile(
 
     monkeypatch.setattr(predict, "judge", swapping)
     assert sammil("predict", "--no-pictures").code == 1
-    rows = by_slide(Path("artifacts/process_lists/predict.csv"))
+    rows = by_slide(Path("runs/new_predictions/process_lists/predict.csv"))
     assert {slide for slide, row in rows.items() if row["code"] == "E_CHANGED"} == {"slide_03"}
     assert sum(row["status"] == "done" for row in rows.values()) == 11
