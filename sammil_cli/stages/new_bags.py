@@ -101,7 +101,7 @@ def make_bags(
         if not left:
             break
         how = replace(options[stage], only=None if only is None else left)
-        with console.hushed():  # a cohort's tables of quality say nothing of a few slides; each slide's flags are told
+        with console.hushed():  # quality tables are for cohorts; the rows carry the flags of each slide
             found = [_advised(row, given) for row in run_stage(stage, project, settings, how)]
         for row in found:
             before = rows.get(row.slide_id, row)

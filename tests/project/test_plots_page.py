@@ -36,14 +36,14 @@ def template(tmp_path: Path) -> Path:
 
 def drawn(template: Path, /, rows: list[dict[str, object]], **properties: object) -> dict[str, list[dict[str, Any]]]:
     """What the page draws of one plot of DVC's: element name -> its elements."""
-    if shutil.which("node") is None:
-        pytest.skip("node, which runs the page's script, is not here")
     page = template.parent / "out" / "index.html"
     render_html([VegaRenderer(rows, "plot", **properties)], page, template)
     assert (
         re.findall(r"(?:src|href)\s*=|https?://(?!www\.w3\.org/2000/svg|vega\.github\.io/schema)", page.read_text())
         == []
     )
+    if shutil.which("node") is None:
+        pytest.skip("node, which runs the page's script, is not here")
     (template.parent / "browser.js").write_text(BROWSER)
     said = subprocess.run(
         ["node", template.parent / "browser.js", page], capture_output=True, text=True, check=True, timeout=60
