@@ -288,12 +288,12 @@ def print_error(message: str, remedy: str) -> None:
 
 
 def download_progress() -> Callable[[int, int], None]:
-    """A function of bytes done and bytes in all that shows a download once per 5 % on stderr."""
+    """A function of bytes done and bytes in all that shows a download once per 5 % on stderr, unless `silent`."""
     shown = [-1]
 
     def show(done: int, total: int) -> None:
         step = 20 * done // total if total else 0
-        if step > shown[0]:
+        if step > shown[0] and not _state["silent"]:
             shown[0] = step
             sys.stderr.write(f"downloading: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB\n")
 

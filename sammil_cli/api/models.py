@@ -1,40 +1,45 @@
 """Trained models in use: new slides judged, and models put into one file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from sammil_cli import choices
-from sammil_cli.api.runs import options, options_of, voice
+import openslide  # noqa: F401 - before torch, see slides/formats/openslide.py
+
+from sammil_cli.api.voice import voice
 from sammil_cli.project.process_list import Row
-from sammil_cli.project.project import RunOptions
+from sammil_cli.runner.how_to_run import Workers, how_to_run
 
 if TYPE_CHECKING:
     from sammil_cli.bundles.ensemble import Verdict
     from sammil_cli.bundles.facts import BundleFacts
-    from sammil_cli.config import Settings
+    from sammil_cli.stages.predicted_patients import PatientVerdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """What `predict` found: a verdict on each slide that could be judged, and what became of every slide."""
+    """What `predict` found: a verdict on each slide that could be judged, and what became of every slide.
+
+    `patients`: a verdict on each, where a table of the slides gives one of them several; else empty.
+    """
 
     verdicts: "tuple[Verdict, ...]"
+    patients: "tuple[PatientVerdict, ...]"
     rows: tuple[Row, ...]
 
 
 def predict(
     model: str | Path = "runs/models",
-    slides: Sequence[str | Path] = (),
+    slides: str | Path | Sequence[str | Path] = (),
     *,
     bags: str | Path | None = None,
     out: str | Path = "runs/new_predictions",
     pictures: bool = True,
+    patient_rule: Literal["mean", "max"] = "mean",
     device: str = "auto",
-    workers: int | None = None,
-    verbose: bool = False,
+    workers: int | Workers | None = None,
 ) -> Predicted:
     """`sammil predict`: new slides judged by trained models, from raw slides or from bags.
 
@@ -43,23 +48,28 @@ def predict(
 
     Args:
         model: a trained model, a folder of them, a run, a project, or a bundle.
-        slides: slides, folders of slides, or a table; none = bags are judged.
+        slides: one or several: slides, folders of slides, a table; none = bags are judged.
         bags: a folder of bags instead; None = artifacts/bags of the working folder.
         out: the folder of tables, page and pictures.
         pictures: whether slides are drawn, and their evidence is written for QuPath.
+        patient_rule: a patient's probability, where a table says whose the slides are: the mean of its slides, or
+            (two classes) that of the slide most probably positive.
         device, workers: as of `sam`.
 
     Raises:
-        InputError: no models, or not one slide that they can judge. MissingError: weights are not here.
+        InputError: no models, or not one slide that they can judge. MissingError: weights are not here:
+            `fetch_weights`.
     """
     from sammil_cli.stages import predict_slides as stage
+    from sammil_cli.stages.new_bags import how_bags_are_made
 
-    asked = stage.Asked(model=Path(model), slides=[Path(s) for s in slides], bags=None if bags is None else Path(bags))
-    wanted = stage.Wanted(out=Path(out), pictures=pictures)
-    with voice(verbose):
-        how = {"predict": options(device, None, None), "visualize": options("cpu", workers, None)}
-        found = stage.run(asked, wanted, how, partial(_how_bags_are_made, device=device, workers=workers))
-    return Predicted(verdicts=tuple(found.verdicts), rows=tuple(found.rows))
+    given = [slides] if isinstance(slides, str | Path) else slides
+    asked = stage.Asked(model=Path(model), slides=[Path(s) for s in given], bags=None if bags is None else Path(bags))
+    wanted = stage.Wanted(out=Path(out), pictures=pictures, rule=patient_rule)
+    with voice():
+        how = {"predict": how_to_run(device), "visualize": how_to_run("cpu", workers)}
+        found = stage.run(asked, wanted, how, partial(how_bags_are_made, device=device, workers=workers))
+    return Predicted(verdicts=tuple(found.verdicts), patients=tuple(found.patients), rows=tuple(found.rows))
 
 
 def bundle(
@@ -71,7 +81,6 @@ def bundle(
     intended_use: str | None = None,
     report: str | Path | None = None,
     device: str = "auto",
-    verbose: bool = False,
 ) -> "BundleFacts":
     """`sammil bundle`: puts the models of a run into one file, with all that is needed to use them.
 
@@ -90,14 +99,14 @@ def bundle(
     from sammil_cli.bundles.facts import RESEARCH_USE
     from sammil_cli.stages import bundle as stage
 
-    with voice(verbose):
+    with voice():
         return stage.run(
             Path(run),
             Path(out),
             fold=fold,
             intended_use=intended_use or RESEARCH_USE,
             report=None if report is None else Path(report),
-            refit=options(device, None, None) if refit else None,
+            refit=how_to_run(device) if refit else None,
         )
 
 
@@ -110,14 +119,3 @@ def read_bundle(path: str | Path) -> "BundleFacts":
     from sammil_cli.bundles import bundle_file
 
     return bundle_file.read_bundle(Path(path))[0]
-
-
-def _how_bags_are_made(settings: "Settings", *, device: str, workers: int | None) -> Mapping[str, RunOptions]:
-    proposer = choices.load(choices.PROPOSERS, settings.proposer)
-    encoder = choices.load(choices.ENCODERS, settings.encoder)
-    return {
-        "segment": options("cpu", workers, None),
-        "patch": options("cpu", workers, None),
-        "sam": options_of(proposer, device, workers, None),
-        "extract": options_of(encoder, device, workers, None),
-    }

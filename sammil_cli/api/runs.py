@@ -1,20 +1,19 @@
 """The commands: each is a call of the function that the command calls, on the project in the working folder.
 
-They write what the commands write, use again what was done before, and print nothing unless `verbose`.
+They write what the commands write, and use again what was done before.
 """
 
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import openslide  # noqa: F401 - before torch, see slides/formats/openslide.py
 
-from sammil_cli import choices, console
+from sammil_cli import choices
 from sammil_cli.api.results import read_predictions
 from sammil_cli.api.settings import read_settings
+from sammil_cli.api.voice import voice
 from sammil_cli.config import (
     EvaluateSettings,
     ExtractSettings,
@@ -28,7 +27,7 @@ from sammil_cli.config import (
 )
 from sammil_cli.project.process_list import Row, summarise
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.runner.machine import choose_device, choose_workers, describe_place, device_for, slides_at_once
+from sammil_cli.runner.how_to_run import Workers, how_a_choice_runs, how_to_run
 
 if TYPE_CHECKING:
     from sammil_cli.report.metrics import Predictions
@@ -58,16 +57,15 @@ def segment(
     project: Project | None = None,
     settings: Settings | None = None,
     *,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     only: Collection[str] | None = None,
-    verbose: bool = False,
 ) -> list[Row]:
     """`sammil segment`: finds the tissue of every slide.
 
     Args:
         project: where everything lies; None = as in a project of `sammil init`.
         settings: None = those of params.yaml.
-        workers: processes; None = as many as the cores or GPUs allow.
+        workers: processes at once, or those of a cluster; None = as many as the cores or GPUs allow.
         only: ids of the slides to do; None = all.
 
     Returns:
@@ -79,22 +77,21 @@ def segment(
     from sammil_cli.stages import segment as stage
 
     where, own = project or Project(), _own(settings, SegmentSettings)
-    return _per_slide("segment", stage.run, where, own, options("cpu", workers, only), where.tissue, verbose)
+    return _per_slide("segment", stage.run, where, own, how_to_run("cpu", workers, only), where.tissue)
 
 
 def patch(
     project: Project | None = None,
     settings: Settings | None = None,
     *,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     only: Collection[str] | None = None,
-    verbose: bool = False,
 ) -> list[Row]:
     """`sammil patch`: lays the grid of patches over the tissue of every slide; else as `segment`."""
     from sammil_cli.stages import patch as stage
 
     where, own = project or Project(), _own(settings, PatchSettings)
-    return _per_slide("patch", stage.run, where, own, options("cpu", workers, only), where.patches, verbose)
+    return _per_slide("patch", stage.run, where, own, how_to_run("cpu", workers, only), where.patches)
 
 
 def sam(
@@ -102,9 +99,8 @@ def sam(
     settings: Settings | None = None,
     *,
     device: str = "auto",
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     only: Collection[str] | None = None,
-    verbose: bool = False,
 ) -> list[Row]:
     """`sammil sam`: finds the regions of every slide; else as `segment`.
 
@@ -117,8 +113,8 @@ def sam(
     from sammil_cli.stages import sam as stage
 
     where, own = project or Project(), _own(settings, SamSettings)
-    how = options_of(choices.load(choices.PROPOSERS, own.proposer), device, workers, only)
-    return _per_slide("sam", stage.run, where, own, how, where.regions, verbose)
+    how = how_a_choice_runs(choices.load(choices.PROPOSERS, own.proposer), own, device, workers, only)
+    return _per_slide("sam", stage.run, where, own, how, where.regions)
 
 
 def extract(
@@ -126,19 +122,18 @@ def extract(
     settings: Settings | None = None,
     *,
     device: str = "auto",
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     only: Collection[str] | None = None,
-    verbose: bool = False,
 ) -> list[Row]:
     """`sammil extract`: makes the feature bag of every slide; else as `sam`."""
     from sammil_cli.stages import extract as stage
 
     where, own = project or Project(), _own(settings, ExtractSettings)
     if where.ungrouped is None:
-        how = options_of(choices.load(choices.ENCODERS, own.encoder), device, workers, only)
+        how = how_a_choice_runs(choices.load(choices.ENCODERS, own.encoder), own, device, workers, only)
     else:  # nothing is encoded
-        how = options("cpu", workers, only)
-    return _per_slide("extract", stage.run, where, own, how, where.bags, verbose)
+        how = how_to_run("cpu", workers, only)
+    return _per_slide("extract", stage.run, where, own, how, where.bags)
 
 
 def train(
@@ -147,12 +142,12 @@ def train(
     *,
     device: str = "auto",
     workers: int | None = None,
-    verbose: bool = False,
 ) -> "list[ModelFacts]":
     """`sammil train`: a model for each fold; epoch and threshold are chosen on validation.
 
     Args:
-        project, settings, workers: as of `segment`; device: as of `sam`.
+        project, settings: as of `segment`; device: as of `sam`.
+        workers: processes, each of which trains a fold; None = as many as the cores or GPUs allow.
 
     Returns:
         of each fold what goes with its weights: classes, epoch, AUC on validation, threshold.
@@ -163,8 +158,8 @@ def train(
     from sammil_cli.stages import train as stage
 
     whole = settings or read_settings()
-    with voice(verbose):
-        how = options(device, workers, None)
+    with voice():
+        how = how_to_run(device, workers)
         return stage.run(project or Project(), whole.stage(TrainSettings), how, whole=whole)
 
 
@@ -174,7 +169,6 @@ def evaluate(
     *,
     device: str = "auto",
     changed_labels: bool = False,
-    verbose: bool = False,
 ) -> Evaluation:
     """`sammil evaluate`: judges every fold on its test patients, and writes the report.
 
@@ -188,8 +182,8 @@ def evaluate(
     from sammil_cli.stages import evaluate as stage
 
     where, own = project or Project(), _own(settings, EvaluateSettings)
-    with voice(verbose):
-        metrics = stage.run(where, own, options(device, None, None), changed_labels=changed_labels)
+    with voice():
+        metrics = stage.run(where, own, how_to_run(device), changed_labels=changed_labels)
     return Evaluation(metrics=metrics, predictions=read_predictions(where.predictions.parent))
 
 
@@ -202,7 +196,6 @@ def evaluate_on(
     out: str | Path = "report/external",
     by: Collection[str] = (),
     device: str = "auto",
-    verbose: bool = False,
 ) -> ExternalEvaluation:
     """`sammil evaluate --on`: judges an external cohort by trained models together, at the threshold that they bring.
 
@@ -217,8 +210,8 @@ def evaluate_on(
     from sammil_cli.stages import external
 
     own = _own(settings, EvaluateSettings)
-    with voice(verbose):
-        how = options(device, None, None)
+    with voice():
+        how = how_to_run(device)
         metrics, rows = external.run(
             Path(labels), Path(models), Path(bags), Path(out), own, how, by=tuple(dict.fromkeys(by))
         )
@@ -229,44 +222,22 @@ def visualize(
     project: Project | None = None,
     settings: Settings | None = None,
     *,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     only: Collection[str] | None = None,
-    verbose: bool = False,
 ) -> list[Row]:
     """`sammil visualize`: draws the attention and evidence of every slide; else as `segment`."""
     from sammil_cli.stages import visualize as stage
 
     where, own = project or Project(), _own(settings, VisualizeSettings)
-    return _per_slide("visualize", stage.run, where, own, options("cpu", workers, only), where.pictures, verbose)
+    return _per_slide("visualize", stage.run, where, own, how_to_run("cpu", workers, only), where.pictures)
 
 
 def _own(settings: Settings | None, stage: type[P]) -> P:
     return (settings or read_settings()).stage(stage)
 
 
-def options(device: str, workers: int | None, only: Collection[str] | None) -> RunOptions:
-    """How to run what uses one device, or none."""
-    chosen = choose_device(device)
-    slides = None if only is None else frozenset(only)
-    return RunOptions(device=chosen, workers=choose_workers(workers, chosen), only=slides)
-
-
-def options_of(choice: ModuleType, device: str, workers: int | None, only: Collection[str] | None) -> RunOptions:
-    """How to run a proposer or encoder, which may use all GPUs."""
-    chosen = device_for(choice, device)
-    how = options(chosen, workers or slides_at_once(chosen), only)
-    return replace(how, place=describe_place(choice, chosen))
-
-
-def _per_slide(
-    stage: str, run: "_PerSlide[P]", project: Project, settings: P, how: RunOptions, out: Path, verbose: bool
-) -> list[Row]:
-    with voice(verbose):
+def _per_slide(stage: str, run: "_PerSlide[P]", project: Project, settings: P, how: RunOptions, out: Path) -> list[Row]:
+    with voice():
         rows = run(project, settings, how)
         summarise(stage, rows, out, project.process_lists / f"{stage}.csv")
     return rows
-
-
-def voice(verbose: bool) -> AbstractContextManager[None]:
-    """Within the block what commands print is printed, or not."""
-    return nullcontext() if verbose else console.silent()

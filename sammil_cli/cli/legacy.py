@@ -115,8 +115,9 @@ def convert_legacy(
     console.set_up(verbose=verbose, as_json=as_json)
     convert_weights.check_model(model)
     if source is not None and convert_weights.is_weight_file(source):
+        names = None if classes is None else [name.strip() for name in classes.split(",")]
         facts = convert_weights.run(
-            source, out, classes=classes, encoder_name=encoder_name, model=model, group_features=group_features
+            source, out, classes=names, encoder_name=encoder_name, model=model, group_features=group_features
         )
         console.print_json({"stage": "convert-legacy", "model": facts.model, "classes": list(facts.classes)})
         return

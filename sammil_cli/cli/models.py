@@ -211,4 +211,4 @@ def compare(
 
     console.set_up(verbose=verbose, as_json=as_json)
     asked = study.Asked(level=interval, draws=draws, rule=patient_rule)
-    console.print_json(study.run(runs, other_seed, asked, out))
+    console.print_json(study.run(runs, other_seed, asked, out).facts)

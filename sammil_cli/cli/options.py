@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the command line starts without what commands import
     from sammil_cli.config import StageSettings, Tolerance
     from sammil_cli.project.process_list import Row
     from sammil_cli.project.project import Project, RunOptions
+    from sammil_cli.runner.how_to_run import Workers
 
 S = TypeVar("S", bound="StageSettings")
 P = TypeVar("P", bound="Tolerance")
@@ -108,50 +109,30 @@ def read_settings(
 def run_options(device: str, asked: RunAsked | None = None, *, download: bool = False) -> "RunOptions":
     """How to run, from what was asked for: see `project.project.RunOptions`."""
     from sammil_cli.project.project import read_only
-    from sammil_cli.runner.machine import choose_device, choose_workers
+    from sammil_cli.runner.how_to_run import how_to_run
 
     asked = asked or RunAsked()
-    where = _place(asked)
-    chosen = choose_device(device, here=asked.executor == "local")
-    return replace(
-        where,
-        device=chosen,
-        workers=choose_workers(asked.workers, chosen),
-        only=read_only(asked.only),
-        download=download,
-    )
+    return how_to_run(device, workers_of(asked), read_only(asked.only), download=download)
 
 
-def _place(asked: RunAsked) -> "RunOptions":
-    """Where to run; a word that is unknown is refused before anything is looked at."""
-    from sammil_cli.project.project import RunOptions
-    from sammil_cli.runner.executor import check_executor
+def workers_of(asked: RunAsked) -> "Workers":
+    """Who works on the slides."""
+    from sammil_cli.runner.how_to_run import Workers
 
-    options = RunOptions(executor=asked.executor, scheduler=asked.scheduler, cluster=asked.cluster)
-    check_executor(options)
-    return options
+    return Workers(executor=asked.executor, scheduler=asked.scheduler, cluster=asked.cluster, count=asked.workers)
 
 
 def gpu_options(
     choice: ModuleType, settings: "StageSettings", device: str, asked: RunAsked, *, download: bool, needs_weights: bool
 ) -> "RunOptions":
-    """`run_options` of a stage that may use GPUs: all of them, for a proposer or encoder that does use one.
+    """`run_options` of a stage that may use GPUs: see `runner.how_to_run.how_a_choice_runs`."""
+    from sammil_cli.project.project import read_only
+    from sammil_cli.runner.how_to_run import how_a_choice_runs
 
-    Weights that are needed and not here are refused at once: the stage would do it after it has loaded torch, which
-    takes seconds.
-    """
-    from sammil_cli.project.weights import expect
-    from sammil_cli.runner.machine import check_device_word, describe_place, device_for, slides_at_once
-
-    _place(asked)
-    if needs_weights:
-        check_device_word(device)
-        expect(choice, settings)
-    here = asked.executor == "local"
-    chosen = device_for(choice, device, here=here)
-    workers = asked.workers or (slides_at_once(chosen) if here else None)
-    options = run_options(chosen, replace(asked, workers=workers), download=download)
-    return replace(options, place=describe_place(choice, chosen, asked.executor))
+    only = read_only(asked.only)
+    return how_a_choice_runs(
+        choice, settings, device, workers_of(asked), only, download=download, needs_weights=needs_weights
+    )
 
 
 def run_per_slide(

@@ -1,17 +1,11 @@
 """The command that uses trained models: on raw slides, or on bags that exist."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from sammil_cli.cli.options import DeviceOption, DownloadOption, RunAsked, gpu_options, run_options, shares_run_options
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from sammil_cli.config import Settings, StageSettings
-    from sammil_cli.project.project import RunOptions
+from sammil_cli.cli.options import DeviceOption, DownloadOption, RunAsked, run_options, shares_run_options, workers_of
 
 app = typer.Typer()
 
@@ -61,7 +55,9 @@ def predict(
 
     from sammil_cli import console
     from sammil_cli.project.process_list import exit_code, read_share
+    from sammil_cli.project.project import read_only
     from sammil_cli.stages import predict_slides as stage
+    from sammil_cli.stages.new_bags import how_bags_are_made
 
     console.set_up(verbose=asked.verbose, as_json=asked.as_json)
     allowed = 0.0 if asked.fail_over is None else read_share(asked.fail_over)
@@ -70,26 +66,10 @@ def predict(
         stage.Asked(model=model, slides=slides or (), bags=bags, params=params),
         stage.Wanted(out=out, pictures=pictures, rule=patient_rule),
         how,
-        partial(_how_bags_are_made, device=device, asked=asked, download=download),
+        partial(
+            how_bags_are_made, device=device, workers=workers_of(asked), only=read_only(asked.only), download=download
+        ),
     )
     undone = [row.__dict__ for row in found.rows if not row.done]
     console.print_json([*(asdict(verdict) for verdict in found.verdicts), *undone])
     raise typer.Exit(exit_code(found.rows, allowed))
-
-
-def _how_bags_are_made(
-    settings: "Settings", *, device: str, asked: RunAsked, download: bool
-) -> dict[str, "RunOptions"]:
-    """How each of the four stages runs; weights that are not here are refused."""
-    from sammil_cli import choices
-    from sammil_cli.config import ExtractSettings, SamSettings
-
-    def on_gpus(module: "ModuleType", stage: "StageSettings") -> "RunOptions":
-        return gpu_options(module, stage, device, asked, download=download, needs_weights=not download)
-
-    return {
-        "segment": run_options("cpu", asked),
-        "patch": run_options("cpu", asked),
-        "sam": on_gpus(choices.load(choices.PROPOSERS, settings.proposer), settings.stage(SamSettings)),
-        "extract": on_gpus(choices.load(choices.ENCODERS, settings.encoder), settings.stage(ExtractSettings)),
-    }

@@ -1,5 +1,6 @@
 """sammil convert-legacy FILE: published weights -> a model for `sammil predict`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sammil_cli import console
@@ -41,7 +42,7 @@ def run(
     source: Path,
     out: Path | None,
     *,
-    classes: str | None = None,
+    classes: Sequence[str] | None = None,
     encoder_name: str | None = None,
     model: str | None = None,
     group_features: bool | None = None,
@@ -53,7 +54,7 @@ def run(
 
     Args:
         out: its folder; None = `runs/published/<file>`.
-        classes: names separated by commas, the positive class last.
+        classes: their names, the positive one last; None = class_0, class_1 and so on.
         model: our model, where the names in the file fit more than one.
         group_features: whether the bags are to give their group features; None = as the architecture was published.
 
@@ -105,13 +106,12 @@ def run(
     return facts
 
 
-def _class_names(text: str | None, weights: PublishedWeights) -> tuple[str, ...]:
-    if text is None:
+def _class_names(names: Sequence[str] | None, weights: PublishedWeights) -> tuple[str, ...]:
+    if names is None:
         return tuple(f"class_{index}" for index in range(weights.classes))
-    names = tuple(name.strip() for name in text.split(","))
     if len(names) != weights.classes or len(set(names)) != len(names) or not all(names):
         raise InputError(
-            f"--classes {text!r} does not name the {weights.classes} classes of these weights",
+            f"--classes {','.join(names)!r} does not name the {weights.classes} classes of these weights",
             remedy=f"give {weights.classes} different names, separated by commas, the positive one last",
         )
-    return names
+    return tuple(names)

@@ -140,8 +140,17 @@ def fetch(words: Sequence[str], params: Path) -> list[Held]:
     Raises:
         InputError: see `asked_for`. MissingError: see `download`.
     """
+    return fetch_all(asked_for(words, params))
+
+
+def fetch_all(pinned_files: Sequence[WeightFile]) -> list[Held]:
+    """Downloads those that are not here; all are verified.
+
+    Raises:
+        MissingError: see `download`.
+    """
     found = []
-    for pinned in asked_for(words, params):
+    for pinned in pinned_files:
         console.say(f"{pinned.word}: {pinned.file_name}, {pinned.size}, licence: {pinned.licence}; {pinned.page}")
         with _shown(pinned) as progress:
             path = download(pinned, progress)

@@ -42,6 +42,28 @@ class Adjusted:
     mcnemar: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One metric of a run beside the reference's, per slide or per patient; nan where it is not defined.
+
+    `value`, `of_reference`: on what both judge. `difference`: `value` minus `of_reference`, its interval from `low` to
+    `high`. `p`: two-sided, of no difference; `p_holm`: adjusted for the number of runs. `shown`: the verdict, or why
+    none is given (docs/compare.md).
+    """
+
+    run: str
+    unit: Unit
+    metric: str
+    value: float
+    of_reference: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    shown: str
+
+
 def adjust(runs: Sequence[Compared]) -> list[Adjusted]:
     """Holm's p of each run; every metric and every test is a family of its own."""
     by_metric = {name: holm([run.found[name].p for run in runs]) for name in METRICS}
@@ -139,6 +161,26 @@ def as_json(run: Compared, adjusted: Adjusted, other_seed: Mapping[str, Comparis
         "delong": _test(first.delong, adjusted.delong),
         "mcnemar": _test(first.mcnemar, adjusted.mcnemar),
     }
+
+
+def differences(run: Compared, adjusted: Adjusted, other_seed: Mapping[str, Comparison] | None) -> list[Difference]:
+    """One run beside the reference: a row for each metric."""
+    return [
+        Difference(
+            run=run.run,
+            unit=run.unit,
+            metric=name,
+            value=run.own[name].value,
+            of_reference=run.of_reference[name].value,
+            difference=one.value.value,
+            low=one.value.low,
+            high=one.value.high,
+            p=one.p,
+            p_holm=adjusted.metrics[name],
+            shown=shown(run, name, adjusted.metrics[name], other_seed),
+        )
+        for name, one in run.found.items()
+    ]
 
 
 def numbers(estimate: Estimate) -> dict[str, float | None]:

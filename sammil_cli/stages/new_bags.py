@@ -1,15 +1,16 @@
 """From raw slides to bags that are made as those that trained models learned from: segment, patch, sam, extract."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sammil_cli import choices, console
 from sammil_cli.bundles.models import Models
-from sammil_cli.config import Settings, load_settings
+from sammil_cli.config import ExtractSettings, SamSettings, Settings, load_settings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.project.process_list import Row, summarise
 from sammil_cli.project.project import Project, RunOptions, check_only
+from sammil_cli.runner.how_to_run import Workers, how_a_choice_runs, how_to_run
 from sammil_cli.stages.by_name import run_stage
 from sammil_cli.stages.given_slides import GivenSlides, link
 from sammil_cli.storage.weights import WantedWeights
@@ -32,6 +33,30 @@ def settings_for(models: Models, params: Path | None) -> Settings:
             "--bags DIR",
         )
     return models.settings
+
+
+def how_bags_are_made(
+    settings: Settings,
+    device: str,
+    workers: int | Workers | None = None,
+    only: Collection[str] | None = None,
+    *,
+    download: bool = False,
+) -> dict[str, RunOptions]:
+    """How each of the four stages runs that make bags with these settings.
+
+    Raises:
+        InputError, MissingError: see `how_a_choice_runs`; among them that weights are not here.
+    """
+    proposer = choices.load(choices.PROPOSERS, settings.proposer)
+    encoder = choices.load(choices.ENCODERS, settings.encoder)
+    own, encoding = settings.stage(SamSettings), settings.stage(ExtractSettings)
+    return {
+        "segment": how_to_run("cpu", workers, only),
+        "patch": how_to_run("cpu", workers, only),
+        "sam": how_a_choice_runs(proposer, own, device, workers, only, download=download),
+        "extract": how_a_choice_runs(encoder, encoding, device, workers, only, download=download),
+    }
 
 
 def check_weights(models: Models, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from sammil_cli.config import Settings, VisualizeSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import Row, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.per_patient import PatientRule
+from sammil_cli.report.per_patient import PatientRule, check_rule
 from sammil_cli.report.verdicts_page import SlideLine, Trouble, verdicts_page
 from sammil_cli.runner.per_slide import limits_of, run_plan
 from sammil_cli.slides.files import formats_of
@@ -20,7 +20,14 @@ from sammil_cli.stages import evidence
 from sammil_cli.stages.given_slides import GivenSlides, gather
 from sammil_cli.stages.new_bags import check_weights, make_bags, project_in, settings_for
 from sammil_cli.stages.predict import IN_SAMPLE, judge_bags, shown_digits, stamp_of
-from sammil_cli.stages.predicted_patients import NOTE, Patient, patients_table, write_patients
+from sammil_cli.stages.predicted_patients import (
+    NOTE,
+    Patient,
+    PatientVerdict,
+    patients_table,
+    verdicts_on_patients,
+    write_patients,
+)
 from sammil_cli.stages.visualize import Judges, plan_pictures
 from sammil_cli.storage.files import write_text
 from sammil_cli.storage.paths import BagPath
@@ -52,10 +59,14 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """The verdicts, and for every slide that was given the row that says what became of it."""
+    """The verdicts, and for every slide that was given the row that says what became of it.
+
+    `patients`: verdicts on these, where a table says that one has several of the slides.
+    """
 
     verdicts: Sequence[Verdict]
     rows: Sequence[Row]
+    patients: Sequence[PatientVerdict] = ()
 
 
 def run(
@@ -71,11 +82,13 @@ def run(
             refuses weights that are not here.
 
     Raises:
-        InputError, MissingError: as `check_asked`, `predict_slides` and `predict_bags`.
+        InputError, MissingError: as `check_asked`, `predict_slides` and `predict_bags`; or a rule for patients that
+            the classes do not allow.
     """
     given = gather(asked.slides, wanted.out)
     check_asked(asked.model, wanted, given, asked.bags, asked_for_slides=bool(asked.slides))
     models = open_models(asked.model, how["predict"].device)
+    check_rule(wanted.rule, len(models.folds[0].facts.classes))
     apart = wanted.out / "work" / "store"  # results of no project
     if asked.bags is None and asked.slides:
         settings = settings_for(models, asked.params)
@@ -178,7 +191,8 @@ def _finish(
 ) -> Predicted:
     """Patients, pictures, evidence, and the page that shows them."""
     mark = stamp_of(models.folds)
-    said = patients_table(found.verdicts, patients, wanted.rule, f"paper: {mark}" if mark else "honest")
+    found = replace(found, patients=verdicts_on_patients(found.verdicts, patients, wanted.rule))
+    said = patients_table(found.patients, f"paper: {mark}" if mark else "honest")
     write_patients(wanted.out / "predictions_patients.csv", said)
     if said:
         console.say(f"patients: {wanted.out / 'predictions_patients.csv'} ({len(said)}). {NOTE}")

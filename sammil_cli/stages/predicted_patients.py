@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sammil_cli.bundles.ensemble import Verdict
 from sammil_cli.report.per_patient import PatientRule, check_rule, patients_of_part
+from sammil_cli.stages.predict import IN_SAMPLE
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training.thresholds import decide, in_digits, mean_threshold
 
@@ -18,10 +20,28 @@ NOTE = (
 Patient = Mapping[str, object]
 
 
-def patients_table(
-    verdicts: Sequence[Verdict], patients: Mapping[str, str], rule: PatientRule, protocol: str
-) -> list[Patient]:
-    """A row for each patient with the columns of the table; empty where no patient has several of the slides.
+@dataclass(frozen=True, kw_only=True)
+class PatientVerdict:
+    """What the models say of one patient, from `slides` of its slides, by `rule`.
+
+    `probability`: calibrated, by class; `threshold`: the mean of its slides', from which on that of `positive_class`
+    is positive. `in_sample`: whether every model has seen one of the slides; None where that is not known.
+    """
+
+    patient_id: str
+    slides: int
+    predicted: str
+    positive_class: str | None
+    probability: dict[str, float]
+    threshold: float | None
+    in_sample: bool | None
+    rule: PatientRule
+
+
+def verdicts_on_patients(
+    verdicts: Sequence[Verdict], patients: Mapping[str, str], rule: PatientRule
+) -> list[PatientVerdict]:
+    """A verdict on each patient; empty where no patient has several of the slides.
 
     Args:
         patients: by slide id; a slide without one is a patient of its own.
@@ -36,27 +56,45 @@ def patients_table(
     check_rule(rule, len(classes))
     said = np.array([list(verdict.probability.values()) for verdict in verdicts])
     found = patients_of_part(names, np.zeros(len(names), np.int64), said, rule)  # labels are not known: all alike
-    rows = list[Patient]()
+    judged = []
     for name, of, probabilities in zip(found.names, found.rows, found.probabilities, strict=True):
         slides = [verdicts[at] for at in of]
         threshold = mean_threshold([verdict.threshold for verdict in slides])
-        predicted = int(decide(probabilities[None], threshold)[0])
-        texts, limit = in_digits(probabilities, threshold, predicted, 6)
-        rows.append(
-            {
-                "patient_id": name,
-                "slides": len(slides),
-                "predicted": classes[predicted],
-                "positive_class": slides[0].positive_class or "",
-                "threshold": limit,
-                **{f"probability_{one}": text for one, text in zip(classes, texts, strict=True)},
-                "in_sample": _in_sample([verdict.in_sample for verdict in slides]),
-                "patient_rule": rule,
-                "threshold_of": "slides",
-                "protocol": protocol,
-            }
+        judged.append(
+            PatientVerdict(
+                patient_id=name,
+                slides=len(slides),
+                predicted=classes[int(decide(probabilities[None], threshold)[0])],
+                positive_class=slides[0].positive_class,
+                probability=dict(zip(classes, probabilities.tolist(), strict=True)),
+                threshold=threshold,
+                in_sample=_in_sample([verdict.in_sample for verdict in slides]),
+                rule=rule,
+            )
         )
-    return rows
+    return judged
+
+
+def patients_table(judged: Sequence[PatientVerdict], protocol: str) -> list[Patient]:
+    """A row for each patient with the columns of the table."""
+    return [_row(one, protocol) for one in judged]
+
+
+def _row(one: PatientVerdict, protocol: str) -> Patient:
+    classes, values = list(one.probability), np.array(list(one.probability.values()))
+    texts, limit = in_digits(values, one.threshold, classes.index(one.predicted), 6)
+    return {
+        "patient_id": one.patient_id,
+        "slides": one.slides,
+        "predicted": one.predicted,
+        "positive_class": one.positive_class or "",
+        "threshold": limit,
+        **{f"probability_{name}": text for name, text in zip(classes, texts, strict=True)},
+        "in_sample": IN_SAMPLE[one.in_sample][0],
+        "patient_rule": one.rule,
+        "threshold_of": "slides",
+        "protocol": protocol,
+    }
 
 
 def write_patients(path: Path, rows: Sequence[Patient]) -> None:
@@ -67,6 +105,6 @@ def write_patients(path: Path, rows: Sequence[Patient]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _in_sample(seen: Sequence[bool | None]) -> str:
-    """Of a patient: `true` where one of its slides was learned from."""
-    return "true" if True in seen else "unknown" if None in seen else "false"
+def _in_sample(seen: Sequence[bool | None]) -> bool | None:
+    """Of a patient: True where one of its slides was learned from."""
+    return True if True in seen else None if None in seen else False

@@ -58,8 +58,11 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The rows in numbers, as `report.benchmark_table.as_records` has them, and those that failed."""
+class Benchmarked:
+    """The rows in numbers, as `report.benchmark_table.as_records` has them, and those that failed.
+
+    `remark`: what was left out so that all rows have the same slides; empty = nothing was.
+    """
 
     records: list[dict[str, object]]
     failed: list[Failed]
@@ -80,7 +83,7 @@ def run(
     *,
     runs: Path,
     out: Path,
-) -> Outcome:
+) -> Benchmarked:
     """Makes what is not there yet, and writes table and figure.
 
     Args:
@@ -136,7 +139,7 @@ def _refuse_what_all_share(made: Made) -> None:
 
 def _report(
     title: str, cells: Sequence[Cell], reference: Cell, made: Made, judged: EvaluateSettings, out: Path, remark: str
-) -> Outcome:
+) -> Benchmarked:
     rows = [
         Row(
             model=cell.model,
@@ -164,7 +167,7 @@ def _report(
         console.print_table(table.title, table.header, table.rows)
         console.say(table.note)
     console.say(f"tables: {out / 'index.html'}")
-    return Outcome(records=records, failed=failed, remark=remark)
+    return Benchmarked(records=records, failed=failed, remark=remark)
 
 
 def _figure(standings: Sequence[Standing]) -> bytes:

@@ -8,7 +8,16 @@ from sammil_cli import console
 from sammil_cli.errors import InputError
 from sammil_cli.report.ablation import as_markdown
 from sammil_cli.report.comparison import Comparison, compare_metrics, compare_unpaired
-from sammil_cli.report.comparison_tables import Compared, Unit, adjust, as_json, comparison_tables, numbers
+from sammil_cli.report.comparison_tables import (
+    Compared,
+    Difference,
+    Unit,
+    adjust,
+    as_json,
+    comparison_tables,
+    differences,
+    numbers,
+)
 from sammil_cli.report.intervals import bootstrap, patients_of_classes
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.per_patient import PatientRule, by_patient, mixed_patients, several_slides, torn_patients
@@ -42,14 +51,23 @@ class _Pair:
     withheld: str | None
 
 
-def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True)
+class RunsCompared:
+    """Every metric of every run beside the reference; `notes`: what sets the runs apart, and what to mind.
+
+    `facts`: all that comparison.json holds (docs/compare.md).
+    """
+
+    differences: Sequence[Difference]
+    notes: Sequence[str]
+    facts: dict[str, object]
+
+
+def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path) -> RunsCompared:
     """Compares runs with the first of them, and writes comparison.md and comparison.json.
 
     Args:
         other_seed: the reference trained with another seed; None = there is no such run. out: a folder.
-
-    Returns:
-        What comparison.json holds.
 
     Raises:
         InputError: fewer than two runs, one that cannot be read, or one of other classes.
@@ -62,6 +80,7 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
     stamp = SELECTED_ON_TEST if any(one.protocol.startswith("paper") for one in runs) else None
     tables: list[Table] = []
     record: list[dict[str, object]] = []
+    found_all: list[Difference] = []
     for unit in ("slide", "patient"):
         found = [one for pair in others if (one := _compare(pair, reference, unit, asked)) is not None]
         if not found:
@@ -69,7 +88,8 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
         again = None if seed is None else _compare(seed, reference, unit, asked)
         moved = None if again is None else again.found
         tables += comparison_tables(reference.name, found, moved, reference.rows.positive_class)
-        beside = zip(found, adjust(found), strict=True)
+        beside = list(zip(found, adjust(found), strict=True))
+        found_all += [row for one, adjusted in beside for row in differences(one, adjusted, moved)]
         record += [as_json(one, adjusted, moved) | {"other_seed": _moved(moved)} for one, adjusted in beside]
     if stamp:
         tables = [replace(table, title=f"{table.title} - {stamp}") for table in tables]
@@ -99,7 +119,7 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
         console.print_table(table.title, table.header, table.rows)
     console.say(*dict.fromkeys(table.note for table in tables))
     console.say(*(f"note: {note}" for note in notes), f"comparison: {out / 'comparison.md'}")
-    return facts
+    return RunsCompared(differences=tuple(found_all), notes=tuple(notes), facts=facts)
 
 
 def _named(runs: Sequence[JudgedRun]) -> list[JudgedRun]:

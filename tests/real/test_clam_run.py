@@ -49,7 +49,7 @@ def bag_of(run: Path) -> Bag:
 def test_the_demo_weights_give_the_attention_that_clam_stored_and_its_answer(
     run: Path, demo: Path, tmp_path: Path
 ) -> None:
-    convert_weights.run(demo, tmp_path / "model", classes="LUAD,LSCC")
+    convert_weights.run(demo, tmp_path / "model", classes=["LUAD", "LSCC"])
     model, facts = read_model(tmp_path / "model", "cpu")
     assert (facts.model, facts.model_options, facts.classes) == ("clam-sb", {}, ("LUAD", "LSCC"))
     bag = bag_of(run)
@@ -69,7 +69,7 @@ def test_predict_says_of_clams_slide_what_clam_says(
     run: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the process list is written there
-    convert_weights.run(demo, tmp_path / "model", classes="LUAD,LSCC")
+    convert_weights.run(demo, tmp_path / "model", classes=["LUAD", "LSCC"])
     layout = find_layout(run, run / SLIDE, None, run / SLIDE, None, require_segments=False)
     converted = convert_slide(layout.source(SLIDE), slide_mpp=0.5, patch_px_level0=256, min_share=0.0)
     write_bag(tmp_path / "bags" / f"{SLIDE}.h5", converted.bag, {})

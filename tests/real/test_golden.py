@@ -153,7 +153,7 @@ def test_a_published_file_predicts_what_the_published_code_did(
         tmp_path / "bags/golden.h5", golden_features(entry["N"]), np.zeros((entry["N"], 2), np.int32), patch_px=512
     )
     convert_weights.run(
-        tmp_path / "published.pt", tmp_path / "model", classes="normal,tumour", model=architecture.model
+        tmp_path / "published.pt", tmp_path / "model", classes=["normal", "tumour"], model=architecture.model
     )
     table = tmp_path / "predictions.csv"
     predict.run(tmp_path / "model", tmp_path / "bags", table, RunOptions())

@@ -152,7 +152,7 @@ def test_a_published_file_predicts_what_the_published_code_did(
     torch.save(state, tmp_path / "published.pt")
     places = np.array(golden_places(), np.int32) * 224  # the grid of the authors' patches
     write_golden_bag(tmp_path / "bags/golden.h5", golden_features(), places, patch_px=224)
-    convert_weights.run(tmp_path / "published.pt", tmp_path / "model", classes="normal,tumour")
+    convert_weights.run(tmp_path / "published.pt", tmp_path / "model", classes=["normal", "tumour"])
     table = tmp_path / "predictions.csv"
     predict.run(tmp_path / "model", tmp_path / "bags", table, RunOptions())
     with table.open(newline="", encoding="utf-8") as stream:

@@ -1,5 +1,6 @@
 """Patients from their slides, by numbers worked out by hand."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from csv_rows import rows_of
 
 from sammil_cli.bundles.ensemble import Verdict
 from sammil_cli.errors import InputError
-from sammil_cli.stages.predicted_patients import patients_table, write_patients
+from sammil_cli.report.per_patient import PatientRule
+from sammil_cli.stages.predicted_patients import Patient, patients_table, verdicts_on_patients, write_patients
 
 
 def verdict(slide: str, tumour: float, *, threshold: float | None = 0.5, seen: bool | None = False) -> Verdict:
@@ -30,8 +32,12 @@ SLIDES = [verdict("a", 0.9), verdict("b", 0.2, threshold=0.8), verdict("c", 0.4)
 PATIENTS = {"a": "p", "b": "p"}
 
 
+def table(slides: Sequence[Verdict], patients: Mapping[str, str], rule: PatientRule) -> list[Patient]:
+    return patients_table(verdicts_on_patients(slides, patients, rule), "honest")
+
+
 def test_the_mean_of_a_patients_slides_is_decided_by_the_mean_of_their_thresholds(tmp_path: Path) -> None:
-    write_patients(tmp_path / "t.csv", patients_table(SLIDES, PATIENTS, "mean", "honest"))
+    write_patients(tmp_path / "t.csv", table(SLIDES, PATIENTS, "mean"))
     rows = {row["patient_id"]: row for row in rows_of(tmp_path / "t.csv")}
     assert rows["p"] == {
         "patient_id": "p",
@@ -50,7 +56,7 @@ def test_the_mean_of_a_patients_slides_is_decided_by_the_mean_of_their_threshold
 
 
 def test_by_the_maximum_the_most_suspicious_slide_speaks() -> None:
-    (patient, _) = patients_table(SLIDES, PATIENTS, "max", "honest")
+    (patient, _) = table(SLIDES, PATIENTS, "max")
     assert (patient["probability_tumour"], patient["predicted"]) == ("0.900000", "tumour")
 
 
@@ -59,11 +65,11 @@ def test_by_the_maximum_the_most_suspicious_slide_speaks() -> None:
 )
 def test_a_patient_is_in_sample_where_one_of_its_slides_is(seen: tuple[bool | None, ...], said: str) -> None:
     slides = [verdict(name, 0.5, seen=one) for name, one in zip("ab", seen, strict=True)]
-    assert patients_table(slides, PATIENTS, "mean", "honest")[0]["in_sample"] == said
+    assert table(slides, PATIENTS, "mean")[0]["in_sample"] == said
 
 
 def test_without_several_slides_of_a_patient_there_is_no_table_and_an_earlier_one_goes(tmp_path: Path) -> None:
-    rows = patients_table(SLIDES, {"a": "p"}, "mean", "honest")
+    rows = table(SLIDES, {"a": "p"}, "mean")
     assert rows == []
     (tmp_path / "t.csv").touch()
     write_patients(tmp_path / "t.csv", rows)
@@ -88,5 +94,5 @@ def test_the_maximum_of_three_classes_is_refused() -> None:
         for name in "ab"
     ]
     with pytest.raises(InputError, match="max is defined for two classes"):
-        patients_table(three, PATIENTS, "max", "honest")
-    assert patients_table(three, PATIENTS, "mean", "honest")[0]["predicted"] == "c"
+        table(three, PATIENTS, "max")
+    assert table(three, PATIENTS, "mean")[0]["predicted"] == "c"
