@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 from checked_cohort import fill
+from inline_executor import open_inline
 from slide_maker import write_tiny_cohort
 
 from sammil_cli import console
 from sammil_cli.cli.app import main
+from sammil_cli.runner import per_slide
 
 # The demo preset, made small: slides have 1 µm per pixel; texture and superpixels need no weights.
 SMALL = {
@@ -96,11 +98,9 @@ def finished(started: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """A copy of `started` after all stages, and what each command said."""
     folder = tmp_path_factory.mktemp("finished") / "study"
     shutil.copytree(started, folder)
-    with inside(folder), training_inline():
+    with inside(folder), slides_inline(), training_inline():
         verbs = ("segment", "patch", "sam", "extract", "train", "evaluate", "visualize")
-        # Starting a worker costs more than its work here; `started` has let two of them share theirs.
-        workers = {"segment": 1, "patch": 1, "sam": 1, "extract": 1, "train": 1, "visualize": 1}
-        answers = {verb: call(verb, *(["--workers", workers[verb]] if verb in workers else [])) for verb in verbs}
+        answers = {verb: call(verb, *([] if verb == "evaluate" else ["--workers", 1])) for verb in verbs}
     return folder, answers
 
 
@@ -129,6 +129,14 @@ def training_inline() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
+        yield
+
+
+@contextlib.contextmanager
+def slides_inline() -> Iterator[None]:
+    """Works on slides in this process: starting others takes longer than their work. tests/runner is of these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(per_slide, "open_executor", open_inline)
         yield
 
 

@@ -1,7 +1,7 @@
 """A project folder: where everything lies, and how a run is asked for."""
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sammil_cli.errors import InputError
@@ -51,6 +51,23 @@ class Project:
     def at(cls, folder: Path) -> "Project":
         """The project in a folder."""
         return cls(**{name: folder / path for name, path in vars(cls()).items() if path})
+
+    def run_in(self, folder: str | Path) -> "Project":
+        """The same bags and labels with a run of its own: what train and evaluate write lies in `folder`."""
+        run, report = Path(folder), Path(folder) / "report"
+        return replace(
+            self,
+            models=run / "models",
+            splits=run / "splits.csv",
+            learning_curves=run / "learning_curves",
+            record=run / "record.json",
+            predictions=run / "predictions.csv",
+            metrics=report / "metrics.json",
+            curves=report / "curves",
+            page=report / "index.html",
+            pictures=report / "slides",
+            evidence=report / "evidence",
+        )
 
     @property
     def patient_predictions(self) -> Path:

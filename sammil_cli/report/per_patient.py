@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from sammil_cli.errors import InputError
 from sammil_cli.report.metrics import Predictions
+from sammil_cli.storage.shown_text import shown_value
 from sammil_cli.training.decision import Decision
 from sammil_cli.training.thresholds import Labels, Probabilities, decide, fold_threshold
 
@@ -31,7 +32,7 @@ class Patients:
 
 
 def check_rule(rule: PatientRule, classes: int) -> None:
-    """Refuses `max` with more than two classes.
+    """Refuses `max` with more than two classes, and a word that is no rule.
 
     There is no positive class whose most suspicious slide could speak for the patient, and of classes without an order
     the highest is no label of a patient.
@@ -39,6 +40,8 @@ def check_rule(rule: PatientRule, classes: int) -> None:
     Raises:
         InputError: as above.
     """
+    if rule not in get_args(PatientRule):  # from Python, where no parser has looked at it
+        raise InputError(f"patient_rule: {shown_value(rule)} is no rule", remedy="use mean or max")
     if rule == "max" and classes > 2:
         raise InputError(
             f"patient_rule: max is defined for two classes, and there are {classes}",

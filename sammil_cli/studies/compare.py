@@ -20,7 +20,14 @@ from sammil_cli.report.comparison_tables import (
 )
 from sammil_cli.report.intervals import bootstrap, patients_of_classes
 from sammil_cli.report.metrics import Predictions
-from sammil_cli.report.per_patient import PatientRule, by_patient, mixed_patients, several_slides, torn_patients
+from sammil_cli.report.per_patient import (
+    PatientRule,
+    by_patient,
+    check_rule,
+    mixed_patients,
+    several_slides,
+    torn_patients,
+)
 from sammil_cli.report.shared_slides import Shared, folds_apart, in_classes, shared_slides
 from sammil_cli.report.tables import Table
 from sammil_cli.stages.judged_runs import JudgedRun, read_run
@@ -70,11 +77,14 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
         other_seed: the reference trained with another seed; None = there is no such run. out: a folder.
 
     Raises:
-        InputError: fewer than two runs, one that cannot be read, or one of other classes.
+        InputError: fewer than two runs, one that cannot be read, or one of other classes; a level or number of draws
+            out of range.
     """
     if len(paths) < 2:
         raise InputError("sammil compare needs two runs or more", remedy="name them: sammil compare RUN RUN")
+    _check(asked)
     runs = _named([read_run(path) for path in (*paths, *([other_seed] if other_seed else []))])
+    check_rule(asked.rule, len(runs[0].classes))
     reference, others = runs[0], [_pair(runs[0], one) for one in runs[1:]]
     seed = others.pop() if other_seed else None
     stamp = SELECTED_ON_TEST if any(one.protocol.startswith("paper") for one in runs) else None
@@ -120,6 +130,14 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
     console.say(*dict.fromkeys(table.note for table in tables))
     console.say(*(f"note: {note}" for note in notes), f"comparison: {out / 'comparison.md'}")
     return RunsCompared(differences=tuple(found_all), notes=tuple(notes), facts=facts)
+
+
+def _check(asked: Asked) -> None:
+    """Refuses what the command line's own limits refuse, where it is asked for from Python."""
+    if not 0.5 <= asked.level <= 0.999:
+        raise InputError(f"{asked.level} is no level of intervals", remedy="use one from 0.5 to 0.999, such as 0.95")
+    if asked.draws < 100:
+        raise InputError(f"{asked.draws} draws of patients are too few", remedy="use 100 or more; 2000 is usual")
 
 
 def _named(runs: Sequence[JudgedRun]) -> list[JudgedRun]:

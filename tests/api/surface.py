@@ -11,7 +11,11 @@ from sammil_cli import api
 GIVEN = (
     "bundles.ensemble.Verdict",
     "bundles.facts.BundleFacts",
+    "report.comparison_tables.Difference",
     "report.metrics.Predictions",
+    "stages.predicted_patients.PatientVerdict",
+    "studies.benchmark.Benchmarked",
+    "studies.compare.RunsCompared",
     "training.trained_model.ModelFacts",
 )
 

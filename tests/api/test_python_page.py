@@ -13,6 +13,7 @@ from inline_executor import open_inline
 from study_fixtures import inside, training_inline
 
 from sammil_cli.runner import per_slide
+from sammil_cli.studies import benchmark_runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs/python.md").read_text(encoding="utf-8")
@@ -39,7 +40,8 @@ def run(code: str, project: Path) -> tuple[str, str]:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        patch.setattr(per_slide, "open_executor", open_inline)
+        for module in (per_slide, benchmark_runs):
+            patch.setattr(module, "open_executor", open_inline)
         exec(compile(code, "docs/python.md", "exec"), {"__name__": "__main__"})
     return out.getvalue(), err.getvalue()
 
