@@ -78,8 +78,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert call("init", folder, "--preset", "demo", "--no-dvc").code == 0
     write_tiny_cohort(folder / "data")
     set_params(folder, **SMALL)
-    with inside(folder):
-        answer = call("segment", "--workers", 2)
+    with inside(folder), slides_inline():
+        answer = call("segment", "--workers", 1)
         assert answer.code == 0, answer
     return folder
 

@@ -81,9 +81,9 @@ def benchmark(
 
     whole = settings or read_settings()
     asked = study.Asked(
-        models=models or study.default_models(whole.model),
-        bags=[str(folder) for folder in bags],
-        embeddings=[str(folder) for folder in embeddings],
+        models=tuple(models) or study.default_models(whole.model),
+        bags=tuple(str(folder) for folder in bags),
+        embeddings=tuple(str(folder) for folder in embeddings),
     )
     with voice():
         return study.run(

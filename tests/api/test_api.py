@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,23 +15,59 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from study_fixtures import Answer, set_params
+from encoded_project import make_project
+from study_fixtures import Answer, inside, set_params, slides_inline, training_inline
 from surface import surface
 
 from sammil_cli import api
 from sammil_cli.bundles.models import Models
+from sammil_cli.project import weights
 
 SURFACE = Path(__file__).with_name("surface.txt")
-COMMANDS = {  # the stage's function that both call, and what it is called with besides
-    **{name: f"{name}.run" for name in ("segment", "patch", "sam", "extract", "train", "evaluate", "visualize")},
-    "predict": "predict_slides.predict_bags",
-    "bundle": "bundle.run",
-    "evaluate_on": "external.run",
+COMMANDS = {  # the function that both call
+    **{name: f"stages.{name}.run" for name in ("segment", "patch", "sam", "extract", "train", "evaluate", "visualize")},
+    "predict": "stages.predict_slides.predict_bags",
+    "bundle": "stages.bundle.run",
+    "evaluate_on": "stages.external.run",
+    "convert_legacy": "exchange.convert_legacy.run",
+    "compare": "studies.compare.run",
+    "benchmark": "studies.benchmark.run",
 }
 WORDS = {  # of the command and of the function, where there are any
     "bundle": (("bundle", "runs", "--out", "m.sammil"), ("runs", "m.sammil")),
     "evaluate_on": (("evaluate", "--on", "labels.csv"), ("labels.csv",)),
+    "convert_legacy": (("convert-legacy", "old", "--check-patches", 8), ("old",)),
+    "compare": (("compare", "runs", "other"), ("runs", "other")),
 }
+GIVEN = {  # back by the stand-in, where it is no empty list
+    "predict": SimpleNamespace(verdicts=[], patients=[], rows=[]),
+    "evaluate": {},
+    "evaluate_on": ({}, []),
+    "convert_legacy": ([], Path("artifacts/bags")),
+}
+QUICK = {"model": "mean", "folds": 2, "epochs": 1, "bootstrap_draws": 100, "seed": 5, "interval": 0.9}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of small bags, trained and judged, and what that printed."""
+    folder = make_project(tmp_path_factory.mktemp("api") / "project", QUICK | {"proposer": "superpixels"})
+    set_params(folder, encoder="texture", patch_px=160)
+    out, err = io.StringIO(), io.StringIO()
+    with inside(folder), training_inline(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        api.train(device="cpu")
+        api.evaluate(device="cpu")
+    (folder / "printed").write_text(out.getvalue() + err.getvalue(), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as working directory."""
+    folder = tmp_path / "project"
+    shutil.copytree(trained, folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def test_names_and_signatures_are_those_that_were_promised() -> None:
@@ -58,43 +96,89 @@ def test_it_is_there_without_torch_and_scikit_learn() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_and_its_function_ask_for_the_same(
-    name: str, done: Path, sammil: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    name: str, project: Path, sammil: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
 
     def run(*words: Any, **more: Any) -> Any:
         known = [replace(word, folds=()) if isinstance(word, Models) else word for word in words]
         asked.append((known, {key: value for key, value in more.items() if value}))
-        return {"predict": SimpleNamespace(verdicts=[], rows=[]), "evaluate": {}, "evaluate_on": ({}, [])}.get(name, [])
+        return GIVEN.get(name, [])
 
-    module, _, function = COMMANDS[name].partition(".")
-    monkeypatch.setattr(importlib.import_module(f"sammil_cli.stages.{module}"), function, run)
-    set_params(done, patch_px=160, seed=5, interval=0.9)
+    module, _, function = COMMANDS[name].rpartition(".")
+    monkeypatch.setattr(importlib.import_module(f"sammil_cli.{module}"), function, run)
     words, arguments = WORDS.get(name, ((name,), ()))
-    with contextlib.suppress(AttributeError):  # a stand-in for the facts of a bundle has no JSON
+    with contextlib.suppress(AttributeError):  # a stand-in for what is found has no JSON
         sammil(*words)
     getattr(api, name)(*arguments)
     assert len(asked) == 2
     assert asked[0] == asked[1]
 
 
-def test_a_function_prints_nothing_unless_asked(
-    done: Path, inline_training: None, capfd: pytest.CaptureFixture[str]
+def test_workers_of_a_cluster_are_those_that_the_command_asks_for(
+    project: Path, sammil: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api.train(device="cpu")
-    api.evaluate(device="cpu")
+    asked = []
+    monkeypatch.setattr("sammil_cli.stages.segment.run", lambda project, settings, how: asked.append(how) or [])
+    cluster = ("--executor", "dask", "--scheduler", "tcp://node1:8786", "--workers", 9)
+    sammil("segment", *cluster, "--only", "slide_01")
+    workers = api.Workers(executor="dask", scheduler="tcp://node1:8786", count=9)
+    api.segment(workers=workers, only=["slide_01"])
+    assert asked[0] == asked[1]
+    assert (asked[1].executor, asked[1].workers) == ("dask", 9)
+    with pytest.raises(api.InputError, match="needs one of --scheduler and --cluster"):
+        api.segment(workers=api.Workers(executor="dask"))
+
+
+def test_a_function_prints_nothing_unless_asked(
+    trained: Path, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert (trained / "printed").read_text(encoding="utf-8") == ""
     api.predict(device="cpu", pictures=False)
     assert capfd.readouterr() == ("", "")
-    api.predict(device="cpu", pictures=False, verbose=True)
-    assert "6 slide(s) by 3 model(s)" in capfd.readouterr().out
+    with api.printing():
+        api.predict(device="cpu", pictures=False)
+    assert "12 slide(s) by 2 model(s)" in capfd.readouterr().out
+    api.predict(device="cpu", pictures=False)
+    assert capfd.readouterr() == ("", "")
 
 
-def test_what_a_function_prints_is_printed_again_after_an_error(
-    done: Path, capfd: pytest.CaptureFixture[str], sammil: Callable[..., Answer]
-) -> None:
+def test_what_a_function_prints_is_printed_again_after_an_error(project: Path, sammil: Callable[..., Answer]) -> None:
     with pytest.raises(api.InputError, match="no trained model in nowhere"):
         api.predict("nowhere", pictures=False)
-    assert "6 slide(s) by 3 model(s)" in sammil("predict", "--device", "cpu", "--no-pictures").out
+    assert "12 slide(s) by 2 model(s)" in sammil("predict", "--device", "cpu", "--no-pictures").out
+
+
+def test_patients_are_judged_by_the_rule_that_is_asked_for(project: Path) -> None:
+    Path("whose.csv").write_text("slide_id,patient_id\nslide_00,p\nslide_01,p\n", encoding="utf-8")
+    found = {
+        rule: api.predict(slides="whose.csv", bags="artifacts/bags", pictures=False, device="cpu", patient_rule=rule)
+        for rule in ("mean", "max")
+    }
+    said = [one.probability["tumour"] for one in found["mean"].verdicts[:2]]
+    patients = {rule: one.patients[0] for rule, one in found.items()}
+    assert patients["mean"].probability["tumour"] == pytest.approx(sum(said) / 2)
+    assert patients["max"].probability["tumour"] == max(said)
+    assert (patients["max"].patient_id, patients["max"].slides, patients["max"].rule) == ("p", 2, "max")
+    with pytest.raises(api.InputError, match="'median' is no rule"):
+        api.predict(slides="whose.csv", bags="artifacts/bags", patient_rule="median")  # type: ignore[arg-type]
+
+
+def test_what_the_command_line_refuses_is_refused_from_python(project: Path) -> None:
+    for wrong in ({"interval": 95.0}, {"draws": 5}, {"patient_rule": "median"}):
+        with pytest.raises(api.InputError):
+            api.compare("runs", "runs", **wrong)
+    with pytest.raises(api.InputError, match="there are no weights 'vit_x'"):
+        api.fetch_weights("vit_x")
+    with pytest.raises(api.InputError, match="'clam' is unknown"):
+        api.convert_weights("lost.pt", model="clam")
+
+
+def test_weights_that_settings_need_are_fetched(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "download", lambda pinned, progress: tmp_path / pinned.file_name)
+    assert api.fetch_weights() == {}  # superpixels and texture
+    assert list(api.fetch_weights(settings=api.settings(sam_model="vit_b"))) == ["vit_b", "resnet50"]
+    assert api.fetch_weights("vit_h")["vit_h"].parent == tmp_path
 
 
 def test_settings_are_checked_as_those_of_params_yaml(study: Path) -> None:
@@ -106,7 +190,10 @@ def test_settings_are_checked_as_those_of_params_yaml(study: Path) -> None:
         api.settings("camelyon")
 
 
-def test_a_slide_in_memory_gives_what_the_commands_write(done: Path) -> None:
+def test_a_slide_in_memory_gives_what_the_commands_write(study: Path) -> None:
+    with slides_inline():
+        for step in (api.patch, api.sam, api.extract):
+            assert [row.done for row in step(workers=1, only=["slide_1"])] == [True]
     chosen = api.read_settings()
     with api.open_slide(api.find_slides("data/slides")["slide_1"]) as slide:
         tissue = api.find_tissue(slide, chosen)

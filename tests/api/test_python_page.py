@@ -13,7 +13,6 @@ from inline_executor import open_inline
 from study_fixtures import inside, training_inline
 
 from sammil_cli.runner import per_slide
-from sammil_cli.studies import benchmark_runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs/python.md").read_text(encoding="utf-8")
@@ -32,6 +31,8 @@ def project(started: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(code: str, project: Path) -> tuple[str, str]:
     """What an example prints on stdout and stderr."""
+    from sammil_cli.studies import benchmark_runs  # takes a second: torch comes with it
+
     out, err = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -67,5 +68,6 @@ def test_the_examples_are_typed(tmp_path: Path) -> None:
         paths.append(tmp_path / f"example_{number}.py")
         paths[-1].write_text(code, encoding="utf-8")
     command = [sys.executable, "-m", "mypy", *map(str, paths)]
+    # In the repository mypy takes a second: its cache there knows the package since `make lint`.
     said = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout
