@@ -42,7 +42,7 @@ def read_bag(path: str | Path) -> FeatureBag:
 
 
 def read_predictions(runs: str | Path = "runs") -> "Predictions":
-    """Reads the out-of-fold predictions `predictions.csv` of a folder that `train` and `evaluate` wrote.
+    """Reads the out-of-fold predictions of a folder that `train` and `evaluate` wrote, or its `predictions.csv`.
 
     Raises:
         InputError: nothing was judged there; `E_DAMAGED`.

@@ -184,7 +184,7 @@ def evaluate(
     where, own = project or Project(), _own(settings, EvaluateSettings)
     with voice():
         metrics = stage.run(where, own, how_to_run(device), changed_labels=changed_labels)
-    return Evaluation(metrics=metrics, predictions=read_predictions(where.predictions.parent))
+    return Evaluation(metrics=metrics, predictions=read_predictions(where.predictions))
 
 
 def evaluate_on(

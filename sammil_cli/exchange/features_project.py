@@ -1,13 +1,15 @@
 """sammil init --from-features: a project of features in hand, or features that come into a project."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sammil_cli import choices, console
+from sammil_cli.config import ConvertSettings, load_settings
 from sammil_cli.errors import InputError
 from sammil_cli.exchange.convert_legacy import slides_of, together
-from sammil_cli.exchange.convert_plans import held_in, refuse_twice
+from sammil_cli.exchange.convert_plans import Held, held_in, refuse_twice
 from sammil_cli.exchange.tables import OldTables, is_labelled, read_tables, write_labels
 from sammil_cli.jobs.convert_legacy import Request
 from sammil_cli.legacy.inventory import Inventory, Kind
@@ -16,7 +18,7 @@ from sammil_cli.project.in_hand import InHand, features_in, in_hand_of
 from sammil_cli.project.presets import preset
 from sammil_cli.project.project import Project
 from sammil_cli.regions.propose import PIXELS, seen_by
-from sammil_cli.storage.files import check_name
+from sammil_cli.storage.files import check_name, write_text
 
 _WITHOUT_REGIONS = "abmil"  # what is trained where nothing says which patches belong together
 
@@ -58,27 +60,14 @@ def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool
             `init.check_new`.
     """
     init.check_new(folder, preset_name, update=update)
-    sources = [source.resolve() if ".." in source.parts else source.absolute() for source in asked.sources]
+    if update:
+        _bring(folder, asked)
+        return
+    sources = _absolute(asked.sources)
     links = _links(sources, features_in(folder))
-    there = in_hand_of(folder / "dvc.yaml") if update else None
-    kept = [folder / Project().features / name for name in features_in(folder)] if update else []
-    look = _look([*kept, *sources], with_segments=asked.regions is None)
+    look = _look(sources, with_segments=asked.regions is None)
     project = _project_in(folder)
     tables = _tables(look, asked, project)
-    if update:
-        if asked.regions is not None:
-            raise InputError(
-                f"{folder} is a project already, and regions are asked for", remedy="start a new one with --regions"
-            )
-        in_hand = there or InHand(
-            folders=(), beside=slides_of(_project_in(folder)) is not None, places=look.some_places
-        )
-        in_hand = replace(in_hand, folders=tuple(sorted({*in_hand.folders, *links})))
-        _link(project.features, links)
-        init.ignore(folder)
-        init.renew(folder, in_hand, add=True)
-        _tell(look, tables, project, links)
-        return
     in_hand = InHand(
         folders=tuple(sorted(links)),
         regions=asked.regions is not None,
@@ -90,6 +79,38 @@ def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool
     stages = init.run_of_features(folder, preset_name, in_hand, changed, dvc=dvc)
     _tell(look, tables, project, links)
     _say_next(folder, preset_name, stages, changed, in_hand, dvc=dvc, labelled=is_labelled(project))
+
+
+def _bring(folder: Path, asked: Asked) -> None:
+    """Brings features into a project that is there; as `run` with `update`."""
+    if asked.regions is not None:
+        raise InputError(
+            f"{folder} is a project already, and regions are asked for", remedy="start a new one with --regions"
+        )
+    params = folder / "params.yaml"
+    sources, there = _absolute(asked.sources), in_hand_of(folder / "dvc.yaml")
+    links, kept = _links(sources, features_in(folder)), features_in(folder)
+    project, own = _project_in(folder), load_settings(params).stage(ConvertSettings)
+    segments = not own.features_without_segments and not (there and there.regions)
+    look = _look([*(project.features / name for name in kept), *sources], with_segments=segments)
+    tables = _tables(look, asked, project)
+    in_hand = there or InHand(folders=(), beside=slides_of(project) is not None)
+    places = look.some_places or in_hand.beside
+    in_hand = replace(in_hand, folders=tuple(sorted({*in_hand.folders, *links})), places=places)
+    _link(project.features, links)
+    init.ignore(folder)
+    init.renew(folder, in_hand, add=True)
+    lacks = {"coords": not look.places, "segments": bool(there and there.regions)}
+    for name in (f"features_without_{what}" for what, lacking in lacks.items() if lacking):
+        if not getattr(own, name):
+            text = params.read_text(encoding="utf-8")
+            write_text(params, re.sub(rf"(?m)^{name}: *[^ #\n]+", f"{name}: true", text))
+            console.say(f"{params}: {name}: true, since some of these features have none")
+    _tell(look, tables, project, links)
+
+
+def _absolute(sources: Sequence[Path]) -> list[Path]:
+    return [source.resolve() if ".." in source.parts else source.absolute() for source in sources]
 
 
 def _project_in(folder: Path) -> Project:
@@ -136,7 +157,7 @@ def _look(sources: Sequence[Path], *, with_segments: bool) -> _Look:
                 remedy="give a folder with features of CLAM, TRIDENT, STAMP, DTFD or SAM-MIL, or .npy or .csv files",
             )
         places.append(held.has_places)
-        where, lines = replace(held, request=replace(request, with_coords=places[-1])).slides()
+        where, lines = _slides(replace(held, request=replace(request, with_coords=places[-1])))
         found.append(inventory)
         slides.append(where)
         said += lines
@@ -150,6 +171,22 @@ def _look(sources: Sequence[Path], *, with_segments: bool) -> _Look:
         grouped=bool(held_all.of(Kind.SEGMENTS, Kind.SAM_INFO)),
         said=said,
     )
+
+
+def _slides(held: Held) -> tuple[dict[str, Path], list[str]]:
+    """Where the slides lie, and lines that say what was found; see `Held.slides`.
+
+    Raises:
+        InputError: as there; where it is for want of segments alone, the fix is one of `sammil init`.
+    """
+    try:
+        return held.slides()
+    except InputError as error:
+        if not held.request.with_segments:
+            raise
+        replace(held, request=replace(held.request, with_segments=False)).slides()  # else that is the trouble
+        fix = "put the run's folder segments/ beside its features, or have regions found anew: --regions features"
+        raise InputError(error.message, remedy=fix) from None
 
 
 def _tables(look: _Look, asked: Asked, project: Project) -> OldTables:
@@ -182,7 +219,7 @@ def _settings(look: _Look, asked: Asked, preset_name: str) -> dict[str, object]:
         changed["features_without_coords"] = True
     if asked.regions is not None:
         choices.check(choices.PROPOSERS, asked.regions)
-        changed["proposer"] = asked.regions
+        changed |= {"proposer": asked.regions, "features_without_segments": True}
     elif not look.grouped and preset(preset_name).get("model", "sam-mil") == "sam-mil":
         changed["model"] = _WITHOUT_REGIONS
     return changed

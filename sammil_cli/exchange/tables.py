@@ -58,6 +58,8 @@ def read_tables(
     """
     remarks: list[str] = []
     names = tuple(part.strip() for part in classes.split(",")) if classes else None
+    if names and (len(set(names)) < len(names) or not all(names)):
+        raise InputError(f"--classes {classes!r} names a class twice, or none", remedy="give different names")
     cohort = _labels(found, project, slides, labels, remarks)
     members = cohort.members if cohort else _own_members(project)
     patient_of = {member.slide_id: member.patient_id for member in members}

@@ -79,6 +79,12 @@ def run(
     for folder, rows in said:
         if rows.positive_class is None:
             raise InputError(f"{folder} has no positive class: nothing is found or missed", remedy="see positive_class")
+    classes = [str(rows.positive_class) for _, rows in said]
+    if len(set(classes)) > 1:
+        raise InputError(
+            f"{folders[0]} finds {classes[0]}, and {folders[1]} {classes[1]}: their positive classes differ",
+            remedy="set positive_class alike and train again",
+        )
     wanted = sorted({slide for _, rows in said for slide, label in zip(rows.slides, rows.labels, strict=True) if label})
     areas, rows_of = _areas(project, wanted)
     if not areas:
@@ -88,7 +94,7 @@ def run(
     models = [(_name(folder), positives_of(rows, areas)) for folder, rows in said]
     inner = list(edges) if edges is not None else _terciles(np.array(list(areas.values())))
     found = [(name, one, bins_of(one, inner, level=level)) for name, one in models]
-    positive = str(said[0][1].positive_class)
+    positive = classes[0]
     bins = [_cells(name, one) for name, _, own in found for one in own]
     slides = [
         {"training": name, "slide_id": s, "patient_id": p, "lesion_mm2": rounded(float(a)), "found": rounded(float(f))}

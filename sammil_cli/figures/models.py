@@ -34,10 +34,15 @@ def run(project: Project, slides: Sequence[str], training: Path, beside: Path, o
         training, beside: folders of `sammil train`; the paper has SAM-MIL and AB-MIL.
 
     Raises:
-        InputError: one of the two is missing, or they are of more than two classes.
+        InputError: one of the two is missing, or they are of more than two classes or of other positive classes.
     """
     ours, other = open_training(training, ""), open_training(beside, "-S model=abmil")
     names = [_facts(one) for one in (other, ours)]
+    if names[0][1] != names[1][1]:
+        raise InputError(
+            f"the positive class of {beside} is {names[0][1]}, that of {training} {names[1][1]}",
+            remedy="set positive_class alike and train again",
+        )
     style = Style(
         name=NAME,
         shown_as="Fig. 11",
@@ -127,4 +132,5 @@ def _below(view: View, measured: Numbers) -> list[str]:
     inside = measured["cyan_in_lesion"]
     shares = f"{measured['lesion_in_cyan']:.0%} of lesion patches cyan"
     shares += "; no patch cyan" if inside is None else f"; {inside:.0%} of cyan in lesion"
-    return [shares, f"attention finds lesion patches with AUC {measured['attention_auc_of_lesion'] or 0:.3f}"]
+    area = measured["attention_auc_of_lesion"]  # None where every patch is lesion
+    return [shares, *([] if area is None else [f"attention finds lesion patches with AUC {area:.3f}"])]

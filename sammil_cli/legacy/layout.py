@@ -106,7 +106,8 @@ def find_layout(
     if feature_files and not coord_files and require_coords and _all_bare(feature_files.values()):
         raise InputError(
             f"{feature_folder} holds no coordinates, and there is no patches/ in {root}",
-            remedy="name the folder of the coordinate files with --coords, or convert without them with --no-coords",
+            remedy="name the folder of the coordinate files with --coords, or convert without them: --no-coords, in a "
+            "project features_without_coords: true",
         )
     segment_files = _beside(found, segments, Kind.SEGMENTS)
     infos, seg_files = _beside(found, None, Kind.SAM_INFO), _beside(found, None, Kind.SEG_FILE)
@@ -117,7 +118,8 @@ def find_layout(
     if feature_files and sam_mil and not segment_files and not infos and require_segments:
         raise InputError(
             f"there is no segments/ in {root}, though its features are of a SAM-MIL run",
-            remedy="name the folder of the SAM segments with --segments, or convert without regions with --no-segments",
+            remedy="name the folder of the SAM segments with --segments, or convert without regions: --no-segments, "
+            "in a project features_without_segments: true",
         )
     selection = _select(found, process_list, set(held), {*feature_files, *coord_files, *segment_files}, remarks)
     encoder = _encoder(feature_folder)

@@ -16,6 +16,7 @@ def set_up_plots(dvc: Path) -> None:
     """
     config = dvc / "config"
     said = config.read_text(encoding="utf-8") if config.exists() else ""
+    said += "\n" if said and not said.endswith("\n") else ""  # a hand may have left it out
     if "html_template" not in said:
         before, section, after = said.partition(_SECTION)
         write_text(config, before + (section or _SECTION) + _SETTING + after)

@@ -18,12 +18,16 @@ def sets_out_of_fold(rows: Predictions, coverage: float) -> Sets:
     found = np.zeros(rows.probabilities.shape, np.bool_)
     classes = [str(place) for place in range(rows.probabilities.shape[1])]
     for part in rows.by_fold():
-        repeat, fold, patients = part.repeat[0], part.fold[0], set(part.patients)
-        apart = np.array([name not in patients for name in rows.patients], np.bool_)
-        others = rows.rows((rows.repeat == repeat) & (rows.fold != fold) & apart)
-        here = (rows.repeat == repeat) & (rows.fold == fold)
-        found[here] = scores_of(others, classes, coverage).sets(part.probabilities)
+        here = (rows.repeat == part.repeat[0]) & (rows.fold == part.fold[0])
+        found[here] = scores_of(_apart_from(part, rows), classes, coverage).sets(part.probabilities)
     return found
+
+
+def _apart_from(part: Predictions, rows: Predictions) -> Predictions:
+    """The rows of the other folds of a fold's repeat, without its patients."""
+    patients = set(part.patients)
+    apart = np.array([name not in patients for name in rows.patients], np.bool_)
+    return rows.rows((rows.repeat == part.repeat[0]) & (rows.fold != part.fold[0]) & apart)
 
 
 def abstains(sets: Sets, predicted: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -89,8 +93,7 @@ def _remark(rows: Predictions, classes: Sequence[str], coverage: float) -> str |
     least: dict[str, int] = {}
     needed = 0
     for part in rows.by_fold():
-        others = rows.rows((rows.repeat == part.repeat[0]) & (rows.fold != part.fold[0]))
-        scores = scores_of(others, classes, coverage)
+        scores = scores_of(_apart_from(part, rows), classes, coverage)
         needed = scores.least_patients
         for name, found in zip(classes, scores.scores, strict=True):
             least[name] = min(least.get(name, len(found)), len(found))

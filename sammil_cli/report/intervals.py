@@ -57,7 +57,8 @@ def bootstrap(rows: Predictions, *, level: float, draws: int) -> dict[str, Estim
 
 def _interval(name: str, found: Mapping[str, Spread], sizes: Sequence[int], level: float) -> Estimate:
     if name == "brier":
-        return log_interval(found[name], level)
+        several = _patients_of(name, sizes) > 1  # draws of a single patient do not vary
+        return log_interval(found[name], level) if several else Estimate(found[name].value, math.nan, math.nan)
     if name == "balanced_accuracy" and "specificity" in found:
         return mean_of_shares(*(_interval(one, found, sizes, level) for one in ("sensitivity", "specificity")))
     return score_interval(found[name], level, _patients_of(name, sizes))

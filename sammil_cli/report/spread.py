@@ -99,13 +99,13 @@ def score_interval(found: Spread, level: float, certain: int) -> Estimate:
     It takes the number as a share of n slides, with the n that gives its variance, and t for the normal quantile.
 
     Args:
-        certain: n where the number is 0 or 1 and has no variance, which is no certainty: its patients.
+        certain: patients that carry it: n where the number is 0 or 1 and has no variance, which is no certainty.
     """
     value, variance = found.value, found.variance
     if math.isnan(value) or math.isnan(variance):
         return Estimate(value, math.nan, math.nan)
-    if not variance > 0 and 0 < value < 1:
-        return Estimate(value, value, value)
+    if not variance > 0 and 0 < value < 1:  # as the AUC of one score for all; of a single patient nothing is known
+        return Estimate(value, value, value) if certain > 1 else Estimate(value, math.nan, math.nan)
     n = value * (1 - value) / variance if variance > 0 and 0 < value < 1 else float(certain)
     z = _quantile(found, level)
     middle = (value + z * z / (2 * n)) / (1 + z * z / n)

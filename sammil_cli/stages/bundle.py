@@ -52,6 +52,8 @@ def run(
         raise InputError(f"{out} does not end in {SUFFIX}", remedy=f"-o {out.with_suffix(SUFFIX)}")
     if refit is not None and fold is not None:
         raise InputError(f"a refit is of all slides, not of the fold {fold}", remedy="leave out --refit, or --fold")
+    if refit is None and (other := next((one for one in (bags, labels) if one is not None), None)):
+        raise InputError(f"{other} is for a refit, and none is asked for", remedy="add --refit, or leave it out")
     models = open_models(source, "cpu", report=report)
     if models.bundle is not None:
         raise InputError(f"{source} is a bundle already", remedy=f"see what is in it: sammil bundle show {source}")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from csv_rows import by_slide
+from study_fixtures import inside
 
 from sammil_cli.config import load_settings
 from sammil_cli.features.bag import read_bag
@@ -251,3 +252,30 @@ def test_the_text_of_the_pipeline_names_each_folder() -> None:
     stages = yaml.safe_load(render_dvc(demo=False, in_hand=InHand(folders=("a", "b"))))["stages"]
     assert {"data/features/a", "data/features/b"} <= set(stages["convert-legacy"]["deps"])
     assert stages["code"]["cmd"] == "sammil code --features"
+
+
+def test_features_without_coordinates_that_an_update_brings_are_converted(sammil: Sammil, here: Path) -> None:
+    features(here / "run", "s1", "s2")
+    start(sammil, "--from-features", "run")
+    more = features(here / "more", "s3", places=False)
+    answer = sammil("init", "p", "--update", "--from-features", more)
+    assert "features_without_coords: true, since some of these features have none" in answer.out
+    text = Path("p/params.yaml").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith("features_without_coords: true"))
+    assert "# whether" in line  # the rest of the line is as it was
+    with inside(here / "p"):
+        assert sammil("convert-legacy", "--workers", 1).code == 0
+        assert sorted(path.stem for path in Path("artifacts/bags").glob("*.h5")) == ["s1", "s2", "s3"]
+
+
+def test_a_sam_mil_run_without_its_segments_gets_regions_or_is_refused(sammil: Sammil, here: Path) -> None:
+    run = features(here / "run", "s1")
+    with h5py.File(run / "s1.h5", "a") as file:
+        file["coords"][-1] = -1  # a group row
+    refused = sammil("init", "p", "--no-dvc", "--from-features", run)
+    assert (refused.code, "--regions features" in refused.err) == (2, True)
+    assert not Path("p").exists()
+    start(sammil, "--from-features", run, "--regions", "features")
+    with inside(here / "p"):
+        answer = sammil("convert-legacy", "--workers", 1, "--out", "artifacts/features")
+    assert answer.code == 0, answer
