@@ -118,7 +118,7 @@ def _threshold(summary: Summary) -> Table:
         header=("metric", "carried over", interval_of(summary), "chosen here"),
         rows=rows,
         note=f"Carried over: {summary['threshold']['chosen']}, where the models were trained. Chosen here: Youden's on "
-        "these very slides; it estimates nothing, and shows what another threshold could win.",
+        "these very slides; it estimates nothing, and shows what another threshold could gain.",
     )
 
 

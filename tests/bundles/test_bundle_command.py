@@ -171,3 +171,9 @@ def test_what_was_unpacked_before_is_verified_again(done: Path, sammil: Sammil, 
     shutil.copytree(first.folders[0], first.folders[0].with_name("a_stranger"))
     answer = sammil("bundle", "show", "model.sammil")
     assert (answer.code, "holds other models" in answer.err) == (2, True)
+
+
+def test_what_a_refit_alone_reads_is_not_passed_over(tmp_path: Path, sammil: Sammil) -> None:
+    for option in ("--bags", "--labels"):
+        answer = sammil("bundle", tmp_path, "-o", tmp_path / "m.sammil", option, tmp_path / "x")
+        assert (answer.code, "add --refit" in answer.err) == (2, True)

@@ -1,10 +1,15 @@
 """Sensitivity by lesion area: bins, and intervals that do not take a patient's slides for independent ones."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from judged_files import write_run
 
 from sammil_cli.errors import InputError
-from sammil_cli.figures.lesion_size import _terciles, bins_of, positives_of, read_edges, recall_of, ticks_between
+from sammil_cli.figures.lesion_size import _terciles, bins_of, positives_of, read_edges, recall_of, run, ticks_between
+from sammil_cli.project.project import Project
 from sammil_cli.report.metrics import Predictions
 
 
@@ -76,3 +81,12 @@ def test_edges_are_areas() -> None:
 
 def test_ticks_are_round_areas() -> None:
     assert ticks_between(0.05, 3) == pytest.approx([0.05, 0.1, 0.2, 0.5, 1, 2])
+
+
+def test_two_trainings_with_other_positive_classes_are_no_pair(tmp_path: Path) -> None:
+    rows = judged(["p", "p", "q", "r"])
+    for name, positive in (("one", "tumour"), ("other", "normal")):
+        write_run(tmp_path / name, replace(rows, positive_class=positive))
+    folders = [tmp_path / "one/runs", tmp_path / "other/runs"]
+    with pytest.raises(InputError, match="their positive classes differ"):
+        run(Project(), folders, None, tmp_path, level=0.95)

@@ -117,3 +117,13 @@ def test_a_config_keeps_what_it_says_and_a_template_of_the_users_own(tmp_path: P
     config.write_text("[plots]\n    html_template = mine.html\n")
     set_up_plots(tmp_path)
     assert not (tmp_path / NAME).exists()
+
+
+def test_a_config_whose_last_line_does_not_end_stays_whole(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("['remote \"shared\"']\n    url = /archive", encoding="utf-8")
+    set_up_plots(tmp_path)
+    assert (tmp_path / "config").read_text(encoding="utf-8").splitlines()[1:] == [
+        "    url = /archive",
+        "[plots]",
+        f"    html_template = {NAME}",
+    ]

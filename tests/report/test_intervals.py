@@ -328,3 +328,31 @@ def test_runs_of_different_slides_are_refused(changes: dict[str, object], messag
     rows = cohort(20, auc=0.8, seed=15)
     with pytest.raises(InputError, match=message):
         gap(rows, replace(rows, **changes))
+
+
+def test_slides_of_a_single_patient_give_no_interval_and_one_score_for_all_gives_a_certain_auc() -> None:
+    one = Predictions(
+        slides=("a", "b"),
+        patients=("p", "p"),
+        repeat=np.zeros(2, np.int64),
+        fold=np.zeros(2, np.int64),
+        labels=np.array([1, 1]),
+        predicted=np.array([1, 0]),
+        probabilities=np.array([[0.2, 0.8], [0.6, 0.4]]),
+        positive_class="tumour",
+    )
+    found = bootstrap(one, level=0.95, draws=100)
+    for name, value in (("accuracy", 0.5), ("sensitivity", 0.5), ("brier", 0.4)):
+        assert found[name].value == pytest.approx(value)
+        assert math.isnan(found[name].low), name
+    flat = replace(
+        one,
+        slides=tuple("abcd"),
+        patients=tuple("pqrs"),
+        repeat=np.zeros(4, np.int64),
+        fold=np.zeros(4, np.int64),
+        labels=np.array([0, 1, 0, 1]),
+        predicted=np.ones(4, np.int64),
+        probabilities=np.full((4, 2), 0.5),
+    )
+    assert bootstrap(flat, level=0.95, draws=100)["auc"] == Estimate(0.5, 0.5, 0.5)
