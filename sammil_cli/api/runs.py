@@ -212,9 +212,7 @@ def evaluate_on(
     own = _own(settings, EvaluateSettings)
     with voice():
         how = how_to_run(device)
-        metrics, rows = external.run(
-            Path(labels), Path(models), Path(bags), Path(out), own, how, by=tuple(dict.fromkeys(by))
-        )
+        metrics, rows = external.run(Path(labels), Path(models), Path(bags), Path(out), own, how, by=tuple(by))
     return ExternalEvaluation(metrics=metrics, rows=tuple(rows))
 
 

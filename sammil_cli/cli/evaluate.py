@@ -66,7 +66,7 @@ def evaluate(
         from sammil_cli.stages import external
 
         folder = out or Path("report/external")
-        summary, rows = external.run(on, models, bags, folder, settings, options, by=tuple(dict.fromkeys(by or ())))
+        summary, rows = external.run(on, models, bags, folder, settings, options, by=tuple(by or ()))
         console.print_json(summary)
         raise typer.Exit(exit_code(rows, 0.0))
     from sammil_cli.project.project import Project
