@@ -98,7 +98,7 @@ def finished(started: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """A copy of `started` after all stages, and what each command said."""
     folder = tmp_path_factory.mktemp("finished") / "study"
     shutil.copytree(started, folder)
-    with inside(folder), slides_inline(), training_inline():
+    with inside(folder), training_inline():
         verbs = ("segment", "patch", "sam", "extract", "train", "evaluate", "visualize")
         answers = {verb: call(verb, *([] if verb == "evaluate" else ["--workers", 1])) for verb in verbs}
     return folder, answers
@@ -123,20 +123,20 @@ class InlinePool:
 
 
 @contextlib.contextmanager
-def training_inline() -> Iterator[None]:
-    """Trains folds in this process: importing torch in others takes longer than the training."""
-    from sammil_cli.stages import train  # takes a second: torch comes with it
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
-        yield
-
-
-@contextlib.contextmanager
 def slides_inline() -> Iterator[None]:
     """Works on slides in this process: starting others takes longer than their work. tests/runner is of these."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(per_slide, "open_executor", open_inline)
+        yield
+
+
+@contextlib.contextmanager
+def training_inline() -> Iterator[None]:
+    """Trains folds and works on slides in this process: importing torch in others takes longer than the work."""
+    from sammil_cli.stages import train  # takes a second: torch comes with it
+
+    with pytest.MonkeyPatch.context() as patch, slides_inline():
+        patch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
         yield
 
 

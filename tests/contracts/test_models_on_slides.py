@@ -20,7 +20,7 @@ def test_a_model_is_trained_judged_drawn_and_asked_by_one_word(done: Path, inlin
         ("train", "-S", f"model={model}", "-S", "group_features=true", "-S", "group_feature_flag=true", *short),
         ("evaluate", "-S", "bootstrap_draws=100"),
         ("visualize", "--workers", 1),
-        ("predict",),
+        ("predict", "--no-pictures"),  # they are drawn as those above, by the same job
     ):
         answer = call(*words)
         assert answer.code == 0, (words, answer)
