@@ -41,6 +41,7 @@ from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.thresholds import in_digits
 
+WRITTEN = ("index.html", "metrics.json", "predictions.csv", "predictions_patients.csv", "process_list.csv")
 _SEEN = {True: "true", False: "false", None: "unknown"}
 _Points = Callable[[np.ndarray, np.ndarray], list[tuple[float, float]]]
 
@@ -77,6 +78,8 @@ def run(
     bags = BagFolder(bags_folder, options.device)
     given = read_cohort(labels, facts[0].classes, bags.paths)
     columns = {name: column_of(given.table, name, given.cohort.members) for name in by}
+    for name in WRITTEN:  # of an earlier call: it must not look like the result of this one if it fails
+        (out / name).unlink(missing_ok=True)
     judged = judge_slides(given.cohort.members, models.folds, bags)
     process_list = out / "process_list.csv"
     write_rows(process_list, judged.rows)

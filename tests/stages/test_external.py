@@ -175,6 +175,16 @@ def test_a_bag_of_another_encoder_costs_its_own_slide(cohort: External) -> None:
     assert "texture" in refused["message"]
 
 
+def test_after_a_call_in_which_no_slide_can_be_judged_nothing_of_an_earlier_one_is_there(cohort: External) -> None:
+    cohort.run()
+    assert {path.name for path in cohort.out.iterdir()} == set(external.WRITTEN)
+    for slide, *_ in cohort.rows:
+        cohort.write_bag(slide, encoder="resnet50")
+    with pytest.raises(InputError, match="no slide can be judged; e00"):
+        cohort.run()
+    assert [path.name for path in cohort.out.iterdir()] == ["process_list.csv"]  # which says why
+
+
 def test_slides_without_a_bag_and_bags_without_a_label_are_named(cohort: External) -> None:
     cohort.write_bag("f99")
     write_csv(cohort.labels, ("slide_id", "label", "patient_id"), [*cohort.rows, ("zz9", "normal", "Z")])
