@@ -85,7 +85,8 @@ def run(
     write_rows(process_list, judged.rows)
     _check_any(judged, source)
     rows = judged.predictions
-    patients = judge_patients(rows, judged.uncalibrated, settings.patient_rule, judged.thresholds)
+    thresholds, threshold_of = judged.for_patients(settings.patient_rule)
+    patients = judge_patients(rows, judged.uncalibrated, settings.patient_rule, thresholds)
     internal, known = internal_folds(models, settings), {slide for fold in models.folds for slide in fold.seen or ()}
     found = of_slides(judged, facts, settings)
     summary = {
@@ -98,7 +99,7 @@ def run(
         "refused": refused(judged),
         **beside_internal(found, internal.numbers, rows.slides, known),
         "by": by_columns(judged, columns, settings),
-        "per_patient": of_patients(patients, judged.classes, settings),
+        "per_patient": of_patients(patients, judged.classes, settings, threshold_of),
     }
     unknown = sum(one.verdict.in_sample is None for one in judged.slides)
     summary["notices"] = notices(summary, doubts(models, members_of(judged), bags), unknown)

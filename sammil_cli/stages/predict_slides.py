@@ -22,9 +22,9 @@ from sammil_cli.stages.given_slides import GivenSlides, gather
 from sammil_cli.stages.new_bags import check_weights, make_bags, project_in, settings_for
 from sammil_cli.stages.predict import IN_SAMPLE, judge_bags, shown_digits, stamp_of
 from sammil_cli.stages.predicted_patients import (
-    NOTE,
     Patient,
     PatientVerdict,
+    note_on,
     patients_table,
     verdicts_on_patients,
     write_patients,
@@ -207,7 +207,7 @@ def _finish(
     said = patients_table(found.patients, f"paper: {mark}" if mark else "honest")
     write_patients(wanted.out / _OF_PATIENTS, said)
     if said:
-        console.say(f"patients: {wanted.out / _OF_PATIENTS} ({len(said)}). {NOTE}")
+        console.say(f"patients: {wanted.out / _OF_PATIENTS} ({len(said)}). {note_on(found.patients)}".rstrip())
     if wanted.pictures and found.verdicts:
         found = _draw(models, project, found, how["visualize"])
     rows = sorted(found.rows, key=lambda row: row.slide_id)
@@ -273,8 +273,8 @@ def _page(models: Models, project: Project, found: Predicted, patients: Sequence
         notes.append(f"!Epoch and threshold were chosen on the slides that these models were tested on: {mark}.")
     if known := sum(verdict.in_sample is True for verdict in found.verdicts):
         notes.append(f"!{known} slide(s) were seen in training by every model: no fair predictions of these.")
-    if patients:
-        notes.append(NOTE)
+    if note := note_on(found.patients):
+        notes.append(note)
     rows = {row.slide_id: row for row in found.rows}
     troubles = [
         Trouble(slide_id=row.slide_id, code=row.code, message=row.message, remedy=row.remedy)

@@ -12,6 +12,7 @@ from external_study import External, make_external
 from judged_study import Study, make_study
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from sammil_cli.bundles.ensemble import read_trained
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import RunOptions
@@ -163,7 +164,27 @@ def test_patients_with_several_slides_are_judged_as_such(cohort: External) -> No
     summary = cohort.run()
     assert summary["per_patient"]["several_slides"] == 4
     assert summary["per_patient"]["patients"] == 2  # the two others have slides of both classes
-    assert len(rows_of(cohort.out / "predictions_patients.csv")) == 2
+    rows = rows_of(cohort.out / "predictions_patients.csv")
+    assert len(rows) == 2
+    own = f"{calibration.apply_to_threshold(0.4, 2.0):.6f}"
+    assert (summary["per_patient"]["threshold_of"], {row["threshold"] for row in rows}) == ("slides", {own})
+    assert any("these models know no threshold for patients" in text for text in summary["notices"])
+
+
+def test_models_that_know_their_validation_patients_bring_a_threshold_for_patients_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path / "run", monkeypatch, labels=[0, 0, 1, 1] * 3, keeps_validation=True)
+    cohort = make_external(study, tmp_path / "other", monkeypatch, labels=LABELS, scores=SCORES)
+    rows = [(slide, label, f"Q{int(slide[1:]) // 2}") for slide, label, _ in cohort.rows]
+    write_csv(cohort.labels, ("slide_id", "label", "patient_id"), rows)
+    summary = cohort.run(patient_rule="max")
+    own = [fold.patient_thresholds for fold in read_trained(study.project.models, "cpu")]
+    mean = np.mean([one["max"] for one in own if one])
+    thresholds = [float(row["threshold"]) for row in rows_of(cohort.out / "predictions_patients.csv")]
+    assert thresholds == pytest.approx([mean] * 4, abs=1e-6)
+    assert summary["per_patient"]["threshold_of"] == "patients"
+    assert not any("threshold for patients" in text for text in summary["notices"])
 
 
 def test_a_bag_of_another_encoder_costs_its_own_slide(cohort: External) -> None:

@@ -57,7 +57,8 @@ def test_raw_slides_become_tables_page_pictures_and_evidence_and_a_second_call_c
     assert rows["slide_1"]["probability_tumour"] == own["probability_tumour"]
     patients = {row["patient_id"]: row for row in rows_of(Path("out/predictions_patients.csv"))}
     assert {name: row["slides"] for name, row in patients.items()} == {"p": "2", "q": "1", "photo": "1"}
-    assert "keep no threshold of patients" in answer.out
+    assert "thresholds that the models chose on their validation patients" in " ".join(answer.out.split())
+    assert {row["threshold_of"] for row in patients.values()} == {"patients"}
     for name in good:
         assert Path(f"out/slides/{name}.png").stat().st_size > 10_000
         table, shapes = (
