@@ -15,20 +15,19 @@ from sammil_cli.bundles.models import open_models
 from sammil_cli.bundles.patient_thresholds import together
 from sammil_cli.bundles.screen import screen
 from sammil_cli.project.project import RunOptions
-from sammil_cli.report import figures
 from sammil_cli.report.per_patient import PatientRule
+from sammil_cli.runner.inputs import Unchanged
 from sammil_cli.stages import bundle, predict_slides
+from sammil_cli.stages.judged_folds import judge, thresholds_of
 from sammil_cli.training.manifest import write_manifest
 
 PAIRS = [0, 0, 1, 1] * 3  # two slides for each of P0 to P5
 
 
 @pytest.fixture(autouse=True)
-def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    for name in ("curves", "confusion", "reliability"):
-        monkeypatch.setattr(figures, name, lambda *_, **__: b"png")
 
 
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> Study:
@@ -60,22 +59,24 @@ def test_predict_and_evaluate_decide_a_patient_of_a_fold_by_the_same_threshold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: PatientRule, how: dict[str, Any]
 ) -> None:
     study = made(tmp_path / "run", monkeypatch, **how)
-    study.run(patient_rule=rule)
-    judged = {row["patient_id"]: row for row in rows_of(study.project.patient_predictions)}
+    judged = judge(study.project, "cpu", Unchanged(lambda: []), changed_labels=False, rule=rule)  # of evaluate
+    thresholds = thresholds_of(judged.results)
     for fold in read_trained(study.project.models, "cpu"):
-        there = list({float(row["threshold"]) for row in judged.values() if row["fold"] == str(fold.facts.fold)})
         assert fold.patient_thresholds is not None
-        assert there == pytest.approx([fold.patient_thresholds[rule]], abs=1e-6)
-        as_slides = there == pytest.approx([fold.facts.calibrated_threshold], abs=1e-6)
-        assert as_slides is (how.get("decision") == "fixed")
-    rows = predicted(study, study.project.models, rule)
-    assert {row["threshold_of"] for row in rows} == {"patients"}
-    columns = ("threshold", "predicted", "probability_tumour")
+        own = thresholds[0, fold.facts.fold]
+        assert fold.patient_thresholds[rule] == pytest.approx(own)
+        assert (own == pytest.approx(fold.facts.calibrated_threshold)) is (how.get("decision") == "fixed")
+    rows = {row["patient_id"]: row for row in predicted(study, study.project.models, rule)}
+    assert {row["threshold_of"] for row in rows.values()} == {"patients"}
     if how.get("protocol") == "paper":  # its validation part is the test part, so that no fold is blind to a slide
         return
-    assert {row["patient_id"]: [row[name] for name in columns] for row in rows} == {
-        name: [row[name] for name in columns] for name, row in judged.items()
-    }
+    there = judged.of_patients(rule).rows
+    for name, fold, predicted_class, said in zip(
+        there.patients, there.fold.tolist(), there.predicted.tolist(), there.probabilities[:, 1].tolist(), strict=True
+    ):
+        assert float(rows[name]["threshold"]) == pytest.approx(thresholds[0, fold], abs=1e-6)
+        assert float(rows[name]["probability_tumour"]) == pytest.approx(said, abs=1e-6)
+        assert rows[name]["predicted"] == study.classes[predicted_class]
 
 
 def test_a_bundle_brings_the_thresholds_along_and_no_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

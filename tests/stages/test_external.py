@@ -1,7 +1,9 @@
 """sammil evaluate --on: an external cohort judged by a made-up project, see `judged_study`."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from sammil_cli.bundles.ensemble import read_trained
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import RunOptions
-from sammil_cli.stages import external
+from sammil_cli.stages import bundle, external
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training import calibration
 
@@ -114,6 +116,27 @@ def test_predictions_of_other_models_do_not_stand_beside(cohort: External, study
     summary = cohort.run()
     assert summary["internal"] is None
     assert "is of other models" in summary["no_difference"]
+
+
+def test_a_bundle_judges_as_the_run_that_it_is_of_and_brings_the_internal_numbers_along(
+    cohort: External, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    study.run()
+    by_run, table = cohort.run(), rows_of(cohort.out / "predictions.csv")
+    run = study.project.models.parent
+    bundle.run(run, tmp_path / "model.sammil", report=run)
+    shutil.rmtree(run)
+    found = replace(cohort, models=tmp_path / "model.sammil").run()
+    assert {name: found[name] for name in ("auc", "accuracy", "brier_calibrated", "confusion", "threshold")} == {
+        name: by_run[name] for name in ("auc", "accuracy", "brier_calibrated", "confusion", "threshold")
+    }
+    for name in ("auc", "sensitivity"):
+        for numbers in ("internal", "difference"):
+            assert found[numbers][name]["pooled"] == pytest.approx(by_run[numbers][name]["pooled"], abs=2e-6)
+    # This study's models say what they have seen by splits.csv alone, which a bundle has not.
+    assert rows_of(cohort.out / "predictions.csv") == [{**row, "in_sample": "unknown"} for row in table]
+    assert any("8 slides may have been seen in training" in text for text in found["notices"])
 
 
 def test_the_spread_is_that_of_the_models(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
