@@ -25,7 +25,8 @@ class PatientVerdict:
 
     `probability`: calibrated, by class; `threshold`: from it on that of `positive_class` is positive; `threshold_of`:
     whose it is, `patients` where the models know theirs for patients (`Verdict.patient_thresholds`), else the mean of
-    its `slides`; None with more than two classes. `in_sample`: whether every model has seen one of the slides; None where that is not known.
+    its `slides`; None with more than two classes. `in_sample`: whether every model has seen one of the slides; None
+    where that is not known.
     """
 
     patient_id: str
