@@ -114,7 +114,10 @@ def note_on(judged: Sequence[PatientVerdict]) -> str:
     if "slides" in kinds:
         return f"Patients are decided by the thresholds of their slides (their mean): {NOT_KNOWN}."
     if "patients" in kinds:
-        return "Patients are decided by the thresholds that the models chose on their validation patients (the mean)."
+        return (
+            "Patients are decided by the thresholds that the models chose on their validation patients (of several "
+            "models the mean)."
+        )
     return ""
 
 
