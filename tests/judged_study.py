@@ -1,6 +1,6 @@
 """A trained project that is made up: real bags and splits, and trained models that say what the test wants."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sammil_cli.stages import evaluate, judged_folds
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training.decision import Rule
 from sammil_cli.training.fold import Fold
-from sammil_cli.training.trained_model import ModelFacts, build_model, write_model
+from sammil_cli.training.trained_model import ModelFacts, ValidationPart, build_model, write_model
 
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=64)
 
@@ -71,6 +71,7 @@ def make_study(
     threshold: float = 0.4,
     decision: Rule = "youden",
     decision_target: float | None = None,
+    keeps_validation: bool = False,
 ) -> Study:
     rng = np.random.default_rng(0)
     count, slides = len(classes), [f"s{i:02d}" for i in range(12)]
@@ -114,6 +115,7 @@ def make_study(
             epoch=3,
             val_auc=val_auc[place % len(val_auc)],
             provenance={},
+            validation=_validation(fold, label, said) if keeps_validation else None,
         )
         write_model(folder / "models" / fold.name, state, facts)
     monkeypatch.setattr(
@@ -130,6 +132,11 @@ def make_study(
         page=folder / "index.html",
     )
     return Study(project=project, folds=drawn, label=label, said=said, classes=classes, threshold=threshold)
+
+
+def _validation(fold: Fold, label: Mapping[str, int], said: Mapping[str, np.ndarray]) -> ValidationPart:
+    labels = np.array([label[slide] for slide in fold.val], np.int64)
+    return ValidationPart.of(labels, np.stack([said[slide] for slide in fold.val]))
 
 
 def make_bag(slide: str, features: np.ndarray) -> FeatureBag:

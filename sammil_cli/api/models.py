@@ -44,7 +44,8 @@ def predict(
     """`sammil predict`: new slides judged by trained models, from raw slides or from bags.
 
     Tissue, patches, regions and features are made as the models' own bags were. A slide of their training is judged by
-    those that did not see it.
+    those that did not see it. Patients are decided by thresholds that the models chose on validation patients, where
+    they know them (`PatientVerdict.threshold_of`).
 
     Args:
         model: a trained model, a folder of them, a run, a project, or a bundle.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sammil_cli.bundles.patient_thresholds import PatientThresholds, of_model, read_drawn_folds, together
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.storage.paths import ModelPath
@@ -19,11 +20,16 @@ from sammil_cli.training.trained_model import FACTS_FILE, ModelFacts, read_model
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedFold:
-    """A model, what goes with it, and the slides that it was trained or chosen on; None = nobody knows."""
+    """A model and what goes with it.
+
+    `seen`: the slides that it was trained or chosen on. `patient_thresholds`: see `bundles.patient_thresholds`. None of
+    both = nobody knows.
+    """
 
     model: MILModel
     facts: ModelFacts
     seen: frozenset[str] | None
+    patient_thresholds: PatientThresholds | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,7 @@ class Verdict:
 
     `probability`, `low`, `high`: mean, least and largest calibrated probability over the models.
     `threshold`: mean of the models' calibrated ones; from it on the probability of `positive_class` is positive.
+    `patient_thresholds`: the same of those for patients, by patient_rule; None where a model does not know its own.
     `uncalibrated`: mean of what the models say before calibration; nothing is decided by it.
     `in_sample`: whether every model has seen the slide; None where a model does not know what it has seen.
     """
@@ -46,6 +53,7 @@ class Verdict:
     threshold: float | None
     models: int
     in_sample: bool | None
+    patient_thresholds: PatientThresholds | None = None
 
 
 def folders_in(folder: Path) -> list[ModelPath]:
@@ -72,11 +80,13 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
         check_fold(folder, name, manifest)
     if manifest is None and splits.is_file():  # models of this version say themselves what they have seen
         known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)}
-    folds = []
+    folds, drawn = [], read_drawn_folds(folders[0].resolve().parent)
     for path in folders:
         model, facts = read_model(path, device)
-        seen = frozenset(facts.trained_on.slides) if facts.trained_on else known.get(path.resolve().name)
-        folds.append(TrainedFold(model=model, facts=facts, seen=seen))
+        name = path.resolve().name
+        seen = frozenset(facts.trained_on.slides) if facts.trained_on else known.get(name)
+        of_patients = of_model(name, facts, drawn)
+        folds.append(TrainedFold(model=model, facts=facts, seen=seen, patient_thresholds=of_patients))
         if facts.classes != folds[0].facts.classes:
             raise InputError(
                 f"{path.name} knows the classes {', '.join(facts.classes)}, "
@@ -118,6 +128,7 @@ def judge(slide: str, bags: Mapping[bool, Bag], folds: Sequence[TrainedFold]) ->
         threshold=threshold,
         models=len(used),
         in_sample=None if any(fold.seen is None for fold in used) else not blind,
+        patient_thresholds=together([fold.patient_thresholds for fold in used]),
     )
 
 

@@ -23,6 +23,8 @@ class MemberEntry(_Part):
 
     `threshold`: for calibrated probabilities. `chosen_on`: what epoch, threshold and temperature were chosen on.
     `saw`: how many slides it learned from or was chosen on; their ids are in its model.json. None = nobody knows.
+    `patient_thresholds`: for patients, by patient_rule, calibrated; None as `TrainedFold.patient_thresholds`, and of
+    bundles of an earlier version.
     """
 
     name: str
@@ -36,6 +38,7 @@ class MemberEntry(_Part):
     val_auc: float | None
     chosen_on: str
     saw: int | None
+    patient_thresholds: dict[str, float] | None = None
 
 
 class DecisionEntry(_Part):

@@ -53,6 +53,7 @@ def member_of(name: str, fold: TrainedFold) -> MemberEntry:
         val_auc=facts.val_auc,
         chosen_on=chosen_on(facts),
         saw=None if fold.seen is None else len(fold.seen),
+        patient_thresholds=None if fold.patient_thresholds is None else dict(fold.patient_thresholds),
     )
 
 

@@ -1,7 +1,7 @@
 """Models that judge together, wherever they lie: one fold, the folds of a run, a project, a bundle."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sammil_cli.bundles.archive import AGAIN, SUFFIX
@@ -81,7 +81,11 @@ def _record_of(run: Path, folders: Sequence[ModelPath]) -> RunRecord | None:
 
 def _of_bundle(path: Path, device: str) -> Models:
     facts, models = read_bundle(path)
-    folds = read_trained(models, device)
+    entries = sorted(facts.members, key=lambda entry: entry.name)  # the order of the folders
+    folds = [
+        replace(fold, patient_thresholds=entry.patient_thresholds or fold.patient_thresholds)
+        for fold, entry in zip(read_trained(models, device), entries, strict=True)
+    ]
     return Models(
         source=path,
         folders=folders_in(models),

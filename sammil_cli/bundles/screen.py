@@ -4,12 +4,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from sammil_cli.bundles.facts import UNKNOWN, BundleFacts, Estimate, MemberEntry, Performance
+from sammil_cli.bundles.patient_thresholds import together
 from sammil_cli.config import as_yaml
 from sammil_cli.console import three_digits
 from sammil_cli.storage.shown_text import shortened
 
 _WIDTH, _INDENT = 80, 16
 _METRICS = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity", "f1": "F1"}
+_OF_THEM = {"mean": "mean of their slides", "max": "highest of them"}
 _LIBRARIES = ("python", "torch", "numpy", "safetensors")
 _TISSUE = ("segmenter", "tissue_mpp")
 _COLUMNS = "{:<22}{:>5}  {:>9}  {:>11}  {:>11}  {:>10}"
@@ -42,6 +44,8 @@ def _use(facts: BundleFacts) -> Iterator[tuple[str, str]]:
     decision = facts.decision
     number = "" if decision.threshold is None else f"{decision.threshold:.3f}, "
     yield "threshold", f"{number}{decision.chosen}"
+    if of_patients := together([member.patient_thresholds for member in facts.members]):
+        yield "  of patients", ", ".join(f"{value:.3f} by the {_OF_THEM[rule]}" for rule, value in of_patients.items())
     if facts.conformal:
         numbers = ", ".join(f"{len(scores)} {name}" for name, scores in facts.conformal.scores.items())
         yield "abstains", f"at a coverage of {facts.conformal.coverage:g}, by the patients of each class: {numbers}"

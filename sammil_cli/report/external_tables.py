@@ -18,6 +18,11 @@ from sammil_cli.report.tables import (
 )
 
 _BESIDE = {**NAMES, "brier": "Brier score"}
+_THRESHOLD_OF = {
+    "patients": " At the threshold for patients that the models chose on their validation patients.",
+    "slides": " The threshold is that of slides: the models know none of patients.",
+    None: "",
+}
 _AT_THRESHOLD = ("sensitivity", "specificity", "accuracy", "f1")
 
 
@@ -65,8 +70,7 @@ def _patients(summary: Summary) -> Table:
     found = summary["per_patient"]
     note = (
         f"{found['patients']} patients, {found['several_slides']} of them with several slides, by patient_rule "
-        f"{found['patient_rule']}. The threshold is that of slides: no patients of the training are here to choose "
-        "another one on."
+        f"{found['patient_rule']}.{_THRESHOLD_OF[found['threshold_of']]}"
     )
     return metrics_table({**summary, **found, "baselines": {}}, "External cohort, per patient", "models", note)
 

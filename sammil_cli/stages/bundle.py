@@ -12,6 +12,7 @@ from sammil_cli.bundles.ensemble import TrainedFold, read_trained
 from sammil_cli.bundles.facts import RESEARCH_USE, BundleFacts, ConformalEntry, Performance
 from sammil_cli.bundles.gather import bags_of, decision_of, member_of, trained_by, weights_of
 from sammil_cli.bundles.models import Models, open_models
+from sammil_cli.bundles.patient_thresholds import together
 from sammil_cli.bundles.performance import OF_ALL, OF_FOLDS, OF_ONE
 from sammil_cli.bundles.screen import screen
 from sammil_cli.errors import InputError
@@ -62,8 +63,10 @@ def run(
         project = Project.at(Path(os.path.relpath(home)))
         project = replace(project, bags=bags or project.bags, labels=labels or project.labels)
         store = refit.store or find_store(home)
+        of_folds = together([one.patient_thresholds for one in models.folds])
         with refitted(project, models, replace(refit, store=store)) as folder:
-            return _write(out, models, {REFIT: (folder, read_trained(folder, "cpu")[0])}, intended_use, of=OF_FOLDS)
+            model = replace(read_trained(folder, "cpu")[0], patient_thresholds=of_folds)
+            return _write(out, models, {REFIT: (folder, model)}, intended_use, of=OF_FOLDS)
     named = {folder.resolve().name: (folder, one) for folder, one in zip(models.folders, models.folds, strict=True)}
     if fold is not None and fold not in named:
         hint = did_you_mean(fold, set(named))

@@ -41,6 +41,7 @@ from sammil_cli.storage.files import replaced_together, write_csv, write_json
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.thresholds import in_digits
 
+WRITTEN = ("index.html", "metrics.json", "predictions.csv", "predictions_patients.csv", "process_list.csv")
 _SEEN = {True: "true", False: "false", None: "unknown"}
 _Points = Callable[[np.ndarray, np.ndarray], list[tuple[float, float]]]
 
@@ -77,12 +78,15 @@ def run(
     bags = BagFolder(bags_folder, options.device)
     given = read_cohort(labels, facts[0].classes, bags.paths)
     columns = {name: column_of(given.table, name, given.cohort.members) for name in by}
+    for name in WRITTEN:  # of an earlier call: it must not look like the result of this one if it fails
+        (out / name).unlink(missing_ok=True)
     judged = judge_slides(given.cohort.members, models.folds, bags)
     process_list = out / "process_list.csv"
     write_rows(process_list, judged.rows)
     _check_any(judged, source)
     rows = judged.predictions
-    patients = judge_patients(rows, judged.uncalibrated, settings.patient_rule, judged.thresholds)
+    thresholds, threshold_of = judged.for_patients(settings.patient_rule)
+    patients = judge_patients(rows, judged.uncalibrated, settings.patient_rule, thresholds)
     internal, known = internal_folds(models, settings), {slide for fold in models.folds for slide in fold.seen or ()}
     found = of_slides(judged, facts, settings)
     summary = {
@@ -95,7 +99,7 @@ def run(
         "refused": refused(judged),
         **beside_internal(found, internal.numbers, rows.slides, known),
         "by": by_columns(judged, columns, settings),
-        "per_patient": of_patients(patients, judged.classes, settings),
+        "per_patient": of_patients(patients, judged.classes, settings, threshold_of),
     }
     unknown = sum(one.verdict.in_sample is None for one in judged.slides)
     summary["notices"] = notices(summary, doubts(models, members_of(judged), bags), unknown)

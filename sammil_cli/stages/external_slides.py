@@ -12,7 +12,7 @@ from sammil_cli.cohort.cohort import Member
 from sammil_cli.mil.contract import Bag
 from sammil_cli.project.process_list import Row
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
-from sammil_cli.report.per_patient import Place
+from sammil_cli.report.per_patient import PatientRule, Place
 from sammil_cli.stages.predict import of_one_bag
 from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.thresholds import Probabilities
@@ -58,6 +58,21 @@ class JudgedSlides:
         """That of the models together, by (repeat, fold) of `predictions`."""
         folds = self.predictions.fold.tolist()
         return {(0, fold): one.verdict.threshold for fold, one in zip(folds, self.slides, strict=True)}
+
+    def for_patients(self, rule: PatientRule) -> tuple[dict[Place, float | None], str | None]:
+        """Thresholds for patients, by place as `thresholds`, and whose they are: `patients` or `slides`.
+
+        Those of slides stand where a model does not know its own for patients. With more than two classes, None.
+        """
+        of_slides = self.thresholds
+        if None in of_slides.values():
+            return of_slides, None
+        folds = self.predictions.fold.tolist()
+        own = {
+            (0, fold): (one.verdict.patient_thresholds or {}).get(rule)
+            for fold, one in zip(folds, self.slides, strict=True)
+        }
+        return (of_slides, "slides") if None in own.values() else (own, "patients")
 
     def over_models(self) -> dict[str, dict[str, float | None]]:
         """Mean and sd over the models of each one's metrics on the slides that it has not seen."""

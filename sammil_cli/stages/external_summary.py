@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from sammil_cli.bundles.patient_thresholds import NOT_KNOWN
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.report.estimate import Estimate
@@ -57,8 +58,10 @@ def of_slides(judged: JudgedSlides, facts: Sequence[ModelFacts], settings: Evalu
     return summary
 
 
-def of_patients(judged: JudgedPatients, classes: Sequence[str], settings: EvaluateSettings) -> Numbers | None:
-    """`per_patient`; None where every patient has one slide."""
+def of_patients(
+    judged: JudgedPatients, classes: Sequence[str], settings: EvaluateSettings, threshold_of: str | None
+) -> Numbers | None:
+    """`per_patient`; None where every patient has one slide. `threshold_of`: see `JudgedSlides.for_patients`."""
     if not several_slides(judged.slides):
         return None
     found = summarise_patients(
@@ -72,7 +75,7 @@ def of_patients(judged: JudgedPatients, classes: Sequence[str], settings: Evalua
     )
     for name in ("folds", "folds_with_auc", "baselines", "test_threshold"):  # of folds
         found.pop(name, None)
-    return {name: _with_spread(value, None) for name, value in found.items()}
+    return {"threshold_of": threshold_of, **{name: _with_spread(value, None) for name, value in found.items()}}
 
 
 def beside_internal(
@@ -133,6 +136,8 @@ def notices(summary: Summary, doubts: Sequence[str], unknown: int) -> list[str]:
         named = _named([one["slide_id"] for one in refused])
         said.append(f"{len(refused)} slides cannot be judged and are left out ({named}): process_list.csv")
     said += doubts
+    if (summary["per_patient"] or {}).get("threshold_of") == "slides":
+        said.append(f"patients are decided by the threshold of their slides: {NOT_KNOWN}")
     if lacking := [name for name, size in summary["class_sizes"].items() if not size]:
         said.append(f"no slide is {' or '.join(lacking)}: {ONE_CLASS if len(summary['classes']) == 2 else 'AUC is –'}")
     return [*said, *remarks_on_auc({**summary, "folds": 1, "folds_with_auc": 1}, "slide")]

@@ -14,6 +14,7 @@ from sammil_cli.project.process_list import Row, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.per_patient import PatientRule, check_rule
 from sammil_cli.report.verdicts_page import SlideLine, Trouble, verdicts_page
+from sammil_cli.runner.out_folder import OutFolder
 from sammil_cli.runner.per_slide import limits_of, run_plan
 from sammil_cli.slides.files import formats_of
 from sammil_cli.stages import evidence
@@ -21,9 +22,9 @@ from sammil_cli.stages.given_slides import GivenSlides, gather
 from sammil_cli.stages.new_bags import check_weights, make_bags, project_in, settings_for
 from sammil_cli.stages.predict import IN_SAMPLE, judge_bags, shown_digits, stamp_of
 from sammil_cli.stages.predicted_patients import (
-    NOTE,
     Patient,
     PatientVerdict,
+    note_on,
     patients_table,
     verdicts_on_patients,
     write_patients,
@@ -33,6 +34,7 @@ from sammil_cli.storage.files import write_text
 from sammil_cli.storage.paths import BagPath
 
 _UNDRAWABLE = "E_BAG"  # a bag without places is judged all the same
+_PAGE, _TABLE, _OF_PATIENTS = "index.html", "predictions.csv", "predictions_patients.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,19 +148,17 @@ def predict_slides(
     Raises:
         InputError, MissingError: nothing can be done; slides that cannot be done are rows.
     """
+    _forget(project, wanted, how["predict"].only)
     made = make_bags(project, given, settings, how)
     verdicts: Sequence[Verdict] = ()
     rows = dict(made)
     ready = frozenset(slide_id for slide_id, row in made.items() if row.done)
     if ready:
-        table = wanted.out / "predictions.csv"
-        found = judge_bags(models, project, table, replace(how["predict"], only=ready))
+        found = judge_bags(models, project, wanted.out / _TABLE, replace(how["predict"], only=ready))
         verdicts = found.verdicts
         for row in found.rows:
             remarks = (*made[row.slide_id].remarks, *row.remarks) if row.slide_id in made else row.remarks
             rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys(remarks)))
-    else:
-        (wanted.out / "predictions.csv").unlink(missing_ok=True)
     return _finish(models, project, Predicted(verdicts=verdicts, rows=list(rows.values())), given.patients, how, wanted)
 
 
@@ -170,15 +170,27 @@ def predict_bags(
     Raises:
         InputError: there are no bags, or not one that the models can judge.
     """
-    table = wanted.out / "predictions.csv"
-    found = judge_bags(models, project, table, how["predict"], wanted.out / "process_lists" / "predict.csv")
-    project = replace(
+    there = replace(
         project,
         process_lists=wanted.out / "process_lists",
         pictures=wanted.out / "slides",
         evidence=wanted.out / "evidence",
     )
-    return _finish(models, project, Predicted(verdicts=found.verdicts, rows=found.rows), patients, how, wanted)
+    _forget(there, wanted, how["predict"].only)
+    found = judge_bags(models, project, wanted.out / _TABLE, how["predict"], there.process_lists / "predict.csv")
+    return _finish(models, there, Predicted(verdicts=found.verdicts, rows=found.rows), patients, how, wanted)
+
+
+def _forget(project: Project, wanted: Wanted, only: frozenset[str] | None) -> None:
+    """Removes what an earlier call wrote, so that nothing of it is there if this one fails or is killed.
+
+    Pictures and evidence come back from the store of results; with `only` those of other slides stay.
+    """
+    for path in (*(wanted.out / name for name in (_PAGE, _TABLE, _OF_PATIENTS)), project.process_lists / "predict.csv"):
+        path.unlink(missing_ok=True)
+    for stage, folder in (("visualize", project.pictures), ("evidence", project.evidence)):
+        if folder.is_dir():
+            OutFolder(folder, stage, project.process_lists / f"{stage}.csv", only).clear((), ())
 
 
 def _finish(
@@ -193,19 +205,19 @@ def _finish(
     mark = stamp_of(models.folds)
     found = replace(found, patients=verdicts_on_patients(found.verdicts, patients, wanted.rule))
     said = patients_table(found.patients, f"paper: {mark}" if mark else "honest")
-    write_patients(wanted.out / "predictions_patients.csv", said)
+    write_patients(wanted.out / _OF_PATIENTS, said)
     if said:
-        console.say(f"patients: {wanted.out / 'predictions_patients.csv'} ({len(said)}). {NOTE}")
+        console.say(f"patients: {wanted.out / _OF_PATIENTS} ({len(said)}). {note_on(found.patients)}".rstrip())
     if wanted.pictures and found.verdicts:
         found = _draw(models, project, found, how["visualize"])
     rows = sorted(found.rows, key=lambda row: row.slide_id)
     write_rows(project.process_lists / "predict.csv", rows)
-    write_text(wanted.out / "index.html", _page(models, project, replace(found, rows=rows), said, wanted))
+    write_text(wanted.out / _PAGE, _page(models, project, replace(found, rows=rows), said, wanted))
     if lost := sum(not row.done for row in rows):
         console.say(
             f"predict: {len(rows) - lost} of {len(rows)} slide(s) done; the reasons of the others are on the page"
         )
-    console.say(f"page: {wanted.out / 'index.html'}")
+    console.say(f"page: {wanted.out / _PAGE}")
     if wanted.pictures and found.verdicts:
         console.say(f"QuPath: open a slide and drag its file from {project.evidence} onto it")
     return replace(found, rows=rows)
@@ -261,8 +273,8 @@ def _page(models: Models, project: Project, found: Predicted, patients: Sequence
         notes.append(f"!Epoch and threshold were chosen on the slides that these models were tested on: {mark}.")
     if known := sum(verdict.in_sample is True for verdict in found.verdicts):
         notes.append(f"!{known} slide(s) were seen in training by every model: no fair predictions of these.")
-    if patients:
-        notes.append(NOTE)
+    if note := note_on(found.patients):
+        notes.append(note)
     rows = {row.slide_id: row for row in found.rows}
     troubles = [
         Trouble(slide_id=row.slide_id, code=row.code, message=row.message, remedy=row.remedy)

@@ -4,19 +4,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from sammil_cli.bundles.ensemble import Verdict
+from sammil_cli.bundles.patient_thresholds import NOT_KNOWN, together
 from sammil_cli.report.per_patient import PatientRule, check_rule, patients_of_part
 from sammil_cli.stages.predict import IN_SAMPLE
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training.thresholds import decide, in_digits, mean_threshold
 
-NOTE = (
-    "Patients are decided by the thresholds of their slides (their mean): the models keep no threshold of patients, "
-    "which sammil evaluate chooses on validation patients."
-)
+ThresholdOf = Literal["patients", "slides"]
 Patient = Mapping[str, object]
 
 
@@ -24,8 +23,10 @@ Patient = Mapping[str, object]
 class PatientVerdict:
     """What the models say of one patient, from `slides` of its slides, by `rule`.
 
-    `probability`: calibrated, by class; `threshold`: the mean of its slides', from which on that of `positive_class`
-    is positive. `in_sample`: whether every model has seen one of the slides; None where that is not known.
+    `probability`: calibrated, by class; `threshold`: from it on that of `positive_class` is positive; `threshold_of`:
+    whose it is, `patients` where the models know theirs for patients (`Verdict.patient_thresholds`), else the mean of
+    its `slides`; None with more than two classes. `in_sample`: whether every model has seen one of the slides; None
+    where that is not known.
     """
 
     patient_id: str
@@ -34,6 +35,7 @@ class PatientVerdict:
     positive_class: str | None
     probability: dict[str, float]
     threshold: float | None
+    threshold_of: ThresholdOf | None
     in_sample: bool | None
     rule: PatientRule
 
@@ -59,7 +61,7 @@ def verdicts_on_patients(
     judged = []
     for name, of, probabilities in zip(found.names, found.rows, found.probabilities, strict=True):
         slides = [verdicts[at] for at in of]
-        threshold = mean_threshold([verdict.threshold for verdict in slides])
+        threshold, threshold_of = _threshold(slides, rule)
         judged.append(
             PatientVerdict(
                 patient_id=name,
@@ -68,6 +70,7 @@ def verdicts_on_patients(
                 positive_class=slides[0].positive_class,
                 probability=dict(zip(classes, probabilities.tolist(), strict=True)),
                 threshold=threshold,
+                threshold_of=threshold_of,
                 in_sample=_in_sample([verdict.in_sample for verdict in slides]),
                 rule=rule,
             )
@@ -92,7 +95,7 @@ def _row(one: PatientVerdict, protocol: str) -> Patient:
         **{f"probability_{name}": text for name, text in zip(classes, texts, strict=True)},
         "in_sample": IN_SAMPLE[one.in_sample][0],
         "patient_rule": one.rule,
-        "threshold_of": "slides",
+        "threshold_of": one.threshold_of or "",
         "protocol": protocol,
     }
 
@@ -103,6 +106,28 @@ def write_patients(path: Path, rows: Sequence[Patient]) -> None:
         write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
     else:
         path.unlink(missing_ok=True)
+
+
+def note_on(judged: Sequence[PatientVerdict]) -> str:
+    """By which thresholds patients were decided; empty with more than two classes."""
+    kinds = {one.threshold_of for one in judged}
+    if "slides" in kinds:
+        return f"Patients are decided by the thresholds of their slides (their mean): {NOT_KNOWN}."
+    if "patients" in kinds:
+        return (
+            "Patients are decided by the thresholds that the models chose on their validation patients (of several "
+            "models the mean)."
+        )
+    return ""
+
+
+def _threshold(slides: Sequence[Verdict], rule: PatientRule) -> tuple[float | None, ThresholdOf | None]:
+    """The threshold of a patient, and whose it is."""
+    of_slides = mean_threshold([verdict.threshold for verdict in slides])
+    if of_slides is None:
+        return None, None
+    own = together([verdict.patient_thresholds for verdict in slides]) or {}
+    return (own[rule], "patients") if rule in own else (of_slides, "slides")
 
 
 def _in_sample(seen: Sequence[bool | None]) -> bool | None:

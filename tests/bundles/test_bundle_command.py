@@ -120,6 +120,7 @@ def test_a_refit_is_one_model_on_all_by_what_the_folds_chose(done: Path, sammil:
     assert fold.facts.epoch + 1 == round(np.median([one.epoch + 1 for one in folds]))
     mean = np.mean([one.calibrated_threshold for one in folds])
     assert models.bundle.decision.threshold == pytest.approx(mean, rel=1e-9)
+    assert fold.patient_thresholds == {rule: pytest.approx(mean) for rule in ("mean", "max")}  # a slide per patient
     assert "judged on none" in sammil("bundle", "show", "model.sammil").out.replace("\n" + " " * 16, " ")
     assert sammil("bundle", ".", "-o", "again.sammil", "--refit").code == 0
     assert Path("again.sammil").read_bytes() == Path("model.sammil").read_bytes()

@@ -126,3 +126,9 @@ def test_bags_in_hand_are_judged_and_drawn_as_maps_elsewhere(
     assert {path.stem for path in Path("out/slides").glob("*.png")} == {"placed", "slide_0"}
     assert {path.stem for path in Path("out/evidence").glob("*.geojson")} == {"placed", "slide_0"}
     assert not Path(".sammil").exists()
+    for name in ("placed", "unplaced", "slide_0"):
+        (done / BAGS / f"{name}.h5").write_bytes(b"cut")
+    answer = sammil("predict", done, "--bags", done / BAGS, "--out", "out", *only, "--device", "cpu")
+    assert answer.code == 2, answer
+    left = {path.name for path in Path("out").rglob("*") if path.is_file() and "work" not in path.parts}
+    assert left == {"predict.csv", "visualize.csv", "evidence.csv"}  # no verdict, page or picture of the call before

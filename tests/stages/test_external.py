@@ -1,7 +1,9 @@
 """sammil evaluate --on: an external cohort judged by a made-up project, see `judged_study`."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from external_study import External, make_external
 from judged_study import Study, make_study
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from sammil_cli.bundles.ensemble import read_trained
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import RunOptions
-from sammil_cli.stages import external
+from sammil_cli.stages import bundle, external
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training import calibration
 
@@ -115,6 +118,27 @@ def test_predictions_of_other_models_do_not_stand_beside(cohort: External, study
     assert "is of other models" in summary["no_difference"]
 
 
+def test_a_bundle_judges_as_the_run_that_it_is_of_and_brings_the_internal_numbers_along(
+    cohort: External, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    study.run()
+    by_run, table = cohort.run(), rows_of(cohort.out / "predictions.csv")
+    run = study.project.models.parent
+    bundle.run(run, tmp_path / "model.sammil", report=run)
+    shutil.rmtree(run)
+    found = replace(cohort, models=tmp_path / "model.sammil").run()
+    assert {name: found[name] for name in ("auc", "accuracy", "brier_calibrated", "confusion", "threshold")} == {
+        name: by_run[name] for name in ("auc", "accuracy", "brier_calibrated", "confusion", "threshold")
+    }
+    for name in ("auc", "sensitivity"):
+        for numbers in ("internal", "difference"):
+            assert found[numbers][name]["pooled"] == pytest.approx(by_run[numbers][name]["pooled"], abs=2e-6)
+    # This study's models say what they have seen by splits.csv alone, which a bundle has not.
+    assert rows_of(cohort.out / "predictions.csv") == [{**row, "in_sample": "unknown"} for row in table]
+    assert any("8 slides may have been seen in training" in text for text in found["notices"])
+
+
 def test_the_spread_is_that_of_the_models(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shifts = [0.0, 0.15, -0.25]
     cohort = make_external(study, tmp_path / "other", monkeypatch, labels=LABELS, scores=SCORES, shifts=shifts)
@@ -163,7 +187,27 @@ def test_patients_with_several_slides_are_judged_as_such(cohort: External) -> No
     summary = cohort.run()
     assert summary["per_patient"]["several_slides"] == 4
     assert summary["per_patient"]["patients"] == 2  # the two others have slides of both classes
-    assert len(rows_of(cohort.out / "predictions_patients.csv")) == 2
+    rows = rows_of(cohort.out / "predictions_patients.csv")
+    assert len(rows) == 2
+    own = f"{calibration.apply_to_threshold(0.4, 2.0):.6f}"
+    assert (summary["per_patient"]["threshold_of"], {row["threshold"] for row in rows}) == ("slides", {own})
+    assert any("these models know no threshold for patients" in text for text in summary["notices"])
+
+
+def test_models_that_know_their_validation_patients_bring_a_threshold_for_patients_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path / "run", monkeypatch, labels=[0, 0, 1, 1] * 3, keeps_validation=True)
+    cohort = make_external(study, tmp_path / "other", monkeypatch, labels=LABELS, scores=SCORES)
+    rows = [(slide, label, f"Q{int(slide[1:]) // 2}") for slide, label, _ in cohort.rows]
+    write_csv(cohort.labels, ("slide_id", "label", "patient_id"), rows)
+    summary = cohort.run(patient_rule="max")
+    own = [fold.patient_thresholds for fold in read_trained(study.project.models, "cpu")]
+    mean = np.mean([one["max"] for one in own if one])
+    thresholds = [float(row["threshold"]) for row in rows_of(cohort.out / "predictions_patients.csv")]
+    assert thresholds == pytest.approx([mean] * 4, abs=1e-6)
+    assert summary["per_patient"]["threshold_of"] == "patients"
+    assert not any("threshold for patients" in text for text in summary["notices"])
 
 
 def test_a_bag_of_another_encoder_costs_its_own_slide(cohort: External) -> None:
@@ -173,6 +217,16 @@ def test_a_bag_of_another_encoder_costs_its_own_slide(cohort: External) -> None:
     (refused,) = summary["refused"]
     assert (refused["slide_id"], refused["code"]) == ("e03", "E_BAG")
     assert "texture" in refused["message"]
+
+
+def test_after_a_call_in_which_no_slide_can_be_judged_nothing_of_an_earlier_one_is_there(cohort: External) -> None:
+    cohort.run()
+    assert {path.name for path in cohort.out.iterdir()} == set(external.WRITTEN)
+    for slide, *_ in cohort.rows:
+        cohort.write_bag(slide, encoder="resnet50")
+    with pytest.raises(InputError, match="no slide can be judged; e00"):
+        cohort.run()
+    assert [path.name for path in cohort.out.iterdir()] == ["process_list.csv"]  # which says why
 
 
 def test_slides_without_a_bag_and_bags_without_a_label_are_named(cohort: External) -> None:

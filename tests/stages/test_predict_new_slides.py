@@ -11,6 +11,7 @@ from csv_rows import by_slide, rows_of
 from inline_executor import open_inline
 from PIL import Image
 
+from sammil_cli.project.process_list import Row, write_rows
 from sammil_cli.runner import per_slide
 from sammil_cli.stages import new_bags
 from sammil_cli.storage.geojson import read_own_geojson
@@ -56,7 +57,8 @@ def test_raw_slides_become_tables_page_pictures_and_evidence_and_a_second_call_c
     assert rows["slide_1"]["probability_tumour"] == own["probability_tumour"]
     patients = {row["patient_id"]: row for row in rows_of(Path("out/predictions_patients.csv"))}
     assert {name: row["slides"] for name, row in patients.items()} == {"p": "2", "q": "1", "photo": "1"}
-    assert "keep no threshold of patients" in answer.out
+    assert "thresholds that the models chose on their validation patients" in " ".join(answer.out.split())
+    assert {row["threshold_of"] for row in patients.values()} == {"patients"}
     for name in good:
         assert Path(f"out/slides/{name}.png").stat().st_size > 10_000
         table, shapes = (
@@ -147,13 +149,23 @@ def test_models_that_do_not_say_how_bags_are_made_need_settings(new: Path, sammi
     assert not Path("out").exists()
 
 
-def test_settings_that_make_other_bags_are_refused_slide_by_slide(new: Path, sammil: Sammil, inline: None) -> None:
+def test_settings_that_make_other_bags_are_refused_slide_by_slide_and_nothing_of_an_earlier_call_stays(
+    new: Path, sammil: Sammil, inline: None
+) -> None:
+    earlier = [Path("out") / name for name in ("index.html", "predictions.csv", "predictions_patients.csv")]
+    earlier.append(Path("out/slides/new_0.png"))
+    for path in (*earlier, Path("out/slides/mine.txt")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    write_rows(Path("out/process_lists/visualize.csv"), [Row(slide_id="new_0", status="done")])
     shutil.copy("params.yaml", "other.yaml")
     text = Path("other.yaml").read_text(encoding="utf-8")
     Path("other.yaml").write_text(text.replace("patch_px: 128", "patch_px: 64"))
     answer = sammil("predict", "runs", "new/new_0.tif", "--params", "other.yaml", "--out", "out", "--device", "cpu")
     assert answer.code == 2
     assert "patch_px 128 in training, 64 in these bags" in answer.err
+    assert not [path for path in earlier if path.exists()]
+    assert Path("out/slides/mine.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,17 @@ from csv_rows import rows_of
 from sammil_cli.bundles.ensemble import Verdict
 from sammil_cli.errors import InputError
 from sammil_cli.report.per_patient import PatientRule
-from sammil_cli.stages.predicted_patients import Patient, patients_table, verdicts_on_patients, write_patients
+from sammil_cli.stages.predicted_patients import Patient, note_on, patients_table, verdicts_on_patients, write_patients
 
 
-def verdict(slide: str, tumour: float, *, threshold: float | None = 0.5, seen: bool | None = False) -> Verdict:
+def verdict(
+    slide: str,
+    tumour: float,
+    *,
+    threshold: float | None = 0.5,
+    seen: bool | None = False,
+    own: dict[str, float] | None = None,
+) -> Verdict:
     said = {"normal": 1 - tumour, "tumour": tumour}
     return Verdict(
         slide_id=slide,
@@ -25,6 +32,7 @@ def verdict(slide: str, tumour: float, *, threshold: float | None = 0.5, seen: b
         threshold=threshold,
         models=1,
         in_sample=seen,
+        patient_thresholds=own,
     )
 
 
@@ -58,6 +66,21 @@ def test_the_mean_of_a_patients_slides_is_decided_by_the_mean_of_their_threshold
 def test_by_the_maximum_the_most_suspicious_slide_speaks() -> None:
     (patient, _) = table(SLIDES, PATIENTS, "max")
     assert (patient["probability_tumour"], patient["predicted"]) == ("0.900000", "tumour")
+
+
+def test_a_threshold_for_patients_decides_where_all_models_know_theirs() -> None:
+    own = {"mean": 0.5, "max": 0.95}
+    slides = [verdict("a", 0.9, own=own), verdict("b", 0.2, own=own), verdict("c", 0.4, own=own)]
+    rows = table(slides, PATIENTS, "mean")
+    assert [(row["predicted"], row["threshold"], row["threshold_of"]) for row in rows] == [
+        ("tumour", "0.500000", "patients"),
+        ("normal", "0.500000", "patients"),
+    ]
+    assert "on their validation patients" in note_on(verdicts_on_patients(slides, PATIENTS, "mean"))
+    assert table(slides, PATIENTS, "max")[0]["predicted"] == "normal"  # 0.9 < 0.95
+    half = verdicts_on_patients([slides[0], verdict("b", 0.2)], PATIENTS, "mean")
+    assert half[0].threshold_of == "slides"
+    assert "know no threshold for patients" in note_on(half)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +118,7 @@ def test_the_maximum_of_three_classes_is_refused() -> None:
     ]
     with pytest.raises(InputError, match="max is defined for two classes"):
         table(three, PATIENTS, "max")
-    assert table(three, PATIENTS, "mean")[0]["predicted"] == "c"
+    (found,) = verdicts_on_patients(three, PATIENTS, "mean")
+    assert (found.predicted, found.threshold, found.threshold_of) == ("c", None, None)
+    assert note_on([found]) == ""
+    assert table(three, PATIENTS, "mean")[0]["threshold_of"] == ""

@@ -244,7 +244,7 @@ def test_parts_of_two_trainings_are_never_judged_together(trained: dict[str, byt
     for command in ("evaluate", "predict"):
         answer = sammil(command)
         if (command, name) == ("predict", "runs/splits.csv"):
-            assert answer.code == 0  # reads no splits: models say themselves what they have seen
+            assert answer.code == 0  # models say what they have seen; another's table says nothing
             continue
         assert answer.code == 2, command
         assert "E_DAMAGED" in answer.err
