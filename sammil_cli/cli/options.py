@@ -123,7 +123,13 @@ def workers_of(asked: RunAsked) -> "Workers":
 
 
 def gpu_options(
-    choice: ModuleType, settings: "StageSettings", device: str, asked: RunAsked, *, download: bool, needs_weights: bool
+    choice: ModuleType,
+    settings: "StageSettings",
+    device: str,
+    asked: RunAsked,
+    *,
+    download: bool,
+    needs_weights: bool = True,
 ) -> "RunOptions":
     """`run_options` of a stage that may use GPUs: see `runner.how_to_run.how_a_choice_runs`."""
     from sammil_cli.project.project import read_only

@@ -150,8 +150,7 @@ def sam(
         regions=out,
     )
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
-    needed = not (download or estimate)
-    options = gpu_options(proposer, settings, device, asked, download=download, needs_weights=needed)
+    options = gpu_options(proposer, settings, device, asked, download=download, needs_weights=not estimate)
     if estimate:
         from sammil_cli import console
         from sammil_cli.errors import InputError
@@ -206,7 +205,7 @@ def extract(
         options = run_options("cpu", asked)
     else:
         encoder = choices.load(choices.ENCODERS, settings.encoder)
-        options = gpu_options(encoder, settings, device, asked, download=download, needs_weights=not download)
+        options = gpu_options(encoder, settings, device, asked, download=download)
     from sammil_cli.stages import extract as stage
 
     run_per_slide("extract", stage.run, project, settings, options, out, asked)

@@ -158,7 +158,7 @@ def prompt(
     question = Question(slide=slide, typed=tuple(typed), source=prompts)
     project = Project(slides=slides, slides_table=slides_table, prompted=out)
     choice = weights_choice(settings)
-    options = gpu_options(choice, settings, device, asked, download=download, needs_weights=not download)
+    options = gpu_options(choice, settings, device, asked, download=download)
     options = at_work(options, asked.workers)
     run_per_slide(STAGE, partial(run, question, how), project, settings, options, out, asked)
 

@@ -185,7 +185,8 @@ def _draw(column: _Column, image: NDArray[np.uint8], axes: Axes) -> None:
 def _said(column: _Column) -> list[str]:
     fit = column.fit
     if fit.iou is None or fit.held is None:
-        return [] if column.what != "whole tissue" else ["no lesion drawn"]
+        none = "the lesions drawn lie outside of what was searched for regions" if fit.mm2 else "no lesion drawn"
+        return [none] if column.what == "whole tissue" else []
     if column.what == "whole tissue":
         return [f"lesions {fit.mm2:.3g} mm², {fit.held:.0%} of them in regions that are mostly lesion"]
     return [f"best region of it: IoU {fit.iou:.2f}"]

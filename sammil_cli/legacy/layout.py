@@ -167,12 +167,21 @@ def _check_folders(options: dict[str, Path | None]) -> None:
 
 
 def _collections(found: Inventory, *kinds: Kind) -> dict[Path, Files]:
-    """The files of some kinds by folder and slide; folders that hold one slide each count as one, their parent."""
+    """The files of some kinds by folder and slide; folders that hold one slide each count as one, their parent.
+
+    Raises:
+        InputError: two files of a folder are of one slide.
+    """
     collections: dict[Path, Files] = {}
     for path in found.of(*kinds):
         slide = slide_of(path)
         folder = path.parent.parent if path.parent.name == slide else path.parent
-        collections.setdefault(folder, {})[slide] = path
+        other = collections.setdefault(folder, {}).setdefault(slide, path)
+        if other != path:
+            raise InputError(
+                f"{other} and {path.name} are both of the slide {slide!r}",
+                remedy="leave one of the two out, since nothing says which is meant",
+            )
     return dict(sorted(collections.items()))
 
 

@@ -31,8 +31,8 @@ from sammil_cli.regions.proposers.sam import wanted_weights
 from sammil_cli.regions.wsi_sam.field import same_mpp
 from sammil_cli.regions.wsi_sam.model import Answer
 from sammil_cli.regions.wsi_sam.prompts import Prompts
-from sammil_cli.report.ablation import as_markdown
 from sammil_cli.report.intervals import Estimate
+from sammil_cli.report.markdown import as_markdown
 from sammil_cli.report.page import write_tables
 from sammil_cli.runner.machine import devices
 from sammil_cli.storage.files import write_csv, write_json, write_text

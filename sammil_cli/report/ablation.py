@@ -12,7 +12,7 @@ from sammil_cli.report.intervals import bootstrap
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
 from sammil_cli.report.paired_tests import holm
 from sammil_cli.report.published import with_published
-from sammil_cli.report.tables import Table, of_class
+from sammil_cli.report.tables import Table, of_class, shown_p
 
 _NO_BAG_LEVEL = {"pseudo_bag_weight": 0.0, "consistency_weight": 0.0}
 _SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
@@ -244,7 +244,7 @@ def comparison(
             mean, sd = spread[metric]["mean"], spread[metric]["sd"]
             means.append("–" if mean is None else f"{100 * mean:.1f} ± {100 * (sd or 0):.1f}")
         area = bootstrap(one, level=level, draws=draws)["auc"]
-        pooled = f"{100 * area.value:.1f} [{100 * area.low:.1f}, {100 * area.high:.1f}]"
+        pooled = in_points(area, "")
         beside = ("–", "–") if gap is None or gap is other_seed else _beside(gap, other_seed, next(adjusted))
         cells.append((label, *means, pooled, "–" if gap is None else in_points(gap.value), *beside))
     known = all(gap.retraining_known for gap in gaps if gap is not None)
@@ -265,20 +265,16 @@ WITHOUT_TRAINING = (
 
 
 def _beside(gap: Comparison, other_seed: Comparison | None, p: float) -> tuple[str, str]:
-    return "–" if math.isnan(p) else f"{p:.3f}", verdict(gap, other_seed, adjusted=p)
+    return shown_p(p), verdict(gap, other_seed, adjusted=p)
 
 
-def in_points(gap: Estimate) -> str:
-    """A difference and its interval, × 100 and with signs."""
-    return f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+def in_points(found: Estimate, sign: str = "+") -> str:
+    """A difference and its interval, × 100 and with signs; without what is not defined.
 
-
-def as_markdown(tables: Sequence[Table]) -> str:
-    """The tables as Markdown."""
-    parts = []
-    for table in tables:
-        lines = [f"## {table.title}", "", "| " + " | ".join(table.header) + " |"]
-        lines.append("|" + "---|" * len(table.header))
-        lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-        parts.append("\n".join([*lines, "", table.note]))
-    return "\n\n".join(parts) + "\n"
+    Args:
+        sign: empty = of a number that is no difference.
+    """
+    if math.isnan(found.value):
+        return "–"
+    value, low, high = (f"{100 * one:{sign}.1f}" for one in (found.value, found.low, found.high))
+    return value if math.isnan(found.low) else f"{value} [{low}, {high}]"

@@ -10,7 +10,7 @@ from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.intervals import bootstrap
 from sammil_cli.report.metrics import Predictions, fold_metrics, over_folds
 from sammil_cli.report.paired_tests import holm
-from sammil_cli.report.tables import Table, of_class
+from sammil_cli.report.tables import Table, of_class, shown_p
 
 _SHOWN = {"auc": "AUC", "f1": "F1", "accuracy": "accuracy"}
 _NONE = "–"
@@ -129,9 +129,9 @@ def benchmark_table(title: str, standings: Sequence[Standing], *, level: float) 
                 one.row.model,
                 one.row.features,
                 *means,
-                _with_interval(one.auc),
-                _NONE if one.gap is None else _difference(one.gap.value),
-                _p(one.p_holm),
+                in_points(one.auc, ""),
+                _NONE if one.gap is None else in_points(one.gap.value),
+                shown_p(one.p_holm),
                 one.says,
                 f"{measured.parameters:,}",
                 f"{measured.ms_per_slide:.3g}",
@@ -235,26 +235,6 @@ def _six(value: float | None) -> float | None:
 
 def _each(one: Standing) -> list[tuple[float | None, float | None]]:
     return [one.spread[name] for name in _SHOWN]
-
-
-def _with_interval(found: Estimate) -> str:
-    if math.isnan(found.value):
-        return _NONE
-    if math.isnan(found.low):
-        return f"{100 * found.value:.1f}"
-    return f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-
-
-def _difference(found: Estimate) -> str:
-    if math.isnan(found.value):
-        return _NONE
-    return f"{100 * found.value:+.1f}" if math.isnan(found.low) else in_points(found)
-
-
-def _p(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return _NONE
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _memory(measured: Measured) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sammil_cli.report.comparison import METRICS, WHAT_VERDICTS_MEAN, Comparison, verdict
 from sammil_cli.report.estimate import Estimate
 from sammil_cli.report.paired_tests import holm
-from sammil_cli.report.tables import NAMES, Table, of_class
+from sammil_cli.report.tables import NAMES, Table, of_class, shown_p
 
 Unit = Literal["slide", "patient"]
 _NAMES = {**NAMES, "brier": "Brier score"}
@@ -101,7 +101,7 @@ def comparison_tables(
                     run.run,
                     f"{_plain(run.own[metric])} ({_plain(run.of_reference[metric])})",
                     _signed(run.found[metric].value),
-                    _p(p.metrics[metric]),
+                    shown_p(p.metrics[metric]),
                     shown(run, metric, p.metrics[metric], other_seed),
                 )
             )
@@ -125,7 +125,7 @@ def comparison_tables(
             (
                 run.run,
                 *(str(getattr(run, one)) for one in counted),
-                *map(_p, (run.found["auc"].delong, p.delong, run.found["auc"].mcnemar, p.mcnemar)),
+                *map(shown_p, (run.found["auc"].delong, p.delong, run.found["auc"].mcnemar, p.mcnemar)),
             )
             for run, p in zip(runs, adjusted, strict=True)
         ],
@@ -204,9 +204,3 @@ def _signed(found: Estimate) -> str:
     if math.isnan(found.value):
         return "–"
     return f"{found.value:+.3f} " + ("[–]" if math.isnan(found.low) else f"[{found.low:+.3f}, {found.high:+.3f}]")
-
-
-def _p(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,5 +1,6 @@
 """The tables of a report, as text: the terminal and the page show the same ones."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -226,6 +227,13 @@ def shown_cells(value: Summary) -> tuple[str, str, str]:
 def shown_number(value: float | None) -> str:
     """Three decimals; a dash where it is not defined."""
     return "–" if value is None else f"{value:.3f}"
+
+
+def shown_p(value: float | None) -> str:
+    """A p-value with three decimals, never as 0; a dash where it is not defined."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def with_interval(value: Summary) -> str:

@@ -13,13 +13,13 @@ from sammil_cli.report.ablation import (
     ABLATIONS,
     DEFAULT_TABLES,
     VARIANTS,
-    as_markdown,
     make_table,
     references_of,
     tables_of,
     variants_of,
     with_other_seed,
 )
+from sammil_cli.report.markdown import as_markdown
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.page import write_tables
 from sammil_cli.report.tables import Table

@@ -10,7 +10,6 @@ from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.leftovers import tidy
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.ablation import as_markdown
 from sammil_cli.report.benchmark_table import (
     OTHER_SEED,
     REFERENCE,
@@ -27,6 +26,7 @@ from sammil_cli.report.benchmark_table import (
 from sammil_cli.report.comparison import reach
 from sammil_cli.report.forest_plot import ForestRow, forest
 from sammil_cli.report.latex import as_latex
+from sammil_cli.report.markdown import as_markdown, escaped
 from sammil_cli.report.page import write_tables
 from sammil_cli.report.tables import Table
 from sammil_cli.storage.files import atomic_path, write_csv, write_json, write_text
@@ -193,7 +193,7 @@ def _write(
 ) -> None:
     """`index.html`, `benchmark.md`, `.tex`, `.csv`, `.json`, `forest.png`."""
     write_tables(out / "index.html", title, tables, figure, remark)
-    said = f"{remark[0].upper()}{remark[1:]}.\n\n" if remark else ""
+    said = escaped(f"{remark[0].upper()}{remark[1:]}.") + "\n\n" if remark else ""
     write_text(out / "benchmark.md", f"# {title}\n\n{said}{as_markdown(tables)}")
     write_text(out / "benchmark.tex", "\n".join(map(as_latex, tables)))
     header = tuple(records[0])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
-from sammil_cli.report.ablation import as_markdown
 from sammil_cli.report.comparison import Comparison, compare_metrics, compare_unpaired
 from sammil_cli.report.comparison_tables import (
     Compared,
@@ -19,6 +18,7 @@ from sammil_cli.report.comparison_tables import (
     numbers,
 )
 from sammil_cli.report.intervals import bootstrap, patients_of_classes
+from sammil_cli.report.markdown import as_markdown, escaped
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.per_patient import (
     PatientRule,
@@ -119,8 +119,9 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
         "notes": notes,
         "comparisons": record,
     }
-    lines = "".join(f"- {note}\n" for note in notes)
-    title = f"# {', '.join(pair.run.name for pair in others)} beside {reference.name}\n\n"
+    lines = "".join(f"- {escaped(note)}\n" for note in notes)
+    named = f"{', '.join(pair.run.name for pair in others)} beside {reference.name}"
+    title = f"# {escaped(named)}\n\n"
     write_text(
         out / "comparison.md", f"{title}{lines}\n{as_markdown(tables)}" if notes else title + as_markdown(tables)
     )

@@ -141,3 +141,10 @@ def test_features_and_corners_of_different_patches_are_refused(tmp_path: Path) -
     with pytest.raises(SlideError) as caught:
         bag_of(tmp_path)
     assert caught.value.code == "E_LEGACY_MISMATCH"
+
+
+def test_two_files_of_one_slide_in_a_folder_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "s1.npy", FEATURES)
+    save(tmp_path / "s1_feats.npy", FEATURES + 1)
+    with pytest.raises(InputError, match=r"s1_feats\.npy are both of the slide 's1'"):
+        find_layout(tmp_path, require_coords=False)

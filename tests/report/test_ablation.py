@@ -1,5 +1,6 @@
 """The ablation tables: what each variant sets, and numbers that can be checked by hand."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from sammil_cli.report.ablation import (
     ABLATIONS,
     DEFAULT_TABLES,
     VARIANTS,
-    as_markdown,
+    in_points,
     make_table,
     references_of,
     tables_of,
     variants_of,
     with_other_seed,
 )
+from sammil_cli.report.estimate import Estimate
+from sammil_cli.report.markdown import as_markdown
 from sammil_cli.report.published import published
+from sammil_cli.report.tables import Table, shown_p
 from sammil_cli.studies.variant import settings_of
 from sammil_cli.training.trained_model import check_model
 
@@ -122,6 +126,21 @@ def test_rows_that_could_not_be_trained_are_left_out() -> None:
     assert [row[0] for row in table.rows] == ["mean", "mean with group features", "abmil", "abmil with group features"]
     alone = make_table("7", {"mean": POOR, "max": PERFECT}, level=0.9, draws=100)
     assert [row[5] for row in alone.rows] == ["–", "–"]  # another model is no row to be compared with
+
+
+def test_names_end_no_cell_of_markdown_and_begin_no_html() -> None:
+    table = Table(title="a|b", header=("run",), rows=[("<img src=x>|2",), ("x\ny, p < 0.001",)], note="one\ntwo")
+    assert as_markdown([table]).splitlines() == [
+        *("## a\\|b", "", "| run |", "|---|"),
+        *("| \\<img src=x>\\|2 |", "| x\\\\ny, p < 0.001 |", "", "one", "two"),
+    ]
+
+
+def test_what_is_not_defined_is_a_dash_and_a_small_p_is_not_zero() -> None:
+    assert in_points(Estimate(math.nan, math.nan, math.nan)) == "–"
+    assert in_points(Estimate(0.5, math.nan, math.nan)) == "+50.0"
+    assert in_points(Estimate(0.5, 0.25, 0.75), "") == "50.0 [25.0, 75.0]"
+    assert [shown_p(p) for p in (None, math.nan, 0.0001, 0.04)] == ["–", "–", "< 0.001", "0.040"]
 
 
 def test_markdown_has_a_row_per_variant_and_the_note() -> None:
