@@ -7,7 +7,7 @@ from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project
 from sammil_cli.runner.earlier_files import check_done
-from sammil_cli.training.splits import tests_nothing
+from sammil_cli.training.splits import nothing_tested
 
 
 def labelled(project: Project, classes: Sequence[str] | None) -> Cohort:
@@ -30,7 +30,7 @@ def check_tested(cohort: Cohort, settings: TrainSettings) -> None:
     Raises:
         InputError: the folds have no test part.
     """
-    if tests_nothing(cohort, settings.folds):
+    if nothing_tested(cohort, settings.folds):
         what = "the labels give every slide to training" if cohort.trains_all else "folds: 1 trains on all slides"
         raise InputError(
             f"{what}, and none is left to compare models on",

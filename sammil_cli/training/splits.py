@@ -62,7 +62,7 @@ def draw_folds(
         InputError: too few patients of a class, in all or in the training part of a fold; by site: a slide without
             one, a patient with two, or sites that cannot give every part every class.
     """
-    if tests_nothing(cohort, folds):
+    if nothing_tested(cohort, folds):
         return _of_all(cohort, repeats, protocol)
     if any(member.parts for member in cohort.members):
         return _as_given(cohort, repeats, val_fraction if protocol == "honest" else None, seed, by_site=by == "site")
@@ -90,7 +90,7 @@ def draw_folds(
     return result
 
 
-def tests_nothing(cohort: Cohort, folds: int) -> bool:
+def nothing_tested(cohort: Cohort, folds: int) -> bool:
     """Whether all slides train: the labels say so, or one fold is asked for and they say nothing."""
     return cohort.trains_all or (folds == 1 and not any(member.parts for member in cohort.members))
 
