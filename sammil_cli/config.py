@@ -376,6 +376,10 @@ def load_settings(params: Path | None, assignments: Sequence[str] = ()) -> Setti
     return check(values, str(params) if params else "settings")
 
 
+ABSTAINS_IN_SAMPLE = (
+    "abstain needs out-of-fold probabilities, and in protocol: paper the test folds chose the models",
+    "set abstain: null, or train in protocol: honest",
+)
 _TABLES = [key for key, field in Settings.model_fields.items() if isinstance(field.default, dict)]
 
 
@@ -392,7 +396,8 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
     """Settings from a mapping; `where` is named in errors.
 
     Raises:
-        InputError: an unknown key, a wrong type, a value out of range, or a word that is no choice.
+        InputError: an unknown key, a wrong type, a value out of range, a word that is no choice, or `abstain` with
+            `protocol: paper`.
     """
     try:
         settings = Settings(**values)
@@ -406,6 +411,9 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
         remedy = first.get("ctx", {}).get("remedy", f"{key} is: {describe(key)}")
         found = shown_value(first["input"])
         raise InputError(f"{where}: {key}: {found} — {first['msg'].lower()}", remedy=remedy) from None
+    if settings.abstain is not None and settings.protocol == "paper":
+        message, remedy = ABSTAINS_IN_SAMPLE
+        raise InputError(f"{where}: {message}", remedy=remedy)
     for kind in choices.PICKED:  # whatever the command: hours of the stages before it would be in vain
         try:
             choices.check(kind, getattr(settings, str(kind.setting)))

@@ -125,7 +125,10 @@ def ablate(
     ] = None,
     proposers: Annotated[
         str | None,
-        typer.Option(help="Whose regions the table regions compares. [default: that of params.yaml, and superpixels]"),
+        typer.Option(
+            help="Whose regions the table regions compares. [default: that of params.yaml, and superpixels; without "
+            "slides: features]"
+        ),
     ] = None,
     controls: Annotated[
         str | None,
@@ -162,8 +165,8 @@ def ablate(
     from sammil_cli.studies.region_ablation import Contest, default_proposers
 
     console.set_up(verbose=verbose)
-    asked = default_proposers(whole.proposer) if proposers is None else words(proposers)
     project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations, lesions=lesions)
+    asked = default_proposers(whole.proposer, project) if proposers is None else words(proposers)
     stage.run(
         project,
         whole.stage(TrainSettings),

@@ -2,14 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sammil_cli.cohort.class_sizes import small_classes
-from sammil_cli.cohort.finding import Finding
+from sammil_cli.cohort.finding import Finding, said_once
 from sammil_cli.cohort.given_folds import fold_errors, gives_folds
 from sammil_cli.cohort.label_slips import find_slips, slip_findings
 from sammil_cli.cohort.label_table import LabelRow, LabelTable, cell_finding, contained, what_is_no_class
 from sammil_cli.cohort.near_ids import NearIds, look_alike, visible
 from sammil_cli.cohort.sites import site_findings
+
+_PASSED_OVER = "they are passed over"
 
 
 def check_cohort(
@@ -106,7 +109,7 @@ def _slides_and_labels(
     labelled = {row["slide_id"] for row in table.rows}
     fitting = not any(row["slide_id"] and visible(row["slide_id"]) not in slides for row in table.rows)
     open_slides = NearIds(set(slides) - labelled, () if fitting else suffixes())
-    taken = set()
+    taken, absent = set(), []
     for row in table.rows:
         name = row["slide_id"]
         if not name or visible(name) in slides:
@@ -125,13 +128,16 @@ def _slides_and_labels(
         else:
             message = f"there is no slide {name!r}; the row is passed over"
             fix = "add the slide, or delete the row"
-            yield cell_finding(table, row, "slide_id", "no-slide", message, fix, "warning")
+            absent.append(cell_finding(table, row, "slide_id", "no-slide", message, fix, "warning"))
+    yield from said_once(
+        absent, "rows name slides that are not here", _PASSED_OVER, "add the slides, or delete the rows"
+    )
     yield from _unlabelled(table, sorted(set(slides) - labelled - taken), slides, "slide_id")
 
 
 def _unlabelled(table: LabelTable, ids: Sequence[str], slides: Mapping[str, str], column: str) -> Iterator[Finding]:
-    for name in ids:
-        yield Finding(
+    found = [
+        Finding(
             file=slides[name],
             kind="no-label",
             severity="warning",
@@ -139,17 +145,26 @@ def _unlabelled(table: LabelTable, ids: Sequence[str], slides: Mapping[str, str]
             message=f"the slide {name!r} has no row in {table.file}: it is processed, but not trained on",
             fix=f"add the row {name},<label>" if column == "slide_id" else f"add its patient to {table.file}",
         )
+        for name in ids
+    ]
+    what, so = f"slides have no row in {table.file}", "they are processed, but not trained on"
+    fix = "add their rows: <slide_id>,<label>" if column == "slide_id" else f"add their patients to {table.file}"
+    for one in said_once(found, what, so, fix):
+        yield replace(one, file=table.file) if one.others else one
 
 
 def _slides_and_patients(table: LabelTable, slides: Mapping[str, str]) -> Iterator[Finding]:
     """As above, for a table of patients: a slide is its patient's whose id stands in its own."""
     of = contained((row[table.key] for row in table.rows), slides)
     met = {name for ids in of.values() for name in ids}
+    absent = []
     for row in table.rows:
         if row[table.key] and row[table.key] not in met and slides:
             message = f"no slide's id holds {row[table.key]!r}"
             fix = "add the patient's slides, or delete the row"
-            yield cell_finding(table, row, table.key, "no-slide", message, fix, "warning")
+            absent.append(cell_finding(table, row, table.key, "no-slide", message, fix, "warning"))
+    what = "rows name patients of no slide that is here"
+    yield from said_once(absent, what, _PASSED_OVER, "add their slides, or delete the rows")
     for slide, (longest, *others) in of.items():
         if foreign := [name for name in others if name not in longest]:
             yield Finding(

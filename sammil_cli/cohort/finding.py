@@ -1,11 +1,13 @@
 """What is wrong with a cohort: one finding names the file, the row, the column, the text and the fix."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sammil_cli.errors import InputError
 
 Severity = Literal["error", "warning"]
+_NAMED = 5  # of many findings that are said as one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +15,7 @@ class Finding:
     """Something wrong. An error stops a stage or makes its result wrong; a warning may be meant.
 
     `kind` is a stable word that groups findings of one sort; `row` is the line as an editor counts it, None = the whole
-    file; `text` is the offending text as it stands there.
+    file; `text` is the offending text as it stands there; `others`: the texts of further rows that it is said of.
     """
 
     file: str
@@ -24,6 +26,7 @@ class Finding:
     column: str | None = None
     text: str = ""
     severity: Severity = "error"
+    others: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -33,6 +36,22 @@ class Finding:
     def refusal(self) -> InputError:
         """The finding as the error that ends a stage."""
         return InputError(f"{self.place}: {self.message}", remedy=self.fix)
+
+
+def said_once(findings: Sequence[Finding], what: str, so: str, fix: str) -> Iterator[Finding]:
+    """Findings of one kind as a single one, `<count> <what>: <the first few>; <so>`; one alone stays as it is."""
+    if len(findings) < 2:
+        yield from findings
+        return
+    named = [repr(one.text) + (f" (row {one.row})" if one.row else "") for one in findings[:_NAMED]]
+    names = ", ".join([*named, *(["…"] if len(findings) > _NAMED else [])])
+    yield replace(
+        findings[0],
+        row=None,
+        message=f"{len(findings)} {what}: {names}; {so}",
+        fix=fix,
+        others=tuple(one.text for one in findings[1:]),
+    )
 
 
 def refuse_first(findings: list[Finding]) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError
+from sammil_cli.figures.locked_settings import changed_since, locked_at, locked_here
 from sammil_cli.figures.predictions import read_predictions
 from sammil_cli.figures.runs import open_training, params_of
 from sammil_cli.report.intervals import Estimate, bootstrap
@@ -23,6 +25,7 @@ from sammil_cli.training.trained_model import read_facts
 
 SEED = "seed"
 _METRICS, _PARAMS = "report/metrics.json", "params.yaml"
+_HERE = "workspace"  # as DVC calls what is not committed
 _UNFINISHED = ("failed", "queued", "running")  # DVC shows these with the metrics of the commit that they began at
 _SAME = (SEED, "published_folds", "heatmap_mpp", "top_patches")  # may differ within a sweep; the seed is drawn
 
@@ -68,6 +71,8 @@ def of_folders(folders: Sequence[Path], *, level: float, draws: int) -> list[Poi
 def of_experiments(saved: Path | None) -> list[Point]:
     """The runs that DVC knows: the workspace, commits, and experiments that have ended well.
 
+    One whose params.yaml was changed after it ran is left out and named: its numbers are of other settings.
+
     Args:
         saved: what `dvc exp show --json` printed; None = ask DVC now.
 
@@ -78,9 +83,14 @@ def of_experiments(saved: Path | None) -> list[Point]:
     if not isinstance(shown, list):
         raise InputError(f"{saved or 'dvc exp show'} lists no experiments", remedy="dvc exp show --json > FILE")
     found: dict[str, Point] = {}
-    for name, data in _revisions(shown):
+    for name, rev, data in _revisions(shown):
         point = _point(name, data)
-        if point is not None:
+        if point is None:
+            continue
+        locked = locked_at(rev) if rev != _HERE else locked_here() if saved is None else {}
+        if changed := changed_since(point.params, locked):
+            console.say(f"{name} is left out, its params.yaml was changed after it ran: {changed}; run: dvc repro")
+        else:
             key = canonical([dict(point.params), point.val, point.area.value])
             found.setdefault(key, point)  # the workspace repeats an experiment
     return list(found.values())
@@ -99,8 +109,8 @@ def _ask_dvc() -> object:
     return cast(object, parse_json(done.stdout, "dvc exp show"))
 
 
-def _revisions(shown: Sequence[object]) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Name and data of everything that has any, commits before their experiments."""
+def _revisions(shown: Sequence[object]) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+    """Name, revision and data of everything that has any, commits before their experiments."""
     for entry in shown:
         if not isinstance(entry, dict):
             continue
@@ -112,7 +122,7 @@ def _revisions(shown: Sequence[object]) -> Iterator[tuple[str, Mapping[str, obje
             data = part.get("data") if isinstance(part, dict) else None
             if isinstance(data, dict):
                 rev = str(part.get("rev"))
-                yield str(part.get("name") or (rev if rev == "workspace" else rev[:7])), data
+                yield str(part.get("name") or (rev if rev == _HERE else rev[:7])), rev, data
 
 
 def _is_finished(experiment: Mapping[str, object]) -> bool:

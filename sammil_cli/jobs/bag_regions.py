@@ -1,13 +1,11 @@
 """sam, one bag: its patches, with or without their slide -> regions, their polygons, overlay and quality."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from math import isnan, nan
+from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import numpy as np
-import shapely
-from shapely import MultiPolygon
 
 from sammil_cli import choices
 from sammil_cli.config import SamSettings
@@ -16,31 +14,23 @@ from sammil_cli.features.bag import FeatureBag
 from sammil_cli.features.bag_check import read_checked
 from sammil_cli.features.feature_view import look_at_features
 from sammil_cli.features.grouping import check_placed
+from sammil_cli.jobs.placed_bag import PlacedBag
 from sammil_cli.jobs.sam import make_proposer, write_found, write_seen
 from sammil_cli.regions.overlay import write_outlines
 from sammil_cli.regions.propose import FEATURES, seen_by
 from sammil_cli.regions.region_map import build
-from sammil_cli.slides.slide import Slide
-from sammil_cli.slides.without_mpp import known_mpp, open_or_none
 from sammil_cli.storage.files import Record
-from sammil_cli.storage.paths import BagPath, DrawingPath, SlidePath, TissuePath
+from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.tissue.drawn import DrawnTissue
-from sammil_cli.tissue.mask import TissueMask, read_tissue
+from sammil_cli.tissue.mask import TissueMask
 
 
 @dataclass(frozen=True, kw_only=True)
 class BagRegionsJob:
-    """What a bag's regions are found in. `slide`, `tissue`, `drawing`: None where they are not here, or not needed.
+    """What a bag's regions are found in, and how. `drawing`: None where it is not here, or not needed."""
 
-    `mpp`, `scene`: what the user says of the slide, see `slides.table`.
-    """
-
-    bag: BagPath
-    slide: SlidePath | None
-    tissue: TissuePath | None
+    placed: PlacedBag
     drawing: DrawingPath | None
-    mpp: float | None
-    scene: int | None
     settings: SamSettings
     device: str
 
@@ -52,11 +42,11 @@ def work(folder: Path, record: Record, job: BagRegionsJob) -> list[str]:
         SlideError: `E_INPUT`, the bag has no coordinates, or they lie outside of the slide; `E_MPP`, `sam_mpp` is asked
             for, and nobody knows the slide's; and what the proposer raises.
     """
-    bag = read_checked(job.bag)
+    bag = read_checked(job.placed.bag)
     check_placed(bag)
     with ExitStack() as stack:
-        slide = _opened(job, bag, stack)
-        tissue = _tissue(job, bag, slide)
+        slide = job.placed.open_slide(bag, stack)
+        tissue = job.placed.tissue_of(bag, slide)
         _check_inside(bag, tissue)
         if seen_by(choices.load(choices.PROPOSERS, job.settings.proposer)) == FEATURES:
             return _write_alike(folder, record, job, bag, tissue)
@@ -77,41 +67,6 @@ def _write_alike(folder: Path, record: Record, job: BagRegionsJob, bag: FeatureB
     regions = build(bag.slide_id, canvas, make_proposer(job.settings, job.device).propose(view))
     write_outlines(folder / f"{bag.slide_id}.png", view.image, regions)
     return write_found(folder, record, regions, view.image, tissue, job.settings)
-
-
-def _opened(job: BagRegionsJob, bag: FeatureBag, stack: ExitStack) -> Slide | None:
-    """The slide, if it is wanted; its mpp is NaN where neither the slide, nor the user, nor the bag knows it."""
-    tissue = None if job.tissue is None else read_tissue(job.tissue)
-    given, scene = (job.mpp, job.scene) if tissue is None else (tissue.slide_mpp, tissue.scene)
-    slide, _ = open_or_none(job.slide, given, scene)
-    if slide is None:
-        return None
-    stack.callback(slide.close)
-    return replace(slide, mpp=known_mpp(slide, given) or _bag_mpp(bag))
-
-
-def _tissue(job: BagRegionsJob, bag: FeatureBag, slide: Slide | None) -> TissueMask:
-    """The tissue that was found on the slide; else what the patches cover together."""
-    if job.tissue is not None:
-        return read_tissue(job.tissue)
-    x, y = bag.xy.astype(np.int64).T
-    side = bag.encoder.patch_px_level0
-    squares = shapely.union_all(shapely.box(x, y, x + side, y + side))
-    size = (int(x.max()) + side, int(y.max()) + side) if slide is None else slide.size_px
-    return TissueMask(
-        slide_id=bag.slide_id,
-        polygons=MultiPolygon([part for part in shapely.get_parts(squares) if part.geom_type == "Polygon"]),
-        slide_mpp=(job.mpp or _bag_mpp(bag)) if slide is None else slide.mpp,
-        slide_size_px=size,
-        bounds_px=(0, 0, *size) if slide is None else slide.bounds_px,
-        scene=job.scene if slide is None else slide.scene,
-    )
-
-
-def _bag_mpp(bag: FeatureBag) -> float:
-    """µm per level-0 pixel as the bag has it; NaN where it does not say."""
-    encoder = bag.encoder
-    return encoder.patch_mpp * encoder.patch_px / encoder.patch_px_level0 if encoder.patch_px else nan
 
 
 def _check_inside(bag: FeatureBag, tissue: TissueMask) -> None:

@@ -191,7 +191,8 @@ def patch_side(
         raise SlideError(
             "E_LEGACY_MISSING",
             "nothing says how large the patches are",
-            remedy="give the patch side with --patch-px-level0, or the folder of the coordinate files with --coords",
+            remedy="give the patch side (features_patch_px_level0 in params.yaml, or --patch-px-level0), or the "
+            "folder of the coordinate files with --coords",
         )
     remarks.append(f"patches are taken as {step} level-0 pixels wide, the smallest step between them")
     return Side(patch_px=step, level0_px=step)

@@ -20,7 +20,7 @@ from sammil_cli.cohort.no_classes import NO_CLASSES
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
-from sammil_cli.preflight.check_features import check_features, is_of_features
+from sammil_cli.preflight.check_features import check_features, for_features, is_of_features
 from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.experiment_copy import LOST, absolute_link, lost_in_copies
 from sammil_cli.project.project import Project
@@ -45,6 +45,7 @@ _UNUSABLE = ("empty-slide", "long-name", "no-slide-content", "unreadable")  # ki
 class CheckReport:
     """All findings, errors first, and the counts for the line that sums up.
 
+    `slides`: how many are here; `in_hand`: as features, in a project that has no slide files.
     `folds`: what the folds of whole sites test, a line for each of the first repeat.
     """
 
@@ -55,6 +56,7 @@ class CheckReport:
     positive_class: str | None
     patients: int
     slides: int
+    in_hand: bool
     ready: int
     labels: Path
     of_patients: bool
@@ -73,10 +75,10 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
 
     Never raises for what it looks at: everything wrong is a finding.
     """
-    suffixes = slide_suffixes()
+    suffixes, in_hand = slide_suffixes(), is_of_features()
     bags = {path.stem: path for path in sorted(project.bags.glob("*.h5"))}
-    paths, of_slides = ({}, []) if is_of_features() else _slides(project, suffixes, bool(bags))
-    features, of_features = check_features(project) if is_of_features() else ({}, [])
+    paths, of_slides = ({}, []) if in_hand else _slides(project, suffixes, bool(bags))
+    features, of_features = check_features(project) if in_hand else ({}, [])
     known = {slide_id: str(path) for slide_id, path in {**features, **bags, **paths}.items()}
     examined = examine(
         project.labels,
@@ -87,7 +89,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         slides=known,
         suffixes=lambda: suffixes,
     )
-    table, findings = examined.table, list(examined.findings)
+    table, findings = examined.table, [for_features(one) if in_hand else one for one in examined.findings]
     by_site: tuple[str, ...] = ()
     findings += _identical(paths, table, _entries(project.slides_table))
     if lost_in_copies(project.slides):
@@ -117,6 +119,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
         positive_class=examined.positive_class,
         patients=len({table.patient(row) for row in table.rows} - {""}) if table else 0,
         slides=len(known),
+        in_hand=in_hand,
         ready=len(found),
         labels=project.labels,
         of_patients=table is not None and not table.of_slides,
@@ -354,7 +357,7 @@ def report(found: CheckReport) -> None:
         + (f", positive class: {found.positive_class}" if found.positive_class else "")
         + ("" if found.of_patients else f", {_counted(found.patients, 'patient')}")
         + (f", {_counted(found.sites, 'site')}" if found.sites else "")
-        + f"; slides: {found.slides}; ready: {found.ready}"
+        + f"; {'slides with features' if found.in_hand else 'slides'}: {found.slides}; ready: {found.ready}"
     )
     for line in found.folds:
         console.say(f"folds by site: {line}")

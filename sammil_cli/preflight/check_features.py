@@ -1,5 +1,6 @@
 """sammil check in a project of features in hand: which slides there are, by their features and bags."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sammil_cli.cohort.finding import Finding
@@ -14,6 +15,14 @@ def is_of_features(pipeline: Path = Path(PIPELINE)) -> bool:
     """Whether the project here has features in hand, and no slides."""
     in_hand = in_hand_of(pipeline)
     return in_hand is not None and not in_hand.beside
+
+
+def for_features(finding: Finding) -> Finding:
+    """The finding with a fix for a project of features, where nobody adds a slide."""
+    if finding.kind != "no-slide":
+        return finding
+    fix = "nothing, if they have no features; else: sammil init . --update --from-features FOLDER"
+    return replace(finding, fix=fix)
 
 
 def check_features(project: Project) -> tuple[dict[str, Path], list[Finding]]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sammil_cli.cohort.finding import Finding, Severity
+from sammil_cli.cohort.finding import Finding, Severity, said_once
 from sammil_cli.cohort.near_ids import NearIds
 from sammil_cli.cohort.raw_table import RawRow, read_raw
 from sammil_cli.config import SegmentSettings
@@ -14,6 +14,7 @@ from sammil_cli.slides.table import SCENE_FIX, SlideEntry, is_scene, read_slides
 from sammil_cli.stages.segment import OWN_SETTINGS, own_settings
 
 _FIRST_LINE = "slide_id,mpp"
+_ABSENT = "no-slide"  # the kind of a row whose slide is not here
 _USUAL_MPP = (0.1, 2.0)  # µm per level-0 pixel of scanners
 
 
@@ -30,7 +31,11 @@ def check_slides_table(table: Path, known: Mapping[str, str], suffixes: Collecti
         return findings
     columns = [cell.strip() for cell in rows[0].cells]
     if "slide_id" in columns:
-        findings += _rows(str(table), columns, rows[1:], NearIds(known, suffixes), set(known))
+        found = list(_rows(str(table), columns, rows[1:], NearIds(known, suffixes), set(known)))
+        absent = [finding for finding in found if finding.kind == _ABSENT]
+        findings += [finding for finding in found if finding.kind != _ABSENT]
+        what, so = "rows name slides that are not here", "they are passed over"
+        findings += said_once(absent, what, so, "add the slides, or delete the rows")
     # The stages' own reader has the last word: what it refuses and nothing above found is reported in its words.
     try:
         read_slides_table(table, OWN_SETTINGS)
@@ -112,7 +117,7 @@ def _slide_id(row: _Row, first: Mapping[str, int], near_ids: NearIds, known: set
             yield row.finding("near-id", "slide_id", message, f"write {near.slide_id}")
         else:
             message = f"there is no slide {name!r}; the row is passed over"
-            yield row.finding("no-slide", "slide_id", message, "add the slide, or delete the row", "warning")
+            yield row.finding(_ABSENT, "slide_id", message, "add the slide, or delete the row", "warning")
 
 
 def _too_many_cells(row: _Row, columns: int) -> Finding:

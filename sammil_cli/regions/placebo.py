@@ -75,7 +75,7 @@ def move_at_random(regions: RegionMap, tissue: TissueMask, seed: int) -> tuple[R
     pixels = int(found.area_px.sum())
     return found, Moved(
         regions=len(found),
-        area_ratio=float(found.area_um2.sum() / regions.area_um2.sum()) if len(found) else None,
+        area_ratio=float(pixels * step**2 / regions.area_px.sum()) if len(found) else None,
         tissue_before=float((before >= 0).mean()) if before.size else 0.0,
         tissue_after=float((after >= 0).mean()) if after.size else 0.0,
         as_drawn=kept / pixels if pixels else None,

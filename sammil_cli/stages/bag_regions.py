@@ -8,13 +8,13 @@ from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.propose import FEATURES, PIXELS, seen_by
-from sammil_cli.runner.earlier_files import bags_of, with_slides
+from sammil_cli.runner.earlier_files import bags_of
 from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.slides.files import find_slides
-from sammil_cli.slides.table import SlideEntry, read_slides_table
+from sammil_cli.stages.placed_bags import place_bags, slides_here
 from sammil_cli.stages.proposing import drawings_folder, not_drawn, shared_key
-from sammil_cli.storage.paths import BagPath, SlidePath, TissuePath
+from sammil_cli.storage.paths import SlidePath
 from sammil_cli.tissue.drawing_files import find_drawings
 
 _WITHOUT = "find regions in the features alone: -S proposer=features"
@@ -37,49 +37,24 @@ def plan(
     proposer = choices.load(choices.PROPOSERS, settings.proposer)
     shared, sees = shared_key(proposer, settings, options, weightless=weightless), seen_by(proposer)
     bags, slides = bags_of(project, options.only), _slides(project, wanted=sees == PIXELS)
-    entries = read_slides_table(project.slides_table)
     folder = drawings_folder(project, proposer)
     drawings = {} if folder is None else find_drawings(folder)
     stray = {name: path.name for name, path in drawings.items() if name not in {bag.stem for bag in bags}}
-    here = [bag for bag in bags if bag.stem in slides]
-    held, refused = with_slides(here, project, lambda bag: (_tissue(project, bag), bag)) if here else ([], [])
-    seen = {bag.stem: (slide, digest) for bag, slide, digest in held}
-    replaced = {row.slide_id for row in refused}
+    found, refused = place_bags(project, bags, slides, look=sees != FEATURES)
     tasks = []
-    for bag in bags:
-        name, tissue, entry = bag.stem, _tissue(project, bag), entries.get(bag.stem, SlideEntry())
-        slide, digest = seen.get(name, (None, None))
+    for placed, inputs in found:
+        name = placed.bag.stem
         drawing = drawings.get(name)
-        if name in replaced:
-            continue
-        if sees == PIXELS and slide is None:
+        if sees == PIXELS and placed.slide is None:
             refused.append(_not_here(name, project))
             continue
         if folder is not None and drawing is None:
             refused.append(refusal(name, not_drawn(name, folder, stray)))
             continue
-        if sees == FEATURES and tissue.exists():
-            slide, digest = None, None  # all that it would be opened for is known
-        job = BagRegionsJob(
-            bag=bag,
-            slide=slide,
-            tissue=tissue if tissue.exists() else None,
-            drawing=drawing,
-            mpp=entry.mpp,
-            scene=entry.scene,
-            settings=settings,
-            device=options.device,
-        )
-        inputs = {
-            "bag": content(bag),
-            "slide": digest,
-            "tissue": content(job.tissue),
-            "mpp": entry.mpp,
-            "scene": entry.scene,
-            **({} if drawing is None else {"drawing": content(drawing)}),
-        }
-        code = code_of_slide("bag-regions", slide, settings.proposer)
-        tasks.append(Task.of(name, job, {**inputs, **shared}, code, strict=settings.strict_versions))
+        job = BagRegionsJob(placed=placed, drawing=drawing, settings=settings, device=options.device)
+        drawn = {} if drawing is None else {"drawing": content(drawing)}
+        code = code_of_slide("bag-regions", placed.slide, settings.proposer)
+        tasks.append(Task.of(name, job, {**inputs, **drawn, **shared}, code, strict=settings.strict_versions))
     return Plan(
         stage="sam",
         tasks=tasks,
@@ -91,22 +66,18 @@ def plan(
     )
 
 
-def _tissue(project: Project, bag: BagPath) -> TissuePath:
-    return TissuePath(project.tissue / f"{bag.stem}.geojson")
-
-
 def _slides(project: Project, *, wanted: bool) -> dict[str, SlidePath]:
-    """The slides that are here, by id: none in most projects of features.
+    """The slides that are here, by id.
 
     Raises:
         InputError: they are `wanted`, and none are here.
     """
+    if not wanted:
+        return slides_here(project)
     try:
         return find_slides(project.slides).paths
     except InputError as error:
-        if wanted:
-            raise InputError(error.message, remedy=f"{error.remedy}; or {_WITHOUT}") from None
-        return {}
+        raise InputError(error.message, remedy=f"{error.remedy}; or {_WITHOUT}") from None
 
 
 def _not_here(slide_id: str, project: Project) -> Row:

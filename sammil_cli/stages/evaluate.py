@@ -18,7 +18,7 @@ from sammil_cli.stages import patients
 from sammil_cli.stages.judged_baselines import judge_baselines
 from sammil_cli.stages.judged_curves import patient_figures, write_curves
 from sammil_cli.stages.judged_folds import files_judged, judge, pool
-from sammil_cli.stages.judged_summary import patients_of, summary_of
+from sammil_cli.stages.judged_summary import check_abstention, patients_of, summary_of
 from sammil_cli.stages.judged_tables import fold_rows, print_tables, write_predictions
 from sammil_cli.stages.leakage import Evidence, leakage, read_looks
 from sammil_cli.storage.files import replaced_together, write_json
@@ -31,6 +31,7 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions, *, ch
     Args:
         changed_labels: whether labels that changed since training are meant; else they are refused.
     """
+    check_abstention(project, settings)
     tidy(project, store=options.store)
     watched = Unchanged(partial(files_judged, project))
     rule = settings.patient_rule

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from sammil_cli.config import EvaluateSettings
+from sammil_cli.config import ABSTAINS_IN_SAMPLE, EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project
 from sammil_cli.report import metrics
 from sammil_cli.report.abstention import summarise_abstention
 from sammil_cli.report.decided import said_of_decision
-from sammil_cli.report.metrics import Predictions, over_folds
+from sammil_cli.report.metrics import over_folds
 from sammil_cli.report.optimism import NAMES as OPTIMISM_OF
 from sammil_cli.report.optimism import FoldEpochs, chance_level, nothing_chosen
 from sammil_cli.report.per_patient import several_slides
@@ -19,8 +19,9 @@ from sammil_cli.stages import patients
 from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold, pool, thresholds_of
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.paths import ModelPath
+from sammil_cli.training.manifest import read_trained_folds
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
-from sammil_cli.training.trained_model import EPOCHS_FILE, ModelFacts, read_epochs
+from sammil_cli.training.trained_model import EPOCHS_FILE, ModelFacts, read_epochs, read_facts
 
 
 def patients_of(
@@ -52,6 +53,20 @@ def patients_of(
     )
 
 
+def check_abstention(project: Project, settings: EvaluateSettings) -> None:
+    """Refuses to abstain by models that were chosen on their test folds, before any of them is judged.
+
+    Raises:
+        InputError: they are; or nothing is trained yet.
+    """
+    if settings.abstain is None:
+        return
+    folds, _ = read_trained_folds(project.models, project.splits)
+    if read_facts(ModelPath(project.models / folds[0].name)).protocol == "paper":
+        message, remedy = ABSTAINS_IN_SAMPLE
+        raise InputError(message, remedy=remedy)
+
+
 def summary_of(project: Project, settings: EvaluateSettings, judged: Judged) -> Numbers:
     """What metrics.json holds, but for the baselines."""
     facts, results, rows, classes = judged.facts, judged.results, judged.rows, judged.facts[0].classes
@@ -81,18 +96,9 @@ def summary_of(project: Project, settings: EvaluateSettings, judged: Judged) -> 
         summary["test_threshold"] = at_test_threshold(rows, facts[0].decided_by)
     summary["decision"] = said_of_decision(facts[0].decided_by, [fact.operating_point for fact in facts])
     if settings.abstain is not None:
-        summary["abstention"] = _abstention(rows, classes, settings.abstain, published=published)
+        summary["abstention"] = summarise_abstention(rows, classes, settings.abstain)
     summary["notice"] = remarks(summary)
     return summary
-
-
-def _abstention(rows: Predictions, classes: Sequence[str], coverage: float, *, published: bool) -> Numbers:
-    if published:
-        raise InputError(
-            "abstain needs out-of-fold probabilities, and in protocol: paper the test folds chose the models",
-            remedy="set abstain: null, or train in protocol: honest",
-        )
-    return summarise_abstention(rows, classes, coverage)
 
 
 def _optimism(project: Project, facts: Sequence[ModelFacts], results: Sequence[FoldResult]) -> Numbers:

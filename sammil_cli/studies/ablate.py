@@ -26,6 +26,7 @@ from sammil_cli.report.tables import Table
 from sammil_cli.stages import train
 from sammil_cli.storage.files import write_json, write_text
 from sammil_cli.studies import region_ablation
+from sammil_cli.studies.labelled import check_tested, labelled
 from sammil_cli.studies.region_ablation import Contest
 from sammil_cli.studies.variant import said, settings_of, train_variant
 from sammil_cli.training.trained_model import check_model, model_class
@@ -53,13 +54,16 @@ def run(
         runs: a folder of models and folds for each variant. out: the folder of the tables.
 
     Raises:
-        InputError: see `_tables`; or Table 5 of bags without regions. MissingError: see `region_ablation.check`.
+        InputError: see `_tables` and `check_tested`; or Table 5 of bags without regions. MissingError: see
+            `region_ablation.check`.
     """
     names = _tables(settings, names)
     if region_ablation.NAME in names:
         region_ablation.check(project, contest, options)
     named = [name for name in names if name in ABLATIONS]
     regions = bool(named) and train.preflight(project, settings).regions > 0
+    cohort = labelled(project, settings.classes)
+    check_tested(cohort, settings)
     if _OF_GROUPS in named and not regions:
         raise InputError(
             f"no bag has regions, and Table {_OF_GROUPS} is about what group features of regions add",
@@ -76,7 +80,7 @@ def run(
             project, settings, judged, options, contest, runs / region_ablation.NAME
         )
         tables += found
-    slides = len(region_ablation.labelled_slides(project, settings.classes))
+    slides = len({member.slide_id for member in cohort.members})
     about = f"consistency {settings.consistency_form}, β = {settings.consistency_weight:g}"
     about = about if settings.model == _SAM_MIL else settings.model
     folds = "".join(f", {rows.folds_in_words}" for rows in list(found_by.values())[:1])  # none with `regions` alone
@@ -88,7 +92,7 @@ def run(
     for number, table in enumerate(tables):
         console.print_table(table.title, table.header, table.rows)
         if number == len(tables) - 1 or tables[number + 1].note != table.note:
-            console.say(table.note)
+            console.say(*table.note.splitlines())
     console.say(f"tables: {out / 'index.html'}")
     return tables
 

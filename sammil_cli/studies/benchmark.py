@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sammil_cli import console
+from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.leftovers import tidy
@@ -40,6 +41,7 @@ from sammil_cli.studies.benchmark_cells import (
 )
 from sammil_cli.studies.benchmark_runs import Made, make_rows
 from sammil_cli.studies.benchmark_slides import common_slides, restricted
+from sammil_cli.studies.labelled import check_tested
 from sammil_cli.training.baselines import MEAN_POOL
 
 _INPUT = "E_INPUT"
@@ -107,6 +109,7 @@ def run(
     )
     reference = find_reference(cells, asked.reference)
     common = common_slides(project, list(dict.fromkeys(cell.source for cell in cells)), settings.classes)
+    check_tested(read_labels(project.labels, settings.classes, common.slides), settings)
     tidy(project, out, runs, store=options.store)
     if common.remark:
         console.say(f"benchmark: {common.remark}")

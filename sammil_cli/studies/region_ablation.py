@@ -6,27 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import choices, console
-from sammil_cli.cohort.cohort import read_labels
 from sammil_cli.config import EvaluateSettings, ExtractSettings, SamSettings, TrainSettings
 from sammil_cli.errors import InputError, MissingError
+from sammil_cli.exchange.convert_legacy import slides_of
+from sammil_cli.preflight.check_features import is_of_features
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.placebo import Moved
-from sammil_cli.regions.propose import FEATURES, seen_by
+from sammil_cli.regions.propose import FEATURES, PIXELS, seen_by
 from sammil_cli.report.ablation import with_other_seed
 from sammil_cli.report.region_ablation import NO_REGIONS, PLACEBO, quality_table, region_table
 from sammil_cli.report.region_controls import TRUE_REGIONS, drawn_note, moved_table, placebo_table
 from sammil_cli.report.tables import Table
-from sammil_cli.runner.earlier_files import check_done
 from sammil_cli.runner.machine import choose_workers, device_for
 from sammil_cli.stages import sam
 from sammil_cli.storage.summed import read_of_slide
 from sammil_cli.studies import region_controls, regroup
+from sammil_cli.studies.labelled import labelled
 from sammil_cli.studies.region_controls import Model, drawn_slides, make_placebo, make_true_regions
 from sammil_cli.studies.variant import said, train_variant
 
 NAME = "regions"  # of the table
 _MOST_NAMED = 10
+_ANYWHERE, _WITHOUT_SLIDES = "superpixels", "features"  # proposers without weights, for pixels and without them
 _WORDS = {PLACEBO: region_controls.PLACEBO, TRUE_REGIONS: region_controls.TRUE}  # row -> what --controls calls it
 _AGAIN = "delete it and run the command again"
 
@@ -49,9 +51,14 @@ class Contest:
         return self.sam.proposer if self.sam.proposer in self.proposers else self.proposers[0]
 
 
-def default_proposers(own: str) -> tuple[str, ...]:
-    """The project's proposer and, to compare it with, superpixels, which need no weights."""
-    return tuple(dict.fromkeys((own, "superpixels")))
+def default_proposers(own: str, project: Project) -> tuple[str, ...]:
+    """The project's proposer and, to compare it with, superpixels, which need no weights.
+
+    Without slides the bags' own features are what regions can be found in, and a proposer of pixels is left out.
+    """
+    if _has_pixels(project):
+        return tuple(dict.fromkeys((own, _ANYWHERE)))
+    return tuple(dict.fromkeys((*_without_pixels((own,)), _WITHOUT_SLIDES)))
 
 
 def check(project: Project, contest: Contest, options: RunOptions) -> None:
@@ -66,17 +73,18 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
         raise InputError("--proposers names none", remedy=f"one or more of: {known}")
     for name in contest.proposers:
         choices.load(choices.PROPOSERS, name)
-    slides = labelled_slides(project, None)
+    slides, project = _slides(project, None), _grounded(project)
     region_controls.check(project, contest.controls, slides)
     for name in contest.proposers:
         place, settings, how = _sam_call(project, contest, name, options, slides, Path())
         try:
             sam.check(settings, how)
             plan = sam.plan(place, settings, how)
-        except MissingError as error:
-            raise MissingError(
+        except (InputError, MissingError) as error:
+            raise type(error)(
                 f"the proposer {name} cannot run: {error.message}",
-                remedy=f"{error.remedy}\n  or leave it out: {_without(name, contest.proposers)}",
+                remedy=f"{error.remedy}\n  or leave it out: {_without(name, contest.proposers, project)}",
+                code=error.code,
             ) from None
         if not plan.tasks:
             first = plan.refused[0] if plan.refused else None
@@ -84,7 +92,7 @@ def check(project: Project, contest: Contest, options: RunOptions) -> None:
             raise MissingError(
                 f"the proposer {name} can do none of {len(slides)} slides{why}",
                 remedy=f"{first.remedy if first else 'run: sammil segment'}; or leave it out: "
-                f"{_without(name, contest.proposers)}",
+                f"{_without(name, contest.proposers, project)}",
             )
 
 
@@ -110,7 +118,7 @@ def run(
     Raises:
         InputError: no slide is left.
     """
-    slides = labelled_slides(project, settings.classes)
+    slides, project = _slides(project, settings.classes), _grounded(project)
     with_regions, lost = _group(project, contest, options, slides, settings.seed, runs)
     left = sorted(set(slides) - set(lost))
     if not left:
@@ -123,6 +131,8 @@ def run(
                 (folder / "bags" / f"{slide}{suffix}").unlink(missing_ok=True)
 
     reference = contest.reference
+    if reference != contest.sam.proposer:
+        console.say(f"reference: {reference}; {contest.sam.proposer}, which params.yaml names, is not compared")
     record: dict[str, Any] = {"slides": left, "left_out": lost, "reference": reference, "rows": {}}
     # The row without regions sees none of those of its bags: they are switched off.
     rows = [(NO_REGIONS, "baseline", reference), *((name, "full", name) for name in with_regions)]
@@ -219,39 +229,47 @@ def _sam_call(
     """With what `sammil sam` is called for one proposer: it runs where it can, and on these slides only."""
     device = device_for(choices.load(choices.PROPOSERS, name), options.device)
     workers = options.workers if device == options.device else choose_workers(None, device)
-    with_tissue = {path.stem for path in project.tissue.glob("*.geojson")}
-    only = frozenset(slide for slide in slides if slide in with_tissue)
+    of_bags, with_tissue = project.ungrouped is not None, {path.stem for path in project.tissue.glob("*.geojson")}
+    only = frozenset(slide for slide in slides if of_bags or slide in with_tissue)
     if not only:
-        raise InputError(f"there is no tissue of the labelled slides in {project.tissue}", remedy="run: sammil segment")
-    sees_features = seen_by(choices.load(choices.PROPOSERS, name)) == FEATURES
+        raise InputError(
+            f"there is no tissue of the labelled slides in {project.tissue}",
+            remedy="run: sammil segment; of features without slides: sammil init . --update --from-features FOLDER",
+        )
+    of_bags = of_bags or seen_by(choices.load(choices.PROPOSERS, name)) == FEATURES
     return (
         replace(
             project,
             regions=folder / "regions",
             process_lists=folder / "process_lists",
-            ungrouped=project.bags if sees_features else None,
+            ungrouped=project.bags if of_bags else None,
         ),
         contest.sam.model_copy(update={"proposer": name}),
         replace(options, device=device, workers=workers, only=only),
     )
 
 
-def labelled_slides(project: Project, classes: Sequence[str] | None) -> list[str]:
-    """The labelled slides that have bags, as `sammil train` takes them.
-
-    Raises:
-        InputError: no bags are here, or the labels are wrong.
-    """
-    bags = {path.stem for path in project.bags.glob("*.h5")}
-    check_done(project, project.bags, "extract", bags, None)
-    found = sorted({member.slide_id for member in read_labels(project.labels, classes, bags).members} & bags)
-    if not found:
-        raise InputError(f"no slide of {project.labels} has a bag in {project.bags}", remedy="run: sammil check")
-    return found
+def _slides(project: Project, classes: Sequence[str] | None) -> list[str]:
+    """The labelled slides that have bags; raises as `labelled`."""
+    return sorted({member.slide_id for member in labelled(project, classes).members})
 
 
-def _without(name: str, proposers: Sequence[str]) -> str:
-    others = [other for other in proposers if other != name] or [other for other in ("superpixels",) if other != name]
+def _grounded(project: Project) -> Project:
+    """The project, in which the tissue of features in hand is what their patches cover (`Project.ungrouped`)."""
+    return replace(project, ungrouped=project.bags) if is_of_features() else project
+
+
+def _has_pixels(project: Project) -> bool:
+    return not is_of_features() or slides_of(project) is not None
+
+
+def _without_pixels(proposers: Sequence[str]) -> list[str]:
+    return [name for name in proposers if seen_by(choices.load(choices.PROPOSERS, name)) != PIXELS]
+
+
+def _without(name: str, proposers: Sequence[str], project: Project) -> str:
+    fallback = _ANYWHERE if _has_pixels(project) else _WITHOUT_SLIDES
+    others = [other for other in proposers if other != name] or [other for other in (fallback,) if other != name]
     return f"--proposers {','.join(others)}" if others else "name others with --proposers"
 
 

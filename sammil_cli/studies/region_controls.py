@@ -11,14 +11,16 @@ from sammil_cli.config import SamSettings
 from sammil_cli.errors import InputError
 from sammil_cli.jobs import placebo, true_regions
 from sammil_cli.jobs.placebo import PlaceboJob
+from sammil_cli.jobs.placed_bag import PlacedBag
 from sammil_cli.jobs.true_regions import TrueRegionsJob
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.inputs import content
 from sammil_cli.runner.machine import choose_workers
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.placed_bags import place_bags, slides_here
 from sammil_cli.storage.code import code_of
-from sammil_cli.storage.paths import DrawingPath, RegionsPath, TissuePath
+from sammil_cli.storage.paths import BagPath, DrawingPath, RegionsPath, TissuePath
 from sammil_cli.tissue.drawing_files import find_drawings
 
 PLACEBO, TRUE = "placebo", "true"
@@ -70,9 +72,8 @@ def make_placebo(place: Project, model: Model, seed: int, options: RunOptions) -
         place: its `regions` and `process_lists` are those of the placebo.
     """
 
-    def job_of(slide: str, regions: RegionsPath, tissue: TissuePath) -> tuple[PlaceboJob, Inputs]:
-        del slide
-        job = PlaceboJob(regions=regions, tissue=tissue, seed=seed, outlines=model.sam.region_polygons)
+    def job_of(regions: RegionsPath, placed: PlacedBag) -> tuple[PlaceboJob, Inputs]:
+        job = PlaceboJob(regions=regions, placed=placed, seed=seed, outlines=model.sam.region_polygons)
         return job, {"seed": seed}
 
     console.say(f"placebo: the regions of {model.proposer}, moved at random")
@@ -86,9 +87,9 @@ def make_true_regions(place: Project, model: Model, options: RunOptions) -> list
         place: its `regions` and `process_lists` are those of the true regions.
     """
 
-    def job_of(slide: str, regions: RegionsPath, tissue: TissuePath) -> tuple[TrueRegionsJob, Inputs]:
-        drawing = _drawings(place, [slide]).get(slide)
-        job = TrueRegionsJob(regions=regions, tissue=tissue, drawing=drawing, outlines=model.sam.region_polygons)
+    def job_of(regions: RegionsPath, placed: PlacedBag) -> tuple[TrueRegionsJob, Inputs]:
+        drawing = _drawings(place, [regions.stem]).get(regions.stem)
+        job = TrueRegionsJob(regions=regions, placed=placed, drawing=drawing, outlines=model.sam.region_polygons)
         return job, {"drawing": content(drawing)}
 
     drawn = len(_drawings(place, model.slides))
@@ -104,28 +105,32 @@ def _run(
     model: Model,
     options: RunOptions,
     module: ModuleType,
-    job_of: Callable[[str, RegionsPath, TissuePath], tuple[Job, Inputs]],
+    job_of: Callable[[RegionsPath, PlacedBag], tuple[Job, Inputs]],
 ) -> list[Row]:
     """Runs a job of `sammil_cli.jobs` on each slide, in processes of their own.
 
     Args:
-        job_of: the job of a slide, and what its result depends on besides the two files and the suffix of outlines.
+        job_of: the job of a slide, and what its result depends on besides its regions, its tissue and the suffix of
+            outlines.
     """
     suffix, code = model.sam.region_polygons, code_of(module.__name__)
 
-    def task(slide: str) -> Task[Job]:
-        regions, tissue = RegionsPath(model.regions / f"{slide}.h5"), TissuePath(place.tissue / f"{slide}.geojson")
-        job, inputs = job_of(slide, regions, tissue)
-        files = {"regions": content(regions), "tissue": content(tissue), "region_polygons": suffix}
-        return Task.of(slide, job, {**files, **inputs}, code, strict=model.sam.strict_versions)
+    def task(placed: PlacedBag, lies: Inputs) -> Task[Job]:
+        slide = placed.bag.stem
+        regions = RegionsPath(model.regions / f"{slide}.h5")
+        job, inputs = job_of(regions, placed)
+        files = {"regions": content(regions), "region_polygons": suffix}
+        return Task.of(slide, job, {**lies, **files, **inputs}, code, strict=model.sam.strict_versions)
 
     def plan() -> Plan[Job]:
+        placed, refused = _placed(place, model.slides)
         return Plan(
             stage=module.__name__.rpartition(".")[2].replace("_", "-"),
-            tasks=[task(slide) for slide in model.slides],
+            tasks=[task(*one) for one in placed],
             work=module.work,
             out=place.regions,
             process_lists=place.process_lists,
+            refused=refused,
             longest_suffix=f".{suffix}",
         )
 
@@ -133,6 +138,22 @@ def _run(
     workers = options.workers if options.device == "cpu" else choose_workers(None, "cpu")
     here = replace(options, device="cpu", workers=workers, only=frozenset(model.slides), place="")
     return run_plan(plan, here, limits_of(model.sam))
+
+
+def _placed(place: Project, slides: Sequence[str]) -> tuple[Sequence[tuple[PlacedBag, Inputs]], list[Row]]:
+    """Where the tissue of each slide is; rows of those whose slide was replaced.
+
+    Of bags of features in hand (`place.ungrouped`) what their patches cover, else what `segment` found.
+    """
+    bags = [BagPath(place.bags / f"{slide}.h5") for slide in slides]
+    if place.ungrouped is not None:
+        return place_bags(place, bags, slides_here(place), look=False)
+    found = []
+    for bag in bags:
+        tissue = TissuePath(place.tissue / f"{bag.stem}.geojson")
+        placed = PlacedBag(bag=bag, slide=None, tissue=tissue, mpp=None, scene=None)
+        found.append((placed, {"tissue": content(tissue)}))
+    return found, []
 
 
 def _drawings(project: Project, slides: Sequence[str]) -> dict[str, DrawingPath]:

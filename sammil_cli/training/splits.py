@@ -62,10 +62,9 @@ def draw_folds(
         InputError: too few patients of a class, in all or in the training part of a fold; by site: a slide without
             one, a patient with two, or sites that cannot give every part every class.
     """
-    given = any(member.parts for member in cohort.members)
-    if cohort.trains_all or (folds == 1 and not given):
+    if nothing_tested(cohort, folds):
         return _of_all(cohort, repeats, protocol)
-    if given:
+    if any(member.parts for member in cohort.members):
         return _as_given(cohort, repeats, val_fraction if protocol == "honest" else None, seed, by_site=by == "site")
     validated = protocol == "honest"
     if by == "site":
@@ -89,6 +88,11 @@ def draw_folds(
             _check_trained(cohort.classes, draw.labels[train], name)
             result.append(_fold(repeat, number, draw.members, draw.patients, (train, val, test)))
     return result
+
+
+def nothing_tested(cohort: Cohort, folds: int) -> bool:
+    """Whether all slides train: the labels say so, or one fold is asked for and they say nothing."""
+    return cohort.trains_all or (folds == 1 and not any(member.parts for member in cohort.members))
 
 
 def _of_all(cohort: Cohort, repeats: int, protocol: str) -> list[Fold]:

@@ -86,7 +86,7 @@ def test_features_of_two_centres_are_converted_together_and_checked(
     assert sorted(path.name for path in Path("data/features").iterdir()) == ["x_feats", "y_feats"]
     settings = ("-S", "folds=2")
     before = sammil("check", *settings)
-    assert (before.code, "slides: 8; ready: 8" in before.out) == (0, True), before
+    assert (before.code, "slides with features: 8; ready: 8" in before.out) == (0, True), before
     converted = sammil("convert-legacy", "--workers", 1)
     assert converted.code == 0, converted
     assert sorted(path.name for path in Path("artifacts/bags").glob("*.h5")) == [f"s{k}.h5" for k in range(1, 9)]

@@ -2,14 +2,16 @@
 
 import json
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from csv_rows import rows_of
 
 from sammil_cli.errors import InputError
-from sammil_cli.figures import sweep
+from sammil_cli.figures import sweep, sweep_points
 from sammil_cli.figures.sweep_points import Point, of_experiments, sweep_of
 from sammil_cli.report.intervals import Estimate
 
@@ -82,6 +84,40 @@ def test_the_figure_is_drawn_from_what_dvc_says_and_chooses_by_val_auc(tmp_path:
         ("0.9", "0.9", "0.85"),
     ]
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_whose_settings_were_changed_after_it_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], capture_output=True)
+        return done.stdout.decode().strip()
+
+    def ran(ratio: float) -> str:
+        params = {"train": {"params": {"params.yaml": {"mask_ratio": ratio}}}}
+        Path("dvc.lock").write_text(yaml.safe_dump({"stages": params}), encoding="utf-8")
+        git("add", "dvc.lock")
+        git("commit", "--quiet", "-m", "x")
+        return git("rev-parse", "HEAD")
+
+    git("init", "--quiet")
+    kept, edited = ran(0.3), ran(0.4)
+    shown = [
+        {**revision("", {"mask_ratio": 0.9, "seed": 1}, 0.9, 0.8), "rev": "workspace"},
+        {**revision("edited", {"mask_ratio": 0.5, "seed": 1}, 0.9, 0.8), "rev": edited},
+        {**revision("kept", {"mask_ratio": 0.3, "seed": 1}, 0.9, 0.8), "rev": kept},
+    ]
+    monkeypatch.setattr(sweep_points, "_ask_dvc", lambda: shown)
+    assert [one.name for one in of_experiments(None)] == ["kept"]
+    said = capsys.readouterr().out
+    assert "workspace is left out, its params.yaml was changed after it ran: mask_ratio is 0.9, and 0.4 ran" in said
+    assert "edited is left out" in said
+    ran(0.9)
+    assert [one.name for one in of_experiments(None)] == ["workspace", "kept"]
+    Path("dvc.lock").unlink()  # nothing is known
+    assert "workspace" in [one.name for one in of_experiments(None)]
 
 
 def test_what_is_no_list_of_experiments_is_refused(tmp_path: Path) -> None:

@@ -214,6 +214,17 @@ def test_both_directions_of_a_difference_are_warnings_where_nothing_is_near(coho
     assert exit_code(checked()) == 0
 
 
+def test_many_rows_without_a_slide_and_many_slides_without_a_row_are_one_warning_each(cohort: Path) -> None:
+    put(*(f"other_{k}" for k in "abc"))
+    write(GOOD + "".join(f"far_{k},normal,P{k}\n" for k in range(30, 36)))
+    absent, unlabelled = checked().findings
+    assert absent.message.startswith("6 rows name slides that are not here: 'far_30' (row 8), 'far_31' (row 9), ")
+    assert absent.message.endswith("'far_34' (row 12), …; they are passed over")
+    assert (absent.row, absent.text, absent.others) == (None, "far_30", tuple(f"far_{k}" for k in range(31, 36)))
+    assert "3 slides have no row in" in unlabelled.message
+    assert (unlabelled.file, unlabelled.others) == (absent.file, ("other_b", "other_c"))
+
+
 def test_labels_of_which_none_fits_a_slide_are_told_with_one_of_each(cohort: Path) -> None:
     write("slide_id,label\nx-01,normal\nx-02,tumour\n")
     (finding,) = errors(checked())

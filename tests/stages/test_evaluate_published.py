@@ -7,7 +7,9 @@ import pytest
 from judged_study import Study, each, keys, make_study
 from safetensors.numpy import save_file
 
+from sammil_cli.config import load_settings
 from sammil_cli.errors import InputError
+from sammil_cli.stages import judged_folds
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 
@@ -33,6 +35,15 @@ def test_every_number_of_the_published_protocol_is_stamped(
     said = " ".join(capsys.readouterr().out.split())
     assert said.count(SELECTED_ON_TEST) == said.count("┏") == 5  # each of the tables
     assert "test_threshold" not in summary
+
+
+def test_abstaining_is_refused_before_any_fold_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, monkeypatch, protocol="paper")
+    monkeypatch.setattr(judged_folds, "read_model", lambda *_: pytest.fail("a model is judged"))
+    with pytest.raises(InputError, match="abstain needs out-of-fold probabilities"):
+        study.run(abstain=0.9)
+    with pytest.raises(InputError, match=r"settings: abstain needs .* protocol: paper"):
+        load_settings(None, ["protocol=paper", "abstain=0.9"])
 
 
 def test_an_honest_run_carries_no_stamp(

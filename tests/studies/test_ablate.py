@@ -110,6 +110,7 @@ def test_srmil_is_taken_apart_by_its_hidden_share_and_its_loss_terms(project: Pa
         (("--tables", "losses"), "choose of: 1, 2, 3, 4, 5, 6, 7, protocol, regions; or set model: srmil"),
         (("--tables", ""), "--tables names none"),
         (("-S", "protocol=paper"), "in the honest protocol"),
+        (("-S", "folds=1"), "none is left to compare models on\n  fix: set folds to 2 or more: -S folds=5"),
     ],
 )
 def test_what_cannot_be_taken_apart_is_refused_before_any_work(

@@ -241,6 +241,7 @@ def test_models_carry_settings_and_all_rows_have_the_same_folds() -> None:
         (("--models", "mean", "--bags", "nowhere"), "there is no folder nowhere"),
         (("--models", "mean", "--bags", "a-b=other/bags,a/b=artifacts/bags"), "would have the same folder"),
         (("--models", "mean", "-S", "protocol=paper"), "chosen on the test slides"),
+        (("--models", "mean", "-S", "folds=1"), "none is left to compare models on"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(
