@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sammil_cli import console
 from sammil_cli.config import SamSettings
-from sammil_cli.errors import InputError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs import placebo, true_regions
 from sammil_cli.jobs.placebo import PlaceboJob
 from sammil_cli.jobs.placed_bag import PlacedBag
@@ -22,6 +22,7 @@ from sammil_cli.stages.placed_bags import place_bags, slides_here
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.paths import BagPath, DrawingPath, RegionsPath, TissuePath
 from sammil_cli.tissue.drawing_files import find_drawings
+from sammil_cli.tissue.edits import drawn_areas
 
 PLACEBO, TRUE = "placebo", "true"
 CONTROLS = (PLACEBO, TRUE)
@@ -53,7 +54,7 @@ def check(project: Project, asked: Sequence[str] | None, slides: Sequence[str]) 
         return CONTROLS if drawn else (PLACEBO,)
     if TRUE in asked and not drawn:
         raise InputError(
-            f"no labelled slide has a drawing in {project.lesions}, so there are no true regions",
+            f"no labelled slide has a lesion drawn in {project.lesions}, so there are no true regions",
             remedy=f"outline lesions in QuPath and export them as {project.lesions}/<slide>.geojson; or leave true "
             "regions out: --controls placebo",
         )
@@ -61,7 +62,7 @@ def check(project: Project, asked: Sequence[str] | None, slides: Sequence[str]) 
 
 
 def drawn_slides(project: Project, slides: Sequence[str]) -> list[str]:
-    """Those of the slides that have a drawing of their lesions."""
+    """Those of the slides that have lesions drawn."""
     return sorted(_drawings(project, slides))
 
 
@@ -87,15 +88,16 @@ def make_true_regions(place: Project, model: Model, options: RunOptions) -> list
         place: its `regions` and `process_lists` are those of the true regions.
     """
 
+    drawings = _drawings(place, model.slides)
+
     def job_of(regions: RegionsPath, placed: PlacedBag) -> tuple[TrueRegionsJob, Inputs]:
-        drawing = _drawings(place, [regions.stem]).get(regions.stem)
+        drawing = drawings.get(regions.stem)
         job = TrueRegionsJob(regions=regions, placed=placed, drawing=drawing, outlines=model.sam.region_polygons)
         return job, {"drawing": content(drawing)}
 
-    drawn = len(_drawings(place, model.slides))
     console.say(
-        f"true regions: {drawn} of {len(model.slides)} slides have a drawing in {place.lesions}; the others keep the "
-        f"regions of {model.proposer}"
+        f"true regions: {len(drawings)} of {len(model.slides)} slides have lesions drawn in {place.lesions}; the others "
+        f"keep the regions of {model.proposer}"
     )
     return _run(place, model, options, true_regions, job_of)
 
@@ -157,5 +159,15 @@ def _placed(place: Project, slides: Sequence[str]) -> tuple[Sequence[tuple[Place
 
 
 def _drawings(project: Project, slides: Sequence[str]) -> dict[str, DrawingPath]:
+    """The files of those slides that have an area drawn; a file without one says that there is no lesion."""
     wanted = set(slides)
-    return {slide: path for slide, path in find_drawings(project.lesions).items() if slide in wanted}
+    files = find_drawings(project.lesions).items()
+    return {slide: path for slide, path in files if slide in wanted and not _is_empty(path)}
+
+
+def _is_empty(path: DrawingPath) -> bool:
+    """Whether a drawing has no area; one that cannot be read is not empty, so that its slide's job says why."""
+    try:
+        return not drawn_areas(path, bounds_px=(0, 0, 1, 1))[0]  # wherever the scanned area lies
+    except SlideError:
+        return False

@@ -144,9 +144,11 @@ def test_beside_the_proposers_stand_their_regions_moved_at_random_and_cut_to_les
 ) -> None:
     draw_lesion(project, SLIDES[1], 0, 0, 5, 5)
     draw_lesion(project, "of_no_bag", 0, 0, 5, 5)
+    nothing = project / f"data/lesions/{SLIDES[2]}.geojson"  # somebody looked, and found no lesion
+    nothing.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
     answer = sammil(*TABLE, "--proposers", "superpixels", "-S", "repeats=1")
     assert answer.code == 0, answer
-    assert "true regions: 1 of 12 slides have a drawing in data/lesions; the others keep" in answer.out
+    assert "true regions: 1 of 12 slides have lesions drawn in data/lesions; the others keep" in answer.out
     told = record(project)
     compared, answered, quality, kept = told["tables"]
     names = ["no regions", "placebo", "superpixels", "true regions", "same model, other seed"]
@@ -249,7 +251,7 @@ def test_weights_that_are_missing_are_named_with_the_way_to_leave_them_out(proje
         (("--tissue", "elsewhere"), "there is no tissue of the labelled slides"),
         (("--tables", ""), "--tables names none"),
         (("--controls", "sham"), "there is no control 'sham'"),
-        (("--controls", "true"), "no labelled slide has a drawing in data/lesions"),
+        (("--controls", "true"), "no labelled slide has a lesion drawn in data/lesions"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(
