@@ -96,8 +96,8 @@ def make_true_regions(place: Project, model: Model, options: RunOptions) -> list
         return job, {"drawing": content(drawing)}
 
     console.say(
-        f"true regions: {len(drawings)} of {len(model.slides)} slides have lesions drawn in {place.lesions}; the others "
-        f"keep the regions of {model.proposer}"
+        f"true regions: {len(drawings)} of {len(model.slides)} slides have lesions drawn in {place.lesions}; the "
+        f"others keep the regions of {model.proposer}"
     )
     return _run(place, model, options, true_regions, job_of)
 
