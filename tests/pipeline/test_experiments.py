@@ -1,4 +1,7 @@
-"""Experiments: a sweep in the queue, shared through remotes, found again byte by byte. The tests go on in order."""
+"""Experiments: the journey's sweep over linked slides with its plot, shared through remotes, found again byte by byte.
+
+The tests go on in order.
+"""
 
 import json
 import re
@@ -7,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from csv_rows import rows_of
 from pipeline_project import StudyFolder, counts
 from slide_maker import write_tiny_cohort
 
 pytestmark = pytest.mark.slow
 
 RATIOS = ("0.2", "0.8")
+SWEEP = Path(__file__).parents[1] / "real/journeys/sweep_with_plot.sh"
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +30,14 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(under_dvc: StudyFolder, shelf: Path) -> StudyFolder:
     """Six slides with labels, their bags made; nothing is trained yet. DVC's remote is known from the start.
 
-    DVC pushes an experiment's files where the experiment's own commit says.
+    The slides are links, file by file, that Git ignores. DVC pushes an experiment's files where the experiment's own
+    commit says.
     """
     under_dvc.call("dvc", "remote", "add", "--default", "shelf", shelf / "data")
     write_tiny_cohort(under_dvc.slides.parent, 6)
     shutil.copy(under_dvc.slides.parent / "labels.csv", under_dvc.root / "data" / "labels.csv")
+    (under_dvc.root / "data/slides").unlink()
+    link_slides(under_dvc, under_dvc.root)
     under_dvc.change(folds=3, epochs=3)
     pipeline = yaml.safe_load((under_dvc.root / "dvc.yaml").read_text())
     del pipeline["stages"]["visualize"]  # its pictures take a while; and DVC applies no half-done pipeline
@@ -40,11 +48,19 @@ def study(under_dvc: StudyFolder, shelf: Path) -> StudyFolder:
     return under_dvc
 
 
+def link_slides(study: StudyFolder, project: Path) -> None:
+    (project / "data/slides").mkdir()
+    for slide in study.slides.iterdir():
+        (project / "data/slides" / slide.name).symlink_to(slide)
+
+
 @pytest.fixture(scope="module")
 def sweep(study: StudyFolder) -> dict[str, str]:
-    """Mask ratio -> name of its experiment; the queue has done both, two at a time."""
-    said = study.call("dvc", "exp", "run", "--queue", "-S", f"mask_ratio={','.join(RATIOS)}")
-    study.call("dvc", "exp", "run", "--run-all", "--jobs", 2)
+    """Mask ratio -> name of its experiment; the journey has queued both, run them two at a time, and plotted them."""
+    lines = SWEEP.read_text(encoding="utf-8").splitlines()
+    assert 1 <= len([line for line in lines if line.startswith(("dvc ", "sammil "))]) <= 3
+    said = study.call("bash", SWEEP, ",".join(RATIOS))
+    assert "data/slides: 6 file(s) linked from" in said
     return dict(zip(RATIOS, re.findall(r"Queued experiment '(\S+)'", said), strict=True))
 
 
@@ -62,6 +78,7 @@ def elsewhere(
     study.call("git", "push", "--quiet", "origin", "HEAD:refs/heads/result")
     clone = StudyFolder(tmp_path_factory.mktemp("elsewhere") / "study")
     study.call("git", "clone", "--quiet", "--branch", "result", shelf / "study.git", clone.root)
+    link_slides(study, clone.root)
     return clone
 
 
@@ -93,6 +110,27 @@ def test_a_sweep_with_two_workers_trains_each_and_makes_no_bag_anew(study: Study
     assert counts(said) == {}
     assert "Stage 'extract' didn't change, skipping" in said
     assert ran(said) == ["code", "train", "evaluate"]
+
+
+def test_a_sweep_has_its_plot_that_needs_no_network(study: StudyFolder, sweep: dict[str, str]) -> None:
+    rows = rows_of(study.root / "report/figures/sweep.csv")
+    assert [row["value"] for row in rows] == list(RATIOS)
+    assert all(float(row["val_auc"]) >= 0 for row in rows)
+    assert (study.root / "report/figures/sweep.png").stat().st_size > 10_000
+    assert study.call("git", "status", "--porcelain") == ""  # neither links nor plots got into Git
+    study.call("dvc", "plots", "show", "report/figures/sweep.csv", "-x", "value", "-y", "val_auc", "-t", "scatter")
+    page = (study.root / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert "<script src" not in page
+    assert "vegaEmbed('#report_figures_sweep_csv', spec)" in page
+    assert study.call("git", "status", "--porcelain") == ""
+
+
+def test_a_run_that_failed_is_in_no_plot(study: StudyFolder, sweep: dict[str, str]) -> None:
+    study.call("dvc", "exp", "run", "--queue", "-S", "mask_ratio=1.5")  # which is no ratio
+    study.start("dvc", "exp", "run", "--run-all").communicate(timeout=200)
+    assert "Failed" in study.call("dvc", "queue", "status")
+    study.call("sammil", "figure", "sweep", "mask_ratio")
+    assert [row["value"] for row in rows_of(study.root / "report/figures/sweep.csv")] == list(RATIOS)
 
 
 def test_a_fresh_clone_pulls_the_same_numbers_and_has_nothing_to_do(study: StudyFolder, elsewhere: StudyFolder) -> None:
@@ -151,9 +189,7 @@ def test_another_encoder_brings_its_code_with_it_and_only_what_it_means_counts(s
     plug_in.write_text(COLOURS)
     study.commit()
     assert ran(study.call("dvc", "repro")) == ["code"]  # nobody uses it yet
-    assert ran(study.call("dvc", "exp", "run", "--temp", "-S", "encoder=colours")) == [
-        *("code", "extract", "train", "evaluate")
-    ]
+    assert ran(study.call("dvc", "exp", "run", "--temp", "-S", "encoder=colours", "extract")) == ["code", "extract"]
     study.change(encoder="colours")
     study.call("dvc", "repro", "extract")
     plug_in.write_text("# A comment.\n" + COLOURS)
