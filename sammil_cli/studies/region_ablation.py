@@ -1,6 +1,6 @@
 """The experiment "whose regions help on this cohort?": the same patches and folds, the regions of several proposers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,11 @@ def run(
     with_regions, lost = _group(project, contest, options, slides, settings.seed, runs)
     left = sorted(set(slides) - set(lost))
     if not left:
-        first = slides[0]
-        raise InputError(f"no slide has regions of every proposer; {first}: {lost[first]}", remedy="leave one out")
+        why, several = lost[slides[0]], len(contest.proposers) > 1
+        raise InputError(
+            f"no slide has regions of every proposer; {slides[0]}: {why.message}",
+            remedy=f"{why.remedy}; or leave one out" if several else why.remedy,
+        )
     _say_lost(lost, len(slides))
     for folder in with_regions.values():
         for slide in lost:
@@ -133,7 +136,12 @@ def run(
     reference = contest.reference
     if reference != contest.sam.proposer:
         console.say(f"reference: {reference}; {contest.sam.proposer}, which params.yaml names, is not compared")
-    record: dict[str, Any] = {"slides": left, "left_out": lost, "reference": reference, "rows": {}}
+    record: dict[str, Any] = {
+        "slides": left,
+        "left_out": {slide: row.message for slide, row in lost.items()},
+        "reference": reference,
+        "rows": {},
+    }
     # The row without regions sees none of those of its bags: they are switched off.
     rows = [(NO_REGIONS, "baseline", reference), *((name, "full", name) for name in with_regions)]
     found = {}
@@ -172,16 +180,16 @@ def run(
 
 def _group(
     project: Project, contest: Contest, options: RunOptions, slides: Sequence[str], seed: int, runs: Path
-) -> tuple[dict[str, Path], dict[str, str]]:
+) -> tuple[dict[str, Path], dict[str, Row]]:
     """Regions and bags of every row that has some: the folder of each row, in their order, and why slides are lost."""
     controls = region_controls.check(project, contest.controls, slides)
     folders = {name: runs / name for name in contest.proposers}
-    lost: dict[str, str] = {}
+    lost: dict[str, Row] = {}
 
     def lose(name: str, rows: Sequence[Row]) -> None:
         for row in rows:
             if not row.done:
-                lost.setdefault(row.slide_id, f"{name}: {row.code} {row.message}")
+                lost.setdefault(row.slide_id, replace(row, message=f"{name}: {row.code} {row.message}"))
 
     for name, folder in folders.items():
         lose(name, _bags_of(name, project, contest, options, slides, folder))
@@ -273,11 +281,11 @@ def _without(name: str, proposers: Sequence[str], project: Project) -> str:
     return f"--proposers {','.join(others)}" if others else "name others with --proposers"
 
 
-def _say_lost(lost: dict[str, str], slides: int) -> None:
+def _say_lost(lost: Mapping[str, Row], slides: int) -> None:
     if not lost:
         return
     console.say(f"{len(lost)} of {slides} slides are left out of every row:")
     for slide in sorted(lost)[:_MOST_NAMED]:
-        console.say(f"    {slide}: {lost[slide]}")
+        console.say(f"    {slide}: {lost[slide].message}")
     if len(lost) > _MOST_NAMED:
         console.say(f"    … and {len(lost) - _MOST_NAMED} more, all in ablation.json")

@@ -98,6 +98,16 @@ def test_bags_without_tissue_in_a_project_of_slides_are_refused(project: Path, s
     assert "sammil init . --update --from-features FOLDER" in answer.err
 
 
+def test_bags_without_coordinates_are_refused_in_the_words_of_the_bag(project: Path, sammil: Sammil) -> None:
+    for path in (BagPath(project / f"artifacts/bags/{slide}.h5") for slide in SLIDES):
+        bag = read_bag(path)
+        write_bag(path, replace(bag, xy=np.full_like(bag.xy, -1)), {"step": "extract"})
+    answer = sammil(*TABLE, *ONCE)
+    assert answer.code == 2
+    assert "slide_00: features: E_INPUT its bag has no coordinates of patches" in answer.err
+    assert "fix: convert its features with their coordinates" in answer.err
+
+
 def test_a_slide_that_is_here_says_how_large_it_is(project: Path, asymmetric_slide: Path) -> None:
     bag = BagPath(project / f"artifacts/bags/{SLIDES[0]}.h5")
     alone = PlacedBag(bag=bag, slide=None, tissue=None, mpp=None, scene=None)
