@@ -131,12 +131,19 @@ def slides_inline() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def training_inline() -> Iterator[None]:
-    """Trains folds and works on slides in this process: importing torch in others takes longer than the work."""
+def folds_inline() -> Iterator[None]:
+    """Trains folds in this process: importing torch in others takes longer than the training."""
     from sammil_cli.stages import train  # takes a second: torch comes with it
 
-    with pytest.MonkeyPatch.context() as patch, slides_inline():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
+        yield
+
+
+@contextlib.contextmanager
+def training_inline() -> Iterator[None]:
+    """Trains folds and works on slides in this process."""
+    with folds_inline(), slides_inline():
         yield
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from plug_ins import FOREIGN, PLUG_INS, SLIDES, WAYS, Placed, forget, in_the_project, write_raw
 from slide_maker import draw_tissue
-from study_fixtures import SMALL, call, set_params, training_inline
+from study_fixtures import SMALL, call, folds_inline, set_params
 
 TELLS = """
 import os
@@ -54,7 +54,7 @@ def plugged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     (folder / "data/labels.csv").write_text("\n".join(["slide_id,label", *labels, ""]))
     chosen = {"segmenter": "dark", "proposer": "blue", "encoder": "colours", "model": "norm-weighted"}
     set_params(folder, **SMALL | chosen | {"folds": 2, "epochs": 2, "patience": 2, "protocol": "paper"})
-    with pytest.MonkeyPatch.context() as patch, training_inline():
+    with pytest.MonkeyPatch.context() as patch, folds_inline():
         in_the_project(folder, {word: replace(one, text=one.text + TELLS) for word, one in PLUG_INS.items()}, patch)
         forget()
         answers = {verb: call(verb, "--workers", 1) for verb in ("segment", "patch", "sam", "extract", "train")}
