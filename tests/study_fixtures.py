@@ -148,9 +148,12 @@ def training_inline() -> Iterator[None]:
 
 
 @pytest.fixture
-def inline_training() -> Iterator[None]:
-    with training_inline():
-        yield
+def inline_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `training_inline`; by `monkeypatch`, so that what a test patches beside it is undone in the right order."""
+    from sammil_cli.stages import train
+
+    monkeypatch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)
 
 
 def set_params(folder: Path, **values: object) -> None:
