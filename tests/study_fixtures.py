@@ -136,7 +136,7 @@ def folds_inline() -> Iterator[None]:
     from sammil_cli.stages import train  # takes a second: torch comes with it
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
+        patch.setattr(train, "process_pool", lambda workers, gpu: contextlib.nullcontext(InlinePool()))
         yield
 
 
@@ -152,7 +152,7 @@ def inline_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `training_inline`; by `monkeypatch`, so that what a test patches beside it is undone in the right order."""
     from sammil_cli.stages import train
 
-    monkeypatch.setattr(train, "process_pool", lambda workers: contextlib.nullcontext(InlinePool()))
+    monkeypatch.setattr(train, "process_pool", lambda workers, gpu: contextlib.nullcontext(InlinePool()))
     monkeypatch.setattr(per_slide, "open_executor", open_inline)
 
 

@@ -218,12 +218,18 @@ def _crashed(call: Call, message: str) -> SlideError:
 
 
 @contextlib.contextmanager
-def process_pool(workers: int) -> Iterator[ProcessPool]:
+def process_pool(workers: int, *, gpu: bool = False) -> Iterator[ProcessPool]:
     """A pool of `workers` processes; an error or Ctrl-C in the block ends them at once.
 
-    They are spawned: threads of torch, OpenSlide and OpenCV do not survive a fork.
+    Copies of this process where that is safe: they share its libraries, which take seconds and hundreds of megabytes to
+    load. Elsewhere they are spawned.
+
+    Args:
+        gpu: whether they use one; CUDA does not work in a copy of a process.
     """
-    pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+    copied = not gpu and _may_be_copied()
+    context = multiprocessing.get_context("fork") if copied else _BareContext()
+    pool = ProcessPool(max_workers=workers, context=context)
     try:
         yield pool
         pool.close()  # type: ignore[no-untyped-call]
@@ -232,3 +238,13 @@ def process_pool(workers: int) -> Iterator[ProcessPool]:
         raise
     finally:
         pool.join()
+
+
+def _may_be_copied() -> bool:
+    """Whether a fork finds every lock free and no thread missing.
+
+    Only in the `sammil` command, where nothing has run but what is ours, which computes no gradients there (torch's do
+    not survive a fork), and only from its one thread. Threads of BLAS and OpenMP do no harm: copies compute in one.
+    """
+    main = getattr(sys.modules["__main__"], "__file__", None) or ""
+    return sys.platform == "linux" and Path(main).name == "sammil" and threading.active_count() == 1

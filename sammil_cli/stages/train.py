@@ -5,6 +5,7 @@ import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -413,10 +414,12 @@ def train_all(
     folders = {task.name: ModelPath(store.workspace()) for task in tasks}
     workers = max(options.workers, len({task.job.device for task in tasks}))  # at least one process for each device
     try:
-        with console.progress(len(tasks) * epochs, "train") as bar, process_pool(min(workers, len(tasks))) as pool:
+        gpu = any(task.job.device != "cpu" for task in tasks)
+        with process_pool(min(workers, len(tasks)), gpu=gpu) as pool, ExitStack() as stack:
             task_of: dict[Future[None], FoldTask] = {
                 pool.schedule(work, args=[replace(task.job, out=folders[task.name])]): task for task in tasks
             }
+            bar = stack.enter_context(console.progress(len(tasks) * epochs, "train"))  # a thread: after the processes
             pending = set(task_of)
             while pending:
                 finished, pending = wait(pending, timeout=_POLL_SECONDS)

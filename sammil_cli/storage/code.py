@@ -1,27 +1,31 @@
 """The code that a result depends on, found from the sources: what a module imports, and what that imports, and so on.
 
-Each file counts by what it means: comments, docstrings and formatting do not, nor do statements that only speak to the
-user. The digests are the same on every supported Python. Files that cannot change a number (`SILENT`) do not count.
+Each file counts by what it means (`code_meaning`). Files that cannot change a number (`SILENT`) do not count.
 """
 
-import ast
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sammil_cli.choices import source_of
+from sammil_cli.storage.code_meaning import keep_meanings, meaning_of, short_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # They say how, where and when work is done and what is said of it, never what comes out; settings are in every key.
 SILENT = (
     *("errors", "choices", "settings", "config", "console", "project", "runner"),
-    *("storage.claims", "storage.code", "storage.content", "storage.hdf5_process", "storage.nearest_ids"),
+    *(
+        "storage.claims",
+        "storage.code",
+        "storage.code_meaning",
+        "storage.content",
+        "storage.hdf5_process",
+        "storage.nearest_ids",
+    ),
     *("storage.store", "storage.weight_download", "storage.web_file"),
 )
-_SPEAKERS = ("console", "log")
 # What computes, by the name that is imported, and the packages that it comes in; those of the same name first.
 _COMPUTING: dict[str, tuple[str, ...]] = {
     **{
@@ -43,7 +47,7 @@ class Code:
     @property
     def version(self) -> str:
         """One digest of all files, in hex, 16 digits."""
-        return _digest(repr(sorted(self.files.items())))
+        return short_digest(repr(sorted(self.files.items())))
 
     def as_key(self, *, strict: bool) -> dict[str, object]:
         """What a result's key holds of it: the version, and where the user is strict, the libraries."""
@@ -68,12 +72,13 @@ def code_of(*modules: str) -> Code:
         if path is None:
             raise FileNotFoundError(f"the module {name} has no source file")
         text = path.read_bytes()
-        files[name], imported = _read(text, name, path.name == "__init__.py")
+        files[name], imported = meaning_of(text, name, is_package=path.name == "__init__.py")
         for other in imported:
             if other.partition(".")[0] not in own:
                 foreign.add(other.partition(".")[0])
                 continue
             todo += [found for found in _with_packages(other) if _source(found)]  # the last may be no module: a name
+    keep_meanings()
     packages = [package for name in sorted(foreign) for package in _COMPUTING.get(name, ())]
     return Code(dict(sorted(files.items())), {package: _version_of(package) for package in packages})
 
@@ -84,7 +89,7 @@ def installed_code() -> str:
     The schemas of HDF5 files are sources, too.
     """
     files = sorted(file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".json"))
-    return _digest(repr([(file.relative_to(PACKAGE).as_posix(), file.read_bytes().split()) for file in files]))
+    return short_digest(repr([(file.relative_to(PACKAGE).as_posix(), file.read_bytes().split()) for file in files]))
 
 
 def _with_packages(name: str) -> list[str]:
@@ -98,6 +103,7 @@ def _is_silent(name: str) -> bool:
     return name == "sammil_cli" or (rest != name and any(f"{rest}.".startswith(f"{silent}.") for silent in SILENT))
 
 
+@cache
 def _source(name: str) -> Path | None:
     """The file of a module; None for what is no module. Nothing of the package is imported to find it."""
     top, *rest = name.split(".")
@@ -113,68 +119,3 @@ def _version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "absent"
-
-
-@cache
-def _read(text: bytes, name: str, is_package: bool) -> tuple[str, tuple[str, ...]]:
-    """The digest of what a source means, and the full names that it imports."""
-    tree = ast.parse(text)
-    package = name if is_package else name.rpartition(".")[0]
-    return _digest("\n".join(_meaning(tree))), tuple(dict.fromkeys(_imported(tree, package)))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _meaning(node: ast.AST) -> Iterator[str]:
-    """A tree as lines, without what means nothing; fields that a Python does not have are empty in the others."""
-    yield type(node).__name__
-    for field, value in ast.iter_fields(node):
-        if field in ("kind", "type_comment", "type_ignores") or value is None or value == []:
-            continue
-        yield field
-        if isinstance(value, list):
-            yield "["
-            for part in value:
-                if isinstance(part, ast.AST):
-                    empty = isinstance(node, ast.JoinedStr) and ast.unparse(part) == "''"  # Python 3.12 adds such parts
-                    yield from () if empty or _means_nothing(part) else _meaning(part)
-                else:
-                    yield repr(part)
-            yield "]"
-        elif isinstance(value, ast.AST):
-            yield from _meaning(value)
-        else:
-            yield repr(value)
-
-
-def _means_nothing(node: ast.AST) -> bool:
-    """Docstrings, what is there for type checkers only, and what only speaks to the user."""
-    if isinstance(node, ast.If):
-        return _is_for_types(node)
-    if not isinstance(node, ast.Expr):
-        return False
-    if isinstance(node.value, ast.Constant):
-        return True
-    call = node.value.func if isinstance(node.value, ast.Call) else None
-    speaks = isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name) and call.value.id in _SPEAKERS
-    return speaks and not any(isinstance(part, ast.NamedExpr | ast.Await | ast.Yield) for part in ast.walk(node))
-
-
-def _is_for_types(node: ast.If) -> bool:
-    return not node.orelse and ast.unparse(node.test).endswith("TYPE_CHECKING")
-
-
-def _imported(node: ast.AST, package: str) -> Iterator[str]:
-    """The full names that are imported anywhere, at the top or in a function: `torch.nn`, `sammil_cli.mil.groups`, …"""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        parts = package.split(".")
-        around = parts[: len(parts) - node.level + 1] if node.level else []
-        module = ".".join([*around, *([node.module] if node.module else [])])
-        yield from (f"{module}.{alias.name}" for alias in node.names)
-    elif not (isinstance(node, ast.If) and _is_for_types(node)):
-        for child in ast.iter_child_nodes(node):
-            yield from _imported(child, package)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer, RAdam
+from torch.optim import Optimizer, RAdam
 
 from sammil_cli.mil.recipe import Recipe
+from sammil_cli.training.fused_adam import FusedAdam
 
 _STEP_FACTOR = 0.2  # of `step`, from the middle of the epochs on: DTFD-MIL's
 _LOOKAHEAD_EVERY, _LOOKAHEAD_SHARE = 6, 0.5  # k and α of TransMIL's
@@ -23,13 +24,14 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
     return high
 
 
-def make_optimiser(model: nn.Module, recipe: Recipe) -> Optimizer:
+def make_optimiser(model: nn.Module, recipe: Recipe) -> Optimizer | FusedAdam:
     """The recipe's optimiser over all weights that learn."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if recipe.optimiser == "lookahead-radam":
         return LookaheadRAdam(weights, recipe)
-    kind = AdamW if recipe.optimiser == "adamw" else Adam
-    return kind(weights, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True)
+    decoupled = recipe.optimiser == "adamw"
+    decay = recipe.weight_decay
+    return FusedAdam(weights, recipe.learning_rate, recipe.betas, weight_decay=decay, decoupled=decoupled)
 
 
 class LookaheadRAdam(RAdam):

@@ -44,7 +44,8 @@ def test_folds_go_to_every_gpu_one_process_each(
             future.set_exception(LookupError("there is no such GPU here"))
             return future
 
-    def pool(workers: int) -> contextlib.nullcontext[Pool]:
+    def pool(workers: int, *, gpu: bool) -> contextlib.nullcontext[Pool]:
+        assert gpu  # CUDA does not work in a copy of a process
         asked.append(workers)
         return contextlib.nullcontext(Pool())
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sammil_cli.storage import code
+from sammil_cli.storage import code, code_meaning
 from sammil_cli.storage.code import code_of, installed_code
+from sammil_cli.storage.code_meaning import meaning_of
 
 FILES = {
     "__init__.py": '__version__ = "1"\n',
@@ -27,18 +28,23 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(code, "PACKAGE", tmp_path)
-    code_of.cache_clear()
+    forget()
     yield tmp_path
+    forget()
+
+
+def forget() -> None:
     code_of.cache_clear()
+    code._source.cache_clear()
 
 
 def version(*modules: str) -> str:
-    code_of.cache_clear()
+    forget()
     return code_of(*(modules or ("sammil_cli.jobs.work",))).version
 
 
 def meaning(text: str) -> str:
-    return code._read(text.encode(), "sammil_cli.a.b", False)[0]
+    return meaning_of(text.encode(), "sammil_cli.a.b", is_package=False).digest
 
 
 def test_what_is_imported_counts_in_functions_too_and_nothing_else(package: Path) -> None:
@@ -132,7 +138,7 @@ def test_digests_are_the_same_on_every_python() -> None:
         "        return f'{p!r:>{q}}{q:.2f} {p=} {{}}' f\"{'<' if q else '>'}{r}\", -1j, 1e-9, ..., lambda: (yield)\n"
     )
     assert meaning(text) == "cd4de381c8f79232"
-    assert list(code._imported(ast.parse(text), "sammil_cli.slides")) == [
+    assert list(code_meaning._imported(ast.parse(text), "sammil_cli.slides")) == [
         "a.b",
         "sammil_cli.slides.d",
         "sammil_cli.e.f",
