@@ -22,7 +22,8 @@ from published_srmil import COLUMNS, srmil
 from torch import Tensor
 
 from sammil_cli import choices
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.trained_model import build_model, model_class
 
 DIM, CLASSES = 1024, 2

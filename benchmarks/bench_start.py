@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--bags", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
-    sammil = [sys.executable, "-c", "from sammil_cli.cli.app import main; main()"]
+    sammil = [sys.executable, str(Path(sys.executable).with_name("sammil"))]
     commands = {
         "import torch": [sys.executable, "-c", "import torch"],
         "sammil train": [*sammil, "train", "--device", "cpu", "--workers", "1"],

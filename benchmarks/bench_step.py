@@ -38,8 +38,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sammil_cli.mil.consistency import FORMS, consistency
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.mil.masking import keep_instances
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.pseudo_bags import draw_parts
 from sammil_cli.training.trained_model import build_model
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sammil_cli.config import TrainSettings
 from sammil_cli.mil.consistency import FORMS
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.trained_model import build_model
 
 PATCHES, REGIONS, DIM, COPIES = 625, 25, 1024, (1, 4, 16)

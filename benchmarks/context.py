@@ -26,8 +26,9 @@ from context_regions import KINDS
 from context_tiles import Tiles, read_tiles
 from scipy import stats
 
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
 from sammil_cli.mil.masking import keep_instances
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import digest, sha256_file, write_json, write_text

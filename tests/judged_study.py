@@ -12,14 +12,15 @@ from csv_rows import rows_of
 
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import evaluate, judged_folds
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training.decision import Rule
 from sammil_cli.training.fold import Fold
-from sammil_cli.training.trained_model import ModelFacts, ValidationPart, build_model, write_model
+from sammil_cli.training.model_facts import ModelFacts, ValidationPart
+from sammil_cli.training.trained_model import build_model, write_model
 
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=64)
 

@@ -15,7 +15,7 @@ import yaml
 
 from sammil_cli import choices
 from sammil_cli.config import ON_REQUEST, STAGES, Tolerance
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.project.code_in_use import KINDS
 from sammil_cli.project.in_hand import InHand

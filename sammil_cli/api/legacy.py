@@ -15,7 +15,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.runner.how_to_run import how_to_run
 
 if TYPE_CHECKING:
-    from sammil_cli.training.trained_model import ModelFacts
+    from sammil_cli.training.model_facts import ModelFacts
 
 
 def convert_legacy(

@@ -31,7 +31,7 @@ from sammil_cli.runner.how_to_run import Workers, how_a_choice_runs, how_to_run
 
 if TYPE_CHECKING:
     from sammil_cli.report.metrics import Predictions
-    from sammil_cli.training.trained_model import ModelFacts
+    from sammil_cli.training.model_facts import ModelFacts
 
 P = TypeVar("P", bound=StageSettings)
 _PerSlide = Callable[[Project, P, RunOptions], list[Row]]

@@ -18,7 +18,7 @@ from sammil_cli.storage.guarded_json import MOST_BYTES, parse_json
 from sammil_cli.storage.regular_file import check_regular
 from sammil_cli.storage.shown_text import json_text, shown_value
 from sammil_cli.storage.summed import JsonObject, damaged, with_sum, without_sum
-from sammil_cli.training.trained_model import FACTS_FILE, WEIGHTS_FILE
+from sammil_cli.training.model_facts import FACTS_FILE, WEIGHTS_FILE
 
 SUFFIX = ".sammil"
 FACTS_MEMBER = "bundle.json"

@@ -27,8 +27,8 @@ from sammil_cli.errors import InputError
 from sammil_cli.storage.files import atomic_path, digest
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.summed import damaged
+from sammil_cli.training.model_facts import ModelFacts, read_facts
 from sammil_cli.training.thresholds import mean_threshold
-from sammil_cli.training.trained_model import ModelFacts, read_facts
 
 _CLOSE = 1e-9  # relative; logarithms differ by less between processors
 

@@ -14,8 +14,9 @@ from sammil_cli.training import calibration
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.loop import predict
 from sammil_cli.training.manifest import check_fold, read_manifest
+from sammil_cli.training.model_facts import FACTS_FILE, ModelFacts
 from sammil_cli.training.thresholds import Probabilities, decide, mean_threshold
-from sammil_cli.training.trained_model import FACTS_FILE, ModelFacts, read_model
+from sammil_cli.training.trained_model import read_model
 
 
 @dataclass(frozen=True, kw_only=True)

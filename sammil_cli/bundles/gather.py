@@ -17,8 +17,8 @@ from sammil_cli.bundles.facts import (
 from sammil_cli.features.making import WEIGHTS, shared
 from sammil_cli.project.run_record import RunRecord
 from sammil_cli.project.weights import published
+from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import mean_threshold
-from sammil_cli.training.trained_model import ModelFacts
 
 
 def cohort_of(record: RunRecord, classes: Sequence[str]) -> CohortEntry:

@@ -14,8 +14,8 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.training import calibration
 from sammil_cli.training.fold import Fold, labels_of_folds, read_folds
 from sammil_cli.training.manifest import read_manifest
+from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import mean_threshold
-from sammil_cli.training.trained_model import ModelFacts
 
 PatientThresholds = Mapping[str, float]  # by patient_rule, for calibrated probabilities
 RULES: tuple[PatientRule, ...] = get_args(PatientRule)

@@ -6,13 +6,14 @@ from pathlib import Path
 from sammil_cli import console
 from sammil_cli.errors import InputError
 from sammil_cli.legacy.inventory import Kind, recognise
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.storage.code import code_of
 from sammil_cli.storage.files import provenance, sha256_file
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.encoder_check import unknown_encoder
+from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.published_weights import PublishedWeights, architectures, read_published
-from sammil_cli.training.trained_model import ModelFacts, write_model
+from sammil_cli.training.trained_model import write_model
 
 SUFFIXES = (".pt", ".pth", ".safetensors")
 PUBLISHED = Path("runs/published")  # a folder of imports is an ensemble, as runs/models is

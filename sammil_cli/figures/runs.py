@@ -16,8 +16,8 @@ from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import Manifest, check_bags, check_fold, read_trained_folds
+from sammil_cli.training.model_facts import ModelFacts, read_facts
 from sammil_cli.training.thresholds import in_digits
-from sammil_cli.training.trained_model import ModelFacts, read_facts
 
 
 @dataclass(frozen=True, kw_only=True)

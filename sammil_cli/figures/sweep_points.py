@@ -21,7 +21,7 @@ from sammil_cli.storage.files import canonical
 from sammil_cli.storage.guarded_json import parse_json, read_json
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.fold import read_folds
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 SEED = "seed"
 _METRICS, _PARAMS = "report/metrics.json", "params.yaml"

@@ -11,8 +11,9 @@ from sammil_cli.features.places import grid_places
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.bags import to_tensors
 from sammil_cli.training.calibration import apply
+from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import decide, mean_threshold
-from sammil_cli.training.trained_model import ModelFacts, read_model
+from sammil_cli.training.trained_model import read_model
 
 
 @dataclass(frozen=True, kw_only=True)

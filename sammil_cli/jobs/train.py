@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.config import TrainSettings
 from sammil_cli.features.bag import EncoderFacts
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import CutShort, Recipe
 from sammil_cli.project import environment
 from sammil_cli.storage.files import Record
@@ -24,8 +24,9 @@ from sammil_cli.training.epoch import EpochLog
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.loop import train_fold
+from sammil_cli.training.model_facts import ModelFacts, TrainedOn, ValidationPart
 from sammil_cli.training.thresholds import fold_threshold
-from sammil_cli.training.trained_model import ModelFacts, TrainedOn, ValidationPart, build_model, write_model
+from sammil_cli.training.trained_model import build_model, write_model
 from sammil_cli.training.usual_bags import usual_bags
 
 CURVE_FILE, FIRST_STAGE_FILE = "curve.csv", "first_stage.csv"  # the second where a model has two stages

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sammil_cli.mil.byte_dropout import gated_dropout, relu_dropout
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
 from sammil_cli.mil.instance_branch import AT_EACH_END, instance_loss
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import DIM, EACH, Architecture, Entry, Size
 from sammil_cli.mil.published import linear as published_linear
 from sammil_cli.mil.recipe import Recipe

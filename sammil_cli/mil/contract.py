@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from sammil_cli.mil.groups import Groups, make_groups
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.patch_graph import PatchGraph, make_graph
 from sammil_cli.mil.recipe import COMMON, Recipe
 
@@ -136,30 +137,6 @@ class Options(BaseModel):
     """Settings of one model only, `model_options:` in params.yaml. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """What every model is built from; models read what they need."""
-
-    dim: int  # inputs of an instance: d, and one more with the flag
-    classes: int  # C
-    group_features: bool
-    group_feature_flag: bool = False
-    dropout: float = 0.25
-    loss: str = "cross-entropy"
-    sammil_mode: str = "paper"
-    mask_strategy: str = "sam-guided"
-    mask_ratio: float = 0.9
-    mask_ratio_function: str = "sigmoid"
-    sigmoid_slope: float = 5e-4
-    sigmoid_center: float | Literal["median"] = 5000.0
-    grouping: str = "region"
-    pseudo_bags: int = 5
-    group_features_of: str = "bag"
-    pseudo_bag_weight: float = 0.5
-    consistency_weight: float = 0.01
-    consistency_form: str = "divergence"
 
 
 class MILModel(nn.Module):

@@ -47,15 +47,8 @@ from sammil_cli.tissue.mask import read_tissue
 from sammil_cli.training.bag_content import Pair
 from sammil_cli.training.fold import read_folds
 from sammil_cli.training.manifest import MANIFEST_FILE, check_fold, read_manifest
-from sammil_cli.training.trained_model import (
-    EPOCHS_FILE,
-    FACTS_FILE,
-    WEIGHTS_FILE,
-    named_files,
-    read_epochs,
-    read_facts,
-    read_model,
-)
+from sammil_cli.training.model_facts import EPOCHS_FILE, FACTS_FILE, WEIGHTS_FILE, named_files, read_facts
+from sammil_cli.training.trained_model import read_epochs, read_model
 
 T = TypeVar("T")
 _LIMITS = Limits(seconds=600, memory_bytes=16 << 30)  # of one file

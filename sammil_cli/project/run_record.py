@@ -26,7 +26,7 @@ from sammil_cli.storage.files import digest, sha256_file
 from sammil_cli.storage.origin import read_record as read_provenance
 from sammil_cli.storage.paths import BagPath, check_id
 from sammil_cli.storage.summed import SUMMED, damaged, read_summed, write_summed
-from sammil_cli.training.trained_model import WEIGHTS_FILE, ModelFacts
+from sammil_cli.training.model_facts import WEIGHTS_FILE, ModelFacts
 
 
 class _Part(BaseModel):

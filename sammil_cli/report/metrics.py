@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
 from sammil_cli.training.thresholds import Labels, Probabilities, Values
 
@@ -189,6 +188,8 @@ def roc_points(labels: Labels, scores: Values) -> list[tuple[float, float]]:
     """Points (false positive rate, true positive rate); none where a class is absent."""
     if len(np.unique(labels)) < 2:
         return []
+    from sklearn.metrics import roc_curve  # here: it takes a second to load
+
     fpr, tpr, _ = roc_curve(labels, scores)
     return list(zip(fpr.tolist(), tpr.tolist(), strict=True))
 
@@ -197,6 +198,8 @@ def pr_points(labels: Labels, scores: Values) -> list[tuple[float, float]]:
     """Points (recall, precision), recall rising; none where class 1 is absent."""
     if not labels.any():
         return []
+    from sklearn.metrics import precision_recall_curve  # here: it takes a second to load
+
     precision, recall, _ = precision_recall_curve(labels, scores)
     return list(zip(recall[::-1].tolist(), precision[::-1].tolist(), strict=True))
 
@@ -206,11 +209,15 @@ def average_precision(labels: Labels, scores: Values) -> float:
 
     What ranks at random has the share of the positives. NaN where class 1 is absent.
     """
+    from sklearn.metrics import average_precision_score  # here: it takes a second to load
+
     return float(average_precision_score(labels, scores)) if labels.any() else float("nan")
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """(C, C) counts: row = true class, column = predicted class."""
+    from sklearn.metrics import confusion_matrix  # here: it takes a second to load
+
     return np.asarray(confusion_matrix(labels, predicted, labels=np.arange(classes)), np.int64)
 
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
 
 
 def percentile_rank(values: Values) -> Values:
     """Rank of each value among all, 0-1, ties sharing their mean rank: a scale that one huge value cannot flatten."""
+    from scipy.stats import rankdata  # here: it takes a second to load
+
     return np.asarray((rankdata(values) - 1) / max(len(values) - 1, 1), np.float64)
 
 

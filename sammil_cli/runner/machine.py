@@ -1,6 +1,8 @@
 """What this machine gives to a run: cores and memory, as far as limits of containers and jobs let it, and devices."""
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -88,6 +90,8 @@ def choose_device(text: str, *, here: bool = True) -> str:
         return "cpu"
     if text != "auto" and not here:
         return text
+    if text == "auto" and not _may_have_gpu():
+        return "cpu"  # without asking torch, which takes seconds to load
     import torch
 
     if text == "auto":
@@ -97,6 +101,17 @@ def choose_device(text: str, *, here: bool = True) -> str:
     if index >= count:
         raise MissingError(f"--device {text}: torch sees {count} GPU(s)", remedy="use --device cpu")
     return text
+
+
+def _may_have_gpu() -> bool:
+    """False where the library of NVIDIA's driver cannot be loaded, which torch needs; AMD's GPUs have a device file."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def check_device_word(text: str) -> None:

@@ -20,8 +20,8 @@ from sammil_cli.report.summary import ONE_CLASS, cells, remarks_on_auc, summaris
 from sammil_cli.report.tables import Numbers, Summary
 from sammil_cli.stages.external_slides import JudgedSlides
 from sammil_cli.stages.patients import JudgedPatients, summarise_patients
+from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import decide, youden_threshold
-from sammil_cli.training.trained_model import ModelFacts
 
 AT_THRESHOLD = ("accuracy", "f1", "sensitivity", "specificity")
 

@@ -29,9 +29,10 @@ from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
+from sammil_cli.training.model_facts import ModelFacts, read_facts
 from sammil_cli.training.thresholds import decide
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
-from sammil_cli.training.trained_model import ModelFacts, read_facts, read_model
+from sammil_cli.training.trained_model import read_model
 
 Known = Mapping[str, Member]
 

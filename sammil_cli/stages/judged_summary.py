@@ -20,8 +20,9 @@ from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold, pool, t
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.manifest import read_trained_folds
+from sammil_cli.training.model_facts import EPOCHS_FILE, ModelFacts, read_facts
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
-from sammil_cli.training.trained_model import EPOCHS_FILE, ModelFacts, read_epochs, read_facts
+from sammil_cli.training.trained_model import read_epochs
 
 
 def patients_of(

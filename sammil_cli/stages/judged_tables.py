@@ -11,8 +11,8 @@ from sammil_cli.report.tables import Numbers, Summary, patients_note, report_tab
 from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.files import write_csv
+from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import in_digits
-from sammil_cli.training.trained_model import ModelFacts
 
 
 def print_tables(summary: Summary) -> None:

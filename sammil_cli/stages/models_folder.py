@@ -23,7 +23,7 @@ from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.store import ResultStore
 from sammil_cli.training.fold import FOLD_NAME
 from sammil_cli.training.manifest import MANIFEST_FILE
-from sammil_cli.training.trained_model import FACTS_FILE
+from sammil_cli.training.model_facts import FACTS_FILE
 
 _SHOWN = 5
 _OLD = "old"  # in the hidden folder: what is replaced

@@ -26,8 +26,8 @@ from sammil_cli.storage.files import write_csv
 from sammil_cli.training import calibration
 from sammil_cli.training.baselines import class_shares
 from sammil_cli.training.decision import Decision
+from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import YOUDEN, Labels, Probabilities, in_digits
-from sammil_cli.training.trained_model import ModelFacts
 
 
 @dataclass(frozen=True, kw_only=True)

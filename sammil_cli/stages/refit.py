@@ -22,8 +22,9 @@ from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.store import open_store
 from sammil_cli.training.calibration import before_calibration
 from sammil_cli.training.decision import Rule
+from sammil_cli.training.model_facts import with_facts
 from sammil_cli.training.thresholds import mean_threshold
-from sammil_cli.training.trained_model import build_model, with_facts
+from sammil_cli.training.trained_model import build_model
 
 
 @dataclass(frozen=True, kw_only=True)

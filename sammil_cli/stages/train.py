@@ -18,7 +18,7 @@ from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
 from sammil_cli.jobs.drawn_folds import drawn_folds
 from sammil_cli.jobs.train import FIRST_STAGE_FILE, TrainJob, fold_seed, work
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.leftovers import UNFINISHED, tidy
 from sammil_cli.project.project import Project, RunOptions
@@ -43,10 +43,11 @@ from sammil_cli.training.foresight import fold_findings
 from sammil_cli.training.learning_curves import epochs_done, read_curve
 from sammil_cli.training.making_check import check_alike, trained_on
 from sammil_cli.training.manifest import write_manifest
+from sammil_cli.training.model_facts import ModelFacts, decide_anew
 from sammil_cli.training.operating_point import doubt
 from sammil_cli.training.published_weights import Start, read_start
 from sammil_cli.training.region_use import acting_on_regions, check_regions
-from sammil_cli.training.trained_model import ModelFacts, build_model, decide_anew, model_class
+from sammil_cli.training.trained_model import build_model, model_class
 
 # What the settings and every model know.
 _SHARED = tuple(sorted((set(ModelSpec.__dataclass_fields__) - {"classes"}) & set(TrainSettings.model_fields)))

@@ -24,7 +24,7 @@ from sammil_cli.storage.paths import BagPath, ModelPath, PatchesPath, RegionsPat
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
-from sammil_cli.training.trained_model import FACTS_FILE, read_facts
+from sammil_cli.training.model_facts import FACTS_FILE, read_facts
 
 
 def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:

@@ -9,7 +9,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.loop import predict
 from sammil_cli.training.trained_model import build_model, model_class
 

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax
 
 from sammil_cli.training.thresholds import Labels, Probabilities, Values
@@ -28,6 +27,8 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
     Returns:
         T between 1/20 and 20; 1 where there is no slide.
     """
+    from scipy.optimize import minimize_scalar  # here: it takes a second to load
+
     logits = _logarithm(probabilities)
     rows = np.arange(len(labels))
 

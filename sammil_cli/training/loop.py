@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor
 
 from sammil_cli.mil.contract import MILModel
@@ -207,10 +206,14 @@ def area_under_curve(labels: NDArray[np.int64], probabilities: NDArray[np.float6
     classes = probabilities.shape[1]
     if len(np.unique(labels)) < classes:
         return float("nan")
+    from sklearn.metrics import roc_auc_score  # here: it takes a second to load
+
     if classes == 2:
         return float(roc_auc_score(labels, probabilities[:, 1]))
     return float(roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"))
 
 
 def _loss(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    from sklearn.metrics import log_loss  # here: it takes a second to load
+
     return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sammil_cli import choices
 from sammil_cli.errors import InputError
 from sammil_cli.features.making import WEIGHTS, Making, shared
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.encoder_check import check_encoder
-from sammil_cli.training.trained_model import ModelFacts, TrainedOn
+from sammil_cli.training.model_facts import ModelFacts, TrainedOn
 
 _MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 _MEMBERSHIP = ("membership_rule", "membership_min_share")

@@ -14,7 +14,7 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.paths import check_id
 from sammil_cli.storage.summed import check_sha256, damaged, read_summed, write_summed
 from sammil_cli.training.fold import Fold, read_folds
-from sammil_cli.training.trained_model import FACTS_FILE
+from sammil_cli.training.model_facts import FACTS_FILE
 
 MANIFEST_FILE = "manifest.json"
 _AGAIN = "run: sammil train (folds that are trained already come from the result store)"

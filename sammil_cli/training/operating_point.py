@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
 
 from sammil_cli.training.decision import Decision
 from sammil_cli.training.thresholds import Labels, Values
@@ -41,6 +40,8 @@ def operating_point(labels: Labels, scores: Values, threshold: float) -> Operati
 def lower_bound(share: float, number: int) -> float:
     """The lower end of the 95 % interval of a share that was seen in `number` slides (Clopper and Pearson 1934)."""
     hits = round(share * number)
+    from scipy.stats import beta  # here: it takes a second to load
+
     return float(beta.ppf((1 - _LEVEL) / 2, hits, number - hits + 1)) if hits else 0.0
 
 

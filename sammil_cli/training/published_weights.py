@@ -15,7 +15,8 @@ from sammil_cli.mil.contract import MILModel, Options
 from sammil_cli.mil.published import CLASSES, DIM, EACH, Architecture, Entry, Size
 from sammil_cli.storage.state_dict import load_state
 from sammil_cli.storage.weights import WantedWeights
-from sammil_cli.training.trained_model import FACTS_FILE, WEIGHTS_FILE, check_model
+from sammil_cli.training.model_facts import FACTS_FILE, WEIGHTS_FILE
+from sammil_cli.training.trained_model import check_model
 
 _SHOWN_KEYS = 6
 _PARALLEL = "module."  # what data-parallel training puts before every name, or before those of a part

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from sammil_cli.errors import InputError
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 
 _SAM_MIL = "sam-mil"
 _BY_REGION = "sam-guided"  # the other masks draw patches wherever they lie

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
 from sammil_cli.training.decision import Decision
 
@@ -52,6 +51,8 @@ def youden_threshold(labels: Labels, scores: Values) -> float:
     """
     if len(np.unique(labels)) < 2:
         return 0.5
+    from sklearn.metrics import roc_curve  # here: it takes a second to load
+
     fpr, tpr, thresholds = roc_curve(labels, scores)
     best = thresholds[int(np.argmin(fpr - tpr))]
     return float(best) if np.isfinite(best) else 1.0  # scikit-learn's first threshold is infinite: nobody is positive
@@ -81,6 +82,8 @@ def _chosen_score(labels: Labels, scores: Values, decision: Decision) -> float:
     largest sensitivity, which costs nothing on validation; `specificity` the other way round. `cost`: the least
     target x missed positives + false alarms.
     """
+    from sklearn.metrics import roc_curve  # here: it takes a second to load
+
     target = float(decision.target or 0)
     fpr, tpr, found = roc_curve(labels, scores, drop_intermediate=False)
     positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())

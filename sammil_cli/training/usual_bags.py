@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from sammil_cli.features.bag import FeatureBag
 from sammil_cli.training.thresholds import Values
@@ -118,6 +117,8 @@ def _is_high(known: Values, value: float, slides: int, rate: float) -> bool:
     """
     if (slides + 1) * rate >= 1:
         return bool(1 + (known >= value).mean() * slides <= rate * (slides + 1))
+    from scipy.stats import t  # here: it takes a second to load
+
     limit = known.mean() + t.ppf(1 - rate, slides - 1) * known.std(ddof=1) * np.sqrt(1 + 1 / slides)
     return bool(value > max(known[-1], limit))
 

@@ -16,7 +16,7 @@ GIVEN = (
     "stages.predicted_patients.PatientVerdict",
     "studies.benchmark.Benchmarked",
     "studies.compare.RunsCompared",
-    "training.trained_model.ModelFacts",
+    "training.model_facts.ModelFacts",
 )
 
 

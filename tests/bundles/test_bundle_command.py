@@ -13,7 +13,7 @@ from csv_rows import rows_of
 
 from sammil_cli.bundles.models import open_models
 from sammil_cli.storage.paths import ModelPath
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 Sammil = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from sammil_cli import choices
 from sammil_cli.choices import Kind
 from sammil_cli.config import ON_REQUEST, STAGES, Settings, TrainSettings, check, describe, load_settings
 from sammil_cli.errors import InputError
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.project.presets import preset, preset_names, render_params
 from sammil_cli.stages.settled import settled
 

@@ -9,11 +9,13 @@ from sammil_cli import choices
 from sammil_cli.config import TrainSettings
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
-from sammil_cli.mil.contract import MILModel, ModelSpec
+from sammil_cli.mil.contract import MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.stages.settled import settled
 from sammil_cli.testing.models import DIM, GROUPS, PATCHES, ModelContract, build, make_bag, total_loss
 from sammil_cli.training.loop import predict
-from sammil_cli.training.trained_model import ModelFacts, build_model, read_model, write_model
+from sammil_cli.training.model_facts import ModelFacts
+from sammil_cli.training.trained_model import build_model, read_model, write_model
 
 MODELS = choices.names(choices.MODELS)
 SPEC = ModelSpec(dim=DIM, classes=2, group_features=True)

@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from sammil_cli.exchange import convert_weights, export
 from sammil_cli.features.bag import EncoderFacts
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.training.encoder_check import UNKNOWN_ENCODER
+from sammil_cli.training.model_facts import WEIGHTS_FILE, ModelFacts
 from sammil_cli.training.published_weights import architectures
-from sammil_cli.training.trained_model import WEIGHTS_FILE, ModelFacts, build_model, read_model, write_model
+from sammil_cli.training.trained_model import build_model, read_model, write_model
 
 SAM_MIL = next(one for one in architectures() if one.title == "SAM-MIL")
 SPEC = ModelSpec(dim=5, classes=2, group_features=True)

@@ -44,7 +44,7 @@ from sammil_cli.legacy.sam_mil import read_documents
 from sammil_cli.legacy.segments import read_segments
 from sammil_cli.legacy.slide_check import read_patches as read_old_patches
 from sammil_cli.legacy.slide_vectors import read_slide_vectors
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
 from sammil_cli.patches.patch_grid import PatchGrid
@@ -76,9 +76,10 @@ from sammil_cli.training.checkpoint import read_checkpoint
 from sammil_cli.training.fold import labels_of_folds, read_folds
 from sammil_cli.training.learning_curves import read_curve
 from sammil_cli.training.manifest import read_trained_folds
+from sammil_cli.training.model_facts import read_facts
 from sammil_cli.training.published_weights import read_published, read_start
 from sammil_cli.training.trained_labels import read_judged_by
-from sammil_cli.training.trained_model import build_model, read_epochs, read_facts, read_model
+from sammil_cli.training.trained_model import build_model, read_epochs, read_model
 
 Read = Callable[[Path], object]
 

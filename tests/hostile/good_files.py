@@ -28,7 +28,7 @@ from slide_maker import draw_asymmetric, write_pyramid
 
 from sammil_cli.features.bag import EncoderFacts, read_bag
 from sammil_cli.legacy import writers
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.patches.file import write_patches
 from sammil_cli.patches.patch_grid import SCORES, PatchGrid
 from sammil_cli.project import process_list
@@ -47,8 +47,9 @@ from sammil_cli.tissue.mask import TissueMask, write_tissue
 from sammil_cli.training.checkpoint import Checkpoint, write_checkpoint
 from sammil_cli.training.learning_curves import CurveFile
 from sammil_cli.training.manifest import write_manifest
+from sammil_cli.training.model_facts import ModelFacts, TrainedOn
 from sammil_cli.training.published_weights import to_published
-from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, write_model
+from sammil_cli.training.trained_model import build_model, write_model
 
 SIZE, BOUNDS, MPP = (640, 448), (0, 0, 640, 448), 2.0
 MADE = partial(provenance, key={"settings": {"mpp": 2.0}}, libraries={"numpy": "2"})

@@ -26,7 +26,7 @@ from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_feature
 from sammil_cli.legacy.rows import read_features
 from sammil_cli.legacy.sam_info import OWN_ARRAYS, read_sam_info
 from sammil_cli.legacy.writers import write_features, write_sam_info, write_tensor
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.patches.file import read_patches, write_patches
 from sammil_cli.patches.patch_grid import SCORES, PatchGrid
 from sammil_cli.project.process_list import HEADER, Row, write_rows
@@ -43,7 +43,8 @@ from sammil_cli.tissue.mask import TissueMask, read_tissue, write_tissue
 from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from sammil_cli.training.fold import Fold, labels_of_folds, read_folds, write_folds
 from sammil_cli.training.learning_curves import CurveFile, read_curve
-from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, read_model, write_model
+from sammil_cli.training.model_facts import ModelFacts, TrainedOn
+from sammil_cli.training.trained_model import build_model, read_model, write_model
 
 ODD = "aZ09 ._-+=@'\"#%&,;:()[]{}$!~äßéµ世界\u202e\u200b🙂\t"
 # As names of files: not blank at the ends, where tables strip, and none of a folder's own.

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from sammil_cli.config import TrainSettings
-from sammil_cli.mil.contract import Bag, ModelSpec, Options
+from sammil_cli.mil.contract import Bag, Options
 from sammil_cli.mil.masking import keep_instances
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.sam_mil import Model
 from sammil_cli.mil.pseudo_bags import draw_parts
 

@@ -6,7 +6,8 @@ import sys
 
 _STEP = """
 import json, pathlib, sys, torch
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.trained_model import build_model
 torch.set_num_threads(1)
 word, options, count = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.mil.instance_branch import smooth_svm
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.trained_model import build_model, model_class
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, attention_evidence
+from sammil_cli.mil.contract import Bag, MILModel, Options, attention_evidence
+from sammil_cli.mil.model_spec import ModelSpec
 
 
 @pytest.fixture

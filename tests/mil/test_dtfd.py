@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sammil_cli.errors import InputError
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.dtfd import Model, consecutive_parts
 from sammil_cli.mil.pseudo_bags import draw_parts
 from sammil_cli.training.optimisers import learning_rate

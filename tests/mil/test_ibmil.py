@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, cross_entropy
 
 from sammil_cli.errors import InputError
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.ibmil import FirstStage, Model, make_prototypes
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.loop import Trained, train_fold

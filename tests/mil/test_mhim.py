@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from sammil_cli.mil.attention_masks import kept
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.abmil import AbmilOptions
 from sammil_cli.mil.models.abmil import Model as Abmil
 from sammil_cli.mil.models.mhim import MhimOptions, Model, Plain, feature_distance

@@ -31,7 +31,8 @@ from torch import nn
 from torch.nn.functional import pad
 
 from sammil_cli.mil.consistency import FORMS
-from sammil_cli.mil.contract import Bag, ModelSpec, Options
+from sammil_cli.mil.contract import Bag, Options
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.sam_mil import Model
 
 

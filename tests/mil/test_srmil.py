@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from sammil_cli.errors import InputError
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.mil.graph_attention import Dropout, GraphAttention
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.srmil import PUBLISHED, Model, SrmilOptions
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.testing.models import DIM, GROUPS, PATCHES, make_bag

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sammil_cli.errors import InputError
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.testing.models import DIM, make_bag
 from sammil_cli.training.trained_model import build_model, model_class
 

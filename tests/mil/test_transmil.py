@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sammil_cli.mil.class_token import squared
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.transmil import Model, TransmilOptions
 from sammil_cli.mil.nystrom import NystromAttention, pseudo_inverse
 

@@ -25,7 +25,8 @@ from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.geojson import Shape, write_geojson
 from sammil_cli.storage.paths import BagPath, ModelPath
 from sammil_cli.storage.summed import write_of_slide, write_summed
-from sammil_cli.training.trained_model import EPOCHS_FILE, WEIGHTS_FILE, read_model, write_model
+from sammil_cli.training.model_facts import EPOCHS_FILE, WEIGHTS_FILE
+from sammil_cli.training.trained_model import read_model, write_model
 
 Sammil = Callable[..., Any]
 

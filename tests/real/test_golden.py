@@ -13,7 +13,8 @@ from golden_bag import write_golden_bag
 from torch import Tensor
 
 from sammil_cli.exchange import convert_weights
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import predict

@@ -8,7 +8,8 @@ import pytest
 import torch
 from test_golden import COMPARED, ENTRIES, golden_bag, golden_model, tolerance
 
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.dtfd import Model, consecutive_parts
 from sammil_cli.training.published_weights import read_published
 from sammil_cli.training.trained_model import build_model

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sammil_cli.exchange import convert_weights
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
 from sammil_cli.mil.graph_attention import Dropout
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.models.srmil import PUBLISHED, Model, SrmilOptions
 from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import predict

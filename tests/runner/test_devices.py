@@ -16,6 +16,7 @@ from sammil_cli.config import SamSettings, TrainSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.runner import machine
 from sammil_cli.runner.machine import choose_device, choose_workers, devices
 from sammil_cli.stages import train
 
@@ -24,6 +25,7 @@ SAM, SUPERPIXELS = (choices.load(choices.PROPOSERS, name) for name in ("sam", "s
 
 @pytest.fixture
 def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
 
@@ -54,6 +56,18 @@ def test_folds_go_to_every_gpu_one_process_each(
         train.run(Project(), TrainSettings(folds=4), RunOptions(device="cuda", workers=1))
     assert asked == [3]
     assert places == ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]
+
+
+def test_without_a_driver_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_library(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", no_library)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("torch was asked"))
+    assert choose_device("auto") == "cpu"
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == "cuda"
 
 
 def test_a_named_gpu_is_the_only_one(three_gpus: None) -> None:

@@ -17,7 +17,7 @@ from inline_executor import open_inline
 from sammil_cli.config import VisualizeSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import read_bag, write_bag
-from sammil_cli.jobs import visualize
+from sammil_cli.jobs import slide_picture, visualize
 from sammil_cli.jobs.patch_map import map_patches
 from sammil_cli.jobs.patch_scores import score_patches
 from sammil_cli.project.project import Project, RunOptions
@@ -82,7 +82,7 @@ def test_a_slide_in_no_fold_is_drawn_by_the_mean_of_all_models(
 ) -> None:
     add_bag("unlabelled")
     views: list[SlideView] = []
-    monkeypatch.setattr(visualize, "draw", lambda view: views.append(view) or b"")
+    monkeypatch.setattr(slide_picture, "draw", lambda view: views.append(view) or b"")
     tasks = {task.slide_id: task for task in plan(Project(), VisualizeSettings(), RunOptions()).tasks}
     assert tasks.keys() == {"unlabelled", *(f"slide_{number}" for number in range(6))}
     visualize.work(tmp_path, {}, tasks["unlabelled"].job)

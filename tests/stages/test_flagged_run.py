@@ -15,7 +15,8 @@ from sammil_cli.jobs.patch_scores import score_patches
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import train
 from sammil_cli.training.bags import BagFolder
-from sammil_cli.training.trained_model import read_facts, read_model
+from sammil_cli.training.model_facts import read_facts
+from sammil_cli.training.trained_model import read_model
 
 Sammil = Callable[..., Any]
 

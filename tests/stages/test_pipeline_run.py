@@ -16,7 +16,7 @@ from sammil_cli.features.bag import read_bag, write_bag
 from sammil_cli.storage.paths import BagPath
 from sammil_cli.storage.summed import with_sum, write_summed
 from sammil_cli.training.fold import read_folds
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 Sammil = Callable[..., Any]
 Finished = tuple[Path, dict[str, Any]]

@@ -15,12 +15,13 @@ from csv_rows import by_slide, rows_of
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import predict
+from sammil_cli.training.model_facts import ModelFacts, TrainedOn
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
-from sammil_cli.training.trained_model import ModelFacts, TrainedOn, build_model, write_model
+from sammil_cli.training.trained_model import build_model, write_model
 
 DIM = 3
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=DIM, patch_px=64, patch_mpp=0.5, patch_px_level0=128)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sammil_cli.features.bag import read_bag, write_bag
 from sammil_cli.mil.models.srmil import PUBLISHED
 from sammil_cli.storage.paths import BagPath
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 Sammil = Callable[..., Any]
 

@@ -26,7 +26,7 @@ from sammil_cli.regions.membership import Membership
 from sammil_cli.stages import train
 from sammil_cli.training import epoch as epoch_run
 from sammil_cli.training.checkpoint import read_checkpoint
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 Sammil = Callable[..., Any]
 

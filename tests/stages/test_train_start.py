@@ -17,7 +17,7 @@ from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import train
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.training import epoch as epoch_run
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 Sammil = Callable[..., Any]
 

@@ -16,8 +16,8 @@ from shapely.geometry import mapping
 
 from sammil_cli.config import VisualizeSettings
 from sammil_cli.features.bag import read_bag
-from sammil_cli.jobs import visualize
-from sammil_cli.jobs.visualize import _outlines
+from sammil_cli.jobs import slide_picture, visualize
+from sammil_cli.jobs.slide_picture import _outlines
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.heatmap import SlideView
 from sammil_cli.stages.visualize import _stamp, _write_index, plan
@@ -57,7 +57,7 @@ def test_a_picture_shows_the_decision_of_the_table_and_how_its_model_was_chosen(
     write_summed(facts, json.loads(facts.read_text()) | {"protocol": protocol})
     Path("runs/models/manifest.json").unlink()
     views: list[SlideView] = []
-    monkeypatch.setattr(visualize, "draw", lambda view: views.append(view) or b"")
+    monkeypatch.setattr(slide_picture, "draw", lambda view: views.append(view) or b"")
     tasks = {task.slide_id: task for task in plan(Project(), VisualizeSettings(), RunOptions()).tasks}
     row = next(row for row in rows_of(Path("runs/predictions.csv")) if row["fold"] == "0")
     visualize.work(tmp_path, {}, tasks[row["slide_id"]].job)

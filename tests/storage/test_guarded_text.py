@@ -16,7 +16,7 @@ from sammil_cli.storage.guarded_json import parse_json, read_json
 from sammil_cli.storage.guarded_yaml import parse_yaml, read_yaml
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.storage.store import ResultStore
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 pytestmark = pytest.mark.timeout(60)  # of what ran without end
 

@@ -18,7 +18,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.report.ablation import VARIANTS
 from sammil_cli.stages import train
 from sammil_cli.studies import ablate
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 Sammil = Callable[..., Any]
 

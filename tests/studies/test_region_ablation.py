@@ -24,7 +24,7 @@ from sammil_cli.runner.per_slide import Plan, Task
 from sammil_cli.stages import sam
 from sammil_cli.studies.region_controls import Model, make_placebo
 from sammil_cli.tissue.mask import TissueMask, write_tissue
-from sammil_cli.training.trained_model import read_facts
+from sammil_cli.training.model_facts import read_facts
 
 Sammil = Callable[..., Any]
 

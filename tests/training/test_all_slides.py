@@ -17,8 +17,8 @@ from sammil_cli.mil.recipe import CutShort, Recipe
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.fold import Fold, check_tested, fold_of_all
 from sammil_cli.training.loop import train_fold
+from sammil_cli.training.model_facts import read_facts
 from sammil_cli.training.splits import draw_folds
-from sammil_cli.training.trained_model import read_facts
 
 FOLDS = {"folds": 1, "repeats": 1, "val_fraction": 0.2, "seed": 1}
 

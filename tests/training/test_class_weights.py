@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from toy_cohort import DIM, VAL, build, recipe, run, toy_bag
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.loop import train_fold
 
 

@@ -6,7 +6,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from sammil_cli.mil.contract import Bag, ModelSpec
+from sammil_cli.mil.contract import Bag
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.trained_model import build_model
 
 REGIONS, HELD, DIM, NOISE = 8, 6, 4, 0.7

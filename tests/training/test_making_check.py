@@ -8,9 +8,9 @@ import pytest
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
 from sammil_cli.features.making import Making
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.making_check import check_alike, check_bag, trained_on
-from sammil_cli.training.trained_model import ModelFacts, TrainedOn
+from sammil_cli.training.model_facts import ModelFacts, TrainedOn
 
 ENCODER = EncoderFacts(name="texture", weights_sha256=None, dim=3, patch_px=64, patch_mpp=0.5, patch_px_level0=128)
 

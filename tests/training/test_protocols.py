@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sammil_cli.cohort.cohort import Cohort, Member, patients_of
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec
+from sammil_cli.mil.contract import Bag, MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.loop import Trained, area_under_curve, predict, train_fold

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.testing.models import make_bag
 from sammil_cli.training.loop import trained_state

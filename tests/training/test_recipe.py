@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from toy_cohort import BEST, CHANCE, DIM, GOOD, TRAIN, VAL, Scripted, build, recipe, run, toy_bag
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import COMMON, Recipe
 from sammil_cli.training.epoch import Run
 from sammil_cli.training.loop import train_fold

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from sammil_cli.errors import InputError
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.region_use import acting_on_regions, check_regions
 
 

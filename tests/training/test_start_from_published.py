@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.mil.contract import MILModel, ModelSpec
+from sammil_cli.mil.contract import MILModel
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import Architecture
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.training.published_weights import architectures, read_published, read_start

@@ -10,10 +10,11 @@ import torch
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.summed import write_summed
-from sammil_cli.training.trained_model import FACTS_FILE, WEIGHTS_FILE, ModelFacts, build_model, read_model, write_model
+from sammil_cli.training.model_facts import FACTS_FILE, WEIGHTS_FILE, ModelFacts
+from sammil_cli.training.trained_model import build_model, read_model, write_model
 
 SPEC = ModelSpec(dim=3, classes=2, group_features=False, dropout=0.1)
 FACTS = ModelFacts(

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.loop import Trained, train_fold
 from sammil_cli.training.trained_model import build_model

@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output, attention_evidence
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.pooling import Activation, AttentionWeights, pool
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
 

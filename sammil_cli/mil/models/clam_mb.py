@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sammil_cli.mil.clam import HIDDEN, Clam, ClamOptions, published_clam
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import CLASSES, EACH, linear
 
 PUBLISHED = published_clam(

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from sammil_cli.mil.clam import HIDDEN, Clam, ClamOptions, published_clam
-from sammil_cli.mil.contract import ModelSpec
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import CLASSES, linear
 
 PUBLISHED = published_clam("CLAM-SB", "clam-sb", 1, linear("classifiers", "classifiers", CLASSES, HIDDEN))

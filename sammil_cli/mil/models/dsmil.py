@@ -10,8 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from sammil_cli.errors import InputError
 from sammil_cli.mil.byte_dropout import drop_, in_bytes, relu_dropout
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
 from sammil_cli.mil.dsmil_head import DsmilHead, TwoStreams, published_head
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, Size, linear
 from sammil_cli.mil.recipe import Recipe
 

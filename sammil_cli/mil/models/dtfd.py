@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sammil_cli.mil.byte_dropout import relu_dropout
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output, attention_evidence
 from sammil_cli.mil.gated_attention import GatedAttention
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.pseudo_bags import draw_parts
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
 from sammil_cli.mil.recipe import Recipe

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sammil_cli.mil.byte_dropout import relu_dropout
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
 from sammil_cli.mil.k_means import k_means
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
 from sammil_cli.mil.recipe import Recipe
 

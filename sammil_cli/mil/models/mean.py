@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, linear
 
 HIDDEN = 512

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from sammil_cli.mil.attention_masks import MaskShares, kept
 from sammil_cli.mil.class_token import ClassTokenTransformer, transformer_entries
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
 from sammil_cli.mil.dsmil_head import published_head
 from sammil_cli.mil.mhim_cores import ATTENTION, WIDTH, AttentionCore, Core, DsmilCore, Learned, TransformerCore
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
 
 TEACHER_TEMPERATURE, STUDENT_TEMPERATURE = 0.1, 1.0

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from sammil_cli.mil.consistency import consistency
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output, attention_evidence
 from sammil_cli.mil.masking import keep_instances
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.pooling import AttentionWeights, pool
 from sammil_cli.mil.pseudo_bags import divide, draw_parts
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, linear

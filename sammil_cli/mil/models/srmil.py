@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, relu
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
 from sammil_cli.mil.graph_attention import Dropout, GraphAttention, Projected
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.patch_graph import PatchGraph
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, Entry, linear
 from sammil_cli.mil.recipe import Recipe

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output, attention_evidence
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output, attention_evidence
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.recipe import Recipe
 
 HIDDEN = 512

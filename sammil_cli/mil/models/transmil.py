@@ -4,7 +4,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sammil_cli.mil.class_token import WIDTH, ClassTokenTransformer, transformer_entries
-from sammil_cli.mil.contract import Bag, MILModel, ModelSpec, Options, Output
+from sammil_cli.mil.contract import Bag, MILModel, Options, Output
+from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.mil.published import CLASSES, DIM, Architecture, linear
 from sammil_cli.mil.recipe import Recipe
 
