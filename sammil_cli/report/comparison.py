@@ -22,7 +22,9 @@ LIKE_ANOTHER_SEED = "no more than a seed"
 WHAT_VERDICTS_MEAN = (
     f"{HIGHER.capitalize()} or {LOWER}: the interval leaves out 0, p (Holm) agrees, and another seed alone moves the "
     f"number less. {ONE_REPEAT.capitalize()}: one training of each says nothing of the next one; set repeats to 3 or "
-    f"more. {LIKE_ANOTHER_SEED.capitalize()}: the same model with another seed may differ as much."
+    f"more. {LIKE_ANOTHER_SEED.capitalize()}: the same model with another seed may differ as much. "
+    f"{NO_DIFFERENCE.capitalize()}: that proves no equality, least of all where the interval has no width, since both "
+    "call these very patients alike."
 )
 
 
