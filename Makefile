@@ -20,7 +20,8 @@ test: .venv/ready lint
 	pytest -m "not alone and not stress" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	pytest -m alone
 
-# Bags of 50,000 instances, outlines of a million points, a small soak: half a minute each.
+# Bags of 50,000 instances, outlines of a million points, a small soak, what choosing on the test part gains with each
+# model: half a minute each.
 stress: .venv/ready
 	pytest -m stress
 

@@ -12,6 +12,7 @@ from toy_cohort import BEST, CHANCE, GOOD, RECIPE, SURE, TRAIN, VAL, Scripted, b
 from sammil_cli.errors import SammilError
 from sammil_cli.mil.contract import Bag
 from sammil_cli.mil.recipe import Recipe
+from sammil_cli.training.fused_adam import FusedAdam
 from sammil_cli.training.loop import area_under_curve, predict, train_fold
 
 
