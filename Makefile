@@ -12,9 +12,12 @@ demo: .venv/ready
 	print(*(f'{k:<9} {m[k][\"pooled\"]:.3f}, 95 % interval {m[k][\"low\"]:.3f} to {m[k][\"high\"]:.3f}' for k in ('auc', 'accuracy', 'f1')), sep='\n')"
 	@echo "report: $(CURDIR)/report/index.html   pictures: $(CURDIR)/report/slides/index.html"
 
-# Files of tests share the cores; what measures time runs by itself. Threads of BLAS beside busy cores wait for each
-# other: eigenvectors of 512 x 512 cost 1.9 s of CPU with two of them, and 0.05 s with one.
+# Files of tests share the cores; what measures time runs by itself. Threads of BLAS and OpenMP beside busy cores wait for
+# each other: eigenvectors of 512 x 512 cost 1.9 s of CPU with two of them, and 0.05 s with one. Nor does a test need
+# several processes of its own, where it does not ask for them.
 test test-lowest stress: export OPENBLAS_NUM_THREADS := 1
+test test-lowest stress: export OMP_NUM_THREADS := 1
+test test-lowest stress: export SAMMIL_WORKERS := 1
 test: .venv/ready lint
 	@python -m compileall -q sammil_cli
 	pytest -m "not alone and not stress" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -29,7 +29,10 @@ OnlyOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs) or cuda:1.")]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes at once. [default: cores; for each GPU 2 slides, or 1 fold]")
+    int | None,
+    typer.Option(
+        envvar="SAMMIL_WORKERS", min=1, help="Processes at once. [default: cores; for each GPU 2 slides, or 1 fold]"
+    ),
 ]
 FailOverOption = Annotated[
     str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")

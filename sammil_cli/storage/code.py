@@ -61,14 +61,15 @@ def code_of(*modules: str) -> Code:
     Raises:
         FileNotFoundError: a module has no source.
     """
-    todo = [part for name in modules for part in _with_packages(name) if part in modules or _source(part)]
+    source = cache(_source)  # while nothing changes
+    todo = [part for name in modules for part in _with_packages(name) if part in modules or source(part)]
     files, foreign = dict[str, str](), set[str]()
     own = {"sammil_cli", *(name.partition(".")[0] for name in modules)}
     while todo:
         name = todo.pop()
         if name in files or _is_silent(name):
             continue
-        path = _source(name) or (source_of(name) if name in modules else None)
+        path = source(name) or (source_of(name) if name in modules else None)
         if path is None:
             raise FileNotFoundError(f"the module {name} has no source file")
         text = path.read_bytes()
@@ -77,7 +78,7 @@ def code_of(*modules: str) -> Code:
             if other.partition(".")[0] not in own:
                 foreign.add(other.partition(".")[0])
                 continue
-            todo += [found for found in _with_packages(other) if _source(found)]  # the last may be no module: a name
+            todo += [found for found in _with_packages(other) if source(found)]  # the last may be no module: a name
     keep_meanings()
     packages = [package for name in sorted(foreign) for package in _COMPUTING.get(name, ())]
     return Code(dict(sorted(files.items())), {package: _version_of(package) for package in packages})
@@ -103,7 +104,6 @@ def _is_silent(name: str) -> bool:
     return name == "sammil_cli" or (rest != name and any(f"{rest}.".startswith(f"{silent}.") for silent in SILENT))
 
 
-@cache
 def _source(name: str) -> Path | None:
     """The file of a module; None for what is no module. Nothing of the package is imported to find it."""
     top, *rest = name.split(".")

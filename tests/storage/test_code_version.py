@@ -28,18 +28,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(code, "PACKAGE", tmp_path)
-    forget()
-    yield tmp_path
-    forget()
-
-
-def forget() -> None:
     code_of.cache_clear()
-    code._source.cache_clear()
+    yield tmp_path
+    code_of.cache_clear()
 
 
 def version(*modules: str) -> str:
-    forget()
+    code_of.cache_clear()
     return code_of(*(modules or ("sammil_cli.jobs.work",))).version
 
 
