@@ -1,7 +1,7 @@
 """Area averaging of images too large to hold: block by block, with the result of the whole in one piece.
 
-Rows are averaged first, by products with bands of a sparse matrix: any cut of the image into blocks gives parts that add
-up. What that leaves spans the image's width, and OpenCV averages it across.
+Rows are averaged first, by products with bands of a sparse matrix: any cut of the image into blocks gives parts that
+add up. What that leaves spans the image's width, and OpenCV averages it across.
 """
 
 import math
