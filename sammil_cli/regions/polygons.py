@@ -12,7 +12,7 @@ from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.regions.region_mask import RegionMask, middles
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.geojson import Shape, write_geojson
-from sammil_cli.tissue.mask import trace
+from sammil_cli.tissue.trace import trace
 
 _OUTLINED_PX = 1 << 24
 # Outlines are simplified by this number of canvas pixels: of 1500 regions as SAM draws them each kept an IoU of 0.95

@@ -8,7 +8,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _MEDIA_CLASS = (0x0002, 0x0002)
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
@@ -29,17 +29,30 @@ _LONGEST_VALUE = 4096
 _DEEPEST = 16
 
 
-def series_of(folder: Path) -> list[list[Path]]:
+class _Objects(NamedTuple):
+    """The `.dcm` files of a folder, see the functions below."""
+
+    series: tuple[tuple[Path, ...], ...]
+    series_by_file: Mapping[Path, tuple[Path, ...]]
+    others: Mapping[Path, str]
+
+
+def series_of(folder: Path) -> tuple[tuple[Path, ...], ...]:
     """The slide images of a folder by series, each in order of their names, the picture's own levels first.
 
     A file whose head cannot be read is a series of its own.
     """
-    return [list(files) for files in _objects(folder, folder.stat().st_mtime_ns)[0]]
+    return _objects(folder, folder.stat().st_mtime_ns).series
+
+
+def series_with(path: Path) -> tuple[Path, ...]:
+    """The series, as in `series_of`, that a file belongs to; empty where it is no slide's image."""
+    return _objects(path.parent, path.parent.stat().st_mtime_ns).series_by_file.get(path, ())
 
 
 def other_objects(folder: Path) -> Mapping[Path, str]:
     """The `.dcm` files of a folder that are no slide images, each with its Modality: ANN, SEG, SR, MR, …"""
-    return _objects(folder, folder.stat().st_mtime_ns)[1]
+    return _objects(folder, folder.stat().st_mtime_ns).others
 
 
 def kind_without_suffix(path: Path) -> str | None:
@@ -52,7 +65,7 @@ def kind_without_suffix(path: Path) -> str | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _objects(folder: Path, _changed: int) -> tuple[tuple[tuple[Path, ...], ...], Mapping[Path, str]]:
+def _objects(folder: Path, _changed: int) -> _Objects:
     groups: dict[str, list[tuple[bool, Path]]] = defaultdict(list)
     others: dict[Path, str] = {}
     for path in sorted(folder.iterdir()):
@@ -63,7 +76,8 @@ def _objects(folder: Path, _changed: int) -> tuple[tuple[tuple[Path, ...], ...],
                 continue
             picture = "VOLUME" in head.get(_IMAGE_TYPE, "").split("\\")  # of ORIGINAL\PRIMARY\VOLUME\NONE
             groups[head.get(_SERIES) or f"file {path.name}"].append((not picture, path))
-    return tuple(tuple(path for _, path in sorted(group)) for group in groups.values()), others
+    series = tuple(tuple(path for _, path in sorted(group)) for group in groups.values())
+    return _Objects(series, {path: files for files in series for path in files}, others)
 
 
 def _kind(head: Mapping[tuple[int, int], str]) -> str:

@@ -1,6 +1,7 @@
 """The slide files of a cohort: found, named, identified, opened by the format that fits."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from types import ModuleType
 from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError, as_slide_error, limit_met
 from sammil_cli.slides.conversion import DANGLING, NAMELESS_DICOM, NO_UTF8, UNSUPPORTED
-from sammil_cli.slides.dicom import kind_without_suffix, other_objects, series_of
+from sammil_cli.slides.dicom import kind_without_suffix, other_objects, series_of, series_with
 from sammil_cli.slides.resolution import resolve_mpp
 from sammil_cli.slides.scenes import no_scene
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
@@ -95,15 +96,16 @@ def find_slides(folder: Path) -> SlideFiles:
     sidecars: Counter[str] = Counter()
     unnameable: dict[str, Path] = {}
     inner = 0
+    mirax_data = _MiraxData(folder)
     for path in _visible_files(folder):
         suffix = path.suffix.lower()
-        if not is_utf8(path.relative_to(folder)):
+        if not (is_utf8(path) or is_utf8(path.relative_to(folder))):
             shown_id = shown(path.stem)
             if suffix in suffixes and suffix not in (*_PICTURES, ".dcm") and shown_id not in unnameable:
                 unnameable[shown_id] = path
             else:
                 unsupported[NO_UTF8] += 1
-        elif _is_mirax_data(path, folder):
+        elif mirax_data.holds(path):
             inner += 1
         elif not path.exists():
             unsupported[DANGLING] += 1
@@ -125,10 +127,11 @@ def find_slides(folder: Path) -> SlideFiles:
     inside = _inside(slides)
     inner += len(inside)
     slides = [path for path in slides if path not in inside]
+    folders, stems = {path.parent for path in slides}, {path.stem for path in slides}
     for picture in pictures:
         if picture in inside:
             continue
-        if _shows_a_slide(picture, slides):
+        if picture.parent in folders or _shows_one_of(picture, stems):
             sidecars[picture.suffix.lower()] += 1
         else:
             slides.append(picture)
@@ -150,11 +153,13 @@ def slide_id_of(path: Path) -> str:
     """
     if path.suffix.lower() != ".dcm" or not path.is_file():
         return path.stem
-    series, passed, suffixes = series_of(path.parent), other_objects(path.parent), _formats()
+    series = series_of(path.parent)
+    if len(series) != 1 or len(series[0]) == 1:
+        return path.stem
+    passed, suffixes = other_objects(path.parent), _formats()
     near = [file for file in path.parent.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
     slides = [file for file in near if file not in passed]
-    alone = len(series) == 1 and 1 < len(series[0]) == len(slides)
-    return path.parent.resolve().name if alone else path.stem
+    return path.parent.resolve().name if len(series[0]) == len(slides) else path.stem
 
 
 def no_name(path: Path) -> SlideError:
@@ -163,15 +168,28 @@ def no_name(path: Path) -> SlideError:
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        special = path.exists() and not path.is_file()  # folders; pipes, which would be waited for
-        if not special and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+    found: list[Path] = []
+    for name, folders, files in os.walk(folder):
+        folders[:] = [inner for inner in folders if not inner.startswith(".")]
+        parent = Path(name)
+        found += (parent / file for file in files if not file.startswith("."))
+    for path in sorted(found, key=lambda path: path.parts):
+        if path.is_file() or not path.exists():  # pipes would be waited for; a link to nothing is listed
             yield path
 
 
-def _is_mirax_data(path: Path, folder: Path) -> bool:
-    """Data files of a MIRAX slide lie in a folder named like the slide."""
-    return any(p.with_name(p.name + ".mrxs").exists() for p in path.parents if folder in p.parents)
+class _MiraxData:
+    """Which files are data of a MIRAX slide: they lie in a folder named like the slide."""
+
+    def __init__(self, folder: Path) -> None:
+        self._known = {folder: False}  # asked once for each folder
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file below the folder is such data."""
+        folder = path.parent
+        if folder not in self._known:
+            self._known[folder] = folder.with_name(folder.name + ".mrxs").exists() or self.holds(folder)
+        return self._known[folder]
 
 
 def _inside(slides: list[Path]) -> set[Path]:
@@ -189,7 +207,7 @@ def other_files(path: Path) -> list[Path]:
         folder = path.with_suffix("")
         return sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
     if suffix == ".dcm":
-        return sorted({file for files in series_of(path.parent) if path in files for file in files} - {path})
+        return sorted({*series_with(path)} - {path})
     if suffix in _LISTS:
         try:
             with path.open("rb") as stream:
@@ -202,15 +220,10 @@ def other_files(path: Path) -> list[Path]:
     return []
 
 
-def _shows_a_slide(picture: Path, slides: list[Path]) -> bool:
-    """Whether a picture lies beside slides, or is named like one: `a.png`, `a_thumbnail.jpg` of `a.svs`."""
-    return any(
-        slide.parent == picture.parent
-        or picture.stem == slide.stem
-        or (picture.stem.startswith(slide.stem) and not picture.stem[len(slide.stem)].isalnum())
-        for slide in slides
-        if slide.suffix.lower() not in _PICTURES
-    )
+def _shows_one_of(picture: Path, slides: set[str]) -> bool:
+    """Whether a picture is named like one of the slides: `a.png`, `a_thumbnail.jpg` of `a`."""
+    stem = picture.stem
+    return stem in slides or any(stem[:end] in slides for end in range(len(stem)) if not stem[end].isalnum())
 
 
 def _by_id(slides: list[Path], folder: Path) -> dict[str, SlidePath]:

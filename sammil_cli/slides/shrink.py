@@ -1,7 +1,7 @@
 """Area averaging of images too large to hold: block by block, with the result of the whole in one piece.
 
-Averaging is two products with sparse matrices, out = Y · image · Xᵀ, so any cut of the image into blocks gives parts
-that add up. Only bands of the matrices near their diagonal are ever made.
+Rows are averaged first, by products with bands of a sparse matrix: any cut of the image into blocks gives parts that
+add up. What that leaves spans the image's width, and OpenCV averages it across.
 """
 
 import math
@@ -18,7 +18,7 @@ ReadBlock = Callable[[int, int, int, int], RGB]  # x, y, width, height -> pixels
 
 _ROWS = 512  # a block's height, about; more would hold more memory, less would decode tiles in vain
 _BLOCK_PX = 4_000_000
-_CELLS = 4  # output cells per band of a matrix: wider bands multiply more zeros
+_BAND_PX = 16  # pixels per band of the matrix, at least: more multiply more zeros, fewer are more calls
 
 
 def shrink_blockwise(
@@ -38,23 +38,20 @@ def shrink_blockwise(
             for x0, x1 in _cuts(width, columns):
                 out[y0:y1, x0:x1] = read(x0, y0, x1 - x0, y1 - y0)
         return out
-    strips = [(x0, x1, _bands(x0, x1, width, out_width)) for x0, x1 in _cuts(width, columns)]
     begun: NDArray[np.float32] | None = None  # the row of the output that the band above has left unfinished
     for y0, y1 in _cuts(height, rows):
         first, last = y0 * out_height // height, -(-y1 * out_height // height)
-        sums = np.zeros((last - first, out_width, 3), np.float32)
+        thin = np.zeros((last - first, width, 3), np.float32)
         if begun is not None:
-            sums[0] = begun
+            thin[0] = begun
         bands = _bands(y0, y1, height, out_height)
-        for x0, x1, across in strips:
-            block = read(x0, y0, x1 - x0, y1 - y0)
-            left, right = x0 * out_width // width, -(-x1 * out_width // width)
-            thin = _average(block, bands, last - first)  # (rows of the output, x1 - x0, 3)
-            part = _average(thin.transpose(1, 0, 2), across, right - left)
-            sums[:, left:right] += part.transpose(1, 0, 2)
+        for x0, x1 in _cuts(width, columns):
+            _add_average(thin[:, x0:x1], read(x0, y0, x1 - x0, y1 - y0), bands)
         whole = y1 * out_height // height - first
-        out[first : first + whole] = np.rint(sums[:whole])
-        begun = sums[whole] if whole < len(sums) else None
+        if whole:
+            across = cv2.resize(thin[:whole], (out_width, whole), interpolation=cv2.INTER_AREA)
+            out[first : first + whole] = np.rint(across, out=across)
+        begun = thin[whole].copy() if whole < len(thin) else None
     return out
 
 
@@ -82,7 +79,7 @@ class _Band:
 def _bands(start: int, stop: int, length: int, cells: int) -> list[_Band]:
     """The weights of pixels start..stop in an axis of `length` pixels that is averaged to `cells` cells."""
     side = length / cells
-    step = max(1, math.ceil(_CELLS * side))
+    step = max(_BAND_PX, math.ceil(side))
     origin = start * cells // length
     found = []
     for low, high in _cuts(stop - start, step):
@@ -95,17 +92,15 @@ def _bands(start: int, stop: int, length: int, cells: int) -> list[_Band]:
     return found
 
 
-def _average(values: NDArray[np.uint8] | NDArray[np.float32], bands: list[_Band], cells: int) -> NDArray[np.float32]:
-    """(n, m, 3) -> (cells, m, 3), averaged along the first axis."""
-    m = values.shape[1]
-    out = np.zeros((cells, m * 3), np.float32)
+def _add_average(out: NDArray[np.float32], block: RGB, bands: list[_Band]) -> None:
+    """Adds a block (n, m, 3), averaged along its first axis, to `out` (cells, m, 3)."""
+    m = block.shape[1]
     scratch = np.empty(max(band.weights.shape[1] for band in bands) * m * 3, np.float32)  # one for all: pages are dear
     for band in bands:
         size, stretch = band.weights.shape
         part = scratch[: stretch * m * 3].reshape(stretch, m * 3)
-        part.reshape(stretch, m, 3)[...] = values[band.pixel : band.pixel + stretch]
-        out[band.cell : band.cell + size] += band.weights @ part
-    return out.reshape(cells, m, 3)
+        part.reshape(stretch, m, 3)[...] = block[band.pixel : band.pixel + stretch]
+        out[band.cell : band.cell + size] += (band.weights @ part).reshape(size, m, 3)
 
 
 def _cuts(length: int, step: int) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,5 @@
 """sammil segment: slides -> tissue masks."""
 
-from functools import partial
 from pathlib import Path
 
 from sammil_cli import choices, console
@@ -25,8 +24,14 @@ OWN_SETTINGS = tuple(key for key in SegmentSettings.model_fields if key not in T
 
 def run(project: Project, settings: SegmentSettings, options: RunOptions) -> list[Row]:
     """Finds tissue on every slide of the slide folder; returns the process list."""
-    rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
-    found = find_slides(project.slides)
+    found = SlideFiles({})
+
+    def look() -> Plan[SegmentJob]:
+        nonlocal found
+        found = find_slides(project.slides)
+        return _plan_of(found, project, settings, options)
+
+    rows = run_plan(look, options, limits_of(settings))
     if found.ignored:
         listed = (f"{n} {kind}{_fix(found, kind)}" for kind, n in sorted(found.ignored.items()))
         console.say(f"passed over, no slides: {', '.join(listed)}")
@@ -41,8 +46,11 @@ def _fix(found: SlideFiles, kind: str) -> str:
 
 def plan(project: Project, settings: SegmentSettings, options: RunOptions) -> Plan[SegmentJob]:
     """What is to do."""
+    return _plan_of(find_slides(project.slides), project, settings, options)
+
+
+def _plan_of(found: SlideFiles, project: Project, settings: SegmentSettings, options: RunOptions) -> Plan[SegmentJob]:
     choices.load(choices.SEGMENTERS, settings.segmenter)
-    found = find_slides(project.slides)
     check_only(options.only, found.ids, str(project.slides))
     entries = read_slides_table(project.slides_table, OWN_SETTINGS)
     edits = find_drawings(project.edits)

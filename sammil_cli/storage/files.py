@@ -96,7 +96,11 @@ def check_name(slide_id: str, folder: Path, suffix: str = LONGEST_SUFFIX) -> Non
 
 def is_utf8(name: str | Path) -> bool:
     """Whether a name can be written into a table; an archive of another system may hold names that cannot."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in str(name))
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,8 +1,7 @@
 """Tissue masks: polygons with holes, in level-0 pixels; on disk GeoJSON for QuPath."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +14,10 @@ from sammil_cli.storage.files import Record
 from sammil_cli.storage.geojson import Shape, read_own_geojson, write_geojson
 from sammil_cli.storage.paths import TissuePath
 from sammil_cli.storage.summed import check_slide, damaged
+from sammil_cli.tissue.trace import Ring, trace
 
 _AGAIN = "run: sammil segment (drawings of yours belong in data/edits)"
-_Ring = NDArray[np.int32]  # (k, 2) x, y
+_Piece = tuple[Ring, list[Ring]]  # outline and holes, open, in pixels of a mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +129,10 @@ def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) ->
     (x0, y0), (x1, y1) = starts[edge].T, ends[edge].T
     x = x0 + (row + 0.5 - y0) * (x1 - x0) / (y1 - y0)
     column = np.clip(np.ceil(x - 0.5), 0, columns).astype(np.int64)
-    flips = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
-    inside = np.cumsum(flips.reshape(rows, columns + 1), axis=1) % 2 == 1
-    return np.asarray(inside[:, :columns], np.bool_)
+    flips = np.zeros((rows, columns + 1), np.uint8)
+    np.add.at(flips.reshape(-1), row * (columns + 1) + column, np.uint8(1))  # 256 of them are none again
+    np.cumsum(flips, axis=1, dtype=np.uint8, out=flips)
+    return np.bitwise_and(flips[:, :columns], 1).view(np.bool_)
 
 
 def paint_area(
@@ -157,27 +158,6 @@ def paint_area(
         return None
     inside = paint_rings([ring - (left, top) for ring in points], (bottom - top, right - left))
     return (inside, (left, top)) if inside.any() else None
-
-
-def trace(mask: NDArray[np.bool_]) -> Iterator[tuple[_Ring, list[_Ring]]]:
-    """The outlines of a mask (h, w), exactly along the outer edges of its pixels: `paint_rings` gives the mask back.
-
-    Yields:
-        of each piece (pixels that touch, be it at a corner) its outer ring and those of its holes: open, points (k, 2)
-        x, y in mask pixels, of which pixel i covers [i, i + 1]. Where pixels meet at a corner, a ring touches itself.
-    """
-    # At twice the size and with a border, pixel i lies on 2 i + 1 and 2 i + 2: halves are its edges, i and i + 1.
-    doubled = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    doubled = cv2.copyMakeBorder(doubled, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    for contour, (_, _, child, parent) in zip(contours, tree[0] if contours else (), strict=True):
-        if parent != -1:
-            continue  # a hole: reached through its piece
-        holes = []
-        while child != -1:
-            holes.append(np.asarray(contours[child][:, 0] // 2, np.int32))
-            child = tree[0][child][0]
-        yield np.asarray(contour[:, 0] // 2, np.int32), holes
 
 
 def clean(
@@ -212,36 +192,47 @@ def clean(
     if excluded is not None:
         mask[excluded] = 0
     scale = np.asarray(scale_px0)
-    um2 = mpp * mpp
-    found = _outline(mask, scale, min_area_um2 / um2, min_hole_um2 / um2, max_holes)
-    if excluded is None or not excluded.any():
-        return found
-    rings = [ring for p in found.geoms for ring in (p.exterior, *p.interiors)]
-    filled = paint_rings([shapely.get_coordinates(ring) / scale for ring in rings], mask.shape)
-    if (filled & excluded).sum() * scale.prod() * um2 < max(min_hole_um2, 1):
-        return found
-    # Filling the holes beyond the largest ones has brought back what is excluded.
-    return _outline(filled & ~excluded, scale, min_area_um2 / um2, min_hole_um2 / um2, mask.size)
+    pixel_um2 = float(scale.prod()) * mpp * mpp
+    least, least_hole = min_area_um2 / pixel_um2, min_hole_um2 / pixel_um2
+    pieces = _pieces(mask, least, least_hole, max_holes)
+    if excluded is not None and excluded.any():
+        rings = [np.concatenate([ring, ring[:1]]) for outer, holes in pieces for ring in (outer, *holes)]
+        filled = paint_rings(rings, mask.shape)
+        if np.count_nonzero(filled & excluded) * pixel_um2 >= max(min_hole_um2, 1):
+            # Filling the holes beyond the largest ones has brought back what is excluded.
+            filled &= ~excluded
+            pieces = _pieces(filled, least, least_hole, mask.size)
+    return _polygons_of(pieces, scale, least * float(scale.prod()))
 
 
-def _outline(
-    mask: NDArray[Any], scale_px0: NDArray[np.float64], min_area_px2: float, min_hole_px2: float, max_holes: int
-) -> MultiPolygon:
-    """The outlines of a mask, filtered; areas in level-0 pixels²."""
-    kept: list[Polygon] = []
+def _pieces(
+    mask: NDArray[np.bool_] | NDArray[np.uint8], least: float, least_hole: float, max_holes: int
+) -> list[_Piece]:
+    """The pieces of a mask that are large enough, each with its largest holes; areas in pixels of the mask."""
+    found = []
     for outer, rings in trace(mask):
         _, _, wide, high = cv2.boundingRect(outer)  # of points: one more than pixels
-        if (wide - 1) * (high - 1) * scale_px0.prod() < min_area_px2:
+        if (wide - 1) * (high - 1) < least:
             continue  # a speck: noisy slides have them by the hundred thousand
-        holes = [hole for ring in rings if Polygon(hole := ring * scale_px0).area >= min_hole_px2]
-        holes.sort(key=lambda hole: -Polygon(hole).area)
-        polygon = _valid(Polygon(outer * scale_px0, holes[:max_holes]))
-        kept += [p for p in _polygons(polygon) if p.area >= min_area_px2]
+        holes = [(area, hole) for hole in rings if (area := cv2.contourArea(hole)) >= least_hole]
+        holes.sort(key=lambda one: -one[0])
+        del holes[max_holes:]
+        if cv2.contourArea(outer) - sum(area for area, _ in holes) >= least:
+            found.append((outer, [hole for _, hole in holes]))
+    return found
+
+
+def _polygons_of(pieces: Sequence[_Piece], scale_px0: NDArray[np.float64], least_px2: float) -> MultiPolygon:
+    """Pieces as valid, smoothed polygons in level-0 pixels; parts that only touch at corners count by themselves."""
+    kept: list[Polygon] = []
+    for outer, holes in pieces:
+        polygon = _valid(Polygon(outer * scale_px0, [hole * scale_px0 for hole in holes]))
+        kept += [p for p in _polygons(polygon) if p.area >= least_px2]
     smooth = [shapely.simplify(polygon, scale_px0.max() / 2, preserve_topology=True) for polygon in kept]
-    pieces = [p for polygon in smooth for p in _polygons(_valid(polygon))]
-    if not MultiPolygon(pieces).is_valid:  # an island in a hole that was filled is part of what surrounds it
-        pieces = _polygons(shapely.union_all(pieces))
-    return MultiPolygon(sorted(pieces, key=lambda polygon: (-polygon.area, polygon.bounds)))
+    parts = [p for polygon in smooth for p in _polygons(_valid(polygon))]
+    if not MultiPolygon(parts).is_valid:  # an island in a hole that was filled is part of what surrounds it
+        parts = _polygons(shapely.union_all(parts))
+    return MultiPolygon(sorted(parts, key=lambda polygon: (-polygon.area, polygon.bounds)))
 
 
 def _valid(polygon: shapely.Geometry) -> shapely.Geometry:

@@ -1,5 +1,6 @@
 """Everything in a slide folder is accounted for: slides of one or many files, unsupported ones, sidecars."""
 
+import cProfile
 import os
 import struct
 import sys
@@ -107,6 +108,21 @@ def test_pictures_are_slides_where_there_are_no_others(tmp_path: Path) -> None:
     found = find_slides(tmp_path)
     assert list(found.paths) == ["c", "d", "a"]
     assert found.sidecars == {".png": 2, ".jpg": 1}
+
+
+@pytest.mark.parametrize(
+    "names", [("svs/{}.svs", "pictures/x{}.png"), ("{}/a{}.svs", "{}/overview.jpg"), ("{}.dcm", "{}.xml")]
+)
+def test_twice_as_many_files_take_twice_as_long(tmp_path: Path, names: tuple[str, ...]) -> None:
+    calls = []
+    for count in (60, 120):
+        folder = tmp_path / str(count)
+        touch(folder, *(name.format(n, n) for n in range(count) for name in names))
+        find_slides(folder)  # formats are loaded, heads of DICOM files read
+        profile = cProfile.Profile()
+        profile.runcall(find_slides, folder)
+        calls.append(sum(entry.callcount for entry in profile.getstats()))
+    assert calls[1] < 2.3 * calls[0]
 
 
 def test_a_series_of_dicom_files_is_one_slide(tmp_path: Path) -> None:

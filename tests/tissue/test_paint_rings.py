@@ -5,7 +5,8 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from sammil_cli.tissue.mask import paint_rings, trace
+from sammil_cli.tissue.mask import paint_rings
+from sammil_cli.tissue.trace import trace
 
 
 def ring(*points: tuple[float, float]) -> NDArray[np.float64]:
