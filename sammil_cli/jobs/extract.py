@@ -49,6 +49,7 @@ def work(folder: Path, record: Record, job: ExtractJob) -> list[str]:
     blank = None if job.artefacts is None else read_artefacts(job.artefacts).blank
     encoder = build_encoder(settings, job.device)
     with open_slide(job.slide, grid.slide_mpp, grid.scene) as slide:
+        record = {**record, "read_by": slide.read_by}
         bag, remarks = bag_of(slide, grid, regions, encoder, settings, blank)
     made = made_with(job.patches, job.regions, {name: getattr(settings, name) for name in EXTRACT})
     write_bag(BagPath(folder / f"{job.patches.stem}.h5"), replace(bag, made_with=made), record)

@@ -41,6 +41,7 @@ def work(folder: Path, record: Record, job: SamJob) -> list[str]:
 def write_proposed(folder: Path, record: Record, job: SamJob, tissue: TissueMask, proposer: Proposer) -> list[str]:
     """What `work` does, with any proposer and tissue."""
     with open_slide(job.slide, tissue.slide_mpp, tissue.scene) as slide:
+        record = {**record, "read_by": slide.read_by}
         return write_seen(folder, record, slide, tissue, proposer, job.settings, job.drawing)
 
 

@@ -33,7 +33,7 @@ def work(folder: Path, record: Record, job: SegmentJob) -> list[str]:
     """Segments one slide and writes its GeoJSON, overlay and artefact maps into `folder`; returns remarks."""
     spec, mpp = spec_of(job.settings), job.settings.artefact_mpp
     with open_slide(job.slide, job.mpp, job.scene) as slide:
-        record = {**record, "mpp_source": slide.mpp_source}
+        record = {**record, "mpp_source": slide.mpp_source, "read_by": slide.read_by}
         picture = look(slide, spec.mpp)
         mask, remarks = _found(picture, spec) if job.drawing is None else _drawn(picture, spec, job.drawing)
         artefacts = measure_artefacts(slide, picture.thumbnail, mpp=mpp, pen=picture.pen)

@@ -67,6 +67,7 @@ def work(folder: Path, record: Record, job: FieldsJob) -> list[str]:
     tissue = None if job.tissue is None else read_tissue(job.tissue)
     mpp, scene = (job.mpp, job.scene) if tissue is None else (tissue.slide_mpp, tissue.scene)
     with open_slide(job.slide, mpp, scene) as slide:
+        record = {**record, "read_by": slide.read_by}
         areas, remarks = read_foreground(job.drawing, slide, tissue, job.classes)
         near = NearbyAreas(areas)
         fields = list(_drawn(slide, tissue, areas, near, job))

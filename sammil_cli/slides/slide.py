@@ -111,6 +111,11 @@ class Slide:
             return (0, 0, file_width, file_height)
         return (left, top, right - left, bottom - top)
 
+    @property
+    def read_by(self) -> str:
+        """The slide format that reads its pixels, by its name in `slides/formats/`: `openslide`, `aperio`, `tiff`, …"""
+        return type(self.reader).__module__.rpartition(".")[2]
+
     def read_at(self, xy: tuple[int, int], side_px0: tuple[int, int], out_px: tuple[int, int]) -> RGB:
         """Reads the box at `xy` of `side_px0` (width, height) level-0 pixels as an image of `out_px` (width, height).
 

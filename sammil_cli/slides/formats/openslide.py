@@ -21,6 +21,8 @@ from sammil_cli.slides.slide import UnknownContentError, check_size, damaged, pa
 PRIORITY = 0
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".dcm", ".czi")
 
+NOT_KNOWN = "the content is of no format that OpenSlide knows"
+
 _SAMPLED = 8  # one in eight rows and columns is looked at for pixels that are not stored: tiles are larger
 
 # Where the resolution stands when OpenSlide does not say it, in x and y.
@@ -49,6 +51,7 @@ class OpenSlideReader:
         self._stated = self._slide.level_downsamples  # a handle that met an error gives nothing any more
         found = levels.settle(pages, self._read)
         self._numbers, self.downsamples = found.numbers, found.downsamples
+        self.pages_px = [page.size_px for page in pages]  # of all of OpenSlide's levels
         planes = focal_planes.remarks(path, self.kind, properties, self._slide.level_dimensions)
         self.remarks = (*found.remarks, *planes)
         self.tiles_px = tuple(pages[own].tile_px or (256, 256) for own in self._numbers)
@@ -120,7 +123,7 @@ def open_slide(path: Path) -> OpenSlideReader | None:
             return None
         return OpenSlideReader(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
-        raise UnknownContentError("the content is of no format that OpenSlide knows") from error
+        raise UnknownContentError(NOT_KNOWN) from error
     except openslide.OpenSlideError as error:
         raise SlideError(
             "E_OPEN",

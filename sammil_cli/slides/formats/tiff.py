@@ -4,7 +4,6 @@ Only the tiles or strips that a box needs are read.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides import levels
+from sammil_cli.slides.pieces import PieceCache, lay_together
 from sammil_cli.slides.pixels import GLASS, RGB
 from sammil_cli.slides.shrink import shrink_blockwise
 from sammil_cli.slides.slide import UnknownContentError, damaged
@@ -24,7 +24,6 @@ from sammil_cli.slides.tiff_layout import DAMAGE, TiffLayout, is_raw, piece_px, 
 PRIORITY = 1
 SUFFIXES = (".tif", ".tiff", ".svs", ".btf", ".tf2", ".tf8", ".qptiff")
 
-_CACHE_BYTES = 64 << 20
 _RAW_STRIP_BYTES = 1 << 20
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF
 
@@ -106,15 +105,13 @@ class TiffReader:
         self.scene, self.size_px = layout.scene, pages[0].size_px
         self.bounds_px = (0, 0, *self.size_px)
         self._lock = threading.Lock()
-        self._cache: OrderedDict[tuple[int, int, int], RGB] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache = PieceCache()
         self._stream = path.open("rb")
         self._levels = pages
         self.downsamples: tuple[float, ...] = ()  # not known yet: no level stands in for another
         found = levels.settle(layout.facts, self._read)
         self._levels = [pages[number] for number in found.numbers]
         self._cache.clear()  # its keys are numbers of levels
-        self._cached_bytes = 0
         self.downsamples = found.downsamples
         self.tiles_px = tuple(level.piece_px for level in self._levels)
         self.remarks = (*layout.remarks, *found.remarks)
@@ -126,19 +123,12 @@ class TiffReader:
 
     def _read(self, level: int, corner: tuple[int, int], size_px: tuple[int, int]) -> RGB:
         """Pixels of a box whose corner is in the level's pixels."""
-        pieces, (left, top) = self._levels[level], corner
-        right, bottom = left + size_px[0], top + size_px[1]
-        image = np.full((size_px[1], size_px[0], 3), GLASS, np.uint8)
-        width, height = pieces.piece_px
-        for row in range(max(0, top // height), min(pieces.down, -(-bottom // height))):
-            for column in range(max(0, left // width), min(pieces.across, -(-right // width))):
-                x, y = column * width, row * height
-                piece = self._piece(level, column, row)
-                x0, x1 = max(left, x), min(right, x + piece.shape[1], pieces.size_px[0])
-                y0, y1 = max(top, y), min(bottom, y + piece.shape[0], pieces.size_px[1])
-                if x0 < x1 and y0 < y1:
-                    image[y0 - top : y1 - top, x0 - left : x1 - left] = piece[y0 - y : y1 - y, x0 - x : x1 - x]
-        return image
+        pieces = self._levels[level]
+
+        def piece(column: int, row: int) -> RGB:
+            return self._cache.get((level, column, row), lambda: self._piece(level, column, row))
+
+        return lay_together(corner, size_px, pieces.piece_px, pieces.size_px, piece)
 
     def unstored(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> NDArray[np.bool_] | None:
         """See `slides.unstored.SparseReader`."""
@@ -160,25 +150,13 @@ class TiffReader:
         self._stream.close()
 
     def _piece(self, level: int, column: int, row: int) -> RGB:
-        key = (level, column, row)
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
         try:
             pieces = self._levels[level]
             stored = pieces.stored[row, column]
-            piece = pieces.piece(column, row, self._bytes) if stored else self._substitute(level, column, row)
+            return pieces.piece(column, row, self._bytes) if stored else self._substitute(level, column, row)
         except DAMAGE as error:
             message = f"level {level} cannot be decoded in tile {column}, {row}: {error}"
             raise damaged("E_READ", message) from error
-        with self._lock:
-            if key not in self._cache:
-                self._cache[key] = piece
-                self._cached_bytes += piece.nbytes
-            while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return piece
 
     def _substitute(self, level: int, column: int, row: int) -> RGB:
         """A piece that the file does not hold: what finer levels hold of it, else white."""
