@@ -24,7 +24,7 @@ def trace(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Iterator[tuple[Ring, l
     contours, tree = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return
-    rings = _along_edges(contours)
+    rings = _along_edges([np.asarray(contour, np.int32) for contour in contours])
     links = tree[0].tolist()
     for number, (_, _, child, parent) in enumerate(links):
         if parent != -1:
@@ -54,7 +54,7 @@ def _along_edges(contours: Sequence[NDArray[np.int32]]) -> list[Ring]:
 
 def _direction(steps: NDArray[np.int32]) -> NDArray[np.uint8]:
     """The numbers in `_STEPS` of steps (n, 2), or `_STAYS`."""
-    return _NUMBERS[3 * steps[:, 1] + steps[:, 0] + 4]
+    return np.asarray(_NUMBERS[3 * steps[:, 1] + steps[:, 0] + 4], np.uint8)
 
 
 def _next(ends: NDArray[np.int64]) -> NDArray[np.int64]:
