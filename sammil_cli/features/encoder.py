@@ -11,7 +11,8 @@ from sammil_cli.slides.pixels import RGB
 class Encoder(Protocol):
     """What a file in `features/encoders/` gives, by `build(weights=…, device=…, backbone=…, input_px=…)`.
 
-    An encoder never travels without its preparation: resize and normalisation are its own business.
+    An encoder never travels without its preparation: resize and normalisation are its own business. One that can
+    compute in less than float32 has `compute_in(precision)`, too, as `torch_encoder.TorchEncoder` has it.
     """
 
     name: str  # also tells variants apart, such as `torchvision:squeezenet1_1`

@@ -1,12 +1,16 @@
 """Encoders around torch models; apart from `encoder.py`, so that others need no torch, which takes seconds to load."""
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sammil_cli.errors import InputError
 from sammil_cli.slides.pixels import RGB
 
+Precision = Literal["float32", "bfloat16", "float16"]
 Colours = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of red, green, blue
 
 IMAGENET: Colours = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -30,6 +34,21 @@ class TorchEncoder:
         self._module = module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._input_px, self._device = input_px, device
         self._mean, self._sd = (np.array(values, np.float32) for values in colours)
+        self._autocast = torch.autocast(torch.device(device).type, enabled=False)
+
+    def compute_in(self, precision: Precision) -> None:
+        """Computes products of matrices in less than float32, as torch's autocast does; features stay float32.
+
+        Raises:
+            InputError: float16 without a CUDA device.
+        """
+        if precision == "float16" and not self._device.startswith("cuda"):
+            raise InputError(
+                f"encode_precision float16 needs a CUDA GPU, and the encoder is to run on the {self._device}",
+                remedy="set encode_precision to bfloat16 or float32, or run with --device cuda",
+            )
+        kind = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+        self._autocast = torch.autocast(torch.device(self._device).type, kind, enabled=kind is not None)
 
     def prepare(self, patch: RGB) -> NDArray[np.float32]:
         """Resizes to the input side and normalises: (3, s, s)."""
@@ -45,9 +64,10 @@ class TorchEncoder:
 
     def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Encoder.encode`; feature maps are averaged over their positions."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self._autocast:
             images = torch.from_numpy(batch).to(self._device).contiguous(memory_format=torch.channels_last)
             output: torch.Tensor = self._module(images)
+            output = output.float()
             if output.ndim == 4:
                 output = output.mean((2, 3))
-            return np.asarray(output.float().cpu().numpy())
+            return np.asarray(output.cpu().numpy())

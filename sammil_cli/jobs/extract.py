@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sammil_cli import choices
 from sammil_cli.config import ExtractSettings
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, write_bag
 from sammil_cli.features.encoder import Encoder
 from sammil_cli.features.grouping import group_patches
@@ -152,4 +152,11 @@ def build_encoder(settings: ExtractSettings, device: str) -> Encoder:
         backbone=settings.encoder_backbone,
         input_px=settings.encoder_input_px,
     )
+    if settings.encode_precision != "float32":
+        if not hasattr(encoder, "compute_in"):
+            raise InputError(
+                f"encoder {settings.encoder} computes in one precision only, not in {settings.encode_precision}",
+                remedy="set encode_precision: float32",
+            )
+        encoder.compute_in(settings.encode_precision)
     return encoder

@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from slide_maker import draw_tissue
 from torchvision.models import SwinTransformer, resnet18, resnet50, squeezenet1_1
 
+from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.encoders import resnet50 as resnet50_encoder
 from sammil_cli.features.encoders import torchvision as torchvision_encoder
 from sammil_cli.features.torch_encoder import TorchEncoder
+from sammil_cli.jobs.extract import build_encoder
 from sammil_cli.storage.state_dict import load_state
 
 
@@ -55,6 +57,34 @@ def test_feature_maps_are_averaged_over_their_positions() -> None:
     encoded = identity(2).encode(batch)
     assert encoded.tolist() == [[1.5, 5.5, 9.5], [13.5, 17.5, 21.5]]
     assert encoded.dtype == np.float32
+
+
+def test_bfloat16_moves_features_a_little_and_gives_float32() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.ReLU(), torch.nn.Conv2d(32, 16, 3))
+    encoder = TorchEncoder(module, name="small", dim=16, input_px=16, device="cpu", sha256="")
+    batch = np.stack([encoder.prepare(patch) for patch in patches()])
+    exact = encoder.encode(batch)
+    encoder.compute_in("bfloat16")
+    rough = encoder.encode(batch)
+    assert rough.dtype == np.float32
+    apart = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert (apart > 1e-5).all()
+    assert (apart < 0.03).all()
+    encoder.compute_in("float32")
+    np.testing.assert_array_equal(encoder.encode(batch), exact)
+
+
+def test_float16_needs_a_gpu() -> None:
+    with pytest.raises(InputError, match="encode_precision float16 needs a CUDA GPU") as refused:
+        identity(8).compute_in("float16")
+    assert "encode_precision" in refused.value.remedy
+
+
+def test_an_encoder_without_torch_has_one_precision() -> None:
+    settings = ExtractSettings(encoder="texture", encode_precision="bfloat16")
+    with pytest.raises(InputError, match="encoder texture computes in one precision only, not in bfloat16"):
+        build_encoder(settings, "cpu")
 
 
 @pytest.fixture(scope="module")
