@@ -15,7 +15,8 @@ class Inline:
     def answers(self, calls: Iterator[Call]) -> Iterator[Answer]:
         for call in calls:
             try:
-                yield Answer(slide_id=call.slide_id, value=attempt(call.function, call.arguments)[0])
+                found = attempt(call.function, call.arguments)
+                yield Answer(slide_id=call.slide_id, value=found.value, seconds=found.seconds, spent=found.spent)
             except SlideError as error:
                 yield Answer(slide_id=call.slide_id, error=error)
 

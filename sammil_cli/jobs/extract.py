@@ -22,6 +22,7 @@ from sammil_cli.patches.lost import UnstoredError
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.region_map import RegionMap
+from sammil_cli.runner.spent import done, spending
 from sammil_cli.runner.worker import own_device, threads
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.slide import Slide
@@ -85,7 +86,15 @@ def bag_of(
         unreadable=unreadable,
         blank=blank,
     )
-    encoded = [encoder.encode(batch) for batch in reading]
+    encoded = []
+    while True:
+        with spending("waiting for pixels"):
+            batch = next(reading, None)
+        if batch is None:
+            break
+        with spending("encoding"):
+            encoded.append(encoder.encode(batch))
+        done("patches", len(batch))
     remarks = _left_out(grid, unreadable, settings.unreadable_share if encoded else 0.0)
     xy = np.delete(grid.xy, list(unreadable), axis=0)
     features = np.concatenate(encoded)

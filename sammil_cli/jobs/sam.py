@@ -10,9 +10,10 @@ from sammil_cli.config import SamSettings
 from sammil_cli.regions.file import write_regions
 from sammil_cli.regions.overlay import write_overlay
 from sammil_cli.regions.polygons import write_region_polygons
-from sammil_cli.regions.propose import Pictured, Proposer, propose_regions
+from sammil_cli.regions.propose import Pictured, Proposer, View, propose_regions
 from sammil_cli.regions.quality import flags, measure, quality_record
-from sammil_cli.regions.region_map import RegionMap
+from sammil_cli.regions.region_map import Proposal, RegionMap
+from sammil_cli.runner.spent import done, spending
 from sammil_cli.runner.worker import own_device
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.pixels import RGB
@@ -65,14 +66,41 @@ def regions_of(
 ) -> tuple[RegionMap, RGB]:
     """A slide's regions and the canvas as a picture, as the settings say; raises as `regions.propose`."""
     return propose_regions(
-        slide,
+        _TimedSlide(slide),
         tissue,
-        proposer,
+        _TimedProposer(proposer),
         canvas_px=settings.sam_canvas_px,
         mpp=settings.sam_mpp,
         overlap=settings.sam_tile_overlap,
         drawing=drawing,
     )
+
+
+class _TimedSlide:
+    """A slide that counts the time in which it is read."""
+
+    def __init__(self, slide: Pictured) -> None:
+        self._slide, self.slide_id, self.mpp, self.remarks = slide, slide.slide_id, slide.mpp, slide.remarks
+
+    def read_at(self, xy: tuple[int, int], side_px0: tuple[int, int], out_px: tuple[int, int]) -> RGB:
+        """See `slides.slide.Slide.read_at`."""
+        with spending("reading"):
+            return self._slide.read_at(xy, side_px0, out_px)
+
+
+class _TimedProposer:
+    """A proposer that counts its pictures, and the time that it takes."""
+
+    def __init__(self, proposer: Proposer) -> None:
+        self._proposer, self.wider = proposer, getattr(proposer, "wider", False)
+        self.weights_sha256, self.partition = proposer.weights_sha256, proposer.partition
+
+    def propose(self, view: View) -> list[Proposal]:
+        """See `regions.propose.Proposer`."""
+        with spending("proposing regions"):
+            found = self._proposer.propose(view)
+        done("pictures", 1)
+        return found
 
 
 def write_found(

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Protocol
 
 from sammil_cli import choices
 from sammil_cli.errors import SlideError
 from sammil_cli.project.project import RunOptions
+from sammil_cli.runner.spent import Spent
 
 P = ParamSpec("P")
 
@@ -44,6 +45,7 @@ class Answer:
     value: Any = None
     error: SlideError | None = None
     seconds: float = 0.0
+    spent: Spent = field(default_factory=Spent)
 
 
 class Executor(Protocol):

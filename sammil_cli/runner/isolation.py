@@ -19,7 +19,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from sammil_cli.errors import SlideError, as_slide_error, limit_met
 from sammil_cli.runner.executor import Answer, Call, Limits
-from sammil_cli.runner.worker import OUT_OF_MEMORY, Place, attempt, start_up
+from sammil_cli.runner.worker import OUT_OF_MEMORY, Attempt, Place, attempt, start_up
 
 _GIB = 2**30
 # A process that holds so much more than after its first slide is replaced: the next slide shall not pay for it.
@@ -89,15 +89,15 @@ class _IsolatedProcess:
     def run(self, call: Call) -> Answer:
         start = time.monotonic()
         try:
-            value, seconds, resident = self._compute(call)
+            found = self._compute(call)
         except SlideError as error:
             if error.code in _LAST_WORDS:
                 self._end()
             return Answer(slide_id=call.slide_id, error=error, seconds=time.monotonic() - start)
-        self._first_bytes = self._first_bytes or resident
-        if resident - self._first_bytes > _MOST_GROWTH_BYTES:
+        self._first_bytes = self._first_bytes or found.resident
+        if found.resident - self._first_bytes > _MOST_GROWTH_BYTES:
             self._end()
-        return Answer(slide_id=call.slide_id, value=value, seconds=seconds)
+        return Answer(slide_id=call.slide_id, value=found.value, seconds=found.seconds, spent=found.spent)
 
     def stop(self) -> None:
         with self._lock:
@@ -105,12 +105,12 @@ class _IsolatedProcess:
             self._future.cancel()
         self._end()
 
-    def _compute(self, call: Call) -> tuple[Any, float, int]:
+    def _compute(self, call: Call) -> Attempt:
         # Pebble gives up on a process that died between two slides, or before its first word: once more in a new one.
         for _ in range(2):
             try:
-                value, seconds, resident = self._schedule(call).result()
-                return value, seconds, resident
+                found: Attempt = self._schedule(call).result()
+                return found
             except TookTooLong as error:
                 self._first_bytes = None
                 raise _timed_out(call, self._limits) from error

@@ -22,6 +22,7 @@ from sammil_cli.runner.executor import Answer, Call, Limits, open_executor
 from sammil_cli.runner.inputs import Input, as_key, files_in
 from sammil_cli.runner.out_folder import OutFolder
 from sammil_cli.runner.pulled_results import adopt
+from sammil_cli.runner.spent import Totals
 from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.code import Code
@@ -311,11 +312,15 @@ def _compute(
                     console.note(f"{plan.stage}: {options.place}, at most {options.workers} slide(s) at once")
                     options = replace(options, place="")
                 with open_executor(options, limits) as executor:
+                    totals = Totals()
                     for answer in executor.answers(chain([first], calls)):
+                        totals.add(answer.spent, answer.seconds)
                         row = _keep(plan, by_id[answer.slide_id], answer, store)
                         claims.release(plan.name_of(by_id[answer.slide_id]))
                         _remove_folders({row.slide_id: folders.pop(row.slide_id)})
                         yield row
+                if line := totals.line():
+                    console.say(f"{plan.stage}: {line}")
             tasks = []
             for task in elsewhere:
                 result = store.fetch(plan.name_of(task), plan.out)

@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sammil_cli.errors import SammilError, SlideError, as_slide_error, limit_met, refused_by_system
 from sammil_cli.runner.machine import usable_cores
+from sammil_cli.runner.spent import Spent, take
 from sammil_cli.storage.files import Record
 
 Job = TypeVar("Job")
@@ -150,13 +151,23 @@ def forget_peak() -> bool:
     return True
 
 
-def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> tuple[Any, float, int]:
-    """Calls a function, given as module and name. Returns its value, the seconds it took and the memory held after it.
+class Attempt(NamedTuple):
+    """What a call gave, the seconds it took, the bytes of memory held after it, and what the time went into."""
+
+    value: Any
+    seconds: float
+    resident: int
+    spent: Spent
+
+
+def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> Attempt:
+    """Calls a function, given as module and name.
 
     Raises:
         SlideError: whatever went wrong, with place and remedy.
     """
     start = time.perf_counter()
+    take()  # what a call that failed has left
     _at_work.set()
     try:
         importlib.import_module("openslide")  # before torch, see slides/formats/openslide.py
@@ -166,7 +177,7 @@ def attempt(function: tuple[str, str], arguments: tuple[Any, ...]) -> tuple[Any,
     finally:
         with _ending:
             _at_work.clear()
-    return value, time.perf_counter() - start, resident_bytes()
+    return Attempt(value, time.perf_counter() - start, resident_bytes(), take())
 
 
 def in_fresh_folder(work: Work[Job], folder: Path, record: Record, job: Job) -> tuple[Path, list[str]]:

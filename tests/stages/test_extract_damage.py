@@ -55,7 +55,7 @@ def encode(folder: Path, settings: ExtractSettings) -> list[str]:
     folder.mkdir()
     plan = extract.plan(Project(), settings, RunOptions(device="cpu", only=frozenset({SLIDE})))
     (task,) = plan.tasks
-    remarks, _, _ = attempt((plan.work.__module__, plan.work.__name__), (folder, {}, task.job))
+    remarks = attempt((plan.work.__module__, plan.work.__name__), (folder, {}, task.job)).value
     return list(remarks)
 
 

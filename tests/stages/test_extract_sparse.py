@@ -37,7 +37,7 @@ def encode(folder: Path, share: float = 0.0) -> list[str]:
     settings = ExtractSettings(encoder="texture", unreadable_share=share)
     plan = extract.plan(Project(), settings, RunOptions(device="cpu", only=frozenset({SLIDE})))
     (task,) = plan.tasks
-    remarks, _, _ = attempt((plan.work.__module__, plan.work.__name__), (folder, {}, task.job))
+    remarks = attempt((plan.work.__module__, plan.work.__name__), (folder, {}, task.job)).value
     return list(remarks)
 
 
