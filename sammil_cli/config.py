@@ -142,8 +142,7 @@ class ExtractSettings(Tolerance):
     encoder_weights: str | None = _field(None, "weights file; null = the published one, found like SAM's")
     encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)
     encode_precision: Literal["float32", "bfloat16", "float16"] = _field(
-        "float32",
-        "what the encoder computes in; less is faster on a GPU and moves features; float16: GPUs only",
+        "float32", "what the encoder computes in; less is faster on a GPU and moves features; float16: GPUs only"
     )
     batch_size: int = _field(32, "patches encoded at once", ge=1)
     feature_dtype: Literal["float16", "float32"] = _field("float32", "float16 halves the bags")
