@@ -3,7 +3,8 @@
 Where a tile's data are damaged, libjpeg warns and goes on. OpenSlide takes the warning for an error; imagecodecs does
 not pass it on. So a tile is decoded as if it were one row of blocks higher than it is. Good data end just there: the
 first block of that row is still decoded, from what is left, and is not grey. Data that ended before leave it grey, as
-libjpeg leaves all blocks after the one in which it runs out of data (`insufficient_data` in its jdhuff.c).
+libjpeg leaves all blocks after the one in which it runs out of data (`insufficient_data` in its jdhuff.c). Of bits that
+are no code libjpeg warns only near the end of the data; the commonest are a row of ones.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from sammil_cli.slides.pixels import RGB
 _START, _END, _FRAME, _SCAN = 0xD8, 0xD9, 0xC0, 0xDA  # markers, which follow 0xFF; of frames the baseline one
 _PASSIVE = {0xC4, 0xDB, 0xFE, *range(0xE0, 0xF0)}  # tables, comments and the like: no restarts, no other frames
 _GREY = 128  # to which a block without coefficients is decoded
+_LONGEST_CODE = 16  # bits; none is all ones
+_CAREFUL_BYTES = 512  # for each 8 x 8 pixels of a block: where fewer are left libjpeg warns of what is no code
 _COLOURS = {int(tifffile.PHOTOMETRIC.RGB): "RGB", int(tifffile.PHOTOMETRIC.YCBCR): "YCBCR"}
 
 
@@ -30,8 +33,9 @@ class JpegTiles:
     """How the tiles of a page are decoded: all have the same head, which is that of a sample.
 
     `head` goes up to the data of the scan; `taller` is the same with one more row of blocks. A block (JPEG's MCU) is
-    `block_px` wide and high. `stacked`: pixels above one another share their colour, so that the row that is made up
-    would change the tile's last one; whether data end too early is then seen in a decoding of its own, without colour.
+    `block_px` wide and high and has `parts` of 8 x 8. `stacked`: pixels above one another share their colour, so that
+    the row that is made up would change the tile's last one; whether data end too early is then seen in a decoding of
+    its own, without colour.
     """
 
     colours: str
@@ -40,6 +44,7 @@ class JpegTiles:
     head: bytes
     taller: bytes
     block_px: tuple[int, int]
+    parts: int
     stacked: bool
 
     def decode(self, data: bytes) -> RGB:
@@ -51,6 +56,8 @@ class JpegTiles:
         """
         if not data.startswith(self.head) or not data.rstrip(b"\0").endswith(bytes((0xFF, _END))):
             raise TileDoubtError("its head or its end is none of a tile of this page")
+        if _has_ones(data, max(len(self.head), len(data) - _CAREFUL_BYTES * self.parts)):
+            raise TileDoubtError("its data may hold what is no code")
         height, taller = self.size_px[1], self.taller + data[len(self.head) :]
         image = self._decoded(taller, "GRAY" if self.stacked else "RGB")
         if (image[height:, : self.block_px[0]] == _GREY).all():
@@ -96,6 +103,7 @@ def jpeg_tiles(page: tifffile.TiffPage, sample: bytes) -> JpegTiles | None:
         head=head,
         taller=head[: frames[0] + 5] + taller + head[frames[0] + 7 :],
         block_px=block,
+        parts=sum(wide * high for wide, high in zip(across, down, strict=True)),
         stacked=len(set(down)) > 1,
     )
 
@@ -117,3 +125,15 @@ def _segments(jpeg: bytes) -> list[tuple[int, int]]:
         if marker not in (_FRAME, *_PASSIVE):
             raise TileDoubtError("it is no plain baseline JPEG")
         at += 2 + max(2, int.from_bytes(jpeg[at + 2 : at + 4], "big"))
+
+
+def _has_ones(data: bytes, start: int) -> bool:
+    """Whether from `start` on as many ones stand in a row as the longest code has; large values may have them, too."""
+    at = data.find(b"\xff\x00", start)
+    while at >= 0:
+        before, after = data[at - 1], (*data[at + 2 : at + 3], 0)[0]
+        leading, trailing = 8 - (0xFF - after).bit_length(), (~before & (before + 1)).bit_length() - 1
+        if trailing + 8 + leading >= _LONGEST_CODE:
+            return True
+        at = data.find(b"\xff\x00", at + 2)
+    return False

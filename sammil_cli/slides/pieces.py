@@ -69,7 +69,10 @@ def lay_together(
     """
     (left, top), (width, height) = corner, piece_px
     right, bottom = left + size_px[0], top + size_px[1]
-    image = np.full((size_px[1], size_px[0], 3), GLASS, np.uint8)
+    inside = left >= 0 and top >= 0 and right <= page_px[0] and bottom <= page_px[1]
+    image = np.empty((size_px[1], size_px[0], 3), np.uint8)
+    if not inside:
+        image[:] = GLASS
     rows, columns = touched(corner, size_px, piece_px, page_px)
     for row in rows:
         for column in columns:

@@ -91,6 +91,7 @@ def test_geojson_and_models_say_how_they_were_made(finished: Finished) -> None:
     model = json.loads((folder / "runs/models/repeat_0_fold_1/model.json").read_text(encoding="utf-8"))
     assert [record["stage"] for record in (tissue, regions, model["provenance"])] == ["segment", "sam", "train"]
     assert tissue["mpp_source"] == "TIFF tags"
+    assert tissue["read_by"] == regions["read_by"] == "tiff"
     assert tissue["key"]["settings"]["min_area_um2"] == 5000
     assert model["provenance"]["key"]["settings"]["epochs"] == 4
 

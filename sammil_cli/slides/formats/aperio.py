@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.slides.formats.openslide import NOT_KNOWN, OpenSlideReader
-from sammil_cli.slides.jpeg_tiles import TileDoubtError, jpeg_tiles
+from sammil_cli.slides.jpeg_tiles import JpegTiles, TileDoubtError, jpeg_tiles
 from sammil_cli.slides.pieces import PieceCache, lay_together, touched
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.slides.slide import UnknownContentError
@@ -25,6 +25,7 @@ from sammil_cli.slides.tiff_layout import DAMAGE, read_layout
 PRIORITY = -1  # before OpenSlide
 SUFFIXES = (".svs", ".tif", ".tiff")
 
+_PROBED = 8  # of the fullest tiles one is looked at, the first that is not in doubt
 _MOST_APART = 10  # grey values, in the mean: between whole pixels of a coarse level OpenSlide interpolates
 
 
@@ -41,15 +42,20 @@ class _Page:
             np.asarray(places, np.int64)[: down * self._across] for places in (page.dataoffsets, page.databytecounts)
         )
         self.held = ((self._offsets > 0) & (self._counts > 0)).reshape(down, self._across)
-        tiles = jpeg_tiles(page, self._data(int(self._counts.argmax())))
-        if tiles is None:
-            raise TileDoubtError("they are no plain JPEG")
-        self._tiles = tiles
+        self._tiles, self.probed, self.probe = self._probed(page)
 
-    def fullest(self) -> tuple[int, int]:
-        """Column and row of the tile with most to show."""
-        row, column = divmod(int(self._counts.argmax()), self._across)
-        return column, row
+    def _probed(self, page: tifffile.TiffPage) -> tuple[JpegTiles, tuple[int, int], RGB]:
+        """How tiles are decoded; place and pixels of one that has much to show. Raises what is in `DAMAGE`."""
+        doubt: Exception = TileDoubtError("they are no plain JPEG")
+        for index in np.argsort(-self._counts, kind="stable")[:_PROBED].tolist():
+            row, column = divmod(index, self._across)
+            try:
+                data = self._data(index)
+                if (tiles := jpeg_tiles(page, data)) is not None:
+                    return tiles, (column, row), tiles.decode(data)
+            except DAMAGE as error:
+                doubt = error
+        raise doubt
 
     def tile(self, column: int, row: int) -> RGB:
         """The pixels of a tile; raises what is in `DAMAGE`."""
@@ -106,11 +112,11 @@ class AperioReader:
             TileDoubtError: they differ.
         """
         for level, page in enumerate(self._pages):
-            (column, row), (width, height) = page.fullest(), page.tile_px
+            (column, row), (width, height) = page.probed, page.tile_px
             corner, downsample = (column * width, row * height), self.downsamples[level]
             xy = (round(corner[0] * downsample), round(corner[1] * downsample))
             size = (min(width, page.size_px[0] - corner[0]), min(height, page.size_px[1] - corner[1]))
-            ours, theirs = page.tile(column, row)[: size[1], : size[0]], self._slide.read(xy, level, size)
+            ours, theirs = page.probe[: size[1], : size[0]], self._slide.read(xy, level, size)
             apart = np.abs(ours.astype(np.int16) - theirs)
             alike = apart.mean() <= _MOST_APART if level else not apart.any()
             if page.tile_px != self.tiles_px[level] or not alike:
