@@ -9,6 +9,8 @@ from sammil_cli.tissue.spec import TissueSpec
 HINT = "fixed threshold"
 SETTINGS = ("threshold",)
 
+_AT_ONCE_PX = 1 << 18
+
 
 def foreground(
     rgb: NDArray[np.uint8], excluded: NDArray[np.bool_], spec: TissueSpec, *, median_px: int
@@ -25,4 +27,8 @@ def foreground(
 
 def saturation_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The HSV saturation (h, w), 0-255."""
-    return np.asarray(cv2.extractChannel(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV), 1), np.uint8)
+    found = np.empty(rgb.shape[:2], np.uint8)
+    rows = max(1, _AT_ONCE_PX // max(1, rgb.shape[1]))  # a second picture of the slide's size is not needed
+    for top in range(0, len(rgb), rows):
+        cv2.extractChannel(cv2.cvtColor(rgb[top : top + rows], cv2.COLOR_RGB2HSV), 1, dst=found[top : top + rows])
+    return found
