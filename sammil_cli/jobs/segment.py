@@ -35,8 +35,8 @@ def work(folder: Path, record: Record, job: SegmentJob) -> list[str]:
     with open_slide(job.slide, job.mpp, job.scene) as slide:
         record = {**record, "mpp_source": slide.mpp_source, "read_by": slide.read_by}
         picture = look(slide, spec.mpp)
-        mask, remarks = _found(picture, spec) if job.drawing is None else _drawn(picture, spec, job.drawing)
         artefacts = measure_artefacts(slide, picture.thumbnail, mpp=mpp, pen=picture.pen)
+    mask, remarks = _found(picture, spec) if job.drawing is None else _drawn(picture, spec, job.drawing)
     remarks = [*remarks, *slide.remarks]
     facts = {"tissue_share": round(tissue_share(mask), 6), "pieces": len(mask.polygons.geoms), "remarks": remarks}
     write_tissue(TissuePath(folder / f"{slide.slide_id}.geojson"), mask, {**record, **facts})

@@ -91,9 +91,19 @@ def _feature(shape: Shape, measurements: Record, offset_px: tuple[int, int]) -> 
         properties["classification"] = {"name": shape.class_name, "color": colour}
     return {
         "type": "Feature",
-        "geometry": mapping(shapely.transform(turned, lambda points: points - offset_px)),
+        "geometry": _mapping(shapely.transform(turned, lambda points: points - offset_px)),
         "properties": {**properties, "measurements": dict(measurements)},
     }
+
+
+def _mapping(geometry: shapely.Geometry) -> JsonObject:
+    """As shapely's `mapping`, which takes ten times as long for outlines."""
+    if isinstance(geometry, shapely.MultiPolygon):
+        return {"type": "MultiPolygon", "coordinates": [_mapping(part)["coordinates"] for part in geometry.geoms]}
+    if not isinstance(geometry, shapely.Polygon) or geometry.is_empty:
+        return cast(JsonObject, mapping(geometry))
+    rings = (geometry.exterior, *geometry.interiors)
+    return {"type": "Polygon", "coordinates": [shapely.get_coordinates(ring).tolist() for ring in rings]}
 
 
 def is_geojson(name: str) -> bool:

@@ -32,14 +32,25 @@ def border_mask(rgb: RGB) -> Mask:
     if not black.any():
         return np.zeros(black.shape, np.bool_)
     height, width = black.shape
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(black, connectivity=4)
-    left, top, wide, high, area = stats.T
-    at_edge = (left == 0) | (top == 0) | (left + wide == width) | (top + high == height)
-    solid = (area > 0.7 * wide * high) & (area > 1e-4 * width * height)
-    border = at_edge | solid
-    border[0] = False
+    least = 1e-4 * width * height
+    border = np.zeros(black.shape, np.uint8)
+    # Nuclei are black by the hundred thousand: of those that touch no edge only large ones are looked at.
+    for outline in cv2.findContours(black, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
+        x, y, wide, high = cv2.boundingRect(outline)
+        if wide * high <= least and 0 < x < width - wide and 0 < y < height - high:
+            continue
+        box = np.s_[y : y + high, x : x + wide]
+        inside = cv2.drawContours(np.zeros((high, wide), np.uint8), [outline], 0, 1, cv2.FILLED, offset=(-x, -y))
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.bitwise_and(black[box], inside), connectivity=4)
+        left, top, across, down, area = stats.T
+        at_edge = (left + x == 0) | (top + y == 0) | (left + across + x == width) | (top + down + y == height)
+        found = at_edge | ((area > 0.7 * across * down) & (area > least))
+        found[0] = False
+        border[box] |= found[labels]
+    if not border.any():
+        return border.view(np.bool_)
     # Resampling and JPEG leave a dark seam.
-    return np.asarray(cv2.dilate(border[labels].astype(np.uint8), np.ones((3, 3), np.uint8)), np.bool_)
+    return np.asarray(cv2.dilate(border, np.ones((3, 3), np.uint8)), np.bool_)
 
 
 def glass_colour(rgb: RGB) -> tuple[int, int, int]:
@@ -83,7 +94,7 @@ def measure_artefacts(slide: Slide, thumbnail: RGB, *, mpp: float | None, pen: M
     cell_px0 = (cell * width / wide, cell * height / high)
     glass = glass_colour(thumbnail)
     ink = pen_mask(thumbnail, shown) if pen is None else pen
-    blank, dark, sharp, smooth = _measure(thumbnail, glass, cell)
+    blank, dark, sharp, smooth = _measure_strips(thumbnail, glass, cell)
     if mpp is not None and mpp < shown:
         shown = _measure_blocks(slide, glass, (blank, dark, sharp, smooth), cell_px0, mpp)
     return ArtefactMaps(
@@ -96,17 +107,28 @@ def measure_artefacts(slide: Slide, thumbnail: RGB, *, mpp: float | None, pen: M
     )
 
 
-def _measure(rgb: RGB, glass: tuple[int, int, int], cell: int, halo: int = 0) -> Cells:
+def _measure_strips(rgb: RGB, glass: tuple[int, int, int], cell: int) -> Cells:
+    """As `_measure` of the whole picture, which would need seven times its memory."""
+    height, width = rgb.shape[:2]
+    step = max(1, _BLOCK_PX * _BLOCK_PX // (width * cell)) * cell
+    strips = []
+    for top in range(0, height, step):
+        first, last = max(0, top - _HALO_PX), min(height, top + step + _HALO_PX)
+        inner = np.s_[top - first : min(height, top + step) - first, :]
+        strips.append(_measure(rgb[first:last], glass, cell, inner))
+    return tuple(np.concatenate(parts) for parts in zip(*strips, strict=True))
+
+
+def _measure(rgb: RGB, glass: tuple[int, int, int], cell: int, inner: tuple[slice, slice]) -> Cells:
     """Per cell of `cell` x `cell` pixels: blank and dark, 0-255; gradients, and those after a 3 x 3 mean, times 9.
 
-    A frame of `halo` pixels is cut off before cells are counted.
+    Cells are counted in the `inner` part, which is surrounded by `_HALO_PX` pixels where the picture goes on.
     """
     blank = np.asarray(cv2.inRange(rgb, tuple(max(0, v - _GLASS_SPREAD) for v in glass), (255, 255, 255)), np.uint8)
     dark = np.asarray(cv2.inRange(rgb, (0, 0, 0), (_DARK, _DARK, _DARK)), np.uint8)
     grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
     smooth = cv2.boxFilter(grey, cv2.CV_16S, (3, 3), normalize=False)
     visible = cv2.bitwise_not(blank)
-    inner = np.s_[halo : grey.shape[0] - halo, halo : grey.shape[1] - halo]
     gradients = []
     for picture in (np.multiply(grey, 9, dtype=np.int16), smooth):
         steps = np.zeros(grey.shape, np.int16)
@@ -139,7 +161,8 @@ def _measure_blocks(
             left, top = column * cell_px0[0] - _HALO_PX * across, row * cell_px0[1] - _HALO_PX * down
             side_px0 = (round(wide * across), round(high * down))
             block = slide.read_at((round(left), round(top)), side_px0, (wide, high))
-            for part, measured in zip(cells, _measure(block, glass, cell, _HALO_PX), strict=True):
+            inner = np.s_[_HALO_PX : high - _HALO_PX, _HALO_PX : wide - _HALO_PX]
+            for part, measured in zip(cells, _measure(block, glass, cell, inner), strict=True):
                 part[place] = measured
     return slide.mpp * across
 

@@ -236,7 +236,9 @@ def _polygons_of(pieces: Sequence[_Piece], scale_px0: NDArray[np.float64], least
 
 
 def _valid(polygon: shapely.Geometry) -> shapely.Geometry:
-    return polygon if polygon.is_valid else shapely.make_valid(polygon)  # asking first costs a tenth
+    if polygon.is_valid:  # asking first costs a tenth
+        return polygon
+    return shapely.make_valid(polygon, method="structure", keep_collapsed=False)
 
 
 def _polygons(geometry: shapely.Geometry) -> list[Polygon]:

@@ -13,6 +13,7 @@ Mask = NDArray[np.bool_]  # (h, w)
 
 _MPP = 16.0  # strokes are wide: at this resolution they are smooth, and nuclei blend with what is between them
 _STROKE_UM2 = 150.0**2  # smaller spots of ink colour are no stroke
+_ROWS = 32  # of a picture whose colours are looked up at once
 _INK, _CLEAR_INK, _BLACK, _CLEAR_BLACK = 1, 2, 4, 8  # bits; the clear ones are the cores of strokes
 
 
@@ -32,8 +33,7 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
         return np.zeros(rgb.shape[:2], np.bool_)
     block = max(1, min(int(_MPP / mpp), *rgb.shape[:2]))
     small = shrink_whole(rgb, block)
-    red, green, blue = (channel.astype(np.uint32) >> 2 for channel in cv2.split(small))
-    found = _ink_table()[(red << 12) | (green << 6) | blue]
+    found = _inks(small)
     least = max(1.0, _STROKE_UM2 / (mpp * block) ** 2)
     coloured = _around(found & _INK > 0, found & _CLEAR_INK > 0, least)
     black = np.zeros_like(coloured)
@@ -48,6 +48,18 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
     rest = (rgb.shape[0] - height, rgb.shape[1] - width)  # the last pixels repeat
     return np.asarray(cv2.copyMakeBorder(mask, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE), np.bool_)
+
+
+def _inks(rgb: RGB) -> NDArray[np.uint8]:
+    """What the colours of a picture are, see `_ink_table`; in strips, since numbers of 32 bits take much memory."""
+    found = np.empty(rgb.shape[:2], np.uint8)
+    for top in range(0, len(rgb), _ROWS):
+        colour = np.zeros(found[top : top + _ROWS].shape, np.uint32)
+        for channel in cv2.split(rgb[top : top + _ROWS] >> 2):
+            colour <<= 6
+            colour |= channel
+        found[top : top + _ROWS] = _ink_table()[colour]
+    return found
 
 
 def _around(mask: Mask, core: Mask, least: float) -> Mask:

@@ -1,6 +1,8 @@
 """From a slide to its tissue mask."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -144,13 +146,24 @@ def _foreground(picture: Picture, spec: TissueSpec) -> tuple[NDArray[np.bool_], 
         excluded |= picture.pen
     if spec.without_borders:
         excluded |= picture.borders
-    rgb = picture.thumbnail
-    if excluded.any():  # white, so that no filter spreads it over its surroundings
-        rgb = rgb.copy()
-        rgb[excluded] = 255
     module = choices.load(choices.SEGMENTERS, spec.segmenter)
-    found = module.foreground(rgb, excluded, spec, median_px=round(spec.median_um / picture.mpp)) & ~excluded
-    return np.asarray(found, np.bool_), excluded
+    with _painted_white(picture.thumbnail, excluded) as rgb:  # so that no filter spreads it over its surroundings
+        found = module.foreground(rgb, excluded, spec, median_px=round(spec.median_um / picture.mpp))
+    found = np.array(found, np.bool_)
+    found[excluded] = False
+    return found, excluded
+
+
+@contextmanager
+def _painted_white(rgb: RGB, where: NDArray[np.bool_]) -> Iterator[RGB]:
+    """A picture painted white in places for a while: a copy of it would be the largest thing in memory."""
+    places = np.nonzero(where)
+    under = rgb[places]
+    rgb[places] = 255
+    try:
+        yield rgb
+    finally:
+        rgb[places] = under
 
 
 def _cleaned(picture: Picture, spec: TissueSpec, found: NDArray[np.bool_], excluded: NDArray[np.bool_]) -> MultiPolygon:

@@ -148,6 +148,9 @@ class TiffReader:
     def close(self) -> None:
         """See `slides.slide.Reader.close`."""
         self._stream.close()
+        with self._lock:
+            self._cache.clear()
+            self._cached_bytes = 0
 
     def _piece(self, level: int, column: int, row: int) -> RGB:
         try:
