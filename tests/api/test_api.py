@@ -98,6 +98,7 @@ def test_it_is_there_without_torch_and_scikit_learn() -> None:
 def test_a_command_and_its_function_ask_for_the_same(
     name: str, project: Path, sammil: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("SAMMIL_WORKERS", raising=False)  # of commands alone
     asked: list[tuple[Any, ...]] = []
 
     def run(*words: Any, **more: Any) -> Any:

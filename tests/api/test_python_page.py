@@ -12,8 +12,6 @@ import pytest
 from inline_executor import open_inline
 from study_fixtures import inside, training_inline
 
-from sammil_cli.runner import per_slide
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs/python.md").read_text(encoding="utf-8")
 SECTIONS = [section.partition("\n") for section in PAGE.split("\n## ")[1:]]
@@ -41,8 +39,7 @@ def run(code: str, project: Path) -> tuple[str, str]:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        for module in (per_slide, benchmark_runs):
-            patch.setattr(module, "open_executor", open_inline)
+        patch.setattr(benchmark_runs, "open_executor", open_inline)
         exec(compile(code, "docs/python.md", "exec"), {"__name__": "__main__"})
     return out.getvalue(), err.getvalue()
 

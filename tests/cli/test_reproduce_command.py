@@ -47,6 +47,7 @@ def test_the_exit_code_is_the_verdict(
 
 
 def test_options_are_passed_on(sammil: Sammil, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAMMIL_WORKERS", raising=False)
     calls = []
 
     def run(*arguments: Any, **more: Any) -> Outcome:
