@@ -47,7 +47,9 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
     height, width = (side * block for side in mask.shape)
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
     rest = (rgb.shape[0] - height, rgb.shape[1] - width)  # the last pixels repeat
-    return np.asarray(cv2.copyMakeBorder(mask, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE), np.bool_)
+    if any(rest):
+        mask = cv2.copyMakeBorder(mask, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
+    return np.asarray(mask, np.uint8).view(np.bool_)
 
 
 def _inks(rgb: RGB) -> NDArray[np.uint8]:
