@@ -1,15 +1,19 @@
-"""The grid of patches against the published protocol, and segment + patch against reading the thumbnail, in one run.
+"""Segmenting and the grid of patches against the published protocol, segment + patch against reading the thumbnail.
 
 A slide of 60 000 x 50 000 px is made in a temporary folder: ragged synthetic tissue in JPEG tiles, each different tile
 encoded once. The published protocol, in our own words: for each contour, each corner of the grid over its bounding box
 is asked by a Python call whether one of four points around the patch's centre lies in the contour (OpenCV's point test)
 and the centre in none of its holes; in one process, so that its CPU time is one number. The tissue is ours, and
-contours are as the protocol has them, a point for each pixel of the segmented level. Prints CPU milliseconds of one
-thread, ratios, and how far the two sets of patches agree.
+contours are as the protocol has them, a point for each pixel of the segmented level. Segmenting is compared on real
+slides, too, where SAMMIL_TEST_DATA has them (`segment_protocol.py`). Prints CPU milliseconds of one thread, ratios, how
+far the two sets of patches agree, and the highest memory of a process that segments one slide.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,17 +26,21 @@ import numpy as np
 import openslide
 import tifffile
 from numpy.typing import NDArray
+from segment_protocol import segment_as_published
 
 from sammil_cli.config import PatchSettings, SegmentSettings
+from sammil_cli.jobs.segment import SegmentJob
 from sammil_cli.patches.grid import GridSpec, make_grid
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.slides.files import open_slide
 from sammil_cli.stages import patch, segment
+from sammil_cli.storage.paths import SlidePath
 from sammil_cli.tissue.mask import TissueMask, read_tissue
 
 SIZE_PX, MPP, TILE_PX, PATTERNS = (60_000, 50_000), 0.25, 256, 24
 SEGMENTED = 32  # downsample of the level that is segmented, 8 µm per pixel
-GRID_TARGET, WHOLE_TARGET = 50.0, 2.0
+GRID_TARGET, WHOLE_TARGET, SEGMENT_TARGET, MEMORY_TARGET_MB = 50.0, 2.0, 1.0, 300
+REAL = {"c16_tumor_001_level5.tif": 7.776, "CMU-1-Small-Region.svs": None}  # µm per pixel, None = as the file says
 GLASS, PINK, PURPLE = (243, 242, 244), (222, 160, 195), (120, 75, 150)
 
 
@@ -44,13 +52,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--level-step", type=int, default=2, help="downsample from level to level: 2, or 4 as Aperio")
+    parser.add_argument("--memory-of", nargs=2, metavar=("SLIDE", "MPP"), help="segments it; prints the peak in MB")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
+    if asked.memory_of:
+        with tempfile.TemporaryDirectory() as name:
+            segment.work(Path(name), {}, job_of(Path(asked.memory_of[0]), float(asked.memory_of[1]) or None))
+        status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss would be that of the parent, too
+        print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = write_slide(folder / "data" / "slides" / "big.tif", asked.level_step)
         print(f"slide: {SIZE_PX[0]} x {SIZE_PX[1]} px, {path.stat().st_size / 1e6:.0f} MB")
         print_whole(folder, path, asked.repeats)
+        print_segmenting(path, None, SEGMENTED, asked.repeats)
+        for slide, mpp in REAL.items():
+            real = Path(os.environ.get("SAMMIL_TEST_DATA", "../shared/data"), "slides", slide)
+            if real.is_file():
+                print_segmenting(real, mpp, 1, asked.repeats)
+            else:
+                print(f"{slide}: not measured, {real} is not here")
         tissue = read_tissue(folder / "tissue" / "big.geojson")
         for side in (256, 512):
             print_grid(tissue, side, asked.repeats)
@@ -74,14 +96,14 @@ def print_whole(folder: Path, path: Path, repeats: int) -> None:
     options = RunOptions()
     project.tissue.mkdir()
     project.patches.mkdir()
-    segmenting = segment.plan(project, settings, options).tasks[0].arguments
-    segment.work(project.tissue, {}, *segmenting)
-    patching = patch.plan(project, spec, options).tasks[0].arguments
+    segmenting = segment.plan(project, settings, options).tasks[0].job
+    segment.work(project.tissue, {}, segmenting)
+    patching = patch.plan(project, spec, options).tasks[0].job
     parts: dict[str, Callable[[], object]] = {
         "reading the thumbnail": lambda: read_thumbnail(path, settings.tissue_mpp),
         "reading it through OpenSlide": lambda: read_through_openslide(path),
-        "segment, its reading included": lambda: segment.work(project.tissue, {}, *segmenting),
-        "patch": lambda: patch.work(project.patches, {}, *patching),
+        "segment, its reading included": lambda: segment.work(project.tissue, {}, segmenting),
+        "patch": lambda: patch.work(project.patches, {}, patching),
     }
     times = {name: cpu_ms(work, repeats) for name, work in parts.items()}
     reading, usual = times["reading the thumbnail"], times["reading it through OpenSlide"]
@@ -91,6 +113,25 @@ def print_whole(folder: Path, path: Path, repeats: int) -> None:
     print(
         f"segment + patch: {whole:.1f} ms, {whole / reading:.2f}x the thumbnail as we read it, "
         f"{whole / usual:.2f}x as OpenSlide does (target {WHOLE_TARGET:g}x)"
+    )
+
+
+def job_of(path: Path, mpp: float | None) -> SegmentJob:
+    """A slide as `sammil segment` does it by default."""
+    return SegmentJob(slide=SlidePath(path), mpp=mpp, scene=None, drawing=None, settings=SegmentSettings())
+
+
+def print_segmenting(path: Path, mpp: float | None, downsample: float, repeats: int) -> None:
+    """Both ways to segment one slide, all files of both written, and our memory."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, job = Path(name), job_of(path, mpp)
+        ours = cpu_ms(lambda: segment.work(folder, {}, job), repeats)
+        theirs = cpu_ms(lambda: segment_as_published(path, downsample, folder), repeats)
+    command = [sys.executable, __file__, "--memory-of", str(path), str(mpp or 0)]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print(
+        f"segment {path.name}: published {theirs:.0f} ms, ours {ours:.0f} ms, {ours / theirs:.2f}x "
+        f"(target {SEGMENT_TARGET:g}x); {peak} MB (target {MEMORY_TARGET_MB})"
     )
 
 

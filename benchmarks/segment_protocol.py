@@ -1,8 +1,8 @@
 """Tissue as the published protocol finds and writes it (CLAM, docs/methods.md §10.1), in our own words.
 
-A level is read through OpenSlide in one piece, its saturation blurred by a median of 7 pixels and thresholded at 8, closed
-with a square of 4, outlined by OpenCV with two ranks of nesting, filtered by area (pieces of 100 patches of 512 px, up to
-eight holes of 16), drawn, and written: a picture of the outlines as JPEG, and the outlines themselves.
+A level is read through OpenSlide in one piece, its saturation blurred by a median of 7 pixels and thresholded at 8,
+closed with a square of 4, outlined by OpenCV with two ranks of nesting, filtered by area (pieces of 100 patches of 512
+px, up to eight holes of 16), drawn, and written: a picture of the outlines as JPEG, and the outlines themselves.
 """
 
 import pickle
@@ -39,5 +39,5 @@ def segment_as_published(path: Path, downsample: float, out: Path) -> NDArray[np
         cv2.drawContours(picture, [piece["outline"]], -1, (0, 255, 0), 8)
         cv2.drawContours(picture, piece["holes"], -1, (0, 0, 255), 8)
     cv2.imwrite(str(out / f"{path.stem}.jpg"), picture)
-    (out / f"{path.stem}.pkl").write_bytes(pickle.dumps([{k: v for k, v in piece.items()} for piece in kept]))
+    (out / f"{path.stem}.pkl").write_bytes(pickle.dumps(kept))
     return np.asarray(mask, np.uint8)

@@ -161,7 +161,10 @@ class Slide:
                 corner = (round(xy[0] + x * downsample), round(xy[1] + y * downsample))
                 return self._read_level(corner, level, (width, height))
 
-            return shrink_blockwise(block, level_px, out_px, self.reader.tiles_px[level])
+            shrunk = shrink_blockwise(block, level_px, out_px, self.reader.tiles_px[level])
+            if forget := getattr(self.reader, "forget", None):
+                forget()  # what was read is large, and not asked for again
+            return shrunk
         image = self._read_level(xy, level, level_px)
         if level_px == out_px:
             return image

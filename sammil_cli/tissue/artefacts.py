@@ -20,6 +20,7 @@ _GLASS_SPREAD = 12  # grey values by which glass differs from its own colour
 _NOISE = 0.192  # what a 3 x 3 mean leaves of the gradients of white noise: sqrt(6 / 81) / sqrt(2)
 _NEARLY = 0.8  # of the brightness of glass: darker is tissue
 _GLASS_PIXELS = 50_000  # pixels that are looked at for the colour of glass
+_STRIP_PX = 1 << 20  # of a picture that is in memory: its gradients stay in the processor's cache, about
 _BLOCK_PX = 2048  # side of the largest block that is read at once
 _HALO_PX = 2  # what the gradients of a block need around it
 _FLAT = 0.5  # mean gradient, grey values per pixel, below which there is nothing that could be sharp
@@ -50,7 +51,7 @@ def border_mask(rgb: RGB) -> Mask:
     if not border.any():
         return border.view(np.bool_)
     # Resampling and JPEG leave a dark seam.
-    return np.asarray(cv2.dilate(border, np.ones((3, 3), np.uint8)), np.bool_)
+    return np.asarray(cv2.dilate(border, np.ones((3, 3), np.uint8)), np.uint8).view(np.bool_)
 
 
 def glass_colour(rgb: RGB) -> tuple[int, int, int]:
@@ -110,7 +111,7 @@ def measure_artefacts(slide: Slide, thumbnail: RGB, *, mpp: float | None, pen: M
 def _measure_strips(rgb: RGB, glass: tuple[int, int, int], cell: int) -> Cells:
     """As `_measure` of the whole picture, which would need seven times its memory."""
     height, width = rgb.shape[:2]
-    step = max(1, _BLOCK_PX * _BLOCK_PX // (width * cell)) * cell
+    step = max(1, _STRIP_PX // (width * cell)) * cell
     strips = []
     for top in range(0, height, step):
         first, last = max(0, top - _HALO_PX), min(height, top + step + _HALO_PX)

@@ -188,7 +188,7 @@ def clean(
     """
     mask = foreground.astype(np.uint8)
     if close_px > 0:
-        mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((close_px, close_px), np.uint8)))
+        cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((close_px, close_px), np.uint8), dst=mask)
     if excluded is not None:
         mask[excluded] = 0
     scale = np.asarray(scale_px0)

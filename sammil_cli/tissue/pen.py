@@ -47,7 +47,9 @@ def pen_mask(rgb: RGB, mpp: float) -> Mask:
     height, width = (side * block for side in mask.shape)
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
     rest = (rgb.shape[0] - height, rgb.shape[1] - width)  # the last pixels repeat
-    return np.asarray(cv2.copyMakeBorder(mask, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE), np.bool_)
+    if any(rest):
+        mask = cv2.copyMakeBorder(mask, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
+    return np.asarray(mask, np.uint8).view(np.bool_)
 
 
 def _inks(rgb: RGB) -> NDArray[np.uint8]:
@@ -57,7 +59,7 @@ def _inks(rgb: RGB) -> NDArray[np.uint8]:
         colour = np.zeros(found[top : top + _ROWS].shape, np.uint32)
         for channel in cv2.split(rgb[top : top + _ROWS] >> 2):
             colour <<= 6
-            colour |= channel
+            colour |= np.asarray(channel, np.uint8)
         found[top : top + _ROWS] = _ink_table()[colour]
     return found
 
@@ -75,7 +77,7 @@ def _around(mask: Mask, core: Mask, least: float) -> Mask:
 def _dim_limit(rgb: RGB) -> int:
     """The brightest channel below which a pixel is much darker than the slide's tissue (of saturation above 20)."""
     brightest, darkest = (np.asarray(f(f(rgb[..., 0], rgb[..., 1]), rgb[..., 2]), np.uint8) for f in (cv2.max, cv2.min))
-    tissue = brightest[(brightest - darkest) * 12.0 > brightest]
+    tissue = brightest[np.multiply(brightest - darkest, 12, dtype=np.uint16) > brightest]
     return int(np.clip(0.6 * np.median(tissue), 60, 110)) if tissue.size else 60
 
 

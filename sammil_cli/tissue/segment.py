@@ -141,11 +141,11 @@ def find_tissue(picture: Picture, spec: TissueSpec) -> TissueMask:
 
 def _foreground(picture: Picture, spec: TissueSpec) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """What the segmenter takes for tissue, and what was excluded beforehand: both (h, w)."""
-    excluded = np.zeros(picture.thumbnail.shape[:2], np.bool_)
-    if spec.without_pen:
-        excluded |= picture.pen
-    if spec.without_borders:
-        excluded |= picture.borders
+    wanted = ((spec.without_pen, picture.pen), (spec.without_borders, picture.borders))
+    masks = [mask for without, mask in wanted if without and mask.any()]
+    excluded = masks[0] if len(masks) == 1 else np.zeros(picture.thumbnail.shape[:2], np.bool_)
+    for mask in masks if len(masks) > 1 else ():
+        excluded |= mask
     module = choices.load(choices.SEGMENTERS, spec.segmenter)
     with _painted_white(picture.thumbnail, excluded) as rgb:  # so that no filter spreads it over its surroundings
         found = module.foreground(rgb, excluded, spec, median_px=round(spec.median_um / picture.mpp))

@@ -148,6 +148,10 @@ class TiffReader:
     def close(self) -> None:
         """See `slides.slide.Reader.close`."""
         self._stream.close()
+        self.forget()
+
+    def forget(self) -> None:
+        """Frees the tiles that are kept for reads of their neighbours."""
         with self._lock:
             self._cache.clear()
             self._cached_bytes = 0
