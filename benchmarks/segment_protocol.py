@@ -5,7 +5,6 @@ closed with a square of 4, outlined by OpenCV with two ranks of nesting, filtere
 px, up to eight holes of 16), drawn, and written: a picture of the outlines as JPEG, and the outlines themselves.
 """
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -39,5 +38,5 @@ def segment_as_published(path: Path, downsample: float, out: Path) -> NDArray[np
         cv2.drawContours(picture, [piece["outline"]], -1, (0, 255, 0), 8)
         cv2.drawContours(picture, piece["holes"], -1, (0, 0, 255), 8)
     cv2.imwrite(str(out / f"{path.stem}.jpg"), picture)
-    (out / f"{path.stem}.pkl").write_bytes(pickle.dumps(kept))
+    np.savez(out / f"{path.stem}.npz", *(ring for piece in kept for ring in (piece["outline"], *piece["holes"])))
     return np.asarray(mask, np.uint8)
