@@ -37,7 +37,8 @@ class Reader(Protocol):
     """What a file in `slides/formats/` gives: pixels and what the file says about itself.
 
     Where a file may hold several scenes, the reader also has `scene`, the number of the one that it reads (None where
-    the file has no other), and its format `open_scene(path, scene)`.
+    the file has no other), and its format `open_scene(path, scene)`. One that keeps decoded tiles for reads of their
+    neighbours has `forget()`, which frees them.
     """
 
     kind: str  # the format's name: aperio, mirax, dicom, ome-tiff, png, …

@@ -104,6 +104,11 @@ class AperioReader:
         """See `slides.slide.Reader.close`."""
         self._slide.close()
         self._stream.close()
+        self.forget()
+
+    def forget(self) -> None:
+        """Frees the tiles that are kept for reads of their neighbours."""
+        self._cache.clear()
 
     def _check(self) -> None:
         """Holds the pages against OpenSlide's levels.

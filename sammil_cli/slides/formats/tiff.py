@@ -152,9 +152,7 @@ class TiffReader:
 
     def forget(self) -> None:
         """Frees the tiles that are kept for reads of their neighbours."""
-        with self._lock:
-            self._cache.clear()
-            self._cached_bytes = 0
+        self._cache.clear()
 
     def _piece(self, level: int, column: int, row: int) -> RGB:
         try:
