@@ -141,3 +141,10 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("no HDF5", encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read"):
         read_artefacts(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
+def test_a_picture_one_pixel_wide_has_cells_without_gradients(shape: tuple[int, int]) -> None:
+    empty, dark, sharp, smooth = artefacts._measure_strips(np.full((*shape, 3), 120, np.uint8), (240, 240, 240), 1)
+    assert empty.shape == dark.shape == shape
+    assert not (sharp.any() or smooth.any())
