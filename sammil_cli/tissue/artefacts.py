@@ -133,9 +133,9 @@ def _measure(rgb: RGB, glass: tuple[int, int, int], cell: int, inner: tuple[slic
     gradients = []
     for picture in (np.multiply(grey, 9, dtype=np.int16), smooth):
         steps = np.zeros(grey.shape, np.int16)
-        if steps.shape[1] > 1:
+        if rgb.shape[1] > 1:
             cv2.absdiff(picture[:, 1:], picture[:, :-1], dst=steps[:, 1:])
-        if len(steps) > 1:
+        if len(rgb) > 1:
             steps[1:] += np.asarray(cv2.absdiff(picture[1:], picture[:-1]), np.int16)
         seen = cv2.copyTo(steps, visible)
         gradients.append(_average(np.asarray(seen).view(np.uint16)[inner], cell))
