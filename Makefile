@@ -20,7 +20,7 @@ test test-lowest stress: export OMP_NUM_THREADS := 1
 test test-lowest stress: export SAMMIL_WORKERS := 1
 test: .venv/ready lint
 	@python -m compileall -q sammil_cli
-	pytest -m "not alone and not stress" --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	pytest -m "not alone and not stress" --numprocesses $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() + 1))") --dist loadfile --no-loadscope-reorder
 	pytest -m alone
 
 # Bags of 50,000 instances, outlines of a million points, a small soak, what choosing on the test part gains with each

@@ -90,7 +90,7 @@ def undisturbed(plain: Make) -> StudyFolder:
 def test_tissue_is_the_same_bytes_however_often_its_finding_was_killed(plain: Make, undisturbed: StudyFolder) -> None:
     study, rng = plain(), random.Random(4)
     store = study.root / ".sammil/store/segment"
-    for _ in range(5):
+    for _ in range(3):
         before = len(finished_slides(store))
         process = study.start("sammil", "segment", "--workers", 1)
         wait_for(process, store, before + 1)

@@ -19,7 +19,8 @@ SHORT = {"folds": 2, "epochs": 2, "patience": 2, "min_epochs": 0, "bootstrap_dra
 NO_REGIONS = {"group_features": False, "mask_strategy": "none", "consistency_weight": 0}
 MOST_EACH = 12  # slides of a class that are labelled: those with the fewest patches
 
-every_model = pytest.mark.parametrize("model", choices.names(choices.MODELS))
+# Two classes are those of tests/contracts/test_models_on_slides.py, too; the way is the same for all.
+TWO_ALWAYS = ("dtfd", "sam-mil")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,14 @@ def labels_of(path: Path) -> dict[str, str]:
         return {row["slide_id"]: row["label"] for row in csv.DictReader(stream)}
 
 
-@every_model
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    ("model", "classes"),
+    [
+        pytest.param(name, classes, marks=() if classes == 3 or name in TWO_ALWAYS else pytest.mark.stress)
+        for classes in (2, 3)
+        for name in choices.names(choices.MODELS)
+    ],
+)
 def test_a_model_is_trained_judged_and_asked(colon: Path, model: str, classes: int, tmp_path: Path) -> None:
     project = tmp_path / "study"
     shutil.copytree(colon, project)
@@ -83,7 +90,7 @@ def test_a_model_is_trained_judged_and_asked(colon: Path, model: str, classes: i
     "model",
     [
         # Three trainings each, half a minute with some; the way is the same for all, so two are tried always.
-        pytest.param(name, marks=() if name in ("dtfd", "sam-mil") else pytest.mark.stress)
+        pytest.param(name, marks=() if name in TWO_ALWAYS else pytest.mark.stress)
         for name in choices.names(choices.MODELS)
     ],
 )
