@@ -3,8 +3,9 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -242,9 +243,13 @@ def formats_of(path: Path) -> list[str]:
     return [module.__name__ for module in _formats().get(path.suffix.lower(), ())]
 
 
-def _formats() -> dict[str, list[ModuleType]]:
+def _formats() -> Mapping[str, list[ModuleType]]:
     """Suffix -> the formats that may read it, in the order in which they are asked: by their PRIORITY."""
-    modules = [choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS)]
+    return _by_suffix(*(choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS)))
+
+
+@lru_cache(maxsize=4)  # asked for each slide
+def _by_suffix(*modules: ModuleType) -> Mapping[str, list[ModuleType]]:
     readers: dict[str, list[ModuleType]] = {}
     for module in sorted(modules, key=lambda module: int(module.PRIORITY)):
         for suffix in module.SUFFIXES:
