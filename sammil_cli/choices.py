@@ -10,8 +10,7 @@ import difflib
 import importlib
 import pkgutil
 import sys
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -147,18 +146,28 @@ def source_of(module: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _modules(kind: Kind) -> Mapping[str, list[str]]:
-    """Word -> the modules that have it: more than one is a clash."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for name in _own(kind.folder):
-        found[name.replace("_", "-")].append(f"{kind.folder}.{name}")
-    if kind.group:
-        for name, module in _installed(kind.group):
-            found[name.replace("_", "-")].append(module)
-        for path in sorted(Path(PROJECT_FOLDER).glob("[!.]*.py")):
-            if path.is_file() and kind.offers in _defined(path.resolve(), path.stat().st_mtime_ns):
-                found[path.stem.replace("_", "-")].append(f"{_PROJECT_PACKAGE}.{path.stem}")
+def _modules(kind: Kind) -> Mapping[str, Sequence[str]]:
+    """Word -> the modules that have it: more than one is a clash. Asked many times for each slide."""
+    shipped = _shipped(kind.folder, _own(kind.folder), _installed(kind.group) if kind.group else ())
+    if not kind.group or not Path(PROJECT_FOLDER).is_dir():
+        return shipped
+    found = {word: list(modules) for word, modules in shipped.items()}
+    for path in sorted(Path(PROJECT_FOLDER).glob("[!.]*.py")):
+        if path.is_file() and kind.offers in _defined(path.resolve(), path.stat().st_mtime_ns):
+            found.setdefault(path.stem.replace("_", "-"), []).append(f"{_PROJECT_PACKAGE}.{path.stem}")
     return found
+
+
+@cache
+def _shipped(
+    folder: str, own: tuple[str, ...], installed: tuple[tuple[str, str], ...]
+) -> Mapping[str, tuple[str, ...]]:
+    """As `_modules`, without the project's."""
+    found = [(name, f"{folder}.{name}") for name in own] + [*installed]
+    words = [name.replace("_", "-") for name, _ in found]
+    return {
+        word: tuple(module for other, (_, module) in zip(words, found, strict=True) if other == word) for word in words
+    }
 
 
 @cache

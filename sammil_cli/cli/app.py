@@ -15,9 +15,10 @@ import typer
 
 from sammil_cli import __version__
 from sammil_cli.cli.commands import GROUPS, SINGLE
-from sammil_cli.cli.streams import hold_streams
+from sammil_cli.cli.streams import erase_line, hold_streams, show_line
 from sammil_cli.errors import SammilError, check_address_space, check_root, limit_met, refused_by_system
 
+_HELP = ["-h", "--help"]
 app = typer.Typer(
     name="sammil",
     help="Whole-slide images to slide-level diagnoses with SAM-MIL.\n\n"
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": _HELP},
 )
 for part in SINGLE:
     app.registered_commands += part.registered_commands
@@ -54,6 +55,7 @@ def main() -> None:
         try:
             app(standalone_mode=True)
         finally:
+            erase_line()
             sys.stdout.flush()  # here a failed write is an error; at the interpreter's exit it would go unnoticed
     except SammilError as error:
         _end(error)
@@ -108,5 +110,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    if not set(_HELP).intersection(sys.argv):
+        show_line(f"sammil {context.invoked_subcommand} is starting")
     if context.invoked_subcommand != "doctor":
         check_root(Path())

@@ -1,4 +1,4 @@
-"""stdout and stderr when nobody listens: `sammil inspect | head -1`, `>&-`, a full disk."""
+"""stdout and stderr when nobody listens: `sammil inspect | head -1`, `>&-`, a full disk; or nothing is said yet."""
 
 import contextlib
 import errno
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _STDIN, _STDOUT, _STDERR = range(3)
+_ERASE = b"\r\x1b[K"  # what is in the cursor's line
+_shown = {"line": False}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -25,6 +27,7 @@ class _Outlet(io.FileIO):
         self._lost = False
 
     def write(self, data: "ReadableBuffer") -> int:
+        erase_line()
         if not self._lost:
             try:
                 return super().write(data)
@@ -49,6 +52,22 @@ def hold_streams() -> None:
         sys.stdout = _over(_STDOUT, sys.stdout)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _over(_STDERR, sys.stderr)
+
+
+def show_line(line: str) -> None:
+    """On a terminal, shows a line on stderr until anything is written: libraries take seconds to load."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        sys.stderr.write(f"\x1b[2m{line}\x1b[0m\r")
+        sys.stderr.flush()
+        _shown["line"] = True
+
+
+def erase_line() -> None:
+    """Takes away what `show_line` shows, if it is still there."""
+    if _shown["line"]:
+        _shown["line"] = False
+        with contextlib.suppress(OSError):  # the terminal was closed
+            os.write(_STDERR, _ERASE)
 
 
 def _over(number: int, stream: TextIO | None) -> TextIO:

@@ -1,4 +1,4 @@
-"""All checks by name, and the process that makes them, apart from the one that reports: a broken library may kill it.
+"""All checks by name, and a process that makes some, apart from the one that reports: a broken library may kill it.
 
 Its argument says as JSON what to look at, and which checks to make. What it tells are lines on stdout that begin with
 `MARK`; whatever else appears there are words of libraries.
@@ -13,6 +13,11 @@ from pathlib import Path
 
 from sammil_cli.doctor.finding import Asked, Check
 
+# What loads torch is one process's work, and takes about as long as everything else, which another process looks at.
+TORCH = (
+    *("libopenslide.library", "python_packages.torch", "python_packages.torchvision", "libopenslide.beside_torch"),
+    *("gpu.driver", "gpu.devices", "settings.valid", "settings.device"),
+)
 MARK = "\x1e"  # the record separator: no library prints it
 
 # In their order, OpenSlide before torch, as in every process of sammil. `file.function`: imported one by one where they

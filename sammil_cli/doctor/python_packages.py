@@ -129,7 +129,8 @@ def torchvision(_: Asked) -> Iterator[Finding]:
     """torchvision's compiled operators, run: where its build is not the one for this torch, they are missing."""
     try:
         import torch
-        import torchvision
+
+        from sammil_cli.regions.light_torchvision import torchvision
 
         boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.9], [8.0, 8.0, 9.0, 9.0]])
         kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()

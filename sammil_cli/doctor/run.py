@@ -17,22 +17,23 @@ from typing import IO, Any
 
 from sammil_cli import console
 from sammil_cli.doctor.causes import REPORT, one_line, why_it_died
-from sammil_cli.doctor.examine import CHECKS, MARK
+from sammil_cli.doctor.examine import CHECKS, MARK, TORCH
 from sammil_cli.doctor.finding import Asked, Finding, State, wrong
 from sammil_cli.errors import InputError
 
 EXAMINER = (sys.executable, "-P", "-m", "sammil_cli.doctor.examine")  # -P: no module of the working folder
 PATIENCE_SECONDS = 180.0  # without a word; reading gigabytes of weights from a slow disk is no hang
-_MOST_DEATHS = 6  # of the examining process; then what is left is not looked at
+_MOST_DEATHS = 6  # of an examining process; then what is left of its share is not looked at
+_GIVEN_UP = "given up"
 _LAST_WORDS = 60  # lines of it that are kept
 _ENDING_SECONDS = 5.0  # one that hangs in the kernel, on a dead disk, cannot be killed: it is left alone
 _WIDTH = 15  # of the column of names
 
 
 def run(asked: Asked, *, examiner: Sequence[str] = EXAMINER, patience: float = PATIENCE_SECONDS) -> list[Finding]:
-    """Makes all checks in a process of its own; one that raises, crashes or hangs becomes a finding.
+    """Makes all checks in two processes of their own, side by side; one that raises, crashes or hangs is a finding.
 
-    The process is started again for the checks that are left then.
+    A process is started again for the checks that are left then.
 
     Args:
         examiner: the command that makes the checks; what is asked is added to it as JSON.
@@ -45,26 +46,73 @@ def run(asked: Asked, *, examiner: Sequence[str] = EXAMINER, patience: float = P
         Path.cwd()  # libraries fail in a folder that is gone with words that lead elsewhere
     except FileNotFoundError:
         raise InputError("this folder was deleted while you were in it", remedy='cd "$PWD"') from None
-    found: list[Finding] = []
-    left, deaths = list(CHECKS), 0
+    torchs = [name for name in CHECKS if name in TORCH]
+    others = [name for name in CHECKS if name not in TORCH]
     with console.progress(len(CHECKS), "looking") as bar:
-        bar.at(0, left[0])
-        while left:
-            words = {"params": str(asked.params), "assignments": asked.assignments, "checks": left}
-            visit = _Visit([*examiner, json.dumps(words)], patience)
-            for record in visit.records():
+        bar.at(0, CHECKS[0])
+        shares = [_Share(checks, asked, [*examiner], patience, bar) for checks in (torchs, others) if checks]
+        try:
+            for share in shares:
+                share.start()
+            for share in shares:
+                share.join()
+        finally:
+            for share in shares:
+                share.stop()
+    found = {name: findings for share in shares for name, findings in share.found.items()}
+    return [finding for name in (*CHECKS, _GIVEN_UP) for finding in found.get(name, ())]
+
+
+class _Share(threading.Thread):
+    """Makes some of the checks in turn, in a process that is started again for those that are left when it dies.
+
+    `found` has what was found by each check, and under `_GIVEN_UP` which were not made.
+    """
+
+    _telling = threading.Lock()
+
+    def __init__(
+        self, checks: Sequence[str], asked: Asked, examiner: list[str], patience: float, bar: console.Bar
+    ) -> None:
+        super().__init__(daemon=True)  # Ctrl-C waits for nothing
+        self.found: dict[str, list[Finding]] = {}
+        self._left, self._asked, self._bar = list(checks), asked, bar
+        self._examiner, self._patience = examiner, patience
+        self._visit: _Visit | None = None
+        self._stopped = False
+
+    def run(self) -> None:
+        deaths = 0
+        while self._left and not self._stopped:
+            words = {"params": str(self._asked.params), "assignments": self._asked.assignments, "checks": self._left}
+            self._visit = _Visit([*self._examiner, json.dumps(words)], self._patience)
+            for record in self._visit.records():
                 if "found" in record:
-                    found.append(Finding(**record["found"]))
+                    self._add(self._left[0], Finding(**record["found"]))
                 else:
-                    left.remove(record["done"])
-                    bar.at(len(CHECKS) - len(left), left[0] if left else "")
-            if left:
-                found.append(visit.death(left.pop(0)))
+                    self._end(record["done"])
+            if self._left:
+                self._add(self._left[0], self._visit.death(self._left[0]))
+                self._end(self._left[0])
                 deaths += 1
-            if left and deaths >= _MOST_DEATHS:
-                found.append(wrong("Doctor", "given up", f"not looked at: {', '.join(left)}", REPORT))
-                break
-    return found
+            if self._left and deaths >= _MOST_DEATHS:
+                found = f"not looked at: {', '.join(self._left)}"
+                self._add(_GIVEN_UP, wrong("Doctor", "given up", found, REPORT))
+                return
+
+    def stop(self) -> None:
+        """Ends its process at once, where one is at work."""
+        self._stopped = True
+        if self._visit:
+            self._visit.kill()
+
+    def _add(self, check: str, finding: Finding) -> None:
+        self.found.setdefault(check, []).append(finding)
+
+    def _end(self, check: str) -> None:
+        self._left.remove(check)
+        with self._telling:
+            self._bar.advance(self._left[0] if self._left else check)
 
 
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
@@ -77,11 +125,12 @@ class _Visit:
         self._command, self._patience = command, patience
         self._code: int | None = None  # None: it hung
         self._words: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._process: subprocess.Popen[bytes] | None = None
 
     def records(self) -> Iterator[dict[str, Any]]:
         """What the process tells, as it tells it; ends with the process."""
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own command
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own command
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
         except OSError as error:
@@ -104,6 +153,11 @@ class _Visit:
             process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_ENDING_SECONDS)
+
+    def kill(self) -> None:
+        """Ends the process, if it lives."""
+        if self._process:
+            self._process.kill()
 
     def death(self, check: str) -> Finding:
         """What ended it before this check was done."""

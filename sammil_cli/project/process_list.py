@@ -17,6 +17,7 @@ from sammil_cli.storage.store import ResultStore
 HEADER = ("slide_id", "status", "code", "message", "remedy", "seconds", "remarks")
 CHANGED = "E_CHANGED"  # what the slide is made from changed while the command ran
 _WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
+_WRITE_SHARE = 0.01  # of the time, at most: a list of many slides takes long to write
 _WAIT_SECONDS = 0.05
 _MOST_SHOWN = 30
 _MOST_REMARKS = 3
@@ -54,16 +55,17 @@ class ProcessList:
 
     def __init__(self, path: Path, only: frozenset[str] | None, store: ResultStore) -> None:
         self._path, self._only, self._store = path, only, store
-        self._written = time.monotonic()
+        self._due = time.monotonic() + _WRITE_SECONDS
         self.rows: dict[str, Row] = {}
 
     def add(self, row: Row) -> None:
         """One more row."""
         self.rows[row.slide_id] = row
-        if time.monotonic() - self._written > _WRITE_SECONDS:
+        if (begun := time.monotonic()) > self._due:
             with contextlib.suppress(OSError):  # on a full disk the run goes on as far as it can
                 self.write()
-            self._written = time.monotonic()
+            now = time.monotonic()
+            self._due = now + max(_WRITE_SECONDS, (now - begun) / _WRITE_SHARE)
 
     def done(self) -> set[str]:
         """The slides whose result is there."""

@@ -4,11 +4,14 @@ Many DICOM objects are no slide images: annotations (ANN), segmentations (SEG), 
 """
 
 import functools
+import os
 import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from sammil_cli.storage.regular_file import is_file
 
 _MEDIA_CLASS = (0x0002, 0x0002)
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
@@ -26,6 +29,7 @@ _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _LONGEST_VALUE = 4096
+_TAG, _LENGTH, _SHORT_LENGTH = struct.Struct("<HH"), struct.Struct("<I"), struct.Struct("<H")
 _DEEPEST = 16
 
 
@@ -35,6 +39,7 @@ class _Objects(NamedTuple):
     series: tuple[tuple[Path, ...], ...]
     series_by_file: Mapping[Path, tuple[Path, ...]]
     others: Mapping[Path, str]
+    beside: tuple[str, ...]
 
 
 def series_of(folder: Path) -> tuple[tuple[Path, ...], ...]:
@@ -55,6 +60,11 @@ def other_objects(folder: Path) -> Mapping[Path, str]:
     return _objects(folder, folder.stat().st_mtime_ns).others
 
 
+def beside_objects(folder: Path) -> tuple[str, ...]:
+    """What else lies in a folder than `.dcm` files: names, but hidden ones."""
+    return _objects(folder, folder.stat().st_mtime_ns).beside
+
+
 def kind_without_suffix(path: Path) -> str | None:
     """What a file is that does not end in `.dcm`: "" = a slide's image, its Modality = other DICOM, None = no DICOM."""
     suffix = path.suffix.lower()
@@ -64,20 +74,25 @@ def kind_without_suffix(path: Path) -> str | None:
     return None if head is None else _kind(head)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=1 << 16)  # a cohort may have a folder for each slide
 def _objects(folder: Path, _changed: int) -> _Objects:
     groups: dict[str, list[tuple[bool, Path]]] = defaultdict(list)
     others: dict[Path, str] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() == ".dcm" and not path.name.startswith(".") and path.is_file():
-            head = _read_head(path) or {}
-            if kind := _kind(head):
-                others[path] = kind
-                continue
-            picture = "VOLUME" in head.get(_IMAGE_TYPE, "").split("\\")  # of ORIGINAL\PRIMARY\VOLUME\NONE
-            groups[head.get(_SERIES) or f"file {path.name}"].append((not picture, path))
+    names, beside = list[str](), list[str]()
+    with os.scandir(folder) as listed:
+        for entry in listed:
+            if not entry.name.startswith("."):
+                (names if entry.name[-4:].lower() == ".dcm" and is_file(entry) else beside).append(entry.name)
+    for name in sorted(names):
+        path = folder / name
+        head = _read_head(path) or {}
+        if kind := _kind(head):
+            others[path] = kind
+            continue
+        picture = "VOLUME" in head.get(_IMAGE_TYPE, "").split("\\")  # of ORIGINAL\PRIMARY\VOLUME\NONE
+        groups[head.get(_SERIES) or f"file {name}"].append((not picture, path))
     series = tuple(tuple(path for _, path in sorted(group)) for group in groups.values())
-    return _Objects(series, {path: files for files in series for path in files}, others)
+    return _Objects(series, {path: files for files in series for path in files}, others, tuple(beside))
 
 
 def _kind(head: Mapping[tuple[int, int], str]) -> str:
@@ -108,12 +123,13 @@ def _read_values(stream: BinaryIO, found: dict[tuple[int, int], str]) -> None:
     """Finds the wanted values of the outermost data set, which comes in rising order of tags; little endian only."""
     explicit = True
     while True:
-        tag = _tag(stream)
+        start = stream.read(8)
+        tag = _tag(start)
         if tag[0] > 0x0002:  # the head of the head is always explicit
             explicit = found.get(_TRANSFER_SYNTAX) != _IMPLICIT
         if tag > _SERIES:
             return
-        length = _length(stream, explicit)
+        length = _length(start, stream, explicit)
         if length == _UNDEFINED:
             _skip_sequence(stream, explicit, 0)
         elif tag in _WANTED and length <= _LONGEST_VALUE:
@@ -122,39 +138,37 @@ def _read_values(stream: BinaryIO, found: dict[tuple[int, int], str]) -> None:
             stream.seek(length, 1)
 
 
-def _tag(stream: BinaryIO) -> tuple[int, int]:
-    group, element = struct.unpack("<HH", stream.read(4))
+def _tag(start: bytes) -> tuple[int, int]:
+    """The tag of a value, by its first eight bytes."""
+    group, element = _TAG.unpack_from(start)
     return (group, element)
 
 
-def _length(stream: BinaryIO, explicit: bool) -> int:
+def _length(start: bytes, stream: BinaryIO, explicit: bool) -> int:
+    """The length of a value, by its first eight bytes, and the next four where it has a long one."""
     if not explicit:
-        return int(struct.unpack("<I", stream.read(4))[0])
-    kind = stream.read(2)
-    if kind in _LONG:
-        stream.seek(2, 1)
-        return int(struct.unpack("<I", stream.read(4))[0])
-    return int(struct.unpack("<H", stream.read(2))[0])
+        return int(_LENGTH.unpack_from(start, 4)[0])
+    if start[4:6] in _LONG:
+        return int(_LENGTH.unpack(stream.read(4))[0])
+    return int(_SHORT_LENGTH.unpack_from(start, 6)[0])
 
 
 def _skip_sequence(stream: BinaryIO, explicit: bool, depth: int) -> None:
     """Goes behind a sequence that does not say its length."""
     if depth > _DEEPEST:
         raise ValueError("sequences too deep")
-    while (tag := _tag(stream)) != _SEQUENCE_END:
-        length = int(struct.unpack("<I", stream.read(4))[0])
+    while (tag := _tag(start := stream.read(8))) != _SEQUENCE_END:
+        length = int(_LENGTH.unpack_from(start, 4)[0])
         if tag != _ITEM:
             raise ValueError("an item was expected")
         if length != _UNDEFINED:
             stream.seek(length, 1)
             continue
-        while (inner := _tag(stream)) != _ITEM_END:
-            size = _length(stream, explicit)
+        while (inner := _tag(start := stream.read(8))) != _ITEM_END:
+            size = _length(start, stream, explicit)
             if size == _UNDEFINED:
                 _skip_sequence(stream, explicit, depth + 1)
             else:
                 stream.seek(size, 1)
             if inner == _SEQUENCE_END:
                 raise ValueError("an item ends with its sequence")
-        stream.seek(4, 1)
-    stream.seek(4, 1)

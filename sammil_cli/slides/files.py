@@ -3,21 +3,24 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from sammil_cli import choices
 from sammil_cli.errors import InputError, SlideError, as_slide_error, limit_met
 from sammil_cli.slides.conversion import DANGLING, NAMELESS_DICOM, NO_UTF8, UNSUPPORTED
-from sammil_cli.slides.dicom import kind_without_suffix, other_objects, series_of, series_with
+from sammil_cli.slides.dicom import beside_objects, kind_without_suffix, other_objects, series_of, series_with
 from sammil_cli.slides.resolution import resolve_mpp
 from sammil_cli.slides.scenes import no_scene
 from sammil_cli.slides.slide import Reader, Slide, UnknownContentError
 from sammil_cli.storage.content import Content, content_of
 from sammil_cli.storage.files import RENAME, digest, is_utf8
 from sammil_cli.storage.paths import SlidePath
+from sammil_cli.storage.regular_file import is_file
 from sammil_cli.storage.shown_text import shown
 
 _SAMPLE = 1 << 20  # bytes read at the start, middle and end of a file to identify it
@@ -96,8 +99,7 @@ def find_slides(folder: Path) -> SlideFiles:
     sidecars: Counter[str] = Counter()
     unnameable: dict[str, Path] = {}
     inner = 0
-    mirax_data = _MiraxData(folder)
-    for path in _visible_files(folder):
+    for path, place in _visible_files(folder):
         suffix = path.suffix.lower()
         if not (is_utf8(path) or is_utf8(path.relative_to(folder))):
             shown_id = shown(path.stem)
@@ -105,9 +107,9 @@ def find_slides(folder: Path) -> SlideFiles:
                 unnameable[shown_id] = path
             else:
                 unsupported[NO_UTF8] += 1
-        elif mirax_data.holds(path):
+        elif place == "MIRAX":
             inner += 1
-        elif not path.exists():
+        elif place == "nowhere":
             unsupported[DANGLING] += 1
         elif suffix in _PICTURES:
             pictures.append(path)
@@ -156,10 +158,11 @@ def slide_id_of(path: Path) -> str:
     series = series_of(path.parent)
     if len(series) != 1 or len(series[0]) == 1:
         return path.stem
-    passed, suffixes = other_objects(path.parent), _formats()
-    near = [file for file in path.parent.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
-    slides = [file for file in near if file not in passed]
-    return path.parent.resolve().name if len(series[0]) == len(slides) else path.stem
+    folder = path.parent
+    if (beside := beside_objects(folder)) and {Path(name).suffix.lower() for name in beside} & _formats().keys():
+        return path.stem
+    is_plain = folder.name not in ("", "..") and not folder.is_symlink()
+    return folder.name if is_plain else folder.resolve().name
 
 
 def no_name(path: Path) -> SlideError:
@@ -167,29 +170,27 @@ def no_name(path: Path) -> SlideError:
     return SlideError("E_NAME", f"its path is no UTF-8: {shown(str(path))}", remedy=RENAME)
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    found: list[Path] = []
-    for name, folders, files in os.walk(folder):
-        folders[:] = [inner for inner in folders if not inner.startswith(".")]
-        parent = Path(name)
-        found += (parent / file for file in files if not file.startswith("."))
-    for path in sorted(found, key=lambda path: path.parts):
-        if path.is_file() or not path.exists():  # pipes would be waited for; a link to nothing is listed
-            yield path
+def _visible_files(folder: Path, *, in_mirax: bool = False) -> Iterator[tuple[Path, Literal["", "MIRAX", "nowhere"]]]:
+    """The files of a folder and below by their names, each with what it is besides.
 
-
-class _MiraxData:
-    """Which files are data of a MIRAX slide: they lie in a folder named like the slide."""
-
-    def __init__(self, folder: Path) -> None:
-        self._known = {folder: False}  # asked once for each folder
-
-    def holds(self, path: Path) -> bool:
-        """Whether a file below the folder is such data."""
-        folder = path.parent
-        if folder not in self._known:
-            self._known[folder] = folder.with_name(folder.name + ".mrxs").exists() or self.holds(folder)
-        return self._known[folder]
+    Data of a MIRAX slide lie in a folder named like the slide; a link may lead nowhere. Pipes are left out: they would
+    be waited for.
+    """
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted((one for one in listed if not one.name.startswith(".")), key=lambda one: one.name)
+    except OSError:
+        return
+    slides = {one.name.removesuffix(".mrxs") for one in entries if one.name.endswith(".mrxs")}
+    for entry in entries:
+        path = folder / entry.name
+        if is_file(entry):
+            yield path, "MIRAX" if in_mirax else ""
+        elif entry.is_dir(follow_symlinks=False):
+            is_mirax = entry.name in slides and path.with_name(f"{entry.name}.mrxs").exists()
+            yield from _visible_files(path, in_mirax=in_mirax or is_mirax)
+        elif entry.is_symlink() and not path.exists():
+            yield path, "MIRAX" if in_mirax else "nowhere"
 
 
 def _inside(slides: list[Path]) -> set[Path]:
@@ -242,9 +243,13 @@ def formats_of(path: Path) -> list[str]:
     return [module.__name__ for module in _formats().get(path.suffix.lower(), ())]
 
 
-def _formats() -> dict[str, list[ModuleType]]:
+def _formats() -> Mapping[str, list[ModuleType]]:
     """Suffix -> the formats that may read it, in the order in which they are asked: by their PRIORITY."""
-    modules = [choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS)]
+    return _by_suffix(*(choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS)))
+
+
+@lru_cache(maxsize=4)  # asked for each slide
+def _by_suffix(*modules: ModuleType) -> Mapping[str, list[ModuleType]]:
     readers: dict[str, list[ModuleType]] = {}
     for module in sorted(modules, key=lambda module: int(module.PRIORITY)):
         for suffix in module.SUFFIXES:

@@ -1,5 +1,6 @@
 """sammil segment: slides -> tissue masks."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sammil_cli import choices, console
@@ -54,6 +55,7 @@ def _plan_of(found: SlideFiles, project: Project, settings: SegmentSettings, opt
     check_only(options.only, found.ids, str(project.slides))
     entries = read_slides_table(project.slides_table, OWN_SETTINGS)
     edits = find_drawings(project.edits)
+    thresholds = {name: frozenset(_settings_of(name)) for name in choices.names(choices.SEGMENTERS)}
     tasks = []
     for slide_id, path in found.paths.items():
         entry = entries.get(slide_id, SlideEntry())
@@ -66,7 +68,7 @@ def _plan_of(found: SlideFiles, project: Project, settings: SegmentSettings, opt
             "slide": slide_input(path),
             "mpp": entry.mpp,
             "scene": entry.scene,
-            "settings": _that_matter(spec_of(own)) | {"artefact_mpp": own.artefact_mpp},
+            "settings": _that_matter(spec_of(own), thresholds) | {"artefact_mpp": own.artefact_mpp},
             "edit": content(edit),
         }
         job = SegmentJob(slide=path, mpp=entry.mpp, scene=entry.scene, drawing=edit, settings=own)
@@ -86,10 +88,9 @@ def _plan_of(found: SlideFiles, project: Project, settings: SegmentSettings, opt
     )
 
 
-def _that_matter(spec: TissueSpec) -> dict[str, object]:
-    """Without the thresholds of other segmenters: a change of those computes nothing anew."""
-    thresholds = {setting for name in choices.names(choices.SEGMENTERS) for setting in _settings_of(name)}
-    unused = thresholds - set(_settings_of(spec.segmenter))
+def _that_matter(spec: TissueSpec, thresholds: Mapping[str, frozenset[str]]) -> dict[str, object]:
+    """Without the thresholds (by segmenter) of other segmenters: a change of those computes nothing anew."""
+    unused = frozenset().union(*thresholds.values()) - thresholds[spec.segmenter]
     return {name: value for name, value in spec.__dict__.items() if name not in unused}
 
 

@@ -1,5 +1,6 @@
 """Whether a path leads to what can be read to its end: opening a pipe waits, and /dev/zero has no end."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -25,3 +26,8 @@ def check_regular(path: Path) -> None:
     """
     if is_endless(path):
         raise InputError(f"{path} is no file but a pipe, a socket or a device", remedy=REMEDY)
+
+
+def is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether what a folder lists is a file, or a link to one; costs nothing but for links."""
+    return Path(entry.path).is_file() if entry.is_symlink() else entry.is_file(follow_symlinks=False)

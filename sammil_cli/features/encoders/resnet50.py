@@ -34,10 +34,10 @@ def wanted_weights(settings: Named) -> WantedWeights:
 
 def random_weights(settings: Named) -> "dict[str, torch.Tensor]":
     """Random values under the names of the published file: for tests."""
-    from torchvision.models import resnet50
+    from sammil_cli.regions.light_torchvision import torchvision
 
     del settings
-    state: dict[str, torch.Tensor] = resnet50(weights=None).state_dict()
+    state: dict[str, torch.Tensor] = torchvision.models.resnet50(weights=None).state_dict()
     return state
 
 
@@ -69,9 +69,10 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
 def truncated(state: "dict[str, torch.Tensor]", path: Path) -> "torch.nn.Module":
     """conv1 … layer3 with the given weights; layer4 and the classifier are not used."""
     import torch
-    from torchvision.models import resnet50
 
-    model = resnet50(weights=None)
+    from sammil_cli.regions.light_torchvision import torchvision
+
+    model = torchvision.models.resnet50(weights=None)
     missing, _ = model.load_state_dict(state, strict=False)
     needed = [key for key in missing if not key.startswith(("layer4", "fc"))]
     if needed:

@@ -10,7 +10,6 @@ from typing import Self, cast
 
 import torch
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.tiny_vit import Attention, TinyVit
 from torch import Tensor, nn
 
 EARLY_CHANNELS = 160  # of the early feature
@@ -35,6 +34,8 @@ class TinyViTEncoder(nn.Module):
 
     def __init__(self, img_size: int = 1024) -> None:
         super().__init__()
+        from timm.models.tiny_vit import TinyVit  # brings all models of timm, seconds that other SAMs do without
+
         self.img_size = img_size
         trunk = TinyVit(
             num_classes=0,
@@ -101,6 +102,8 @@ def _settle_biases(encoder: TinyViTEncoder, _: object = None) -> None:
     Which bias belongs to which pair of tokens is a buffer, without content where the module was built on the meta
     device; the biases of all pairs are kept by timm from one picture to the next.
     """
+    from timm.models.tiny_vit import Attention
+
     for module in encoder.modules():
         if isinstance(module, Attention):
             module.attention_bias_idxs = _pairs(*module.resolution, device=module.attention_biases.device)

@@ -1,0 +1,26 @@
+"""SAM's engine loads neither torch's compiler nor timm, which take longer than torch itself."""
+
+import subprocess
+import sys
+
+from sammil_cli.regions.light_torchvision import torchvision
+
+LOADED = """
+import sys
+import sammil_cli.regions.sam_engine.generator, sammil_cli.regions.sam_models.build, sammil_cli.regions.proposers.sam
+print(sorted({"torch._dynamo", "torch._dynamo.utils", "timm", "torchvision"} & set(sys.modules)))
+"""
+
+
+def test_sam_loads_neither_torchs_compiler_nor_timm() -> None:
+    found = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "['torchvision']"
+
+
+def test_torchvisions_question_is_answered_by_the_compiler_itself() -> None:
+    assert torchvision.ops.roi_align.__module__ == "torchvision.ops.roi_align"
+    asked = sys.modules["torchvision.ops.roi_align"].is_compile_supported
+    answers = asked("cpu"), asked("meta")
+    from torch._dynamo.utils import is_compile_supported
+
+    assert answers == (is_compile_supported("cpu"), is_compile_supported("meta"))
