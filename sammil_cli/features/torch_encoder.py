@@ -33,7 +33,10 @@ class TorchEncoder:
         self.name, self.dim, self.weights_sha256 = name, dim, sha256
         self._module = module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._input_px, self._device = input_px, device
-        self._mean, self._sd = (np.array(values, np.float32) for values in colours)
+        mean, sd = (np.array(values, np.float32) for values in colours)
+        self._normalised = ((np.arange(256, dtype=np.float32)[:, None] / 255 - mean) / sd)[
+            None
+        ]  # of each colour's bytes
         self._autocast = torch.autocast(torch.device(device).type, enabled=False)
 
     def compute_in(self, precision: Precision) -> None:
@@ -51,11 +54,10 @@ class TorchEncoder:
         self._autocast = torch.autocast(torch.device(self._device).type, kind, enabled=kind is not None)
 
     def prepare(self, patch: RGB) -> NDArray[np.float32]:
-        """Resizes to the input side and normalises: (3, s, s)."""
+        """Resizes to the input side and normalises: (3, s, s), with colours last in memory, as `encode` wants them."""
         if patch.shape[:2] != (self._input_px, self._input_px):
             patch = self.resized(patch)
-        image = (patch.astype(np.float32) / 255 - self._mean) / self._sd
-        return np.ascontiguousarray(image.transpose(2, 0, 1))
+        return np.asarray(cv2.LUT(patch, self._normalised), np.float32).transpose(2, 0, 1)
 
     def resized(self, patch: RGB) -> RGB:
         """The patch at the input side: averaged over areas where it is larger, bicubic where it is smaller."""

@@ -15,6 +15,7 @@ from sammil_cli.slides.shrink import shrink_blockwise
 
 _TOLERANCE = 0.01  # levels say 3.9998 where 4 is meant
 _MOST_AT_ONCE_PX = 16_000_000  # larger reads go block by block
+TOGETHER_PX = 4_000_000  # neighbours that are read in one go
 _LONGEST_SIDE_PX = 10_000_000  # a metre of glass at 0.1 µm per pixel
 
 
@@ -137,6 +138,28 @@ class Slide:
         plan = plan_read(self.reader.downsamples, min(side_px0[0] / out_px[0], side_px0[1] / out_px[1]))
         return self._read_shrunk(xy, side_px0, out_px, plan.level)
 
+    def read_together(
+        self, corners: Sequence[tuple[int, int]], side_px0: tuple[int, int], out_px: tuple[int, int]
+    ) -> list[RGB] | None:
+        """Reads boxes of one size in one go: of each what `read_at` gives, byte for byte, as views of one picture.
+
+        None where that is not certain, and `read_at` has to be asked for each: boxes that are read from another level
+        than 0, whose corners may lie between two of its pixels; large ones; any that cannot be decoded.
+        """
+        shrinking = side_px0[0] >= out_px[0] and side_px0[1] >= out_px[1]
+        target = min(side_px0[0] / out_px[0], side_px0[1] / out_px[1])
+        left, top = (min(starts) for starts in zip(*corners, strict=True))
+        right, bottom = (max(starts) + side for starts, side in zip(zip(*corners, strict=True), side_px0, strict=True))
+        size = (right - left, bottom - top)
+        if not shrinking or plan_read(self.reader.downsamples, target).level or size[0] * size[1] > TOGETHER_PX:
+            return None
+        try:
+            whole = self._read_level((left, top), 0, size)
+        except SlideError:
+            return None
+        boxes = ((x - left, y - top) for x, y in corners)
+        return [_resized(whole[y : y + side_px0[1], x : x + side_px0[0]], out_px) for x, y in boxes]
+
     def thumbnail(self, mpp: float) -> RGB:
         """The whole slide at `mpp` µm per pixel (at level 0 where the slide itself is coarser)."""
         factor = max(1.0, mpp / self.mpp)
@@ -166,12 +189,7 @@ class Slide:
             if forget := getattr(self.reader, "forget", None):
                 forget()  # what was read is large, and not asked for again
             return shrunk
-        image = self._read_level(xy, level, level_px)
-        if level_px == out_px:
-            return image
-        shrinking = level_px[0] >= out_px[0] and level_px[1] >= out_px[1]
-        method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(image, out_px, interpolation=method), np.uint8)
+        return _resized(self._read_level(xy, level, level_px), out_px)
 
     def _read_level(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         """Pixels of one level, white outside of the scanned area; of a finer level where this one is damaged."""
@@ -202,6 +220,15 @@ class Slide:
         framed = np.full_like(image, GLASS)
         framed[rows, columns] = image[rows, columns]
         return framed
+
+
+def _resized(image: RGB, out_px: tuple[int, int]) -> RGB:
+    """The image at a width and height: averaged over areas where it is larger, bicubic where it is smaller."""
+    size = image.shape[1::-1]
+    if size == out_px:
+        return image
+    method = cv2.INTER_AREA if size[0] >= out_px[0] and size[1] >= out_px[1] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, out_px, interpolation=method), np.uint8)
 
 
 def window(

@@ -36,7 +36,7 @@ def test_a_patch_is_normalised_as_imagenet_with_channels_first() -> None:
     patch[2, 5] = (255, 51, 102)
     prepared = identity(8).prepare(patch)
     assert (prepared.shape, prepared.dtype) == ((3, 8, 8), np.float32)
-    assert prepared.flags.c_contiguous
+    assert prepared.transpose(1, 2, 0).flags.c_contiguous  # as `encode` wants them in memory
     np.testing.assert_allclose(prepared[:, 0, 0], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225], rtol=1e-6)
     expected = [(1 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, (0.4 - 0.406) / 0.225]
     np.testing.assert_allclose(prepared[:, 2, 5], expected, rtol=1e-5)

@@ -43,6 +43,18 @@ _PATTERN_CLASS = _uniform_patterns()
 _RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 
+def _kernel(sigma: float) -> Plane:
+    """The whole numbers, of 256 in all, by which `cv2.GaussianBlur` weighs the pixels of 8-bit pictures."""
+    point = np.zeros((1, 129), np.uint8)
+    point[0, 64] = 255
+    weights = cv2.GaussianBlur(point, (0, 0), sigma)[0]
+    return weights[weights > 0].astype(np.float32)
+
+
+_KERNELS = (_kernel(1.0), _kernel(3.0))
+_HALF = 2**15  # of the product of two weights' sums
+
+
 class TextureEncoder:
     """Patches -> `dim` numbers of order one; the work is done in `prepare`, in the reader's threads."""
 
@@ -70,20 +82,21 @@ def build(*, weights: Path | None, device: str, backbone: str | None = None, inp
 
 def measure(patch: Bytes) -> Plane:
     """Unscaled features (dim,), in the order and the units of `FEATURES`."""
-    channels: Plane = np.asarray(cv2.transform(cv2.LUT(patch, _DENSITY), _CHANNELS), np.float32)
-    haematoxylin, eosin = (np.maximum(channels[..., channel], 0) for channel in (0, 1))
-    density = np.ascontiguousarray(channels[..., 2])
+    channels = cv2.transform(cv2.LUT(patch, _DENSITY), _CHANNELS)
+    haematoxylin, eosin, density = (np.ascontiguousarray(channels[..., channel]) for channel in range(3))
+    for stain in (haematoxylin, eosin):
+        cv2.threshold(stain, 0, 0, cv2.THRESH_TOZERO, dst=stain)
     white = cv2.GaussianBlur(density, (0, 0), 1.0) < WHITE_DENSITY
     grey = _stretched(density)
     parts = [
         _stain_statistics(haematoxylin, eosin, ~white),
         _nuclear_statistics(haematoxylin, eosin, ~white),
         _local_patterns(grey),
-        _local_patterns(grey[::3, ::3]),
+        _local_patterns(np.ascontiguousarray(grey[::3, ::3])),
         _cooccurrence(grey),
         _orientation(grey),
-        _depth_shares(white.astype(np.uint8), (4, 10), white.size)[0],
-        np.array([white.mean()]),
+        _depth_shares(_depths(white.view(np.uint8)), (4, 10), white.size),
+        [np.count_nonzero(white) / white.size],
     ]
     return np.concatenate(parts).astype(np.float32)
 
@@ -91,28 +104,47 @@ def measure(patch: Bytes) -> Plane:
 def _stretched(plane: Plane) -> Bytes:
     """0..255 from the patch's 1st to 99th percentile; a range below 0.2 is not blown up, lest grain become texture."""
     low, high = _quantiles(plane, (0.01, 0.99))
-    scaled: Bytes = np.clip((plane - low) * np.float32(255 / max(high - low, 0.2)), 0, 255).astype(np.uint8)
-    return scaled
+    return _bytes(plane - np.float32(low), np.float32(255 / max(high - low, 0.2)))
+
+
+def _bytes(plane: Plane, factor: np.float32) -> Bytes:
+    """Whole numbers of 0..255, rounded down."""
+    scaled = plane * factor
+    return np.asarray(np.clip(scaled, 0, 255, out=scaled).astype(np.uint8))
 
 
 def _quantiles(values: Plane, shares: tuple[float, ...]) -> list[float]:
-    """Nearest-rank quantiles: one partial sort for all of them, several times quicker than `np.quantile`."""
-    ranks = [round(share * (values.size - 1)) for share in shares]
-    ordered = np.partition(values, ranks, axis=None)
+    """Nearest-rank quantiles of rising shares.
+
+    numpy parts at one rank, and sorts, with vector instructions; at several ranks it parts without.
+    """
+    ordered, ranks = values.flatten(), [round(share * (values.size - 1)) for share in shares]
+    if len(ranks) > 2:
+        ordered.sort()
+    else:
+        for rank, end in zip(ranks[::-1], (None, *ranks[::-1]), strict=False):
+            if rank != end:
+                ordered[:end].partition(rank)
     return [float(ordered[rank]) for rank in ranks]
 
 
+def _mean_and_spread(values: Plane) -> tuple[float, float]:
+    """Mean and standard deviation, summed up in double precision."""
+    mean = cv2.sumElems(values)[0] / values.size
+    return mean, float(np.sqrt(max(cv2.norm(values, cv2.NORM_L2SQR) / values.size - mean * mean, 0.0)))
+
+
 def _stain_statistics(h: Plane, e: Plane, tissue: NDArray[np.bool_]) -> Plane:
-    if tissue.sum() < 16:
+    if np.count_nonzero(tissue) < 16:
         return np.zeros(4 + 2 * len(_QUANTILES), np.float32)
     inside_h, inside_e = h[tissue], e[tissue]
     *quantiles_h, top_h = _quantiles(inside_h, (*_QUANTILES, 0.98))
     *quantiles_e, top_e = _quantiles(inside_e, (*_QUANTILES, 0.98))
-    mean_h, mean_e = float(inside_h.mean()), float(inside_e.mean())
+    (mean_h, spread_h), (mean_e, spread_e) = _mean_and_spread(inside_h), _mean_and_spread(inside_e)
     share = mean_h / max(mean_h + mean_e, 0.05)
     return np.concatenate(
         [
-            [share, mean_h + mean_e, inside_h.std() / max(mean_h, 0.05), inside_e.std() / max(mean_e, 0.05)],
+            [share, mean_h + mean_e, spread_h / max(mean_h, 0.05), spread_e / max(mean_e, 0.05)],
             np.array(quantiles_h) / max(top_h, 0.1),
             np.array(quantiles_e) / max(top_e, 0.1),
         ]
@@ -123,24 +155,26 @@ def _nuclear_statistics(h: Plane, e: Plane, tissue: NDArray[np.bool_]) -> Plane:
     """Nuclei are what Otsu's threshold parts from the rest of the smoothed haematoxylin."""
     smooth: Plane = np.asarray(cv2.GaussianBlur(h, (0, 0), 1.5), np.float32)
     top = max(_quantiles(smooth, (0.99,))[0], 0.3)
-    scaled = np.clip(smooth * (200 / top), 0, 255).astype(np.uint8)
-    threshold, mask = cv2.threshold(scaled, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    nuclei = mask > 0
-    area = int(nuclei.sum())
-    depth_shares, depth = _depth_shares(mask, _DEPTHS_PX, max(area, 1))
-    if area < 16 or area == nuclei.size:
+    threshold, mask = cv2.threshold(_bytes(smooth, np.float32(200 / top)), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    nuclei = np.flatnonzero(mask.view(np.bool_))
+    area = len(nuclei)
+    depths = _depths(mask)
+    depth = depths.ravel()[nuclei]
+    depth_shares = _depth_shares(depth, _DEPTHS_PX, max(area, 1))
+    if area < 16 or area == mask.size:
         return np.concatenate([np.zeros(14, np.float32), depth_shares])
-    inside, outside = float(h[nuclei].mean()), float(h[~nuclei].mean())
-    rim, core = nuclei & (depth < 3), depth >= 4
-    pale = float(h[core].mean() / max(h[rim].mean(), 0.05)) if core.any() else 1.0
-    high_pass = h - smooth
+    h_inside, smooth_inside, e_inside = (plane.ravel()[nuclei] for plane in (h, smooth, e))
+    inside, spread = _mean_and_spread(h_inside)
+    outside = (cv2.sumElems(h)[0] - inside * area) / (mask.size - area)
+    core, rim = h_inside[depth >= 4], h_inside[depth < 3]
+    pale = float(core.mean(dtype=np.float64)) / max(float(rim.mean(dtype=np.float64)), 0.05) if len(core) else 1.0
     count, areas, elongation, fill = _components(mask)
     return np.concatenate(
         [
             [
-                area / nuclei.size,
-                area / max(int((tissue | nuclei).sum()), 1),
-                count / nuclei.size * 1e4,
+                area / mask.size,
+                area / max(np.count_nonzero(tissue | mask.view(np.bool_)), 1),
+                count / mask.size * 1e4,
                 areas.mean(),
                 areas.std(),
                 elongation.mean(),
@@ -148,10 +182,10 @@ def _nuclear_statistics(h: Plane, e: Plane, tissue: NDArray[np.bool_]) -> Plane:
                 fill.mean(),
                 threshold / 200,
                 (inside - outside) / max(inside + outside, 0.05),
-                h[nuclei].std() / max(inside, 0.05),
+                spread / max(inside, 0.05),
                 pale,
-                high_pass[nuclei].std() / max(inside, 0.05),
-                float(e[nuclei].mean()) / max(inside, 0.05),
+                _mean_and_spread(h_inside - smooth_inside)[1] / max(inside, 0.05),
+                _mean_and_spread(e_inside)[0] / max(inside, 0.05),
             ],
             depth_shares,
         ]
@@ -159,18 +193,30 @@ def _nuclear_statistics(h: Plane, e: Plane, tissue: NDArray[np.bool_]) -> Plane:
 
 
 def _components(mask: Bytes) -> tuple[int, Plane, Plane, Plane]:
-    """Parts of at least 12 px: count, log10 areas, elongations (0 round .. 1 line), share of their boxes filled."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    area = np.maximum(stats[:, cv2.CC_STAT_AREA], 1).astype(np.float64)
-    y, x = np.nonzero(mask)
-    part = labels[y, x]
-    mean_x, mean_y = np.bincount(part, x, count) / area, np.bincount(part, y, count) / area
-    dx, dy = x - mean_x[part], y - mean_y[part]
-    xx, yy, xy = (np.bincount(part, product, count) / area for product in (dx * dx, dy * dy, dx * dy))
+    """Parts of at least 12 px: count, log10 areas, elongations (0 round .. 1 line), share of their boxes filled.
+
+    All are sums over runs of pixels in a row, of which there are far fewer than pixels.
+    """
+    _, labels = cv2.connectedComponents(mask, connectivity=4)
+    width = mask.shape[1] + 1  # with a gap behind each row, so that no run goes on in the next one
+    flat = np.zeros(mask.shape[0] * width + 1, np.bool_)
+    flat[1:].reshape(-1, width)[:, :-1] = mask.view(np.bool_)
+    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    y, first = np.divmod(ends[::2], width)
+    part, length = labels[y, first] - 1, ends[1::2] - ends[::2]
+    order = np.argsort(part, kind="stable")  # within a part they stay in the order of rows
+    part, length, y, first = part[order], length[order], y[order], first[order]
+    starts = np.flatnonzero(np.diff(part, prepend=-1))
+    area, middle = np.add.reduceat(length, starts), first + (length - 1) / 2
+    dx, dy = (at - (np.add.reduceat(length * at, starts) / area)[part] for at in (middle, y))
+    within = (length**2 - 1) / 12  # variance of the columns of one run
+    moments = np.stack([dx * dx + within, dy * dy, dx * dy]) * length
+    xx, yy, xy = np.add.reduceat(moments, starts, axis=1) / area
     elongation = np.sqrt((xx - yy) ** 2 + 4 * xy**2) / (xx + yy + 1 / 6)
-    fill = area / (stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT])
-    real = np.arange(count) > 0
-    real &= (area >= 12) | (area == area[1:].max(initial=0))
+    columns = np.maximum.reduceat(first + length, starts) - np.minimum.reduceat(first, starts)
+    rows = y[np.append(starts[1:], len(y)) - 1] - y[starts] + 1
+    fill = area / (columns * rows)
+    real = (area >= 12) | (area == area.max())
     return (
         int(real.sum()),
         np.log10(area[real]).astype(np.float32),
@@ -179,57 +225,77 @@ def _components(mask: Bytes) -> tuple[int, Plane, Plane, Plane]:
     )
 
 
-def _depth_shares(mask: Bytes, depths_px: tuple[int, ...], area: int) -> tuple[Plane, Plane]:
-    """Pixels at least so deep inside the mask, as shares of `area`, and the depth of each pixel (h, w)."""
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3).astype(np.float32)
-    return np.array([(depth >= d).sum() / area for d in depths_px], np.float32), depth
+def _depths(mask: Bytes) -> Plane:
+    """How deep each pixel lies inside the mask (h, w)."""
+    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), np.float32)
+
+
+def _depth_shares(depths: Plane, depths_px: tuple[int, ...], area: int) -> Plane:
+    """Pixels at least so deep, as shares of `area`."""
+    return np.array([np.count_nonzero(depths >= depth) / area for depth in depths_px], np.float32)
+
+
+def _counts(codes: Bytes) -> NDArray[np.float64]:
+    """How often each of 0..255 stands in an array: (256,)."""
+    return np.asarray(cv2.calcHist([codes], [0], None, [256], [0, 256]).ravel(), np.float64)
 
 
 def _local_patterns(grey: Bytes) -> Plane:
     """Shares (10,) of the uniform local binary patterns of radius 1; a neighbour counts from 4 grey levels above."""
-    middle = grey[1:-1, 1:-1].astype(np.int16) + 4
+    middle = cv2.add(grey[1:-1, 1:-1], 4)  # stays at 255, above which no neighbour is
     code = np.zeros(middle.shape, np.uint8)
     height, width = grey.shape
     for bit, (dy, dx) in enumerate(_RING):
-        code |= (grey[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx] > middle).astype(np.uint8) << np.uint8(bit)
-    return (np.bincount(_PATTERN_CLASS[code].ravel(), minlength=10) / code.size).astype(np.float32)
+        above = cv2.compare(grey[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx], middle, cv2.CMP_GT)
+        code |= above & np.uint8(1 << bit)
+    return (np.bincount(_PATTERN_CLASS, _counts(code), 10) / code.size).astype(np.float32)
 
 
 def _cooccurrence(grey: Bytes) -> Plane:
     """Contrast, homogeneity and correlation of grey levels (8) at each offset, mean of both axes."""
-    levels = (grey >> 5).astype(np.int64)
-    i, j = np.mgrid[0:_LEVELS, 0:_LEVELS]
-    values = []
+    levels, values = grey >> 5, []
     for offset in _OFFSETS_PX:
-        pairs = np.bincount((levels[:, :-offset] * _LEVELS + levels[:, offset:]).ravel(), minlength=_LEVELS**2)
-        pairs = pairs + np.bincount((levels[:-offset] * _LEVELS + levels[offset:]).ravel(), minlength=_LEVELS**2)
-        p = pairs.reshape(_LEVELS, _LEVELS) / pairs.sum()
-        mean_i, mean_j = (p * i).sum(), (p * j).sum()
-        spread = np.sqrt((p * (i - mean_i) ** 2).sum() * (p * (j - mean_j) ** 2).sum())
-        covariance = (p * (i - mean_i) * (j - mean_j)).sum()
-        values += [
-            (p * (i - j) ** 2).sum(),
-            (p / (1 + (i - j) ** 2)).sum(),
-            covariance / spread if spread > 1e-6 else 1.0,
-        ]
+        pairs = (levels[:, :-offset], levels[:, offset:]), (levels[:-offset], levels[offset:])
+        number = sum(one.size for one, _ in pairs)
+        i, j = (sum(cv2.sumElems(pair[side])[0] for pair in pairs) / number for side in (0, 1))
+        ii, jj = (sum(cv2.norm(pair[side], cv2.NORM_L2SQR) for pair in pairs) / number for side in (0, 1))
+        contrast = sum(cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in pairs) / number
+        apart = [cv2.absdiff(one, other) for one, other in pairs]
+        shares = [sum(np.count_nonzero(part == step) for part in apart) / number for step in range(1, _LEVELS)]
+        homogeneity = 1 - sum(shares) + sum(share / (1 + step**2) for step, share in enumerate(shares, 1))
+        spread = np.sqrt(max((ii - i * i) * (jj - j * j), 0.0))
+        covariance = (ii + jj - contrast) / 2 - i * j
+        values += [contrast, homogeneity, covariance / spread if spread > 1e-6 else 1.0]
     return np.array(values, np.float32)
+
+
+def _blurred(grey: Bytes, kernel: Plane) -> Bytes:
+    """What `cv2.GaussianBlur` gives, in floats, which hold its whole numbers exactly and are several times quicker."""
+    sums = cv2.sepFilter2D(grey, cv2.CV_32F, kernel, kernel, delta=_HALF)
+    return np.asarray((sums * np.float32(0.5 / _HALF)).astype(np.uint8))
 
 
 def _orientation(grey: Bytes) -> Plane:
     """How far edges share one direction (whole patch; windows of sigma 6 px), and their mean strength at two scales."""
-    values = []
-    for sigma in (1.0, 3.0):
-        smooth = cv2.GaussianBlur(grey, (0, 0), sigma).astype(np.float32)
-        gx, gy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-        xx, yy, xy = gx * gx, gy * gy, gx * gy
-        energy = xx + yy
-        values.append(np.log10(energy.mean() + 1))
-        if sigma == 1.0:
-            whole = np.hypot(xx.mean() - yy.mean(), 2 * xy.mean()) / (energy.mean() + 1)
-            window = [cv2.blur(product, (13, 13)) for product in (xx - yy, 2 * xy, energy)]
-            local = (np.hypot(window[0], window[1]) / (window[2] + 50)).mean()
-            values += [whole, local]
-    return np.array(values, np.float32)
+    fine, coarse = (cv2.spatialGradient(_blurred(grey, kernel)) for kernel in _KERNELS)
+    strength = [sum(cv2.norm(edges, cv2.NORM_L2SQR) for edges in scale) / grey.size for scale in (fine, coarse)]
+    gx, gy = (edges.astype(np.float32) for edges in fine)
+    xx, yy, xy = gx * gx, gy * gy, np.multiply(gx, gy, out=gx)
+    xy *= 2
+    planes = xx - yy, xy, xx + yy
+    along, across = (cv2.sumElems(plane)[0] / grey.size for plane in planes[:2])
+    along_here, across_here, here = (cv2.blur(plane, (13, 13)) for plane in planes)
+    here += 50
+    local = cv2.divide(cv2.magnitude(along_here, across_here), here)
+    return np.array(
+        [
+            np.log10(strength[0] + 1),
+            np.hypot(along, across) / (strength[0] + 1),
+            cv2.sumElems(local)[0] / grey.size,
+            np.log10(strength[1] + 1),
+        ],
+        np.float32,
+    )
 
 
 # What is measured, in order, with the centre and spread that bring it to order one. They were read off the tissue of
