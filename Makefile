@@ -32,7 +32,7 @@ stress: .venv/ready
 test-lowest: .venv/ready
 	rm -rf .venv-lowest && $(PYTHON) -m venv .venv-lowest
 	VIRTUAL_ENV=$(CURDIR)/.venv-lowest $(BIN)/uv pip install --quiet --compile-bytecode --resolution lowest-direct \
-	--editable '.[cluster]' 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.120'
+	--editable '.[cluster,openvino]' 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6' 'hypothesis>=6.120'
 	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" .venv-lowest/bin/python -m pytest -m "not alone and not slow" -W default \
 	--ignore tests/image --numprocesses logical --maxprocesses 4 --dist loadfile
 

@@ -14,6 +14,7 @@ from sammil_cli import choices
 from sammil_cli.errors import IMAGE_VARIABLE, InputError, limit_met
 from sammil_cli.settings.choosing import ChoosingSettings
 from sammil_cli.settings.convert import ConvertSettings as ConvertSettings
+from sammil_cli.settings.sam import SamSettings as SamSettings
 from sammil_cli.settings.stage import StageSettings as StageSettings
 from sammil_cli.settings.stage import Tolerance as Tolerance
 from sammil_cli.settings.stage import min_share_setting, seed_setting, strict_versions_setting
@@ -86,54 +87,6 @@ class PatchSettings(Tolerance):
     )
 
 
-class SamSettings(Tolerance):
-    """Regions."""
-
-    proposer: str = _field("sam", "whose regions")
-    sam_canvas_px: int = _field(
-        1024, "longest side of a picture that the proposer sees (1024, as published); with sam_mpp, of a tile", ge=64
-    )
-    sam_mpp: float | None = _field(
-        None,
-        "µm per pixel of the pictures, which are overlapping tiles; null = one picture of all tissue, as published",
-        gt=0,
-    )
-    sam_tile_overlap: float = _field(
-        0.25, "share of a tile's side that its neighbour sees, too (with sam_mpp only)", ge=0, le=0.5
-    )
-    region_polygons: Literal["geojson", "geojson.gz"] = _field(
-        "geojson", "outlines for QuPath: geojson | geojson.gz (packed to about an eighth; QuPath 0.4 and later)"
-    )
-    sam_model: Literal["vit_h", "vit_l", "vit_b", "vit_t"] = _field(
-        "vit_h", "vit_h (the paper) | vit_l | vit_b | vit_t (MobileSAM)"
-    )
-    sam_checkpoint: str | None = _field(None, "checkpoint file; null = found in SAMMIL_WEIGHTS or the cache")
-    sam_checkpoint_sha256: str | None = _field(None, "pins a checkpoint of your own; null = the published one")
-    sam_colours: Literal["sam", "min-max"] = _field(
-        "sam", "sam (normalised as SAM was trained) | min-max (each picture from 0 to 1, as MedSAM was)"
-    )
-    sam_points_per_side: int = _field(32, "prompts along a side", ge=1)
-    sam_pred_iou_thresh: float = _field(0.6, "masks that SAM itself rates lower are dropped", ge=0, le=1)
-    sam_stability_thresh: float = _field(0.6, "less stable masks are dropped", ge=0, le=1)
-    sam_crop_layers: int = _field(1, "0 = whole picture, 1 = four crops besides (as published)", ge=0, le=3)
-    sam_crop_points_downscale: int = _field(2, "prompts are thinned by this in crops", ge=1)
-    sam_points: Literal["tissue", "all"] = _field(
-        "tissue", "tissue (prompts on tissue only: less work) | all (as published)"
-    )
-    sam_precision: Literal["float32", "bfloat16", "float16"] = _field(
-        "float32", "float32 | bfloat16 | float16 (GPU only); the half ones are faster, and masks differ a little"
-    )
-    sam_compile: bool = _field(False, "compile the image encoder: slower start, faster slides (GPU)")
-    wsi_sam_tokens: str | None = _field(
-        None, "wsi-sam only: a file of sammil wsi-sam train, or a folder with net_high.pth and net_low.pth"
-    )
-    wsi_sam_tokens_sha256: str | None = _field(None, "pins these tokens; null = any that belong to the SAM")
-    superpixel_method: Literal["slic", "felzenszwalb"] = _field("slic", "slic (compact) | felzenszwalb (follows edges)")
-    superpixel_area_px: int = _field(1500, "mean area of a superpixel before merging, canvas pixels", ge=16)
-    superpixel_merge: float = _field(6.0, "neighbours whose mean Lab colours differ less are merged", ge=0)
-    feature_region_patches: int = _field(16, "features only: patches of a region, on average", ge=1)
-
-
 class ExtractSettings(Tolerance):
     """Features."""
 
@@ -142,6 +95,9 @@ class ExtractSettings(Tolerance):
     encoder_weights: str | None = _field(None, "weights file; null = the published one, found like SAM's")
     encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)
     encode_precision: Literal["float32", "bfloat16", "float16"] = _field("float32", "of the encoder; docs/weights.md")
+    encode_backend: Literal["torch", "openvino"] = _field(
+        "torch", "torch | openvino (on the CPU, faster, the same features but for rounding: docs/weights.md)"
+    )
     batch_size: int = _field(32, "patches encoded at once", ge=1)
     feature_dtype: Literal["float16", "float32"] = _field("float32", "float16 halves the bags")
     membership_min_share: float = min_share_setting()

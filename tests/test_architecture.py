@@ -29,7 +29,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # Left never imports right.
 ORDER = (
-    *("errors", "choices", "storage", "slides", "tissue", "patches", "regions", "features", "legacy", "mil"),
+    *("errors", "choices", "storage", "backends", "slides", "tissue", "patches", "regions", "features", "legacy"),
+    "mil",
     *("cohort", "training", "report", "demo", "settings", "config", "console", "project", "runner", "jobs"),
     *(
         "bundles",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sammil_cli import choices
+from sammil_cli.backends.backend import check_backend
 from sammil_cli.config import Settings, load_settings
 from sammil_cli.doctor.causes import one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
@@ -47,16 +48,22 @@ def valid(asked: Asked) -> Iterator[Finding]:
 
 
 def device(asked: Asked) -> Iterator[Finding]:
-    """Whether the proposer can compute on this machine as it is set to."""
+    """Whether encoder and proposer can compute on this machine as they are set to."""
     settings = read(asked)
-    if settings is None or settings.proposer != "sam":
+    if settings is None:
         return
     try:
-        from sammil_cli.regions.sam_engine.image_encoder import check_precision
+        check_backend(settings.encode_backend, "encode_backend", "cpu")
+    except SammilError as error:
+        yield wrong(GROUP, "encoder", error.message, error.remedy)
+    if settings.proposer != "sam":
+        return
+    try:
+        from sammil_cli.regions.sam_models.embed import check_embedder
         from sammil_cli.runner.machine import choose_device
 
-        on = choose_device("auto")
-        check_precision(settings.sam_precision, on)
+        on = choose_device("auto") if settings.sam_backend == "torch" else "cpu"
+        check_embedder(settings.model_dump(), on)
     except SammilError as error:
         yield wrong(GROUP, "SAM", error.message, error.remedy)
     except BROKEN as error:

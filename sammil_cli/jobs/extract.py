@@ -161,6 +161,13 @@ def build_encoder(settings: ExtractSettings, device: str) -> Encoder:
         backbone=settings.encoder_backbone,
         input_px=settings.encoder_input_px,
     )
+    if settings.encode_backend != "torch":
+        if not hasattr(encoder, "run_by"):
+            raise InputError(
+                f"encoder {settings.encoder} runs no network of torch that {settings.encode_backend} could run",
+                remedy="set encode_backend: torch",
+            )
+        encoder.run_by(settings.encode_backend)
     if settings.encode_precision != "float32":
         if not hasattr(encoder, "compute_in"):
             raise InputError(

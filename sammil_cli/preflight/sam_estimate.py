@@ -213,6 +213,8 @@ def report(found: Estimate, settings: SamSettings) -> None:
         number = sum(slide.units.get(name, 0.0) for slide in found.slides)
         rows.append((f"{settings.proposer}: {name}", f"{console.short_number(number)}, {_time(seconds)} each"))
     free = "" if found.memory_free is None else f"; {_gb(found.memory_free)} are free"
+    if settings.sam_backend != "torch":
+        rows.append(("sam_backend", f"timed with torch; {settings.sam_backend} is faster, and converts SAM once first"))
     rows += [
         ("all else", f"{_time(costs.other_seconds)} per megapixel: reading, merging, checking, writing"),
         ("time", f"about {_time(found.seconds)}" + ("" if found.timed else ", without the proposer's own")),

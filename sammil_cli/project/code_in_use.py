@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sammil_cli import choices
+from sammil_cli.backends.backend import modules_of
 from sammil_cli.choices import Kind, module_name
 from sammil_cli.config import STAGES, Settings
 from sammil_cli.errors import InputError
@@ -35,20 +36,22 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "regroup": (),  # extract, on bags
     "wsi-sam-train": (choices.FORMATS,),
 }
+_BACKENDS = {"sam": "sam_backend", "extract": "encode_backend"}  # the settings that name what runs a network
 _OWN_ROOM = {  # of a stage that is not in `stages`
     "convert-legacy": "sammil_cli.exchange.convert_legacy",
     "wsi-sam-train": "sammil_cli.prompting.train",
 }
 
 
-def code_of_slide(stage: str, slide: Path | None = None, word: str | None = None) -> Code:
+def code_of_slide(stage: str, slide: Path | None = None, word: str | None = None, backend: str = "torch") -> Code:
     """The code of one slide's (or fold's) result.
 
     Args:
         slide: its file, where the stage reads it. word: what was chosen of the stage's first kind.
+        backend: what runs its network.
     """
     modules = [f"sammil_cli.jobs.{stage.replace('-', '_')}", *(_chosen(KINDS[stage][0], word) if word else ())]
-    return code_of(*modules, *(formats_of(slide) if slide else ()))
+    return code_of(*modules, *modules_of(backend), *(formats_of(slide) if slide else ()))
 
 
 def code_of_stage(stage: str, project: Project, settings: Settings) -> Code:
@@ -59,6 +62,8 @@ def code_of_stage(stage: str, project: Project, settings: Settings) -> Code:
             modules += sorted({module for path in _slides(project) for module in formats_of(path)})
         elif kind.setting:
             modules += _chosen(kind, getattr(settings, kind.setting))
+    if stage in _BACKENDS:
+        modules += modules_of(getattr(settings, _BACKENDS[stage]))
     if stage == "segment":
         entries = read_slides_table(project.slides_table, ("segmenter",)).values()
         words = {entry.overrides["segmenter"] for entry in entries if entry.overrides}

@@ -10,12 +10,12 @@ import torch
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
+from sammil_cli.backends.backend import Precision
 from sammil_cli.config import SamSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.prompting.dice import Mask
 from sammil_cli.prompting.promptable import PlainSam, Promptable, TwoResolutions
 from sammil_cli.regions.proposers import sam, wsi_sam
-from sammil_cli.regions.sam_engine.image_encoder import Precision
 from sammil_cli.regions.sam_models.build import EARLY_WIDTH, SAM_MODELS, Colours, load_sam
 from sammil_cli.regions.sam_models.embed import Embedder, Seen
 from sammil_cli.regions.wsi_sam.model import WsiSam

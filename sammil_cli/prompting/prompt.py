@@ -87,7 +87,7 @@ def plan(question: Question, how: How, project: Project, settings: SamSettings, 
     asked = gather(question, project)
     entries = read_slides_table(project.slides_table)
     shared: dict[str, object] = {"how": {name: getattr(how, name) for name in How.__dataclass_fields__}}
-    shared |= {name: getattr(settings, name) for name in ("sam_model", "sam_precision", "sam_colours")}
+    shared |= {name: getattr(settings, name) for name in ("sam_model", "sam_precision", "sam_backend", "sam_colours")}
     shared["weights"] = _identify(settings, download_first=options.download)
     tasks = []
     for slide_id, path in asked.slides.items():

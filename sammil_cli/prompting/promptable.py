@@ -172,14 +172,14 @@ def load_promptable(settings: SamSettings, device: str) -> Promptable:
     Raises:
         MissingError: no weights, or they do not fit the model or each other.
     """
-    precision, compiled = settings.sam_precision, settings.sam_compile
+    how = settings.sam_precision, settings.sam_compile, settings.sam_backend
     if settings.wsi_sam_tokens is None:
         path, _ = sam.wanted_weights(settings.model_dump()).find()
         alone = load_sam(path, settings.sam_model, settings.sam_colours).to(own_device(device))
-        return PlainSam(alone, Embedder(alone, precision, compiled))
+        return PlainSam(alone, Embedder(alone, *how))
     (path, sha256), (tokens, _) = wsi_sam.wanted_weights(settings.model_dump()).files()
     model = load_wsi_sam(path, settings.sam_model, tokens, sam_sha256=sha256, colours=settings.sam_colours).to(
         own_device(device)
     )
     facts = read_tokens(tokens).facts
-    return TwoResolutions(model, Embedder(model.sam, precision, compiled), trained_mpp=facts.mpp if facts else None)
+    return TwoResolutions(model, Embedder(model.sam, *how), trained_mpp=facts.mpp if facts else None)

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from types import ModuleType
 
-from sammil_cli.config import StageSettings
+from sammil_cli.backends.backend import check_backend
+from sammil_cli.config import ExtractSettings, StageSettings
 from sammil_cli.project.project import RunOptions
 from sammil_cli.project.weights import expect
 from sammil_cli.runner.executor import check_executor
@@ -81,11 +82,13 @@ def how_a_choice_runs(
 ) -> RunOptions:
     """As `how_to_run`, of a proposer or encoder: on all GPUs if it uses any, two slides at once on each.
 
+    A backend that computes on the CPU only takes none.
+
     Weights that are needed, not here and not to be fetched are refused at once: the stage would do it after it has
     loaded torch, which takes seconds.
 
     Raises:
-        MissingError: there are no such weights. Else as `how_to_run`.
+        MissingError: there are no such weights. Else as `check_backend` and `how_to_run`.
     """
     asked = workers if isinstance(workers, Workers) else Workers(count=workers)
     _where(asked)  # a slip in a word is said before weights are missed
@@ -93,7 +96,21 @@ def how_a_choice_runs(
         check_device_word(device)
         expect(choice, settings)
     here = asked.executor == "local"
-    chosen = device_for(choice, device, here=here)
+    setting, backend = backend_of(choice, settings)
+    check_backend(backend, setting, device)
+    chosen = device_for(choice, device, here=here) if backend == "torch" else "cpu"
     asked = replace(asked, count=asked.count or (slides_at_once(chosen) if here else None))
     options = how_to_run(chosen, asked, only, download=download)
-    return replace(options, place=describe_place(choice, chosen, asked.executor))
+    return replace(options, place=describe_place(choice, chosen, asked.executor, backend))
+
+
+def where_it_can(choice: ModuleType, settings: StageSettings, device: str) -> str:
+    """The device for a proposer or encoder among others that use `device`: the CPU where it can use nothing else."""
+    return device_for(choice, device) if backend_of(choice, settings)[1] == "torch" else "cpu"
+
+
+def backend_of(choice: ModuleType, settings: StageSettings) -> tuple[str, str]:
+    """The setting that names the backend of a proposer or encoder, and the word; torch where it can have no other."""
+    key = "encode_backend" if isinstance(settings, ExtractSettings) else "sam_backend"
+    known = key == "encode_backend" or key in getattr(choice, "SETTINGS", ())
+    return key, getattr(settings, key) if known else "torch"

@@ -153,8 +153,10 @@ def slides_at_once(device: str) -> int | None:
     return _SLIDES_PER_GPU * len(devices(device)) if device.startswith("cuda") else None
 
 
-def describe_place(choice: ModuleType, device: str, executor: str = "local") -> str:
+def describe_place(choice: ModuleType, device: str, executor: str = "local", backend: str = "torch") -> str:
     """Where a proposer or encoder runs, and why; a user should notice when no GPU is used."""
+    if backend == "openvino":
+        return "on the CPU, by OpenVINO" if executor == "local" else f"on CPUs of the {executor} workers, by OpenVINO"
     if executor != "local":
         return f"on {'GPUs' if device.startswith('cuda') else 'CPUs'} of the {executor} workers"
     if device.startswith("cuda"):

@@ -57,7 +57,7 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
             continue
         maps = ArtefactsPath(project.tissue / patches.name)
         artefacts = maps if maps.exists() else None
-        code = code_of_slide("extract", slide, settings.encoder)
+        code = code_of_slide("extract", slide, settings.encoder, settings.encode_backend)
         inputs = {
             "slide": seen,
             "artefacts": content(artefacts),

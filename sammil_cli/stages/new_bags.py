@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sammil_cli import choices, console
+from sammil_cli.backends.backend import INSTALL, is_installed
 from sammil_cli.bundles.models import Models
 from sammil_cli.config import ExtractSettings, SamSettings, Settings, load_settings
 from sammil_cli.errors import InputError, MissingError
@@ -15,11 +16,14 @@ from sammil_cli.stages.by_name import run_stage
 from sammil_cli.stages.given_slides import GivenSlides, link
 from sammil_cli.storage.weights import WantedWeights
 
+_BACKENDS = ("sam_backend", "encode_backend")
 STAGES = ("segment", "patch", "sam", "extract")
 
 
 def settings_for(models: Models, params: Path | None) -> Settings:
     """How bags for these models are made: as the file says, where one is given, else as the models' own bags were.
+
+    Where the backend of their training is not installed, torch takes its place: it computes the same but for rounding.
 
     Raises:
         InputError: there is no file, and the models do not know either.
@@ -32,7 +36,11 @@ def settings_for(models: Models, params: Path | None) -> Settings:
             remedy="give the settings of its training: --params params.yaml; or bags that were made with them: "
             "--bags DIR",
         )
-    return models.settings
+    lacking = [key for key in _BACKENDS if not is_installed(getattr(models.settings, key))]
+    for key in lacking:
+        word = getattr(models.settings, key)
+        console.note(f"{key}: torch, as {word} of the training is not installed ({INSTALL}); the same but for rounding")
+    return models.settings.model_copy(update=dict.fromkeys(lacking, "torch"))
 
 
 def how_bags_are_made(

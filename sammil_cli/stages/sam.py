@@ -13,6 +13,7 @@ from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.propose import FEATURES, seen_by
 from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
+from sammil_cli.runner.how_to_run import backend_of
 from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.stages import bag_regions
@@ -71,6 +72,7 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
     shared = shared_key(proposer, settings, options, weightless=weightless)
     found = files_of(TissuePath, project, project.tissue, "segment", options.only)
     pairs, refused = with_slides(found, project, lambda tissue: (tissue.with_suffix(".h5"), tissue))
+    backend = backend_of(proposer, settings)[1]
     folder = drawings_folder(project, proposer)
     drawings = {} if folder is None else find_drawings(folder)
     stray = {name: path.name for name, path in drawings.items() if not (project.tissue / f"{name}.geojson").exists()}
@@ -80,7 +82,7 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         if folder is not None and drawing is None:
             refused.append(refusal(tissue.stem, not_drawn(tissue.stem, folder, stray)))
             continue
-        code = code_of_slide("sam", slide, settings.proposer)
+        code = code_of_slide("sam", slide, settings.proposer, backend)
         inputs = {"slide": seen, "tissue": content(tissue)} | ({} if drawing is None else {"drawing": content(drawing)})
         job = SamJob(slide=slide, tissue=tissue, drawing=drawing, settings=settings, device=options.device)
         tasks.append(Task.of(tissue.stem, job, {**inputs, **shared}, code, strict=settings.strict_versions))

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # They say how, where and when work is done and what is said of it, never what comes out; settings are in every key.
 SILENT = (
     *("errors", "choices", "settings", "config", "console", "project", "runner"),
+    *("backends.backend", "backends.kept_networks"),
     *(
         "storage.claims",
         "storage.code",
@@ -30,7 +31,9 @@ SILENT = (
 _COMPUTING: dict[str, tuple[str, ...]] = {
     **{
         name: (name,)
-        for name in ("imagecodecs", "numpy", "scipy", "shapely", "tifffile", "timm", "torch", "torchvision")
+        for name in (
+            *("imagecodecs", "numpy", "openvino", "scipy", "shapely", "tifffile", "timm", "torch", "torchvision"),
+        )
     },
     **{"cv2": ("opencv-python-headless",), "openslide": ("openslide-python", "openslide-bin"), "PIL": ("pillow",)},
     **{"segment_anything": ("segment-anything",), "skimage": ("scikit-image",), "sklearn": ("scikit-learn",)},

@@ -18,7 +18,8 @@ from sammil_cli.report.ablation import with_other_seed
 from sammil_cli.report.region_ablation import NO_REGIONS, PLACEBO, quality_table, region_table
 from sammil_cli.report.region_controls import TRUE_REGIONS, drawn_note, moved_table, placebo_table
 from sammil_cli.report.tables import Table
-from sammil_cli.runner.machine import choose_workers, device_for
+from sammil_cli.runner.how_to_run import where_it_can
+from sammil_cli.runner.machine import choose_workers
 from sammil_cli.stages import sam
 from sammil_cli.storage.summed import read_of_slide
 from sammil_cli.studies import region_controls, regroup
@@ -235,7 +236,7 @@ def _sam_call(
     project: Project, contest: Contest, name: str, options: RunOptions, slides: Sequence[str], folder: Path
 ) -> tuple[Project, SamSettings, RunOptions]:
     """With what `sammil sam` is called for one proposer: it runs where it can, and on these slides only."""
-    device = device_for(choices.load(choices.PROPOSERS, name), options.device)
+    device = where_it_can(choices.load(choices.PROPOSERS, name), contest.sam, options.device)
     workers = options.workers if device == options.device else choose_workers(None, device)
     of_bags, with_tissue = project.ungrouped is not None, {path.stem for path in project.tissue.glob("*.geojson")}
     only = frozenset(slide for slide in slides if of_bags or slide in with_tissue)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import choices, console
-from sammil_cli.config import EvaluateSettings, Settings, TrainSettings, check
+from sammil_cli.config import EvaluateSettings, ExtractSettings, SamSettings, Settings, TrainSettings, check
 from sammil_cli.errors import InputError, SammilError
 from sammil_cli.project.leftovers import REPRODUCE, tidy
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.result_sums import check_results
 from sammil_cli.project.run_record import RunRecord, read_record
-from sammil_cli.runner.machine import choose_device, choose_workers, device_for
+from sammil_cli.runner.how_to_run import where_it_can
+from sammil_cli.runner.machine import choose_device, choose_workers
 from sammil_cli.stages import evaluate, train
 from sammil_cli.stages.by_name import run_stage
 from sammil_cli.storage.files import read_csv, sha256_file
@@ -172,9 +173,12 @@ def _run_slides(place: Project, settings: Settings, options: RunOptions, record:
         InputError: a slide cannot be done now. MissingError: weights.
     """
     only = frozenset(slide.slide_id for slide in record.data.slides)
-    picked = {"sam": (choices.PROPOSERS, settings.proposer), "extract": (choices.ENCODERS, settings.encoder)}
+    picked = {
+        "sam": (choices.load(choices.PROPOSERS, settings.proposer), settings.stage(SamSettings)),
+        "extract": (choices.load(choices.ENCODERS, settings.encoder), settings.stage(ExtractSettings)),
+    }
     for stage in _PER_SLIDE:
-        device = device_for(choices.load(*picked[stage]), options.device) if stage in picked else options.device
+        device = where_it_can(*picked[stage], options.device) if stage in picked else options.device
         for row in run_stage(stage, place, settings, replace(options, device=device, only=only)):
             if not row.done:
                 raise InputError(f"{stage} cannot do {row.slide_id} now: {row.message}", remedy=row.remedy)

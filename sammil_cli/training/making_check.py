@@ -14,7 +14,8 @@ from sammil_cli.training.model_facts import ModelFacts, TrainedOn
 
 _MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 _MEMBERSHIP = ("membership_rule", "membership_min_share")
-_NEARLY_ALIKE = ("sam_precision", "sam_points")  # SAM's masks differ a little
+_ALIKE = ("encode_backend",)  # features differ by rounding
+_NEARLY_ALIKE = ("sam_precision", "sam_backend", "sam_points")  # SAM's masks differ a little
 _KNOWN_BETTER = ("patch_px", "patch_mpp")  # the encoder's facts say what they are, and not what was asked for
 _SHOWN = 3
 
@@ -129,7 +130,7 @@ def _decisive(making: Making, regions: bool) -> Values:
     """What is known of how a bag was made and changes what a patch or a region is, µm per pixel apart."""
     values: Values = {("patch", "patch_px"): making.encoder.patch_px} if making.encoder.patch_px > 0 else {}
     for key, value in making.made_with.get("extract", {}).items():
-        if regions or key not in _MEMBERSHIP:
+        if key not in _ALIKE and (regions or key not in _MEMBERSHIP):
             values["extract", key] = value
     for key, value in making.made_with.get("sam", {}).items():
         if regions and key not in _NEARLY_ALIKE:

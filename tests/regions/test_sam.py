@@ -97,6 +97,7 @@ def test_the_settings_reach_the_engine(tiny_sam: dict[str, Any], monkeypatch: py
         "sam_crop_layers": 1,
         "sam_crop_points_downscale": 3,
         "sam_precision": "bfloat16",
+        "sam_backend": "openvino",
         "sam_compile": True,
     }
     sam.make(settings, "cpu")
@@ -107,6 +108,7 @@ def test_the_settings_reach_the_engine(tiny_sam: dict[str, Any], monkeypatch: py
         "crop_layers": 1,
         "crop_points_downscale": 3,
         "precision": "bfloat16",
+        "backend": "openvino",
         "compiled": True,
         "prompts_at_once": None,
     }

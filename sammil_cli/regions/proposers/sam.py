@@ -35,6 +35,7 @@ SETTINGS = (
     "sam_crop_points_downscale",
     "sam_points",
     "sam_precision",
+    "sam_backend",
     "sam_compile",
 )
 LOCAL = ("sam_checkpoint", "sam_checkpoint_sha256", "sam_compile")  # do not change the regions: the weights count
@@ -96,11 +97,12 @@ def check(settings: Named, device: str) -> None:
     """Refuses settings that cannot work, before any slide.
 
     Raises:
-        InputError: see `check_precision`. MissingError: a checkpoint of the user's own that does not fit the model.
+        InputError, MissingError: see `check_embedder`. MissingError: a checkpoint of the user's own that does not
+            fit the model.
     """
-    from sammil_cli.regions.sam_engine.image_encoder import check_precision
+    from sammil_cli.regions.sam_models.embed import check_embedder
 
-    check_precision(settings["sam_precision"], device)
+    check_embedder(settings, device)
     if settings["sam_checkpoint"] and settings["sam_checkpoint_sha256"]:
         from sammil_cli.regions.sam_models.build import load_sam
 
@@ -149,6 +151,7 @@ def asked(settings: Named) -> "MaskSettings":
         crop_layers=settings["sam_crop_layers"],
         crop_points_downscale=settings["sam_crop_points_downscale"],
         precision=settings["sam_precision"],
+        backend=settings["sam_backend"],
         compiled=settings["sam_compile"],
     )
 

@@ -43,13 +43,13 @@ def check(settings: Named, device: str) -> None:
     """Refuses settings that cannot work, before any slide.
 
     Raises:
-        InputError: see `check_precision`. MissingError: a checkpoint of the user's own that does not fit the model, or
-            tokens that are not here or belong to another SAM.
+        InputError, MissingError: see `check_embedder`. MissingError: a checkpoint of the user's own that does not
+            fit the model, or tokens that are not here or belong to another SAM.
     """
-    from sammil_cli.regions.sam_engine.image_encoder import check_precision
+    from sammil_cli.regions.sam_models.embed import check_embedder
     from sammil_cli.regions.wsi_sam.tokens import check_sam, read_tokens
 
-    check_precision(settings["sam_precision"], device)
+    check_embedder(settings, device)
     wanted = wanted_weights(settings)
     if wanted.to_fetch:  # it may yet have to come
         check_sam(read_tokens(_wanted_tokens(settings).find()[0]), wanted.to_fetch.sha256)

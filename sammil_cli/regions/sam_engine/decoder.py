@@ -19,8 +19,8 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional
 
+from sammil_cli.backends.backend import Precision
 from sammil_cli.regions.sam_engine.attention import CrossAttention
-from sammil_cli.regions.sam_engine.image_encoder import Precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,13 @@ from segment_anything.utils.amg import is_box_near_crop_edge
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
+from sammil_cli.backends.backend import Backend, Precision
 from sammil_cli.regions.light_torchvision import torchvision
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.regions.sam_engine.batching import Batches
 from sammil_cli.regions.sam_engine.crops import Crop, lay_crops
 from sammil_cli.regions.sam_engine.decoder import MaskDecoder
-from sammil_cli.regions.sam_engine.image_encoder import Precision, prepare
+from sammil_cli.regions.sam_engine.image_encoder import prepare
 from sammil_cli.regions.sam_engine.upsample import Upsampler
 from sammil_cli.regions.sam_models.embed import Embedder
 from sammil_cli.slides.pixels import RGB
@@ -62,7 +63,7 @@ class MaskSettings:
 
     Args:
         precision: of the products; half precision moves borders by a pixel here and there.
-        compiled: whether torch compiles the image encoder.
+        backend: what runs the image encoder. compiled: whether torch compiles it.
         prompts_at_once: None = what suits the device; halved when memory runs out.
     """
 
@@ -72,6 +73,7 @@ class MaskSettings:
     crop_layers: int
     crop_points_downscale: int
     precision: Precision = "float32"
+    backend: Backend = "torch"
     compiled: bool = False
     prompts_at_once: int | None = None
 
@@ -206,7 +208,9 @@ class MaskEngine(PointGrid):
 
     def __init__(self, model: Sam, settings: MaskSettings) -> None:
         super().__init__(model, settings)
-        self.encoder: Callable[[Tensor], Tensor] = Embedder(model, settings.precision, settings.compiled)
+        self.encoder: Callable[[Tensor], Tensor] = Embedder(
+            model, settings.precision, settings.compiled, settings.backend
+        )
         self.decoder = MaskDecoder(model, settings.precision)
 
     def generate(self, image: RGB, tissue: NDArray[np.bool_] | None = None) -> list[MaskRecord]:

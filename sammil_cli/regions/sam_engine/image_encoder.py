@@ -5,7 +5,7 @@ through a whole block, in place; of the scores there is never more than a strip 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sammil_cli.backends.backend import Precision
 from sammil_cli.errors import InputError
 from sammil_cli.regions.sam_engine.relative_attention import Positions, attend_folded, attend_in_strips, positions_of
 from sammil_cli.slides.pixels import RGB
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Linear = tuple[Tensor, Tensor | None]  # weight and bias
 
 _ROWS = 16  # rows of tokens of a global block at a time: enough for fast products, too few for large activations

@@ -61,7 +61,7 @@ def silence(head: MLP) -> None:
 
 
 def asked(settings: Named, device: str) -> MaskSettings:
-    """How `time_engine` wants an engine to be asked."""
+    """How `time_engine` wants an engine to be asked: by torch, as converting a model for another takes minutes."""
     return MaskSettings(
         points_per_side=_POINTS[torch.device(device).type],
         pred_iou_thresh=_ALL,

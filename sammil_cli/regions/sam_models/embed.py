@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from segment_anything.modeling import Sam
-from torch import Tensor
+from segment_anything.modeling import ImageEncoderViT, Sam
+from torch import Tensor, nn
 
-from sammil_cli.regions.sam_engine.image_encoder import ImageEncoder, Precision, check_precision
+from sammil_cli.backends.backend import Backend, Precision, check_backend, check_precision_of, network_by
+from sammil_cli.choices import Named
+from sammil_cli.errors import InputError
+from sammil_cli.regions.sam_engine.image_encoder import ImageEncoder, check_precision
 from sammil_cli.regions.sam_models.tiny_vit import TinyViTEncoder
 
 
@@ -22,6 +25,21 @@ class Seen(NamedTuple):
     early: Tensor
 
 
+def check_embedder(settings: Named, device: str) -> None:
+    """Refuses what an `Embedder` cannot do on a device, as the settings of `sam` ask for it.
+
+    Raises:
+        InputError: float16 without a CUDA device; another backend than torch with a GPU, compiled by torch, or in a
+            precision that it does not know on this processor. MissingError: the backend is not installed.
+    """
+    check_precision(settings["sam_precision"], device)
+    backend = settings["sam_backend"]
+    check_backend(backend, "sam_backend", device)
+    check_precision_of(backend, "sam_precision", settings["sam_precision"])
+    if settings["sam_compile"] and backend != "torch":
+        raise InputError(f"sam_compile is for torch, and sam_backend is {backend}", remedy="set sam_compile: false")
+
+
 class Embedder:
     """Runs a SAM's image encoder with that module's own weights; nothing is differentiated.
 
@@ -30,17 +48,23 @@ class Embedder:
     Args:
         sam: on its device, in eval mode. It has to stay there.
         precision: of products and attention; the neck stays float32.
-        compiled: with `torch.compile`.
+        compiled: with `torch.compile`. backend: what runs it; not torch: on the CPU only, the neck in `precision`, too.
 
     Raises:
-        InputError: float16 without a CUDA device.
+        InputError: float16 without a CUDA device, or another backend than torch on a GPU. MissingError: it is not
+            installed.
     """
 
-    def __init__(self, sam: Sam, precision: Precision = "float32", compiled: bool = False) -> None:
+    def __init__(
+        self, sam: Sam, precision: Precision = "float32", compiled: bool = False, backend: Backend = "torch"
+    ) -> None:
         module = sam.image_encoder
         self._embed: Callable[[Tensor], Tensor]
         self._see: Callable[[Tensor], tuple[Tensor, Tensor]]
-        if isinstance(module, TinyViTEncoder):
+        if backend != "torch":
+            self._see = _by_other(module, precision, backend)
+            self._embed = lambda pixels: self._see(pixels)[0]
+        elif isinstance(module, TinyViTEncoder):
             self._see = _TinyViT(module, precision, compiled)
             self._embed = lambda pixels: self._see(pixels)[0]
         else:
@@ -54,6 +78,62 @@ class Embedder:
     def see(self, pixels: Tensor) -> Seen:
         """The same, and the early feature."""
         return Seen(*self._see(pixels))
+
+
+def _by_other(
+    module: TinyViTEncoder | ImageEncoderViT, precision: Precision, backend: Backend
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The same, by a backend other than torch."""
+    device = next(module.parameters()).device.type
+    check_precision(precision, device)
+    check_backend(backend, "sam_backend", device)
+    run = network_by(
+        backend,
+        (_SeeingTinyViT if isinstance(module, TinyViTEncoder) else _SeeingViT)(module).eval(),
+        name="SAM's image encoder",
+        setting="sam_backend",
+        px=module.img_size,
+        precision=precision,
+        one_by_one=True,
+    )
+
+    def see(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        embedding, early = (torch.from_numpy(output) for output in run(pixels.numpy()))
+        return embedding, early
+
+    return see
+
+
+class _SeeingTinyViT(nn.Module):
+    """What `Embedder.see` says of a TinyViT, as one module."""
+
+    def __init__(self, encoder: TinyViTEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.encoder.see(pixels)
+
+
+class _SeeingViT(nn.Module):
+    """What `Embedder.see` says of a ViT, in the official encoder's own steps."""
+
+    def __init__(self, encoder: ImageEncoderViT) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        encoder = self.encoder
+        first = next(number for number, block in enumerate(encoder.blocks) if not block.window_size)
+        x: Tensor = encoder.patch_embed(pixels)
+        if encoder.pos_embed is not None:
+            x = x + encoder.pos_embed
+        for number, block in enumerate(encoder.blocks):
+            x = block(x)
+            if number == first:
+                early = x.permute(0, 3, 1, 2)
+        embedding: Tensor = encoder.neck(x.permute(0, 3, 1, 2))
+        return embedding, early
 
 
 class _TinyViT:

@@ -11,8 +11,8 @@ import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from sammil_cli.backends.backend import Precision
 from sammil_cli.regions.sam_engine.decoder import Picture, Transformer
-from sammil_cli.regions.sam_engine.image_encoder import Precision
 from sammil_cli.regions.wsi_sam.branch import Branch
 
 FIRST_MASK, ADDED = 1, 5  # of the tokens: rating, four masks, the added one, then the prompt's

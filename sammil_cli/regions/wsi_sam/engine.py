@@ -26,7 +26,8 @@ class DualEngine(PointGrid):
 
     def __init__(self, model: WsiSam, settings: MaskSettings) -> None:
         super().__init__(model.sam, settings)
-        self.encoder: Callable[[Tensor], Seen] = Embedder(model.sam, settings.precision, settings.compiled).see
+        embedder = Embedder(model.sam, settings.precision, settings.compiled, settings.backend)
+        self.encoder: Callable[[Tensor], Seen] = embedder.see
         self.decoder = DualDecoder(model.sam, model.high, model.low, settings.precision)
 
     def generate(self, image: RGB, around: RGB, tissue: NDArray[np.bool_] | None = None) -> list[MaskRecord]:
