@@ -31,7 +31,7 @@ from sammil_cli.training.model_facts import read_facts
 Sammil = Callable[..., Any]
 
 QUICK = {"folds": 3, "epochs": 3, "patience": 99, "min_epochs": 0, "learning_rate": 0.001}
-LONG = {"folds": 2, "epochs": 100, "patience": 99, "min_epochs": 0, "learning_rate": 0.001}
+LONG = {"folds": 2, "epochs": 50, "patience": 99, "min_epochs": 0, "learning_rate": 0.001}
 LIMIT_S = 120.0
 
 
