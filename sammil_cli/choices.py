@@ -75,7 +75,10 @@ def module_name(kind: Kind, name: str) -> str:
     Raises:
         InputError: there is no such choice, or there are two; the message lists those there are.
     """
-    known = _modules(kind)
+    return _only(kind, name, _modules(kind))
+
+
+def _only(kind: Kind, name: str, known: Mapping[str, Sequence[str]]) -> str:
     if name not in known:
         word = name[:_LONGEST_WORD]
         near = difflib.get_close_matches(word, known, 1)
@@ -106,7 +109,16 @@ def load(kind: Kind, name: str) -> ModuleType:
     Raises:
         InputError: see `module_name`; or a plug-in cannot be imported, or lacks what makes it one.
     """
-    module = module_name(kind, name)
+    return _imported(kind, name, module_name(kind, name))
+
+
+def load_all(kind: Kind) -> list[ModuleType]:
+    """Imports all choices of a kind, in the order of their words; raises as `load`."""
+    known = _modules(kind)
+    return [_imported(kind, name, _only(kind, name, known)) for name in sorted(known)]
+
+
+def _imported(kind: Kind, name: str, module: str) -> ModuleType:
     if module.startswith(f"{_PROJECT_PACKAGE}."):
         _open_project_package()
     if module.startswith("sammil_cli."):

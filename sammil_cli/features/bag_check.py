@@ -1,5 +1,6 @@
 """Whether a bag can be learned from and judged: what is wrong with it is found here, and not by a loss or a library."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ _ROWS = 1024  # looked at together: more would need memory of their own
 _HALF_UNSIGNED, _HALF_INFINITE = 0x7FFF, 0x7C00
 
 
-def read_checked(path: BagPath) -> FeatureBag:
+def read_checked(path: BagPath, read: Callable[[BagPath], FeatureBag] = read_bag) -> FeatureBag:
     """Reads a bag that is whole.
+
+    Args:
+        read: opens it, as `features.bag.read_bag` does.
 
     Raises:
         SlideError: `E_NAN`, features that are not finite · `E_DAMAGED`, a damaged file, no patch, or parts that do not
@@ -24,7 +28,7 @@ def read_checked(path: BagPath) -> FeatureBag:
     again = f"make it again (sammil extract --only {path.stem}, or convert-legacy), or delete it: the slide is left out"
     again += f"; under DVC: dvc checkout {path.parent}"
     try:
-        bag = read_bag(path)
+        bag = read(path)
         check_bag(bag)
     except SlideError as error:
         raise SlideError(

@@ -39,7 +39,7 @@ def plan_fields(project: Project, settings: WsiSamTrainSettings, side_px: int) -
             remedy=f"outline lesions in QuPath and export them as {project.lesions}/<slide>.geojson",
         )
     found = [TissuePath(path) for name in drawings if (path := project.tissue / f"{name}.geojson").is_file()]
-    pairs, refused = with_slides(found, project, lambda tissue: (tissue.with_suffix(".h5"), tissue))
+    pairs, refused = with_slides(found, project, lambda tissue: (tissue, tissue.with_suffix(".h5")))
     tissue_of = {tissue.stem: (tissue, seen) for tissue, _, seen in pairs}
     tasks = []
     for name in sorted(drawings.keys() - {row.slide_id for row in refused}):

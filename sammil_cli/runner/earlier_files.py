@@ -89,8 +89,7 @@ def lack_of(project: Project, slide_id: str, file: Path, stage: str) -> SlideErr
 
 def slide_suffixes() -> set[str]:
     """What the names of slide files end with, such as `.svs`."""
-    formats = (choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS))
-    return {suffix for module in formats for suffix in module.SUFFIXES}
+    return {suffix for module in choices.load_all(choices.FORMATS) for suffix in module.SUFFIXES}
 
 
 def slides_met(project: Project) -> dict[str, str]:
@@ -131,7 +130,8 @@ def with_slides(
     """Pairs earlier files with the slide files they were made from; slides that are gone or were replaced become rows.
 
     Args:
-        made: files of a slide; the first that names the slide it was made from is believed.
+        made: files of a slide; the first that names the slide it was made from is believed. Those that are not HDF5
+            come first: they answer in a tenth of the time.
     """
     known = find_slides(project.slides).paths
     pairs, refused = [], []

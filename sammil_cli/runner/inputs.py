@@ -146,7 +146,8 @@ class Unchanged:
 
 
 def _digest(path: Path, identify: Callable[[Path], str], state: State) -> str:
-    known = _digests.get((identify, path.absolute()))
+    place = identify, path.absolute()
+    known = _digests.get(place)
     if known is not None and known[0] == state:
         return known[1]
     try:
@@ -155,7 +156,7 @@ def _digest(path: Path, identify: Callable[[Path], str], state: State) -> str:
         return _GONE
     newest = max((max(facts[2:]) for facts in state if facts), default=0)
     if None not in state and time.time_ns() - newest > _COARSE_NS:
-        _digests[identify, path.absolute()] = state, digest
+        _digests[place] = state, digest
     return digest
 
 

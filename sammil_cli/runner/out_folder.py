@@ -25,6 +25,9 @@ _SHOWN = 10
 class OutFolder:
     """What lay in an out folder when a run began, by slide, and who had made it.
 
+    Files are asked who made them only where that is not known from their content: it takes milliseconds each. So
+    `remember` a slide before any of its files is replaced.
+
     A slide's files are a stage's own where their record says so, or where none of them has one and the stage's earlier
     process list has the slide as done. All others stay, unless the stage makes that slide's result itself.
     """
@@ -32,16 +35,25 @@ class OutFolder:
     def __init__(self, out: Path, stage: str, process_list: Path, only: frozenset[str] | None) -> None:
         self._out, self._stage, self._only = out, stage, only
         self._listed = done_before(process_list)
-        self._makers = {name: _maker(out, name) for name in {slide_of(path) for path in self._files()}}
+        self._names = {slide_of(path) for path in self._files()}
+        self._makers: dict[str, str | None] = {}
         self._removed: set[str] = set()
         self._replaced: set[str] = set()
+
+    def remember(self, name: str) -> None:
+        """Notes who made a slide's files."""
+        if name in self._names and name not in self._makers:
+            self._makers[name] = _maker(self._out, name)
 
     def clear(self, kept: Collection[str], done: Collection[str]) -> None:
         """Removes what is stale.
 
         Args:
-            kept: names of the files that stay. done: slides whose result lies here now.
+            kept: names of the files that stay: the stage's own results. done: slides whose result lies here now.
         """
+        for name in self._names - self._makers.keys():
+            first = next(_with_record(self._out, name), None)
+            self._makers[name] = self._stage if first and first.name in kept else _maker(self._out, name)
         for path in list(self._files()):
             if path.name not in kept and (self._is_own(slide_of(path)) or self._is_replaced(slide_of(path), done)):
                 path.unlink(missing_ok=True)
@@ -104,8 +116,12 @@ def maker_of(path: Path) -> str | None:
 
 
 def _maker(out: Path, name: str) -> str | None:
-    found = (maker_of(path) for suffix in RECORDED if (path := out / f"{name}{suffix}").is_file())
+    found = map(maker_of, _with_record(out, name))
     return next((maker for maker in found if maker is not None), None)
+
+
+def _with_record(out: Path, name: str) -> Iterator[Path]:
+    return (path for suffix in RECORDED if (path := out / f"{name}{suffix}").is_file())
 
 
 def done_before(process_list: Path) -> frozenset[str]:

@@ -183,7 +183,7 @@ def _do(
             listing.rows[row.slide_id] = row
             bar.advance(row.slide_id)
         open_tasks, kept = [], set[str]()
-        for task, result in _fetch_all(plan, store):
+        for task, result in _fetch_all(plan, store, folder):
             if result is None:
                 open_tasks.append(task)
                 continue
@@ -281,13 +281,15 @@ def _reused(task: Task[Job], result: Result) -> Row:
     return Row(slide_id=task.slide_id, status="reused", remarks=tuple(result.remarks))
 
 
-def _fetch_all(plan: Plan[Job], store: ResultStore) -> Iterator[tuple[Task[Job], Result | None]]:
+def _fetch_all(plan: Plan[Job], store: ResultStore, folder: OutFolder) -> Iterator[tuple[Task[Job], Result | None]]:
     """Brings what the store has into `out`. Threads, since disks and check sums take the time."""
+
+    def fetch(task: Task[Job]) -> Result | None:
+        return store.fetch(plan.name_of(task), plan.out, lambda: folder.remember(task.slide_id))
+
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        yield from zip(
-            plan.tasks, pool.map(lambda task: store.fetch(plan.name_of(task), plan.out), plan.tasks), strict=True
-        )
+        yield from zip(plan.tasks, pool.map(fetch, plan.tasks), strict=True)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -245,7 +245,7 @@ def formats_of(path: Path) -> list[str]:
 
 def _formats() -> Mapping[str, list[ModuleType]]:
     """Suffix -> the formats that may read it, in the order in which they are asked: by their PRIORITY."""
-    return _by_suffix(*(choices.load(choices.FORMATS, name) for name in choices.names(choices.FORMATS)))
+    return _by_suffix(*choices.load_all(choices.FORMATS))
 
 
 @lru_cache(maxsize=4)  # asked for each slide

@@ -103,7 +103,8 @@ def judge(
         check_rule(rule, len(classes))
     labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
     _check_there(folds, bags, labels.members)
-    seen = survey(bags.paths, (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train)))
+    slides = (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train))
+    seen = survey(bags.paths, slides, bags.open)
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:

@@ -71,7 +71,7 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         )
     shared = shared_key(proposer, settings, options, weightless=weightless)
     found = files_of(TissuePath, project, project.tissue, "segment", options.only)
-    pairs, refused = with_slides(found, project, lambda tissue: (tissue.with_suffix(".h5"), tissue))
+    pairs, refused = with_slides(found, project, lambda tissue: (tissue, tissue.with_suffix(".h5")))
     backend = backend_of(proposer, settings)[1]
     folder = drawings_folder(project, proposer)
     drawings = {} if folder is None else find_drawings(folder)

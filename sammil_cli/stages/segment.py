@@ -1,6 +1,7 @@
 """sammil segment: slides -> tissue masks."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from sammil_cli import choices, console
@@ -56,6 +57,7 @@ def _plan_of(found: SlideFiles, project: Project, settings: SegmentSettings, opt
     entries = read_slides_table(project.slides_table, OWN_SETTINGS)
     edits = find_drawings(project.edits)
     thresholds = {name: frozenset(_settings_of(name)) for name in choices.names(choices.SEGMENTERS)}
+    code_by = cache(lambda suffix, word: code_of_slide("segment", Path(f"any{suffix}"), word))
     tasks = []
     for slide_id, path in found.paths.items():
         entry = entries.get(slide_id, SlideEntry())
@@ -63,7 +65,7 @@ def _plan_of(found: SlideFiles, project: Project, settings: SegmentSettings, opt
         if options.only is not None and slide_id not in options.only:
             continue
         edit = edits.get(slide_id)
-        code = code_of_slide("segment", path, own.segmenter)
+        code = code_by(path.suffix.lower(), own.segmenter)
         inputs = {
             "slide": slide_input(path),
             "mpp": entry.mpp,

@@ -5,7 +5,7 @@ Each file counts by what it means (`code_meaning`). Files that cannot change a n
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Code:
     files: Mapping[str, str]
     libraries: Mapping[str, str]
 
-    @property
+    @cached_property
     def version(self) -> str:
         """One digest of all files, in hex, 16 digits."""
         return short_digest(repr(sorted(self.files.items())))

@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -113,20 +113,25 @@ class ResultStore:
         except (OSError, InputError, KeyError, TypeError, AttributeError):
             return None
 
-    def fetch(self, name: str, out: Path) -> Result | None:
+    def fetch(self, name: str, out: Path, before: Callable[[], object] | None = None) -> Result | None:
         """Brings the files of a result into `out`; None if it is missing or damaged.
 
         What `out` holds already stays as it is. Everything else is checked after it was copied, and replaces what
         there was in one go. A damaged result is forgotten, to be made anew.
+
+        Args:
+            before: called before anything in `out` is touched, and not at all where nothing is.
         """
         result = self.look(name)
         if result is None:
             return None
         out.mkdir(parents=True, exist_ok=True)
         try:
-            for file, facts in result.files.items():
-                if not is_content(out / file, facts):
-                    self._deliver(name, file, facts, out)
+            lacking = {file: facts for file, facts in result.files.items() if not is_content(out / file, facts)}
+            if lacking and before is not None:
+                before()
+            for file, facts in lacking.items():
+                self._deliver(name, file, facts, out)
         except _DamagedError:
             self._forget(name)
             return None

@@ -41,6 +41,7 @@ class BagFolder:
             raise InputError(f"there is no bag in {folder}", remedy="run: sammil extract")
         self._device = device
         self._kept: dict[tuple[str, bool, bool], Bag] = {}
+        self._opened: dict[Path, FeatureBag] = {}
         self._most_kept = _most_kept(list(self.paths.values()), device)
 
     def of_model(self, model: MILModel) -> Callable[[str], Bag]:
@@ -59,14 +60,23 @@ class BagFolder:
             return self._kept[key]
         with torch.inference_mode(False):  # a bag that is first met in prediction may be trained on later
             path = self.paths[slide_id]
-            bag = to_tensors(read_instances(path), self._device, read_places(path) if places else None, flagged=flagged)
+            seen = self._opened.get(path) or read_instances(path)
+            bag = to_tensors(seen, self._device, read_places(path) if places else None, flagged=flagged)
         if len(self._kept) < self._most_kept:
             self._kept[key] = bag
         return bag
 
     def read(self, slide_id: str) -> FeatureBag:
         """One bag as it is on disk."""
-        return read_bag(self.paths[slide_id])
+        path = self.paths[slide_id]
+        return self._opened.get(path) or read_bag(path)
+
+    def open(self, path: BagPath) -> FeatureBag:
+        """Opens a bag file, and keeps it for `read` and `load`: on the CPU, while a process may hold so many open."""
+        bag = self._opened.get(path) or read_bag(path)
+        if self._device == "cpu" and len(self._opened) < self._most_kept:
+            self._opened[path] = bag
+        return bag
 
     def encoder(self, slide_ids: list[str]) -> EncoderFacts:
         """The encoder that all these bags come from.

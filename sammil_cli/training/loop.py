@@ -16,6 +16,7 @@ from sammil_cli.mil.contract import MILModel
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from sammil_cli.training.epoch import EpochLog, Loader, Run
+from sammil_cli.training.validation_figures import area_under_curve, log_loss
 
 _VALIDATION = ("val_auc", "val_loss", "val_accuracy")
 
@@ -173,7 +174,7 @@ def _validation(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
         return dict.fromkeys(_VALIDATION, math.nan)
     found = (
         area_under_curve(labels, probabilities),
-        _loss(labels, probabilities),
+        log_loss(labels, probabilities),
         float((probabilities.argmax(axis=1) == labels).mean()),
     )
     return dict(zip(_VALIDATION, found, strict=True))
@@ -199,21 +200,3 @@ def predict(model: MILModel, load: Loader, slides: Sequence[str]) -> NDArray[np.
         return np.empty((0, model.spec.classes))
     logits = [model(load(slide)).logits for slide in slides]
     return np.asarray(torch.softmax(torch.stack(logits).double(), dim=1).cpu().numpy(), np.float64)
-
-
-def area_under_curve(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    """AUC of the positive class, or the macro mean of one class against the rest; NaN where a class is absent."""
-    classes = probabilities.shape[1]
-    if len(np.unique(labels)) < classes:
-        return float("nan")
-    from sklearn.metrics import roc_auc_score  # here: it takes a second to load
-
-    if classes == 2:
-        return float(roc_auc_score(labels, probabilities[:, 1]))
-    return float(roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"))
-
-
-def _loss(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    from sklearn.metrics import log_loss  # here: it takes a second to load
-
-    return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))

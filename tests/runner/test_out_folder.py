@@ -6,6 +6,7 @@ import pytest
 from h5_files import bag
 
 from sammil_cli.features.bag import write_bag
+from sammil_cli.runner import out_folder
 from sammil_cli.runner.out_folder import OutFolder, is_own
 from sammil_cli.storage.files import provenance, write_csv, write_text
 from sammil_cli.storage.paths import BagPath
@@ -35,6 +36,7 @@ def left(out: Path) -> set[str]:
 
 def test_what_another_command_or_the_user_made_stays(out: Path) -> None:
     folder = OutFolder(out, "extract", out / "lists" / "extract.csv", None)
+    folder.remember("both")  # before the stage's own result replaces it
     folder.clear({"own.h5", "own.json", "both.h5"}, {"own", "both"})
     assert left(out) == {"own.h5", "own.json", "both.h5", "theirs.h5", "theirs.txt", "failed.png", "notes.md"}
     assert list(folder.said({"own", "both"})) == [
@@ -42,6 +44,13 @@ def test_what_another_command_or_the_user_made_stays(out: Path) -> None:
         "replaced what convert-legacy had made of 1 slide(s): both",
         f"left what convert-legacy made of 1 slide(s): theirs in {out}",
     ]
+
+
+def test_what_lies_there_as_the_stage_makes_it_is_not_opened(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = list[str]()
+    monkeypatch.setattr(out_folder, "maker_of", lambda path: opened.append(path.name))
+    OutFolder(out, "extract", out / "lists" / "extract.csv", frozenset({"own", "gone"})).clear({"own.h5"}, {"own"})
+    assert opened == ["gone.h5"]
 
 
 def test_a_result_that_comes_in_later_takes_the_place_of_the_others(out: Path) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from sammil_cli.errors import InputError
 from sammil_cli.stages import evaluate
+from sammil_cli.storage import hdf5
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training import baselines
 from sammil_cli.training.bags import BagFolder
@@ -308,3 +310,16 @@ def test_the_level_of_the_interval_is_the_setting(tmp_path: Path, monkeypatch: p
     assert wide["auc_delong"]["low"] < narrow["auc_delong"]["low"]
     assert wide["auc_delong"]["high"] > narrow["auc_delong"]["high"]
     assert "50 % interval" in study.project.page.read_text(encoding="utf-8")
+
+
+def test_each_bag_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, opened = make_study(tmp_path, monkeypatch, repeats=2), Counter[str]()
+    read = hdf5._opened
+
+    def counted(path: Path, kind: str) -> IO[bytes]:
+        opened[path.stem] += kind == "bag"
+        return read(path, kind)
+
+    monkeypatch.setattr(hdf5, "_opened", counted)
+    study.run()
+    assert {slide: opened[slide] for slide in study.label} == dict.fromkeys(study.label, 1)

@@ -13,7 +13,8 @@ from sammil_cli.errors import SammilError
 from sammil_cli.mil.contract import Bag
 from sammil_cli.mil.recipe import Recipe
 from sammil_cli.training.fused_adam import FusedAdam
-from sammil_cli.training.loop import area_under_curve, predict, train_fold
+from sammil_cli.training.loop import predict, train_fold
+from sammil_cli.training.validation_figures import area_under_curve
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
