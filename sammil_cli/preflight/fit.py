@@ -58,7 +58,7 @@ def memory_rows(costs: Memory, processes: int, per_gpu: int, free: int | None) -
 
 def time_words(seconds: float) -> str:
     """A duration in the unit that suits it."""
-    for limit, unit, size in ((1, "ms", 0.001), (90, "s", 1.0), (5400, "min", 60.0)):
+    for limit, unit, size in ((0.001, "µs", 1e-6), (1, "ms", 0.001), (90, "s", 1.0), (5400, "min", 60.0)):
         if seconds < limit:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 3600:,.1f} h"
