@@ -263,12 +263,16 @@ def _cooccurrence(grey: Bytes) -> Plane:
         ii, jj = (sum(cv2.norm(pair[side], cv2.NORM_L2SQR) for pair in pairs) / number for side in (0, 1))
         contrast = sum(cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in pairs) / number
         apart = [cv2.absdiff(one, other) for one, other in pairs]
-        shares = [sum(np.count_nonzero(part == step) for part in apart) / number for step in range(1, _LEVELS)]
+        shares = [sum(_number(part == step) for part in apart) / number for step in range(1, _LEVELS)]
         homogeneity = 1 - sum(shares) + sum(share / (1 + step**2) for step, share in enumerate(shares, 1))
         spread = np.sqrt(max((ii - i * i) * (jj - j * j), 0.0))
         covariance = (ii + jj - contrast) / 2 - i * j
         values += [contrast, homogeneity, covariance / spread if spread > 1e-6 else 1.0]
     return np.array(values, np.float32)
+
+
+def _number(true: NDArray[np.bool_]) -> int:
+    return cv2.countNonZero(true.view(np.uint8))
 
 
 def _blurred(grey: Bytes, kernel: Plane) -> Bytes:
