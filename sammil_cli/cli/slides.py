@@ -189,11 +189,19 @@ def extract(
     out: Annotated[Path, typer.Option(help="Feature bags, written.")] = Path("artifacts/bags"),
     device: DeviceOption = "auto",
     download: DownloadOption = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Instead: time a few patches of your slides on this machine, and say how long the slides that are to "
+            "be done take, how much disk, and what bounds it. Writes nothing; needs the encoder's weights.",
+        ),
+    ] = False,
     asked: RunAsked,
 ) -> None:
     """Encode patches: feature bags with group features.
 
-    With --features: group the patches of bags that are there already.
+    With --features: group the patches of bags that are there already. With --estimate: how long encoding would take.
     """
     from sammil_cli import choices
     from sammil_cli.config import ExtractSettings
@@ -206,6 +214,15 @@ def extract(
     else:
         encoder = choices.load(choices.ENCODERS, settings.encoder)
         options = gpu_options(encoder, settings, device, asked, download=download)
+    if estimate:
+        from sammil_cli import console
+        from sammil_cli.preflight import extract_estimate
+
+        console.set_up(verbose=asked.verbose, as_json=asked.as_json)
+        found = extract_estimate.run(project, settings, options)
+        extract_estimate.report(found, settings)
+        console.print_json(extract_estimate.as_record(found))
+        return
     from sammil_cli.stages import extract as stage
 
     run_per_slide("extract", stage.run, project, settings, options, out, asked)

@@ -20,7 +20,10 @@ class Encoder(Protocol):
     weights_sha256: str | None
 
     def prepare(self, patch: RGB) -> NDArray[np.float32]:
-        """One patch (h, w, 3) -> what `encode` stacks. Called by several threads at once."""
+        """One patch (h, w, 3) -> what `encode` takes several of. Called by several threads at once.
+
+        The patch may be a part of a larger picture in memory, and is not to be changed.
+        """
         ...
 
     def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

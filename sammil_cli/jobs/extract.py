@@ -99,6 +99,18 @@ def bag_of(
     xy = np.delete(grid.xy, list(unreadable), axis=0)
     features = np.concatenate(encoded)
     check_finite(features.astype(settings.feature_dtype))
+    return grouped(grid, xy, features, regions, encoder, settings), remarks
+
+
+def grouped(
+    grid: PatchGrid,
+    xy: NDArray[np.int32],
+    features: NDArray[np.float32],
+    regions: RegionMap,
+    encoder: Encoder,
+    settings: ExtractSettings,
+) -> FeatureBag:
+    """The bag of a slide's features (n, dim), of the patches at `xy`, grouped by its regions."""
     facts = EncoderFacts(
         name=encoder.name,
         weights_sha256=encoder.weights_sha256,
@@ -107,7 +119,7 @@ def bag_of(
         patch_mpp=grid.patch_mpp,
         patch_px_level0=grid.patch_px_level0,
     )
-    bag = group_patches(
+    return group_patches(
         grid.slide_id,
         regions,
         features,
@@ -117,7 +129,6 @@ def bag_of(
         rule=settings.membership_rule,
         dtype=settings.feature_dtype,
     )
-    return bag, remarks
 
 
 def _left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: float) -> list[str]:

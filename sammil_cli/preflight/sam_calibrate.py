@@ -1,6 +1,5 @@
 """sammil sam --estimate, in a worker process: a short measurement of what regions cost on this machine."""
 
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from shapely import MultiPolygon
 from sammil_cli import choices
 from sammil_cli.config import SamSettings
 from sammil_cli.jobs.sam import SamJob, write_proposed
+from sammil_cli.preflight.gpu_memory import gpu_free, gpu_peak
 from sammil_cli.regions.propose import View, lay_views
 from sammil_cli.regions.region_map import Canvas, Proposal
 from sammil_cli.regions.region_mask import RegionMask
@@ -23,7 +23,6 @@ from sammil_cli.runner.worker import age_seconds, own_device, peak_bytes
 from sammil_cli.tissue.mask import TissueMask, read_tissue
 
 _SQUARES = 12  # along a side of a picture: as many regions as SAM finds, about, where tissue fills it
-_GPU_CONTEXT_BYTES = 500 * 2**20  # CUDA's own memory of a process, which torch does not count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class _Squares:
 def calibrate(job: SamJob) -> Costs:
     """Works on one picture of a slide, with squares for regions, then lets the proposer measure itself on it."""
     module, place = choices.load(choices.PROPOSERS, job.settings.proposer), own_device(job.device)
-    free = _gpu_free(place)
+    free = gpu_free(place)
     tissue = _one_picture(read_tissue(job.tissue), job.settings)
     squares = _Squares()
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +84,7 @@ def calibrate(job: SamJob) -> Costs:
         result_bytes=size / megapixels,
         cold_seconds=starting + max(0.0, warm - begin - seconds),
         peak_bytes=peak_bytes(),
-        gpu_bytes=_gpu_peak(place),
+        gpu_bytes=gpu_peak(place),
         gpu_free_bytes=free,
     )
 
@@ -110,18 +109,3 @@ def views_of(tissue: TissueMask, settings: SamSettings) -> tuple[Canvas, list[Ti
     """The canvas and the pictures of a slide under these settings, see `regions.propose.lay_views`."""
     canvas_px, mpp, overlap = settings.sam_canvas_px, settings.sam_mpp, settings.sam_tile_overlap
     return lay_views(tissue, tissue.slide_mpp, canvas_px=canvas_px, mpp=mpp, overlap=overlap)
-
-
-def _gpu_free(device: str) -> int:
-    if device == "cpu":
-        return 0
-    import torch
-
-    return int(torch.cuda.mem_get_info(device)[0])
-
-
-def _gpu_peak(device: str) -> int:
-    torch = sys.modules.get("torch")
-    if device == "cpu" or torch is None:
-        return 0
-    return int(torch.cuda.max_memory_reserved(device)) + _GPU_CONTEXT_BYTES

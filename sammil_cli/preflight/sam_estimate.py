@@ -14,6 +14,7 @@ from sammil_cli import choices, console
 from sammil_cli.config import SamSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.sam import SamJob
+from sammil_cli.preflight.fit import memory_rows, size_words, time_words, too_large
 from sammil_cli.preflight.sam_calibrate import Costs, calibrate, views_of
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.executor import Call, Limits, open_executor
@@ -181,21 +182,8 @@ def _timed(slide: SlideWork, costs: Costs) -> SlideWork:
 
 
 def _too_large(costs: Costs, processes: int, per_gpu: int, free: int | None) -> Iterator[str]:
-    """What does not fit, with the number of processes that would."""
-    if free is not None and processes * costs.peak_bytes > free:
-        fit = max(1, free // costs.peak_bytes)
-        yield (
-            f"{processes} processes of {_gb(costs.peak_bytes)} do not fit into the {_gb(free)} of memory that are free:"
-            f" --workers {fit}"
-        )
-    if per_gpu * costs.gpu_bytes > costs.gpu_free_bytes > 0:
-        fit = costs.gpu_free_bytes // max(1, costs.gpu_bytes)
-        gpus = -(-processes // per_gpu)
-        advice = f"--workers {fit * gpus}" if fit else "a smaller sam_model, sam_precision float16, or --device cpu"
-        yield (
-            f"{per_gpu} processes of {_gb(costs.gpu_bytes)} do not fit into the {_gb(costs.gpu_free_bytes)} "
-            f"that are free on a GPU: {advice}"
-        )
+    smaller = "a smaller sam_model, sam_precision float16, or --device cpu"
+    return too_large(costs, processes, per_gpu, free, smaller)
 
 
 def report(found: Estimate, settings: SamSettings) -> None:
@@ -211,23 +199,19 @@ def report(found: Estimate, settings: SamSettings) -> None:
     rows = [("slides", counted), ("pictures", f"{pictures:,} of {size}, {megapixels:,.1f} megapixels")]
     for name, seconds in costs.seconds.items():
         number = sum(slide.units.get(name, 0.0) for slide in found.slides)
-        rows.append((f"{settings.proposer}: {name}", f"{console.short_number(number)}, {_time(seconds)} each"))
-    free = "" if found.memory_free is None else f"; {_gb(found.memory_free)} are free"
+        rows.append((f"{settings.proposer}: {name}", f"{console.short_number(number)}, {time_words(seconds)} each"))
     if settings.sam_backend != "torch":
         rows.append(("sam_backend", f"timed with torch; {settings.sam_backend} is faster, and converts SAM once first"))
     rows += [
-        ("all else", f"{_time(costs.other_seconds)} per megapixel: reading, merging, checking, writing"),
-        ("time", f"about {_time(found.seconds)}" + ("" if found.timed else ", without the proposer's own")),
-        ("memory", f"{_gb(costs.peak_bytes)} a process, {_gb(found.processes * costs.peak_bytes)} in all{free}"),
+        ("all else", f"{time_words(costs.other_seconds)} per megapixel: reading, merging, checking, writing"),
+        ("time", f"about {time_words(found.seconds)}" + ("" if found.timed else ", without the proposer's own")),
     ]
-    if costs.gpu_bytes:
-        on_each, left = _gb(found.per_gpu * costs.gpu_bytes), _gb(costs.gpu_free_bytes)
-        rows.append(("GPU memory", f"{_gb(costs.gpu_bytes)} a process, {on_each} on each GPU; {left} are free"))
-    rows.append(("disk", f"about {_gb(found.result_bytes)} of results"))
+    rows += memory_rows(costs, found.processes, found.per_gpu, found.memory_free)
+    rows.append(("disk", f"about {size_words(found.result_bytes)} of results"))
     title = f"sammil sam would run {found.where}, {found.processes} slide(s) at once"
     console.print_table(title, ("what", "how much"), rows)
     if len(found.slides) > 1:
-        slowest = [(slide.slide_id, slide.pictures, _time(slide.seconds)) for slide in found.slides[:_SLOWEST]]
+        slowest = [(slide.slide_id, slide.pictures, time_words(slide.seconds)) for slide in found.slides[:_SLOWEST]]
         console.print_table("The slowest slides", ("slide", "pictures", "time"), slowest)
     for warning in found.warnings:
         console.say(f"warning: {warning}")
@@ -239,15 +223,3 @@ def as_record(found: Estimate) -> dict[str, object]:
     record["units"] = dict(sum((Counter(slide.units) for slide in found.slides), Counter[str]()))
     record["minutes"] = found.seconds / 60
     return record
-
-
-def _time(seconds: float) -> str:
-    """A duration in the unit that suits it."""
-    for limit, unit, size in ((1, "ms", 0.001), (90, "s", 1.0), (5400, "min", 60.0)):
-        if seconds < limit:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 3600:,.1f} h"
-
-
-def _gb(number: float) -> str:
-    return f"{number / 1e6:,.0f} MB" if number < 1e9 else f"{number / 1e9:,.1f} GB"

@@ -16,6 +16,7 @@ from sammil_cli.slides.shrink import shrink_blockwise
 _TOLERANCE = 0.01  # levels say 3.9998 where 4 is meant
 _MOST_AT_ONCE_PX = 16_000_000  # larger reads go block by block
 TOGETHER_PX = 4_000_000  # neighbours that are read in one go
+_BETWEEN_PIXELS = ("mirax", "ventana")  # formats with tiles that OpenSlide lays between pixels and interpolates
 _LONGEST_SIDE_PX = 10_000_000  # a metre of glass at 0.1 µm per pixel
 
 
@@ -144,14 +145,16 @@ class Slide:
         """Reads boxes of one size in one go: of each what `read_at` gives, byte for byte, as views of one picture.
 
         None where that is not certain, and `read_at` has to be asked for each: boxes that are read from another level
-        than 0, whose corners may lie between two of its pixels; large ones; any that cannot be decoded.
+        than 0, whose corners may lie between two of its pixels; of a format whose tiles do; large ones; any that cannot
+        be decoded.
         """
         shrinking = side_px0[0] >= out_px[0] and side_px0[1] >= out_px[1]
         target = min(side_px0[0] / out_px[0], side_px0[1] / out_px[1])
         left, top = (min(starts) for starts in zip(*corners, strict=True))
         right, bottom = (max(starts) + side for starts, side in zip(zip(*corners, strict=True), side_px0, strict=True))
         size = (right - left, bottom - top)
-        if not shrinking or plan_read(self.reader.downsamples, target).level or size[0] * size[1] > TOGETHER_PX:
+        certain = shrinking and self.reader.kind not in _BETWEEN_PIXELS
+        if not certain or plan_read(self.reader.downsamples, target).level or size[0] * size[1] > TOGETHER_PX:
             return None
         try:
             whole = self._read_level((left, top), 0, size)

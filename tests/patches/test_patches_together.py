@@ -99,7 +99,7 @@ def test_runs_are_no_larger_than_what_is_read_at_once_and_leave_work_for_all_thr
     assert neighbours(grid, range(0), 8) == []
 
 
-def test_boxes_of_a_coarser_level_are_read_one_by_one(
+def test_what_may_lie_between_pixels_is_read_one_by_one(
     tmp_path: Path, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_slide(write(tmp_path / "s.tif", pixels), 0.25) as slide:
@@ -107,6 +107,8 @@ def test_boxes_of_a_coarser_level_are_read_one_by_one(
         assert slide.read_together([(1, 1), (65, 1)], (64, 64), (32, 32)) is None
         assert asked == []
         assert slide.read_together([(1, 1), (65, 1)], (64, 64), (40, 40)) is not None
+        monkeypatch.setattr(slide.reader, "kind", "mirax")  # its tiles lie between pixels
+        assert slide.read_together([(1, 1), (65, 1)], (64, 64), (40, 40)) is None
 
 
 def test_damage_costs_the_patch_that_has_it_and_keeps_its_code(

@@ -132,6 +132,30 @@ def test_the_whole_metastasis_slide_has_a_plausible_tissue_mask(slides: Path) ->
     assert sum(lesion.intersection(mask.polygons).area for lesion in lesions) > 0.97 * area
 
 
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("CMU-1-Small-Region.svs", "aperio"),
+        ("TCGA-CR-7395-01A-01-TS1.svs", "openslide"),
+        ("camelyon_multiframe.dcm", "openslide"),
+        ("kidney-48-5.tif", "tiff"),
+    ],
+)
+@pytest.mark.parametrize(("side", "out"), [(256, 256), (300, 200)])
+def test_neighbours_read_in_one_go_have_the_pixels_of_single_reads(
+    slides: Path, name: str, reader: str, side: int, out: int
+) -> None:
+    with open_slide(slides / name, 0.5) as slide:
+        assert slide.read_by == reader
+        width, height = slide.size_px
+        for left, y in ((-130, -70), (width // 3 + 1, 13), (width - side - 50, height - 100)):
+            corners = [(left + place * side, y) for place in range(3)]
+            together = slide.read_together(corners, (side, side), (out, out))
+            assert together is not None
+            for corner, patch in zip(corners, together, strict=True):
+                np.testing.assert_array_equal(patch, slide.read_at(corner, (side, side), (out, out)))
+
+
 def test_a_real_slide_goes_through_the_chain_to_a_bag(slides: Path, tmp_path: Path) -> None:
     path = slides / "CMU-1-Small-Region.svs"
     tissue = tissue_of(path)

@@ -48,7 +48,7 @@ def _kernel(sigma: float) -> Plane:
     point = np.zeros((1, 129), np.uint8)
     point[0, 64] = 255
     weights = cv2.GaussianBlur(point, (0, 0), sigma)[0]
-    return weights[weights > 0].astype(np.float32)
+    return np.asarray(weights[weights > 0], np.float32)
 
 
 _KERNELS = (_kernel(1.0), _kernel(3.0))
@@ -82,7 +82,7 @@ def build(*, weights: Path | None, device: str, backbone: str | None = None, inp
 
 def measure(patch: Bytes) -> Plane:
     """Unscaled features (dim,), in the order and the units of `FEATURES`."""
-    channels = cv2.transform(cv2.LUT(patch, _DENSITY), _CHANNELS)
+    channels: Plane = np.asarray(cv2.transform(cv2.LUT(patch, _DENSITY), _CHANNELS), np.float32)
     haematoxylin, eosin, density = (np.ascontiguousarray(channels[..., channel]) for channel in range(3))
     for stain in (haematoxylin, eosin):
         cv2.threshold(stain, 0, 0, cv2.THRESH_TOZERO, dst=stain)
@@ -96,7 +96,7 @@ def measure(patch: Bytes) -> Plane:
         _cooccurrence(grey),
         _orientation(grey),
         _depth_shares(_depths(white.view(np.uint8)), (4, 10), white.size),
-        [np.count_nonzero(white) / white.size],
+        np.array([np.count_nonzero(white) / white.size]),
     ]
     return np.concatenate(parts).astype(np.float32)
 
@@ -155,7 +155,9 @@ def _nuclear_statistics(h: Plane, e: Plane, tissue: NDArray[np.bool_]) -> Plane:
     """Nuclei are what Otsu's threshold parts from the rest of the smoothed haematoxylin."""
     smooth: Plane = np.asarray(cv2.GaussianBlur(h, (0, 0), 1.5), np.float32)
     top = max(_quantiles(smooth, (0.99,))[0], 0.3)
-    threshold, mask = cv2.threshold(_bytes(smooth, np.float32(200 / top)), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    scaled = _bytes(smooth, np.float32(200 / top))
+    threshold, found = cv2.threshold(scaled, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    mask: Bytes = np.asarray(found, np.uint8)
     nuclei = np.flatnonzero(mask.view(np.bool_))
     area = len(nuclei)
     depths = _depths(mask)
@@ -173,7 +175,7 @@ def _nuclear_statistics(h: Plane, e: Plane, tissue: NDArray[np.bool_]) -> Plane:
         [
             [
                 area / mask.size,
-                area / max(np.count_nonzero(tissue | mask.view(np.bool_)), 1),
+                area / max(int(np.count_nonzero(tissue | mask.view(np.bool_))), 1),
                 count / mask.size * 1e4,
                 areas.mean(),
                 areas.std(),
@@ -242,12 +244,12 @@ def _counts(codes: Bytes) -> NDArray[np.float64]:
 
 def _local_patterns(grey: Bytes) -> Plane:
     """Shares (10,) of the uniform local binary patterns of radius 1; a neighbour counts from 4 grey levels above."""
-    middle = cv2.add(grey[1:-1, 1:-1], 4)  # stays at 255, above which no neighbour is
+    middle = np.minimum(grey[1:-1, 1:-1], 251) + np.uint8(4)  # above 255 no neighbour is
     code = np.zeros(middle.shape, np.uint8)
     height, width = grey.shape
     for bit, (dy, dx) in enumerate(_RING):
-        above = cv2.compare(grey[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx], middle, cv2.CMP_GT)
-        code |= above & np.uint8(1 << bit)
+        above = grey[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx] > middle
+        code |= above.view(np.uint8) << np.uint8(bit)
     return (np.bincount(_PATTERN_CLASS, _counts(code), 10) / code.size).astype(np.float32)
 
 
@@ -261,12 +263,16 @@ def _cooccurrence(grey: Bytes) -> Plane:
         ii, jj = (sum(cv2.norm(pair[side], cv2.NORM_L2SQR) for pair in pairs) / number for side in (0, 1))
         contrast = sum(cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in pairs) / number
         apart = [cv2.absdiff(one, other) for one, other in pairs]
-        shares = [sum(np.count_nonzero(part == step) for part in apart) / number for step in range(1, _LEVELS)]
+        shares = [sum(_number(part == step) for part in apart) / number for step in range(1, _LEVELS)]
         homogeneity = 1 - sum(shares) + sum(share / (1 + step**2) for step, share in enumerate(shares, 1))
         spread = np.sqrt(max((ii - i * i) * (jj - j * j), 0.0))
         covariance = (ii + jj - contrast) / 2 - i * j
         values += [contrast, homogeneity, covariance / spread if spread > 1e-6 else 1.0]
     return np.array(values, np.float32)
+
+
+def _number(true: NDArray[np.bool_]) -> int:
+    return cv2.countNonZero(true.view(np.uint8))
 
 
 def _blurred(grey: Bytes, kernel: Plane) -> Bytes:
