@@ -113,7 +113,7 @@ def views_of(tissue: TissueMask, settings: SamSettings) -> tuple[Canvas, list[Ti
 
 
 def _gpu_free(device: str) -> int:
-    if device == "cpu":
+    if not device.startswith("cuda"):
         return 0
     import torch
 
@@ -122,6 +122,6 @@ def _gpu_free(device: str) -> int:
 
 def _gpu_peak(device: str) -> int:
     torch = sys.modules.get("torch")
-    if device == "cpu" or torch is None:
+    if not device.startswith("cuda") or torch is None:
         return 0
     return int(torch.cuda.max_memory_reserved(device)) + _GPU_CONTEXT_BYTES
