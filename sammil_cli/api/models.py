@@ -61,6 +61,7 @@ def predict(
         InputError: no models, or not one slide that they can judge. MissingError: weights are not here:
             `fetch_weights`.
     """
+    from sammil_cli.runner.machine import of_models
     from sammil_cli.stages import predict_slides as stage
     from sammil_cli.stages.new_bags import how_bags_are_made
 
@@ -68,7 +69,7 @@ def predict(
     asked = stage.Asked(model=Path(model), slides=[Path(s) for s in given], bags=None if bags is None else Path(bags))
     wanted = stage.Wanted(out=Path(out), pictures=pictures, rule=patient_rule)
     with voice():
-        how = {"predict": how_to_run(device), "visualize": how_to_run("cpu", workers)}
+        how = {"predict": how_to_run(of_models(device)), "visualize": how_to_run("cpu", workers)}
         found = stage.run(asked, wanted, how, partial(how_bags_are_made, device=device, workers=workers))
     return Predicted(verdicts=tuple(found.verdicts), patients=tuple(found.patients), rows=tuple(found.rows))
 

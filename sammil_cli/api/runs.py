@@ -105,7 +105,7 @@ def sam(
     """`sammil sam`: finds the regions of every slide; else as `segment`.
 
     Args:
-        device: `auto`, `cpu`, `cuda` (all GPUs) or `cuda:1`.
+        device: `auto`, `cpu`, `cuda` (all GPUs), `cuda:1`, or `mps` (Apple's GPU).
 
     Raises:
         MissingError: the proposer's weights are not here: `sammil weights fetch`.

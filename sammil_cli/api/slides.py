@@ -66,7 +66,7 @@ def propose_regions(
     """The regions of a slide by the proposer of the settings, which is kept for the next slide.
 
     Args:
-        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Raises:
         MissingError: the proposer's weights are not here. SlideError: `E_COARSE`, `E_READ`.
@@ -75,7 +75,7 @@ def propose_regions(
     from sammil_cli.runner.machine import choose_device
 
     chosen = (settings or Settings()).stage(SamSettings)
-    return sam.regions_of(slide, tissue, sam.make_proposer(chosen, choose_device(device)), chosen)[0]
+    return sam.regions_of(slide, tissue, sam.make_proposer(chosen, choose_device(device, mps=True)), chosen)[0]
 
 
 def make_bag(
@@ -84,7 +84,7 @@ def make_bag(
     """The feature bag of a slide by the encoder of the settings, which is kept for the next slide.
 
     Args:
-        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Returns:
         features (n, d) of the patches, group features (g, d) of the regions, and which patch lies in which region.
@@ -96,4 +96,6 @@ def make_bag(
     from sammil_cli.runner.machine import choose_device
 
     chosen = (settings or Settings()).stage(ExtractSettings)
-    return extract.bag_of(slide, patches, regions, extract.build_encoder(chosen, choose_device(device)), chosen)[0]
+    return extract.bag_of(
+        slide, patches, regions, extract.build_encoder(chosen, choose_device(device, mps=True)), chosen
+    )[0]

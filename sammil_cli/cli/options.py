@@ -28,6 +28,7 @@ OnlyOption = Annotated[
     str | None, typer.Option(help="Only these slides: ids separated by commas, or a process list (its failures).")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs) or cuda:1.")]
+EncoderDeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs), cuda:1 or mps (Apple's GPU).")]
 WorkersOption = Annotated[
     int | None,
     typer.Option(

@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from sammil_cli.cli.options import DeviceOption, DownloadOption, RunAsked, run_options, shares_run_options, workers_of
+from sammil_cli.cli.options import (
+    DownloadOption,
+    EncoderDeviceOption,
+    RunAsked,
+    run_options,
+    shares_run_options,
+    workers_of,
+)
 
 app = typer.Typer()
 
@@ -41,7 +48,7 @@ def predict(
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Draw every slide, and write its evidence for QuPath.")
     ] = True,
-    device: DeviceOption = "auto",
+    device: EncoderDeviceOption = "auto",
     download: DownloadOption = False,
     asked: RunAsked,
 ) -> None:
@@ -56,12 +63,13 @@ def predict(
     from sammil_cli import console
     from sammil_cli.project.process_list import exit_code, read_share
     from sammil_cli.project.project import read_only
+    from sammil_cli.runner.machine import of_models
     from sammil_cli.stages import predict_slides as stage
     from sammil_cli.stages.new_bags import how_bags_are_made
 
     console.set_up(verbose=asked.verbose, as_json=asked.as_json)
     allowed = 0.0 if asked.fail_over is None else read_share(asked.fail_over)
-    how = {"predict": run_options(device, RunAsked(only=asked.only)), "visualize": run_options("cpu", asked)}
+    how = {"predict": run_options(of_models(device), RunAsked(only=asked.only)), "visualize": run_options("cpu", asked)}
     found = stage.run(
         stage.Asked(model=model, slides=slides or (), bags=bags, params=params),
         stage.Wanted(out=out, pictures=pictures, rule=patient_rule),

@@ -7,8 +7,8 @@ import typer
 
 from sammil_cli.cli.options import (
     PARAMS,
-    DeviceOption,
     DownloadOption,
+    EncoderDeviceOption,
     ParamsOption,
     RunAsked,
     SetOption,
@@ -119,7 +119,7 @@ def sam(
             "where their patches lie. The proposers features and geojson need no slide."
         ),
     ] = None,
-    device: DeviceOption = "auto",
+    device: EncoderDeviceOption = "auto",
     download: DownloadOption = False,
     estimate: Annotated[
         bool,
@@ -187,7 +187,7 @@ def extract(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Feature bags, written.")] = Path("artifacts/bags"),
-    device: DeviceOption = "auto",
+    device: EncoderDeviceOption = "auto",
     download: DownloadOption = False,
     estimate: Annotated[
         bool,

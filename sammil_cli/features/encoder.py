@@ -12,7 +12,8 @@ class Encoder(Protocol):
     """What a file in `features/encoders/` gives, by `build(weights=…, device=…, backbone=…, input_px=…)`.
 
     An encoder never travels without its preparation: resize and normalisation are its own business. One that can
-    compute in less than float32 has `compute_in(precision)`, too, as `torch_encoder.TorchEncoder` has it.
+    compute in less than float32 has `compute_in(precision)`, too, and one whose network other backends can run has
+    `run_by(backend)`, as `torch_encoder.TorchEncoder` has them.
     """
 
     name: str  # also tells variants apart, such as `torchvision:squeezenet1_1`

@@ -47,20 +47,26 @@ def _where(workers: Workers) -> RunOptions:
 
 
 def how_to_run(
-    device: str, workers: int | Workers | None = None, only: Collection[str] | None = None, *, download: bool = False
+    device: str,
+    workers: int | Workers | None = None,
+    only: Collection[str] | None = None,
+    *,
+    download: bool = False,
+    mps: bool = False,
 ) -> RunOptions:
     """How a stage runs that uses one device, or none.
 
     Args:
         workers: a number is one of processes on this machine; None = as many as its cores or GPUs allow.
         only: ids of the slides, None = all. download: whether weights that are not here are fetched.
+        mps: whether Apple's GPUs can do it, see `choose_device`.
 
     Raises:
         InputError: an unknown device or executor. MissingError: the GPU is not there.
     """
     asked = workers if isinstance(workers, Workers) else Workers(count=workers)
     where = _where(asked)
-    chosen = choose_device(device, here=asked.executor == "local")
+    chosen = choose_device(device, here=asked.executor == "local", mps=mps)
     return replace(
         where,
         device=chosen,
@@ -100,7 +106,7 @@ def how_a_choice_runs(
     check_backend(backend, setting, device)
     chosen = device_for(choice, device, here=here) if backend == "torch" else "cpu"
     asked = replace(asked, count=asked.count or (slides_at_once(chosen) if here else None))
-    options = how_to_run(chosen, asked, only, download=download)
+    options = how_to_run(chosen, asked, only, download=download, mps=True)
     return replace(options, place=describe_place(choice, chosen, asked.executor, backend))
 
 

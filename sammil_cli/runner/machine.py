@@ -76,18 +76,26 @@ def _words(path: Path, at: str | None = None) -> list[str]:
         return []
 
 
-def choose_device(text: str, *, here: bool = True) -> str:
-    """`auto`, `cpu`, `cuda` or `cuda:i` -> a torch device that is there.
+def choose_device(text: str, *, here: bool = True, mps: bool = False) -> str:
+    """`auto`, `cpu`, `cuda`, `cuda:i` or `mps` -> a torch device that is there.
+
+    `auto` takes no GPU of Apple's, on which nothing of sammil has been measured.
 
     Args:
         here: False where other machines compute: then only `auto` looks at this one.
+        mps: whether Apple's GPUs, which know no float64, can do the work: those of SAM and of encoders.
 
     Raises:
-        InputError: another word. MissingError: the GPU is not there.
+        InputError: another word, or `mps` where that will not do. MissingError: the GPU is not there.
     """
     check_device_word(text)
     if text == "cpu":
         return "cpu"
+    if text == "mps" and not mps:
+        raise InputError(
+            "--device mps: models are trained and judged in float64 in places, which Apple's GPUs do not have",
+            remedy="use --device cpu here; sammil sam, extract and predict take mps for SAM and the encoder",
+        )
     if text != "auto" and not here:
         return text
     if text == "auto" and not _may_have_gpu():
@@ -96,11 +104,20 @@ def choose_device(text: str, *, here: bool = True) -> str:
 
     if text == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if text == "mps":
+        if not torch.backends.mps.is_available():
+            raise MissingError("--device mps: torch sees no GPU of Apple's", remedy="use --device cpu")
+        return text
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = int(text[5:]) if ":" in text else 0
     if index >= count:
         raise MissingError(f"--device {text}: torch sees {count} GPU(s)", remedy="use --device cpu")
     return text
+
+
+def of_models(device: str) -> str:
+    """The device of the models where `device` is that of SAM and the encoder: the CPU beside a GPU of Apple's."""
+    return "cpu" if device == "mps" else device
 
 
 def _may_have_gpu() -> bool:
@@ -120,8 +137,8 @@ def check_device_word(text: str) -> None:
     Raises:
         InputError: it is neither `auto` nor what torch would know.
     """
-    if text not in ("auto", "cpu", "cuda") and not (text.startswith("cuda:") and text[5:].isdigit()):
-        raise InputError(f"--device {text!r} is unknown", remedy="use auto, cpu, cuda or cuda:1")
+    if text not in ("auto", "cpu", "cuda", "mps") and not (text.startswith("cuda:") and text[5:].isdigit()):
+        raise InputError(f"--device {text!r} is unknown", remedy="use auto, cpu, cuda, cuda:1 or mps")
 
 
 def device_for(choice: ModuleType, text: str, *, here: bool = True) -> str:
@@ -131,7 +148,7 @@ def device_for(choice: ModuleType, text: str, *, here: bool = True) -> str:
         InputError, MissingError: see `choose_device`.
     """
     uses_gpu = getattr(choice, "USES_GPU", True)
-    return choose_device(text, here=here) if uses_gpu or text not in ("auto", "cuda") else "cpu"
+    return choose_device(text, here=here, mps=True) if uses_gpu or text not in ("auto", "cuda", "mps") else "cpu"
 
 
 def devices(device: str) -> list[str]:
@@ -145,12 +162,17 @@ def devices(device: str) -> list[str]:
 
 def choose_workers(workers: int | None, device: str) -> int:
     """Processes: as many as asked for; else one on a GPU, all cores (16 at most) on a CPU."""
-    return workers or (1 if device.startswith("cuda") else min(16, usable_cores()))
+    return workers or (1 if is_gpu(device) else min(16, usable_cores()))
 
 
 def slides_at_once(device: str) -> int | None:
     """Processes on this machine's GPUs, two for each; None on a CPU, where `choose_workers` knows."""
-    return _SLIDES_PER_GPU * len(devices(device)) if device.startswith("cuda") else None
+    return _SLIDES_PER_GPU * len(devices(device)) if is_gpu(device) else None
+
+
+def is_gpu(device: str) -> bool:
+    """Whether a device is a GPU, NVIDIA's, AMD's or Apple's."""
+    return device.startswith(("cuda", "mps"))
 
 
 def describe_place(choice: ModuleType, device: str, executor: str = "local", backend: str = "torch") -> str:
@@ -158,13 +180,17 @@ def describe_place(choice: ModuleType, device: str, executor: str = "local", bac
     if backend == "openvino":
         return "on the CPU, by OpenVINO" if executor == "local" else f"on CPUs of the {executor} workers, by OpenVINO"
     if executor != "local":
-        return f"on {'GPUs' if device.startswith('cuda') else 'CPUs'} of the {executor} workers"
+        return f"on {'GPUs' if is_gpu(device) else 'CPUs'} of the {executor} workers"
     if device.startswith("cuda"):
         found = devices(device)
         return f"on {', '.join(found)} ({len(found)} GPU{'' if len(found) == 1 else 's'})"
+    if device == "mps":
+        return "on mps (Apple's GPU)"
     if not getattr(choice, "USES_GPU", True):
         return f"on the CPU ({choice.__name__.rsplit('.', 1)[1].replace('_', '-')} uses no GPU)"
     import torch
 
+    if torch.backends.mps.is_available():
+        return "on the CPU (Apple's GPU is left alone; --device mps takes it)"
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return f"on the CPU ({f'{count} GPU(s) are left alone, as asked' if count else 'no GPU is visible to torch'})"

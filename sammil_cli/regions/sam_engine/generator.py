@@ -145,7 +145,7 @@ class PointGrid:
     ) -> _Candidates:
         """The masks of some prompts of a crop that pass the thresholds."""
         device = self._model.device
-        prompts = torch.as_tensor(self._resize.apply_coords(points, crop.shape), device=device)
+        prompts = _moved(self._resize.apply_coords(points, crop.shape), device)
         predicted_iou, draw = ask(prompts)
         good = predicted_iou > self._settings.pred_iou_thresh
         if self._settings.pred_iou_thresh <= 0:  # as published: 0 turns the filter off
@@ -160,7 +160,7 @@ class PointGrid:
             passed &= masks.stability >= self._settings.stability_thresh
         boxes, logits = boxes[passed], logits[passed]
         windows = upsampler.support(boxes)
-        asked = torch.as_tensor(points, device=device)[:, None].expand(*good.shape, -1)
+        asked = _moved(points, device)[:, None].expand(*good.shape, -1)
         return _Candidates(
             boxes=boxes,
             predicted_iou=predicted_iou[good][passed],
@@ -250,6 +250,16 @@ def encode_masks(masks: Tensor, boxes: Tensor) -> list[RegionMask]:
         box = (x0, y0, x1 - x0 + 1, y1 - y0 + 1)
         encoded.append(RegionMask.of_canvas_runs(runs.astype(np.uint32), box, rows))
     return encoded
+
+
+def _moved(points: NDArray[np.float64], device: torch.device) -> Tensor:
+    """Points on a device; in float32 where there is no float64."""
+    exact = torch.as_tensor(points)
+    return (exact if _knows_float64(device) else exact.float()).to(device)
+
+
+def _knows_float64(device: torch.device) -> bool:
+    return device.type != "mps"
 
 
 def _without_duplicates(records: Sequence[MaskRecord]) -> list[MaskRecord]:

@@ -20,7 +20,7 @@ from sammil_cli.slides.pixels import RGB
 Encoded = TypeVar("Encoded")
 
 _ALL = -1e9  # below any rating: on tissue SAM rates most of its masks higher than the threshold, so all are drawn
-_POINTS = {"cpu": 6, "cuda": 24}  # along a side; a GPU does 64 at once
+_POINTS = {"cpu": 6, "cuda": 24, "mps": 24}  # along a side; a GPU does 64 at once
 
 
 def count(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
@@ -104,6 +104,8 @@ def time_engine(
 
 def _now(device: str) -> float:
     """Seconds of a clock, once the device has done what it was given."""
-    if device != "cpu":
+    if device.startswith("cuda"):
         torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
     return time.perf_counter()
