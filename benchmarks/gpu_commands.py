@@ -24,7 +24,7 @@ from sammil_cli.storage.paths import BagPath, RegionsPath
 FEATURES, PROBABILITIES = 1e-2, 5e-2
 BACKBONE = "squeezenet1_1"
 SETTINGS = {
-    "demo_slides": 8,
+    "demo_slides": 10,
     "demo_min_px": 1600,
     "demo_max_px": 2400,
     "tissue_min_area_um2": 20000.0,
