@@ -130,15 +130,16 @@ def torchvision(_: Asked) -> Iterator[Finding]:
     try:
         import torch
 
-        from sammil_cli.regions.light_torchvision import torchvision
+        from sammil_cli.regions.light_torchvision import load_torchvision
 
+        torchvision = load_torchvision()
         boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.9], [8.0, 8.0, 9.0, 9.0]])
         kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()
         mean = torchvision.ops.roi_align(torch.full((1, 1, 8, 8), 3.0), [boxes[:1]], output_size=2).mean().item()
     except BROKEN as error:
         yield not_loaded(GROUP, "torchvision", "does not work with this torch", error, "torch", "torchvision")
         return
-    path, number = str(Path(torchvision.__file__).parent), torchvision.__version__
+    path, number = str(Path(str(torchvision.__file__)).parent), torchvision.__version__
     if kept != [0, 2] or mean != 3.0:
         found = f"{number} computes wrong: nms gave {kept}, roi_align {mean}"
         yield wrong(GROUP, "torchvision", found, install("torch", "torchvision"))

@@ -1,16 +1,14 @@
 """torchvision without torch's compiler, which it loads for a question that sammil never asks: two seconds a process.
 
 `torchvision.ops.roi_align` imports `is_compile_supported` from `torch._dynamo.utils`, and with it all of
-`torch._dynamo`. Whoever imports torchvision, or a library that does, imports this module first. What needs the compiler
-still gets it, as timm does.
+`torch._dynamo`. Who loads torchvision, or a library that does, as segment-anything, calls `load_torchvision` first.
+What needs the compiler still gets it, as timm does.
 """
 
-import contextlib
+import importlib
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 
-__all__ = ["torchvision"]
 _COMPILER = "torch._dynamo.utils"
 
 
@@ -24,17 +22,12 @@ class _StandIn(ModuleType):
         return bool(is_compile_supported(device_type))
 
 
-@contextlib.contextmanager
-def _without_compiler() -> Iterator[None]:
+def load_torchvision() -> ModuleType:
+    """The package `torchvision`."""
     if _COMPILER in sys.modules:
-        yield
-        return
+        return importlib.import_module("torchvision")
     sys.modules[_COMPILER] = _StandIn(_COMPILER)
     try:
-        yield
+        return importlib.import_module("torchvision")
     finally:
         del sys.modules[_COMPILER]
-
-
-with _without_compiler():
-    import torchvision

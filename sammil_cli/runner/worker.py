@@ -77,7 +77,7 @@ def keep_freed_memory() -> None:
 
     Otherwise it gives them back to the system each time, and to get them anew takes longer than many a computation.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None  # glibc's
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, 64 << 20)
         mallopt(_MMAP_THRESHOLD, 32 << 20)

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
-from sammil_cli.regions.light_torchvision import torchvision
+from sammil_cli.regions.light_torchvision import load_torchvision
 
 LOADED = """
 import sys
-import sammil_cli.regions.sam_engine.generator, sammil_cli.regions.sam_models.build, sammil_cli.regions.proposers.sam
+from sammil_cli.config import SamSettings
+from sammil_cli.regions.proposers import sam
+sam.check(SamSettings(proposer="sam").model_dump(), "cpu")
+import sammil_cli.regions.sam_engine.generator, sammil_cli.regions.sam_models.build
 print(sorted({"torch._dynamo", "torch._dynamo.utils", "timm", "torchvision"} & set(sys.modules)))
 """
 
@@ -18,7 +21,7 @@ def test_sam_loads_neither_torchs_compiler_nor_timm() -> None:
 
 
 def test_torchvisions_question_is_answered_by_the_compiler_itself() -> None:
-    assert torchvision.ops.roi_align.__module__ == "torchvision.ops.roi_align"
+    assert load_torchvision().ops.roi_align.__module__ == "torchvision.ops.roi_align"
     asked = sys.modules["torchvision.ops.roi_align"].is_compile_supported
     answers = asked("cpu"), asked("meta")
     from torch._dynamo.utils import is_compile_supported

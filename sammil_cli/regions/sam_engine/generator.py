@@ -15,9 +15,9 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import is_box_near_crop_edge
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
+from torchvision.ops.boxes import batched_nms
 
 from sammil_cli.backends.backend import Backend, Precision
-from sammil_cli.regions.light_torchvision import torchvision
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.regions.sam_engine.batching import Batches
 from sammil_cli.regions.sam_engine.crops import Crop, lay_crops
@@ -137,7 +137,7 @@ class PointGrid:
         parts = list(self._prompts.map(asked, list(crop.points)))
         boxes = torch.cat([part.boxes for part in parts]).float()
         rated = torch.cat([part.predicted_iou for part in parts])
-        kept = torchvision.ops.batched_nms(boxes, rated, torch.zeros_like(rated), _NMS_IOU).tolist()
+        kept = batched_nms(boxes, rated, torch.zeros_like(rated), _NMS_IOU).tolist()
         return self._records(crop, parts, kept, upsampler)
 
     def _ask(
@@ -269,5 +269,5 @@ def _without_duplicates(records: Sequence[MaskRecord]) -> list[MaskRecord]:
     boxes = torch.tensor([record.mask.box for record in records], dtype=torch.float32)
     boxes[:, 2:] += boxes[:, :2] - 1  # the last pixels included
     areas = torch.tensor([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (record.crop_box for record in records)])
-    kept = torchvision.ops.batched_nms(boxes, 1 / areas, torch.zeros(len(records)), _NMS_IOU)
+    kept = batched_nms(boxes, 1 / areas, torch.zeros(len(records)), _NMS_IOU)
     return [records[number] for number in kept.tolist()]
