@@ -130,8 +130,8 @@ class AperioReader:
     def _read(self, xy: tuple[int, int], level: int, size_px: tuple[int, int]) -> RGB:
         page = self._pages[level]
 
-        def tile(column: int, row: int) -> RGB:
-            return self._cache.get((level, column, row), lambda: page.tile(column, row))
+        def tile(column: int, row: int, reaches_on: bool) -> RGB:
+            return self._cache.get((level, column, row), lambda: page.tile(column, row), reaches_on=reaches_on)
 
         return lay_together(self._corner(xy, level), size_px, page.tile_px, page.size_px, tile)
 

@@ -125,8 +125,8 @@ class TiffReader:
         """Pixels of a box whose corner is in the level's pixels."""
         pieces = self._levels[level]
 
-        def piece(column: int, row: int) -> RGB:
-            return self._cache.get((level, column, row), lambda: self._piece(level, column, row))
+        def piece(column: int, row: int, reaches_on: bool) -> RGB:
+            return self._cache.get((level, column, row), lambda: self._piece(level, column, row), reaches_on=reaches_on)
 
         return lay_together(corner, size_px, pieces.piece_px, pieces.size_px, piece)
 
