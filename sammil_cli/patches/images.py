@@ -133,6 +133,10 @@ class _Batch:
         with self._lock:
             if self._prepared is None:
                 self._prepared = _room(self.size, prepared)
+        first = self._prepared[0]
+        if (prepared.shape, prepared.dtype) != (first.shape, first.dtype):  # numpy would repeat or round it in silence
+            one, other = (f"{array.dtype} {array.shape}" for array in (prepared, first))
+            raise ValueError(f"the encoder prepares patches of one slide as {one} and as {other}")
         self._prepared[index - self._first] = prepared
 
 

@@ -17,7 +17,7 @@ from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.encoders import resnet50 as resnet50_encoder
 from sammil_cli.features.encoders import torchvision as torchvision_encoder
-from sammil_cli.features.torch_encoder import TorchEncoder
+from sammil_cli.features.torch_encoder import IMAGENET, TorchEncoder
 from sammil_cli.jobs.extract import build_encoder
 from sammil_cli.storage.state_dict import load_state
 
@@ -29,6 +29,15 @@ def identity(input_px: int) -> TorchEncoder:
 def patches() -> list[NDArray[np.uint8]]:
     tissue = draw_tissue(seed=1, tumour=True)
     return [np.full((64, 64, 3), 60, np.uint8), np.full((64, 64, 3), 200, np.uint8), tissue[300:364, 430:494]]
+
+
+def test_looked_up_values_have_the_bits_of_computed_ones() -> None:
+    patch = np.random.default_rng(4).permutation(np.arange(256, dtype=np.uint8).repeat(3)).reshape(16, 16, 3)
+    mean, sd = (np.array(values, np.float32) for values in IMAGENET)
+    expected = ((patch.astype(np.float32) / 255 - mean) / sd).transpose(2, 0, 1)
+    np.testing.assert_array_equal(identity(16).prepare(patch).view(np.uint32), expected.copy().view(np.uint32))
+    part = np.repeat(patch, 2, axis=1)[:, 3:19]  # of a larger picture
+    np.testing.assert_array_equal(identity(16).prepare(part), identity(16).prepare(part.copy()))
 
 
 def test_a_patch_is_normalised_as_imagenet_with_channels_first() -> None:

@@ -142,3 +142,13 @@ def test_batches_lie_in_memory_as_their_patches_do(tmp_path: Path, pixels: NDArr
         [batch] = batches(slide, grid, lambda patch: patch.transpose(2, 0, 1), batch_size=3, threads=1)
     assert batch.shape == (3, 3, 40, 40)
     assert batch.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_patches_that_are_prepared_differently_are_no_batch(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    grid = grid_of([(0, 0), (40, 0), (0, 80)], 40, 40)
+    shapes = iter([(4,), (4,), (1,)])
+    with (
+        open_slide(write(tmp_path / "s.tif", pixels), 0.25) as slide,
+        pytest.raises(ValueError, match="prepares patches of one slide as"),
+    ):
+        list(batches(slide, grid, lambda patch: np.zeros(next(shapes)), batch_size=3, threads=1))
