@@ -96,7 +96,7 @@ class ExtractSettings(Tolerance):
     encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)
     encode_precision: Literal["float32", "bfloat16", "float16"] = _field("float32", "of the encoder; docs/weights.md")
     encode_backend: Literal["torch", "openvino"] = _field(
-        "torch", "torch | openvino (on the CPU, faster, the same features but for rounding: docs/weights.md)"
+        "torch", "torch | openvino (on the CPU, often faster, the same features but for rounding; docs/weights.md)"
     )
     batch_size: int = _field(32, "patches encoded at once", ge=1)
     feature_dtype: Literal["float16", "float32"] = _field("float32", "float16 halves the bags")

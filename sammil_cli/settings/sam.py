@@ -43,7 +43,7 @@ class SamSettings(Tolerance):
         "float32", "float32 | bfloat16 | float16 (GPU only); the half ones are faster, and masks differ a little"
     )
     sam_backend: Literal["torch", "openvino"] = setting(
-        "torch", "torch | openvino (the image encoder, on the CPU, faster, the same but for rounding: docs/weights.md)"
+        "torch", "torch | openvino (image encoder on the CPU, often faster, the same but for rounding; docs/weights.md)"
     )
     sam_compile: bool = setting(False, "compile the image encoder: slower start, faster slides (GPU)")
     wsi_sam_tokens: str | None = setting(

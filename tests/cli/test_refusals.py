@@ -90,12 +90,12 @@ def test_workers_are_a_positive_number(sammil: Sammil, project: Path, workers: s
     assert "--workers" in answer.err
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CUDA", "mps", "cuda0"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CUDA", "mps:0", "cuda0"])
 def test_an_unknown_device_is_refused(sammil: Sammil, project: Path, device: str) -> None:
     answer = sammil("extract", "--device", device)
     assert answer.code == 2
     assert f"--device {device!r} is unknown" in answer.err
-    assert "auto, cpu, cuda or cuda:1" in answer.err
+    assert "auto, cpu, cuda, cuda:1 or mps" in answer.err
 
 
 @pytest.mark.parametrize("device", ["cuda:97", "cuda"])

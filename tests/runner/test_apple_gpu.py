@@ -16,7 +16,7 @@ from sammil_cli.cli.options import RunAsked, gpu_options
 from sammil_cli.config import ExtractSettings, SamSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.torch_encoder import TorchEncoder
-from sammil_cli.preflight.sam_calibrate import _gpu_free, _gpu_peak
+from sammil_cli.preflight.gpu_memory import gpu_free, gpu_peak
 from sammil_cli.project.project import RunOptions
 from sammil_cli.regions.proposers import sam
 from sammil_cli.regions.sam_engine import generator
@@ -90,7 +90,7 @@ def test_float16_and_openvino_are_refused_there() -> None:
 
 
 def test_its_memory_is_not_asked_for_as_cudas() -> None:
-    assert (_gpu_free("mps"), _gpu_peak("mps")) == (0, 0)
+    assert (gpu_free("mps"), gpu_peak("mps")) == (0, 0)
 
 
 class NoFloat64(TorchDispatchMode):
