@@ -80,7 +80,7 @@ def grow(folder: Path, few: int, many: int) -> None:
             f"(target {GROWTH:g}x: {verdict(share, GROWTH)})"
         )
     for command in ("status", "check"):
-        taken = cpu_seconds([*sammil, command], str(project))
+        taken = cpu_seconds([*sammil, command], str(project), may_fail=True)  # `check` finds one slide under many names
         print(f"{command}, {many} slides: {taken:.1f} CPU s{met_of(command, taken, many)}")
 
 

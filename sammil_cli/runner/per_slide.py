@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -26,7 +27,7 @@ from sammil_cli.runner.spent import Totals
 from sammil_cli.runner.worker import Work, in_fresh_folder
 from sammil_cli.storage.claims import Claims
 from sammil_cli.storage.code import Code
-from sammil_cli.storage.files import LONGEST_SUFFIX, Key, check_name, digest, provenance
+from sammil_cli.storage.files import LONGEST_SUFFIX, Key, check_name, digest, longest_name, provenance
 from sammil_cli.storage.store import Result, ResultStore, open_store
 
 log = logging.getLogger(__name__)
@@ -256,9 +257,9 @@ def _refuse_to_read_there(plan: Plan[Job]) -> None:
     Raises:
         InputError: with the first of them.
     """
-    out = plan.out.resolve()
+    out, resolved = plan.out.resolve(), cache(Path.resolve)
     for path in (file.path for task in plan.tasks for file in task.files):
-        if out in (path.parent.resolve(), path.resolve().parent):  # a link, or what it leads to
+        if out == resolved(path.parent) or (path.is_symlink() and out == path.resolve().parent):
             raise InputError(
                 f"{path} is read, and lies in {plan.out}, where {plan.stage} writes and removes files",
                 remedy="write into another folder, or read a copy that lies elsewhere",
@@ -268,9 +269,10 @@ def _refuse_to_read_there(plan: Plan[Job]) -> None:
 def _without_long_names(plan: Plan[Job]) -> Plan[Job]:
     """The plan, without the slides whose files could not be written; they are refused."""
     refused: dict[str, Row] = {}
+    most = longest_name(plan.out)
     for task in plan.tasks:
         try:
-            check_name(task.slide_id, plan.out, plan.longest_suffix)
+            check_name(task.slide_id, plan.out, plan.longest_suffix, most)
         except SlideError as error:
             refused[task.slide_id] = refusal(task.slide_id, error)
     tasks = [task for task in plan.tasks if task.slide_id not in refused]

@@ -68,24 +68,30 @@ def _umask() -> int:
     return current
 
 
-def check_name(slide_id: str, folder: Path, suffix: str = LONGEST_SUFFIX) -> None:
+def longest_name(folder: Path) -> int:
+    """How many bytes a file's name may have in a folder, which need not be there yet."""
+    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
+    try:
+        return os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return _LONGEST_NAME
+
+
+def check_name(slide_id: str, folder: Path, suffix: str = LONGEST_SUFFIX, most: int | None = None) -> None:
     """Refuses a slide whose files in `folder`, which are called like it, would have too long a name, or no UTF-8 one.
 
     Args:
-        suffix: the longest of those files.
+        suffix: the longest of those files. most: what `longest_name` says of the folder, where it is known.
 
     Raises:
         SlideError: `E_NAME`.
     """
     if not is_utf8(slide_id):
         raise SlideError("E_NAME", f"its name is no UTF-8: {shown(slide_id)}", remedy=RENAME)
-    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
-    try:
-        most = os.pathconf(there, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):  # Windows
-        most = _LONGEST_NAME
+    most = most or longest_name(folder)
     length = len(os.fsencode(slide_id))
     if length + len(suffix) > most:
+        there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), Path())
         raise SlideError(
             "E_NAME",
             f"its name has {length} bytes, with {suffix} more than the {most} of a file's name in {there} "
