@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import threading
 import time
@@ -17,12 +18,13 @@ from processes_seen import dead_owner
 from slide_work import SlideJob
 
 from sammil_cli.project import process_list
-from sammil_cli.project.process_list import Row, exit_code, summarise
+from sammil_cli.project.process_list import ProcessList, Row, exit_code, summarise
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner import per_slide
 from sammil_cli.runner.executor import Limits
 from sammil_cli.runner.per_slide import Plan, Task, run_plan
 from sammil_cli.storage.claims import host_id
+from sammil_cli.storage.store import open_store
 
 OUT, LISTING, STORE = Path("out"), Path("lists/test.csv"), Path(".sammil/store/test")
 
@@ -275,9 +277,26 @@ def test_the_process_list_is_written_while_the_run_goes_on(monkeypatch: pytest.M
         yield Bar()
 
     monkeypatch.setattr(process_list, "_WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(process_list, "_WRITE_SHARE", math.inf)
     monkeypatch.setattr(per_slide.console, "progress", progress)
     run(a="fine", b="crash", c="fine")
     assert [len(state) for state in states] == [1, 2, 3]
+
+
+def test_a_list_that_takes_long_to_write_is_written_a_hundredth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, written = [0.0], list[float]()
+
+    def write(_: ProcessList) -> None:
+        written.append(clock[0])
+        clock[0] += 0.5
+
+    monkeypatch.setattr(process_list.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(ProcessList, "write", write)
+    listing = ProcessList(LISTING, None, open_store("test"))
+    for number in range(200):
+        clock[0] += 1.0
+        listing.add(Row(slide_id=str(number), status="done"))
+    assert written == [6.0, 57.5, 109.0, 160.5]
 
 
 def test_restricted_runs_at_the_same_time_lose_no_row_of_each_other() -> None:
