@@ -17,7 +17,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from sammil_cli.errors import SlideError, as_slide_error, limit_met
+from sammil_cli.errors import MissingError, SammilError, SlideError, as_slide_error, limit_met
 from sammil_cli.runner.executor import Answer, Call, Limits
 from sammil_cli.runner.worker import OUT_OF_MEMORY, Attempt, Place, attempt, start_up
 
@@ -226,6 +226,9 @@ def process_pool(workers: int, *, gpu: bool = False) -> Iterator[ProcessPool]:
 
     Args:
         gpu: whether they use one; CUDA does not work in a copy of a process.
+
+    Raises:
+        MissingError: `E_MEMORY`, the system killed one of them. SammilError: `E_CRASH`, one ended otherwise.
     """
     copied = not gpu and _may_be_copied()
     context = multiprocessing.get_context("fork") if copied else _BareContext()
@@ -233,11 +236,23 @@ def process_pool(workers: int, *, gpu: bool = False) -> Iterator[ProcessPool]:
     try:
         yield pool
         pool.close()  # type: ignore[no-untyped-call]
+    except ProcessExpired as error:
+        pool.stop()  # type: ignore[no-untyped-call]
+        raise _ended(error.exitcode) from error
     except BaseException:
         pool.stop()  # type: ignore[no-untyped-call]
         raise
     finally:
         pool.join()
+
+
+def _ended(exit_code: int | None) -> SammilError:
+    again = "run the same command again: it goes on where it was"
+    if exit_code == -signal.SIGKILL:
+        message = "the system killed a process that computes (SIGKILL), as it does when memory runs out"
+        return MissingError(message, remedy=f"fewer --workers; {again}", code="E_MEMORY")
+    how = f"exit code {exit_code}" if exit_code is None or exit_code >= 0 else _name_of(-exit_code)
+    return SammilError(f"a process that computes was ended ({how})", remedy=again, code="E_CRASH")
 
 
 def _may_be_copied() -> bool:

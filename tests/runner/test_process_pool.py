@@ -1,10 +1,15 @@
 """Folds train in copies of the process where that is safe, in new processes elsewhere."""
 
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from sammil_cli.errors import SammilError
+from sammil_cli.runner.isolation import process_pool
 
 # What `importlib` is asked for is unknown to a new process, and known to a copy of this one.
 SCRIPT = """\
@@ -36,3 +41,14 @@ def test_only_the_command_is_copied_from_its_one_thread_and_without_gpu(
         [sys.executable, tmp_path / name, word], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout, done.stderr) == (f"main\n{kind}\n", "")  # a script of yours needs no `if __name__` guard
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGKILL, "E_MEMORY", "as it does when memory runs out"), (signal.SIGABRT, "E_CRASH", "ended (SIGABRT)")],
+)
+def test_a_process_that_was_killed_is_said_in_words(number: signal.Signals, code: str, words: str) -> None:
+    with pytest.raises(SammilError, match=re.escape(words)) as told, process_pool(1) as pool:
+        pool.schedule(signal.raise_signal, args=[number]).result()
+    assert told.value.code == code
+    assert "run the same command again" in told.value.remedy
