@@ -24,7 +24,7 @@ test: .venv/ready lint
 	pytest -m alone
 
 # Bags of 50,000 instances, outlines of a million points, a small soak, what choosing on the test part gains with each
-# model: half a minute each.
+# model, every model on real bags, journeys and experiments that others resemble: up to a minute each.
 stress: .venv/ready
 	pytest -m stress
 

@@ -125,6 +125,7 @@ def test_a_sweep_has_its_plot_that_needs_no_network(study: StudyFolder, sweep: d
     assert study.call("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.stress  # half a minute, as the last one
 def test_a_run_that_failed_is_in_no_plot(study: StudyFolder, sweep: dict[str, str]) -> None:
     study.call("dvc", "exp", "run", "--queue", "-S", "mask_ratio=1.5")  # which is no ratio
     study.start("dvc", "exp", "run", "--run-all").communicate(timeout=200)
@@ -183,6 +184,7 @@ def build(*, weights, device, backbone, input_px):
 '''
 
 
+@pytest.mark.stress
 def test_another_encoder_brings_its_code_with_it_and_only_what_it_means_counts(study: StudyFolder) -> None:
     plug_in = study.root / "plugins" / "colours.py"
     plug_in.parent.mkdir()

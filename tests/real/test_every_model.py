@@ -19,7 +19,7 @@ SHORT = {"folds": 2, "epochs": 2, "patience": 2, "min_epochs": 0, "bootstrap_dra
 NO_REGIONS = {"group_features": False, "mask_strategy": "none", "consistency_weight": 0}
 MOST_EACH = 12  # slides of a class that are labelled: those with the fewest patches
 
-# Two classes are those of tests/contracts/test_models_on_slides.py, too; the way is the same for all.
+# The way is the same for all, and tests/contracts/test_models_on_slides.py goes it with each: two are tried always.
 TWO_ALWAYS = ("dtfd", "sam-mil")
 
 
@@ -55,7 +55,7 @@ def labels_of(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("model", "classes"),
     [
-        pytest.param(name, classes, marks=() if classes == 3 or name in TWO_ALWAYS else pytest.mark.stress)
+        pytest.param(name, classes, marks=() if name in TWO_ALWAYS else pytest.mark.stress)
         for classes in (2, 3)
         for name in choices.names(choices.MODELS)
     ],

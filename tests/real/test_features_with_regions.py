@@ -76,7 +76,7 @@ def test_real_features_get_regions_and_sam_mil_learns_from_them(
     assert 0 <= json.loads(Path("report/metrics.json").read_text())["auc"]["pooled"] <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.stress  # the script, with DVC; what it does is tried above
 def test_the_journey_takes_three_commands_at_most(colon: Path) -> None:
     commands = [line for line in SCRIPT.read_text(encoding="utf-8").splitlines() if line.startswith(("sammil", "dvc"))]
     assert 1 <= len(commands) <= 3
