@@ -42,7 +42,7 @@ def beside_torch(_: Asked) -> Iterator[Finding]:
     """Whether there is still but one after torch and torchvision are loaded."""
     try:
         importlib.import_module("sammil_cli.slides.formats.openslide")
-        importlib.import_module("sammil_cli.regions.light_torchvision").load_torchvision()
+        importlib.import_module("sammil_cli.regions.light_torchvision").import_torchvision()
     except BROKEN:
         return  # said where it belongs
     files = mapped()

@@ -130,9 +130,9 @@ def torchvision(_: Asked) -> Iterator[Finding]:
     try:
         import torch
 
-        from sammil_cli.regions.light_torchvision import load_torchvision
+        from sammil_cli.regions.light_torchvision import import_torchvision
 
-        torchvision = load_torchvision()
+        torchvision = import_torchvision()
         boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.9], [8.0, 8.0, 9.0, 9.0]])
         kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()
         mean = torchvision.ops.roi_align(torch.full((1, 1, 8, 8), 3.0), [boxes[:1]], output_size=2).mean().item()

@@ -59,9 +59,9 @@ def device(asked: Asked) -> Iterator[Finding]:
     if settings.proposer != "sam":
         return
     try:
-        from sammil_cli.regions.light_torchvision import load_torchvision
+        from sammil_cli.regions.light_torchvision import import_torchvision
 
-        load_torchvision()
+        import_torchvision()
         from sammil_cli.regions.sam_models.embed import check_embedder
         from sammil_cli.runner.machine import choose_device
 

@@ -1,7 +1,7 @@
 """torchvision without torch's compiler, which it loads for a question that sammil never asks: two seconds a process.
 
 `torchvision.ops.roi_align` imports `is_compile_supported` from `torch._dynamo.utils`, and with it all of
-`torch._dynamo`. Who loads torchvision, or a library that does, as segment-anything, calls `load_torchvision` first.
+`torch._dynamo`. Who loads torchvision, or a library that does, as segment-anything, calls `import_torchvision` first.
 What needs the compiler still gets it, as timm does.
 """
 
@@ -22,7 +22,7 @@ class _StandIn(ModuleType):
         return bool(is_compile_supported(device_type))
 
 
-def load_torchvision() -> ModuleType:
+def import_torchvision() -> ModuleType:
     """The package `torchvision`."""
     if _COMPILER in sys.modules:
         return importlib.import_module("torchvision")

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from sammil_cli.regions.light_torchvision import load_torchvision
+from sammil_cli.regions.light_torchvision import import_torchvision
 
 LOADED = """
 import sys
@@ -21,7 +21,7 @@ def test_sam_loads_neither_torchs_compiler_nor_timm() -> None:
 
 
 def test_torchvisions_question_is_answered_by_the_compiler_itself() -> None:
-    assert load_torchvision().ops.roi_align.__module__ == "torchvision.ops.roi_align"
+    assert import_torchvision().ops.roi_align.__module__ == "torchvision.ops.roi_align"
     asked = sys.modules["torchvision.ops.roi_align"].is_compile_supported
     answers = asked("cpu"), asked("meta")
     from torch._dynamo.utils import is_compile_supported

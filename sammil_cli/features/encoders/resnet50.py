@@ -34,10 +34,10 @@ def wanted_weights(settings: Named) -> WantedWeights:
 
 def random_weights(settings: Named) -> "dict[str, torch.Tensor]":
     """Random values under the names of the published file: for tests."""
-    from sammil_cli.regions.light_torchvision import load_torchvision
+    from sammil_cli.regions.light_torchvision import import_torchvision
 
     del settings
-    state: dict[str, torch.Tensor] = load_torchvision().models.resnet50(weights=None).state_dict()
+    state: dict[str, torch.Tensor] = import_torchvision().models.resnet50(weights=None).state_dict()
     return state
 
 
@@ -70,9 +70,9 @@ def truncated(state: "dict[str, torch.Tensor]", path: Path) -> "torch.nn.Module"
     """conv1 … layer3 with the given weights; layer4 and the classifier are not used."""
     import torch
 
-    from sammil_cli.regions.light_torchvision import load_torchvision
+    from sammil_cli.regions.light_torchvision import import_torchvision
 
-    model = load_torchvision().models.resnet50(weights=None)
+    model = import_torchvision().models.resnet50(weights=None)
     missing, _ = model.load_state_dict(state, strict=False)
     needed = [key for key in missing if not key.startswith(("layer4", "fc"))]
     if needed:

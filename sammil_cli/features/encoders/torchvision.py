@@ -23,10 +23,10 @@ def wanted_weights(settings: Named) -> WantedWeights:
 
 def random_weights(settings: Named) -> "dict[str, torch.Tensor]":
     """Random values under the names of a file of `encoder_backbone`: for tests."""
-    from sammil_cli.regions.light_torchvision import load_torchvision
+    from sammil_cli.regions.light_torchvision import import_torchvision
 
     state: dict[str, torch.Tensor] = (
-        load_torchvision().models.get_model(settings["encoder_backbone"], weights=None).state_dict()
+        import_torchvision().models.get_model(settings["encoder_backbone"], weights=None).state_dict()
     )
     return state
 
@@ -43,10 +43,10 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
     import torch  # takes seconds to load
 
     from sammil_cli.features.torch_encoder import TorchEncoder
-    from sammil_cli.regions.light_torchvision import load_torchvision
+    from sammil_cli.regions.light_torchvision import import_torchvision
     from sammil_cli.storage.state_dict import load_state
 
-    models = load_torchvision().models
+    models = import_torchvision().models
     if backbone not in models.list_models(module=models):
         raise InputError(f"encoder_backbone {backbone!r} is no torchvision model", remedy="for example resnet18")
     if weights is None or not weights.is_file():

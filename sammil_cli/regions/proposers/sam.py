@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.choices import Named
-from sammil_cli.regions.light_torchvision import load_torchvision
+from sammil_cli.regions.light_torchvision import import_torchvision
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.region_map import Proposal
 from sammil_cli.regions.region_mask import RegionMask
@@ -101,7 +101,7 @@ def check(settings: Named, device: str) -> None:
         InputError, MissingError: see `check_embedder`. MissingError: a checkpoint of the user's own that does not
             fit the model.
     """
-    load_torchvision()
+    import_torchvision()
     from sammil_cli.regions.sam_models.embed import check_embedder
 
     check_embedder(settings, device)
@@ -117,7 +117,7 @@ def make(settings: Named, device: str) -> "SamProposer":
     Raises:
         MissingError: no weights, or they do not fit the model.
     """
-    load_torchvision()
+    import_torchvision()
     from sammil_cli.regions.sam_models.build import load_sam
 
     path, sha256 = wanted_weights(settings).find()
@@ -175,7 +175,7 @@ def _touches(mask: RegionMask, tissue: NDArray[np.bool_]) -> bool:
 
 def workload(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
     """What a view with this tissue (h, w) asks for, in units of `rates`: crops and prompts."""
-    load_torchvision()
+    import_torchvision()
     from sammil_cli.regions.sam_engine.rates import count
 
     return count(settings, tissue)
@@ -183,7 +183,7 @@ def workload(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
 
 def rates(settings: Named, device: str, view: View) -> dict[str, float]:
     """Seconds per unit of `workload`, measured on a view, here and now; no weights are needed."""
-    load_torchvision()
+    import_torchvision()
     from sammil_cli.regions.sam_engine.rates import measure
 
     return measure(settings, device, view.image)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli.choices import Named
-from sammil_cli.regions.light_torchvision import load_torchvision
+from sammil_cli.regions.light_torchvision import import_torchvision
 from sammil_cli.regions.propose import View
 from sammil_cli.regions.proposers import sam
 from sammil_cli.regions.region_map import Proposal
@@ -47,7 +47,7 @@ def check(settings: Named, device: str) -> None:
         InputError, MissingError: see `check_embedder`. MissingError: a checkpoint of the user's own that does not
             fit the model, or tokens that are not here or belong to another SAM.
     """
-    load_torchvision()
+    import_torchvision()
     from sammil_cli.regions.sam_models.embed import check_embedder
     from sammil_cli.regions.wsi_sam.tokens import check_sam, read_tokens
 
@@ -69,7 +69,7 @@ def make(settings: Named, device: str) -> "WsiSamProposer":
 
 
 def _load(settings: Named) -> "WsiSam":
-    load_torchvision()
+    import_torchvision()
     from sammil_cli.regions.wsi_sam.tokens import load_wsi_sam
 
     (path, sha256), (tokens, _) = wanted_weights(settings).files()
@@ -104,7 +104,7 @@ def workload(settings: Named, tissue: NDArray[np.bool_]) -> dict[str, float]:
 
 def rates(settings: Named, device: str, view: View) -> dict[str, float]:
     """Seconds per unit of `workload`, measured on a view, here and now; no weights are needed."""
-    load_torchvision()
+    import_torchvision()
     from sammil_cli.regions.wsi_sam.engine import measure
 
     return measure(settings, device, view.image)
