@@ -21,7 +21,7 @@ test test-lowest stress: export SAMMIL_WORKERS := 1
 test: .venv/ready lint
 	@python -m compileall -q sammil_cli
 	pytest -m "not alone and not stress" --numprocesses $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() + 1))") --dist loadfile --no-loadscope-reorder
-	pytest -m alone
+	pytest -m alone $$(grep -rl --include=*.py mark.alone tests)
 
 # Bags of 50,000 instances, outlines of a million points, a small soak, what choosing on the test part gains with each
 # model, every model on real bags, journeys and experiments that others resemble: up to a minute each.
