@@ -72,7 +72,7 @@ class BagFolder:
         return self._opened.get(path) or read_bag(path)
 
     def open(self, path: BagPath) -> FeatureBag:
-        """Opens a bag file, and keeps it for `read` and `load`: on the CPU, while a process may hold so many open."""
+        """Opens a bag file and keeps it for `read` and `load`; on the CPU only, within the limit of open files."""
         bag = self._opened.get(path) or read_bag(path)
         if self._device == "cpu" and len(self._opened) < self._most_kept:
             self._opened[path] = bag
