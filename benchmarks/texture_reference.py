@@ -4,34 +4,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-
-# Rows: haematoxylin, eosin (Macenko's reference vectors), and what is neither; optical density in red, green, blue.
-_STAINS = np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]])
-_UNMIXED = np.linalg.inv(
-    np.vstack([_STAINS, np.cross(_STAINS[0], _STAINS[1]) / np.linalg.norm(np.cross(_STAINS[0], _STAINS[1]))])
+# What is measured is the same; how it is computed is what is compared.
+from sammil_cli.features.encoders.texture import (
+    _CHANNELS,
+    _DENSITY,
+    _DEPTHS_PX,
+    _LEVELS,
+    _OFFSETS_PX,
+    _PATTERN_CLASS,
+    _QUANTILES,
+    _RING,
+    WHITE_DENSITY,
+    Bytes,
+    Plane,
 )
-# One row each: haematoxylin, eosin, mean density, as sums over red, green and blue.
-_CHANNELS = np.vstack([_UNMIXED[:, :2].T, np.full(3, 1 / 3)]).astype(np.float32)
-_DENSITY = (-np.log((np.arange(256) + 1) / 256)).astype(np.float32)
-
-WHITE_DENSITY = 0.12  # mean optical density below which a pixel is glass, lumen or fat
-_DEPTHS_PX = (2, 3, 4, 5, 6, 8, 10)
-_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-_OFFSETS_PX = (1, 3, 6, 12)
-_LEVELS = 8
-
-
-def _uniform_patterns() -> Bytes:
-    """Class of each 8-bit local binary pattern: 0..8 = set bits of a pattern with two changes at most, 9 = the rest."""
-    bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
-    changes = (bits != np.roll(bits, 1, axis=1)).sum(axis=1)
-    return np.where(changes <= 2, bits.sum(axis=1), 9).astype(np.uint8)
-
-
-_PATTERN_CLASS = _uniform_patterns()
-_RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 
 def measure(patch: Bytes) -> Plane:
