@@ -24,17 +24,27 @@ WordsArgument = Annotated[
 
 
 @app.command("list")
-def list_(words: WordsArgument = None, as_json: JsonOption = False) -> None:
+def list_(
+    words: WordsArgument = None,
+    every: Annotated[bool, typer.Option("--all", help="Those that are not here and not asked for, too.")] = False,
+    params: ParamsOption = PARAMS,
+    as_json: JsonOption = False,
+) -> None:
     """Say which weights there are, and which are here.
 
-    Of the WORDs every fact: file, sha256, licence, source. Reads no file: `sammil weights verify` does.
+    Those that params.yaml needs and those that are here; of the WORDs every fact: file, sha256, licence, access,
+    source. --json has all facts of all. Reads no file: `sammil weights verify` does.
     """
     from sammil_cli import console
     from sammil_cli.project import weights as stage
 
     console.set_up(as_json=as_json)
     found = stage.look(words or (), verify=False)
-    stage.report(found, details=bool(words))
+    if words:
+        stage.report_facts(found)
+    elif not as_json:
+        shown = found if every else stage.asked_or_here(found, params)
+        stage.report(shown, others=len(found) - len(shown))
     console.print_json([stage.as_record(held) for held in found])
 
 

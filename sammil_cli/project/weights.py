@@ -3,7 +3,7 @@
 import difflib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from sammil_cli.errors import InputError, MissingError
 from sammil_cli.storage.weight_archive import take, write_model
 from sammil_cli.storage.weight_download import Progress, download
 from sammil_cli.storage.weights import (
+    COMMERCIAL_USE,
     WantedWeights,
     WeightFile,
     copies,
@@ -24,6 +25,7 @@ from sammil_cli.storage.weights import (
     weight_folders,
 )
 
+_WIDTH = 12  # of the names of facts
 State = Literal["verified", "damaged", "unchecked", "absent"]
 
 
@@ -151,21 +153,34 @@ def fetch_all(pinned_files: Sequence[WeightFile]) -> list[Held]:
     """
     found = []
     for pinned in pinned_files:
-        console.say(f"{pinned.word}: {pinned.file_name}, {pinned.size}, licence: {pinned.licence}; {pinned.page}")
+        console.say(_announced(pinned))
         with _shown(pinned) as progress:
             path = download(pinned, progress)
         found.append(Held(word=pinned.word, pinned=pinned, path=path, state="verified"))
     return found
 
 
+def _announced(pinned: WeightFile) -> str:
+    size = "" if pinned.megabytes is None else f", {pinned.size}"
+    terms = f"licence: {pinned.licence}; {pinned.page}; commercial use: {COMMERCIAL_USE[pinned.commercial]}"
+    return f"{pinned.word}: {pinned.file_name}{size}, {terms}{'; gated' if pinned.gated else ''}"
+
+
 @contextmanager
 def _shown(pinned: WeightFile) -> Iterator[Progress]:
-    """A bar with the time left in a terminal, a line for each 5 % elsewhere."""
+    """A bar with the time left in a terminal, once the size is known; a line for each 5 % elsewhere."""
     if not sys.stderr.isatty():
         yield console.download_progress()
         return
-    with console.progress(round(pinned.megabytes), f"{pinned.word}, MB") as bar:
-        yield lambda done, _: bar.at(done // 1_000_000, "")
+    with ExitStack() as stack:
+        bars: list[console.Bar] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(console.progress(round(total / 1e6), f"{pinned.word}, MB")))
+            bars[0].at(done // 1_000_000, "")
+
+        yield show
 
 
 def fetch_from(source: Path, words: Sequence[str]) -> list[Held]:
@@ -229,23 +244,61 @@ def export(words: Sequence[str], path: Path, params: Path) -> list[WeightFile]:
     return pinned
 
 
-def report(found: Sequence[Held], *, details: bool) -> None:
-    """Prints what is here as a table, or with `details` every fact of each file, and where weights are looked for."""
-    if details:
-        for held in found:
-            facts = {name: value for name, value in as_record(held).items() if value is not None}
-            console.say(*(f"{name:10}{value}" for name, value in facts.items()), "")
-    else:
-        header = ("weights", "for", "MB", "licence", "state")
-        rows = [(one.word, one.pinned.used_by, one.pinned.megabytes, one.pinned.licence, one.state) for one in found]
-        console.print_table("Published weights", header, rows)
-        if any(one.state == "unchecked" for one in found):
-            console.say("unchecked: here, of the right size; sammil weights verify compares the content")
-        console.say("file, sha256 and source of one: sammil weights list WORD; of all: --json", "")
+def asked_or_here(found: Sequence[Held], params: Path) -> list[Held]:
+    """Those that are here or that the settings file needs; all, where that is none.
+
+    Raises:
+        InputError: the settings file cannot be read.
+    """
+    wanted = needed(load_settings(params)) if params.exists() else {}
+    return [one for one in found if one.path is not None or one.word in wanted] or list(found)
+
+
+def report(found: Sequence[Held], *, others: int = 0) -> None:
+    """Prints what is here as tables, how many `others` there are, and where weights are looked for."""
+    header = ("weights", "MB", "access", "licence", "commercial", "state")
+    for title, of_group in _groups(found).items():
+        console.print_table(title, header, [_row(held) for held in of_group])
+    if others:
+        console.say(f"here, or asked for by the settings; {others} others: sammil weights list --all")
+    if any(one.state == "unchecked" for one in found):
+        console.say("unchecked: here, of the right size; sammil weights verify compares the content")
+    console.say("commercial: whether the licence allows commercial use; – where it does not say")
+    if any(one.pinned.gated for one in found):
+        console.say("gated: its authors grant access on its page; sammil weights fetch WORD says how")
+    console.say("every fact of one: sammil weights list WORD; of all: --json", "")
+    _say_folders(found)
+
+
+def report_facts(found: Sequence[Held]) -> None:
+    """Prints every fact of each file, and where weights are looked for."""
+    for held in found:
+        known = {"megabytes": held.pinned.size, "commercial": COMMERCIAL_USE[held.pinned.commercial]}
+        facts = {name: known.get(name, value) for name, value in as_record(held).items()}
+        console.say(*(f"{name:{_WIDTH}}{value}" for name, value in facts.items() if value is not None), "")
+    _say_folders(found)
+
+
+def _say_folders(found: Sequence[Held]) -> None:
     console.say("looked for in")
     for folder in weight_folders():
         here = [one.path.name for one in found if one.path is not None and one.path.parent == folder]
         console.say(f"    {folder}: {', '.join(here) or 'none'}")
+
+
+def _groups(found: Sequence[Held]) -> dict[str, list[Held]]:
+    """By what they are for; each group is a table."""
+    groups: dict[str, list[Held]] = {"Weights of SAM": [], "Weights of encoders": []}
+    for held in found:
+        groups["Weights of encoders" if held.pinned.used_by.startswith("encoder:") else "Weights of SAM"].append(held)
+    return {title: of_group for title, of_group in groups.items() if of_group}
+
+
+def _row(held: Held) -> tuple[object, ...]:
+    one = held.pinned
+    size = f"{'–':>6}" if one.megabytes is None else f"{one.megabytes:>6.1f}"
+    commercial = "–" if one.commercial is None else COMMERCIAL_USE[one.commercial]
+    return held.word, size, one.access, one.licence, commercial, held.state
 
 
 def as_record(held: Held) -> dict[str, object]:
@@ -258,8 +311,11 @@ def as_record(held: Held) -> dict[str, object]:
         "megabytes": pinned.megabytes,
         "sha256": pinned.sha256,
         "licence": pinned.licence,
+        "commercial": pinned.commercial,
+        "access": pinned.access,
         "source": pinned.page,
         "url": pinned.url,
+        "revision": pinned.hub.revision if pinned.hub else None,
         "state": held.state,
         "path": None if held.path is None else str(held.path),
     }

@@ -7,7 +7,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -53,11 +53,12 @@ def is_safe(url: str, *, asked_by: str | None = None) -> bool:
 
 
 @contextmanager
-def opened(url: str, *, start: int, most: int) -> Iterator[Body]:
+def opened(url: str, *, start: int, most: int, headers: Mapping[str, str] | None = None) -> Iterator[Body]:
     """Asks for a file, from byte `start` on.
 
     Args:
         most: bytes that the whole file may have.
+        headers: sent to this address only: not to another one that it leads to.
 
     Yields:
         From `start`, or from 0 where the server sends the whole file; no blocks where it says that nothing is left.
@@ -69,6 +70,8 @@ def opened(url: str, *, start: int, most: int) -> Iterator[Body]:
     if not is_safe(url):
         raise WebError(f"{url} is no https address", final=True)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
+    for name, value in (headers or {}).items():
+        request.add_unredirected_header(name, value)
     try:
         answer = _OPENER.open(request, timeout=SILENCE_SECONDS)
     except urllib.error.HTTPError as error:

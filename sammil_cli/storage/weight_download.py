@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from sammil_cli.errors import MissingError
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.hub import Address, locate, other_content
 from sammil_cli.storage.web_file import WebError, opened
 from sammil_cli.storage.weights import FOLDER_VARIABLE, WeightFile, carried_over, verified_copy, weight_folders
 
@@ -55,22 +56,26 @@ def check_space(folder: Path, megabytes: float, elsewhere: str = f"set {FOLDER_V
 def download(pinned: WeightFile, progress: Progress | None = None) -> Path:
     """Fetches the file into `folder_to_write()`, unless it is here; goes on where an earlier attempt stopped.
 
+    Of a file of the Hugging Face hub the hub is asked first, as `hub.locate` does.
+
     Raises:
-        MissingError: no network, no room, another process is fetching it, or the content is not the pinned one (what
-            was fetched is deleted then).
+        MissingError: no network, no access, no room, another process is fetching it, or the content is not the pinned
+            one (what was fetched is deleted then).
     """
     if (there := verified_copy(pinned)) is not None:
         return there
     target = folder_to_write() / pinned.file_name
     part = target.with_name(target.name + ".part")
-    check_space(target.parent, pinned.megabytes - (part.stat().st_size / 1e6 if part.exists() else 0))
+    source = locate(pinned, pinned.hub, target) if pinned.hub else Address(url=pinned.url)
+    size = (pinned.megabytes or 0) if source.size is None else source.size / 1e6
+    check_space(target.parent, size - (part.stat().st_size / 1e6 if part.exists() else 0))
     with _alone(part, target) as stream:
-        _receive(pinned, stream, target, progress)
+        _receive(pinned, source, stream, target, progress)
         stream.flush()
         os.fsync(stream.fileno())
-        if sha256_file(part) != pinned.sha256:
+        if (found := sha256_file(part)) != pinned.sha256:
             part.unlink()
-            raise MissingError(f"what {pinned.url} sent is not the published file", remedy="try again")
+            raise other_content(pinned, found, f"what {pinned.url} sent is not the published file")
         part.replace(target)
     return target
 
@@ -104,24 +109,26 @@ def _lies_at(stream: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _receive(pinned: WeightFile, stream: BinaryIO, target: Path, progress: Progress | None) -> None:
+def _receive(pinned: WeightFile, source: Address, stream: BinaryIO, target: Path, progress: Progress | None) -> None:
     """Appends what is not there yet. Errors of writing are the disk's and stay what they are.
 
     Raises:
         MissingError: it did not come; what has come stays, unless it cannot be a part of the file.
     """
-    done = stream.tell() if stream.tell() <= pinned.most_bytes else 0
+    about = source.size or round((pinned.megabytes or 0) * 1e6)
+    least, most = (source.size, source.size) if source.size else (pinned.least_bytes, pinned.most_bytes)
+    done = stream.tell() if stream.tell() <= most else 0
     try:
-        with opened(pinned.url, start=done, most=pinned.most_bytes) as body:
+        with opened(source.url, start=done, most=most, headers=source.headers) as body:
             done = body.start
             stream.truncate(done)
             for block in body.blocks:
                 stream.write(block)
                 done += len(block)
                 if progress:
-                    progress(done, body.total or round(pinned.megabytes * 1e6))
-            if body.total is None and done < pinned.least_bytes:
-                raise WebError(f"the connection was closed after {done} of about {pinned.megabytes:,.1f} MB")
+                    progress(done, body.total or about)
+            if body.total is None and done < least:
+                raise WebError(f"the connection was closed after {done} of about {about / 1e6:,.1f} MB")
     except WebError as error:
         stream.flush()
         if error.final:

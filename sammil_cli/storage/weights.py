@@ -14,6 +14,27 @@ from sammil_cli.storage.files import sha256_file
 
 FOLDER_VARIABLE = "SAMMIL_WEIGHTS"
 _SLACK_MB = 1.0  # a published size is right to less than this
+MOST_BYTES = 20_000_000_000  # of a file whose size is not published; the largest encoders have a fourth of it
+COMMERCIAL_USE = {True: "yes", False: "no", None: "not stated"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """A file on the Hugging Face hub: of the repository `repo` (`owner/name`), at `revision`, a commit of 40 hex."""
+
+    repo: str
+    revision: str
+    file: str
+
+    @property
+    def url(self) -> str:
+        """Where a browser gets it."""
+        return f"{self.page}/resolve/{self.revision}/{self.file}"
+
+    @property
+    def page(self) -> str:
+        """What its authors say of it, and where they are asked for access."""
+        return f"https://huggingface.co/{self.repo}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +42,9 @@ class WeightFile:
     """A published weight file, pinned: `sha256` of the content that `url` serves.
 
     `word` names it on the command line, `used_by` are the settings that ask for it, `page` is what its publisher says
-    of it, `megabytes` (1e6 bytes) is the published size.
+    of it, `megabytes` (1e6 bytes) is the published size, None = not known. `commercial`: whether the licence allows
+    commercial use; None = it does not say, or its authors contradict themselves. `hub`: the file there, where it is
+    fetched through huggingface_hub; `gated` = its authors have to grant access first.
     """
 
     word: str
@@ -29,24 +52,42 @@ class WeightFile:
     file_name: str
     url: str
     sha256: str
-    megabytes: float
+    megabytes: float | None
     licence: str
     page: str
+    commercial: bool | None = None
+    hub: HubFile | None = None
+    gated: bool = False
 
     @property
     def size(self) -> str:
         """The size in words."""
-        return f"{self.megabytes:,.1f} MB"
+        return "unknown" if self.megabytes is None else f"{self.megabytes:,.1f} MB"
+
+    @property
+    def access(self) -> str:
+        """Who can fetch it."""
+        return "gated" if self.gated else "open"
+
+    @property
+    def terms(self) -> str:
+        """The licence, and what it allows."""
+        return f"{self.licence}; commercial use: {COMMERCIAL_USE[self.commercial]}"
+
+    @property
+    def own_instead(self) -> str:
+        """The setting that takes a file of the user's own in its place; empty where that is for the reader to find."""
+        return "encoder_weights" if self.used_by.startswith("encoder:") else ""
 
     @property
     def least_bytes(self) -> int:
         """The file is no shorter: published sizes are rounded."""
-        return max(0, round((self.megabytes - _SLACK_MB) * 1e6))
+        return 1 if self.megabytes is None else max(0, round((self.megabytes - _SLACK_MB) * 1e6))
 
     @property
     def most_bytes(self) -> int:
         """The file is no longer."""
-        return round((self.megabytes + _SLACK_MB) * 1e6)
+        return MOST_BYTES if self.megabytes is None else round((self.megabytes + _SLACK_MB) * 1e6)
 
     def fits(self, count: int) -> bool:
         """Whether a file of this size in bytes may be this one."""
@@ -168,10 +209,13 @@ def find_weights(pinned: WeightFile) -> Path:
 
 def damaged(pinned: WeightFile, path: Path) -> MissingError:
     """The error of a file with another content than the published one."""
+    whole = "MB" if pinned.megabytes is None else f"of {pinned.size}"
+    key = pinned.own_instead
+    own = f"; or, if this is the file that you mean, set {key}: {path} in params.yaml" if key else ""
     return MissingError(
         f"{path} is not the published file: sha256 {sha256_of(path)}, expected {pinned.sha256} "
-        f"({path.stat().st_size / 1e6:,.1f} of {pinned.size})",
-        remedy=f"fetch it again: sammil weights fetch {pinned.word}",
+        f"({path.stat().st_size / 1e6:,.1f} {whole})",
+        remedy=f"fetch it again: sammil weights fetch {pinned.word}{own}",
     )
 
 
@@ -180,12 +224,13 @@ def missing(pinned: WeightFile) -> MissingError:
     word, folders = pinned.word, weight_folders()
     whose = [f"({FOLDER_VARIABLE})"] * (len(folders) - 1) + ["(the cache)"]
     looked = "\n    ".join(f"{folder / pinned.file_name} {of}" for folder, of in zip(folders, whose, strict=True))
+    gated = f"  access   gated: its authors grant it at {pinned.page}\n" if pinned.gated else ""
     return MissingError(
         f"the weights {pinned.file_name} are not here; looked for\n    {looked}\n"
         f"  for      {pinned.used_by}\n"
         f"  size     {pinned.size}\n"
         f"  sha256   {pinned.sha256}\n"
-        f"  licence  {pinned.licence}\n"
+        f"  licence  {pinned.terms}\n{gated}"
         f"  source   {pinned.page}",
         remedy=f"sammil weights fetch {word}; or --download with sammil sam, extract, ablate\n"
         f"  by hand: fetch {pinned.url}\n"

@@ -14,20 +14,35 @@ def test_the_list_names_each_file_and_its_state_and_is_json_on_request(
     sammil: Sammil, project: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "weights" / "sam_vit_b_01ec64.pth").write_bytes(b"cut off")
-    answer = sammil("weights", "list")
+    answer = sammil("weights", "list", "--all")
     assert answer.code == 0
-    for part in ("vit_h", "2564.6", "Apache-2.0", "resnet50", "plip", "absent", "damaged"):
+    for part in ("vit_h", "2564.6", "Apache-2.0", "resnet50", "plip", "absent", "damaged", "open"):
         assert part in answer.out
     assert f"{tmp_path / 'weights'}: sam_vit_b_01ec64.pth" in answer.out
     records = {record["word"]: record for record in json.loads(sammil("weights", "list", "--json").out)}
     assert records["vit_b"]["path"] == str(tmp_path / "weights" / "sam_vit_b_01ec64.pth")
     assert records["plip"]["licence"] == "none stated by its authors"
     assert records["plip"]["state"] == "absent"
+    assert {"access": "open", "commercial": True}.items() <= records["vit_h"].items()
+
+
+def test_without_all_the_list_has_what_is_here_or_asked_for(sammil: Sammil, project: Path, tmp_path: Path) -> None:
+    (project / "params.yaml").write_text("proposer: superpixels\nencoder: resnet50\n")
+    (tmp_path / "weights" / "sam_vit_b_01ec64.pth").write_bytes(b"cut off")
+    told = sammil("weights", "list").out
+    assert ("vit_b" in told, "resnet50" in told, "vit_h" in told, "plip" in told) == (True, True, False, False)
+    total = len(json.loads(sammil("weights", "list", "--json").out))
+    assert f"{total - 2} others: sammil weights list --all" in told
+    (project / "params.yaml").write_text("proposer: superpixels\nencoder: texture\n")
+    (tmp_path / "weights" / "sam_vit_b_01ec64.pth").unlink()
+    told = sammil("weights", "list").out  # nothing is here, nothing is asked for: what is to be had
+    assert "vit_h" in told
+    assert "others" not in told
 
 
 def test_every_fact_of_one_is_listed(sammil: Sammil, project: Path) -> None:
     answer = sammil("weights", "list", "resnet50")
-    for part in ("0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", "https://", "102.5", "licence"):
+    for part in ("0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", "https://", "102.5 MB", "licence"):
         assert part in answer.out
     assert "vit_h" not in answer.out
 

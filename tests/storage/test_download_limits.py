@@ -12,6 +12,7 @@ from weight_publisher import CONTENT, Publisher
 
 from sammil_cli.errors import MissingError
 from sammil_cli.storage import web_file
+from sammil_cli.storage.hub import Address
 from sammil_cli.storage.weight_download import download
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -288,4 +289,4 @@ def test_a_full_disk_is_no_fault_of_the_server(weights: Path, monkeypatch: pytes
     from sammil_cli.storage import weight_download
 
     with server(whole) as url, pytest.raises(OSError, match="No space left"):
-        weight_download._receive(Publisher(url=url).pinned(), Disk(), weights / "w.pth", None)
+        weight_download._receive(Publisher(url=url).pinned(), Address(url=url), Disk(), weights / "w.pth", None)

@@ -62,6 +62,7 @@ WEIGHTS = {
         sha256=sha256,
         megabytes=megabytes,
         licence="Apache-2.0",
+        commercial=True,
         page="https://github.com/facebookresearch/segment-anything",
     )
     for name, file, megabytes, sha256 in (
@@ -78,6 +79,7 @@ WEIGHTS["vit_t"] = WeightFile(
     sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
     megabytes=40.7,
     licence="Apache-2.0",
+    commercial=True,
     page="https://github.com/ChaoningZhang/MobileSAM",
 )
 
