@@ -9,10 +9,13 @@ from sammil_cli.doctor.causes import one_line
 from sammil_cli.doctor.finding import Asked, Finding, note, ok, wrong
 from sammil_cli.doctor.python_packages import BROKEN
 from sammil_cli.doctor.settings import read
-from sammil_cli.errors import SammilError
-from sammil_cli.storage.weights import FOLDER_VARIABLE, WantedWeights, weight_folders
+from sammil_cli.errors import MissingError, SammilError
+from sammil_cli.storage.hub import HubSilentError, locate
+from sammil_cli.storage.weights import FOLDER_VARIABLE, WantedWeights, WeightFile, weight_folders
 
 GROUP = "Weights"
+_PATIENCE_SECONDS = 3.0  # for the hub
+_MOST_NAMED = 6  # of files that nothing asks for
 
 
 def folders(_: Asked) -> Iterator[Finding]:
@@ -59,16 +62,32 @@ def files(asked: Asked) -> Iterator[Finding]:
             absent.append(word)
         elif state == "absent":
             found = f"{held.pinned.file_name} is not here; the settings need it ({key})"
-            yield wrong(GROUP, word, found, f"sammil weights fetch {word}", **facts)
+            access, said, remedy = _access(held.pinned)
+            yield wrong(GROUP, word, found + said, remedy, **facts, access=access)
         else:
             found = f"{held.path} is not the published file (sha256 differs)"
             yield (wrong if key else note)(GROUP, word, found, f"sammil weights fetch {word}", **facts)
     if absent:
-        yield note(
-            GROUP, "not here", f"{', '.join(absent)}; nothing here asks for {'them' if len(absent) > 1 else 'it'}"
-        )
+        more = f" and {len(absent) - _MOST_NAMED} others" if len(absent) > _MOST_NAMED else ""
+        named = ", ".join(absent[:_MOST_NAMED]) + more
+        found = f"{named}; nothing here asks for {'them' if len(absent) > 1 else 'it'}"
+        yield note(GROUP, "not here", found, absent=absent)
     if settings:
         yield from _own(settings)
+
+
+def _access(pinned: WeightFile) -> tuple[str, str, str]:
+    """Whether a file can be fetched, as far as a hub that answers at once says: a word, what to add, the fix."""
+    fetch = f"sammil weights fetch {pinned.word}"
+    if not (pinned.hub and pinned.gated):
+        return "open", "", fetch
+    try:
+        locate(pinned, pinned.hub, weight_folders()[0] / pinned.file_name, patience=_PATIENCE_SECONDS)
+    except HubSilentError:
+        return "gated", "; it is gated, and the hub was not asked for access", fetch
+    except MissingError as error:
+        return "refused", f"; {error.message.splitlines()[0]}", f"{error.remedy.splitlines()[0]}; then {fetch}"
+    return "granted", "; it is gated, and your token gives access", fetch
 
 
 def _own(settings: Settings) -> Iterator[Finding]:

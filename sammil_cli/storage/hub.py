@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
 ANSWER_SECONDS = 20.0
-TOKENS_PAGE = "https://huggingface.co/settings/tokens"
+_TOKENS_PAGE = "https://huggingface.co/settings/tokens"
+_LOG_IN = "then hf auth login, or export HF_TOKEN=hf_…"
 _BAD_TOKEN = ("invalid credentials", "invalid username or password", "invalid user token")  # the hub's own words
 
 
@@ -163,28 +164,25 @@ def _why_gated(said: str, *, with_token: bool) -> str:
 def _gated(pinned: WeightFile, why: str, by_hand: str) -> MissingError:
     """One screen: what to click, how to log in, and how to do without."""
     return MissingError(
-        f"the weights of {pinned.word} are gated, {why}\n  licence  {pinned.terms}\n  sha256   {pinned.sha256}",
-        remedy=f"open {pinned.page},\n"
-        "           log in, and accept the conditions (some authors answer by hand, in days)\n"
-        f"  token    {TOKENS_PAGE}: a new one of the type Read\n"
-        "           (a fine-grained one needs: access to public gated repositories)\n"
-        "  log in   hf auth login        or: export HF_TOKEN=hf_…\n"
+        f"the weights of {pinned.word} are gated, {why}\n"
+        f"  licence  {pinned.terms}\n"
+        f"  sha256   {pinned.sha256}\n"
+        f"  source   {pinned.page}",
+        remedy=f"log in and accept the conditions at {pinned.page}; {_LOG_IN}\n"
+        "  access   is granted at once, or by its authors in days; that page says which\n"
+        f"  token    of the type Read, from {_TOKENS_PAGE};\n"
+        "           a fine-grained one needs access to public gated repositories\n"
         f"  then     sammil weights fetch {pinned.word}\n{by_hand}",
     )
 
 
 def _wrong_token(pinned: WeightFile, why: str) -> MissingError:
     whose = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "the token of your login"
+    without = "" if pinned.gated else f"\n  without  {pinned.word} is open: unset HF_TOKEN, hf auth logout"
     return MissingError(
         f"{whose} is no valid token of the Hugging Face hub: {why}",
-        remedy=f"make one of the type Read at {TOKENS_PAGE}\n"
-        "  log in   hf auth login        or: export HF_TOKEN=hf_…\n"
-        f"  then     sammil weights fetch {pinned.word}"
-        + (
-            ""
-            if pinned.gated
-            else f"\n  {pinned.word} is open: without any token (hf auth logout, unset HF_TOKEN) it comes, too"
-        ),
+        remedy=f"make one of the type Read at {_TOKENS_PAGE}; {_LOG_IN}\n"
+        f"  then     sammil weights fetch {pinned.word}{without}",
     )
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hub_publisher import HUB, RIGHT, pinned, point_to, serving_hub
+from weight_publisher import CONTENT
 
 from sammil_cli.doctor import dvc, git, settings, weight_files
 from sammil_cli.doctor.finding import Asked, Check, Finding
 from sammil_cli.errors import MissingError
+from sammil_cli.features.encoders import resnet50
 from sammil_cli.project.init import run as init
 from sammil_cli.regions.proposers import sam
 
@@ -234,7 +237,55 @@ def test_without_a_project_settings_are_a_note(tmp_path: Path, monkeypatch: pyte
 def test_weights_that_nothing_asks_for_are_one_note(project: Path) -> None:
     finding = look(weight_files.files)["not here"]
     assert finding.state == "note"
-    assert {"vit_h", "vit_l", "vit_b", "resnet50"} <= set(finding.found.partition(";")[0].split(", "))
+    assert finding.found.startswith("vit_h, vit_l, vit_b, ")
+    assert finding.found.endswith("; nothing here asks for them")
+    absent = finding.facts["absent"]
+    assert isinstance(absent, list)
+    assert {"vit_h", "vit_l", "vit_b", "resnet50"} <= set(absent)
+
+
+def test_names_of_many_weights_that_nothing_asks_for_are_cut(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {f"net{number}": pinned(word=f"net{number}") for number in range(9)}
+    monkeypatch.setattr("sammil_cli.project.weights.published", lambda: many)
+    finding = look(weight_files.files)["not here"]
+    assert finding.found == "net0, net1, net2, net3, net4, net5 and 3 others; nothing here asks for them"
+
+
+def gated_encoder(monkeypatch: pytest.MonkeyPatch) -> Finding:
+    """What is said of a gated file that the settings need."""
+    monkeypatch.setattr(resnet50, "WEIGHTS", pinned(word="resnet50"))
+    return look(weight_files.files, "encoder=resnet50")["resnet50"]
+
+
+def test_a_gated_encoder_is_asked_for_at_the_hub(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving_hub() as hub:
+        point_to(hub.url, monkeypatch, RIGHT)
+        finding = gated_encoder(monkeypatch)
+        assert (finding.state, finding.facts["access"]) == ("wrong", "granted")
+        assert finding.found.endswith("it is gated, and your token gives access")
+        assert finding.remedy == "sammil weights fetch resnet50"
+        monkeypatch.delenv("HF_TOKEN")
+        finding = gated_encoder(monkeypatch)
+        assert (finding.state, finding.facts["access"]) == ("wrong", "refused")
+        assert "are gated, and no token is here" in finding.found
+        assert finding.remedy.startswith(f"log in and accept the conditions at {HUB.page}")
+        assert finding.remedy.endswith("then sammil weights fetch resnet50")
+        assert {method for method, _, _ in hub.asked} == {"HEAD"}
+        (project.parent / "weights" / pinned().file_name).write_bytes(CONTENT)
+        asked = len(hub.asked)
+        assert gated_encoder(monkeypatch).state == "ok"  # it is here: nobody is asked
+        assert len(hub.asked) == asked
+
+
+def test_a_hub_that_is_silent_or_not_to_be_asked_is_no_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point_to("http://127.0.0.1:9", monkeypatch)
+    finding = gated_encoder(monkeypatch)
+    assert (finding.facts["access"], finding.remedy) == ("gated", "sammil weights fetch resnet50")
+    with serving_hub() as hub:
+        point_to(hub.url, monkeypatch)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert gated_encoder(monkeypatch).facts["access"] == "gated"
+        assert hub.asked == []
 
 
 def test_weights_that_the_settings_ask_for_and_are_absent_are_wrong(project: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_wrong_token_is_said(weights: Path, hub: Hub, monkeypatch: pytest.Monk
     hub.gated = False
     with pytest.raises(MissingError, match="no valid token") as caught:
         download(pinned(gated=False))
-    assert "without any token" in caught.value.remedy
+    assert "uni_x is open: unset HF_TOKEN" in caught.value.remedy
 
 
 @pytest.mark.parametrize("code", ["RepoNotFound", "RevisionNotFound", "EntryNotFound"])
