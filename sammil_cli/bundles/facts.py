@@ -86,12 +86,18 @@ class BagsEntry(_Part):
 
 
 class WeightsEntry(_Part):
-    """A weight file that the bags need; the licence is known of published ones."""
+    """A weight file that the bags need; the licence is known of published ones.
+
+    `word`: what `sammil weights` calls it, of a published one. `commercial`: whether the licence allows commercial use;
+    None = not stated. Earlier versions say neither.
+    """
 
     used_for: Literal["encoder", "regions"]
     name: str
     sha256: str
     licence: str
+    word: str | None = None
+    commercial: bool | None = None
 
 
 class RunEntry(_Part):

@@ -107,19 +107,30 @@ def bags_of(folds: Sequence[TrainedFold]) -> BagsEntry:
     )
 
 
-def weights_of(bags: BagsEntry) -> list[WeightsEntry]:
-    """The weight files that bags like these need, with their licences where the files are published."""
-    regions = bags.made_with.get("sam", {})
-    proposer, sha256 = regions.get("proposer"), regions.get(WEIGHTS)
-    licences = {one.sha256: one.licence for one in published().values()}
+def weights_of(facts: Sequence[ModelFacts]) -> list[WeightsEntry]:
+    """The weight files behind the bags of trained models, with their licences where the files are published."""
+    encoder = facts[0].encoder
+    regions = shared(one.trained_on.made_with for one in facts if one.trained_on).get("sam", {})
+    known = {one.sha256: one for one in published().values()}
 
     def entry(used_for: Literal["encoder", "regions"], name: object, sha256: object) -> list[WeightsEntry]:
         if sha256 is None:
             return []
-        licence = licences.get(str(sha256), UNKNOWN)
-        return [WeightsEntry(used_for=used_for, name=str(name), sha256=str(sha256), licence=licence)]
+        one = known.get(str(sha256))
+        return [
+            WeightsEntry(
+                used_for=used_for,
+                name=str(name),
+                sha256=str(sha256),
+                licence=one.licence if one else UNKNOWN,
+                word=one.word if one else None,
+                commercial=one.commercial if one else None,
+            )
+        ]
 
-    return entry("encoder", bags.encoder, bags.encoder_sha256) + entry("regions", proposer, sha256)
+    return entry("encoder", encoder.name, encoder.weights_sha256) + entry(
+        "regions", regions.get("proposer"), regions.get(WEIGHTS)
+    )
 
 
 def trained_by(record: RunRecord) -> RunEntry:

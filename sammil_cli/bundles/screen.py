@@ -8,6 +8,7 @@ from sammil_cli.bundles.patient_thresholds import together
 from sammil_cli.config import as_yaml
 from sammil_cli.console import three_digits
 from sammil_cli.storage.shown_text import shortened
+from sammil_cli.storage.weights import COMMERCIAL_USE
 
 _WIDTH, _INDENT = 80, 16
 _METRICS = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity", "f1": "F1"}
@@ -127,7 +128,9 @@ def _bags(facts: BundleFacts) -> Iterator[tuple[str, str]]:
     extract = ", ".join(f"{key} {as_yaml(value)}" for key, value in bags.made_with.get("extract", {}).items())
     yield "encoder", f"{bags.encoder}, {bags.dim} numbers a patch" + (f": {extract}" if extract else "")
     for one in facts.weights:
-        yield "weights", f"of {one.used_for}, {one.name}: sha256 {one.sha256[:16]}…; licence: {one.licence}"
+        name = one.name if one.word in (None, one.name) else f"{one.name} ({one.word})"
+        terms = f"licence: {one.licence}; commercial use: {COMMERCIAL_USE[one.commercial]}"
+        yield "weights", f"of {one.used_for}, {name}: sha256 {one.sha256[:16]}…; {terms}"
 
 
 def _origin(facts: BundleFacts) -> Iterator[tuple[str, str]]:

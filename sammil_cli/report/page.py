@@ -14,7 +14,11 @@ from sammil_cli.storage.files import write_text
 
 
 def write_page(
-    path: Path, summary: Mapping[str, Any], folds: Sequence[Mapping[str, Any]], curves: Mapping[str, bytes]
+    path: Path,
+    summary: Mapping[str, Any],
+    folds: Sequence[Mapping[str, Any]],
+    curves: Mapping[str, bytes],
+    facts: Sequence[Table] = (),
 ) -> None:
     """Writes the page.
 
@@ -22,6 +26,7 @@ def write_page(
         summary: what metrics.json holds.
         folds: one row per fold, the same keys in each.
         curves: figure title -> PNG.
+        facts: tables that hold no results; they are the last.
     """
     pictures = _pictures(curves)
     mark = stamp(summary)
@@ -53,7 +58,7 @@ def write_page(
 that was not trained on its patient.{escaped(positive)} Protocol: {escaped(str(summary["protocol"]))};
 {choice}</p>
 {warning}{first}<p class='note'>{escaped(validation_note(summary))}</p>{decided}
-{single}{pictures}{"".join(others)}{_table(per_fold, mark)}
+{single}{pictures}{"".join(others)}{_table(per_fold, mark)}{"".join(_table(table, None) for table in facts)}
 <p>Every prediction: runs/predictions.csv{table_of_patients}. Heatmaps and top patches of every slide:
 <a href="slides/index.html">slides</a> (written by <code>sammil visualize</code>).</p>"""
     write_text(path, document(f"sammil: {summary['model']}", body))

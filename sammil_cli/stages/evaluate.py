@@ -19,7 +19,7 @@ from sammil_cli.stages.judged_baselines import judge_baselines
 from sammil_cli.stages.judged_curves import patient_figures, write_curves
 from sammil_cli.stages.judged_folds import files_judged, judge, pool
 from sammil_cli.stages.judged_summary import check_abstention, patients_of, summary_of
-from sammil_cli.stages.judged_tables import fold_rows, print_tables, write_predictions
+from sammil_cli.stages.judged_tables import fold_rows, licence_tables, print_tables, write_predictions
 from sammil_cli.stages.leakage import Evidence, leakage, read_looks
 from sammil_cli.storage.files import replaced_together, write_json
 from sammil_cli.training.bag_content import read_contents
@@ -74,7 +74,7 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions, *, ch
         shown = of_patients if has_patients(summary) else None
         if shown:
             curves |= patient_figures(shown.rows, classes)
-        write_page(new(project.page), summary, fold_rows(facts, results, shown), curves)
+        write_page(new(project.page), summary, fold_rows(facts, results, shown), curves, licence_tables(facts))
         write_result_sums(new(sums_of(project)), measured, predictions, by_patient)
     print_tables(summary)
     console.say(f"report: {project.page}")

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sammil_cli import console
+from sammil_cli.bundles.gather import weights_of
 from sammil_cli.report.abstention import COLUMNS, abstention_note, cells_of, sets_out_of_fold
 from sammil_cli.report.audit_tables import tables_of_audit
 from sammil_cli.report.decided import decision_note
-from sammil_cli.report.tables import Numbers, Summary, patients_note, report_tables, stamp, validation_note
+from sammil_cli.report.tables import Numbers, Summary, Table, patients_note, report_tables, stamp, validation_note
 from sammil_cli.stages.judged_folds import FoldResult, Judged, per_fold
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.files import write_csv
+from sammil_cli.storage.weights import COMMERCIAL_USE
 from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import in_digits
 
@@ -36,6 +38,17 @@ def print_tables(summary: Summary) -> None:
     for text in (*said, *summary["audit"]["warnings"]):
         if text:
             console.say(f"note: {text}")
+
+
+def licence_tables(facts: Sequence[ModelFacts]) -> list[Table]:
+    """Whose weights made the features, and what their licences allow; none where no weights did."""
+    rows = [
+        (one.used_for, one.word or one.name, one.licence, COMMERCIAL_USE[one.commercial], f"{one.sha256[:16]}…")
+        for one in weights_of(facts)
+    ]
+    header = ("weights of", "word", "licence", "commercial use", "sha256")
+    note = "What a licence of weights says of models that are made with them is for their users to find out."
+    return [Table(title="Licences", header=header, rows=rows, note=note)] if rows else []
 
 
 def write_predictions(path: Path, judged: Judged, protocol: str, abstain: float | None) -> None:
