@@ -262,7 +262,9 @@ def report(found: Sequence[Held], *, others: int = 0) -> None:
     if others:
         console.say(f"here, or asked for by the settings; {others} others: sammil weights list --all")
     if any(one.state == "unchecked" for one in found):
-        console.say("unchecked: here, of the right size; sammil weights verify compares the content")
+        console.say(
+            "unchecked: here, and of the right size where that is known; sammil weights verify compares the content"
+        )
     console.say("commercial: whether the licence allows commercial use; – where it does not say")
     if any(one.pinned.gated for one in found):
         console.say("gated: its authors grant access on its page; sammil weights fetch WORD says how")
@@ -273,8 +275,9 @@ def report(found: Sequence[Held], *, others: int = 0) -> None:
 def report_facts(found: Sequence[Held]) -> None:
     """Prints every fact of each file, and where weights are looked for."""
     for held in found:
-        known = {"megabytes": held.pinned.size, "commercial": COMMERCIAL_USE[held.pinned.commercial]}
-        facts = {name: known.get(name, value) for name, value in as_record(held).items()}
+        facts = as_record(held) | {"commercial": COMMERCIAL_USE[held.pinned.commercial]}
+        facts = {"size" if name == "megabytes" else name: value for name, value in facts.items()}
+        facts["size"] = held.pinned.size
         console.say(*(f"{name:{_WIDTH}}{value}" for name, value in facts.items() if value is not None), "")
     _say_folders(found)
 

@@ -133,7 +133,7 @@ def _refusal(pinned: WeightFile, error: "HfHubHTTPError", *, with_token: bool, b
     if denied and with_token and any(words in said.lower() for words in _BAD_TOKEN):
         return _wrong_token(pinned, "the hub does not know it; it may have expired")
     if isinstance(error, GatedRepoError) or (denied and pinned.gated):
-        return _gated(pinned, _why_gated(said, with_token=with_token), by_hand)
+        return _gated(pinned, said, with_token=with_token, by_hand=by_hand)
     if status == HTTPStatus.UNAUTHORIZED and with_token:
         return _wrong_token(pinned, said or "the hub does not accept it")
     if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | EntryNotFoundError):
@@ -151,27 +151,27 @@ def _refusal(pinned: WeightFile, error: "HfHubHTTPError", *, with_token: bool, b
     )
 
 
-def _why_gated(said: str, *, with_token: bool) -> str:
-    if not with_token:
-        return "and no token is here"
-    if "fine-grained" in said.lower():
-        return "and your token may not read gated repositories"
-    if "awaiting" in said.lower() or "pending" in said.lower():
-        return "and its authors have not answered your request yet"
-    return "and your account has no access"
-
-
-def _gated(pinned: WeightFile, why: str, by_hand: str) -> MissingError:
+def _gated(pinned: WeightFile, said: str, *, with_token: bool, by_hand: str) -> MissingError:
     """One screen: what to click, how to log in, and how to do without."""
+    said, page = said.lower(), pinned.page
+    if not with_token:
+        why, first = "no token is here", f"sign in and accept the conditions at {page}; {_LOG_IN}"
+    elif "fine-grained" in said:
+        why = "your token may not read gated repositories"
+        first = f"let it read public gated repositories, or make one of the type Read, at {_TOKENS_PAGE}; {_LOG_IN}"
+    elif "awaiting" in said or "pending" in said:
+        why, first = "its authors have not answered your request yet", f"see how your request stands at {page}"
+    else:
+        why = "your account has no access"
+        first = f"sign in at {page} with the account of your token, and accept the conditions"
     return MissingError(
-        f"the weights of {pinned.word} are gated, {why}\n"
+        f"the weights of {pinned.word} are gated, and {why}\n"
         f"  licence  {pinned.terms}\n"
         f"  sha256   {pinned.sha256}\n"
-        f"  source   {pinned.page}",
-        remedy=f"log in and accept the conditions at {pinned.page}; {_LOG_IN}\n"
+        f"  source   {page}",
+        remedy=f"{first}\n"
         "  access   is granted at once, or by its authors in days; that page says which\n"
-        f"  token    of the type Read, from {_TOKENS_PAGE};\n"
-        "           a fine-grained one needs access to public gated repositories\n"
+        f"  token    of the type Read, from {_TOKENS_PAGE}\n"
         f"  then     sammil weights fetch {pinned.word}\n{by_hand}",
     )
 

@@ -268,7 +268,7 @@ def test_a_gated_encoder_is_asked_for_at_the_hub(project: Path, monkeypatch: pyt
         finding = gated_encoder(monkeypatch)
         assert (finding.state, finding.facts["access"]) == ("wrong", "refused")
         assert "are gated, and no token is here" in finding.found
-        assert finding.remedy.startswith(f"log in and accept the conditions at {HUB.page}")
+        assert finding.remedy.startswith(f"sign in and accept the conditions at {HUB.page}")
         assert finding.remedy.endswith("then sammil weights fetch resnet50")
         assert {method for method, _, _ in hub.asked} == {"HEAD"}
         (project.parent / "weights" / pinned().file_name).write_bytes(CONTENT)

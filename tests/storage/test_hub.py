@@ -106,7 +106,7 @@ def test_without_a_token_one_screen_says_what_to_click(
 @pytest.mark.parametrize(
     ("refuses", "said"),
     [
-        (None, "are gated, and your account has no access"),
+        (None, "are gated, and your account has no access"),  # the token's account has not asked for it
         (
             (403, "GatedRepo", "Your request to access model Lab/uni-x is awaiting a review"),
             "not answered your request",
