@@ -19,7 +19,8 @@ def fetch_weights(*words: str, settings: Settings | None = None) -> dict[str, Pa
         the files by word; a file that is here already stays where it is.
 
     Raises:
-        InputError: there is no such word. MissingError: the publisher cannot be reached, or sends another file.
+        InputError: there is no such word. MissingError: the publisher cannot be reached, does not give the file to you,
+            or sends another one.
     """
     with voice():
         wanted = weights.pick(words or list(weights.needed(settings or read_settings())))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 20.0
 _TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 _LOG_IN = "then hf auth login, or export HF_TOKEN=hf_…"
+_LONGEST = 300  # characters of what the hub says
 _BAD_TOKEN = ("invalid credentials", "invalid username or password", "invalid user token")  # the hub's own words
 
 
@@ -128,7 +129,7 @@ def _refusal(pinned: WeightFile, error: "HfHubHTTPError", *, with_token: bool, b
         RevisionNotFoundError,
     )
 
-    said, status = error.server_message or "", error.response.status_code
+    said, status = (error.server_message or "")[:_LONGEST], error.response.status_code
     denied = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     if denied and with_token and any(words in said.lower() for words in _BAD_TOKEN):
         return _wrong_token(pinned, "the hub does not know it; it may have expired")
@@ -177,11 +178,13 @@ def _gated(pinned: WeightFile, said: str, *, with_token: bool, by_hand: str) -> 
 
 
 def _wrong_token(pinned: WeightFile, why: str) -> MissingError:
-    whose = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "the token of your login"
+    named = bool(os.environ.get("HF_TOKEN"))  # it counts before a login
+    whose = "HF_TOKEN" if named else "the token of your login"
+    how = "then export HF_TOKEN=hf_…, or unset HF_TOKEN and hf auth login" if named else "then hf auth login"
     without = "" if pinned.gated else f"\n  without  {pinned.word} is open: unset HF_TOKEN, hf auth logout"
     return MissingError(
         f"{whose} is no valid token of the Hugging Face hub: {why}",
-        remedy=f"make one of the type Read at {_TOKENS_PAGE}; {_LOG_IN}\n"
+        remedy=f"make one of the type Read at {_TOKENS_PAGE}; {how}\n"
         f"  then     sammil weights fetch {pinned.word}{without}",
     )
 

@@ -41,3 +41,7 @@ def check_wanted_weights(choice: ModuleType, settings: Named) -> None:
         assert re.fullmatch(r"[0-9a-f]{64}", one.sha256)
         assert (one.url[:8], one.page[:8], Path(one.file_name).name) == ("https://", "https://", one.file_name)
         assert one.licence
+        assert one.hub is None or re.fullmatch(r"[0-9a-f]{40}", one.hub.revision), (
+            "a branch's file changes: pin a commit"
+        )
+        assert one.hub or not one.gated, "only the hub's files are gated"

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from sammil_cli import choices
+from sammil_cli.storage.weights import HubFile
 from sammil_cli.testing.encoders import EncoderContract
 from sammil_cli.testing.weights import check_wanted_weights, with_random_weights
 
@@ -46,9 +47,13 @@ def test_random_weights_are_the_same_each_time_and_may_be_shared(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sha256": "0" * 63}, {"sha256": "Z" * 64}, {"url": "ftp://a"}, {"page": ""}, {"licence": ""}]
+    "wrong",
+    [
+        *({"sha256": "0" * 63}, {"sha256": "Z" * 64}, {"url": "ftp://a"}, {"page": ""}, {"licence": ""}),
+        *({"gated": True}, {"hub": HubFile(repo="a/b", revision="main", file="c")}),
+    ],
 )
-def test_a_published_file_that_is_not_pinned_fails(wrong: dict[str, str]) -> None:
+def test_a_published_file_that_is_not_pinned_fails(wrong: dict[str, object]) -> None:
     plip, mine = choices.load(choices.ENCODERS, "plip"), ModuleType("mine")
     mine.wanted_weights, mine.WEIGHTS = plip.wanted_weights, plip.WEIGHTS
     check_wanted_weights(mine, OWN_FILE)
