@@ -25,7 +25,7 @@ SILENT = (
         "storage.hdf5_process",
         "storage.nearest_ids",
     ),
-    *("storage.store", "storage.weight_download", "storage.web_file"),
+    *("storage.store", "storage.hub", "storage.weight_download", "storage.web_file"),
 )
 # What computes, by the name that is imported, and the packages that it comes in; those of the same name first.
 _COMPUTING: dict[str, tuple[str, ...]] = {
