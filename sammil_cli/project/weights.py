@@ -265,7 +265,7 @@ def report(found: Sequence[Held], *, others: int = 0) -> None:
         console.say(
             "unchecked: here, and of the right size where that is known; sammil weights verify compares the content"
         )
-    console.say("commercial: whether the licence allows commercial use; – where it does not say")
+    console.say("commercial: whether the licence allows commercial use; – where that is not clear")
     if any(one.pinned.gated for one in found):
         console.say("gated: its authors grant access on its page; sammil weights fetch WORD says how")
     console.say("every fact of one: sammil weights list WORD; of all: --json", "")

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_publisher import RIGHT, pinned, point_to, serving_hub
+
+from sammil_cli.features.encoders import resnet50
 
 Sammil = Callable[..., Any]
 
@@ -75,10 +78,29 @@ def test_what_is_named_and_absent_fails_the_verification(sammil: Sammil, project
 def test_absent_weights_are_told_before_torch_is_loaded(
     sammil: Sammil, project: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], word: str
 ) -> None:
-    monkeypatch.setattr("sammil_cli.runner.machine.choose_device", lambda *_, **__: pytest.fail("torch came first"))
+    for user in ("how_to_run", "machine"):
+        name = f"sammil_cli.runner.{user}.choose_device"
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("torch came first"))
     answer = sammil(*words)
     assert answer.code == 3
     assert f"sammil weights fetch {word}" in answer.err
+
+
+def test_a_gated_file_ends_with_one_screen_or_comes_with_the_token(
+    sammil: Sammil, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = pinned(word="resnet50", used_by="encoder: resnet50")
+    monkeypatch.setattr(resnet50, "WEIGHTS", file)
+    (project / "params.yaml").write_text("proposer: superpixels\nencoder: resnet50\n")
+    with serving_hub() as hub:
+        point_to(hub.url, monkeypatch)
+        answer = sammil("weights", "fetch")
+        assert answer.code == 3
+        assert f"sign in and accept the conditions at {file.page}; then hf auth login" in answer.err
+        assert f"as {tmp_path / 'weights' / file.file_name}" in answer.err
+        monkeypatch.setenv("HF_TOKEN", RIGHT)
+        assert sammil("weights", "fetch").code == 0
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == [file.file_name]
 
 
 @pytest.mark.parametrize(
