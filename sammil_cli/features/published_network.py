@@ -1,10 +1,11 @@
 """The network of a published encoder, built by its library from a row's call, and the pooling of its tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.encoder_row import EncoderRow, NetworkCall, Pooling
@@ -12,6 +13,26 @@ from sammil_cli.regions.light_torchvision import import_torchvision
 
 State = dict[str, torch.Tensor]
 _NOT_USED = ("head.weight", "head.bias", "mask_token")  # of training: a classifier, the token of masked patches
+
+
+# What fills tensors in place; on the meta device they have no values.
+_FILLS = {"uniform_", "normal_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "constant_"}
+_FILLS |= {"erfinv_", "mul_", "add_", "clamp_", "fill_", "zero_"}
+
+
+class _Unfilled(TorchFunctionMode):
+    """Values are not drawn on the meta device, where there are none; for that torch would load its compiler: seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> object:
+        if args and isinstance(args[0], torch.Tensor) and args[0].is_meta and func.__name__ in _FILLS:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 class PublishedNetwork(torch.nn.Module):
@@ -48,7 +69,7 @@ def build_network(
         InputError: the encoder has no such pooling, or its network cannot see that side.
     """
     chosen = row.pooling_or(pooling)
-    with torch.device(device):
+    with torch.device(device), _Unfilled():
         network = _timm_network(row.network)
     if input_px not in (None, row.preparation.input_px):
         _look_at(network, int(input_px or 0), row.word)
