@@ -74,7 +74,7 @@ def code_of(*modules: str) -> Code:
         if name in files or _is_silent(name):
             continue
         if row := row_of(name) if name in modules else None:
-            files[name] = meaning_of_row(row.path)
+            files[name] = meaning_of_row(PACKAGE.joinpath(*name.split(".")[1:-1], row.path.name))
             todo += _with_packages(row.maker)
             continue
         path = source(name) or (source_of(name) if name in modules else None)
