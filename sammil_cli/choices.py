@@ -203,9 +203,7 @@ def _modules(kind: Kind) -> Mapping[str, Sequence[str]]:
 
 
 @cache
-def _shipped(
-    own: tuple[tuple[str, str], ...], installed: tuple[tuple[str, str], ...]
-) -> Mapping[str, tuple[str, ...]]:
+def _shipped(own: tuple[tuple[str, str], ...], installed: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
     """As `_modules`, without the project's."""
     found = [*own, *((name.replace("_", "-"), module) for name, module in installed)]
     return {word: tuple(module for other, module in found if other == word) for word, _ in found}

@@ -95,7 +95,7 @@ class NetworkCall(_Facts):
 
     library: Literal["timm"]
     name: str
-    options: Mapping[str, bool | int | float | str]
+    options: Mapping[str, bool | int | float | str | list[int]]
     keys: str
 
 

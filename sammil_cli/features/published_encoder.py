@@ -50,7 +50,13 @@ class PublishedChoice(ModuleType):
         return PUBLISHED_NAMES[self.row.network.keys](drawn)
 
     def build(
-        self, *, weights: Path | None, device: str, backbone: str | None, input_px: int | None, pooling: str | None = None
+        self,
+        *,
+        weights: Path | None,
+        device: str,
+        backbone: str | None,
+        input_px: int | None,
+        pooling: str | None = None,
     ) -> "TorchEncoder":
         """Loads the encoder.
 

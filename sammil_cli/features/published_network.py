@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.encoder_row import EncoderRow, NetworkCall, Pooling
 from sammil_cli.regions.light_torchvision import import_torchvision
+from sammil_cli.storage.shown_text import shortened, shown
 
 State = dict[str, torch.Tensor]
 _NOT_USED = ("head.weight", "head.bias", "mask_token")  # of training: a classifier, the token of masked patches
@@ -21,7 +22,7 @@ _FILLS |= {"erfinv_", "mul_", "add_", "clamp_", "fill_", "zero_"}
 
 
 class _Unfilled(TorchFunctionMode):
-    """Values are not drawn on the meta device, where there are none; for that torch would load its compiler: seconds."""
+    """Draws no values on the meta device, where there are none: torch would load its compiler for it, for seconds."""
 
     def __torch_function__(
         self,
@@ -106,7 +107,7 @@ def fill(network: torch.nn.Module, state: State, path: Path, title: str) -> None
     if unfit := [*missing, *wrong, *unknown]:
         raise MissingError(
             f"{path} is no {title}: of {len(shapes)} weights {len(missing)} are missing and {len(wrong)} have another "
-            f"shape, {len(unknown)} are unknown (the first: {unfit[0]})",
+            f"shape, {len(unknown)} are unknown (the first: {shown(shortened(unfit[0], 100))})",
             remedy="give encoder_weights a file of this encoder, in its published names; null = the published file",
         )
     whole = {key: value.float() if value.is_floating_point() else value for key, value in given.items()}
@@ -122,7 +123,7 @@ def _timm_network(call: NetworkCall) -> torch.nn.Module:
     return network
 
 
-def _with_layers(options: Mapping[str, bool | int | float | str]) -> dict[str, Any]:
+def _with_layers(options: Mapping[str, object]) -> dict[str, Any]:
     """The options, with layers in place of their names: those of timm, or else of torch."""
     import timm.layers
 
@@ -138,7 +139,7 @@ def _look_at(network: torch.nn.Module, input_px: int, word: str) -> None:
     """Has a network see images of another side."""
     if not hasattr(network, "set_input_size"):
         return  # convolutions see any
-    step = network.patch_embed.patch_size[0]  # type: ignore[union-attr,index]
+    step = int(network.patch_embed.patch_size[0])  # type: ignore[union-attr,index,arg-type]
     if input_px % step:
         raise InputError(
             f"{word} sees tiles of {step} px, and {input_px} px is no multiple of that",
@@ -149,7 +150,7 @@ def _look_at(network: torch.nn.Module, input_px: int, word: str) -> None:
 
 def _on_grid(network: torch.nn.Module, embedding: torch.Tensor) -> torch.Tensor:
     """Position embeddings (1, n, d), interpolated by timm's own function where the network has another grid."""
-    from timm.layers import resample_abs_pos_embed
+    from timm.layers.pos_embed import resample_abs_pos_embed
 
     place: torch.Tensor = network.pos_embed  # type: ignore[assignment]
     prefix = 0 if getattr(network, "no_embed_class", False) else int(getattr(network, "num_prefix_tokens", 1))

@@ -21,14 +21,7 @@ class PublishedEncoder(TorchEncoder):
     """The encoder of a row, with its own preparation: what torchvision's Resize and CenterCrop make of PIL pictures."""
 
     def __init__(
-        self,
-        module: torch.nn.Module,
-        preparation: Preparation,
-        *,
-        name: str,
-        dim: int,
-        device: str,
-        sha256: str,
+        self, module: torch.nn.Module, preparation: Preparation, *, name: str, dim: int, device: str, sha256: str
     ) -> None:
         super().__init__(
             module,
