@@ -139,7 +139,7 @@ def _look_at(network: torch.nn.Module, input_px: int, word: str) -> None:
     """Has a network see images of another side."""
     if not hasattr(network, "set_input_size"):
         return  # convolutions see any
-    step = int(network.patch_embed.patch_size[0])  # type: ignore[union-attr,index,arg-type]
+    step = int(network.patch_embed.patch_size[0])  # type: ignore[union-attr,index]
     if input_px % step:
         raise InputError(
             f"{word} sees tiles of {step} px, and {input_px} px is no multiple of that",
