@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.encoder_row import EncoderRow, NetworkCall, Pooling
-from sammil_cli.regions.light_torchvision import import_torchvision
+from sammil_cli.regions.light_torchvision import import_timm
 from sammil_cli.storage.shown_text import shortened, shown
 
 State = dict[str, torch.Tensor]
@@ -31,9 +31,11 @@ class _Unfilled(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
-        if args and isinstance(args[0], torch.Tensor) and args[0].is_meta and func.__name__ in _FILLS:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        filled = args[0] if args else given.get("tensor")  # as functions of torch.nn.init hand themselves on
+        if isinstance(filled, torch.Tensor) and filled.is_meta and func.__name__ in _FILLS:
+            return filled
+        return func(*args, **given)
 
 
 class PublishedNetwork(torch.nn.Module):
@@ -116,10 +118,7 @@ def fill(network: torch.nn.Module, state: State, path: Path, title: str) -> None
 
 
 def _timm_network(call: NetworkCall) -> torch.nn.Module:
-    import_torchvision()
-    import timm  # after torchvision, which it loads
-
-    network: torch.nn.Module = timm.create_model(call.name, pretrained=False, **_with_layers(call.options))
+    network: torch.nn.Module = import_timm().create_model(call.name, pretrained=False, **_with_layers(call.options))
     return network
 
 
