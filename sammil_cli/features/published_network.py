@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -26,10 +25,10 @@ class _Unfilled(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., object],
         types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
     ) -> object:
         given = kwargs or {}
         filled = args[0] if args else given.get("tensor")  # as functions of torch.nn.init hand themselves on
@@ -122,7 +121,7 @@ def _timm_network(call: NetworkCall) -> torch.nn.Module:
     return network
 
 
-def _with_layers(options: Mapping[str, object]) -> dict[str, Any]:
+def _with_layers(options: Mapping[str, object]) -> dict[str, object]:
     """The options, with layers in place of their names: those of timm, or else of torch."""
     import timm.layers
 

@@ -43,7 +43,7 @@ def import_timm() -> ModuleType:
     import torch.compiler
 
     disable = torch.compiler.disable
-    torch.compiler.disable = _as_it_is
+    torch.compiler.disable = _as_it_is  # type: ignore[assignment]
     try:
         return importlib.import_module("timm")
     finally:

@@ -1,4 +1,4 @@
-"""SAM's engine loads neither torch's compiler nor timm, which take longer than torch itself; encoders load timm only."""
+"""SAM's engine loads neither torch's compiler nor timm, which take longer than torch itself; encoders only timm."""
 
 import subprocess
 import sys
