@@ -28,7 +28,7 @@ def facts() -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows():
-        mpp = "any" if row.mpp.value is None else f"{row.mpp.value:g}{'*' if row.mpp.from_ == 'convention' else ''}"
+        mpp = "–" if row.mpp.value is None else f"{row.mpp.value:g}{'*' if row.mpp.from_ == 'convention' else ''}"
         cells = (
             f"`{row.word}`",
             f"[{row.title}]({row.source.page}): {row.about}",
