@@ -17,6 +17,7 @@ from sammil_cli.features.published_encoder import PublishedChoice
 from sammil_cli.features.published_network import State, build_network, load_network
 from sammil_cli.features.torch_encoder import TorchEncoder
 from sammil_cli.storage.files import sha256_file
+from sammil_cli.storage.state_dict import load_state
 from sammil_cli.testing.weights import with_random_weights
 
 OWN = {"encoder_weights": None}
@@ -162,3 +163,19 @@ def test_tables_that_no_file_holds_are_computed(tmp_path: Path) -> None:
     loaded = load_network(row, KEY_MAPS["timm"](state), tmp_path / "a.bin")
     assert not any(one.is_meta for one in (*loaded.parameters(), *loaded.buffers()))
     assert loaded(torch.zeros(1, 3, 64, 64)).shape == (1, 192)
+
+
+def test_weights_take_memory_when_they_are_used_and_not_before(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(25_000_000)}, tmp_path / "large.bin")
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("no /proc")
+    before = resident()
+    state = load_state(tmp_path / "large.bin")
+    assert resident() - before < 50e6
+    assert state["a"].sum() == 25_000_000
+    state["a"][0] = 5  # a copy of one's own
+    assert load_state(tmp_path / "large.bin")["a"][0] == 1
