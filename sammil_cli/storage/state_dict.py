@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from zipfile import is_zipfile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError
@@ -59,8 +59,17 @@ def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors 
 
 
 def _load_torch(path: Path) -> object:
-    content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
     return content
+
+
+def _can_be_mapped(path: Path) -> bool:
+    """Whether it is an archive of parts that lie there as they are: torch would take packed ones for numbers, too."""
+    try:
+        with ZipFile(path) as archive:
+            return all(part.compress_type == ZIP_STORED for part in archive.infolist())
+    except BadZipFile:
+        return False
 
 
 def _tensors(table: object) -> dict[str, torch.Tensor]:

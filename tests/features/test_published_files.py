@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -179,3 +180,12 @@ def test_weights_take_memory_when_they_are_used_and_not_before(tmp_path: Path) -
     assert state["a"].sum() == 25_000_000
     state["a"][0] = 5  # a copy of one's own
     assert load_state(tmp_path / "large.bin")["a"][0] == 1
+
+
+def test_a_file_that_somebody_packed_again_is_read_as_it_was(tmp_path: Path) -> None:
+    whole, packed = tmp_path / "whole.bin", tmp_path / "packed.bin"
+    torch.save({"a": torch.arange(1000.0)}, whole)
+    with ZipFile(whole) as old, ZipFile(packed, "w", ZIP_DEFLATED) as new:
+        for part in old.infolist():
+            new.writestr(part.filename, old.read(part))
+    assert torch.equal(load_state(packed)["a"], torch.arange(1000.0))
