@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is imported: busy cores wait for its threads
+
 import cv2
 import imagecodecs
 import numpy as np

@@ -17,6 +17,7 @@ from sammil_cli import __version__
 from sammil_cli.cli.commands import GROUPS, SINGLE
 from sammil_cli.cli.streams import erase_line, hold_streams, show_line
 from sammil_cli.errors import SammilError, check_address_space, check_root, limit_met, refused_by_system
+from sammil_cli.storage.light_scipy import leave_docstrings
 
 _HELP = ["-h", "--help"]
 app = typer.Typer(
@@ -49,6 +50,7 @@ def main() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself
     signal.signal(signal.SIGTERM, _stop)
     hold_streams()
+    leave_docstrings()
     _spare_bytecode()
     try:
         check_address_space()

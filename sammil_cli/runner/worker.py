@@ -19,6 +19,7 @@ from sammil_cli.errors import SammilError, SlideError, as_slide_error, limit_met
 from sammil_cli.runner.machine import usable_cores
 from sammil_cli.runner.spent import Spent, take
 from sammil_cli.storage.files import Record
+from sammil_cli.storage.light_scipy import leave_docstrings
 
 Job = TypeVar("Job")
 # What is done with one slide (see `sammil_cli.jobs`): where to write, what to record, the job. It returns remarks for
@@ -63,6 +64,7 @@ def start_up(folder: Path | None, memory_bytes: int | None, place: Place) -> Non
     """
     _state["place"] = place
     keep_freed_memory()
+    leave_docstrings()
     for name in _THREADS:
         os.environ.setdefault(name, str(threads()))
     # The default action ends the process even while C code never comes back to Python.

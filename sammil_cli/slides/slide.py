@@ -183,14 +183,16 @@ class Slide:
         downsample = self.reader.downsamples[level]
         level_px = (max(1, round(side_px0[0] / downsample)), max(1, round(side_px0[1] / downsample)))
         if level_px[0] * level_px[1] > _MOST_AT_ONCE_PX:
+            forget = getattr(self.reader, "forget", lambda: None)  # what is read is large, and not asked for again
 
             def block(x: int, y: int, width: int, height: int) -> RGB:
+                if x == 0:
+                    forget()
                 corner = (round(xy[0] + x * downsample), round(xy[1] + y * downsample))
                 return self._read_level(corner, level, (width, height))
 
             shrunk = shrink_blockwise(block, level_px, out_px, self.reader.tiles_px[level])
-            if forget := getattr(self.reader, "forget", None):
-                forget()  # what was read is large, and not asked for again
+            forget()
             return shrunk
         return _resized(self._read_level(xy, level, level_px), out_px)
 

@@ -122,6 +122,7 @@ def _source(name: str) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
+@cache
 def _version_of(package: str) -> str:
     try:
         return version(package)

@@ -37,6 +37,7 @@ class Meaning(NamedTuple):
 
 
 _found: dict[str, Meaning] = {}  # by `_name_of`
+_asked: set[str] = set()
 _new: set[str] = set()
 
 
@@ -45,6 +46,7 @@ def meaning_of(text: bytes, name: str, *, is_package: bool) -> Meaning:
     package = name if is_package else name.rpartition(".")[0]
     key = hashlib.sha256(package.encode() + b"\0" + text).hexdigest()
     _load_kept()
+    _asked.add(key)
     if key not in _found:
         tree = ast.parse(text)
         lines: list[str] = []
@@ -77,7 +79,7 @@ def keep_meanings() -> None:
     """Writes what was found anew into the cache; where that cannot be written, the next command reads sources again."""
     if not _new:
         return
-    found = _found if len(_found) <= _MOST_KEPT else {key: _found[key] for key in _new}
+    found = _found if len(_found) <= _MOST_KEPT else {key: _found[key] for key in _asked}
     with contextlib.suppress(OSError):
         _KEPT.parent.mkdir(parents=True, exist_ok=True)
         write_summed(_KEPT, {"method": _method(), "meanings": dict(sorted(found.items()))})

@@ -132,7 +132,8 @@ def paint_rings(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) ->
     flips = np.zeros((rows, columns + 1), np.uint8)
     np.add.at(flips.reshape(-1), row * (columns + 1) + column, np.uint8(1))  # 256 of them are none again
     np.cumsum(flips, axis=1, dtype=np.uint8, out=flips)
-    return np.bitwise_and(flips[:, :columns], 1).view(np.bool_)
+    np.bitwise_and(flips, 1, out=flips)  # the canvas is the largest thing in memory: no copy of it
+    return flips[:, :columns].view(np.bool_)
 
 
 def paint_area(
@@ -197,11 +198,11 @@ def clean(
     pieces = _pieces(mask, least, least_hole, max_holes)
     if excluded is not None and excluded.any():
         rings = [np.concatenate([ring, ring[:1]]) for outer, holes in pieces for ring in (outer, *holes)]
-        filled = paint_rings(rings, mask.shape)
-        if np.count_nonzero(filled & excluded) * pixel_um2 >= max(min_hole_um2, 1):
+        mask = paint_rings(rings, mask.shape).view(np.uint8)
+        if np.count_nonzero(mask[excluded]) * pixel_um2 >= max(min_hole_um2, 1):
             # Filling the holes beyond the largest ones has brought back what is excluded.
-            filled &= ~excluded
-            pieces = _pieces(filled, least, least_hole, mask.size)
+            mask[excluded] = 0
+            pieces = _pieces(mask, least, least_hole, mask.size)
     return _polygons_of(pieces, scale, least * float(scale.prod()))
 
 

@@ -18,6 +18,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file in which meanings are kept, not there yet."""
     monkeypatch.setattr(code_meaning, "_KEPT", tmp_path / "cache/code.json")
     monkeypatch.setattr(code_meaning, "_found", {})
+    monkeypatch.setattr(code_meaning, "_asked", set())
     monkeypatch.setattr(code_meaning, "_new", set())
     code_meaning._load_kept.cache_clear()
     yield tmp_path / "cache/code.json"
@@ -27,6 +28,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def ask_anew(text: bytes = SOURCE) -> Meaning:
     """As another command does: it knows nothing but the file."""
     code_meaning._found.clear()
+    code_meaning._asked.clear()
     code_meaning._load_kept.cache_clear()
     found = meaning_of(text, "sammil_cli.jobs.work", is_package=False)
     keep_meanings()
@@ -72,3 +74,14 @@ def test_sources_of_old_versions_do_not_pile_up(kept: Path, monkeypatch: pytest.
     for number in range(5):
         ask_anew(b"X = %d" % number)
     assert len(json.loads(kept.read_text(encoding="utf-8"))["meanings"]) <= 3
+
+
+def test_what_a_command_asks_for_outlives_the_old_versions(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_meaning, "_MOST_KEPT", 3)
+    for number in range(3):
+        ask_anew(b"X = %d" % number)
+    code_meaning._asked.clear()
+    for number in (0, 1, 7):
+        meaning_of(b"X = %d" % number, "sammil_cli.jobs.work", is_package=False)
+    keep_meanings()
+    assert set(json.loads(kept.read_text(encoding="utf-8"))["meanings"]) == code_meaning._asked
