@@ -90,3 +90,4 @@ project-files: .venv/ready
 	python -c "from sammil_cli.project.presets import render_params as p; from sammil_cli.project.pipeline import FILES, render_dvc as d; \
 	open('params.yaml', 'w').write(p('demo', stages=list(FILES))); open('dvc.yaml', 'w').write(d(demo=True))"
 	python tests/api/surface.py > tests/api/surface.txt
+	python tests/encoder_table.py

@@ -3,6 +3,10 @@
 A file's name is the word that the user types (`_` is typed `-`). Files are found in a folder of the package, by the
 entry points of installed packages (`sammil.models`, …: the name is the word, the value its module), and in the
 folder `plugins/` of the project, where what a file defines says of which kind it is.
+
+Beside the modules of a folder there may be *rows*: choices that are facts only, `<word>.json` (the word as it is). A
+row goes by the name that its module would have, and one module makes all of a kind: its `choice(word)` gives what the
+module of such a choice would.
 """
 
 import ast
@@ -38,7 +42,8 @@ class Kind:
     `folder`: the package that holds our own. `offers`: the name that a file of this kind defines itself; `needs`:
     others that it must have.
     `group`: of entry points; None = there are no plug-ins of this kind. `setting`: the key of params.yaml that picks
-    one; None = all that there are take part.
+    one; None = all that there are take part. `rows`: the module that makes choices of rows; None = there are no rows;
+    `rows_hint`: what is said in their place where words are listed.
     """
 
     noun: str
@@ -47,13 +52,19 @@ class Kind:
     group: str | None = None
     setting: str | None = None
     needs: tuple[str, ...] = ()
+    rows: str | None = None
+    rows_hint: str = ""
 
 
 SEGMENTERS = Kind(
     "segmenter", "sammil_cli.tissue.segmenters", "foreground", "sammil.segmenters", "segmenter", ("SETTINGS",)
 )
 PROPOSERS = Kind("proposer", "sammil_cli.regions.proposers", "make", "sammil.proposers", "proposer", ("SETTINGS",))
-ENCODERS = Kind("encoder", "sammil_cli.features.encoders", "build", "sammil.encoders", "encoder")
+ENCODERS = Kind(
+    *("encoder", "sammil_cli.features.encoders", "build", "sammil.encoders", "encoder"),
+    rows="sammil_cli.features.published_encoder",
+    rows_hint="or a published one, such as uni2_h (docs/encoders.md)",
+)
 MODELS = Kind("model", "sammil_cli.mil.models", "Model", "sammil.models", "model")
 FORMATS = Kind(
     "slide format", "sammil_cli.slides.formats", "open_slide", "sammil.slide_formats", needs=("SUFFIXES", "PRIORITY")
@@ -62,6 +73,7 @@ EXECUTORS = Kind("executor", "sammil_cli.runner.executors", "open_executor")
 
 
 PICKED = (SEGMENTERS, PROPOSERS, ENCODERS, MODELS)  # those that a setting picks one of
+_MAKERS = {kind.folder: kind.rows for kind in PICKED if kind.rows}
 
 
 def names(kind: Kind) -> list[str]:
@@ -99,7 +111,7 @@ def check(kind: Kind, name: str) -> None:
     Raises:
         InputError: see `module_name`.
     """
-    if name not in {own.replace("_", "-") for own in _own(kind.folder)}:
+    if name not in dict(_own(kind)):
         module_name(kind, name)
 
 
@@ -121,6 +133,9 @@ def load_all(kind: Kind) -> list[ModuleType]:
 def _imported(kind: Kind, name: str, module: str) -> ModuleType:
     if module.startswith(f"{_PROJECT_PACKAGE}."):
         _open_project_package()
+    if made := row_of(module):
+        loaded: ModuleType = importlib.import_module(made.maker).choice(name)
+        return loaded
     if module.startswith("sammil_cli."):
         return importlib.import_module(module)
     try:
@@ -136,12 +151,13 @@ def _imported(kind: Kind, name: str, module: str) -> ModuleType:
 
 
 def hints(kind: Kind) -> dict[str, str]:
-    """What each of our own choices says of itself in a word or two, in its constant HINT; imports none of them."""
-    return {name: _hint(found[0]) for name, found in sorted(_modules(kind).items())}
+    """What each choice, but the rows, says of itself in a word or two, in its constant HINT; imports none of them."""
+    known = sorted(_modules(kind).items())
+    return {name: _hint(found[0]) for name, found in known if row_of(found[0]) is None}
 
 
 def source_of(module: str) -> Path | None:
-    """The source file of a choice's module, or of one that it imports; imports nothing."""
+    """The source file of a choice's module, or of one that it imports; None for a row; imports nothing."""
     top, *inner = module.split(".")
     package, _, last = module.rpartition(".")
     if package in sys.modules:
@@ -158,9 +174,25 @@ def source_of(module: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A choice that is a file of facts. `maker`: the module that makes the choice of it."""
+
+    path: Path
+    maker: str
+
+
+def row_of(module: str) -> Row | None:
+    """The row that goes by the name of a module; None where it is none. Imports nothing but the folder."""
+    folder, _, word = module.rpartition(".")
+    maker = _MAKERS.get(folder)
+    path = next((path for path in _rows(folder) if path.stem == word), None) if maker else None
+    return Row(path, maker) if path and maker else None
+
+
 def _modules(kind: Kind) -> Mapping[str, Sequence[str]]:
     """Word -> the modules that have it: more than one is a clash. Asked many times for each slide."""
-    shipped = _shipped(kind.folder, _own(kind.folder), _installed(kind.group) if kind.group else ())
+    shipped = _shipped(_own(kind), _installed(kind.group) if kind.group else ())
     if not kind.group or not Path(PROJECT_FOLDER).is_dir():
         return shipped
     found = {word: list(modules) for word, modules in shipped.items()}
@@ -171,21 +203,25 @@ def _modules(kind: Kind) -> Mapping[str, Sequence[str]]:
 
 
 @cache
-def _shipped(
-    folder: str, own: tuple[str, ...], installed: tuple[tuple[str, str], ...]
-) -> Mapping[str, tuple[str, ...]]:
+def _shipped(own: tuple[tuple[str, str], ...], installed: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
     """As `_modules`, without the project's."""
-    found = [(name, f"{folder}.{name}") for name in own] + [*installed]
-    words = [name.replace("_", "-") for name, _ in found]
-    return {
-        word: tuple(module for other, (_, module) in zip(words, found, strict=True) if other == word) for word in words
-    }
+    found = [*own, *((name.replace("_", "-"), module) for name, module in installed)]
+    return {word: tuple(module for other, module in found if other == word) for word, _ in found}
 
 
 @cache
-def _own(folder: str) -> tuple[str, ...]:
-    package = importlib.import_module(folder)
-    return tuple(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+def _own(kind: Kind) -> tuple[tuple[str, str], ...]:
+    """Our own choices: word and module, rows with the name that their module would have."""
+    package = importlib.import_module(kind.folder)
+    stems = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+    files = [(stem.replace("_", "-"), f"{kind.folder}.{stem}") for stem in stems]
+    return (*files, *((path.stem, f"{kind.folder}.{path.stem}") for path in (_rows(kind.folder) if kind.rows else ())))
+
+
+@cache
+def _rows(folder: str) -> tuple[Path, ...]:
+    places = importlib.import_module(folder).__path__
+    return tuple(sorted(path for place in places for path in Path(place).glob("[!._]*.json")))
 
 
 @cache

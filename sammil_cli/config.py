@@ -380,13 +380,13 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
 
 
 def describe(key: str) -> str:
-    """What a setting is; of one that picks a choice, all the words, with what each choice says of itself."""
+    """What a setting is; of one that picks a choice, the words, with what each says of itself; rows have a page."""
     text = str(Settings.model_fields[key].description)
     kind = next((kind for kind in choices.PICKED if kind.setting == key), None)
     if kind is None:
         return text
-    words = (f"{word} ({hint})" if hint else word for word, hint in choices.hints(kind).items())
-    return f"{text}: {' | '.join(words)}"
+    words = [f"{word} ({hint})" if hint else word for word, hint in choices.hints(kind).items()]
+    return f"{text}: {' | '.join([*words, *([kind.rows_hint] if kind.rows else [])])}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

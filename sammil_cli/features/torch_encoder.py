@@ -80,9 +80,11 @@ class TorchEncoder:
 
     def prepare(self, patch: RGB) -> NDArray[np.float32]:
         """Resizes to the input side and normalises: (3, s, s), with colours last in memory, as `encode` wants them."""
-        if patch.shape[:2] != (self._input_px, self._input_px):
-            patch = self.resized(patch)
-        return np.asarray(cv2.LUT(patch, self._normalised), np.float32).transpose(2, 0, 1)
+        return np.asarray(cv2.LUT(self.fitted(patch), self._normalised), np.float32).transpose(2, 0, 1)
+
+    def fitted(self, patch: RGB) -> RGB:
+        """The patch at the input side; as it is where it has that."""
+        return patch if patch.shape[:2] == (self._input_px, self._input_px) else self.resized(patch)
 
     def resized(self, patch: RGB) -> RGB:
         """The patch at the input side: averaged over areas where it is larger, bicubic where it is smaller."""

@@ -1,6 +1,7 @@
 """The code that a result depends on, found from the sources: what a module imports, and what that imports, and so on.
 
-Each file counts by what it means (`code_meaning`). Files that cannot change a number (`SILENT`) do not count.
+Each file counts by what it means (`code_meaning`). Files that cannot change a number (`SILENT`) do not count. A row
+(`choices`) counts, too, with the module that makes a choice of it and what that imports.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,8 @@ from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sammil_cli.choices import source_of
-from sammil_cli.storage.code_meaning import keep_meanings, meaning_of, short_digest
+from sammil_cli.choices import row_of, source_of
+from sammil_cli.storage.code_meaning import keep_meanings, meaning_of, meaning_of_row, short_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # They say how, where and when work is done and what is said of it, never what comes out; settings are in every key.
@@ -72,6 +73,10 @@ def code_of(*modules: str) -> Code:
         name = todo.pop()
         if name in files or _is_silent(name):
             continue
+        if row := row_of(name) if name in modules else None:
+            files[name] = meaning_of_row(PACKAGE.joinpath(*name.split(".")[1:-1], row.path.name))
+            todo += _with_packages(row.maker)
+            continue
         path = source(name) or (source_of(name) if name in modules else None)
         if path is None:
             raise FileNotFoundError(f"the module {name} has no source file")
@@ -90,7 +95,7 @@ def code_of(*modules: str) -> Code:
 def installed_code() -> str:
     """A digest of all of the package's sources, in hex, 16 digits: machines that share a run must agree on it.
 
-    The schemas of HDF5 files are sources, too.
+    The schemas of HDF5 files and the rows of encoders are sources, too.
     """
     files = sorted(file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".json"))
     return short_digest(repr([(file.relative_to(PACKAGE).as_posix(), file.read_bytes().split()) for file in files]))

@@ -10,6 +10,7 @@ under the sha256 of the source, so nothing there can be out of date.
 import ast
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import NamedTuple
 from platformdirs import user_cache_path
 
 from sammil_cli.errors import InputError
+from sammil_cli.storage.guarded_json import read_json
 from sammil_cli.storage.summed import read_summed, write_summed
 
 _SPEAKERS = ("console", "log")
+_MEANT_IN_ROWS = ("network", "preparation", "pooling", "poolings", "dim")
 _NO_MEANING = ("kind", "type_comment", "type_ignores")
 _KEPT = user_cache_path("sammil") / "code.json"
 _MOST_KEPT = 5000  # sources: those of many versions
@@ -51,6 +54,20 @@ def meaning_of(text: bytes, name: str, *, is_package: bool) -> Meaning:
         _found[key] = Meaning(short_digest("\n".join(lines)), tuple(dict.fromkeys(_imported(tree, package))))
         _new.add(key)
     return _found[key]
+
+
+def meaning_of_row(path: Path) -> str:
+    """The digest of what a row of facts means for the numbers: 16 hex digits.
+
+    What only describes, such as a licence or a citation, means nothing, nor does where the weights are found: their
+    sha256 does.
+
+    Raises:
+        InputError: it is no valid JSON.
+    """
+    row = read_json(path, remedy="install sammil anew")
+    meant = {name: row.get(name) for name in _MEANT_IN_ROWS} | {"sha256": row.get("source", {}).get("sha256")}
+    return short_digest(json.dumps(meant, sort_keys=True))
 
 
 def short_digest(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +19,9 @@ def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors 
 
     Tensors of a table inside the table go by both names: `classifier.fc.weight`.
 
+    Files of torch's present form are mapped, as safetensors are: weights take memory when they are first used, and
+    processes share it. Whoever changes them makes copies of their own.
+
     Args:
         if_code: what to do about a file that holds more than tensors.
 
@@ -28,7 +32,7 @@ def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors 
     try:
         if other := lookalike(path) if safe else no_torch_file(path):
             raise MissingError(f"{path} is no weight file: it is {other.what}", remedy=other.remedy)
-        content = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path) if safe else _load_torch(path)
     except (*TORCH_RAISES, SafetensorError):
         raise MissingError(
             f"{path} is no weight file: it is cut, damaged or of another form", remedy=f"copy it again, or {_REMEDY}"
@@ -52,6 +56,20 @@ def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors 
     if not isinstance(content, dict):
         raise MissingError(f"{path} is no weight file: it holds a {type(content).__name__}", remedy=_REMEDY)
     return _tensors(content.get("state_dict", content.get("model", content)))
+
+
+def _load_torch(path: Path) -> object:
+    content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+    return content
+
+
+def _can_be_mapped(path: Path) -> bool:
+    """Whether it is an archive of parts that lie there as they are: torch would take packed ones for numbers, too."""
+    try:
+        with ZipFile(path) as archive:
+            return all(part.compress_type == ZIP_STORED for part in archive.infolist())
+    except BadZipFile:
+        return False
 
 
 def _tensors(table: object) -> dict[str, torch.Tensor]:

@@ -58,6 +58,8 @@ EDITS: dict[str, tuple[str, tuple[str, str], set[str], set[str]]] = {
     "the encoder in use": ("features/encoders/texture.py", appended(STATEMENT), {"extract"}, {"extract"}),
     "an encoder that is not used": ("features/encoders/resnet50.py", appended(STATEMENT), set(), set()),
     "the tower of an encoder that is not used": ("features/clip.py", appended(STATEMENT), set(), set()),
+    "the row of a published encoder": ("features/encoders/uni.json", ('"cls"', '"mean"'), set(), set()),
+    "how published encoders are built": ("features/published_network.py", appended(STATEMENT), set(), set()),
     "the proposer in use": ("regions/proposers/superpixels.py", appended(STATEMENT), {"sam"}, {"sam"}),
     "a proposer that is not used": ("regions/proposers/sam.py", appended(STATEMENT), set(), set()),
     "the proposer of features, which is not used": ("regions/proposers/features.py", appended(STATEMENT), set(), set()),
@@ -188,6 +190,43 @@ def test_results_of_bags_depend_on_no_encoder_and_no_format_of_slides(
     try:
         path.write_text(f"{text}\n\n{STATEMENT}\n", encoding="utf-8")
         assert changed(before, found()) == stale
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "stale"),
+    [
+        ("features/encoders/uni.json", ('"dim": 1024', '"dim": 1025'), True),
+        ("features/encoders/uni.json", ('"bilinear"', '"bicubic"'), True),
+        ("features/encoders/uni.json", ('"init_values": 1e-05', '"init_values": 1e-06'), True),
+        ("features/encoders/uni.json", ('"sha256": "56', '"sha256": "65'), True),
+        ("features/encoders/uni.json", ('"licence": {', '"licence":   {'), False),
+        ("features/encoders/uni.json", ('"CC-BY-NC-ND-4.0"', '"MIT"'), False),
+        ("features/encoders/uni.json", ('"revision": "b5', '"revision": "5b'), False),
+        ("features/encoders/uni2_h.json", ('"dim": 1536', '"dim": 1537'), False),
+        ("features/published_network.py", appended(STATEMENT), True),
+        ("features/key_maps.py", appended(STATEMENT), True),
+        ("features/clip.py", appended(STATEMENT), False),
+        ("features/encoders/resnet50.py", appended(STATEMENT), False),
+    ],
+)
+def test_the_row_of_the_encoder_in_use_counts_by_what_it_means_for_the_numbers(
+    package: Path, name: str, edit: tuple[str, str], stale: bool
+) -> None:
+    settings = DEMO.model_copy(update={"encoder": "uni"})
+
+    def found() -> set[str]:
+        code_of.cache_clear()
+        return {code_of_slide("extract", SLIDE, "uni").version, code_of_stage("extract", Project(), settings).version}
+
+    before, path = found(), package / name
+    text = path.read_text(encoding="utf-8")
+    edited = re.sub(*edit, text, count=1)
+    assert edited != text
+    try:
+        path.write_text(edited, encoding="utf-8")
+        assert (found() != before) == stale
     finally:
         path.write_text(text, encoding="utf-8")
 
