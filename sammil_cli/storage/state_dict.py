@@ -13,6 +13,27 @@ from sammil_cli.storage.lookalikes import TORCH_RAISES, lookalike, no_torch_file
 _REMEDY = "give a .safetensors or .pth state dict"
 
 
+class _Beside:
+    """Stands for what checkpoints of training hold beside tensors, such as options and learning rates: holds nothing.
+
+    It is made in place of the classes of `_BESIDE`, so that none of their code runs, either.
+    """
+
+    def __new__(cls, *args: object, **options: object) -> "_Beside":
+        """Any arguments will do."""
+        del args, options
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **options: object) -> None:
+        """See `__new__`."""
+
+    def __setstate__(self, state: object) -> None:
+        """Nothing is kept."""
+
+
+_BESIDE = ("argparse.Namespace", "numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+
+
 def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors file") -> dict[str, torch.Tensor]:
     """Reads a state dict from a safetensors or a torch file, never running code from it.
 
@@ -28,7 +49,7 @@ def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors 
     try:
         if other := lookalike(path) if safe else no_torch_file(path):
             raise MissingError(f"{path} is no weight file: it is {other.what}", remedy=other.remedy)
-        content = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path) if safe else _load_torch(path)
     except (*TORCH_RAISES, SafetensorError):
         raise MissingError(
             f"{path} is no weight file: it is cut, damaged or of another form", remedy=f"copy it again, or {_REMEDY}"
@@ -52,6 +73,11 @@ def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors 
     if not isinstance(content, dict):
         raise MissingError(f"{path} is no weight file: it holds a {type(content).__name__}", remedy=_REMEDY)
     return _tensors(content.get("state_dict", content.get("model", content)))
+
+
+def _load_torch(path: Path) -> object:
+    with torch.serialization.safe_globals([(_Beside, name) for name in _BESIDE]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _tensors(table: object) -> dict[str, torch.Tensor]:

@@ -44,10 +44,7 @@ _DINOV2 = (
     ("encoder.layer.{}.layer_scale1.lambda1", "blocks.{}.ls1.gamma"),
     ("encoder.layer.{}.layer_scale2.lambda1", "blocks.{}.ls2.gamma"),
 )
-_MLP = (
-    ("encoder.layer.{}.mlp.fc1.", "blocks.{}.mlp.fc1."),
-    ("encoder.layer.{}.mlp.fc2.", "blocks.{}.mlp.fc2."),
-)
+_MLP = (("encoder.layer.{}.mlp.fc1.", "blocks.{}.mlp.fc1."), ("encoder.layer.{}.mlp.fc2.", "blocks.{}.mlp.fc2."))
 _SWIGLU = (
     ("encoder.layer.{}.mlp.weights_in.", "blocks.{}.mlp.fc1."),
     ("encoder.layer.{}.mlp.weights_out.", "blocks.{}.mlp.fc2."),
