@@ -105,7 +105,7 @@ def on_grid(state: State, px: int, *, kludge: float = 0.0) -> State:
         return state
     grid = places[:, 1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
     how = {"scale_factor": ((side + kludge) / old,) * 2} if kludge else {"size": (side, side)}
-    fitted = interpolate(grid, mode="bicubic", align_corners=False, **how)  # type: ignore[arg-type]
+    fitted = interpolate(grid, mode="bicubic", align_corners=False, **how)
     tiles = fitted.permute(0, 2, 3, 1).reshape(1, side * side, -1)
     return {**state, "pos_embed": torch.cat([places[:, :1].float(), tiles], dim=1)}
 
