@@ -11,8 +11,8 @@ from sammil_cli.choices import ENCODERS, names
 from sammil_cli.errors import MissingError
 from sammil_cli.features.encoder_row import FOLDER, EncoderRow, encoder_row
 from sammil_cli.features.key_maps import KEY_MAPS, PUBLISHED_NAMES
-from sammil_cli.features.key_maps.renaming import State, joined, on_grid, renamed
 from sammil_cli.features.published_network import build_network, fill
+from sammil_cli.features.weight_forms.renaming import State, joined, on_grid, renamed
 
 ROWS = [encoder_row(path.stem) for path in sorted(FOLDER.glob("*.json"))]
 KINDS = sorted(KEY_MAPS)

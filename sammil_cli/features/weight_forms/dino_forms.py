@@ -1,6 +1,6 @@
 """Checkpoints of DINO and DINOv2 as their authors' code writes them, by the names of timm's VisionTransformer."""
 
-from sammil_cli.features.key_maps.renaming import (
+from sammil_cli.features.weight_forms.renaming import (
     State,
     class_place_folded,
     class_place_unfolded,

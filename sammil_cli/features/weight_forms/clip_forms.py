@@ -3,7 +3,7 @@
 The towers' projections have no bias, timm's heads have one: it is zero.
 """
 
-from sammil_cli.features.key_maps.renaming import State, joined, parted, renamed, turned, without
+from sammil_cli.features.weight_forms.renaming import State, joined, parted, renamed, turned, without
 
 _TRANSFORMERS = (
     ("vision_model.embeddings.class_embedding", "cls_token"),

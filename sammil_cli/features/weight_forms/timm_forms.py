@@ -1,6 +1,6 @@
 """Networks that timm built, in files that name a part of them otherwise."""
 
-from sammil_cli.features.key_maps.renaming import State, renamed, turned
+from sammil_cli.features.weight_forms.renaming import State, renamed, turned
 
 _ENCODER = (("encoder.", ""),)
 _TABLES = ("relative_position_index", "attn_mask")  # which timm computes

@@ -9,8 +9,8 @@ part of the publisher's model, such as a text tower, or to its training.
 
 from collections.abc import Callable, Mapping
 
-from sammil_cli.features.key_maps import clip_forms, dino_forms, timm_forms, transformers_forms
-from sammil_cli.features.key_maps.renaming import State
+from sammil_cli.features.weight_forms import clip_forms, dino_forms, timm_forms, transformers_forms
+from sammil_cli.features.weight_forms.renaming import State
 
 KeyMap = Callable[[State], State]
 

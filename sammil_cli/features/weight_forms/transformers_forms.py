@@ -4,7 +4,7 @@ The numbers are the same: layers are normed first in all of them, GELU is the ex
 makes the gate first and the value second, as timm's SwiGLUPacked has it.
 """
 
-from sammil_cli.features.key_maps.renaming import (
+from sammil_cli.features.weight_forms.renaming import (
     State,
     class_place_folded,
     class_place_unfolded,
