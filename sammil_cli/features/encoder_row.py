@@ -32,13 +32,17 @@ class _Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class HubSource(_Facts):
-    """A file on the Hugging Face hub, in one revision. `megabytes`: 1e6 bytes; None = not known."""
+    """A file on the Hugging Face hub, in one revision. `megabytes`: 1e6 bytes; None = not known.
+
+    `kept_as`: its name here, where it is another than those of all published files.
+    """
 
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
     file: str
     sha256: Sha256
     megabytes: float | None = None
+    kept_as: str | None = None
 
     @property
     def hub(self) -> HubFile:
@@ -65,6 +69,7 @@ class WebSource(_Facts):
     file: str
     sha256: Sha256
     megabytes: float | None = None
+    kept_as: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +102,14 @@ class NetworkCall(_Facts):
     """How a library builds the network. Options that end in `_layer` name a layer: `SwiGLUPacked`, `SiLU`.
 
     `keys`: the map from the published names of weights to the library's, in `key_maps`; `timm` = they are the same.
+    `head`: one in `network_parts`, in place of the library's.
     """
 
     library: Literal["timm"]
     name: str
     options: Mapping[str, bool | int | float | str | list[int]]
     keys: str
+    head: Literal["KeepHead"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,7 @@ def _weight_file(row: EncoderRow) -> WeightFile:
     return WeightFile(
         word=row.word,
         used_by=f"encoder: {row.word}",
-        file_name=f"{row.word}-{source.sha256[:8]}{Path(source.file).suffix}",
+        file_name=source.kept_as or f"{row.word}-{source.sha256[:8]}{Path(source.file).suffix}",
         url=source.url,
         sha256=source.sha256,
         megabytes=source.megabytes,

@@ -8,6 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.features.encoder_row import EncoderRow, NetworkCall, Pooling
+from sammil_cli.features.network_parts import HEADS, LAYERS
 from sammil_cli.regions.light_torchvision import import_timm
 from sammil_cli.storage.shown_text import shortened, shown
 
@@ -118,15 +119,17 @@ def fill(network: torch.nn.Module, state: State, path: Path, title: str) -> None
 
 def _timm_network(call: NetworkCall) -> torch.nn.Module:
     network: torch.nn.Module = import_timm().create_model(call.name, pretrained=False, **_with_layers(call.options))
+    if call.head:
+        network.head = HEADS[call.head](int(network.num_features))  # type: ignore[arg-type]
     return network
 
 
 def _with_layers(options: Mapping[str, object]) -> dict[str, object]:
-    """The options, with layers in place of their names: those of timm, or else of torch."""
+    """The options, with layers in place of their names: ours, those of timm, or else of torch."""
     import timm.layers
 
     return {
-        key: getattr(timm.layers, str(value), None) or getattr(torch.nn, str(value))
+        key: LAYERS.get(str(value)) or getattr(timm.layers, str(value), None) or getattr(torch.nn, str(value))
         if key.endswith("_layer")
         else value
         for key, value in options.items()

@@ -14,6 +14,27 @@ from sammil_cli.storage.lookalikes import TORCH_RAISES, lookalike, no_torch_file
 _REMEDY = "give a .safetensors or .pth state dict"
 
 
+class _Beside:
+    """Stands for what checkpoints of training hold beside tensors, such as options and learning rates: holds nothing.
+
+    It is made in place of the classes of `_BESIDE`, so that none of their code runs, either.
+    """
+
+    def __new__(cls, *args: object, **options: object) -> "_Beside":
+        """Any arguments will do."""
+        del args, options
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **options: object) -> None:
+        """See `__new__`."""
+
+    def __setstate__(self, state: object) -> None:
+        """Nothing is kept."""
+
+
+_BESIDE = ("argparse.Namespace", "numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+
+
 def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors file") -> dict[str, torch.Tensor]:
     """Reads a state dict from a safetensors or a torch file, never running code from it.
 
@@ -59,7 +80,8 @@ def load_state(path: Path, *, if_code: str = "ask its author for a .safetensors 
 
 
 def _load_torch(path: Path) -> object:
-    content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+    with torch.serialization.safe_globals([(_Beside, name) for name in _BESIDE]):
+        content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
     return content
 
 

@@ -1,6 +1,7 @@
-"""PLIP's image tower against its definition written out in numpy, its weights, and its preparation."""
+"""PLIP's network against CLIP's definition written out in numpy, its weights, and its preparation."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +10,32 @@ import torch
 from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.features import clip
-from sammil_cli.features.clip import ClipEncoder, ImageTower, fill
-from sammil_cli.features.encoders import plip
+from sammil_cli.features.encoder_row import EncoderRow, encoder_row
+from sammil_cli.features.key_maps import KEY_MAPS, PUBLISHED_NAMES
+from sammil_cli.features.published_encoder import PublishedChoice, choice
+from sammil_cli.features.published_network import State, build_network, load_network
+from sammil_cli.features.published_torch_encoder import PublishedEncoder
 
 Array = NDArray[np.float64]
-TINY = {"depth": 2, "width": 8, "heads": 2, "patch": 4, "px": 8, "dim": 3}
+ROW = encoder_row("plip")
+TINY = {"depth": 2, "embed_dim": 8, "num_heads": 2, "patch_size": 4, "img_size": 8, "num_classes": 3}
 
 
-def tiny_tower(seed: int = 0) -> ImageTower:
-    """Random weights of order one, so that every part of the formula matters."""
-    tower = ImageTower(**TINY).double().eval()
+def tiny_row() -> EncoderRow:
+    """PLIP's row, its network small."""
+    call = replace(ROW.network, options={**ROW.network.options, **TINY})
+    return replace(ROW, network=call, dim=3, preparation=replace(ROW.preparation, input_px=8, resize_px=8))
+
+
+def tiny_weights(seed: int = 0) -> State:
+    """Random weights of order one, so that every part of the formula matters, by their published names."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in tower.parameters():
-            parameter.normal_(generator=generator, std=0.6)
-    return tower
+    empty = PUBLISHED_NAMES["transformers_clip"](dict(build_network(tiny_row()).network.state_dict()))
+    return {key: 0.6 * torch.randn(value.shape, generator=generator) for key, value in empty.items()}
+
+
+def loaded(state: State, path: Path) -> torch.nn.Module:
+    return load_network(tiny_row(), KEY_MAPS["transformers_clip"](state), path)
 
 
 def by_hand(weights: dict[str, Array], image: Array, *, depth: int, heads: int, patch: int) -> Array:
@@ -65,22 +76,20 @@ def by_hand(weights: dict[str, Array], image: Array, *, depth: int, heads: int, 
     return result
 
 
-def test_the_tower_is_what_its_definition_says() -> None:
-    tower = tiny_tower()
-    weights = {key: value.numpy() for key, value in tower.state_dict().items()}
+def test_the_network_is_what_its_definition_says(tmp_path: Path) -> None:
+    state = tiny_weights()
     images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.inference_mode():
-        found = tower(images).numpy()
+        found = loaded(state, tmp_path).double()(images).numpy()
+    weights = {key: value.double().numpy() for key, value in state.items()}
     expected = [by_hand(weights, image, depth=2, heads=2, patch=4) for image in images.numpy()]
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert np.abs(np.linalg.norm(found, axis=1) - 1).min() > 0.01  # not scaled to unit length
 
 
 def test_the_published_size_and_key_names() -> None:
-    with torch.device("meta"):
-        tower = ImageTower()
-    assert sum(parameter.numel() for parameter in tower.parameters()) == 87_849_216
-    keys = tower.state_dict()
+    keys = PUBLISHED_NAMES["transformers_clip"](dict(build_network(ROW).network.state_dict()))
+    assert sum(value.numel() for value in keys.values()) == 87_849_216
     assert len(keys) == 200
     for key, shape in {
         "vision_model.embeddings.class_embedding": (768,),
@@ -96,7 +105,7 @@ def test_the_published_size_and_key_names() -> None:
         assert tuple(keys[key].shape) == shape
 
 
-def published(tower: ImageTower) -> dict[str, torch.Tensor]:
+def published(state: State) -> State:
     """A state dict as it is published: with a text tower, and with positions by number."""
     extra = {
         "logit_scale": torch.tensor(4.6),
@@ -105,51 +114,61 @@ def published(tower: ImageTower) -> dict[str, torch.Tensor]:
         "text_model.final_layer_norm.weight": torch.zeros(2),
         "vision_model.embeddings.position_ids": torch.arange(50)[None],
     }
-    return {**extra, **tower.state_dict()}
+    return {**extra, **state}
 
 
 def test_weights_of_the_text_tower_are_passed_over_and_half_ones_widened(tmp_path: Path) -> None:
-    source, target = tiny_tower().float(), ImageTower(**TINY)
-    fill(target, {key: value.half() for key, value in published(source).items()}, tmp_path)
-    assert {value.dtype for value in target.state_dict().values()} == {torch.float32}
-    for key, value in target.state_dict().items():
-        assert torch.equal(value, source.state_dict()[key].half().float()), key
+    source = tiny_weights()
+    network = loaded({key: value.half() for key, value in published(source).items()}, tmp_path)
+    target = PUBLISHED_NAMES["transformers_clip"](dict(network.network.state_dict()))
+    assert {value.dtype for value in target.values()} == {torch.float32}
+    assert target.keys() == source.keys()
+    for key, value in target.items():
+        assert torch.equal(value, source[key].half().float()), key
+    assert network.network.head.bias.abs().max() == 0  # CLIP's projection has none
 
 
 @pytest.mark.parametrize(
     ("drop", "add", "said"),
     [
-        ("visual_projection.weight", {}, r"1 of 40 weights are missing .* 0 are unknown \(such as visual_projection"),
-        ("", {"visual.conv1.weight": torch.zeros(1)}, r"0 of 40 .* 1 are unknown \(such as visual\.conv1\.weight"),
-        ("", {"visual_projection.weight": torch.zeros(3, 9)}, r"1 of 40 weights are missing or of another shape"),
+        ("visual_projection.weight", {}, r"of 33 weights 2 are missing and 0 .*, 0 are unknown \(the first: head"),
+        ("", {"visual.conv1.weight": torch.zeros(1)}, r"0 are missing .* 1 are unknown \(the first: visual\.conv1"),
+        ("", {"visual_projection.weight": torch.zeros(3, 9)}, r"0 are missing and 1 have another shape"),
     ],
 )
 def test_weights_of_another_model_are_refused(
     tmp_path: Path, drop: str, add: dict[str, torch.Tensor], said: str
 ) -> None:
-    state = {key: value for key, value in published(tiny_tower()).items() if key != drop} | add
+    state = {key: value for key, value in published(tiny_weights()).items() if key != drop} | add
     with pytest.raises(MissingError, match=said) as caught:
-        fill(ImageTower(**TINY), state, tmp_path / "w.bin")
+        loaded(state, tmp_path / "w.bin")
+    assert "w.bin is no PLIP" in caught.value.message
     assert "encoder_weights" in caught.value.remedy
 
 
-def test_a_built_encoder_gives_the_towers_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tiny_tower().float()
-    path = tmp_path / "plip.bin"
+def test_a_built_encoder_gives_the_networks_features(tmp_path: Path) -> None:
+    source, path = tiny_weights(), tmp_path / "plip.bin"
     torch.save(published(source), path)
-    monkeypatch.setattr(clip, "ImageTower", lambda: ImageTower(**TINY))
-    encoder = plip.build(weights=path, device="cpu", backbone=None, input_px=224)
-    assert (encoder.name, encoder.dim) == ("plip", 512)
+    encoder = PublishedChoice(tiny_row()).build(weights=path, device="cpu", backbone=None, input_px=8)
+    assert (encoder.name, encoder.dim) == ("plip", 3)
     assert encoder.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     batch = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
     with torch.inference_mode():
-        expected = source(torch.from_numpy(batch)).numpy()
+        expected = loaded(source, path)(torch.from_numpy(batch)).numpy()
     np.testing.assert_allclose(encoder.encode(batch), expected, rtol=1e-5)
 
 
-def identity(input_px: int) -> ClipEncoder:
-    module = torch.nn.Identity()
-    return ClipEncoder(module, name="", dim=3, input_px=input_px, device="cpu", sha256="", colours=clip.COLOURS)
+def identity(input_px: int) -> PublishedEncoder:
+    preparation = replace(ROW.preparation, input_px=input_px, resize_px=input_px)
+    return PublishedEncoder(torch.nn.Identity(), preparation, name="", dim=3, device="cpu", sha256="")
+
+
+def test_the_encoder_is_as_sam_mil_has_it() -> None:
+    assert (ROW.word, ROW.dim, ROW.preparation.input_px, ROW.pooling) == ("plip", 512, 224, "pooled")
+    assert choice("plip").WEIGHTS.file_name == "plip-93491cf9.bin"  # as it is called in users' caches
+    assert choice("plip").WEIGHTS.url == (
+        "https://huggingface.co/vinid/plip/resolve/93491cf95091bbd92c439b36972fffb58312dc4d/pytorch_model.bin"
+    )
 
 
 def test_a_patch_is_normalised_with_clips_colours() -> None:
@@ -164,26 +183,28 @@ def test_a_patch_is_normalised_with_clips_colours() -> None:
 def test_a_larger_patch_is_averaged_over_areas_and_a_smaller_one_interpolated() -> None:
     stripes = np.zeros((672, 672, 3), np.uint8)
     stripes[:, ::3] = 255  # every third column: a third of white wherever it is seen three times coarser
-    inside = identity(224).resized(stripes)[:, 2:-2]
+    inside = identity(224).fitted(stripes)[:, 2:-2]
     assert np.abs(inside.astype(int) - 85).max() <= 1
     edge = np.zeros((112, 112, 3), np.uint8)
     edge[:, 56:] = 200
-    row = identity(224).resized(edge)[100, :, 0]
+    row = identity(224).fitted(edge)[100, :, 0]
     # Quarters of a pixel beside the edge, cubic with a = -1/2: -4.7, -14.1, 40.6, 159.4, 214.1, 204.7.
     assert row[106:118].tolist() == [0, 0, 0, 0, 0, 41, 159, 214, 205, 200, 200, 200]
 
 
-def test_another_input_size_is_refused_before_weights_are_looked_for() -> None:
-    with pytest.raises(InputError, match="plip sees 224 px") as caught:
-        plip.build(weights=None, device="cpu", backbone=None, input_px=256)
-    assert caught.value.remedy == "set encoder_input_px: 224"
+def test_a_side_that_is_no_multiple_of_its_tiles_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plip.bin"
+    torch.save(tiny_weights(), path)
+    with pytest.raises(InputError, match="plip sees tiles of 4 px") as caught:
+        PublishedChoice(tiny_row()).build(weights=path, device="cpu", backbone=None, input_px=10)
+    assert caught.value.remedy.startswith("set encoder_input_px: 8")
 
 
 def test_missing_weights_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAMMIL_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(MissingError, match=r"plip-93491cf9\.bin are not here") as caught:
-        plip.build(weights=None, device="cpu", backbone=None, input_px=224)
+        choice("plip").build(weights=None, device="cpu", backbone=None, input_px=224)
     assert "none stated by its authors" in caught.value.message
     with pytest.raises(MissingError, match=r"mine\.bin does not exist"):
-        plip.build(weights=tmp_path / "mine.bin", device="cpu", backbone=None, input_px=224)
+        choice("plip").build(weights=tmp_path / "mine.bin", device="cpu", backbone=None, input_px=224)

@@ -1,5 +1,6 @@
 """Encoders around torch models: preparation by hand, the published ResNet-50, any torchvision backbone."""
 
+import argparse
 import hashlib
 import os
 from pathlib import Path
@@ -243,6 +244,26 @@ def test_weights_that_carry_code_are_refused_and_nothing_is_run(tmp_path: Path) 
     with pytest.raises(MissingError, match="holds more than tensors") as caught:
         load_state(tmp_path / "bomb.pth")
     assert "safetensors" in caught.value.remedy
+    assert not (tmp_path / "executed").exists()
+
+
+def test_options_and_learning_rates_beside_the_tensors_of_a_checkpoint_are_passed_over(tmp_path: Path) -> None:
+    optimizer = {"state": {0: {"step": 3}}, "param_groups": [{"lr": np.float64(0.1), "betas": (np.float32(0.9), 0.99)}]}
+    options = argparse.Namespace(arch="vit_small", out=argparse.Namespace(dim=3))
+    weights = {"backbone.norm.bias": torch.arange(3.0)}
+    content = {"teacher": weights, "args": options, "optimizer": optimizer, "epoch": np.int64(7)}
+    torch.save(content, tmp_path / "dino.pth")
+    allowed = torch.serialization.get_safe_globals()
+    (name, found), *others = load_state(tmp_path / "dino.pth").items()
+    assert (name, found.tolist(), others) == ("teacher.backbone.norm.bias", [0, 1, 2], [])
+    assert set(torch.serialization.get_safe_globals()) == set(allowed)
+
+
+def test_code_in_the_options_of_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    options = argparse.Namespace(arch=Bomb(tmp_path / "executed"))
+    torch.save({"teacher": {"a": torch.zeros(1)}, "args": options}, tmp_path / "bomb.pth")
+    with pytest.raises(MissingError, match="holds more than tensors"):
+        load_state(tmp_path / "bomb.pth")
     assert not (tmp_path / "executed").exists()
 
 
