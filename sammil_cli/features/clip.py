@@ -32,6 +32,8 @@ def load_tower(path: Path) -> "ImageTower":
 class ClipEncoder(TorchEncoder):
     """The encoder with CLIP's own preparation. Patches are square, so that CLIP's central crop takes all of them."""
 
+    INTERPOLATION = "bicubic"
+
     def resized(self, patch: RGB) -> RGB:
         """Bicubic, over an area where the patch is larger, as Pillow does it."""
         side = (self._input_px, self._input_px)

@@ -1,7 +1,7 @@
 """extract, one slide: pixels, patches and regions -> a feature bag and its quality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sammil_cli import choices
 from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, write_bag
-from sammil_cli.features.encoder import Encoder
+from sammil_cli.features.encoder import Encoder, details_of
 from sammil_cli.features.grouping import group_patches
 from sammil_cli.features.making import EXTRACT, made_with
 from sammil_cli.features.quality import flags, measure, quality_record
@@ -118,6 +118,7 @@ def grouped(
         patch_px=grid.patch_px,
         patch_mpp=grid.patch_mpp,
         patch_px_level0=grid.patch_px_level0,
+        **asdict(details_of(encoder)),
     )
     return group_patches(
         grid.slide_id,
