@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, Instances, read_bag, read_encoder, read_instances
 from sammil_cli.features.encoder_details import EncoderDetails
+from sammil_cli.features.own_patches import MPP_SPREAD
 from sammil_cli.features.places import read_places
 from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.storage.paths import BagPath
@@ -23,7 +24,6 @@ from sammil_cli.storage.paths import BagPath
 _SHARE_OF_MEMORY = 0.4  # of a GPU's; the rest is for the training step
 _SHARE_OF_FILES = 0.5  # of those that a process may hold open; a mapped bag is one
 _DETAILS = tuple(field.name for field in fields(EncoderDetails))
-_MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class BagFolder:
             listing = "; ".join(f"{n} slides: {k[0]}, {k[2]}-d, {k[3]} px" for k, n in kinds.most_common())
             raise InputError(f"the bags come from different encoders: {listing}", remedy="run sammil extract again")
         mpps = [f.patch_mpp for f in facts.values()]
-        if max(mpps) > _MPP_SPREAD * min(mpps):  # allowed: the published code reads level 0, whatever it is
+        if max(mpps) > MPP_SPREAD * min(mpps):  # allowed: the published code reads level 0, whatever it is
             log.warning(
                 "patches are of %.3g to %.3g µm per pixel: patch_mpp would make them alike", min(mpps), max(mpps)
             )

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sammil_cli import choices
 from sammil_cli.errors import InputError
 from sammil_cli.features.making import WEIGHTS, Making, shared
+from sammil_cli.features.own_patches import MPP_SPREAD
 from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.model_facts import ModelFacts, TrainedOn
 
-_MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 _MEMBERSHIP = ("membership_rule", "membership_min_share")
 _ALIKE = ("encode_backend",)  # features differ by rounding
 _NEARLY_ALIKE = ("sam_precision", "sam_backend", "sam_points")  # SAM's masks differ a little
@@ -94,7 +94,7 @@ def compare(making: Making, facts: ModelFacts) -> Likeness:
     mpp = _only(making.encoder.patch_mpp)
     if on.patch_mpp and mpp:
         low, high = on.patch_mpp
-        if not low / _MPP_SPREAD <= mpp[0] <= high * _MPP_SPREAD:
+        if not low / MPP_SPREAD <= mpp[0] <= high * MPP_SPREAD:
             said = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
             other.append(f"patch_mpp {said} in training, {mpp[0]:.3g} in these bags")
             settings["patch"].append(f"patch_mpp={low if mpp[0] < low else high:.4g}")
