@@ -51,9 +51,13 @@ class TorchEncoder:
     @property
     def details(self) -> EncoderDetails:
         """What a bag says of it."""
+        return replace(self._known, precision=self._precision, preparation=self.preparation)
+
+    @property
+    def preparation(self) -> str:
+        """See `encoder_details.preparation_words`."""
         side, (mean, sd) = self._input_px, self._colours
-        prepared = preparation_words(input_px=side, resize_px=side, interpolation=self.INTERPOLATION, mean=mean, sd=sd)
-        return replace(self._known, precision=self._precision, preparation=prepared)
+        return preparation_words(input_px=side, resize_px=side, interpolation=self.INTERPOLATION, mean=mean, sd=sd)
 
     def run_by(self, backend: Backend) -> None:
         """Has the network run by another backend than torch, with the same features but for rounding.
