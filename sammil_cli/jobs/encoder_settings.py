@@ -24,7 +24,7 @@ def settled(settings: ExtractSettings) -> ExtractSettings:
     if settings.encoder_input_px == _AUTO:
         found["encoder_input_px"] = own_input_px(encoder, settings)
     if settings.encoder_pooling != _AUTO:
-        poolings = getattr(encoder, "POOLINGS", ())
+        poolings: tuple[str, ...] = getattr(encoder, "POOLINGS", ())
         if settings.encoder_pooling not in poolings:
             words = ", ".join(dict.fromkeys((_AUTO, *(one for one in poolings if one != "pooled"))))
             raise InputError(
