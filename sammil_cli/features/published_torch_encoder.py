@@ -29,7 +29,7 @@ class PublishedEncoder(TorchEncoder):
         dim: int,
         device: str,
         sha256: str,
-        known: EncoderDetails,
+        known: EncoderDetails = EncoderDetails(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(
             module,

@@ -57,7 +57,7 @@ def _build(config: TimmConfig, device: str, input_px: int | None = None) -> torc
         network = timm_network(config.call, device).eval()
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise InputError(
-            f"timm cannot build {config.call.name}: {error}", remedy="mend model_args in the config.json beside the weights"
+            f"timm cannot build {config.call.name}: {error}", remedy="mend model_args in config.json beside the weights"
         ) from None
     if input_px not in (None, config.preparation.input_px):
         look_at(network, int(input_px or 0), config.call.name)
