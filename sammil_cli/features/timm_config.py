@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.encoder_row import NetworkCall, Preparation, Side
-from sammil_cli.regions.light_torchvision import import_torchvision
+from sammil_cli.regions.light_torchvision import import_timm
 from sammil_cli.storage.guarded_json import read_json
 
 CONFIG_FILE = "config.json"
@@ -75,9 +75,7 @@ def timm_config(backbone: str | None, weights: Path | None) -> TimmConfig:
     Raises:
         InputError: no such name; or the file beside the weights is of another network, or cannot be read.
     """
-    import_torchvision()
-    import timm  # after torchvision, which it loads; takes seconds
-
+    timm = import_timm()  # takes seconds
     name = str(backbone or "")
     if name not in timm.list_models() and name not in timm.list_pretrained():
         near = difflib.get_close_matches(name, timm.list_models(), _SUGGESTED)
