@@ -1,7 +1,7 @@
 """What a bag says of its encoder besides name, dimension and weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,12 @@ class EncoderDetails:
     pooling: str | None = None
     preparation: str | None = None
     mpp: float | None = None
+
+
+def agreed(several: Sequence[EncoderDetails]) -> EncoderDetails:
+    """Of each detail what those that know it agree on; None where they differ, or nobody knows."""
+    known = {field.name: {getattr(one, field.name) for one in several} - {None} for field in fields(EncoderDetails)}
+    return EncoderDetails(**{name: values.pop() for name, values in known.items() if len(values) == 1})
 
 
 def preparation_words(

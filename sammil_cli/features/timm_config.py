@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -84,7 +84,7 @@ def timm_config(backbone: str | None, weights: Path | None) -> TimmConfig:
             f"encoder_backbone {backbone!r} is no model of timm {timm.__version__}",
             remedy=f"{hint} timm.list_models() in Python has all names",
         )
-    own: Any = timm.get_pretrained_cfg(name)
+    own = timm.get_pretrained_cfg(name)
     path = config_file(weights)
     given = _Beside(architecture=name) if path is None else _beside(path, name)
     said = given.pretrained_cfg

@@ -4,7 +4,7 @@ import logging
 import resource
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, Instances, read_bag, read_encoder, read_instances
-from sammil_cli.features.encoder_details import EncoderDetails
+from sammil_cli.features.encoder_details import agreed
 from sammil_cli.features.own_patches import MPP_SPREAD
 from sammil_cli.features.places import read_places
 from sammil_cli.mil.contract import Bag, MILModel
@@ -23,7 +23,6 @@ from sammil_cli.storage.paths import BagPath
 
 _SHARE_OF_MEMORY = 0.4  # of a GPU's; the rest is for the training step
 _SHARE_OF_FILES = 0.5  # of those that a process may hold open; a mapped bag is one
-_DETAILS = tuple(field.name for field in fields(EncoderDetails))
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +96,7 @@ class BagFolder:
             log.warning(
                 "patches are of %.3g to %.3g µm per pixel: patch_mpp would make them alike", min(mpps), max(mpps)
             )
-        known = {name: {getattr(f, name) for f in facts.values()} - {None} for name in _DETAILS}
-        agreed: dict[str, Any] = {name: values.pop() if len(values) == 1 else None for name, values in known.items()}
-        return replace(facts[slide_ids[0]], **agreed)
+        return replace(facts[slide_ids[0]], **asdict(agreed(list(facts.values()))))
 
 
 def to_tensors(bag: Instances, device: str, places: NDArray[np.float32] | None = None, *, flagged: bool = False) -> Bag:
