@@ -80,10 +80,14 @@ class Parameters(_Facts):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedMpp(_Facts):
-    """µm per pixel of the patches; None = nobody says. `from_`: who does (`from` in the file)."""
+    """µm per pixel of the patches; None = nobody says. `from_`: who does (`from` in the file).
+
+    `others`: at which it was trained besides.
+    """
 
     value: Annotated[float, Field(gt=0)] | None
     from_: Annotated[Literal["card", "paper", "convention"], Field(alias="from")]
+    others: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ class PublishedChoice(ModuleType):
         self.INPUT_PX = row.preparation.input_px
         self.WEIGHTS = _weight_file(row)
         self.POOLINGS = tuple(dict.fromkeys((row.pooling, *row.poolings)))
-        self.PATCHES = OwnPatches(px=row.patch_px, mpp=row.mpp.value)
+        self.PATCHES = OwnPatches(px=row.patch_px, mpp=row.mpp.value, other_mpps=row.mpp.others)
 
     def wanted_weights(self, settings: Named) -> WantedWeights:
         """The published file, or `encoder_weights`."""
