@@ -17,23 +17,31 @@ def settled(settings: ExtractSettings) -> ExtractSettings:
     So what `auto` comes to makes the same key and bag as the same said in full.
 
     Raises:
-        InputError: no such encoder, or one that does not have the pooling.
+        InputError: see `check_pooling`.
     """
     encoder = choices.load(choices.ENCODERS, settings.encoder)
     found: dict[str, object] = {}
     if settings.encoder_input_px == _AUTO:
         found["encoder_input_px"] = own_input_px(encoder, settings)
-    if settings.encoder_pooling != _AUTO:
-        poolings: tuple[str, ...] = getattr(encoder, "POOLINGS", ())
-        if settings.encoder_pooling not in poolings:
-            words = ", ".join(dict.fromkeys((_AUTO, *(one for one in poolings if one != "pooled"))))
-            raise InputError(
-                f"encoder {settings.encoder} has no pooling {settings.encoder_pooling}",
-                remedy=f"set encoder_pooling to one of: {words}",
-            )
-        if settings.encoder_pooling == poolings[0]:
-            found["encoder_pooling"] = _AUTO
+    if check_pooling(settings) == settings.encoder_pooling:
+        found["encoder_pooling"] = _AUTO
     return settings.model_copy(update=found)
+
+
+def check_pooling(settings: ExtractSettings) -> str:
+    """The encoder's own pooling; empty where it does not say any.
+
+    Raises:
+        InputError: no such encoder, or one that does not have the pooling of the settings.
+    """
+    poolings: tuple[str, ...] = getattr(choices.load(choices.ENCODERS, settings.encoder), "POOLINGS", ())
+    if settings.encoder_pooling not in (_AUTO, *poolings):
+        words = dict.fromkeys((_AUTO, *(one for one in poolings if one != "pooled")))
+        raise InputError(
+            f"encoder {settings.encoder} has no pooling {settings.encoder_pooling}",
+            remedy=f"set encoder_pooling: {' or '.join(words)}",
+        )
+    return poolings[0] if poolings else ""
 
 
 def own_input_px(encoder: ModuleType, settings: ExtractSettings) -> int:

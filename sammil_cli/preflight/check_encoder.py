@@ -7,19 +7,20 @@ from sammil_cli.cohort.finding import Finding
 from sammil_cli.config import ExtractSettings, Settings
 from sammil_cli.errors import InputError
 from sammil_cli.features.own_patches import OwnPatches
-from sammil_cli.jobs.encoder_settings import patches_remark
+from sammil_cli.jobs.encoder_settings import check_pooling, patches_remark
 
 
 def check_encoder(settings: Settings) -> Iterator[Finding]:
-    """Patches at another resolution than the encoder was trained at.
+    """A pooling that the encoder does not have; patches at another resolution than it was trained at.
 
     With `patch_mpp: null` the resolution is that of each slide: `extract` then remarks it.
     """
     own: OwnPatches | None = getattr(choices.load(choices.ENCODERS, settings.encoder), "PATCHES", None)
-    if own is None or settings.patch_mpp is None:
-        return
     encoding = settings.stage(ExtractSettings)
     try:
+        check_pooling(encoding)
+        if own is None or settings.patch_mpp is None:
+            return
         remark = patches_remark(encoding, px=settings.patch_px, mpp=settings.patch_mpp)
     except InputError as error:
         yield Finding(file="params.yaml", kind="settings", message=error.message, fix=error.remedy)
