@@ -91,9 +91,16 @@ class ExtractSettings(Tolerance):
     """Features."""
 
     encoder: str = _field("resnet50", "what makes features of patches")
-    encoder_backbone: str | None = _field(None, "torchvision only: the model's name, such as squeezenet1_1")
+    encoder_backbone: str | None = _field(None, "torchvision and timm only: the model's name, such as squeezenet1_1")
     encoder_weights: str | None = _field(None, "weights file; null = the published one, found like SAM's")
-    encoder_input_px: int = _field(224, "side that patches are resized to", ge=32, le=1024)
+    encoder_input_px: Annotated[int, Field(ge=32, le=1024)] | Auto = _field(
+        "auto", "side that patches are resized to; auto = the encoder's own"
+    )
+    encoder_pooling: Literal["auto", "cls", "cls-mean", "mean"] = _field(
+        "auto",
+        "how an encoder's tokens become one vector: auto (its own way) | cls | cls-mean | mean; docs/encoders.md has "
+        "those of each",
+    )
     encode_precision: Literal["float32", "bfloat16", "float16"] = _field("float32", "of the encoder; docs/weights.md")
     encode_backend: Literal["torch", "openvino"] = _field(
         "torch", "torch | openvino (on the CPU, often faster, the same features but for rounding; docs/weights.md)"

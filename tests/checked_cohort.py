@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli.cohort.finding import Finding
-from sammil_cli.config import TrainSettings
+from sammil_cli.config import Settings
 from sammil_cli.preflight.check import CheckReport, run
 from sammil_cli.project.project import Project
 
@@ -34,7 +34,7 @@ def write(text: str | bytes, file: str = "data/labels.csv") -> None:
 
 
 def checked(**settings: Any) -> CheckReport:
-    return run(Project(), TrainSettings(**{"folds": 3, **settings}))
+    return run(Project(), Settings(**{"folds": 3, **settings}))
 
 
 def errors(found: CheckReport) -> list[Finding]:

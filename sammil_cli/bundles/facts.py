@@ -69,6 +69,16 @@ class CohortEntry(_Part):
     classes: list[ClassEntry]
 
 
+class DetailsEntry(_Part):
+    """How the encoder made features: `features.encoder_details.EncoderDetails`; earlier versions do not say."""
+
+    revision: str | None = None
+    precision: str | None = None
+    pooling: str | None = None
+    preparation: str | None = None
+    mpp: float | None = None
+
+
 class BagsEntry(_Part):
     """How the bags were made that the models learned from.
 
@@ -83,6 +93,7 @@ class BagsEntry(_Part):
     patch_mpp: list[float] | None
     group_features: bool
     made_with: dict[str, dict[str, object]]
+    encoder_details: DetailsEntry = DetailsEntry()
 
 
 class WeightsEntry(_Part):

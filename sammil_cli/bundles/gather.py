@@ -10,6 +10,7 @@ from sammil_cli.bundles.facts import (
     ClassEntry,
     CohortEntry,
     DecisionEntry,
+    DetailsEntry,
     MemberEntry,
     RunEntry,
     WeightsEntry,
@@ -104,6 +105,7 @@ def bags_of(folds: Sequence[TrainedFold]) -> BagsEntry:
         patch_mpp=[min(low for low, _ in mpps), max(high for _, high in mpps)] if known else None,
         group_features=folds[0].facts.spec.group_features,
         made_with={stage: dict(settings) for stage, settings in made_with.items()},
+        encoder_details=DetailsEntry(**{name: getattr(encoder, name) for name in DetailsEntry.model_fields}),
     )
 
 

@@ -7,6 +7,8 @@ from sammil_cli.bundles.facts import UNKNOWN, BundleFacts, Estimate, MemberEntry
 from sammil_cli.bundles.patient_thresholds import together
 from sammil_cli.config import as_yaml
 from sammil_cli.console import three_digits
+from sammil_cli.features.detail_words import detail_words
+from sammil_cli.features.encoder_details import EncoderDetails
 from sammil_cli.storage.shown_text import shortened
 from sammil_cli.storage.weights import COMMERCIAL_USE
 
@@ -127,6 +129,8 @@ def _bags(facts: BundleFacts) -> Iterator[tuple[str, str]]:
         yield "regions", UNKNOWN
     extract = ", ".join(f"{key} {as_yaml(value)}" for key, value in bags.made_with.get("extract", {}).items())
     yield "encoder", f"{bags.encoder}, {bags.dim} numbers a patch" + (f": {extract}" if extract else "")
+    if words := detail_words(EncoderDetails(**bags.encoder_details.model_dump())):
+        yield "", words
     for one in facts.weights:
         name = one.name if one.word in (None, one.name) else f"{one.name} ({one.word})"
         terms = f"licence: {one.licence}; commercial use: {COMMERCIAL_USE[one.commercial]}"

@@ -39,7 +39,7 @@ def check(
     data/edits, data/rois, data/annotations and data/lesions are looked at, too. --contents looks at results instead.
     """
     from sammil_cli import console
-    from sammil_cli.config import TrainSettings
+    from sammil_cli.config import Settings
     from sammil_cli.preflight.check import as_record, exit_code, report, run
     from sammil_cli.project.project import Project
 
@@ -52,7 +52,7 @@ def check(
         console.print_json(check_contents.as_record(report_on))
         raise typer.Exit(check_contents.exit_code(report_on))
     given = params if params != PARAMS or params.exists() else None  # a cohort can be checked before sammil init
-    settings = read_settings(given, assignments, TrainSettings)
+    settings = read_settings(given, assignments, Settings)
     found = run(Project(slides=slides, labels=labels, slides_table=slides_table, bags=bags), settings)
     report(found)
     console.print_json(as_record(found))

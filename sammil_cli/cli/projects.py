@@ -16,6 +16,10 @@ def init(
     preset: Annotated[
         str, typer.Option(help="Where the settings start: default, camelyon16, tcga-nsclc or demo.")
     ] = "default",
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="The encoder, such as uni2_h, and the side and µm per pixel of its patches."),
+    ] = None,
     update: Annotated[bool, typer.Option("--update", help="Only renew dvc.yaml for the installed sammil.")] = False,
     dvc: Annotated[bool, typer.Option("--dvc/--no-dvc", help="Set up Git and DVC.")] = True,
     wsi_sam: Annotated[
@@ -48,6 +52,8 @@ def init(
     console.set_up()
     of_features = {"--labels": labels, "--splits": splits, "--regions": regions}
     if from_features:
+        if encoder:
+            raise InputError("features in hand are encoded already", remedy="leave --encoder out")
         if wsi_sam:
             raise InputError("--wsi-sam trains on slides, not on features", remedy="leave one of the two out")
         from sammil_cli.exchange import features_project
@@ -57,7 +63,7 @@ def init(
         return
     if alone := [option for option, value in of_features.items() if value is not None]:
         raise InputError(f"{alone[0]} belongs to features in hand", remedy="give their folder with --from-features")
-    stage.run(folder, preset, update=update, dvc=dvc, wsi_sam=wsi_sam)
+    stage.run(folder, preset, update=update, dvc=dvc, wsi_sam=wsi_sam, encoder=encoder)
 
 
 @app.command()

@@ -205,6 +205,7 @@ def extract(
     """
     from sammil_cli import choices
     from sammil_cli.config import ExtractSettings
+    from sammil_cli.jobs.encoder_settings import check_pooling
     from sammil_cli.project.project import Project
 
     settings = read_settings(params, assignments, ExtractSettings, asked.fail_over)
@@ -212,6 +213,7 @@ def extract(
     if features is not None:
         options = run_options("cpu", asked)
     else:
+        check_pooling(settings)  # before weights are missed, or fetched
         encoder = choices.load(choices.ENCODERS, settings.encoder)
         options = gpu_options(encoder, settings, device, asked, download=download)
     if estimate:

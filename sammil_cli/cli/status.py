@@ -66,7 +66,7 @@ def why(
     project, settings = Project(slides=slides), load_settings(params, assignments or ())
     stage.check_slide(project, slide)
     found = stage.run(project, settings, frozenset({slide}), _asked_for(project, settings))
-    explain(slide, found)
+    explain(slide, found, project.bags)
     console.print_json(as_records(found))
 
 

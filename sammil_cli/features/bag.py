@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from sammil_cli.errors import SlideError
+from sammil_cli.features.encoder_details import EncoderDetails
 from sammil_cli.regions.membership import Membership
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.hdf5 import Arrays, Facts, read_hdf5, write_hdf5
@@ -20,7 +21,7 @@ MadeWith = Mapping[str, Mapping[str, object]]  # stage -> its settings by key; w
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderFacts:
+class EncoderFacts(EncoderDetails):
     """What made the features: bags of different encoders are never mixed."""
 
     name: str
@@ -90,7 +91,7 @@ def check_finite(features: NDArray[np.floating[Any]]) -> None:
 
 _ARRAYS = ("features", "xy", "region", "region_area", "region_area_um2", "group_features", "group_region")
 _MEMBERS = ("member_start", "member_patch")
-_ENCODER: tuple[str, ...] = ("name", "weights_sha256", "dim", "patch_px", "patch_mpp", "patch_px_level0")
+_ENCODER = tuple(field.name for field in fields(EncoderFacts))
 
 
 def write_bag(path: BagPath, bag: FeatureBag, provenance: Record) -> None:

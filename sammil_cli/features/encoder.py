@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.features.encoder_details import EncoderDetails
 from sammil_cli.slides.pixels import RGB
 
 
@@ -13,7 +14,8 @@ class Encoder(Protocol):
 
     An encoder never travels without its preparation: resize and normalisation are its own business. One that can
     compute in less than float32 has `compute_in(precision)`, too, and one whose network other backends can run has
-    `run_by(backend)`, as `torch_encoder.TorchEncoder` has them.
+    `run_by(backend)`, as `torch_encoder.TorchEncoder` has them. What else a bag is to say of it is in its `details`, an
+    `EncoderDetails`.
     """
 
     name: str  # also tells variants apart, such as `torchvision:squeezenet1_1`
@@ -30,3 +32,9 @@ class Encoder(Protocol):
     def encode(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Stacked prepared patches (b, …) -> features (b, dim)."""
         ...
+
+
+def details_of(encoder: Encoder) -> EncoderDetails:
+    """What an encoder says of itself; nothing where it has no `details`."""
+    found: EncoderDetails = getattr(encoder, "details", EncoderDetails())
+    return found

@@ -5,7 +5,7 @@ What a row may hold is `EncoderRow`, for people and editors in `encoder_row.sche
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -91,10 +91,14 @@ class Parameters(_Facts):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedMpp(_Facts):
-    """µm per pixel of the patches; None = nobody says. `from_`: who does (`from` in the file)."""
+    """µm per pixel of the patches; None = nobody says. `from_`: who does (`from` in the file).
+
+    `others`: at which it was trained besides.
+    """
 
     value: Annotated[float, Field(gt=0)] | None
     from_: Annotated[Literal["card", "paper", "convention"], Field(alias="from")]
+    others: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +125,10 @@ class Preparation(_Facts):
     interpolation: Literal["bilinear", "bicubic"]
     mean: Colour
     sd: Colour
+
+    def at(self, input_px: int) -> "Preparation":
+        """The same for another side that the network sees: patches are then resized to it, and none is cropped."""
+        return self if input_px == self.input_px else replace(self, input_px=input_px, resize_px=input_px)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +165,10 @@ class EncoderRow(RowFacts):
     """A published encoder: what `encoders/<word>.json` holds, and its word."""
 
     word: str
+
+    def revision_of(self, sha256: str) -> str | None:
+        """The revision of a file of weights; None where it is not the published one, or has none."""
+        return getattr(self.source, "revision", None) if sha256 == self.source.sha256 else None
 
     def dim_with(self, pooling: Pooling) -> int:
         """The length of features with another pooling."""

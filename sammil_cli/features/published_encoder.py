@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sammil_cli.choices import Named
 from sammil_cli.errors import MissingError
 from sammil_cli.features.encoder_row import EncoderRow, HubSource, encoder_row
+from sammil_cli.features.own_patches import OwnPatches
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.weights import WantedWeights, WeightFile, find_weights
 
@@ -27,6 +28,8 @@ class PublishedChoice(ModuleType):
         self.row = row
         self.INPUT_PX = row.preparation.input_px
         self.WEIGHTS = _weight_file(row)
+        self.POOLINGS = tuple(dict.fromkeys((row.pooling, *row.poolings)))
+        self.PATCHES = OwnPatches(px=row.patch_px, mpp=row.mpp.value, other_mpps=row.mpp.others)
 
     def wanted_weights(self, settings: Named) -> WantedWeights:
         """The published file, or `encoder_weights`."""

@@ -72,10 +72,9 @@ def build_network(
         InputError: the encoder has no such pooling, or its network cannot see that side.
     """
     chosen = row.pooling_or(pooling)
-    with torch.device(device), _Unfilled():
-        network = _timm_network(row.network)
+    network = timm_network(row.network, device)
     if input_px not in (None, row.preparation.input_px):
-        _look_at(network, int(input_px or 0), row.word)
+        look_at(network, int(input_px or 0), row.word)
     return PublishedNetwork(network.eval().requires_grad_(False), chosen)
 
 
@@ -97,7 +96,10 @@ def load_network(
     return built
 
 
-def fill(network: torch.nn.Module, state: State, path: Path, title: str) -> None:
+_REMEDY = "give encoder_weights a file of this encoder, in its published names; null = the published file"
+
+
+def fill(network: torch.nn.Module, state: State, path: Path, title: str, *, remedy: str = _REMEDY) -> None:
     """Gives a network the weights of a file: see `load_network`. Position embeddings are fitted to its grid."""
     shapes = {key: value.shape for key, value in network.state_dict().items()}
     given = {key: value for key, value in state.items() if key in shapes or key not in _NOT_USED}
@@ -110,17 +112,20 @@ def fill(network: torch.nn.Module, state: State, path: Path, title: str) -> None
         raise MissingError(
             f"{path} is no {title}: of {len(shapes)} weights {len(missing)} are missing and {len(wrong)} have another "
             f"shape, {len(unknown)} are unknown (the first: {shown(shortened(unfit[0], 100))})",
-            remedy="give encoder_weights a file of this encoder, in its published names; null = the published file",
+            remedy=remedy,
         )
     whole = {key: value.float() if value.is_floating_point() else value for key, value in given.items()}
     network.load_state_dict(whole, assign=True)
     network.requires_grad_(False)
 
 
-def _timm_network(call: NetworkCall) -> torch.nn.Module:
-    network: torch.nn.Module = import_timm().create_model(call.name, pretrained=False, **_with_layers(call.options))
-    if call.head:
-        network.head = HEADS[call.head](int(network.num_features))  # type: ignore[arg-type]
+def timm_network(call: NetworkCall, device: str) -> torch.nn.Module:
+    """The network of a call of timm, without weights; `device`: see `build_network`."""
+    timm, options = import_timm(), _with_layers(call.options)
+    with torch.device(device), _Unfilled():
+        network: torch.nn.Module = timm.create_model(call.name, pretrained=False, **options)
+        if call.head:
+            network.head = HEADS[call.head](int(network.num_features))  # type: ignore[arg-type]
     return network
 
 
@@ -136,17 +141,33 @@ def _with_layers(options: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _look_at(network: torch.nn.Module, input_px: int, word: str) -> None:
-    """Has a network see images of another side."""
+def look_at(network: torch.nn.Module, input_px: int, word: str) -> None:
+    """Has a network see images of another side.
+
+    Raises:
+        InputError: it is no multiple of the network's tiles.
+    """
     if not hasattr(network, "set_input_size"):
         return  # convolutions see any
     step = int(network.patch_embed.patch_size[0])  # type: ignore[union-attr,index]
     if input_px % step:
         raise InputError(
             f"{word} sees tiles of {step} px, and {input_px} px is no multiple of that",
-            remedy=f"set encoder_input_px: {round(input_px / step) * step}; or null, its own",
+            remedy=f"set encoder_input_px: {round(input_px / step) * step}; or auto, its own",
         )
     network.set_input_size(img_size=input_px)  # type: ignore[operator]
+
+
+def tiles_of(network: torch.nn.Module, embedding: torch.Tensor) -> int:
+    """How many tiles a side position embeddings (1, n, d) are for; 0 where that does not show."""
+    tiles = embedding.shape[1] - _placed_prefix(network) if embedding.ndim == 3 else 0
+    side = round(tiles**0.5) if tiles > 0 else 0
+    return side if side * side == tiles else 0
+
+
+def _placed_prefix(network: torch.nn.Module) -> int:
+    """How many tokens before those of the tiles have a position embedding."""
+    return 0 if getattr(network, "no_embed_class", False) else int(getattr(network, "num_prefix_tokens", 1))
 
 
 def _on_grid(network: torch.nn.Module, embedding: torch.Tensor) -> torch.Tensor:
@@ -154,11 +175,9 @@ def _on_grid(network: torch.nn.Module, embedding: torch.Tensor) -> torch.Tensor:
     from timm.layers.pos_embed import resample_abs_pos_embed
 
     place: torch.Tensor = network.pos_embed  # type: ignore[assignment]
-    prefix = 0 if getattr(network, "no_embed_class", False) else int(getattr(network, "num_prefix_tokens", 1))
-    tiles = embedding.shape[1] - prefix if embedding.ndim == 3 else 0
-    side = round(tiles**0.5) if tiles > 0 else 0
-    if embedding.shape == place.shape or side == 0 or side * side != tiles:
+    if embedding.shape == place.shape or not tiles_of(network, embedding):
         return embedding
+    prefix = _placed_prefix(network)
     grid = network.patch_embed.grid_size  # type: ignore[union-attr]
     fitted: torch.Tensor = resample_abs_pos_embed(embedding.float(), new_size=grid, num_prefix_tokens=prefix)
     return fitted

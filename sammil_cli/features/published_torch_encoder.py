@@ -1,12 +1,12 @@
 """Published encoders at work: preparation as published, the network with its weights."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from sammil_cli.features.encoder_details import EncoderDetails, preparation_words
 from sammil_cli.features.encoder_row import EncoderRow, Preparation
 from sammil_cli.features.key_maps import KEY_MAPS
 from sammil_cli.features.published_network import load_network
@@ -21,7 +21,15 @@ class PublishedEncoder(TorchEncoder):
     """The encoder of a row, with its own preparation: what torchvision's Resize and CenterCrop make of PIL pictures."""
 
     def __init__(
-        self, module: torch.nn.Module, preparation: Preparation, *, name: str, dim: int, device: str, sha256: str
+        self,
+        module: torch.nn.Module,
+        preparation: Preparation,
+        *,
+        name: str,
+        dim: int,
+        device: str,
+        sha256: str,
+        known: EncoderDetails = EncoderDetails(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(
             module,
@@ -31,8 +39,14 @@ class PublishedEncoder(TorchEncoder):
             device=device,
             sha256=sha256,
             colours=(preparation.mean, preparation.sd),
+            known=known,
         )
         self._preparation = preparation
+
+    @property
+    def preparation(self) -> str:
+        """See `encoder_details.preparation_words`."""
+        return preparation_words(**vars(self._preparation))
 
     def fitted(self, patch: RGB) -> RGB:
         """Resized by Pillow (over an area where the patch is larger), unless it has the side, and cropped."""
@@ -55,9 +69,7 @@ def load_encoder(
     Raises:
         InputError: it does not have that pooling or side. MissingError: the file is another model's.
     """
-    preparation = row.preparation
-    if input_px not in (None, preparation.input_px):
-        preparation = replace(preparation, input_px=int(input_px or 0), resize_px=int(input_px or 0))
+    preparation = row.preparation.at(input_px or row.preparation.input_px)
     chosen = row.pooling_or(pooling)
     state = KEY_MAPS[row.network.keys](load_state(path))
     network = load_network(row, state, path, pooling=chosen, input_px=preparation.input_px)
@@ -68,4 +80,5 @@ def load_encoder(
         dim=row.dim_with(chosen),
         device=device,
         sha256=sha256,
+        known=EncoderDetails(revision=row.revision_of(sha256), pooling=chosen, mpp=row.mpp.value),
     )

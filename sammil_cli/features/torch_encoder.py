@@ -1,5 +1,7 @@
 """Encoders around torch models; apart from `encoder.py`, so that others need no torch, which takes seconds to load."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import torch
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.backends.backend import Backend, Network, Precision, check_backend, check_precision_of, network_by
 from sammil_cli.errors import InputError
+from sammil_cli.features.encoder_details import EncoderDetails, preparation_words
 from sammil_cli.slides.pixels import RGB
 
 Colours = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of red, green, blue
@@ -15,7 +18,12 @@ IMAGENET: Colours = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class TorchEncoder:
-    """An encoder around a torch module that maps images (b, 3, h, w) to (b, dim) or (b, dim, h', w')."""
+    """An encoder around a torch module that maps images (b, 3, h, w) to (b, dim) or (b, dim, h', w').
+
+    `known`: what is known of it besides its preparation and precision, which are this class's own.
+    """
+
+    INTERPOLATION = "area (bicubic where enlarged)"
 
     def __init__(
         self,
@@ -27,17 +35,29 @@ class TorchEncoder:
         device: str,
         sha256: str,
         colours: Colours = IMAGENET,
+        known: EncoderDetails = EncoderDetails(pooling="pooled"),  # noqa: B008 - frozen
     ) -> None:
         self.name, self.dim, self.weights_sha256 = name, dim, sha256
         averaged = _Averaged(module).eval().to(device)
         self._module = averaged.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._input_px, self._device = input_px, device
+        self._input_px, self._device, self._colours, self._known = input_px, device, colours, known
         mean, sd = (np.array(values, np.float32) for values in colours)
         # Of each colour's bytes: (1, 256, 3).
         self._normalised = ((np.arange(256, dtype=np.float32)[:, None] / 255 - mean) / sd)[None]
         self._precision: Precision = "float32"
         self._backend: Backend = "torch"
         self._run: Network = self._by_torch
+
+    @property
+    def details(self) -> EncoderDetails:
+        """What a bag says of it."""
+        return replace(self._known, precision=self._precision, preparation=self.preparation)
+
+    @property
+    def preparation(self) -> str:
+        """See `encoder_details.preparation_words`."""
+        side, (mean, sd) = self._input_px, self._colours
+        return preparation_words(input_px=side, resize_px=side, interpolation=self.INTERPOLATION, mean=mean, sd=sd)
 
     def run_by(self, backend: Backend) -> None:
         """Has the network run by another backend than torch, with the same features but for rounding.

@@ -1,7 +1,7 @@
 """extract, one slide: pixels, patches and regions -> a feature bag and its quality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from sammil_cli import choices
 from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, write_bag
-from sammil_cli.features.encoder import Encoder
+from sammil_cli.features.encoder import Encoder, details_of
 from sammil_cli.features.grouping import group_patches
 from sammil_cli.features.making import EXTRACT, made_with
 from sammil_cli.features.quality import flags, measure, quality_record
+from sammil_cli.jobs.encoder_settings import patches_remark, settled
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import batches
 from sammil_cli.patches.lost import UnstoredError
@@ -99,6 +100,8 @@ def bag_of(
     xy = np.delete(grid.xy, list(unreadable), axis=0)
     features = np.concatenate(encoded)
     check_finite(features.astype(settings.feature_dtype))
+    if odd := patches_remark(settings, px=grid.patch_px, mpp=grid.patch_mpp):
+        remarks = [*remarks, odd]
     return grouped(grid, xy, features, regions, encoder, settings), remarks
 
 
@@ -118,6 +121,7 @@ def grouped(
         patch_px=grid.patch_px,
         patch_mpp=grid.patch_mpp,
         patch_px_level0=grid.patch_px_level0,
+        **asdict(details_of(encoder)),
     )
     return group_patches(
         grid.slide_id,
@@ -166,11 +170,14 @@ def build_encoder(settings: ExtractSettings, device: str) -> Encoder:
     Raises:
         InputError: what the settings ask for does not exist. MissingError: its weights are not here.
     """
+    settings = settled(settings)
+    pooling = {} if settings.encoder_pooling == "auto" else {"pooling": settings.encoder_pooling}
     encoder: Encoder = choices.load(choices.ENCODERS, settings.encoder).build(
         weights=Path(settings.encoder_weights) if settings.encoder_weights else None,
         device=own_device(device),
         backbone=settings.encoder_backbone,
         input_px=settings.encoder_input_px,
+        **pooling,
     )
     if settings.encode_backend != "torch":
         if not hasattr(encoder, "run_by"):

@@ -17,9 +17,10 @@ from sammil_cli.cohort.finding import Finding
 from sammil_cli.cohort.label_table import LabelTable
 from sammil_cli.cohort.near_ids import look_alike
 from sammil_cli.cohort.no_classes import NO_CLASSES
-from sammil_cli.config import TrainSettings
+from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.preflight.check_drawings import check_drawings
+from sammil_cli.preflight.check_encoder import check_encoder
 from sammil_cli.preflight.check_features import check_features, for_features, is_of_features
 from sammil_cli.preflight.check_slides_table import check_slides_table
 from sammil_cli.project.experiment_copy import LOST, absolute_link, lost_in_copies
@@ -68,10 +69,11 @@ class CheckReport:
         return sum(finding.severity == severity for finding in self.findings)
 
 
-def run(project: Project, settings: TrainSettings) -> CheckReport:
+def run(project: Project, settings: Settings) -> CheckReport:
     """Reads the label file, slides.csv, the names and samples of the slides, and the names of bags and drawings.
 
-    Of the settings, what the cohort decides by, and a flag of group features that marks nothing.
+    Of the settings, what the cohort decides by, a flag of group features that marks nothing, and whether the patches
+    suit the encoder.
 
     Never raises for what it looks at: everything wrong is a finding.
     """
@@ -99,7 +101,7 @@ def run(project: Project, settings: TrainSettings) -> CheckReport:
     findings += [*of_slides, *of_features]
     for folder in (project.edits, project.rois, project.annotations, project.lesions):
         findings += check_drawings(folder, known, suffixes)
-    findings += _flag(settings)
+    findings += [*_flag(settings), *([] if in_hand else check_encoder(settings))]
     unusable = {finding.text for finding in findings if finding.kind in _UNUSABLE}
     found = ready(table, known) - unusable if table else set()
     if examined.cohort:

@@ -2,7 +2,8 @@
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 
@@ -11,8 +12,10 @@ import numpy as np
 from sammil_cli import choices, console
 from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError
+from sammil_cli.jobs.encoder_settings import patches_remark
 from sammil_cli.jobs.extract import ExtractJob
 from sammil_cli.patches.file import read_patches
+from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.preflight.extract_calibrate import ExtractCosts, calibrate
 from sammil_cli.preflight.fit import memory_rows, size_words, time_words, too_large
 from sammil_cli.project.project import Project, RunOptions
@@ -64,7 +67,8 @@ def run(project: Project, settings: ExtractSettings, options: RunOptions) -> Est
     found = plan(project, settings, options)
     store = open_store(found.stage)
     todo: list[ExtractJob] = [task.job for task in found.tasks if not store.has_files(found.name_of(task))]
-    patches = {job.patches.stem: len(read_patches(job.patches).xy) for job in todo}
+    grids = {job.patches.stem: read_patches(job.patches) for job in todo}
+    patches = {slide_id: len(grid.xy) for slide_id, grid in grids.items()}
     processes = max(1, min(options.workers, len(todo)))
     per_gpu = math.ceil(processes / len(devices(options.device))) if options.device != "cpu" else 0
     known = partial(
@@ -82,7 +86,7 @@ def run(project: Project, settings: ExtractSettings, options: RunOptions) -> Est
     seconds_each = _seconds_per_patch(costs, overlapping=options.device != "cpu")
     longest, all_patches = max(patches.values()), sum(patches.values())
     disk_free, result_bytes = _disk_free(project), costs.result_bytes * all_patches
-    warnings = list(too_large(costs, processes, per_gpu, memory_free, _SMALLER))
+    warnings = [*_odd_patches(settings, grids.values()), *too_large(costs, processes, per_gpu, memory_free, _SMALLER)]
     if result_bytes > disk_free:
         warnings.append(f"the bags do not fit on the disk, where {size_words(disk_free)} are free")
     return known(
@@ -94,6 +98,12 @@ def run(project: Project, settings: ExtractSettings, options: RunOptions) -> Est
         disk_free=disk_free,
         warnings=tuple(warnings),
     )
+
+
+def _odd_patches(settings: ExtractSettings, grids: Iterable[PatchGrid]) -> list[str]:
+    """What is odd about patches for the encoder, and of how many slides."""
+    said = Counter(patches_remark(settings, px=grid.patch_px, mpp=grid.patch_mpp) for grid in grids)
+    return [f"{text} ({count} slides)" for text, count in said.items() if text]
 
 
 def _measure(todo: Sequence[ExtractJob], patches: Mapping[str, int], processes: int) -> ExtractCosts:

@@ -11,6 +11,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.tissue.drawing_files import find_drawings
 
 _SETTINGS = "settings"
+_LEFT_OUT = {(_SETTINGS, "encoder_pooling"): "auto"}  # of keys that are to be as in earlier versions
 _DIGEST = 16  # hex digits from which on a text is taken for a check sum
 _UPSTREAM = {
     "tissue": "its tissue mask",
@@ -46,6 +47,7 @@ def changes(
     """What is different between the key of a result and the one that is asked for now, both as read from JSON."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     names = dict.fromkeys([*after, *before])
+    before, after = _LEFT_OUT | before, _LEFT_OUT | after
     return tuple(
         _in_words(stage, slide_id, name, before.get(name), after.get(name), project)
         for name in names

@@ -2,10 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from sammil_cli import console
+from sammil_cli.errors import InputError
+from sammil_cli.features.bag import read_encoder
+from sammil_cli.features.detail_words import detail_words
 from sammil_cli.preflight.key_changes import Change, listed_settings
 from sammil_cli.preflight.status import STATES, STORED, TO_DO, UP_TO_DATE, SlideStatus, StageStatus, TrainingStatus
+from sammil_cli.storage.paths import BagPath
+from sammil_cli.storage.shown_text import shown
 
 _WOULD_BE = {STORED: "brought back from the result store", TO_DO: "computed"}
 _MOST_REASONS = 6
@@ -66,13 +72,15 @@ def _first_of(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")
 
 
-def explain(slide_id: str, stages: Sequence[StageStatus]) -> None:
-    """Says in words what each stage would do with one slide, and why."""
+def explain(slide_id: str, stages: Sequence[StageStatus], bags: Path) -> None:
+    """Says in words what each stage would do with one slide, and why; `bags`: the folder of its bag."""
     console.say(slide_id)
     width = max(len(stage.stage) for stage in stages)
     for stage in stages:
         slide = next((slide for slide in stage.slides if slide.slide_id == slide_id), None)
-        lines = [*_lines(stage, slide), *(_of_training(stage.training, slide_id) if stage.training else ())]
+        encoded = stage.stage == "extract" and slide is not None and slide.state == UP_TO_DATE
+        by = _encoder(BagPath(bags / f"{slide_id}.h5")) if encoded else []
+        lines = [*_lines(stage, slide), *by, *(_of_training(stage.training, slide_id) if stage.training else ())]
         for number, line in enumerate(lines):
             console.say(f"  {'' if number else stage.stage:<{width}}  {line}")
 
@@ -93,6 +101,16 @@ def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
         said = reasons
     said += [f"computed with {slide.libraries}; strict_versions: true would redo it"] if slide.libraries else []
     return [*said, *told]
+
+
+def _encoder(path: BagPath) -> list[str]:
+    """What a bag says of its encoder; nothing where it says nothing besides its name, or cannot be read."""
+    try:
+        encoder = read_encoder(path)
+    except InputError:
+        return []
+    words = detail_words(encoder)
+    return [f"encoder {shown(encoder.name)}: {shown(words)}"] if words else []
 
 
 def _of_training(training: TrainingStatus, slide_id: str) -> list[str]:

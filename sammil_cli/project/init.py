@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError, MissingError
+from sammil_cli.project.encoder_start import lines_on, settings_for
 from sammil_cli.project.in_hand import InHand, in_hand_of, stages_of_features
 from sammil_cli.project.pipeline import ASKED_FOR, FILES, has_wsi_sam, render_dvc, stages_in
 from sammil_cli.project.plots_page import set_up_plots
@@ -40,18 +41,27 @@ def check_new(folder: Path, preset_name: str, *, update: bool) -> None:
         raise InputError(f"{folder / 'params.yaml'} exists", remedy="use another folder, or --update")
 
 
-def run(folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: bool = False) -> None:
+def run(
+    folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: bool = False, encoder: str | None = None
+) -> None:
     """Writes params.yaml, dvc.yaml, data/ and the table templates, and makes it a Git and DVC project.
 
     Args:
+        encoder: its word; params.yaml then has it, and the patches that suit it. None = the preset's.
         update: only rewrite dvc.yaml for the installed sammil.
         dvc: run `git init` and `dvc init` where these are not set up yet.
         wsi_sam: with the stage that trains WSI-SAM; an update keeps it where dvc.yaml has it.
 
     Raises:
-        InputError: see `check_new`.
+        InputError: see `check_new`; there is no such encoder, or an update is to have one.
     """
     check_new(folder, preset_name, update=update)
+    if encoder and update:
+        raise InputError(
+            "--encoder is for a new project, and --update leaves params.yaml as it is",
+            remedy="set " + ", ".join(f"{key}: {value}" for key, value in settings_for(encoder).items()) + " there",
+        )
+    changed = settings_for(encoder) if encoder else {}
     if update:
         renew(folder, in_hand_of(folder / "dvc.yaml"), wsi_sam=wsi_sam)
         return
@@ -60,12 +70,13 @@ def run(folder: Path, preset_name: str, *, update: bool, dvc: bool, wsi_sam: boo
         _watch(folder, "lesions")
     stages = [stage for stage in FILES if stage != "demo"]
     asked_for = ["wsi-sam-train"] if wsi_sam else []
-    write_text(folder / "params.yaml", render_params(preset_name, stages=[*stages, *asked_for]))
+    write_text(folder / "params.yaml", render_params(preset_name, stages=[*stages, *asked_for], changed=changed))
     (folder / "data" / "slides").mkdir(parents=True, exist_ok=True)
     _watch(folder, *_WATCHED)
     _start(folder, dvc=dvc)
+    ready = f"{folder} is ready, preset {preset_name}."
     console.say(
-        f"{folder} is ready, preset {preset_name}. Next:",
+        *([ready, *lines_on(encoder), "Next:"] if encoder else [f"{ready} Next:"]),
         f"  1. put slides into {folder / 'data/slides'} (links will do)",
         f"  2. fill {folder / 'data/labels.csv'}: {LABELS.strip()}",
         f"  3. cd {folder} && sammil check",

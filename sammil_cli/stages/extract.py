@@ -9,6 +9,7 @@ from sammil_cli import choices
 from sammil_cli.config import ExtractSettings, Tolerance
 from sammil_cli.console import download_progress
 from sammil_cli.jobs import regroup
+from sammil_cli.jobs.encoder_settings import settled
 from sammil_cli.jobs.extract import ExtractJob, build_encoder, work
 from sammil_cli.jobs.regroup import RegroupJob, membership
 from sammil_cli.project import quality_table
@@ -40,6 +41,7 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
     if project.ungrouped is not None:
         bags = bags_of(project, options.only)
         return plan_bags("extract", bags, project, settings)
+    settings = settled(settings)
     module = choices.load(choices.ENCODERS, settings.encoder)
     wanted = module.wanted_weights(settings.model_dump()) if hasattr(module, "wanted_weights") else None
     if options.download and wanted and wanted.to_fetch:
@@ -47,6 +49,8 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
     # Fails here, before any work, when something is missing; the device may be that of another machine.
     encoder = build_encoder(settings, "cpu")
     facts = settings.model_dump(exclude={*LOCAL, *Tolerance.model_fields})
+    if settings.encoder_pooling == "auto":  # earlier versions knew no other
+        del facts["encoder_pooling"]
     shared = {"settings": facts, "weights": encoder.weights_sha256}
     found = files_of(PatchesPath, project, project.patches, "patch", options.only)
     pairs, refused = with_slides(found, project, partial(_made_before, project))

@@ -4,6 +4,7 @@ import logging
 import resource
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import InputError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, Instances, read_bag, read_encoder, read_instances
+from sammil_cli.features.encoder_details import agreed
+from sammil_cli.features.own_patches import MPP_SPREAD
 from sammil_cli.features.places import read_places
 from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.storage.paths import BagPath
 
 _SHARE_OF_MEMORY = 0.4  # of a GPU's; the rest is for the training step
 _SHARE_OF_FILES = 0.5  # of those that a process may hold open; a mapped bag is one
-_MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class BagFolder:
         return bag
 
     def encoder(self, slide_ids: list[str]) -> EncoderFacts:
-        """The encoder that all these bags come from.
+        """The encoder that all these bags come from; of its details those that the bags which know them agree on.
 
         Raises:
             InputError: they come from more than one; the message counts them.
@@ -90,11 +92,11 @@ class BagFolder:
             listing = "; ".join(f"{n} slides: {k[0]}, {k[2]}-d, {k[3]} px" for k, n in kinds.most_common())
             raise InputError(f"the bags come from different encoders: {listing}", remedy="run sammil extract again")
         mpps = [f.patch_mpp for f in facts.values()]
-        if max(mpps) > _MPP_SPREAD * min(mpps):  # allowed: the published code reads level 0, whatever it is
+        if max(mpps) > MPP_SPREAD * min(mpps):  # allowed: the published code reads level 0, whatever it is
             log.warning(
                 "patches are of %.3g to %.3g µm per pixel: patch_mpp would make them alike", min(mpps), max(mpps)
             )
-        return facts[slide_ids[0]]
+        return replace(facts[slide_ids[0]], **asdict(agreed(list(facts.values()))))
 
 
 def to_tensors(bag: Instances, device: str, places: NDArray[np.float32] | None = None, *, flagged: bool = False) -> Bag:

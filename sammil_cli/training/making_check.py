@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from sammil_cli import choices
 from sammil_cli.errors import InputError
 from sammil_cli.features.making import WEIGHTS, Making, shared
+from sammil_cli.features.own_patches import MPP_SPREAD
 from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.training.encoder_check import check_encoder
 from sammil_cli.training.model_facts import ModelFacts, TrainedOn
 
-_MPP_SPREAD = 1.1  # scanners of one magnification differ by less
 _MEMBERSHIP = ("membership_rule", "membership_min_share")
 _ALIKE = ("encode_backend",)  # features differ by rounding
 _NEARLY_ALIKE = ("sam_precision", "sam_backend", "sam_points")  # SAM's masks differ a little
 _KNOWN_BETTER = ("patch_px", "patch_mpp")  # the encoder's facts say what they are, and not what was asked for
+_SIDE, _PREPARATION = ("extract", "encoder_input_px"), ("extract", "preparation")
+# What the bag's encoder says itself, by its attribute; in bags of earlier versions it says nothing.
+_OF_ENCODER = {"pooling": ("extract", "encoder_pooling"), "preparation": _PREPARATION}
+_NO_SETTINGS = (WEIGHTS, "preparation")
 _SHOWN = 3
 
 Values = dict[tuple[str, str], object]  # (stage, key) -> value
@@ -82,15 +86,15 @@ def compare(making: Making, facts: ModelFacts) -> Likeness:
     on = facts.trained_on or TrainedOn(slides=(), patch_mpp=_only(facts.encoder.patch_mpp), made_with={})
     trained = Making(encoder=facts.encoder, made_with=on.made_with)
     regions = sees_regions(facts.model, facts.spec)
-    then, now = _decisive(trained, regions), _decisive(making, regions)
+    then, now = _said_once([_decisive(trained, regions), _decisive(making, regions)])
     other, settings = [], defaultdict[str, list[str]](list)
     for stage, key in _differing(then, now):
         other.append(_both(key, then[stage, key], now[stage, key]))
-        settings[stage] += [f"{key}={_text(then[stage, key])}"] if key != WEIGHTS else []
+        settings[stage] += [f"{key}={_text(then[stage, key])}"] if key not in _NO_SETTINGS else []
     mpp = _only(making.encoder.patch_mpp)
     if on.patch_mpp and mpp:
         low, high = on.patch_mpp
-        if not low / _MPP_SPREAD <= mpp[0] <= high * _MPP_SPREAD:
+        if not low / MPP_SPREAD <= mpp[0] <= high * MPP_SPREAD:
             said = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
             other.append(f"patch_mpp {said} in training, {mpp[0]:.3g} in these bags")
             settings["patch"].append(f"patch_mpp={low if mpp[0] < low else high:.4g}")
@@ -117,7 +121,8 @@ def check_alike(makings: Mapping[str, Making], *, regions: bool) -> list[str]:
     Raises:
         InputError: each key with its values, how many bags have each, and some of the slides of all but the commonest.
     """
-    if lines := list(_spreads({slide: _decisive(making, regions) for slide, making in makings.items()})):
+    decisive = _said_once([_decisive(making, regions) for making in makings.values()])
+    if lines := list(_spreads(dict(zip(makings, decisive, strict=True)))):
         raise InputError(
             f"the bags are not made alike: {'; '.join(lines)}",
             remedy="make them with one params.yaml: sammil patch, sammil sam, sammil extract; or delete the odd ones",
@@ -132,10 +137,18 @@ def _decisive(making: Making, regions: bool) -> Values:
     for key, value in making.made_with.get("extract", {}).items():
         if key not in _ALIKE and (regions or key not in _MEMBERSHIP):
             values["extract", key] = value
+    values |= {at: known for name, at in _OF_ENCODER.items() if (known := getattr(making.encoder, name)) is not None}
     for key, value in making.made_with.get("sam", {}).items():
         if regions and key not in _NEARLY_ALIKE:
             values["sam", key] = value
     return values
+
+
+def _said_once(values: list[Values]) -> list[Values]:
+    """The values without the preparation where the encoder's input side differs, with which it differs, too."""
+    if len({one[_SIDE] for one in values if _SIDE in one}) < 2:
+        return values
+    return [{place: value for place, value in one.items() if place != _PREPARATION} for one in values]
 
 
 def _mild(making: Making, regions: bool) -> Values:

@@ -108,6 +108,42 @@ def test_an_unknown_preset_is_refused_and_nothing_is_written(sammil: Sammil, her
     assert not (here / "study").exists()
 
 
+@pytest.mark.parametrize(
+    ("word", "patches", "said"),
+    [
+        (
+            "uni2_h",
+            (224, 0.5),
+            ["224 px at 0.5 µm per pixel", "gated: ask for access at https://", "no commercial use"],
+        ),
+        ("dinov2", (224, None), ["choose patch_mpp yourself", "weights  sammil weights fetch dinov2", "Apache-2.0"]),
+        ("texture", (512, None), ["none needed"]),
+        ("timm", (512, None), ["set encoder_backbone and encoder_weights"]),
+    ],
+)
+def test_init_for_an_encoder_cuts_its_patches_and_says_what_it_needs(
+    sammil: Sammil, here: Path, word: str, patches: tuple[int, float | None], said: list[str]
+) -> None:
+    answer = sammil("init", "p", "--no-dvc", "--encoder", word)
+    assert answer.code == 0
+    settings = yaml.safe_load((here / "p/params.yaml").read_text(encoding="utf-8"))
+    assert (settings["encoder"], (settings["patch_px"], settings["patch_mpp"])) == (word, patches)
+    for text in (f"encoder {word}", *said):
+        assert text in answer.out
+    again = sammil("init", "p", "--update", "--encoder", word)
+    assert again.code == 2
+    assert f"set encoder: {word}" in again.err
+
+
+def test_init_for_an_encoder_that_is_none_is_refused_and_nothing_is_written(sammil: Sammil, here: Path) -> None:
+    answer = sammil("init", "p", "--encoder", "uni2h")
+    assert answer.code == 2
+    assert "unknown encoder 'uni2h'" in answer.err
+    assert "did you mean uni2_h?" in answer.err
+    assert not (here / "p").exists()
+    assert sammil("init", "p", "--encoder", "uni", "--from-features", here).code == 2
+
+
 def test_init_makes_a_git_and_dvc_project(sammil: Sammil, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("DVC_NO_ANALYTICS", "true")

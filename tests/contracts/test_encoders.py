@@ -18,7 +18,7 @@ _ROW = "lunit_dino"
 ENCODERS = [
     word
     for word in choices.names(choices.ENCODERS)
-    if word == _ROW or not choices.row_of(choices.module_name(choices.ENCODERS, word))
+    if (word == _ROW or not choices.row_of(choices.module_name(choices.ENCODERS, word))) and word != "timm"
 ]
 OWN_FILE = {"encoder_weights": None}
 
@@ -30,6 +30,14 @@ def word(request: pytest.FixtureRequest) -> str:
 
 class TestOwnEncoders(EncoderContract):
     backbone = "squeezenet1_1"  # the smallest one
+
+
+class TestTimm(EncoderContract):
+    backbone = "test_vit"
+
+    @pytest.fixture
+    def word(self) -> str:
+        return "timm"
 
 
 def test_the_folder_holds_the_encoders_of_this_release() -> None:

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from sammil_cli.errors import InputError, SlideError
-from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, mean_group_features, read_bag, write_bag
+from sammil_cli.features.bag import (
+    EncoderFacts,
+    FeatureBag,
+    check_finite,
+    mean_group_features,
+    read_bag,
+    read_encoder,
+    write_bag,
+)
 from sammil_cli.regions.membership import Membership
 
 FEATURES = np.array([[1, 10], [3, 20], [8, 60], [100, 7]], np.float32)
@@ -71,6 +79,15 @@ def bag_of(dtype: type[np.floating] = np.float32) -> FeatureBag:
             name="resnet50", weights_sha256="ab" * 32, dim=2, patch_px=128, patch_mpp=0.5, patch_px_level0=256
         ),
     )
+
+
+def test_a_bag_says_of_its_encoder_what_is_known(tmp_path: Path) -> None:
+    details = {"revision": "v1", "precision": "bfloat16", "pooling": "cls", "preparation": "224 px", "mpp": 0.5}
+    old = bag_of()
+    known = replace(old, encoder=replace(old.encoder, **details))
+    for bag in (old, known):
+        write_bag(tmp_path / "s-1.h5", bag, {})
+        assert read_encoder(tmp_path / "s-1.h5") == bag.encoder
 
 
 ARRAYS = ("features", "xy", "region", "region_area", "region_area_um2", "group_features", "group_region")

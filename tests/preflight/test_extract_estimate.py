@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from sammil_cli import choices
 from sammil_cli.config import ExtractSettings
 from sammil_cli.errors import InputError
+from sammil_cli.features.own_patches import OwnPatches
 from sammil_cli.jobs.extract import ExtractJob
 from sammil_cli.preflight import extract_estimate
 from sammil_cli.preflight.extract_calibrate import ExtractCosts, calibrate
@@ -37,6 +39,7 @@ def estimate(
     class Grid:
         def __init__(self, path: Path) -> None:
             self.xy = [(0, 0)] * 100 * (1 + int(path.stem[-1]))
+            self.patch_px, self.patch_mpp = 128, 1.0 if path.stem == "slide_0" else 0.5
 
     monkeypatch.setattr(extract_estimate, "_measure", measure)
     monkeypatch.setattr(extract_estimate, "read_patches", Grid)
@@ -60,6 +63,15 @@ def test_time_is_that_of_all_processes_or_of_the_longest_slide(undone: Path, mon
     assert estimate(monkeypatch, costs(), workers=3).seconds == pytest.approx(3 + 700 * 0.1)
     assert estimate(monkeypatch, costs(), workers=6).seconds == pytest.approx(3 + 600 * 0.1)  # the longest
     assert found.warnings == ()
+
+
+def test_patches_that_do_not_suit_the_encoder_are_said_once_with_the_number_of_slides(
+    undone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texture = choices.load(choices.ENCODERS, "texture")
+    monkeypatch.setattr(texture, "PATCHES", OwnPatches(px=128, mpp=1.0), raising=False)
+    (warning,) = estimate(monkeypatch, costs()).warnings
+    assert warning == "encoder-mpp: texture is for 1 µm per pixel, these patches have 0.5 (5 slides)"
 
 
 def test_a_gpu_encodes_while_patches_are_read() -> None:

@@ -54,6 +54,7 @@ def test_a_finished_project_has_nothing_to_do_and_nothing_is_written(done: Path,
     assert said.count("up to date") == 4
     assert "segmenter saturation" in said
     assert "patch_px 128" in said
+    assert "encoder texture: prepared: patches as they are; computed in float32" in said
     made_with = [line.partition("made with ")[2].split(", ") for line in said.splitlines() if "made with" in line]
     assert len(made_with) == 4
     assert {setting.split()[0] for settings in made_with for setting in settings} <= set(Settings.model_fields)

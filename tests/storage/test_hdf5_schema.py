@@ -156,6 +156,7 @@ FACTS: dict[str, tuple[str, str, Any, str]] = {
     "NaN mpp of a bag of ours": ("bag", "encoder_patch_mpp", float("nan"), "encoder_patch_mpp is no number"),
     "a step of 0": ("patches", "step_px_level0", 0, "is the least"),
     "bounds off the slide": ("patches", "bounds_px", (600, 6, 600, 400), "do not lie on the slide"),
+    "an encoder trained at 0": ("bag", "encoder_mpp", 0.0, "must be more than 0"),
     "another dimension": ("bag", "encoder_dim", 6, "5-d, and its encoder texture gives 6-d"),
 }
 

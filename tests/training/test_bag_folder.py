@@ -155,6 +155,14 @@ def test_bags_of_different_encoders_are_refused_and_counted(
     assert folder.encoder(["a", "c"]).dim == 3
 
 
+def test_bags_of_earlier_versions_are_used_beside_those_that_say_how_they_were_encoded(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    write(tmp_path, "b", pooling="cls", revision="x", mpp=0.5)
+    write(tmp_path, "c", pooling="cls", revision="y")
+    found = BagFolder(tmp_path, "cpu").encoder(["a", "b", "c"])
+    assert (found.pooling, found.mpp, found.revision) == ("cls", 0.5, None)  # b and c have the same weights, or not
+
+
 def test_bags_of_different_resolutions_are_allowed_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "a")
     write(tmp_path, "b", patch_mpp=1.0)

@@ -47,6 +47,10 @@ def making(**here: Any) -> Making:
             False,
             "encoder_input_px 224 in",
         ),
+        ({"pooling": "cls"}, {"pooling": "cls-mean"}, False, "encoder_pooling cls in training, cls-mean in these bags"),
+        ({"preparation": "224 px"}, {"preparation": "256 px"}, False, "preparation 224 px in training, 256 px in"),
+        ({}, {"pooling": "cls", "preparation": "224 px", "mpp": 0.5}, False, None),  # the training's bags are older
+        ({"pooling": "cls", "preparation": "224 px"}, {}, False, None),
         ({"sam": {"proposer": "sam"}}, {"sam": {"proposer": "superpixels"}}, False, None),  # this model sees no regions
         ({"sam": {"sam_precision": "float32"}}, {"sam": {"sam_precision": "bfloat16"}}, True, None),
         ({"patch": {"patch_overlap": 0.0}}, {"patch": {"patch_overlap": 0.5}}, False, None),
@@ -65,7 +69,7 @@ def test_bags_that_are_made_otherwise_are_refused_with_both_values(
         spec=ModelSpec(dim=3, classes=2, group_features=group_features),
         classes=("normal", "tumour"),
         protocol="honest",
-        encoder=ENCODER,
+        encoder=replace(ENCODER, **{key: trained[key] for key in ("pooling", "preparation") if key in trained}),
         provenance={},
         trained_on=TrainedOn(slides=(), patch_mpp=trained.get("patch_mpp", (0.5, 0.5)), made_with=settings),
     )
@@ -90,6 +94,16 @@ def test_a_model_keeps_what_its_bags_share() -> None:
     found = trained_on(bags, ["b", "a"])
     assert found == TrainedOn(slides=("a", "b"), patch_mpp=(0.25, 0.5), made_with={"sam": sam, "patch": {}})
     assert trained_on({"a": making(patch_mpp=float("nan"))}, ["a"]).patch_mpp is None
+
+
+def test_a_preparation_that_differs_by_the_input_side_is_said_once() -> None:
+    bags = {
+        slide: making(preparation=f"{side} px, bicubic", extract={"encoder_input_px": side})
+        for slide, side in (("a", 224), ("b", 448))
+    }
+    with pytest.raises(InputError) as caught:
+        check_alike(bags, regions=False)
+    assert caught.value.message.endswith("not made alike: encoder_input_px 224 in 1 bags, 448 in 1 (b)")
 
 
 def test_bags_of_one_training_are_made_alike() -> None:

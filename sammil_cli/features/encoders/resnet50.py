@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sammil_cli.choices import Named
 from sammil_cli.errors import MissingError
+from sammil_cli.features.encoder_details import EncoderDetails
 from sammil_cli.storage.files import sha256_file
 from sammil_cli.storage.weights import WantedWeights, WeightFile, find_weights
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 HINT = "the paper"
 DIM = 1024
+REVISION = "IMAGENET1K_V1"  # torchvision's name of the published file
 WEIGHTS = WeightFile(
     word="resnet50",
     used_by="encoder: resnet50",
@@ -56,13 +58,16 @@ def build(*, weights: Path | None, device: str, backbone: str | None, input_px: 
     from sammil_cli.features.torch_encoder import TorchEncoder  # torch takes seconds to load
     from sammil_cli.storage.state_dict import load_state
 
+    sha256 = sha256_file(path)
+    revision = REVISION if sha256 == WEIGHTS.sha256 else None
     return TorchEncoder(
         truncated(load_state(path), path),
         name="resnet50",
         dim=DIM,
         input_px=input_px,
         device=device,
-        sha256=sha256_file(path),
+        sha256=sha256,
+        known=EncoderDetails(revision=revision, pooling="pooled"),
     )
 
 

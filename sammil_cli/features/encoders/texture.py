@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sammil_cli.features.encoder_details import EncoderDetails
+
 HINT = "needs no weights"
 USES_GPU = False
 
@@ -61,6 +63,7 @@ class TextureEncoder:
     def __init__(self) -> None:
         self.name, self.dim = "texture", len(FEATURES)
         self.weights_sha256: str | None = None
+        self.details = EncoderDetails(precision="float32", preparation="patches as they are")
 
     def prepare(self, patch: Bytes) -> Plane:
         """Features (dim,) of one RGB patch (h, w, 3), at least 32 pixels a side. Finite on any input."""
