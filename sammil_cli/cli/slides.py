@@ -226,3 +226,33 @@ def extract(
     from sammil_cli.stages import extract as stage
 
     run_per_slide("extract", stage.run, project, settings, options, out, asked)
+
+
+@app.command()
+@shares_run_options
+def tiles(
+    source: Annotated[
+        Path, typer.Argument(help="Holds a folder of PNG or JPEG tiles for each slide, called like the slide.")
+    ] = Path("data/tiles"),
+    *,
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Feature bags, written.")] = Path("artifacts/bags"),
+    device: EncoderDeviceOption = "auto",
+    download: DownloadOption = False,
+    asked: RunAsked,
+) -> None:
+    """Encode pre-cut tiles: feature bags from folders of pictures.
+
+    In place of segment, patch, sam and extract, where there are no slides. Names say where tiles lie, or do not.
+    """
+    from sammil_cli import choices
+    from sammil_cli.config import TilesSettings
+    from sammil_cli.project.project import Project
+
+    settings = read_settings(params, assignments, TilesSettings, asked.fail_over)
+    encoder = choices.load(choices.ENCODERS, settings.encoder)
+    options = gpu_options(encoder, settings, device, asked, download=download)
+    from sammil_cli.stages import tiles as stage
+
+    run_per_slide("tiles", stage.run, Project(tiles=source, bags=out), settings, options, out, asked)

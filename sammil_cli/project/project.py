@@ -20,6 +20,7 @@ class Project:
     slides: Path = Path("data/slides")
     slides_table: Path = Path("data/slides.csv")
     features: Path = Path("data/features")
+    tiles: Path = Path("data/tiles")
     labels: Path = Path("data/labels.csv")
     lesions: Path = Path("data/lesions")
     edits: Path = Path("data/edits")
