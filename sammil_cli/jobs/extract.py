@@ -88,7 +88,7 @@ def bag_of(
         blank=blank,
     )
     encoded = encode_all(reading, encoder)
-    remarks = _left_out(grid, unreadable, settings.unreadable_share if encoded else 0.0)
+    remarks = left_out(grid, unreadable, settings.unreadable_share if encoded else 0.0)
     xy = np.delete(grid.xy, list(unreadable), axis=0)
     features = np.concatenate(encoded)
     check_finite(features.astype(settings.feature_dtype))
@@ -137,7 +137,7 @@ def grouped(
     )
 
 
-def _left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: float) -> list[str]:
+def left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: float) -> list[str]:
     """The remarks on patches that could not be read.
 
     Raises:

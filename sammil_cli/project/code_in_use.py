@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "convert-legacy": (choices.FORMATS,),
     "bag-regions": (choices.PROPOSERS, choices.FORMATS),  # sam, on bags
     "tiles": (choices.ENCODERS,),
+    "patch-images": (choices.FORMATS,),  # of patch, where it is asked for them
     "regroup": (),  # extract, on bags
     "wsi-sam-train": (choices.FORMATS,),
 }

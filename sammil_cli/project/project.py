@@ -28,6 +28,7 @@ class Project:
     annotations: Path = Path("data/annotations")
     tissue: Path = Path("artifacts/tissue")
     patches: Path = Path("artifacts/patches")
+    patch_images: Path = Path("artifacts/patch_images")
     regions: Path = Path("artifacts/regions")
     bags: Path = Path("artifacts/bags")
     ungrouped: Path | None = None
