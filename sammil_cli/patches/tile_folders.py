@@ -12,7 +12,7 @@ from sammil_cli.slides.formats.image import SUFFIXES
 from sammil_cli.storage.regular_file import is_file
 from sammil_cli.storage.shown_text import shown
 
-_HIDDEN = "hidden files"
+_HIDDEN = "hidden file(s)"
 _SHOWN = 6
 
 
@@ -35,12 +35,12 @@ class TileFolders:
         return {*self.folders, *self.refused}
 
     def inventory(self) -> str:
-        """One line: `1500 tiles of 12 slides; passed over: 3 hidden files, 1 .csv`."""
+        """One line: `1500 tiles of 12 slide(s); passed over: 3 hidden file(s), 1 .csv`."""
         tiles = sum(map(len, self.names.values()))
         passed = sorted(self.passed_over.items(), key=lambda one: -one[1])
         more = [f"{sum(count for _, count in passed[_SHOWN:])} others"] if len(passed) > _SHOWN else []
         others = ", ".join([*(f"{count} {kind}" for kind, count in passed[:_SHOWN]), *more])
-        return f"{tiles} tiles of {len(self.ids)} slides" + (f"; passed over: {others}" if others else "")
+        return f"{tiles} tiles of {len(self.ids)} slide(s)" + (f"; passed over: {others}" if others else "")
 
 
 def find_tiles(root: Path) -> TileFolders:

@@ -68,7 +68,7 @@ def read_tile(path: Path, side_px: int | None = None) -> RGB:
     try:
         width, height = reader.size_px
         if side_px is not None and (width, height) != (side_px, side_px):
-            message = f"the tile {path.name} has {width} x {height} px, the others {side_px} x {side_px}"
+            message = f"it has {width} x {height} px, the others {side_px} x {side_px}"
             raise SlideError("E_TILES", message, remedy="take it out of the folder")
         return reader.read((0, 0), 0, (width, height))
     except SlideError as error:
@@ -115,8 +115,7 @@ def _open(path: Path) -> ImageReader:
 def _of_tile(path: Path, error: SlideError) -> SlideError:
     """The error with the tile's name; a file that is no picture at all counts as one that cannot be read."""
     code = "E_READ" if error.code == "E_OPEN" else error.code
-    named = error.message if path.name in error.message else f"{path.name}: {error.message}"
-    return SlideError(code, named, remedy=error.remedy)
+    return SlideError(code, f"{path.name}: {error.message}", remedy=error.remedy)
 
 
 def _few(names: Sequence[str]) -> str:

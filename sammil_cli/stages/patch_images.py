@@ -161,7 +161,7 @@ def _say_size(todo: Sequence[Task[PatchImagesJob]], out: Path) -> None:
     needed = sum(number * 3 * grid.patch_px**2 for number, (grid, _) in zip(patches, grids, strict=True)) * _SHARE
     there = next(place for place in (out, *out.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(there).free
-    said = f"{sum(patches):,} pictures of {len(todo)} slides take about {console.size_words(needed)}"
+    said = f"{sum(patches):,} pictures of {len(todo)} slide(s) take about {console.size_words(needed)}"
     left = f"{console.size_words(free)} are free"
     if needed > free:
         raise InputError(
