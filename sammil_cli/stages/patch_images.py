@@ -7,7 +7,7 @@ replaced as a whole.
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def is_fresh(folder: Path, task: Task[PatchImagesJob]) -> bool:
     if known is None or known.get("key") != as_stored(task.key):
         return False
     try:
-        return {path.name: path.stat().st_size for path in folder.glob("*.png")} == known["files"]
+        return bool({path.name: path.stat().st_size for path in folder.glob("*.png")} == known["files"])
     except OSError:
         return False
 
@@ -192,7 +192,7 @@ def _temporary(out: Path) -> Path:
 
 def _compute(
     todo: Sequence[Task[PatchImagesJob]], settings: ExtractSettings, out: Path, options: RunOptions
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Yields a row for each task as it ends, its folder in place."""
     by_id, folders = {task.slide_id: task for task in todo}, dict[str, Path]()
 

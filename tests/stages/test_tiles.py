@@ -118,10 +118,10 @@ def test_a_slide_at_fault_costs_itself_only_and_what_is_done_is_used_again(sammi
     assert [64, 64] not in bag_of("c").xy.tolist()
     assert len(bag_of("c").features) == 11
     assert sammil("tiles", "t", *TEXTURE, "--only", "a,e").code == 0
-    assert [by_slide(LIST)[name]["status"] for name in "ae"] == ["done", "done"]  # unreadable_share is in their key
+    assert [by_slide(LIST)[name]["status"] for name in "ae"] == ["reused", "reused"]
     shutil.rmtree(here / "t/e")
     tile(here / "t/a/64_64.png", 77)
-    assert "removed what it had made of 1 slide(s): e" in sammil("tiles", "t", *TEXTURE).out
+    assert "removed what it had made of 2 slide(s): c, e" in sammil("tiles", "t", *TEXTURE).out
     assert by_slide(LIST)["a"]["status"] == "done"
     assert sammil("tiles", "t", *TEXTURE).out.count("1 reused") == 1
 
