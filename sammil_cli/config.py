@@ -87,8 +87,8 @@ class PatchSettings(Tolerance):
     )
 
 
-class ExtractSettings(Tolerance):
-    """Features."""
+class EncodeSettings(Tolerance):
+    """How patches become features."""
 
     encoder: str = _field("resnet50", "what makes features of patches")
     encoder_backbone: str | None = _field(None, "torchvision and timm only: the model's name, such as squeezenet1_1")
@@ -107,15 +107,34 @@ class ExtractSettings(Tolerance):
     )
     batch_size: int = _field(32, "patches encoded at once", ge=1)
     feature_dtype: Literal["float16", "float32"] = _field("float32", "float16 halves the bags")
-    membership_min_share: float = min_share_setting()
-    membership_rule: Literal["overlap", "released"] = _field(
-        "overlap", "overlap (eq. 3: any patch that a region covers) | released (the published code's corner-in-box)"
-    )
     unreadable_share: float = _field(
         0.0,
         "patches that cannot be read (damaged, never stored) are left out up to this share; 0 = the slide is set aside",
         ge=0,
         lt=1,
+    )
+
+
+class ExtractSettings(EncodeSettings):
+    """Features."""
+
+    membership_min_share: float = min_share_setting()
+    membership_rule: Literal["overlap", "released"] = _field(
+        "overlap", "overlap (eq. 3: any patch that a region covers) | released (the published code's corner-in-box)"
+    )
+
+
+class TilesSettings(EncodeSettings):
+    """Pre-cut tiles."""
+
+    tiles_mpp: float | None = _field(None, "µm per pixel of the tiles; null = not known, which the bags then say", gt=0)
+    tiles_px_level0: int | None = _field(
+        None, "side of a tile in level-0 pixels of its slide; null = the step between neighbours", ge=1, le=1 << 20
+    )
+    tiles_names: str | None = _field(
+        None,
+        "how names say where tiles lie: a regular expression with the groups x and y (level-0 pixels), or column and "
+        "row (counted), such as _(?P<x>[0-9]+)_(?P<y>[0-9]+)$; none = they do not; null = found by itself",
     )
 
 
@@ -295,7 +314,11 @@ STAGES: dict[str, type[StageSettings]] = {
     "visualize": VisualizeSettings,
 }
 # Where `init` was asked for them.
-ON_REQUEST: dict[str, type[StageSettings]] = {"convert-legacy": ConvertSettings, "wsi-sam-train": WsiSamTrainSettings}
+ON_REQUEST: dict[str, type[StageSettings]] = {
+    "convert-legacy": ConvertSettings,
+    "wsi-sam-train": WsiSamTrainSettings,
+    "tiles": TilesSettings,
+}
 
 
 class Settings(
@@ -309,6 +332,7 @@ class Settings(
     VisualizeSettings,
     ConvertSettings,
     WsiSamTrainSettings,
+    TilesSettings,
 ):
     """All keys of params.yaml."""
 

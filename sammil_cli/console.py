@@ -260,6 +260,11 @@ def short_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
+def size_words(number: float) -> str:
+    """Bytes, as MB or GB."""
+    return f"{number / 1e6:,.0f} MB" if number < 1e9 else f"{number / 1e9:,.1f} GB"
+
+
 def say(*lines: str) -> None:
     """Prints lines for the user; a line break within one, as in a file's name, is shown and breaks nothing."""
     if not _state["quiet"]:

@@ -287,7 +287,7 @@ def test_a_stage_depends_on_its_code_and_on_the_settings_that_it_reads(stage: st
 
 @pytest.mark.parametrize("stage", list(ASKED_FOR))
 def test_a_stage_on_request_depends_on_its_code_and_its_settings_and_the_default_pipeline_lacks_it(stage: str) -> None:
-    in_hand = InHand(folders=("a",)) if stage == "convert-legacy" else None
+    in_hand = None if stage == "wsi-sam-train" else InHand(folders=("a",), tiles=stage == "tiles")
     stages = yaml.safe_load(render_dvc(demo=False, wsi_sam=in_hand is None, in_hand=in_hand))["stages"]
     assert sorted(stages[stage]["params"]) == sorted({*ON_REQUEST[stage].model_fields, *ASKED_FOR[stage].shared})
     assert f"artifacts/code/{stage}.txt" in stages[stage]["deps"]
@@ -302,6 +302,7 @@ def test_a_setting_that_a_stage_has_is_read(stage: str) -> None:
     elsewhere = {
         "wsi-sam-train": [f"prompting/{name}.py" for name in ("fields_plan", "loop", "train")],
         "convert-legacy": ["exchange/convert_legacy.py"],
+        "tiles": ["jobs/extract.py"],
     }
     places += [PACKAGE / name for name in elsewhere.get(stage, ())]
     places += [PACKAGE / "jobs/drawn_folds.py", PACKAGE / "stages/settled.py"] if stage == "train" else []

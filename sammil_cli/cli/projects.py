@@ -33,8 +33,16 @@ def init(
             "times. With --update they come into a project that is there.",
         ),
     ] = None,
+    from_tiles: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Pre-cut tiles: a folder of PNG or JPEG for each slide, called like it; may be given several times.",
+        ),
+    ] = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Their labels. [default: the only table found in FOLDER]")
+        Path | None,
+        typer.Option(metavar="FILE", help="Their labels. [default: the only table found with the features]"),
     ] = None,
     splits: Annotated[Path | None, typer.Option(metavar="FILE|FOLDER", help="Their splits, as CLAM has them.")] = None,
     regions: Annotated[
@@ -44,25 +52,30 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Start a project, for slides or for features."""
+    """Start a project: for slides, features or pre-cut tiles."""
     from sammil_cli import console
     from sammil_cli.errors import InputError
     from sammil_cli.project import init as stage
 
     console.set_up()
     of_features = {"--labels": labels, "--splits": splits, "--regions": regions}
-    if from_features:
-        if encoder:
+    if sources := from_features or from_tiles:
+        kinds = {"--wsi-sam": wsi_sam, "--from-features": from_features, "--from-tiles": from_tiles}
+        if len(given := [kind for kind, value in kinds.items() if value]) > 1:
+            raise InputError(f"{given[0]} and {given[1]} make different projects", remedy="leave one of the two out")
+        if encoder and from_features:
             raise InputError("features in hand are encoded already", remedy="leave --encoder out")
-        if wsi_sam:
-            raise InputError("--wsi-sam trains on slides, not on features", remedy="leave one of the two out")
         from sammil_cli.exchange import features_project
 
-        asked = features_project.Asked(sources=from_features, labels=labels, splits=splits, regions=regions)
+        tiles = bool(from_tiles)
+        asked = features_project.Asked(
+            sources=sources, tiles=tiles, labels=labels, splits=splits, regions=regions, encoder=encoder
+        )
         features_project.run(folder, preset, asked, update=update, dvc=dvc)
         return
     if alone := [option for option, value in of_features.items() if value is not None]:
-        raise InputError(f"{alone[0]} belongs to features in hand", remedy="give their folder with --from-features")
+        fix = "give their folder with --from-features or --from-tiles"
+        raise InputError(f"{alone[0]} belongs to features or tiles in hand", remedy=fix)
     stage.run(folder, preset, update=update, dvc=dvc, wsi_sam=wsi_sam, encoder=encoder)
 
 

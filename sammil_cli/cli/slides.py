@@ -82,21 +82,47 @@ def patch(
         Path, typer.Option(help="Regions of interest, <slide>.geojson: patches of that slide lie inside only.")
     ] = Path("data/rois"),
     out: Annotated[Path, typer.Option(help="Patch grids, written.")] = Path("artifacts/patches"),
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|all",
+            help="Then write patches of each slide as PNG, all or N spread evenly, as sammil extract reads them.",
+        ),
+    ] = None,
+    images_out: Annotated[Path, typer.Option(help="Pictures of patches, written.")] = Path("artifacts/patch_images"),
+    slides: SlidesOption = Path("data/slides"),
     asked: RunAsked,
 ) -> None:
     """Lay the grid of patches over the tissue.
 
-    Scores each patch for artefacts; reads no slide.
+    Scores each patch for artefacts; reads no slide. With --images: writes patches as pictures, too.
     """
-    from sammil_cli.config import PatchSettings
+    from sammil_cli.config import ExtractSettings, PatchSettings, TrainSettings
     from sammil_cli.project.project import Project
 
     settings = read_settings(params, assignments, PatchSettings, asked.fail_over)
-    project = Project(tissue=tissue, rois=rois, patches=out)
+    project = Project(tissue=tissue, rois=rois, patches=out, slides=slides, patch_images=images_out)
     options = run_options("cpu", asked)
     from sammil_cli.stages import patch as stage
 
-    run_per_slide("patch", stage.run, project, settings, options, out, asked)
+    if images is None:
+        run_per_slide("patch", stage.run, project, settings, options, out, asked)
+        return
+    from sammil_cli import console
+    from sammil_cli.project.process_list import exit_code, summarise
+    from sammil_cli.stages import patch_images
+
+    count = patch_images.read_count(images)
+    encode = read_settings(params, assignments, ExtractSettings, asked.fail_over)
+    seed = read_settings(params, assignments, TrainSettings).seed
+    console.set_up(verbose=asked.verbose, as_json=asked.as_json)
+    rows = stage.run(project, settings, options)
+    summarise("patch", rows, out, project.process_lists / "patch.csv")
+    drawn = patch_images.run(project, encode, count, seed, options)
+    summarise(patch_images.STAGE, drawn, images_out, project.process_lists / f"{patch_images.STAGE}.csv")
+    stages = (("patch", rows), (patch_images.STAGE, drawn))
+    console.print_json([{"stage": name, "slides": [row.__dict__ for row in found]} for name, found in stages])
+    raise typer.Exit(max(exit_code(found, settings.fail_over) for _, found in stages))
 
 
 @app.command()
@@ -228,3 +254,33 @@ def extract(
     from sammil_cli.stages import extract as stage
 
     run_per_slide("extract", stage.run, project, settings, options, out, asked)
+
+
+@app.command()
+@shares_run_options
+def tiles(
+    source: Annotated[
+        Path, typer.Argument(help="Holds a folder of PNG or JPEG tiles for each slide, called like the slide.")
+    ] = Path("data/tiles"),
+    *,
+    params: ParamsOption = PARAMS,
+    assignments: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Feature bags, written.")] = Path("artifacts/bags"),
+    device: EncoderDeviceOption = "auto",
+    download: DownloadOption = False,
+    asked: RunAsked,
+) -> None:
+    """Encode pre-cut tiles: feature bags from folders of pictures.
+
+    In place of segment, patch, sam and extract, where there are no slides. Names say where tiles lie, or do not.
+    """
+    from sammil_cli import choices
+    from sammil_cli.config import TilesSettings
+    from sammil_cli.project.project import Project
+
+    settings = read_settings(params, assignments, TilesSettings, asked.fail_over)
+    encoder = choices.load(choices.ENCODERS, settings.encoder)
+    options = gpu_options(encoder, settings, device, asked, download=download)
+    from sammil_cli.stages import tiles as stage
+
+    run_per_slide("tiles", stage.run, Project(tiles=source, bags=out), settings, options, out, asked)

@@ -89,6 +89,7 @@ def code(
     assignments: SetOption = None,
     wsi_sam: Annotated[bool, typer.Option("--wsi-sam", help="Of wsi-sam train, too.")] = False,
     features: Annotated[bool, typer.Option("--features", help="Of convert-legacy, too.")] = False,
+    tiles: Annotated[bool, typer.Option("--tiles", help="Of tiles, too.")] = False,
 ) -> None:
     """Write which code the results depend on, for DVC.
 
@@ -98,5 +99,6 @@ def code(
     from sammil_cli.project.code_in_use import write_code_files
     from sammil_cli.project.project import Project
 
-    also = [*(["wsi-sam-train"] if wsi_sam else []), *(["convert-legacy"] if features else [])]
+    asked = {"wsi-sam-train": wsi_sam, "convert-legacy": features, "tiles": tiles}
+    also = [name for name, is_asked in asked.items() if is_asked]
     write_code_files(Project(), load_settings(params, assignments or ()), also)

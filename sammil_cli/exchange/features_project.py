@@ -1,4 +1,4 @@
-"""sammil init --from-features: a project of features in hand, or features that come into a project."""
+"""sammil init --from-features, --from-tiles: a project of what is in hand, or features that come into a project."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,13 @@ from sammil_cli.exchange.convert_plans import Held, held_in, refuse_twice
 from sammil_cli.exchange.tables import OldTables, is_labelled, read_tables, write_labels
 from sammil_cli.jobs.convert_legacy import Request
 from sammil_cli.legacy.inventory import Inventory, Kind
+from sammil_cli.patches.tile_folders import find_tiles
 from sammil_cli.project import init
-from sammil_cli.project.in_hand import InHand, features_in, in_hand_of
+from sammil_cli.project.in_hand import FEATURES, TILES, InHand, features_in, in_hand_of, names_in
 from sammil_cli.project.presets import preset
 from sammil_cli.project.project import Project
 from sammil_cli.regions.propose import PIXELS, seen_by
+from sammil_cli.stages.tiles import named
 from sammil_cli.storage.files import check_name, write_text
 
 _WITHOUT_REGIONS = "abmil"  # what is trained where nothing says which patches belong together
@@ -25,12 +27,17 @@ _WITHOUT_REGIONS = "abmil"  # what is trained where nothing says which patches b
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the user asks for: folders of features; a label table, splits, and a proposer of regions, None = none."""
+    """What the user asks for: folders of features, or of `tiles`; a label table, splits, a proposer of regions.
+
+    `encoder`: of tiles; None = the preset's.
+    """
 
     sources: Sequence[Path]
+    tiles: bool = False
     labels: Path | None = None
     splits: Path | None = None
     regions: str | None = None
+    encoder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,39 +57,46 @@ class _Look:
 
 
 def run(folder: Path, preset_name: str, asked: Asked, *, update: bool, dvc: bool) -> None:
-    """Links the folders into data/features, and writes a project that trains on them; its labels come along.
+    """Links the folders into data/features or data/tiles, and writes a project that trains on them; labels come along.
 
     Everything is looked at before anything is written. With `update` the folders come into a project that is there:
     into one of features beside the others, into one of slides beside these.
 
     Raises:
-        InputError: there is nothing to convert in a folder, a slide lies in two of them, the labels are wrong, or as
-            `init.check_new`.
+        InputError: there is nothing to convert or encode in a folder, a slide lies in two of them, the labels are
+            wrong, names of tiles can be read in two ways, or as `init.check_new`.
     """
     init.check_new(folder, preset_name, update=update)
     if update:
         _bring(folder, asked)
         return
     sources = _absolute(asked.sources)
-    links = _links(sources, features_in(folder))
-    look = _look(sources, with_segments=asked.regions is None)
+    place = folder / (TILES if asked.tiles else FEATURES)
+    links = _links(sources, names_in(place))
+    look = _look_at_tiles(sources) if asked.tiles else _look(sources, with_segments=asked.regions is None)
     project = _project_in(folder)
     tables = _tables(look, asked, project)
     in_hand = InHand(
         folders=tuple(sorted(links)),
+        tiles=asked.tiles,
         regions=asked.regions is not None,
         pixels=asked.regions is not None and seen_by(choices.load(choices.PROPOSERS, asked.regions)) == PIXELS,
         places=look.some_places,
     )
     changed = _settings(look, asked, preset_name)
-    _link(project.features, links)
+    _link(place, links)
     stages = init.run_of_features(folder, preset_name, in_hand, changed, dvc=dvc)
-    _tell(look, tables, project, links)
+    _tell(look, tables, project, place, links)
     _say_next(folder, preset_name, stages, changed, in_hand, dvc=dvc, labelled=is_labelled(project))
 
 
 def _bring(folder: Path, asked: Asked) -> None:
     """Brings features into a project that is there; as `run` with `update`."""
+    if asked.tiles:
+        raise InputError(
+            f"{folder} is a project already, and tiles come into new ones",
+            remedy=f"into one of tiles: ln -s {asked.sources[0]} {folder / TILES}; sammil init {folder} --update",
+        )
     if asked.regions is not None:
         raise InputError(
             f"{folder} is a project already, and regions are asked for", remedy="start a new one with --regions"
@@ -106,7 +120,7 @@ def _bring(folder: Path, asked: Asked) -> None:
             text = params.read_text(encoding="utf-8")
             write_text(params, re.sub(rf"(?m)^{name}: *[^ #\n]+", f"{name}: true", text))
             console.say(f"{params}: {name}: true, since some of these features have none")
-    _tell(look, tables, project, links)
+    _tell(look, tables, project, project.features, links)
 
 
 def _absolute(sources: Sequence[Path]) -> list[Path]:
@@ -133,7 +147,7 @@ def _links(sources: Sequence[Path], taken: Sequence[str]) -> dict[str, Path]:
         name = source.name if alone else f"{source.parent.name}_{source.name}"
         if not name.strip("_.") or name in links or name in taken:
             raise InputError(
-                f"{source} and another folder of features would both be data/features/{name}",
+                f"{source} and another folder would both be called {name} in the project",
                 remedy="rename one of them, or give the folder that holds both",
             )
         check_name(name, source)
@@ -173,6 +187,29 @@ def _look(sources: Sequence[Path], *, with_segments: bool) -> _Look:
     )
 
 
+def _look_at_tiles(sources: Sequence[Path]) -> _Look:
+    """Looks at the names of tiles in all sources.
+
+    Raises:
+        InputError: a source holds no tiles, a slide lies in two, or names can be read in two ways.
+    """
+    found = [find_tiles(source) for source in sources]
+    each = list(zip(sources, found, strict=True))
+    refuse_twice({**one.folders, **dict.fromkeys(one.refused, source)} for source, one in each)
+    naming = named(found, None)
+    said = [f"{source}: {one.inventory()}" for source, one in each]
+    said += [f"{slide}: {error.code} {error.message}" for one in found for slide, error in one.refused.items()]
+    placed = naming.form is not None
+    return _Look(
+        found=Inventory(Path(), {}),
+        slides=frozenset(slide for one in found for slide in one.ids),
+        places=placed,
+        some_places=placed,
+        grouped=False,
+        said=[*said, naming.said],
+    )
+
+
 def _slides(held: Held) -> tuple[dict[str, Path], list[str]]:
     """Where the slides lie, and lines that say what was found; see `Held.slides`.
 
@@ -202,7 +239,9 @@ def _tables(look: _Look, asked: Asked, project: Project) -> OldTables:
             raise InputError(
                 f"the labels name none of the {len(look.slides)} slides, such as {min(look.slides)}; they name "
                 f"{min(named, default='nothing')}",
-                remedy="slide_id is the feature file's name without its suffix",
+                remedy="slide_id is the name of the slide's folder of tiles"
+                if asked.tiles
+                else "slide_id is the feature file's name without its suffix",
             )
     elif asked.splits is not None:
         raise InputError(
@@ -215,28 +254,35 @@ def _tables(look: _Look, asked: Asked, project: Project) -> OldTables:
 def _settings(look: _Look, asked: Asked, preset_name: str) -> dict[str, object]:
     """What params.yaml says otherwise than the preset."""
     changed: dict[str, object] = {}
-    if not look.places:
+    if asked.tiles and asked.regions is not None and not look.places:
+        raise InputError(
+            f"regions need to know where tiles lie; {look.said[-1]}", remedy="leave --regions out, and train abmil"
+        )
+    if asked.encoder is not None:
+        choices.check(choices.ENCODERS, asked.encoder)
+        changed["encoder"] = asked.encoder
+    if not look.places and not asked.tiles:
         changed["features_without_coords"] = True
     if asked.regions is not None:
         choices.check(choices.PROPOSERS, asked.regions)
-        changed |= {"proposer": asked.regions, "features_without_segments": True}
+        changed |= {"proposer": asked.regions} | ({} if asked.tiles else {"features_without_segments": True})
     elif not look.grouped and preset(preset_name).get("model", "sam-mil") == "sam-mil":
         changed["model"] = _WITHOUT_REGIONS
     return changed
 
 
-def _link(features: Path, links: Mapping[str, Path]) -> None:
-    features.mkdir(parents=True, exist_ok=True)
+def _link(place: Path, links: Mapping[str, Path]) -> None:
+    place.mkdir(parents=True, exist_ok=True)
     for name, source in links.items():
-        (features / name).symlink_to(source)
+        (place / name).symlink_to(source)
 
 
-def _tell(look: _Look, tables: OldTables, project: Project, links: Mapping[str, Path]) -> None:
+def _tell(look: _Look, tables: OldTables, project: Project, place: Path, links: Mapping[str, Path]) -> None:
     """Writes the labels, and says what is there."""
     for line in look.said:
         console.say(line)
     for name, source in links.items():
-        console.say(f"{project.features / name} → {source}")
+        console.say(f"{place / name} → {source}")
     for note in tables.remarks:
         console.say(note)
     write_labels(tables, project, set(look.slides))
@@ -253,12 +299,16 @@ def _say_next(
     labelled: bool,
 ) -> None:
     if changed.get("model") == _WITHOUT_REGIONS:
-        console.say(f"model: {_WITHOUT_REGIONS}, since these features have no regions; for sam-mil: --regions features")
+        console.say(
+            f"model: {_WITHOUT_REGIONS}, since these {in_hand.kind} have no regions; for sam-mil: --regions features"
+        )
     if not in_hand.places:
         console.say("no coordinates: there will be no pictures, all else works")
     steps = [] if labelled else [f"fill {folder / 'data/labels.csv'}: {init.LABELS.strip()}"]
     if in_hand.pixels:
         steps.append(f"link the slides, which {changed['proposer']} reads: ln -s /archive/slides {folder}/data/slides")
+    if in_hand.tiles:
+        steps.append(f"say in {folder / 'params.yaml'} what a pixel of the tiles is: tiles_mpp, µm")
     steps += [f"cd {folder} && sammil check", "dvc repro" if dvc else "sammil " + ", ".join(stages)]
     console.say(f"{folder} is ready, preset {preset_name}. Next:")
     console.say(*(f"  {number}. {step}" for number, step in enumerate(steps, 1)))

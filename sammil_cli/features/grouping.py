@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, mean_group_features
 from sammil_cli.regions.members import find_members, smallest_region
+from sammil_cli.regions.membership import Membership
 from sammil_cli.regions.region_map import RegionMap
 
 
@@ -42,6 +43,25 @@ def group_patches(
         group_features=group_features.astype(dtype),
         group_region=group_region,
         members=members,
+        encoder=encoder,
+    )
+
+
+def without_regions(
+    slide_id: str, features: NDArray[np.floating[Any]], xy: NDArray[np.int32], encoder: EncoderFacts
+) -> FeatureBag:
+    """The bag of features (n, d) whose patches are grouped by nothing; `xy` (n, 2) as `FeatureBag` has it."""
+    none = np.empty(0, np.int32)
+    return FeatureBag(
+        slide_id=slide_id,
+        features=features,
+        xy=xy,
+        region=np.full(len(xy), -1, np.int32),
+        region_area=np.empty(0, np.int64),
+        region_area_um2=np.empty(0),
+        group_features=np.empty((0, features.shape[1]), features.dtype),
+        group_region=none,
+        members=Membership(start=np.zeros(1, np.int64), patch=none),
         encoder=encoder,
     )
 

@@ -9,7 +9,8 @@ from sammil_cli.storage.origin import read_record
 from sammil_cli.storage.paths import BagPath, PatchesPath, RegionsPath
 
 # What `extract` decides of a bag, its encoder's name and weights apart: those are facts of the encoder.
-EXTRACT = ("encoder_input_px", "encode_precision", "encode_backend", "membership_rule", "membership_min_share")
+ENCODE = ("encoder_input_px", "encode_precision", "encode_backend")
+EXTRACT = (*ENCODE, "membership_rule", "membership_min_share")
 WEIGHTS = "weights"  # sha256 of what proposed the regions
 
 

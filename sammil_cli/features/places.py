@@ -41,7 +41,7 @@ def patch_side(xy: NDArray[np.int32], patch_px_level0: int) -> int:
     Raises:
         SlideError: `E_BAG`, the bag says neither, or not where the patches lie.
     """
-    side = 0 if (xy == -1).all() else patch_px_level0 or _step(xy, 0)
+    side = 0 if (xy == -1).all() else patch_px_level0 or measured_step(xy, 0)
     if not side:
         raise SlideError(
             "E_BAG",
@@ -59,10 +59,10 @@ def read_places(path: BagPath) -> NDArray[np.float32] | None:
 
 def grid_step(xy: NDArray[np.int32], patch_px_level0: int) -> int:
     """Level-0 pixels from patch to patch, as `grid_places` measures them; the patches' side where they keep no grid."""
-    return _step(xy, patch_px_level0) or patch_px_level0
+    return measured_step(xy, patch_px_level0) or patch_px_level0
 
 
-def _step(xy: NDArray[np.int32], side: int) -> int:
+def measured_step(xy: NDArray[np.int32], side: int) -> int:
     """The distance of most neighbours in a row or a column; 0 where no distance is common, or one only by chance."""
     gaps = np.concatenate([_gaps(xy[:, 0], xy[:, 1]), _gaps(xy[:, 1], xy[:, 0])])
     if not len(gaps):

@@ -1,15 +1,16 @@
 """extract, one slide: pixels, patches and regions -> a feature bag and its quality."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammil_cli import choices
-from sammil_cli.config import ExtractSettings
+from sammil_cli.config import EncodeSettings, ExtractSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite, write_bag
 from sammil_cli.features.encoder import Encoder, details_of
@@ -87,22 +88,27 @@ def bag_of(
         unreadable=unreadable,
         blank=blank,
     )
-    encoded = []
-    while True:
-        with spending("waiting for pixels"):
-            batch = next(reading, None)
-        if batch is None:
-            break
-        with spending("encoding"):
-            encoded.append(encoder.encode(batch))
-        done("patches", len(batch))
-    remarks = _left_out(grid, unreadable, settings.unreadable_share if encoded else 0.0)
+    encoded = encode_all(reading, encoder)
+    remarks = left_out(grid, unreadable, settings.unreadable_share if encoded else 0.0)
     xy = np.delete(grid.xy, list(unreadable), axis=0)
     features = np.concatenate(encoded)
     check_finite(features.astype(settings.feature_dtype))
     if odd := patches_remark(settings, px=grid.patch_px, mpp=grid.patch_mpp):
         remarks = [*remarks, odd]
     return grouped(grid, xy, features, regions, encoder, settings), remarks
+
+
+def encode_all(reading: Iterator[NDArray[Any]], encoder: Encoder) -> list[NDArray[np.float32]]:
+    """The features of prepared batches, one array (b, dim) for each; says what the time goes into."""
+    encoded: list[NDArray[np.float32]] = []
+    while True:
+        with spending("waiting for pixels"):
+            batch = next(reading, None)
+        if batch is None:
+            return encoded
+        with spending("encoding"):
+            encoded.append(encoder.encode(batch))
+        done("patches", len(batch))
 
 
 def grouped(
@@ -135,7 +141,7 @@ def grouped(
     )
 
 
-def _left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: float) -> list[str]:
+def left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: float) -> list[str]:
     """The remarks on patches that could not be read.
 
     Raises:
@@ -164,7 +170,7 @@ def _left_out(grid: PatchGrid, unreadable: Mapping[int, SlideError], allowed: fl
 
 
 @lru_cache(maxsize=1)
-def build_encoder(settings: ExtractSettings, device: str) -> Encoder:
+def build_encoder(settings: EncodeSettings, device: str) -> Encoder:
     """One encoder per process, whatever the number of its slides, on the GPU of this process.
 
     Raises:

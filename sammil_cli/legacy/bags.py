@@ -1,7 +1,7 @@
 """One slide's old files as a bag: CLAM, SAM-MIL, TRIDENT and STAMP, features with or without coordinates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, FeatureBag, check_finite
+from sammil_cli.features.grouping import without_regions
 from sammil_cli.legacy.layout import Source
 from sammil_cli.legacy.patch_file import PatchFile, read_patch_file, smallest_step
 from sammil_cli.legacy.patch_lists import PatchList
@@ -16,7 +17,6 @@ from sammil_cli.legacy.rows import H5_SUFFIXES, Floats, Rows, mismatch, read_fea
 from sammil_cli.legacy.sam_info import Grouping, grouping_of, read_sam_info
 from sammil_cli.legacy.sam_mil import PatchScale, compare_sam_info, compare_seg_file, grouping, read_documents
 from sammil_cli.legacy.segments import Document
-from sammil_cli.regions.membership import Membership
 from sammil_cli.regions.region_map import RegionMap
 
 
@@ -243,25 +243,23 @@ def _converted(
 ) -> Converted:
     if side.level0_px and (xy < 0).any():
         raise mismatch(f"{(xy < 0).any(axis=1).sum()} of {len(xy)} patches begin outside of {slide_id}, below 0")
-    dim, none = features.shape[1], np.empty(0, np.int32)
-    members = Membership(start=np.zeros(1, np.int64), patch=none) if groups is None else groups.members
-    bag = FeatureBag(
-        slide_id=slide_id,
-        features=features,
-        xy=xy,
-        region=np.full(len(xy), -1, np.int32) if groups is None else groups.region,
-        region_area=np.empty(0, np.int64) if groups is None else groups.area,
-        region_area_um2=np.empty(0) if groups is None else groups.area_um2,
-        group_features=np.empty((0, dim), features.dtype) if groups is None else groups.features.astype(features.dtype),
-        group_region=none if groups is None else groups.group_region,
-        members=members,
-        encoder=EncoderFacts(
-            name=encoder,
-            weights_sha256=None,
-            dim=dim,
-            patch_px=side.patch_px,
-            patch_mpp=slide_mpp * side.level0_px / side.patch_px if slide_mpp and side.patch_px > 0 else float("nan"),
-            patch_px_level0=side.level0_px,
-        ),
+    facts = EncoderFacts(
+        name=encoder,
+        weights_sha256=None,
+        dim=features.shape[1],
+        patch_px=side.patch_px,
+        patch_mpp=slide_mpp * side.level0_px / side.patch_px if slide_mpp and side.patch_px > 0 else float("nan"),
+        patch_px_level0=side.level0_px,
     )
+    bag = without_regions(slide_id, features, xy, facts)
+    if groups is not None:
+        bag = replace(
+            bag,
+            region=groups.region,
+            region_area=groups.area,
+            region_area_um2=groups.area_um2,
+            group_features=groups.features.astype(features.dtype),
+            group_region=groups.group_region,
+            members=groups.members,
+        )
     return Converted(bag=bag, regions=None if groups is None else groups.regions, remarks=remarks)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,8 @@ from sammil_cli.slides.slide import TOGETHER_PX, Slide
 from sammil_cli.tissue.artefact_maps import Map
 
 Prepare = Callable[[RGB], NDArray[Any]]
+# What reads some patches: a function for each, in order; where it raises `SlideError`, that costs this patch only.
+ReadRun = Callable[[range], Iterator[Callable[[], RGB]]]
 
 _AHEAD = 2  # batches
 
@@ -55,15 +58,42 @@ def batches(
     Raises:
         SlideError: `E_READ`, a patch cannot be decoded, or the file does not hold it (`UnstoredError`).
     """
+    return prepared(
+        len(grid.xy),
+        partial(neighbours, grid),
+        partial(_read_run, slide, grid, blank),
+        prepare,
+        batch_size=batch_size,
+        threads=threads,
+        unreadable=unreadable,
+    )
+
+
+def prepared(
+    count: int,
+    runs: Callable[[range, int], list[range]],
+    read: ReadRun,
+    prepare: Prepare,
+    *,
+    batch_size: int,
+    threads: int,
+    unreadable: dict[int, SlideError] | None = None,
+) -> Iterator[NDArray[Any]]:
+    """As `batches`, of `count` patches from anywhere.
+
+    Args:
+        runs: parts a batch into runs of at most so many patches, each read by one thread.
+        read: reads a run.
+    """
     most = max(1, batch_size // threads)
     with ThreadPoolExecutor(threads) as pool:
 
         def submit(first: int) -> tuple[_Batch, list[Future[None]]]:
-            batch = _Batch(first, min(batch_size, len(grid.xy) - first))
-            runs = neighbours(grid, range(first, first + batch.size), most)
-            return batch, [pool.submit(batch.fill, slide, grid, run, prepare, blank) for run in runs]
+            batch = _Batch(first, min(batch_size, count - first))
+            parts = runs(range(first, first + batch.size), most)
+            return batch, [pool.submit(batch.fill, read, run, prepare) for run in parts]
 
-        starts = iter(range(0, len(grid.xy), batch_size))
+        starts = iter(range(0, count, batch_size))
         waiting: deque[tuple[_Batch, list[Future[None]]]] = deque()
         try:
             while True:
@@ -93,6 +123,19 @@ def neighbours(grid: PatchGrid, indices: range, most: int) -> list[range]:
     return [range(start, stop) for start, stop in pairwise([*starts, indices.stop])] if len(indices) else []
 
 
+def _read_run(slide: Slide, grid: PatchGrid, blank: Map | None, run: range) -> Iterator[Callable[[], RGB]]:
+    side, out = (grid.patch_px_level0,) * 2, (grid.patch_px,) * 2
+    corners = [(int(x), int(y)) for x, y in grid.xy[run.start : run.stop]]
+    together = slide.read_together(corners, side, out) if len(run) > 1 else None
+
+    def one(place: int, index: int) -> RGB:
+        patch = read_patch(slide, grid, index) if together is None else together[place]
+        check_stored(slide, grid, index, patch, blank)
+        return patch
+
+    return (partial(one, place, index) for place, index in enumerate(run))
+
+
 class _Batch:
     """Places for the prepared patches of a batch, filled by several threads."""
 
@@ -102,16 +145,11 @@ class _Batch:
         self._prepared: NDArray[Any] | None = None  # as large as its patches are, once one is prepared
         self._errors: dict[int, SlideError] = {}
 
-    def fill(self, slide: Slide, grid: PatchGrid, run: range, prepare: Prepare, blank: Map | None) -> None:
-        """Reads and prepares patches that are neighbours; keeps the errors of each."""
-        side, out = (grid.patch_px_level0,) * 2, (grid.patch_px,) * 2
-        corners = [(int(x), int(y)) for x, y in grid.xy[run.start : run.stop]]
-        together = slide.read_together(corners, side, out) if len(run) > 1 else None
-        for place, index in enumerate(run):
+    def fill(self, read: ReadRun, run: range, prepare: Prepare) -> None:
+        """Reads and prepares patches of one run; keeps the errors of each."""
+        for index, patch in zip(run, read(run), strict=True):
             try:
-                patch = read_patch(slide, grid, index) if together is None else together[place]
-                check_stored(slide, grid, index, patch, blank)
-                self._put(index, prepare(patch))
+                self._put(index, prepare(patch()))
             except SlideError as error:  # raised, or counted, when it is the patch's turn
                 self._errors[index] = error
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from sammil_cli import choices, console
 from sammil_cli.config import ExtractSettings
+from sammil_cli.console import size_words
 from sammil_cli.errors import InputError
 from sammil_cli.jobs.encoder_settings import patches_remark
 from sammil_cli.jobs.extract import ExtractJob
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.preflight.extract_calibrate import ExtractCosts, calibrate
-from sammil_cli.preflight.fit import memory_rows, size_words, time_words, too_large
+from sammil_cli.preflight.fit import memory_rows, time_words, too_large
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.executor import Call, Limits, open_executor
 from sammil_cli.runner.machine import available_bytes, describe_place, devices

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from sammil_cli.console import size_words
+
 
 class Memory(Protocol):
     """Bytes that a process took, in memory and on its GPU, and what was free on that GPU before."""
@@ -62,8 +64,3 @@ def time_words(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 3600:,.1f} h"
-
-
-def size_words(number: float) -> str:
-    """Bytes, as MB or GB."""
-    return f"{number / 1e6:,.0f} MB" if number < 1e9 else f"{number / 1e9:,.1f} GB"

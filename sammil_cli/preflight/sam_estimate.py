@@ -12,9 +12,10 @@ import numpy as np
 
 from sammil_cli import choices, console
 from sammil_cli.config import SamSettings
+from sammil_cli.console import size_words
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.sam import SamJob
-from sammil_cli.preflight.fit import memory_rows, size_words, time_words, too_large
+from sammil_cli.preflight.fit import memory_rows, time_words, too_large
 from sammil_cli.preflight.sam_calibrate import Costs, calibrate, views_of
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.executor import Call, Limits, open_executor

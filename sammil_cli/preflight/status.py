@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sammil_cli.config import ConvertSettings, Settings
+from sammil_cli.config import ConvertSettings, Settings, TilesSettings
 from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.exchange.convert_legacy import plan_project, slides_in_hand
+from sammil_cli.patches.tile_folders import find_tiles
 from sammil_cli.preflight.key_changes import Change, changes
 from sammil_cli.project.in_hand import UNGROUPED, InHand, in_hand_of
 from sammil_cli.project.pipeline import ASKED_FOR, FILES, PIPELINE, WSI_SAM_STAGE
@@ -19,6 +20,7 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.out_folder import RECORDED, done_before, is_own
 from sammil_cli.runner.per_slide import Job, Plan, Task
 from sammil_cli.slides.files import find_slides
+from sammil_cli.stages import tiles
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import Key, as_stored, read_csv
 from sammil_cli.storage.nearest_ids import did_you_mean
@@ -120,12 +122,16 @@ def run(
 
 
 def _of_features(project: Project, settings: Settings, in_hand: InHand) -> list[StageStatus]:
-    """What would be done with features in hand, and where the project asks for it, to find their regions."""
+    """What would be done with features or tiles in hand, and where the project asks for it, to find their regions."""
     out = Path(UNGROUPED) if in_hand.regions else project.bags
     try:
-        stages = [judge_plan(plan_project(project, settings.stage(ConvertSettings), out), project, {})]
+        if in_hand.tiles:
+            of_tiles = tiles.plan(replace(project, bags=out), settings.stage(TilesSettings), RunOptions())
+            stages = [judge_plan(of_tiles, project, {})]
+        else:
+            stages = [judge_plan(plan_project(project, settings.stage(ConvertSettings), out), project, {})]
     except (InputError, MissingError) as error:
-        return [StageStatus(stage="convert-legacy", slides=[], problem=error)]
+        return [StageStatus(stage=in_hand.stage, slides=[], problem=error)]
     if in_hand.regions:
         grouped = replace(project, ungrouped=out)
         for stage in ("sam", "extract"):
@@ -303,10 +309,14 @@ def check_slide(project: Project, slide_id: str) -> None:
         InputError: with the ids that are nearly the same.
     """
     in_hand = in_hand_of(Path(PIPELINE))
-    known = set(slides_in_hand(project)) if in_hand else set()
+    known = _in_hand(project, in_hand) if in_hand else set()
     known |= find_slides(project.slides).ids if in_hand is None or in_hand.beside else set()
     folders = (project.tissue, project.patches, project.fields, project.regions, project.bags)
     known |= {slide_of(path) for folder in folders if folder.is_dir() for path in folder.iterdir()}
     if slide_id not in known:
-        where = project.slides if in_hand is None or in_hand.beside else project.features
+        where = project.slides if in_hand is None or in_hand.beside else Path(in_hand.root)
         raise InputError(f"there is no slide {slide_id!r} in {where}", remedy=did_you_mean(slide_id, known))
+
+
+def _in_hand(project: Project, in_hand: InHand) -> set[str]:
+    return find_tiles(project.tiles).ids if in_hand.tiles else set(slides_in_hand(project))

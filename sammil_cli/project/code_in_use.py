@@ -33,10 +33,13 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "visualize": (choices.MODELS, choices.FORMATS),
     "convert-legacy": (choices.FORMATS,),
     "bag-regions": (choices.PROPOSERS, choices.FORMATS),  # sam, on bags
+    "tiles": (choices.ENCODERS,),
+    "patch-images": (choices.FORMATS,),  # of patch, where it is asked for them
     "regroup": (),  # extract, on bags
     "wsi-sam-train": (choices.FORMATS,),
 }
-_BACKENDS = {"sam": "sam_backend", "extract": "encode_backend"}  # the settings that name what runs a network
+# The settings that name what runs a network.
+_BACKENDS = {"sam": "sam_backend", "extract": "encode_backend", "tiles": "encode_backend"}
 _OWN_ROOM = {  # of a stage that is not in `stages`
     "convert-legacy": "sammil_cli.exchange.convert_legacy",
     "wsi-sam-train": "sammil_cli.prompting.train",

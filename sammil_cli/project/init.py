@@ -21,7 +21,7 @@ _OUTGROWN = "steps.yaml"  # of sammil before 0.2: the stage `code` stands in for
 # Slides and features are too large for Git; a link of such a name is no folder, and Git keeps it.
 # What stages write is DVC's, from the start: what an experiment makes first would else be Git's once it is applied.
 _IGNORED = (
-    *("/.sammil/", "/data/slides/", "/data/features/*/", "/artifacts/", "/runs/", "/report/*"),
+    *("/.sammil/", "/data/slides/", "/data/features/*/", "/data/tiles/*/", "/artifacts/", "/runs/", "/report/*"),
     *("!/report/metrics.json", "/dvc_plots/"),
 )
 _WATCHED = ("edits", "rois", "annotations")  # by DVC, so they exist from the start, in Git, too
@@ -98,7 +98,7 @@ def renew(folder: Path, in_hand: InHand | None, *, wsi_sam: bool = False, add: b
     if (folder / ".dvc").is_dir():
         set_up_plots(folder / ".dvc")
     console.say(f"updated {folder / 'dvc.yaml'}")
-    asked_for = [*(["convert-legacy"] if in_hand else []), *(["wsi-sam-train"] if wsi_sam else [])]
+    asked_for = [*([in_hand.stage] if in_hand else []), *(["wsi-sam-train"] if wsi_sam else [])]
     params = folder / "params.yaml"
     if not (lacking := _lacking(params, asked_for)):
         return

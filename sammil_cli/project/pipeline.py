@@ -64,6 +64,7 @@ ASKED_FOR: dict[str, StageFiles] = {
         outs=("artifacts/wsi_sam", TOKENS),
         shared=("sam_model", "sam_checkpoint", "sam_checkpoint_sha256"),
     ),
+    "tiles": StageFiles(deps=(), outs=("artifacts/bags",)),
 }
 _COMMANDS = {"wsi-sam-train": "wsi-sam train"}  # where it is not the stage's name
 
@@ -99,7 +100,7 @@ def render_dvc(*, demo: bool, wsi_sam: bool = False, in_hand: InHand | None = No
         CODE_STAGE: _entry(CODE_STAGE, drawn if demo else (), [], tuple(code.values()))
     }
     stages[CODE_STAGE]["always_changed"] = True
-    asked = [*(["--wsi-sam"] if wsi_sam else []), *(["--features"] if in_hand else [])]
+    asked = [*(["--wsi-sam"] if wsi_sam else []), *([f"--{in_hand.kind}"] if in_hand else [])]
     stages[CODE_STAGE]["cmd"] = " ".join([f"sammil {CODE_STAGE}", *asked])
     for name, those in files.items():
         if name == "demo" and not demo:
@@ -110,7 +111,7 @@ def render_dvc(*, demo: bool, wsi_sam: bool = False, in_hand: InHand | None = No
         if those.metrics:
             stages[name]["metrics"] = [{path: {"cache": False}} for path in those.metrics]
     if in_hand and in_hand.regions:
-        with_regions(stages)
+        with_regions(stages, in_hand.stage)
     if in_hand and in_hand.beside:
         code_file = (project.code / "convert-legacy.txt").as_posix()
         merge(stages, in_hand, code_file, list(ON_REQUEST["convert-legacy"].model_fields))

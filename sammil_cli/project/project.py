@@ -20,6 +20,7 @@ class Project:
     slides: Path = Path("data/slides")
     slides_table: Path = Path("data/slides.csv")
     features: Path = Path("data/features")
+    tiles: Path = Path("data/tiles")
     labels: Path = Path("data/labels.csv")
     lesions: Path = Path("data/lesions")
     edits: Path = Path("data/edits")
@@ -27,6 +28,7 @@ class Project:
     annotations: Path = Path("data/annotations")
     tissue: Path = Path("artifacts/tissue")
     patches: Path = Path("artifacts/patches")
+    patch_images: Path = Path("artifacts/patch_images")
     regions: Path = Path("artifacts/regions")
     bags: Path = Path("artifacts/bags")
     ungrouped: Path | None = None

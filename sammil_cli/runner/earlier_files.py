@@ -23,6 +23,7 @@ _MADE = {
     "sam": "region file",
     "extract": "bag",
     "convert-legacy": "bag",
+    "tiles": "bag",
 }  # by each
 
 
@@ -48,7 +49,9 @@ def bags_of(project: Project, only: frozenset[str] | None) -> list[BagPath]:
         raise ValueError("the project names no folder of features")
     if not folder.is_dir():
         raise InputError(f"the folder of features {folder} does not exist", remedy="give the folder of the bags")
-    return files_of(BagPath, project, folder, "convert-legacy", only)
+    # What made them says why a bag is not there.
+    maker = "tiles" if _list_of(project, "tiles").is_file() else "convert-legacy"
+    return files_of(BagPath, project, folder, maker, only)
 
 
 def check_done(project: Project, folder: Path, stage: str, done: set[str], only: frozenset[str] | None) -> None:

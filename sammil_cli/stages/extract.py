@@ -53,7 +53,7 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
         del facts["encoder_pooling"]
     shared = {"settings": facts, "weights": encoder.weights_sha256}
     found = files_of(PatchesPath, project, project.patches, "patch", options.only)
-    pairs, refused = with_slides(found, project, partial(_made_before, project))
+    pairs, refused = with_slides(found, project, partial(made_before, project))
     tasks = []
     for patches, slide, seen in pairs:
         regions = RegionsPath(project.regions / patches.name)
@@ -77,7 +77,7 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
     return Plan(stage="extract", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
 
 
-def _made_before(project: Project, patches: PatchesPath) -> tuple[Path, ...]:
+def made_before(project: Project, patches: PatchesPath) -> tuple[Path, ...]:
     """Earlier files that say which slide they were made from; an HDF5 file takes ten times as long to ask."""
     tissue = project.tissue / patches.name
     return tissue.with_suffix(".geojson"), tissue, project.regions / patches.name

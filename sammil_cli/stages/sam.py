@@ -34,7 +34,7 @@ def run(project: Project, settings: SamSettings, options: RunOptions) -> list[Ro
     if folder is not None:
         bags = project.ungrouped
         known = project.tissue.glob("*.geojson") if bags is None else bags.glob("*.h5")
-        undone = undone_by(project, "segment" if bags is None else "convert-legacy")
+        undone = undone_by(project, *(["segment"] if bags is None else ["convert-legacy", "tiles"]))
         for line in stray_drawings(folder, {path.stem for path in known}, undone):
             console.say(line)
     quality_table.report("sam", project.regions, project.process_lists)

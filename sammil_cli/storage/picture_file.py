@@ -19,9 +19,19 @@ def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
     Raises:
         OSError: the picture cannot be encoded, or the file not written.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
-    encoded, content = cv2.imencode(path.suffix, np.ascontiguousarray(rgb[..., ::-1]), options)  # it takes BGR
-    if not encoded:
-        raise OSError(f"OpenCV cannot encode {path.name}")
+    content = encode_picture(path.suffix, rgb)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.tobytes())
+        temporary.write_bytes(content)
+
+
+def encode_picture(suffix: str, rgb: NDArray[np.uint8]) -> bytes:
+    """A picture (h, w, 3) as the file of that suffix.
+
+    Raises:
+        OSError: it cannot be encoded.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
+    encoded, content = cv2.imencode(suffix, np.ascontiguousarray(rgb[..., ::-1]), options)  # it takes BGR
+    if not encoded:
+        raise OSError(f"OpenCV cannot encode a {suffix}")
+    return content.tobytes()

@@ -21,6 +21,7 @@ VERBS = [
     "patch",
     "sam",
     "extract",
+    "tiles",
     "train",
     "evaluate",
     "visualize",

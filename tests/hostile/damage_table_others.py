@@ -304,6 +304,21 @@ ROWS: list[Row] = [
             "patches": (old_rows, "E_LEGACY_DAMAGED: holds no vector of the slide"),
         },
     ),
+    *of(
+        "tile",
+        {
+            "missing": (d.missing, "E_READ: slide_01_x0_y64.png: "),
+            "a folder": (d.a_folder, "E_READ: slide_01_x0_y64.png: "),
+            "a pipe": (d.pipe, "E_READ: it is no file"),
+            "empty": (d.empty, "E_READ: no PNG or JPEG"),
+            "a web page": (d.a_web_page, "E_READ: no PNG or JPEG"),
+            "a head alone": (d.a_picture, "E_READ: no PNG or JPEG"),
+            "half": (d.half, "E_READ: cannot be decoded"),
+            "a link to itself": (d.link_to_itself, "E_READ: "),
+            "larger than all memory": (d.png_of(60_000), "E_FORMAT: megapixels"),
+            "16 bits": (d.png_of(8, depth=16), "E_FORMAT: 16 bits per colour"),
+        },
+    ),
     *of("tissue picture", {"a text": ("no picture", "anew"), "half": (d.half, "anew")}),
     *of(
         "old tensor",

@@ -4,7 +4,9 @@ import json
 import os
 import random
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,15 @@ zeros = partial(write, bytes(4096))
 a_web_page = partial(write, WEB_PAGE)
 a_picture = partial(write, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff\xff")
 deep_brackets = partial(write, b"[" * 100_000 + b"]" * 100_000)
+
+
+def png_of(side: int, depth: int = 8) -> bytes:
+    """A PNG of so many pixels, says its head; there are a few bytes of them."""
+    head = struct.pack(">IIBBBBB", side, side, depth, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, value in ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 1000))):
+        data += struct.pack(">I", len(value)) + kind + value + struct.pack(">I", zlib.crc32(kind + value))
+    return data
 
 
 def half(path: Path) -> None:

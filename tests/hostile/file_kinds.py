@@ -48,6 +48,7 @@ from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.patches.file import read_patches
 from sammil_cli.patches.images import read_patch
 from sammil_cli.patches.patch_grid import PatchGrid
+from sammil_cli.patches.tile_images import read_tile
 from sammil_cli.project.project import Project, read_only
 from sammil_cli.project.quality_table import report
 from sammil_cli.project.result_sums import check_results
@@ -287,6 +288,7 @@ KINDS: dict[str, Kind] = {
         Kind("slide", "slide_01.tif", good.slide, (whole_slide,), "tiff"),
         Kind("OME-TIFF", "slide_01.ome.tif", good.ome_tiff, (whole_slide,), "tiff"),
         Kind("picture", "slide_01.png", good.picture, (partial(whole_slide, mpp=good.MPP),)),
+        Kind("tile", "slide_01/slide_01_x0_y64.png", good.picture, (read_tile,)),
         Kind("tissue", "slide_01.geojson", good.tissue, (read_tissue,), "json", ours=True),
         Kind("tissue picture", "slide_01.jpg", good.tissue_picture, (look,)),
         Kind("artefacts", "slide_01.h5", good.artefacts, (read_artefacts,), "hdf5", ours=True),

@@ -9,7 +9,6 @@ besides is in `test_hostile_folders.py`; tables, polygons, HDF5, pickles and set
 import os
 import shutil
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from damages import png_of
 from slide_maker import GLASS, PINK, draw_asymmetric, overwrite_tiles, write_pyramid
 
 Make = Callable[[Path], None]
@@ -129,11 +129,7 @@ def loop(path: Path) -> None:
 
 def huge_png(path: Path) -> None:
     """200 000 x 200 000 pixels, says the head; there are none."""
-    head = struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n"
-    for kind, value in ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 1000))):
-        data += struct.pack(">I", len(value)) + kind + value + struct.pack(">I", zlib.crc32(kind + value))
-    path.write_bytes(data)
+    path.write_bytes(png_of(200_000))
 
 
 def half_a_png(path: Path) -> None:

@@ -1,5 +1,6 @@
 """PNG and JPEG pictures as slides of one level; their dpi is no scanner's: µm per pixel come from slides.csv."""
 
+import struct
 import threading
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ PRIORITY = 2
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 _COLOURS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+_ORIENTATION = 0x0112  # EXIF's: 1 = as stored
 _LARGEST_PX = 100_000_000  # a picture is decoded whole: 0.4 GB by Pillow, 0.3 GB kept
 
 
@@ -34,7 +36,7 @@ class ImageReader:
         self.mpp_source = ""
         self.objective = None
         self.bounds_px = (0, 0, *self.size_px)
-        self.remarks = ()
+        self.remarks = _turned(self._file)
         self.mode = self._file.mode
         self._lock = threading.Lock()
         self._pixels: RGB | None = None
@@ -93,6 +95,17 @@ def open_slide(path: Path) -> ImageReader:
             remedy="take it out of the slide folder; if it is brightfield, export it as 8-bit RGB",
         )
     return reader
+
+
+def _turned(file: Image.Image) -> tuple[str, ...]:
+    """A flag on a picture that viewers turn or mirror; here pixels lie as they are stored, where coordinates count."""
+    exif = Image.Exif()
+    try:
+        exif.load(file.info.get("exif", b""))  # not `getexif`, which may decode the picture
+        orientation = exif.get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error):
+        return ()  # what cannot be read turns nothing
+    return () if orientation in (0, 1) else ("orientation: viewers turn it (EXIF); it is taken as it is stored",)
 
 
 def _too_large(path: Path) -> SlideError:
