@@ -1,17 +1,19 @@
 """What the settings of an encoder come to: what `auto` means, and whether its patches suit it."""
 
 from types import ModuleType
+from typing import TypeVar
 
 from sammil_cli import choices
-from sammil_cli.config import ExtractSettings
+from sammil_cli.config import EncodeSettings
 from sammil_cli.errors import InputError
 from sammil_cli.features.own_patches import OwnPatches, mpp_remark
 
 _USUAL_PX = 224  # of an encoder that does not say which side is its own
 _AUTO = "auto"
+_Settings = TypeVar("_Settings", bound=EncodeSettings)
 
 
-def settled(settings: ExtractSettings) -> ExtractSettings:
+def settled(settings: _Settings) -> _Settings:
     """The settings with the input side as a number, and with `encoder_pooling: auto` for the encoder's own pooling.
 
     So what `auto` comes to makes the same key and bag as the same said in full.
@@ -28,7 +30,7 @@ def settled(settings: ExtractSettings) -> ExtractSettings:
     return settings.model_copy(update=found)
 
 
-def check_pooling(settings: ExtractSettings) -> str:
+def check_pooling(settings: EncodeSettings) -> str:
     """The encoder's own pooling; empty where it does not say any.
 
     Raises:
@@ -44,7 +46,7 @@ def check_pooling(settings: ExtractSettings) -> str:
     return poolings[0] if poolings else ""
 
 
-def own_input_px(encoder: ModuleType, settings: ExtractSettings) -> int:
+def own_input_px(encoder: ModuleType, settings: EncodeSettings) -> int:
     """The side that an encoder sees patches at, unless it is told otherwise; raises as its `own_input_px`."""
     if hasattr(encoder, "own_input_px"):
         own: int = encoder.own_input_px(settings.model_dump())
@@ -52,7 +54,7 @@ def own_input_px(encoder: ModuleType, settings: ExtractSettings) -> int:
     return int(getattr(encoder, "INPUT_PX", _USUAL_PX))
 
 
-def patches_remark(settings: ExtractSettings, *, px: int, mpp: float) -> str:
+def patches_remark(settings: EncodeSettings, *, px: int, mpp: float) -> str:
     """`features.own_patches.mpp_remark` of the encoder of the settings; empty where it does not say what it is for."""
     encoder = choices.load(choices.ENCODERS, settings.encoder)
     own: OwnPatches | None = getattr(encoder, "PATCHES", None)

@@ -1,7 +1,7 @@
 """tiles, one slide: a folder of pre-cut tiles -> a feature bag without regions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from sammil_cli.config import TilesSettings
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import EncoderFacts, check_finite, write_bag
+from sammil_cli.features.encoder import details_of
 from sammil_cli.features.grouping import without_regions
 from sammil_cli.features.making import ENCODE
 from sammil_cli.features.places import measured_step
+from sammil_cli.jobs.encoder_settings import patches_remark
 from sammil_cli.jobs.extract import build_encoder, encode_all
 from sammil_cli.patches.images import prepared
 from sammil_cli.patches.tile_images import look_at, tile_readers
@@ -75,7 +77,10 @@ def work(folder: Path, record: Record, job: TilesJob) -> list[str]:
         patch_px=look.side_px,
         patch_mpp=settings.tiles_mpp or float("nan"),
         patch_px_level0=side_px0,
+        **asdict(details_of(encoder)),
     )
+    if odd := patches_remark(settings, px=facts.patch_px, mpp=facts.patch_mpp):
+        remarks.append(odd)
     bag = without_regions(job.slide_id, features, np.delete(xy, list(unreadable), axis=0), facts)
     made: dict[str, Mapping[str, object]] = {
         "tiles": {"places": "none" if job.places is None else job.unit}

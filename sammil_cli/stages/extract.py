@@ -5,12 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sammil_cli import choices
-from sammil_cli.config import ExtractSettings, Tolerance
-from sammil_cli.console import download_progress
+from sammil_cli.config import ExtractSettings
 from sammil_cli.jobs import regroup
-from sammil_cli.jobs.encoder_settings import settled
-from sammil_cli.jobs.extract import ExtractJob, build_encoder, work
+from sammil_cli.jobs.extract import ExtractJob, work
 from sammil_cli.jobs.regroup import RegroupJob, membership
 from sammil_cli.project import quality_table
 from sammil_cli.project.code_in_use import code_of_slide
@@ -19,10 +16,8 @@ from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.runner.earlier_files import bags_of, files_of, lack_of, with_slides
 from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.encoding import encoder_in_use
 from sammil_cli.storage.paths import ArtefactsPath, BagPath, PatchesPath, RegionsPath
-from sammil_cli.storage.weight_download import download
-
-LOCAL = ("encoder_weights", "batch_size")  # do not change the features: the weights' sha256 counts
 
 
 def run(project: Project, settings: ExtractSettings, options: RunOptions) -> list[Row]:
@@ -41,17 +36,7 @@ def plan(project: Project, settings: ExtractSettings, options: RunOptions) -> Pl
     if project.ungrouped is not None:
         bags = bags_of(project, options.only)
         return plan_bags("extract", bags, project, settings)
-    settings = settled(settings)
-    module = choices.load(choices.ENCODERS, settings.encoder)
-    wanted = module.wanted_weights(settings.model_dump()) if hasattr(module, "wanted_weights") else None
-    if options.download and wanted and wanted.to_fetch:
-        download(wanted.to_fetch, download_progress())
-    # Fails here, before any work, when something is missing; the device may be that of another machine.
-    encoder = build_encoder(settings, "cpu")
-    facts = settings.model_dump(exclude={*LOCAL, *Tolerance.model_fields})
-    if settings.encoder_pooling == "auto":  # earlier versions knew no other
-        del facts["encoder_pooling"]
-    shared = {"settings": facts, "weights": encoder.weights_sha256}
+    settings, shared = encoder_in_use(settings, options)
     found = files_of(PatchesPath, project, project.patches, "patch", options.only)
     pairs, refused = with_slides(found, project, partial(made_before, project))
     tasks = []

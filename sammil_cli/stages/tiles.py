@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sammil_cli import choices, console
-from sammil_cli.config import TilesSettings, Tolerance
-from sammil_cli.console import download_progress
+from sammil_cli import console
+from sammil_cli.config import TilesSettings
 from sammil_cli.errors import SlideError
-from sammil_cli.jobs.extract import build_encoder
 from sammil_cli.jobs.tiles import TilesJob, work
 from sammil_cli.patches.tile_folders import TileFolders, find_tiles, tiles_in
 from sammil_cli.patches.tile_names import Naming, naming_of
@@ -19,10 +17,10 @@ from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions, check_only
 from sammil_cli.runner.inputs import Input
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
+from sammil_cli.stages.encoding import encoder_in_use
 from sammil_cli.storage.files import digest, sha256_file
-from sammil_cli.storage.weight_download import download
 
-LOCAL = ("encoder_weights", "batch_size", "tiles_names")  # the weights' sha256 counts, and where names say tiles lie
+LOCAL = ("tiles_names",)  # where names say that tiles lie counts
 
 
 def run(project: Project, settings: TilesSettings, options: RunOptions) -> list[Row]:
@@ -42,14 +40,7 @@ def plan(project: Project, settings: TilesSettings, options: RunOptions) -> Plan
     found = find_tiles(project.tiles)
     check_only(options.only, found.ids, str(project.tiles))
     naming = named([found], settings.tiles_names)
-    module = choices.load(choices.ENCODERS, settings.encoder)
-    wanted = module.wanted_weights(settings.model_dump()) if hasattr(module, "wanted_weights") else None
-    if options.download and wanted and wanted.to_fetch:
-        download(wanted.to_fetch, download_progress())
-    # Fails here, before any work, when something is missing; the device may be that of another machine.
-    encoder = build_encoder(settings, "cpu")
-    facts = settings.model_dump(exclude={*LOCAL, *Tolerance.model_fields})
-    shared = {"settings": facts, "weights": encoder.weights_sha256}
+    settings, shared = encoder_in_use(settings, options, LOCAL)
     code = code_of_slide("tiles", word=settings.encoder, backend=settings.encode_backend)
     tasks, refused = [], []
     for slide_id in sorted(found.ids):
