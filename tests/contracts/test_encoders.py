@@ -64,7 +64,7 @@ def test_random_weights_are_the_same_each_time_and_may_be_shared(tmp_path: Path)
     "wrong",
     [
         *({"sha256": "0" * 63}, {"sha256": "Z" * 64}, {"url": "ftp://a"}, {"page": ""}, {"licence": ""}),
-        *({"gated": True}, {"hub": HubFile(repo="a/b", revision="main", file="c")}),
+        *({"gated": True, "hub": None}, {"hub": HubFile(repo="a/b", revision="main", file="c")}),
     ],
 )
 def test_a_published_file_that_is_not_pinned_fails(wrong: dict[str, object]) -> None:
