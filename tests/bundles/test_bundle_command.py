@@ -47,12 +47,14 @@ def test_a_bundle_is_made_without_a_word_and_shown_in_80_columns(done: Path, sam
         "sensitivity",
         "n too small",
         "texture",
+        "prepared: patches as they are",
     ):
         assert text in shown.out
     facts = json.loads(sammil("bundle", "show", "model.sammil", "--json").out)
     assert facts["file"] == "model.sammil"
     assert facts["cohort"]["patients"] == 6
     assert facts["settings"]["tissue_mpp"] == 4.0
+    assert facts["bags"]["encoder_details"]["precision"] == "float32"
 
 
 def test_no_name_of_a_patient_is_in_it(done: Path, sammil: Sammil) -> None:

@@ -1,5 +1,6 @@
 """Any backbone of timm by name, with a weights file of one's own: no classifier, the network's own pooling."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,14 @@ def own_input_px(settings: Named) -> int:
     """The side that the weights were trained at, as far as they show it; else the usual one of the network."""
     own = settings["encoder_weights"]
     path = Path(own) if own else None
-    config = timm_config(settings["encoder_backbone"], path)
-    if path is None or not path.is_file():
+    changed = path.stat().st_mtime_ns if path and path.is_file() else None
+    return _own_input_px(settings["encoder_backbone"], path, changed)
+
+
+@lru_cache(maxsize=1)  # a plan is made several times, and the file may be large
+def _own_input_px(backbone: str | None, path: Path | None, changed: int | None) -> int:
+    config = timm_config(backbone, path)
+    if path is None or changed is None:
         return config.preparation.input_px
     from sammil_cli.features.timm_encoder import input_px_of  # torch takes seconds to load
 
