@@ -60,9 +60,11 @@ def init(
     console.set_up()
     of_features = {"--labels": labels, "--splits": splits, "--regions": regions}
     if sources := from_features or from_tiles:
-        kinds = {"--wsi-sam": wsi_sam, "--from-features": from_features, "--from-tiles": from_tiles}
-        if len(given := [kind for kind, value in kinds.items() if value]) > 1:
-            raise InputError(f"{given[0]} and {given[1]} make different projects", remedy="leave one of the two out")
+        if wsi_sam:
+            raise InputError("--wsi-sam trains on slides, not on features or tiles", remedy="leave one of the two out")
+        if from_features and from_tiles:
+            fix = "leave one of the two out"
+            raise InputError("--from-features and --from-tiles start different projects", remedy=fix)
         if encoder and from_features:
             raise InputError("features in hand are encoded already", remedy="leave --encoder out")
         from sammil_cli.exchange import features_project

@@ -8,7 +8,7 @@ import numpy as np
 
 from sammil_cli import console
 from sammil_cli.config import TilesSettings
-from sammil_cli.errors import SlideError
+from sammil_cli.errors import InputError, SlideError
 from sammil_cli.jobs.tiles import TilesJob, work
 from sammil_cli.patches.tile_folders import TileFolders, find_tiles, tiles_in
 from sammil_cli.patches.tile_names import Naming, naming_of
@@ -34,11 +34,13 @@ def plan(project: Project, settings: TilesSettings, options: RunOptions) -> Plan
     """What is to do. All names are looked at, and the content of all tiles; no picture is opened.
 
     Raises:
-        InputError: there are no tiles, their names can be read in two ways, or `only` names another slide.
+        InputError: there are no tiles, their names can be read in two ways, the bags would lie among tiles, or `only`
+            names another slide.
         MissingError: the encoder's weights are not here.
     """
     found = find_tiles(project.tiles)
     check_only(options.only, found.ids, str(project.tiles))
+    _refuse_to_write_there(found, project.bags)
     naming = named([found], settings.tiles_names)
     settings, shared = encoder_in_use(settings, options, LOCAL)
     code = code_of_slide("tiles", word=settings.encoder, backend=settings.encode_backend)
@@ -63,6 +65,17 @@ def named(found: Sequence[TileFolders], tiles_names: str | None) -> Naming:
     """How the names say where tiles lie, settled by all slides; raises as `patches.tile_names.naming_of`."""
     names = {slide: [Path(name).stem for name in of_slide] for one in found for slide, of_slide in one.names.items()}
     return naming_of(names, tiles_names)
+
+
+def _refuse_to_write_there(found: TileFolders, out: Path) -> None:
+    """Refuses a slide's folder of tiles as the folder of bags: what is called like a slide there may be removed.
+
+    Raises:
+        InputError: it is one.
+    """
+    place = out.resolve()
+    if inside := next((folder for folder in found.folders.values() if folder.resolve() == place), None):
+        raise InputError(f"{inside} holds tiles, and is to hold the bags", remedy="give another folder: --out DIR")
 
 
 def _said(found: TileFolders, settings: TilesSettings) -> list[str]:

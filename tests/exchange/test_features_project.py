@@ -126,7 +126,7 @@ def test_a_slide_in_two_folders_is_refused_before_anything_is_written(sammil: Sa
         (("--from-features", "run", "--splits", "splits"), "no labels to put them beside"),
         (("--from-features", "run", "--regions", "sma"), "unknown proposer 'sma'"),
         (("--from-features", "run", "--wsi-sam"), "trains on slides"),
-        (("--labels", "other.csv"), "belongs to features in hand"),
+        (("--labels", "other.csv"), "belongs to features or tiles in hand"),
         (("--from-features", "run", "--update"), "no params.yaml to update"),
     ],
 )

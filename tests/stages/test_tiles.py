@@ -132,6 +132,7 @@ def test_a_slide_at_fault_costs_itself_only_and_what_is_done_is_used_again(sammi
         (("gone",), 2, "gone is no folder"),
         (("t", "-S", "tiles_names=("), 2, "no regular expression"),
         (("t", "--only", "b"), 2, "--only names the slide 'b'"),
+        (("t", "--out", "t/a"), 2, "t/a holds tiles, and is to hold the bags"),
         (("t", "-S", "tiles_mpp=0"), 2, "tiles_mpp"),
         (("t", "-S", "tiles_names=_(?P<x>[0-9]+)_(?P<y>[0-9]+)$"), 1, "does not say where the tile lies"),
     ],
@@ -178,8 +179,8 @@ def test_tiles_reach_an_auc_in_three_commands_and_the_project_knows_them(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--from-tiles", "t", "--from-features", "t"), "make different projects"),
-        (("--from-tiles", "t", "--wsi-sam"), "make different projects"),
+        (("--from-tiles", "t", "--from-features", "t"), "start different projects"),
+        (("--from-tiles", "t", "--wsi-sam"), "trains on slides"),
         (("--from-tiles", "t", "--regions", "features"), "regions need to know where tiles lie"),
         (("--from-tiles", "t", "--from-tiles", "u/t"), "'a' lies in"),
         (("--from-tiles", "gone"), "is no folder"),
