@@ -1,5 +1,6 @@
 """Fixtures for all tests: tiny slides that OpenSlide opens, a tiny SAM, and the shared real files."""
 
+import gc
 import hashlib
 import os
 import sys
@@ -27,6 +28,12 @@ settings.load_profile(os.environ.get("SAMMIL_HYPOTHESIS", "ci"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "stress: sizes and storms of half a minute each; make stress, not make test")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,13 @@ from sammil_cli import choices
 DRAWN = ["slide_0", "slide_1"]  # of each class one; a picture costs half a second
 
 
-@pytest.mark.parametrize("model", choices.names(choices.MODELS))
+ALWAYS = {"sam-mil", "clam-mb", "dsmil", "transmil"}  # one of each kind: groups, classes, two heads, squares of patches
+
+
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.stress) for name in choices.names(choices.MODELS)],
+)
 def test_a_model_is_trained_judged_drawn_and_asked_by_one_word(done: Path, inline_training: None, model: str) -> None:
     for path in (done / "report/slides").glob("*.*"):
         path.unlink()

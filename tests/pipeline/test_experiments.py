@@ -102,6 +102,7 @@ def results(study: StudyFolder) -> dict[str, bytes]:
     return {name: (study.root / name).read_bytes() for name in ("report/metrics.json", "runs/predictions.csv")}
 
 
+@pytest.mark.stress  # a sweep takes two minutes
 def test_a_sweep_with_two_workers_trains_each_and_makes_no_bag_anew(study: StudyFolder, sweep: dict[str, str]) -> None:
     found = experiments(study)
     assert {name: ratio for name, (ratio, _) in found.items()} == {name: float(key) for key, name in sweep.items()}
@@ -112,6 +113,7 @@ def test_a_sweep_with_two_workers_trains_each_and_makes_no_bag_anew(study: Study
     assert ran(said) == ["code", "train", "evaluate"]
 
 
+@pytest.mark.stress
 def test_a_sweep_has_its_plot_that_needs_no_network(study: StudyFolder, sweep: dict[str, str]) -> None:
     rows = rows_of(study.root / "report/figures/sweep.csv")
     assert [row["value"] for row in rows] == list(RATIOS)

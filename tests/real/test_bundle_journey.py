@@ -5,11 +5,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from csv_rows import rows_of
 
 SCRIPT = Path(__file__).with_name("journeys") / "bundle_moved.sh"
 
 
+@pytest.mark.stress  # predict's journey packs and uses one, too
 def test_a_bundle_is_moved_and_used(done: Path, tmp_path: Path) -> None:
     elsewhere, slides = tmp_path / "elsewhere", tmp_path / "new slides"
     elsewhere.mkdir()

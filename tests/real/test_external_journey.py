@@ -58,6 +58,7 @@ def project(real_data: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.stress
 def test_an_external_cohort_is_judged_with_intervals(project: Path) -> None:
     answer = subprocess.run(
         ["sh", SCRIPT, "external.csv"],
