@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 
-.PHONY: demo test unit-tests test-lowest stress fuzz soak lint fix bench image image-check sbom clean project-files
+.PHONY: demo test test-lowest stress fuzz soak lint fix bench image image-check sbom clean project-files
 
 demo: .venv/ready
 	dvc repro
@@ -12,19 +12,16 @@ demo: .venv/ready
 	print(*(f'{k:<9} {m[k][\"pooled\"]:.3f}, 95 % interval {m[k][\"low\"]:.3f} to {m[k][\"high\"]:.3f}' for k in ('auc', 'accuracy', 'f1')), sep='\n')"
 	@echo "report: $(CURDIR)/report/index.html   pictures: $(CURDIR)/report/slides/index.html"
 
-# Files of tests share the cores, and lint begins beside them; what measures time runs by itself. Threads of BLAS and OpenMP beside busy cores wait for
+# Files of tests share the cores; what measures time runs by itself. Threads of BLAS and OpenMP beside busy cores wait for
 # each other: eigenvectors of 512 x 512 cost 1.9 s of CPU with two of them, and 0.05 s with one. Nor does a test need
 # several processes of its own, where it does not ask for them.
 test test-lowest stress: export OPENBLAS_NUM_THREADS := 1
 test test-lowest stress: export OMP_NUM_THREADS := 1
 test test-lowest stress: export SAMMIL_WORKERS := 1
-test: .venv/ready
-	$(MAKE) --jobs 2 --output-sync=target lint unit-tests
-	pytest -m alone $$(grep -rl --include=*.py mark.alone tests)
-
-unit-tests: .venv/ready
+test: .venv/ready lint
 	@python -m compileall -q sammil_cli
 	pytest -m "not alone and not stress" --numprocesses $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() + 1))") --dist loadfile --no-loadscope-reorder
+	pytest -m alone $$(grep -rl --include=*.py mark.alone tests)
 
 # Bags of 50,000 instances, outlines of a million points, a small soak, what choosing on the test part gains with each
 # model, every model on real bags, journeys and experiments that others resemble: up to a minute each.

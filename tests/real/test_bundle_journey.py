@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from csv_rows import rows_of
 
 SCRIPT = Path(__file__).with_name("journeys") / "bundle_moved.sh"
