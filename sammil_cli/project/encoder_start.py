@@ -1,13 +1,9 @@
 """What a new project takes from its encoder: the patches that suit it; and what is said of its weights."""
 
-from types import ModuleType
-
 from sammil_cli import choices
 from sammil_cli.config import Settings
 from sammil_cli.features.own_patches import OwnPatches
-from sammil_cli.storage.weights import WantedWeights, WeightFile
-
-_USE = {True: "commercial use allowed", False: "no commercial use", None: "commercial use not stated"}
+from sammil_cli.storage.weights import WantedWeights
 
 
 def settings_for(word: str) -> dict[str, object]:
@@ -34,17 +30,7 @@ def lines_on(word: str) -> list[str]:
     if not hasattr(encoder, "wanted_weights"):
         return [*lines, "  weights  none needed"]
     wanted: WantedWeights = encoder.wanted_weights(Settings(encoder=word).model_dump())
-    return [*lines, *_weights(encoder, wanted.published)]
-
-
-def _weights(encoder: ModuleType, published: WeightFile | None) -> list[str]:
-    if published is None:
-        return ["  weights  your own: set encoder_backbone and encoder_weights in params.yaml"]
-    row = getattr(encoder, "row", None)
-    fetch = f"sammil weights fetch {published.word}"
-    if row and row.access == "gated":
-        fetch = f"gated: ask for access at {published.page}, then {fetch}"
-    return [
-        f"  weights  {fetch}",
-        f"  licence  {published.licence}" + (f"; {_USE[row.licence.commercial]}" if row else ""),
-    ]
+    if (published := wanted.published) is None:
+        return [*lines, "  weights  your own: set encoder_backbone and encoder_weights in params.yaml"]
+    gated = f"gated: ask for access at {published.page}, then " if published.gated else ""
+    return [*lines, f"  weights  {gated}sammil weights fetch {published.word}", f"  licence  {published.terms}"]

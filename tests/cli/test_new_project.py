@@ -114,7 +114,7 @@ def test_an_unknown_preset_is_refused_and_nothing_is_written(sammil: Sammil, her
         (
             "uni2_h",
             (224, 0.5),
-            ["224 px at 0.5 µm per pixel", "gated: ask for access at https://", "no commercial use"],
+            ["224 px at 0.5 µm per pixel", "gated: ask for access at https://", "commercial use: no"],
         ),
         ("dinov2", (224, None), ["choose patch_mpp yourself", "weights  sammil weights fetch dinov2", "Apache-2.0"]),
         ("texture", (512, None), ["none needed"]),
