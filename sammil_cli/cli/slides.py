@@ -270,15 +270,17 @@ def tiles(
     download: DownloadOption = False,
     asked: RunAsked,
 ) -> None:
-    """Encode pre-cut tiles: feature bags from folders of pictures.
+    """Encode pre-cut tiles: feature bags without slides.
 
-    In place of segment, patch, sam and extract, where there are no slides. Names say where tiles lie, or do not.
+    In place of segment, patch, sam and extract, from folders of pictures. Names say where tiles lie, or do not.
     """
     from sammil_cli import choices
     from sammil_cli.config import TilesSettings
+    from sammil_cli.jobs.encoder_settings import check_pooling
     from sammil_cli.project.project import Project
 
     settings = read_settings(params, assignments, TilesSettings, asked.fail_over)
+    check_pooling(settings)  # before weights are missed, or fetched
     encoder = choices.load(choices.ENCODERS, settings.encoder)
     options = gpu_options(encoder, settings, device, asked, download=download)
     from sammil_cli.stages import tiles as stage
