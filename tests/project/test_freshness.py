@@ -57,7 +57,6 @@ EDITS: dict[str, tuple[str, tuple[str, str], set[str], set[str]]] = {
     "a segmenter that is not used": ("tissue/segmenters/od.py", appended(STATEMENT), set(), set()),
     "the encoder in use": ("features/encoders/texture.py", appended(STATEMENT), {"extract"}, {"extract"}),
     "an encoder that is not used": ("features/encoders/resnet50.py", appended(STATEMENT), set(), set()),
-    "the tower of an encoder that is not used": ("features/clip.py", appended(STATEMENT), set(), set()),
     "the row of a published encoder": ("features/encoders/uni.json", ('"cls"', '"mean"'), set(), set()),
     "how published encoders are built": ("features/published_network.py", appended(STATEMENT), set(), set()),
     "the proposer in use": ("regions/proposers/superpixels.py", appended(STATEMENT), {"sam"}, {"sam"}),
@@ -209,7 +208,6 @@ def test_results_of_bags_depend_on_no_encoder_and_no_format_of_slides(
         ("features/encoders/uni2_h.json", ('"dim": 1536', '"dim": 1537'), False),
         ("features/published_network.py", appended(STATEMENT), True),
         ("features/key_maps.py", appended(STATEMENT), True),
-        ("features/clip.py", appended(STATEMENT), False),
         ("features/encoders/resnet50.py", appended(STATEMENT), False),
     ],
 )
