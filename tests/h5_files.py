@@ -49,7 +49,7 @@ def bag(slide: str, dtype: str = "float16", patches: int = 60) -> FeatureBag:
         group_region=np.array([0, 2], np.int32),
         members=Membership(start=np.array([0, 2, 2, 4], np.int64), patch=np.array([0, 1, 1, 3], np.int32)),
         encoder=EncoderFacts(
-            name="texture", weights_sha256=None, dim=5, patch_px=64, patch_mpp=0.5, patch_px_level0=128
+            name="texture", weights_sha256=None, dim=5, patch_px=64, patch_mpp=0.5, patch_px_level0=128, mpp=0.5
         ),
         made_with={"patch": {"patch_px": 64}},
     )
