@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from sammil_cli.errors import SlideError
-from sammil_cli.slides.formats.image import ImageReader, open_slide
+from sammil_cli.slides.formats.image import ImageReader
+from sammil_cli.slides.formats.image import open_slide as open_picture
 from sammil_cli.slides.pixels import RGB
 from sammil_cli.storage.regular_file import is_endless
 
@@ -105,7 +106,7 @@ def _open(path: Path) -> ImageReader:
         if start.startswith(b"\x89PNG") and start[_DEPTH_AT:] == bytes([_DEEP]):
             fix = "export it as 8-bit RGB; what 16 bits stand for, nothing says"
             raise SlideError("E_FORMAT", "not an 8-bit picture: it has 16 bits per colour", remedy=fix)
-        return open_slide(path)
+        return open_picture(path)
     except OSError as error:
         raise _of_tile(path, SlideError("E_READ", str(error.strerror), remedy="copy it again")) from None
     except SlideError as error:
