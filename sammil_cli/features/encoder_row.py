@@ -195,7 +195,7 @@ def encoder_row(word: str) -> EncoderRow:
     """The row of a published encoder.
 
     Raises:
-        InputError: there is none, or it is damaged: the installation is.
+        InputError: the row is missing or damaged, and with it the installation.
     """
     path = FOLDER / f"{word}.json"
     try:

@@ -57,7 +57,7 @@ class _Beside(BaseModel):
 
 
 def config_file(weights: Path | None) -> Path | None:
-    """timm's config.json beside a weights file; None where there is none.
+    """timm's config.json beside a weights file; None without one.
 
     Raises:
         InputError: it is no JSON.

@@ -1,4 +1,4 @@
-"""What the settings of an encoder come to: what `auto` means, and whether its patches suit it."""
+"""The settings of an encoder: what `auto` means, and whether its patches suit it."""
 
 from types import ModuleType
 from typing import TypeVar
@@ -16,7 +16,7 @@ _Settings = TypeVar("_Settings", bound=EncodeSettings)
 def settled(settings: _Settings) -> _Settings:
     """The settings with the input side as a number, and with `encoder_pooling: auto` for the encoder's own pooling.
 
-    So what `auto` comes to makes the same key and bag as the same said in full.
+    So `auto` makes the same key and bag as the same settings said in full.
 
     Raises:
         InputError: see `check_pooling`.
@@ -47,7 +47,7 @@ def check_pooling(settings: EncodeSettings) -> str:
 
 
 def own_input_px(encoder: ModuleType, settings: EncodeSettings) -> int:
-    """The side that an encoder sees patches at, unless it is told otherwise; raises as its `own_input_px`."""
+    """The side that an encoder sees patches at, unless the settings say otherwise; raises as its `own_input_px`."""
     if hasattr(encoder, "own_input_px"):
         own: int = encoder.own_input_px(settings.model_dump())
         return own

@@ -82,7 +82,7 @@ def prepared(
     """As `batches`, of `count` patches from anywhere.
 
     Args:
-        runs: parts a batch into runs of at most so many patches, each read by one thread.
+        runs: parts a batch into runs of at most that many patches, each read by one thread.
         read: reads a run.
     """
     most = max(1, batch_size // threads)

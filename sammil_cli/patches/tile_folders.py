@@ -21,7 +21,7 @@ class TileFolders:
     """Slides as folders of tiles.
 
     `folders`: by slide id. `names`: the tiles' file names, in order of the numbers in them. `refused`: slides that
-    cannot be told apart. `passed_over`: other files, counted by what they are.
+    share a name or a folder with another. `passed_over`: other files, counted by what they are.
     """
 
     folders: Mapping[str, Path]

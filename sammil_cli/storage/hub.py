@@ -83,7 +83,7 @@ def locate(pinned: WeightFile, hub: HubFile, target: Path, *, patience: float = 
 
 
 def _library() -> ModuleType:
-    """huggingface_hub, which is told to report nothing: else each request names torch's version and the like."""
+    """huggingface_hub with its telemetry off: else each request names torch's version and the like."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import huggingface_hub
     import huggingface_hub.constants

@@ -41,7 +41,7 @@ deep_brackets = partial(write, b"[" * 100_000 + b"]" * 100_000)
 
 
 def png_of(side: int, depth: int = 8) -> bytes:
-    """A PNG of so many pixels, says its head; there are a few bytes of them."""
+    """A PNG whose head claims these pixels, and which holds a few bytes of them."""
     head = struct.pack(">IIBBBBB", side, side, depth, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n"
     for kind, value in ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 1000))):
