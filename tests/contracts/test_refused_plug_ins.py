@@ -23,7 +23,7 @@ def run(sammil: Sammil, word: str, name: str) -> Any:
 
 @every_plug_in
 def test_two_of_one_name_are_refused_with_both_named(plugged_project: Path, sammil: Sammil, word: str) -> None:
-    own = sorted(choices._own(PLUG_INS[word].kind.folder))[0]
+    own = min(module for _, module in choices._own(PLUG_INS[word].kind)).rpartition(".")[2]
     write(plugged_project / "plugins", own, PLUG_INS[word].text)
     answer = run(sammil, word, own.replace("_", "-"))
     assert answer.code == 2
