@@ -34,6 +34,7 @@ def locked() -> set[tuple[str, str, frozenset[str]]]:
     return {(name, version, frozenset(re.findall(r"sha256:([0-9a-f]{64})", rest))) for name, version, rest in entries}
 
 
+@pytest.mark.stress  # asks for every package of the lock
 @pytest.mark.slow
 def test_it_names_every_package_of_the_lock_and_is_the_same_each_time(tmp_path: Path) -> None:
     content = written(tmp_path / "sbom.json")

@@ -136,6 +136,7 @@ def test_a_run_that_failed_is_in_no_plot(study: StudyFolder, sweep: dict[str, st
     assert [row["value"] for row in rows_of(study.root / "report/figures/sweep.csv")] == list(RATIOS)
 
 
+@pytest.mark.stress  # the study behind it takes two minutes
 def test_a_fresh_clone_pulls_the_same_numbers_and_has_nothing_to_do(study: StudyFolder, elsewhere: StudyFolder) -> None:
     elsewhere.call("dvc", "pull")
     assert results(elsewhere) == results(study)
@@ -145,6 +146,7 @@ def test_a_fresh_clone_pulls_the_same_numbers_and_has_nothing_to_do(study: Study
     assert elsewhere.check_cache() > 0
 
 
+@pytest.mark.stress
 def test_trained_again_elsewhere_every_byte_is_the_same(study: StudyFolder, elsewhere: StudyFolder) -> None:
     before = results(elsewhere)
     assert not (elsewhere.root / ".dvc/cache/sammil").exists()  # so nothing can come from the result store
@@ -155,6 +157,7 @@ def test_trained_again_elsewhere_every_byte_is_the_same(study: StudyFolder, else
     assert results(elsewhere) == before == results(study)
 
 
+@pytest.mark.stress
 def test_an_experiment_that_was_pushed_is_found_elsewhere_with_its_files(
     study: StudyFolder, elsewhere: StudyFolder, sweep: dict[str, str]
 ) -> None:

@@ -58,6 +58,7 @@ def call(folder: Path, *words: str) -> str:
     return said.stdout
 
 
+@pytest.mark.stress  # a minute; test_features_with_regions does it in parts
 @pytest.mark.slow
 def test_features_reach_an_auc_in_at_most_three_commands(in_hand: Path) -> None:
     lines = SCRIPT.read_text(encoding="utf-8").splitlines()

@@ -40,6 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_training: No
     return folder
 
 
+@pytest.mark.stress  # half a minute; models on slides are trained and judged, too
 @pytest.mark.slow
 def test_srmil_is_trained_judged_exported_and_used(project: Path, sammil: Sammil) -> None:
     answer = sammil("train", "--device", "cpu")
