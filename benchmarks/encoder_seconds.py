@@ -27,6 +27,7 @@ from sammil_cli.regions.light_torchvision import import_torchvision
 
 OUT = Path(__file__).with_name("encoder_seconds.json")
 BATCH = 4
+LARGE = 200e6  # parameters; of larger networks a patch takes seconds
 
 
 def main() -> None:
@@ -47,7 +48,8 @@ def main() -> None:
         call, seen = row.network, (row.patch_px, row.preparation.resize_px, row.preparation.input_px)
         key = repr((call.name, sorted(call.options.items()), call.head, row.pooling, seen))
         if key not in known:
-            known[key] = seconds_of(encoder_of(row), row.patch_px, asked.seconds)
+            batch = 1 if row.parameters.count > LARGE else BATCH
+            known[key] = seconds_of(encoder_of(row), row.patch_px, asked.seconds, batch)
         found[row.word] = float(f"{1000 * known[key]:.3g}")
         print(f"{row.word}: {found[row.word]:g} s for 1000 patches, {known[key] / base:.2f}x resnet50", flush=True)
     if not asked.words:
@@ -76,15 +78,15 @@ def resnet50() -> Encoder:
     return TorchEncoder(truncated(state, Path()), name="resnet50", dim=DIM, input_px=224, device="cpu", sha256="")
 
 
-def seconds_of(encoder: Encoder, side_px: int, least: float) -> float:
+def seconds_of(encoder: Encoder, side_px: int, least: float, batch: int = BATCH) -> float:
     """CPU seconds a patch: the median of batches."""
     draw = np.random.default_rng(0)
-    patches = draw.integers(0, 256, (BATCH, side_px, side_px, 3), np.uint8)
+    patches = draw.integers(0, 256, (batch, side_px, side_px, 3), np.uint8)
     times: list[float] = []
     while sum(times) < least or len(times) < 2:
         begun = sum(os.times()[:2])
         encoder.encode(np.stack([encoder.prepare(patch) for patch in patches]))
-        times.append((sum(os.times()[:2]) - begun) / BATCH)
+        times.append((sum(os.times()[:2]) - begun) / batch)
     return float(np.median(times[1:] or times))  # the first one warms up
 
 
