@@ -37,7 +37,7 @@ _FORMS = {
 _BEFORE = re.compile(r"([0-9]+)[_, \-][0-9]+[_, \-][0-9]+$")
 _MOST = 2**31 - 1
 _NEAR_PX = 16  # two tiles never begin so near to one another; nor has a grid of counted places such a step
-_MOST_COUNTED = 16_384  # no slide has so many tiles in a row
+_MOST_COUNTED = 16_384  # tiles in a row: more than any slide has
 _FIX = (
     "say it by tiles_names in params.yaml: a regular expression with the groups x and y (level-0 pixels), or column "
     "and row (counted); or none"
