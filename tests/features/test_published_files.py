@@ -173,7 +173,7 @@ def test_weights_take_memory_when_they_are_used_and_not_before(tmp_path: Path) -
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     if not Path("/proc/self/statm").exists():
-        pytest.skip("no /proc")
+        pytest.skip("/proc/self/statm, which says what memory is resident, is not here")
     before = resident()
     state = load_state(tmp_path / "large.bin")
     assert resident() - before < 50e6
