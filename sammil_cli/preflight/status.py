@@ -4,7 +4,7 @@ A project may have asked for a stage besides, which works on slides one by one a
 (`AskedFor`, `TrainingStatus`); what it trains is as fresh or stale as a slide's result.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,8 @@ def judge_plan(
     """What a stage with that plan would do; slides that are `waiting` for an earlier one follow it."""
     stage, listed = plan.stage, _read_list(plan.process_list)
     store = open_store(plan.stage)
-    found = {task.slide_id: _judge(stage, plan, task, store, listed, project) for task in plan.tasks}
+    here = frozenset(path.name for path in plan.out.iterdir()) if plan.out.is_dir() else frozenset()
+    found = {task.slide_id: _judge(stage, plan, task, store, listed, project, here) for task in plan.tasks}
     for row in plan.refused:
         found[row.slide_id] = SlideStatus(
             slide_id=row.slide_id, state=NOT_DONE, changes=(Change(row.code, f"{row.message}; fix: {row.remedy}"),)
@@ -250,7 +251,9 @@ def _judge(
     store: ResultStore,
     listed: Mapping[str, Mapping[str, str]],
     project: Project,
+    here: Container[str],
 ) -> SlideStatus:
+    """The state of one slide; `here`: the names of the files in the stage's folder."""
     name, key = plan.name_of(task), as_stored(task.key)
     result = store.look(name)
     status = SlideStatus(slide_id=task.slide_id, state=UP_TO_DATE, settings=key.get("settings"))
@@ -259,8 +262,8 @@ def _judge(
         if all(_is_there(plan.out / file, result, key) for file in result.files):
             return status
     row = listed.get(task.slide_id, {})
-    old = _made_with(plan.out, task.slide_id)
-    if store.has_files(name):
+    old = _made_with(plan.out, task.slide_id, here)
+    if result is not None and store.has_files(name):
         why = changes(stage, task.slide_id, old, key, project) if old else ()
         missing = Change("not in its folder", f"its files are not in {plan.out}, or are not what they were")
         return replace(status, state=STORED, changes=why or (missing,))
@@ -296,9 +299,9 @@ def _is_there(path: Path, result: Result, key: Key) -> bool:
     return same_length and (made_with == key if made_with else is_content(path, facts))
 
 
-def _made_with(out: Path, slide_id: str) -> dict[str, Any] | None:
+def _made_with(out: Path, slide_id: str, here: Container[str]) -> dict[str, Any] | None:
     """The key of what lies in a stage's folder now."""
-    keys = (read_key(out / f"{slide_id}{suffix}") for suffix in RECORDED)
+    keys = (read_key(out / file) for suffix in RECORDED if (file := f"{slide_id}{suffix}") in here)
     return next((key for key in keys if key is not None), None)
 
 

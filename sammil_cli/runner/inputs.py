@@ -5,6 +5,7 @@ read in between. So a file's inode, size and times are compared as well; they ar
 """
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _GONE = "gone"
 _NEW = ()
 
 State = tuple[tuple[int, int, int, int] | None, ...]  # inode, size, mtime, ctime of files; None = not to be read
-_digests: dict[tuple[object, Path], tuple[State, str]] = {}  # of this process: what was not touched is not read again
+_digests: dict[tuple[object, str, str], tuple[State, str]] = {}  # of this process: nothing is read twice
 
 
 def state_of(*paths: Path) -> State:
@@ -35,9 +36,14 @@ def _look(path: Path) -> tuple[int, int, int, int] | None:
         return None
     try:
         # Opening makes a network file system ask its server; a plain stat may be a minute old.
-        with path.open("rb") as file:
-            facts = os.fstat(file.fileno())
+        opened = os.open(path, os.O_RDONLY)
     except OSError:
+        return None
+    try:
+        facts = os.fstat(opened)
+    finally:
+        os.close(opened)
+    if stat.S_ISDIR(facts.st_mode):
         return None
     return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
@@ -146,7 +152,7 @@ class Unchanged:
 
 
 def _digest(path: Path, identify: Callable[[Path], str], state: State) -> str:
-    place = identify, path.absolute()
+    place = identify, str(Path.cwd()), str(path)
     known = _digests.get(place)
     if known is not None and known[0] == state:
         return known[1]

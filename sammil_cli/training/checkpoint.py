@@ -1,5 +1,6 @@
-"""The state of an unfinished training on disk: one safetensors file, replaced after each epoch."""
+"""The state of an unfinished training on disk: one safetensors file, replaced as training goes on."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from sammil_cli.storage.tensor_file import read_tensors, write_tensors
 
 _BEST, _RUN = "best.", "run."
 _FACTS = ("best_epoch", "history", "first_stage")
+SHARE = 0.05  # of the time, at most, goes into writing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +35,34 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Replaces the file at once: a kill leaves the one of the epoch before."""
+    """Replaces the file at once: a kill leaves the earlier one."""
     tensors = {f"{_RUN}{name}": tensor for name, tensor in checkpoint.tensors.items()}
     tensors |= {f"{_BEST}{name}": tensor for name, tensor in checkpoint.best.items()}
     tensors["probabilities"] = torch.from_numpy(np.array(checkpoint.probabilities))
     write_tensors(path, tensors, {name: getattr(checkpoint, name) for name in _FACTS})
+
+
+class Keeper:
+    """Keeps the file: written after the first epoch, and then whenever it costs no more than `SHARE` of the time.
+
+    So epochs of milliseconds are not slowed down by it, and a kill costs at most twenty times what writing takes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._due = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough was learned since it was last written."""
+        return time.monotonic() >= self._due
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Writes it."""
+        before = time.monotonic()
+        write_checkpoint(self.path, checkpoint)
+        now = time.monotonic()
+        self._due = now + (now - before) * (1 / SHARE - 1)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

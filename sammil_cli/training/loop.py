@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sammil_cli.mil.contract import MILModel
 from sammil_cli.mil.recipe import Recipe
-from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from sammil_cli.training.checkpoint import Checkpoint, Keeper, read_checkpoint
 from sammil_cli.training.epoch import EpochLog, Loader, Run
 from sammil_cli.training.validation_figures import area_under_curve, log_loss
 
@@ -68,10 +68,11 @@ def train_fold(
         log: called after each epoch with its mean loss terms, the norm of each term's averaged gradient (see
             `training.gradients`; NaN for a term without one) and validation figures; of a
             first stage with `first_stage=True`.
-        checkpoint: written after each epoch; where it is there already, training goes on from it, and ends with the
-            same numbers as without the interruption.
+        checkpoint: written after epochs, see `Keeper`; where it is there already, training goes on from it, and ends
+            with the same numbers as without the interruption.
     """
-    fold = _Fold(load=load, train=train, val=val, recipe=recipe, seed=seed, checkpoint=checkpoint)
+    keeper = Keeper(checkpoint) if checkpoint else None
+    fold = _Fold(load=load, train=train, val=val, recipe=recipe, seed=seed, keeper=keeper)
     saved = read_checkpoint(checkpoint) if checkpoint else None
     first, history = model.first_stage(), None
     if first is not None:
@@ -102,7 +103,7 @@ class _Fold:
     val: Sequence[tuple[str, int]]
     recipe: Recipe
     seed: int
-    checkpoint: Path | None
+    keeper: Keeper | None
 
     def learn(
         self, model: MILModel, log: Log, saved: Checkpoint | None, first_stage: list[EpochLog] | None = None
@@ -132,7 +133,7 @@ class _Fold:
             log(epoch, history[-1])
             if self._is_kept(epoch, figures=history[-1], best=best):
                 best = _kept(trained_state(model), epoch, history[-1], probabilities)
-            if self.checkpoint:
+            if self.keeper and self.keeper.is_due:
                 now = Checkpoint(
                     tensors=run.state(),
                     best=best.state,
@@ -141,7 +142,7 @@ class _Fold:
                     probabilities=said,
                     first_stage=first_stage,
                 )
-                write_checkpoint(self.checkpoint, now)
+                self.keeper.keep(now)
         best.every_epoch = np.array(said)
         return best, history
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sammil_cli.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from sammil_cli.training import checkpoint as checkpoints
+from sammil_cli.training.checkpoint import Checkpoint, Keeper, read_checkpoint, write_checkpoint
 
 
 def make(epochs: int = 2) -> Checkpoint:
@@ -43,6 +44,23 @@ def test_everything_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     assert list(found.history[1]) == ["loss_bag", "val_auc"]  # the columns of the learning curve
     assert len(found.probabilities) == 2
     assert all((one == other).all() for one, other in zip(found.probabilities, written.probabilities, strict=True))
+
+
+def test_writing_takes_a_twentieth_of_the_time_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+
+    def write(path: Path, checkpoint: Checkpoint) -> None:
+        clock[0] += 0.5
+
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(checkpoints, "write_checkpoint", write)
+    keeper, written = Keeper(tmp_path / "fold.safetensors"), []
+    for epoch in range(100):
+        clock[0] += 1.0
+        if keeper.is_due:
+            keeper.keep(make())
+            written.append(epoch)
+    assert written == [*range(0, 100, 10)]  # the first, and each after 9.5 s
 
 
 def test_what_was_read_outlives_the_file(tmp_path: Path) -> None:

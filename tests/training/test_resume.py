@@ -10,6 +10,7 @@ from toy_cohort import BEST, CHANCE, GOOD, TRAIN, VAL, Scripted, build, recipe, 
 
 from sammil_cli.mil.contract import Bag, MILModel
 from sammil_cli.mil.recipe import Recipe
+from sammil_cli.training import checkpoint as checkpoints
 from sammil_cli.training.checkpoint import read_checkpoint
 from sammil_cli.training.loop import Trained, train_fold
 
@@ -33,6 +34,12 @@ RESUMED = [
 ]
 # A first stage is trained before these; the number is that of bags loaded between the stages.
 STAGED = {"ibmil": len(TRAIN), "mhim": 0}
+
+
+@pytest.fixture(autouse=True)
+def _kept_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing may take all of the time, so that a stop comes where a test wants it."""
+    monkeypatch.setattr(checkpoints, "SHARE", 1.0)
 
 
 class Stopped(Exception):
