@@ -44,7 +44,7 @@ class Run:
         names: list[str] = []
         steps = []
         order = self._draw_order()
-        gradients = MeanGradients(self._parameters, len(order))
+        gradients = MeanGradients(self._parameters, len(order), number)
         gathered = _Gathered(self._parameters, self._recipe.accumulate)
         for step, index in enumerate(order):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16"):

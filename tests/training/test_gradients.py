@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from toy_cohort import TRAIN, build, recipe, run, toy_bag
 
 from sammil_cli.training import gradients
-from sammil_cli.training.gradients import MOST_STEPS, MeanGradients
+from sammil_cli.training.gradients import APART, MOST_STEPS, MeanGradients, is_averaged
 
 
 def averaged(terms_of_step: list[dict[str, float]], *, frozen: str = "") -> dict[str, float]:
     """What comes out for terms that are multiples of one weight, each the slope of its step."""
     weight = nn.Parameter(torch.zeros(3))
-    found = MeanGradients([weight, nn.Parameter(torch.zeros(2), requires_grad=False)], len(terms_of_step))
+    found = MeanGradients([weight, nn.Parameter(torch.zeros(2), requires_grad=False)], len(terms_of_step), 0)
     for step, slopes in enumerate(terms_of_step):
         terms = {name: torch.tensor(1.0) if name == frozen else slope * weight[1] for name, slope in slopes.items()}
         found.add_terms(step, terms, torch.tensor(2.0))
@@ -55,6 +55,25 @@ def test_a_long_epoch_is_averaged_over_so_many_evenly_spaced_steps(
     assert {later - earlier for earlier, later in pairwise(seen)} <= {steps // counted, -(-steps // counted)}
     assert found["other"] == pytest.approx(2 * sum(seen) / counted)
     assert found["bag"] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("steps", [1, 24, MOST_STEPS, 200, 500, 5000])
+def test_one_step_in_so_many_counts_and_the_first_epochs_always_do(steps: int) -> None:
+    averaged_epochs = [epoch for epoch in range(1000) if is_averaged(epoch, steps)]
+    assert averaged_epochs[:2] == [0, 1]
+    counted = len(averaged_epochs) * min(steps, MOST_STEPS)
+    assert counted / (1000 * steps) <= 1.05 / APART
+    assert steps > MOST_STEPS * APART or counted / (1000 * steps) >= 0.6 / APART
+
+
+def test_an_epoch_that_is_not_averaged_says_so_and_takes_no_extra_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    grad, passes = torch.autograd.grad, []
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args, **how: (passes.append(1), grad(*args, **how))[1])
+    _, logs = run(build("sam-mil", dropout=0.0), recipe(4))
+    assert [math.isnan(figures["gradient_bag"]) for figures in logs] == [False, False, True, True]
+    alone = len(passes)
+    _, logs = run(build("sam-mil", dropout=0.0), recipe(2))
+    assert len(passes) == 2 * alone
 
 
 @pytest.mark.parametrize(
