@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sammil_cli.report.text_table import broken_lines, fit
 from sammil_cli.storage.shown_text import json_text, shortened, shown
 
 if TYPE_CHECKING:
@@ -230,24 +231,39 @@ def _live_bar(stderr: "Console", total: int, title: str) -> Iterator[Bar]:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table; columns of numbers are right-aligned. A cell that is a list has one line for each item."""
+    """Prints a table that fits the terminal (80 columns where there is none), in parts if it must be.
+
+    Columns of numbers are right-aligned; numbers and short words are never broken (`report.text_table`). A cell that
+    is a list has one line for each item.
+    """
     if _state["quiet"]:
         return
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    def text(cell: object) -> Text:  # a string would be read as markup
+    def text(cell: object) -> str:
         lines = cell if isinstance(cell, list) else [cell]
-        return Text("\n".join(shown(str(line)) for line in lines))
+        return "\n".join(shown(str(line)) for line in lines)
 
-    table = Table(title=text(title), title_justify="left", title_style="bold", header_style="bold")
-    for index, name in enumerate(header):
-        numeric = all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(text, row))
-    Console().print(table)
+    def as_is(cell: str) -> Text:  # a string would be read as markup
+        return Text(cell, no_wrap=True)
+
+    console = Console()
+    parts = fit(
+        [text(name) for name in header], [[text(cell) for cell in row] for row in rows], console.width, cell_len
+    )
+    console.width = max([console.width, *(part.width for part in parts)])
+    for line in broken_lines(text(title), console.width, cell_len) if title else ():
+        console.print(Text(line, style="bold"))
+    for part in parts:
+        table = Table(header_style="bold")
+        for name, width, numeric in zip(part.header, part.widths, part.numeric, strict=True):
+            table.add_column(as_is(name), justify="right" if numeric else "left", width=width, no_wrap=True)
+        for row in part.rows:
+            table.add_row(*map(as_is, row))
+        console.print(table)
 
 
 def three_digits(value: float | None) -> str:
