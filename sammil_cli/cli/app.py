@@ -16,12 +16,14 @@ import typer
 from sammil_cli import __version__
 from sammil_cli.cli.commands import GROUPS, SINGLE
 from sammil_cli.cli.streams import erase_line, hold_streams, show_line
+from sammil_cli.cli.usage import PlainGroup
 from sammil_cli.errors import SammilError, check_address_space, check_root, limit_met, refused_by_system
 from sammil_cli.storage.light_scipy import leave_docstrings
 
 _HELP = ["-h", "--help"]
 app = typer.Typer(
     name="sammil",
+    cls=PlainGroup,
     help="Whole-slide images to slide-level diagnoses with SAM-MIL.\n\n"
     "The pipeline: segment, patch, sam, extract, train, evaluate, visualize; or all at once: dvc repro.",
     no_args_is_help=True,

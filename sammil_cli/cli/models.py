@@ -160,11 +160,15 @@ def ablate(
 
     whole = load_settings(params, assignments or ())
     from sammil_cli import console
+    from sammil_cli.errors import InputError
     from sammil_cli.project.project import Project
     from sammil_cli.studies import ablate as stage
-    from sammil_cli.studies.region_ablation import Contest, default_proposers
+    from sammil_cli.studies.region_ablation import NAME, Contest, default_proposers
 
     console.set_up(verbose=verbose)
+    of_regions = {"--proposers": proposers, "--controls": controls}
+    if NAME not in words(tables or "") and (given := [name for name, value in of_regions.items() if value is not None]):
+        raise InputError(f"{given[0]} is about the table {NAME}", remedy=f"ask for that table, too: --tables {NAME}")
     project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations, lesions=lesions)
     asked = default_proposers(whole.proposer, project) if proposers is None else words(proposers)
     stage.run(

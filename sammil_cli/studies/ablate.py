@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sammil_cli import console
+from sammil_cli.choices import one_of
 from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.project.leftovers import tidy
@@ -106,7 +107,7 @@ def _tables(settings: TrainSettings, names: Sequence[str] | None) -> Sequence[st
     """
     known = (*ABLATIONS, region_ablation.NAME)
     if unknown := [name for name in names or () if name not in known]:
-        raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
+        raise InputError(f"there is no table {unknown[0]!r}", remedy=one_of(unknown[0], known))
     if names is not None and not names:
         raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
     check_model(settings.model, settings.model_options)
