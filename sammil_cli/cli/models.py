@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.evaluate import evaluate
 from sammil_cli.cli.options import (
     PARAMS,
@@ -119,22 +120,25 @@ def ablate(
     tables: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.several_tables,
             help="Of 1 to 7 (the paper's) and regions (do SAM's help?); of mask and losses (SRMIL's); protocol. "
-            "[default: 2,3,4,6; of model: srmil mask,losses]"
+            "[default: 2,3,4,6; of model: srmil mask,losses]",
         ),
     ] = None,
     proposers: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.several_proposers,
             help="Whose regions the table regions compares. [default: that of params.yaml, and superpixels; without "
-            "slides: features]"
+            "slides: features]",
         ),
     ] = None,
     controls: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.several_controls,
             help="Beside these: placebo (moved at random), true (cut to drawn lesions), '' for neither. [default: "
-            "placebo, and true where lesions are drawn]"
+            "placebo, and true where lesions are drawn]",
         ),
     ] = None,
     bags: BagsOption = Path("artifacts/bags"),

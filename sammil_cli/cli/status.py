@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption, SetOption, SlidesOption
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ def status(
 
 @app.command()
 def why(
-    slide: Annotated[str, typer.Argument(metavar="SLIDE", help="A slide's id: its file name without the suffix.")],
+    slide: Annotated[
+        str,
+        typer.Argument(
+            metavar="SLIDE", help="A slide's id: its file name without the suffix.", autocompletion=completion.slide_ids
+        ),
+    ],
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),

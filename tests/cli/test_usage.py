@@ -22,7 +22,7 @@ SLIPS = [
         "did you mean the setting encoder? sammil train -S encoder=VALUE",
     ),
     ("why --epochs a", "sammil why has no option --epochs", "epochs is a setting: sammil why -S epochs=VALUE"),
-    ("reproduce --epochs 3", "sammil reproduce has no option --epochs", "sammil reproduce --help lists its options"),
+    ("reproduce --zzzz 3", "sammil reproduce has no option --zzzz", "sammil reproduce --help lists its options"),
     ("trian", "sammil has no command 'trian'", "did you mean sammil train"),
     ("lesion-sise", "sammil has no command 'lesion-sise'", "did you mean sammil figure lesion-size?"),
     ("figure regoins", "sammil figure has no command 'regoins'", "did you mean sammil figure regions?"),
