@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typer.core import TyperGroup
 
 from sammil_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from typer._click.core import Command, Context  # Click, as Typer carries it
+    from typer._click.core import Command, Context, Parameter  # Click, as Typer carries it
 
 _SETTINGS = "assignments"  # the parameter of `-S`
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
@@ -29,12 +29,14 @@ _TYPE_WORDS = (  # what pydantic says of a value, and what people say
 class PlainGroup(TyperGroup):
     """A group of commands whose usage errors, and those of its commands, are `InputError`s with the nearest word."""
 
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> "Context":
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: "Context | None" = None, **extra: object
+    ) -> "Context":
         """Reads what is typed, as Click does."""
         with _PlainErrors():
             return super().make_context(info_name, args, parent, **extra)
 
-    def invoke(self, ctx: "Context") -> Any:
+    def invoke(self, ctx: "Context") -> object:
         """Runs the command, as Click does; what is typed behind its name is read here."""
         with _PlainErrors():
             return super().invoke(ctx)
@@ -58,11 +60,12 @@ class _PlainErrors:
         raise InputError(message, remedy=remedy or f"{ctx.command_path} --help says how it is used") from None
 
 
-def _in_words(error: Any, name: str, ctx: "Context") -> tuple[str, str]:
+def _in_words(error: object, name: str, ctx: "Context") -> tuple[str, str]:
     """What is wrong, and the fix; the latter empty where only the help has it."""
-    path, message, param = ctx.command_path, str(error.message), getattr(error, "param", None)
+    path, message, param = ctx.command_path, str(getattr(error, "message", "")), getattr(error, "param", None)
     if name == "NoSuchOption":
-        return f"{path} has no option {error.option_name}", _option_meant(ctx, error.option_name)
+        option = str(getattr(error, "option_name", ""))
+        return f"{path} has no option {option}", _option_meant(ctx, option)
     if found := _NO_COMMAND.search(message):
         return f"{path} has no command {found[1]!r}", _command_meant(ctx, found[1])
     if found := _NO_ARGUMENT.search(message):
@@ -75,11 +78,11 @@ def _in_words(error: Any, name: str, ctx: "Context") -> tuple[str, str]:
     return f"{path}: {f'{_named(param)}: ' if param is not None else ''}{said}", _choice_meant(said)
 
 
-def _named(param: Any) -> str:
+def _named(param: "Parameter") -> str:
     """An option by its longest form, an argument by its metavar."""
     if param.param_type_name == "option":
         return str(max(param.opts, key=len))
-    return str(param.metavar or param.name.upper()).strip("{}[]")
+    return str(getattr(param, "metavar", None) or str(param.name).upper()).strip("{}[]")
 
 
 def _option_meant(ctx: "Context", option: str) -> str:
