@@ -420,7 +420,9 @@ def train_all(
             task_of: dict[Future[None], FoldTask] = {
                 pool.schedule(work, args=[replace(task.job, out=folders[task.name])]): task for task in tasks
             }
-            bar = stack.enter_context(console.progress(len(tasks) * epochs, "train"))  # a thread: after the processes
+            bar = stack.enter_context(
+                console.progress(len(tasks) * epochs, "train", "epochs")
+            )  # a thread: after the processes
             pending = set(task_of)
             while pending:
                 finished, pending = wait(pending, timeout=_POLL_SECONDS)

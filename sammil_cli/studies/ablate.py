@@ -1,6 +1,7 @@
 """sammil ablate: ablation tables on a user's cohort, every variant on the same folds."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from sammil_cli.storage.files import write_json, write_text
 from sammil_cli.studies import region_ablation
 from sammil_cli.studies.labelled import check_tested, labelled
 from sammil_cli.studies.region_ablation import Contest
-from sammil_cli.studies.variant import said, settings_of, train_variant
+from sammil_cli.studies.variant import VariantLines, said, settings_of, train_variant
 from sammil_cli.training.trained_model import check_model, model_class
 
 _SAM_MIL = "sam-mil"  # of regions and consistency
@@ -189,7 +190,9 @@ def _train(
     found: dict[str, Predictions] = {}
     record = {}
     rows = [*((variant, variant, 0) for variant in variants), *((one, with_other_seed(one), 1) for one in seeds)]
-    for number, (variant, name, reseed) in enumerate(rows, start=1):
-        console.say(f"variant {number} of {len(rows)}: {name} {said(variant)}")
-        found[name], record[name] = train_variant(project, settings, variant, runs / name, options, reseed=reseed)
+    lines = VariantLines(len(rows))
+    with console.each_warning_once():
+        for variant, name, reseed in rows:
+            make = partial(train_variant, project, settings, variant, runs / name, options, reseed=reseed)
+            found[name], record[name] = lines.made(name, said(variant), make)
     return found, record
