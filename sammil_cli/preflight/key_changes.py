@@ -89,6 +89,10 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
     if name in _DRAWINGS:
         what, folder = _LEARNED_DRAWINGS.get(stage, _DRAWINGS[name])
         return _drawing(what, getattr(project, folder), slide_id, old, new)
+    if name == "models":
+        return Change("other models", "the models that judge it were trained anew since")
+    if name == "inputs":
+        return Change("its bag, patches or regions changed", "its bag, patches or regions changed")
     if name == "weights":
         return Change("other weights", f"weights: {_shown(old)} → {_shown(new)}")
     label = " ".join(path)
