@@ -109,9 +109,10 @@ def _drawing(what: str, folder: Path, slide_id: str, old: object, new: object) -
 
 
 def setting_name(stage: str, path: tuple[str, ...]) -> str:
-    """The key of params.yaml of a setting in a key, where it may lack its beginning, such as `tissue_`."""
-    known, end = {**STAGES, **ON_REQUEST}[stage].model_fields, path[-1]
-    return end if end in known else next((key for key in known if key.endswith(f"_{end}")), ".".join(path))
+    """The key of params.yaml of a setting in a key, where it may lack its beginning, such as `tissue_`, or its end."""
+    known, part = {**STAGES, **ON_REQUEST}[stage].model_fields, path[-1]
+    whole = (part if part in known else "", *(key for key in known if key.endswith(f"_{part}")))
+    return next((key for key in (*whole, *(key for key in known if key.startswith(f"{part}_"))) if key), ".".join(path))
 
 
 def listed_settings(stage: str, settings: Mapping[str, object]) -> str:

@@ -89,8 +89,8 @@ def _parts(project: Project) -> dict[str, str]:
         return {}
     found: dict[str, list[str]] = {}
     for (slide_id, role), names in folds.items():
-        found.setdefault(slide_id, []).append(f"{role} in {', '.join(names)}")
-    return {slide_id: f"parts, by repeat.fold: {'; '.join(sorted(said))}" for slide_id, said in found.items()}
+        found.setdefault(slide_id, []).append(f"{role} part of {', '.join(names)}")
+    return {slide_id: f"{'; '.join(sorted(said))} (repeat.fold)" for slide_id, said in found.items()}
 
 
 def _evaluate(project: Project, settings: Settings, record: RunRecord, *, fresh: bool) -> TrainingStatus:

@@ -58,7 +58,7 @@ def test_figures_of_other_models_and_missing_ones_are_named(done: Path, sammil: 
 def test_why_says_in_which_folds_a_slide_was_what(done: Path, sammil: Sammil) -> None:
     slide = sorted(Path("artifacts/bags").glob("*.h5"))[0].stem
     said = sammil("why", slide).out
-    assert "parts, by repeat.fold: test in 0." in said
+    assert "test part of 0." in said
     assert "judging: up to date" in said
     assert "up to date" in said.split("visualize")[1]
 
