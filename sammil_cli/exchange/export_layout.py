@@ -75,10 +75,12 @@ def run(source: Path, layout: str, out: Path) -> int:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         bags: set[str] = set()
-        for slide_id in slide_ids:
-            slide = _read(project, slide_id)
-            LAYOUTS[layout].write_slide(partial, slide)
-            bags |= {slide_id} if slide.bag is not None else set()
+        with console.progress(len(slide_ids), "export") as bar:
+            for slide_id in slide_ids:
+                slide = _read(project, slide_id)
+                LAYOUTS[layout].write_slide(partial, slide)
+                bags |= {slide_id} if slide.bag is not None else set()
+                bar.advance(slide_id)
         doubts = _write_tables(project, LAYOUTS[layout], partial, slide_ids, bags)
         if out.exists():
             out.rmdir()
