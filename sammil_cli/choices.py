@@ -14,7 +14,7 @@ import difflib
 import importlib
 import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -92,17 +92,21 @@ def module_name(kind: Kind, name: str) -> str:
 
 def _only(kind: Kind, name: str, known: Mapping[str, Sequence[str]]) -> str:
     if name not in known:
-        word = name[:_LONGEST_WORD]
-        near = difflib.get_close_matches(word, known, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        word, hint = name[:_LONGEST_WORD], ""
         own = Path(PROJECT_FOLDER, f"{name.replace('-', '_')}.py")
         if kind.group and word == name and own.is_file():
             hint = f"{own} defines no {kind.offers}, which makes a {kind.noun}; "
-        raise InputError(f"unknown {kind.noun} {word!r}", remedy=f"{hint}one of: {', '.join(sorted(known))}")
+        raise InputError(f"unknown {kind.noun} {word!r}", remedy=f"{hint}{one_of(word, sorted(known))}")
     found = known[name]
     if len(found) > 1:
         raise InputError(f"there are two of the {kind.noun} {name!r}: {' and '.join(found)}", remedy="rename one")
     return found[0]
+
+
+def one_of(word: str, known: Collection[str]) -> str:
+    """The remedy for a word that is no choice: the one that was probably meant, and all there are."""
+    near = difflib.get_close_matches(word, known, 1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}one of: {', '.join(known)}"
 
 
 def check(kind: Kind, name: str) -> None:

@@ -393,9 +393,7 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
         first = error.errors()[0]
         key = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, Settings.model_fields, 1)
-            remedy = f"did you mean {near[0]}?" if near else "params.yaml of sammil init lists all keys"
-            raise InputError(f"{where}: unknown key {shown_value(key)}", remedy=remedy) from None
+            raise InputError(f"{where}: unknown key {shown_value(key)}", remedy=setting_meant(key)) from None
         remedy = first.get("ctx", {}).get("remedy", f"{key} is: {describe(key)}")
         found = shown_value(first["input"])
         raise InputError(f"{where}: {key}: {found} — {first['msg'].lower()}", remedy=remedy) from None
@@ -408,6 +406,12 @@ def check(values: Mapping[str, Any], where: str) -> Settings:
         except InputError as error:
             raise InputError(f"{where}: {kind.setting}: {error.message}", remedy=error.remedy) from None
     return settings
+
+
+def setting_meant(key: str) -> str:
+    """The remedy for an unknown key: the one that was probably meant."""
+    near = difflib.get_close_matches(key, Settings.model_fields, 1)
+    return f"did you mean {near[0]}?" if near else "params.yaml of sammil init lists all keys"
 
 
 def describe(key: str) -> str:

@@ -7,19 +7,22 @@ Everything that goes to the terminal passes through here as text, never as marku
 import contextlib
 import io
 import logging
+import os
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from sammil_cli.report.text_table import broken_lines, fit
 from sammil_cli.storage.shown_text import json_text, shortened, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _state = {"quiet": False, "silent": False}
+_within: list[str] = []  # what progress is a part of
 _LONGEST_ITEM = 48  # characters of a name beside a progress bar
 _FIRST_LINE, _NEXT_LINE = 10.0, 30.0  # seconds between lines of progress where there is no terminal
 
@@ -67,6 +70,16 @@ def silent() -> Iterator[None]:
             yield
     finally:
         _state["silent"] = before
+
+
+@contextlib.contextmanager
+def within(what: str) -> Iterator[None]:
+    """Within the block progress begins with what it is a part of, such as a variant of many."""
+    _within.append(what)
+    try:
+        yield
+    finally:
+        _within.pop()
 
 
 @contextlib.contextmanager
@@ -122,10 +135,12 @@ class ProgressLines:
     Args:
         total: how many there are to do. title: what begins each line.
         clock: seconds; another one in tests.
+        unit: what is counted, in the plural, where the title does not say it.
     """
 
-    def __init__(self, total: int, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total: int, title: str, clock: Callable[[], float] = time.monotonic, unit: str = "") -> None:
         self._total, self._title, self._clock = total, title, clock
+        self._of = f"{total:,}{f' {unit}' if unit else ''}"
         self._begun, self._due = clock(), clock() + _FIRST_LINE
         self._done, self._item = 0, ""
         self._marks = deque([(self._begun, 0)], maxlen=3)  # when a line was said, and what was done then
@@ -148,22 +163,23 @@ class ProgressLines:
     def end(self) -> None:
         """Says how long it took, where lines were said before."""
         if self._clock() >= self._begun + _FIRST_LINE and self._done >= self._total:
-            note(f"{self._title}: {self._done:,} of {self._total:,} in {_in_words(self._clock() - self._begun)}")
+            note(f"{self._title}: {self._done:,} of {self._of} in {time_words(self._clock() - self._begun)}")
 
     def _line(self) -> str:
         seconds = self._clock() - self._begun
-        said = [f"{self._title}: {self._done:,} of {self._total:,} in {_in_words(seconds)}"]
+        said = [f"{self._title}: {self._done:,} of {self._of} in {time_words(seconds)}"]
         since, before = self._marks[0]  # a minute ago or less: workers take their time to start
         if before == self._done:
             since, before = self._begun, 0
         if before < self._done < self._total:
             rate = (self._done - before) / (self._clock() - since)
             pace = f"{short_number(rate)} a second" if rate >= 1 else f"{short_number(1 / rate)} s each"
-            said += [pace, f"about {_in_words((self._total - self._done) / rate)} left"]
+            said += [pace, f"about {time_words((self._total - self._done) / rate)} left"]
         return ", ".join([*said, *([self._item] if self._item else [])])
 
 
-def _in_words(seconds: float) -> str:
+def time_words(seconds: float) -> str:
+    """Seconds as people say them: `41 s`, `2 min 5 s`, `3 h 10 min`."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if minutes else f"{rest} s"
@@ -171,21 +187,22 @@ def _in_words(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int, title: str) -> Iterator[Bar]:
+def progress(total: int, title: str, unit: str = "") -> Iterator[Bar]:
     """Shows on stderr how far the block is: a bar, or on a stream that is no terminal `ProgressLines`."""
     if _state["silent"]:
         yield Bar(lambda done, item: None)
         return
     from rich.console import Console
 
-    stderr = Console(stderr=True)
-    with _live_bar(stderr, total, shown(title)) if stderr.is_terminal else _lines(total, shown(title)) as bar:
+    stderr, title = Console(stderr=True), shown(": ".join([*_within, title]))
+    moves = stderr.is_terminal and not stderr.is_dumb_terminal  # where nothing moves, rich would say nothing
+    with _live_bar(stderr, total, title) if moves else _lines(total, title, unit) as bar:
         yield bar
 
 
 @contextlib.contextmanager
-def _lines(total: int, title: str) -> Iterator[Bar]:
-    lines, over = ProgressLines(total, title), threading.Event()
+def _lines(total: int, title: str, unit: str) -> Iterator[Bar]:
+    lines, over = ProgressLines(total, title, unit=unit), threading.Event()
 
     def speak() -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody reads stderr any more
@@ -230,24 +247,39 @@ def _live_bar(stderr: "Console", total: int, title: str) -> Iterator[Bar]:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table; columns of numbers are right-aligned. A cell that is a list has one line for each item."""
+    """Prints a table that fits the terminal (80 columns where there is none), in parts if it must be.
+
+    Columns of numbers are right-aligned; numbers and short words are never broken (`report.text_table`). A cell that
+    is a list has one line for each item.
+    """
     if _state["quiet"]:
         return
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    def text(cell: object) -> Text:  # a string would be read as markup
+    def text(cell: object) -> str:
         lines = cell if isinstance(cell, list) else [cell]
-        return Text("\n".join(shown(str(line)) for line in lines))
+        return "\n".join(shown(str(line)) for line in lines)
 
-    table = Table(title=text(title), title_justify="left", title_style="bold", header_style="bold")
-    for index, name in enumerate(header):
-        numeric = all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(text, row))
-    Console().print(table)
+    def as_is(cell: str) -> Text:  # a string would be read as markup
+        return Text(cell, no_wrap=True)
+
+    console = Console()
+    parts = fit(
+        [text(name) for name in header], [[text(cell) for cell in row] for row in rows], console.width, cell_len
+    )
+    console.width = max([console.width, *(part.width for part in parts)])
+    for line in broken_lines(text(title), console.width, cell_len) if title else ():
+        console.print(Text(line, style="bold"))
+    for part in parts:
+        table = Table(header_style="bold")
+        for name, width, numeric in zip(part.header, part.widths, part.numeric, strict=True):
+            table.add_column(as_is(name), justify="right" if numeric else "left", width=width, no_wrap=True)
+        for row in part.rows:
+            table.add_row(*map(as_is, row))
+        console.print(table)
 
 
 def three_digits(value: float | None) -> str:
@@ -288,8 +320,13 @@ def print_json(value: object) -> None:
 def print_error(message: str, remedy: str) -> None:
     """Prints what is wrong and the fix on stderr; both may have several lines."""
     message, remedy = shown(message, kept="\n"), shown(remedy, kept="\n")
-    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    red, plain = ("\x1b[31m", "\x1b[0m") if _is_coloured(sys.stderr) else ("", "")
     sys.stderr.write(f"{red}error: {message}{plain}\n" + (f"  fix: {remedy}\n" if remedy else ""))
+
+
+def _is_coloured(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that shows colours, and nobody asked for none (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def download_progress() -> Callable[[int, int], None]:

@@ -3,6 +3,7 @@
 Heavy modules are imported inside the commands, so that `sammil --help` answers at once.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,14 +15,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from sammil_cli import __version__
+from sammil_cli.cli import completion
 from sammil_cli.cli.commands import GROUPS, SINGLE
 from sammil_cli.cli.streams import erase_line, hold_streams, show_line
+from sammil_cli.cli.usage import PlainGroup
 from sammil_cli.errors import SammilError, check_address_space, check_root, limit_met, refused_by_system
 from sammil_cli.storage.light_scipy import leave_docstrings
 
 _HELP = ["-h", "--help"]
 app = typer.Typer(
     name="sammil",
+    cls=PlainGroup,
     help="Whole-slide images to slide-level diagnoses with SAM-MIL.\n\n"
     "The pipeline: segment, patch, sam, extract, train, evaluate, visualize; or all at once: dvc repro.",
     no_args_is_help=True,
@@ -48,6 +52,8 @@ def main() -> None:
         os.environ["PYTHONUTF8"] = "1"
         # The option, too: python -E and -I ignore the variable, and the new process would begin anew without end.
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself
+    if completion.ASKED in os.environ:
+        _complete()
     signal.signal(signal.SIGTERM, _stop)
     hold_streams()
     leave_docstrings()
@@ -77,6 +83,14 @@ def main() -> None:
 
             print_error("interrupted; everything that was finished is kept", "run the same command to go on")
         raise
+
+
+def _complete() -> NoReturn:
+    """Answers the shell; what is wrong in the line so far is said when it is run."""
+    completion.join_words(os.environ)
+    with contextlib.suppress(SammilError):
+        app()
+    sys.exit(0)
 
 
 def _spare_bytecode() -> None:

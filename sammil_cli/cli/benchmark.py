@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import (
     PARAMS,
     ClusterOption,
@@ -34,6 +35,7 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAMES",
+            autocompletion=completion.several_models,
             help="Models, between commas; settings after colons (abmil:model_options.gated=true); mean-pool: logistic "
             "regression on the mean of the patches. [default: mean-pool, abmil, and that of params.yaml]",
         ),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import DeviceOption, JsonOption, VerboseOption, run_options
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ def make(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A project, what train wrote, or a folder of models.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The .sammil file, written.")],
     fold: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this model, such as repeat_0_fold_0. [default: all]")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this model, such as repeat_0_fold_0. [default: all]",
+            autocompletion=completion.trained_models,
+        ),
     ] = None,
     intended_use: Annotated[
         str | None, typer.Option(metavar="TEXT", help="[default: research use only, not for diagnosis]")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import (
     PARAMS,
     BagsOption,
@@ -36,7 +37,11 @@ def evaluate(
     ] = Path("runs"),
     by: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="With --on: each value of a column of LABELS, such as site; repeatable."),
+        typer.Option(
+            metavar="COLUMN",
+            help="With --on: each value of a column of LABELS, such as site; repeatable.",
+            autocompletion=completion.columns,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Report folder. [default: report; with --on report/external]")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import PARAMS, BagsOption, JsonOption, ParamsOption, SetOption, SlidesOption, read_settings
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ app = typer.Typer(
 
 SlideArguments = Annotated[
     list[str] | None,
-    typer.Argument(metavar="SLIDE", help="Slide ids. Without: the largest lesion, the smallest, and (regions) none."),
+    typer.Argument(
+        metavar="SLIDE",
+        help="Slide ids. Without: the largest lesion, the smallest, and (regions) none.",
+        autocompletion=completion.slide_ids,
+    ),
 ]
 OutOption = Annotated[Path, typer.Option(help="Folder of the figures, written.")]
 PatchesOption = Annotated[Path, typer.Option(help="Patch grids.")]
@@ -82,7 +87,12 @@ def consistency(
 
 @app.command()
 def sweep(
-    settings: Annotated[list[str], typer.Argument(metavar="SETTING", help="One or two keys of params.yaml.")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SETTING", help="One or two keys of params.yaml.", autocompletion=completion.setting_names
+        ),
+    ],
     run: Annotated[
         list[Path] | None, typer.Option("--run", metavar="RUN", help="A training that evaluate has judged; repeatable.")
     ] = None,

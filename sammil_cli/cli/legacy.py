@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import (
     PARAMS,
     FailOverOption,
@@ -163,7 +164,12 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="The .safetensors file, or with --to the folder, written.")],
     to: Annotated[
-        str | None, typer.Option(metavar="TOOL", help="clam | sam-mil | trident: bags, grids and tables in its layout.")
+        str | None,
+        typer.Option(
+            metavar="TOOL",
+            help="clam | sam-mil | trident: bags, grids and tables in its layout.",
+            autocompletion=completion.layouts,
+        ),
     ] = None,
 ) -> None:
     """Write weights or bags as other tools have them.

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.evaluate import evaluate
 from sammil_cli.cli.options import (
     PARAMS,
@@ -119,22 +120,25 @@ def ablate(
     tables: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.several_tables,
             help="Of 1 to 7 (the paper's) and regions (do SAM's help?); of mask and losses (SRMIL's); protocol. "
-            "[default: 2,3,4,6; of model: srmil mask,losses]"
+            "[default: 2,3,4,6; of model: srmil mask,losses]",
         ),
     ] = None,
     proposers: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.several_proposers,
             help="Whose regions the table regions compares. [default: that of params.yaml, and superpixels; without "
-            "slides: features]"
+            "slides: features]",
         ),
     ] = None,
     controls: Annotated[
         str | None,
         typer.Option(
+            autocompletion=completion.several_controls,
             help="Beside these: placebo (moved at random), true (cut to drawn lesions), '' for neither. [default: "
-            "placebo, and true where lesions are drawn]"
+            "placebo, and true where lesions are drawn]",
         ),
     ] = None,
     bags: BagsOption = Path("artifacts/bags"),
@@ -160,11 +164,15 @@ def ablate(
 
     whole = load_settings(params, assignments or ())
     from sammil_cli import console
+    from sammil_cli.errors import InputError
     from sammil_cli.project.project import Project
     from sammil_cli.studies import ablate as stage
-    from sammil_cli.studies.region_ablation import Contest, default_proposers
+    from sammil_cli.studies.region_ablation import NAME, Contest, default_proposers
 
     console.set_up(verbose=verbose)
+    of_regions = {"--proposers": proposers, "--controls": controls}
+    if NAME not in words(tables or "") and (given := [name for name, value in of_regions.items() if value is not None]):
+        raise InputError(f"{given[0]} is about the table {NAME}", remedy=f"ask for that table, too: --tables {NAME}")
     project = Project(bags=bags, labels=labels, slides=slides, tissue=tissue, annotations=annotations, lesions=lesions)
     asked = default_proposers(whole.proposer, project) if proposers is None else words(proposers)
     stage.run(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from sammil_cli.cli import completion
+
 if TYPE_CHECKING:  # the command line starts without what commands import
     from sammil_cli.config import StageSettings, Tolerance
     from sammil_cli.project.process_list import Row
@@ -22,13 +24,28 @@ P = TypeVar("P", bound="Tolerance")
 ParamsOption = Annotated[Path, typer.Option("--params", help="The settings file.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("-S", "--set", metavar="KEY=VALUE", help="Overrides a key of params.yaml; repeatable."),
+    typer.Option(
+        "-S",
+        "--set",
+        metavar="KEY=VALUE",
+        help="Overrides a key of params.yaml; repeatable.",
+        autocompletion=completion.settings,
+    ),
 ]
 OnlyOption = Annotated[
-    str | None, typer.Option(help="Only these slides: ids separated by commas, or a process list (its failures).")
+    str | None,
+    typer.Option(
+        help="Only these slides: ids separated by commas, or a process list (its failures).",
+        autocompletion=completion.several_slides,
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs) or cuda:1.")]
-EncoderDeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs), cuda:1 or mps (Apple's GPU).")]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto, cpu, cuda (all GPUs) or cuda:1.", autocompletion=completion.devices)
+]
+EncoderDeviceOption = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda (all GPUs), cuda:1 or mps (Apple's GPU).", autocompletion=completion.devices),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -39,7 +56,12 @@ FailOverOption = Annotated[
     str | None, typer.Option(metavar="SHARE", help="Exit with 1 only when more slides than this fail, such as 5%.")
 ]
 ExecutorOption = Annotated[
-    str, typer.Option(envvar="SAMMIL_EXECUTOR", help="local (processes on this machine) | dask (a cluster).")
+    str,
+    typer.Option(
+        envvar="SAMMIL_EXECUTOR",
+        help="local (processes on this machine) | dask (a cluster).",
+        autocompletion=completion.executors,
+    ),
 ]
 SchedulerOption = Annotated[
     str | None,
@@ -47,7 +69,12 @@ SchedulerOption = Annotated[
 ]
 ClusterOption = Annotated[
     str | None,
-    typer.Option(envvar="SAMMIL_CLUSTER", metavar="KIND", help="dask: start workers through slurm, pbs, sge, lsf, …"),
+    typer.Option(
+        envvar="SAMMIL_CLUSTER",
+        metavar="KIND",
+        help="dask: start workers through slurm, pbs, sge, lsf, …",
+        autocompletion=completion.clusters,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import PARAMS, ParamsOption, RunAsked, SetOption, WorkersOption, read_settings, run_options
 
 app = typer.Typer()
@@ -14,11 +15,18 @@ app = typer.Typer()
 def init(
     folder: Annotated[Path, typer.Argument(help="The new project.")],
     preset: Annotated[
-        str, typer.Option(help="Where the settings start: default, camelyon16, tcga-nsclc or demo.")
+        str,
+        typer.Option(
+            help="Where the settings start: default, camelyon16, tcga-nsclc or demo.", autocompletion=completion.presets
+        ),
     ] = "default",
     encoder: Annotated[
         str | None,
-        typer.Option(metavar="WORD", help="The encoder, such as uni2_h, and the side and µm per pixel of its patches."),
+        typer.Option(
+            metavar="WORD",
+            help="The encoder, such as uni2_h, and the side and µm per pixel of its patches.",
+            autocompletion=completion.encoders,
+        ),
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Only renew dvc.yaml for the installed sammil.")] = False,
     dvc: Annotated[bool, typer.Option("--dvc/--no-dvc", help="Set up Git and DVC.")] = True,
@@ -48,7 +56,9 @@ def init(
     regions: Annotated[
         str | None,
         typer.Option(
-            metavar="PROPOSER", help="Find regions for the features: features, superpixels, sam, geojson or wsi-sam."
+            metavar="PROPOSER",
+            help="Find regions for the features: features, superpixels, sam, geojson or wsi-sam.",
+            autocompletion=completion.proposers,
         ),
     ] = None,
 ) -> None:

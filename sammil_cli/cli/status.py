@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption, SetOption, SlidesOption
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ def status(
 ) -> None:
     """Say what the next run would compute, and why.
 
-    Of segment, patch, sam and extract, and of wsi-sam train where the project has it; and which tables and slides
-    changed since the models were trained. Computes and writes nothing.
+    Of every stage from segment to visualize, and of wsi-sam train where the project has it; and which tables and
+    slides changed since the models were trained. Computes and writes nothing.
     """
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.preflight import status as stage
     from sammil_cli.preflight.since_training import since_training
+    from sammil_cli.preflight.status_after_bags import after_bags
     from sammil_cli.preflight.status_report import as_records, report
     from sammil_cli.project.project import Project
 
@@ -38,15 +40,21 @@ def status(
     project, settings = Project(slides=slides), load_settings(params, assignments or ())
     found = stage.run(project, settings, asked_for=_asked_for(project, settings))
     changed = since_training(project)
+    found += after_bags(project, settings, found, changed)
     report(found)
     console.say(*changed)
-    trained = [{"stage": "train", "problem": None, "slides": [], "changed": changed}] if changed else []
-    console.print_json([*as_records(found), *trained])
+    records = as_records(found)
+    console.print_json([one | ({"changed": changed} if one["stage"] == "train" else {}) for one in records])
 
 
 @app.command()
 def why(
-    slide: Annotated[str, typer.Argument(metavar="SLIDE", help="A slide's id: its file name without the suffix.")],
+    slide: Annotated[
+        str,
+        typer.Argument(
+            metavar="SLIDE", help="A slide's id: its file name without the suffix.", autocompletion=completion.slide_ids
+        ),
+    ],
     params: ParamsOption = PARAMS,
     assignments: SetOption = None,
     slides: SlidesOption = Path("data/slides"),
@@ -59,6 +67,8 @@ def why(
     from sammil_cli import console
     from sammil_cli.config import load_settings
     from sammil_cli.preflight import status as stage
+    from sammil_cli.preflight.since_training import since_training
+    from sammil_cli.preflight.status_after_bags import after_bags
     from sammil_cli.preflight.status_report import as_records, explain
     from sammil_cli.project.project import Project
 
@@ -66,6 +76,7 @@ def why(
     project, settings = Project(slides=slides), load_settings(params, assignments or ())
     stage.check_slide(project, slide)
     found = stage.run(project, settings, frozenset({slide}), _asked_for(project, settings))
+    found += after_bags(project, settings, found, since_training(project))
     explain(slide, found, project.bags)
     console.print_json(as_records(found))
 

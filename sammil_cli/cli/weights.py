@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammil_cli.cli import completion
 from sammil_cli.cli.options import PARAMS, JsonOption, ParamsOption
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ app = typer.Typer(
 )
 
 WordsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="WORD", help="Such as vit_h, resnet50: see sammil weights list.")
+    list[str] | None,
+    typer.Argument(
+        metavar="WORD", help="Such as vit_h, resnet50: see sammil weights list.", autocompletion=completion.weights
+    ),
 ]
 
 

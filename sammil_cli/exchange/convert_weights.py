@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sammil_cli import console
+from sammil_cli.choices import one_of
 from sammil_cli.errors import InputError
 from sammil_cli.legacy.inventory import Kind, recognise
 from sammil_cli.mil.model_spec import ModelSpec
@@ -29,7 +30,7 @@ def check_model(word: str | None) -> None:
     """
     known = sorted({one.model for one in architectures()})
     if word is not None and word not in known:
-        raise InputError(f"--model {word!r} is unknown", remedy=f"one of: {', '.join(known)}")
+        raise InputError(f"--model {word!r} is unknown", remedy=one_of(word, known))
 
 
 def is_weight_file(source: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sammil_cli import console
+from sammil_cli.choices import one_of
 from sammil_cli.cohort.cohort import Cohort, read_labels
 from sammil_cli.config import Settings, load_settings
 from sammil_cli.errors import InputError, SlideError
@@ -56,7 +57,7 @@ def run(source: Path, layout: str, out: Path) -> int:
         InputError: another layout, nothing to export, a slide that the layout cannot hold, or `out` is not empty.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"--to {layout!r} is unknown", remedy=f"use {', '.join(LAYOUTS)}")
+        raise InputError(f"--to {layout!r} is unknown", remedy=one_of(layout, LAYOUTS))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty", remedy="give a new folder with --out")
     project = _project(source)
@@ -74,10 +75,12 @@ def run(source: Path, layout: str, out: Path) -> int:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         bags: set[str] = set()
-        for slide_id in slide_ids:
-            slide = _read(project, slide_id)
-            LAYOUTS[layout].write_slide(partial, slide)
-            bags |= {slide_id} if slide.bag is not None else set()
+        with console.progress(len(slide_ids), "export") as bar:
+            for slide_id in slide_ids:
+                slide = _read(project, slide_id)
+                LAYOUTS[layout].write_slide(partial, slide)
+                bags |= {slide_id} if slide.bag is not None else set()
+                bar.advance(slide_id)
         doubts = _write_tables(project, LAYOUTS[layout], partial, slide_ids, bags)
         if out.exists():
             out.rmdir()

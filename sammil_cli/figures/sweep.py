@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sammil_cli import console
+from sammil_cli.config import Settings, setting_meant
 from sammil_cli.errors import InputError
 from sammil_cli.figures.plot import plain, plot
 from sammil_cli.figures.sheet import BLUE, VERMILION
@@ -34,12 +35,15 @@ def run(
         saved: what `dvc exp show --json` printed; None = ask DVC. level, draws: of the intervals of `folders`.
 
     Raises:
-        InputError: more settings than two, or no runs that differ in one of them alone.
+        InputError: more settings than two, an unknown one, or no runs that differ in one of them alone.
     """
     if not 1 <= len(settings) <= _MOST_SETTINGS:
         raise InputError(
             f"{len(settings)} settings are named", remedy="name one or two: sammil figure sweep mask_ratio"
         )
+    for name in settings:
+        if name.partition(".")[0] not in Settings.model_fields:
+            raise InputError(f"there is no setting {name!r}", remedy=setting_meant(name))
     points = of_folders(folders, level=level, draws=draws) if folders else of_experiments(saved)
     sweeps = [sweep_of(points, setting) for setting in dict.fromkeys(settings)]
     table = [_row(sweep, value, point) for sweep in sweeps for value, point in _runs(sweep)]

@@ -89,6 +89,10 @@ def _in_words(stage: str, slide_id: str, path: tuple[str, ...], old: object, new
     if name in _DRAWINGS:
         what, folder = _LEARNED_DRAWINGS.get(stage, _DRAWINGS[name])
         return _drawing(what, getattr(project, folder), slide_id, old, new)
+    if name == "models":
+        return Change("other models", "the models that judge it were trained anew since")
+    if name == "inputs":
+        return Change("its bag, patches or regions changed", "its bag, patches or regions changed")
     if name == "weights":
         return Change("other weights", f"weights: {_shown(old)} → {_shown(new)}")
     label = " ".join(path)
@@ -105,9 +109,10 @@ def _drawing(what: str, folder: Path, slide_id: str, old: object, new: object) -
 
 
 def setting_name(stage: str, path: tuple[str, ...]) -> str:
-    """The key of params.yaml of a setting in a key, where it may lack its beginning, such as `tissue_`."""
-    known, end = {**STAGES, **ON_REQUEST}[stage].model_fields, path[-1]
-    return end if end in known else next((key for key in known if key.endswith(f"_{end}")), ".".join(path))
+    """The key of params.yaml of a setting in a key, where it may lack its beginning, such as `tissue_`, or its end."""
+    known, part = {**STAGES, **ON_REQUEST}[stage].model_fields, path[-1]
+    whole = (part if part in known else "", *(key for key in known if key.endswith(f"_{part}")))
+    return next((key for key in (*whole, *(key for key in known if key.startswith(f"{part}_"))) if key), ".".join(path))
 
 
 def listed_settings(stage: str, settings: Mapping[str, object]) -> str:

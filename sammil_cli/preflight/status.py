@@ -4,6 +4,7 @@ A project may have asked for a stage besides, which works on slides one by one a
 (`AskedFor`, `TrainingStatus`); what it trains is as fresh or stale as a slide's result.
 """
 
+import glob
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,9 @@ from sammil_cli.storage.store import Result, ResultStore, is_content, open_store
 STAGES = ("segment", "patch", "sam", "extract")
 STATES = ("up to date", "from the store", "to compute", "not done", "follows", "to remove")
 UP_TO_DATE, STORED, TO_DO, NOT_DONE, FOLLOWS, GONE = STATES
+_MADE_OTHERWISE = Change(
+    "made otherwise", "what is there was made with other settings, models, code or files than those of now"
+)
 _LARGE_BYTES = 1 << 20  # larger files are asked how they were made, not read whole
 
 
@@ -64,6 +68,7 @@ class TrainingStatus:
         there: what lies in its folder now, in words; empty before the first training.
         resumes_after: the epochs that an interrupted training has finished; None = it would begin anew.
         parts: by slide, what it is to the training that lies there, in words.
+        what: is said to be done: training, or judging.
     """
 
     state: str
@@ -71,6 +76,7 @@ class TrainingStatus:
     there: str = ""
     resumes_after: int | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
+    what: str = "training"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +280,8 @@ def _judge(
         return replace(status, state=NOT_DONE, changes=why)
     if old is None:
         new = Change("files are missing", "its files are gone") if row else Change("new slide", "it is new")
+        if row.get("status") in ("done", "reused") and any(plan.out.glob(f"{glob.escape(task.slide_id)}.*")):
+            new = _MADE_OTHERWISE  # pictures hold no key
         return replace(status, state=TO_DO, changes=(new,))
     lost = Change("not in the result store", "its files are there, but the result store does not know them")
     return replace(status, state=TO_DO, changes=changes(stage, task.slide_id, old, key, project) or (lost,))

@@ -9,7 +9,16 @@ from sammil_cli.errors import InputError
 from sammil_cli.features.bag import read_encoder
 from sammil_cli.features.detail_words import detail_words
 from sammil_cli.preflight.key_changes import Change, listed_settings
-from sammil_cli.preflight.status import STATES, STORED, TO_DO, UP_TO_DATE, SlideStatus, StageStatus, TrainingStatus
+from sammil_cli.preflight.status import (
+    FOLLOWS,
+    STATES,
+    STORED,
+    TO_DO,
+    UP_TO_DATE,
+    SlideStatus,
+    StageStatus,
+    TrainingStatus,
+)
 from sammil_cli.storage.paths import BagPath
 from sammil_cli.storage.shown_text import shown
 
@@ -49,8 +58,10 @@ def report(stages: Sequence[StageStatus]) -> None:
 
 def _short(training: TrainingStatus) -> str:
     """A training in a line: its state, why, and what lies there."""
-    said = [training.state, ", ".join(change.short for change in training.changes), training.there]
-    return f"training {': '.join(part for part in said[:2] if part)}" + (f"; {said[2]}" if said[2] else "")
+    why = ", ".join(change.short for change in training.changes)
+    state = "" if training.state == FOLLOWS and why.startswith(FOLLOWS) else training.state  # `follows extract` says it
+    said = ": ".join(part for part in (state, why) if part)
+    return f"{training.what} {said}" + (f"; {training.there}" if training.there else "")
 
 
 def changed_files(stages: Sequence[StageStatus]) -> list[str]:
@@ -80,16 +91,25 @@ def explain(slide_id: str, stages: Sequence[StageStatus], bags: Path) -> None:
         slide = next((slide for slide in stage.slides if slide.slide_id == slide_id), None)
         encoded = stage.stage == "extract" and slide is not None and slide.state == UP_TO_DATE
         by = _encoder(BagPath(bags / f"{slide_id}.h5")) if encoded else []
-        lines = [*_lines(stage, slide), *by, *(_of_training(stage.training, slide_id) if stage.training else ())]
+        lines = [
+            *_lines(stage, slide, slide_id),
+            *by,
+            *(_of_training(stage.training, slide_id) if stage.training else ()),
+        ]
         for number, line in enumerate(lines):
             console.say(f"  {'' if number else stage.stage:<{width}}  {line}")
 
 
-def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
+def _is_said(training: TrainingStatus | None, slide_id: str) -> bool:
+    """Whether what a stage does with all slides together says enough of one."""
+    return training is not None and (slide_id in training.parts or not training.parts)
+
+
+def _lines(stage: StageStatus, slide: SlideStatus | None, slide_id: str) -> list[str]:
     problem = stage.problem
     told = [] if problem is None else f"not known: {problem.message}\nfix: {problem.remedy}".split("\n")
     if slide is None:
-        return told or [stage.passed_over]
+        return told or ([] if _is_said(stage.training, slide_id) else [stage.passed_over])
     reasons = [line for change in slide.changes for line in change.long.split("\n")]
     if slide.state == UP_TO_DATE:
         said = ["up to date"]
@@ -117,7 +137,7 @@ def _of_training(training: TrainingStatus, slide_id: str) -> list[str]:
     part = training.parts.get(slide_id)
     reasons = [f"  {line}" for change in training.changes for line in change.long.split("\n")]
     facts = [text for text in (part, training.there) if text]
-    return [*facts, f"training: {training.state}", *reasons]
+    return [*facts, f"{training.what}: {training.state}", *reasons]
 
 
 def as_records(stages: Sequence[StageStatus]) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from sammil_cli.choices import one_of
 from sammil_cli.config import ON_REQUEST, STAGES, check, describe
 from sammil_cli.errors import InputError
 from sammil_cli.storage.guarded_yaml import parse_yaml
@@ -24,7 +25,7 @@ def preset(name: str) -> dict[str, Any]:
         InputError: there is no such preset.
     """
     if name not in preset_names():
-        raise InputError(f"unknown preset {name!r}", remedy=f"one of: {', '.join(preset_names())}")
+        raise InputError(f"unknown preset {name!r}", remedy=one_of(name, preset_names()))
     text = (files("sammil_cli") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Any] = parse_yaml(text, name) or {}
     return loaded

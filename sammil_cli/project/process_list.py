@@ -1,16 +1,15 @@
 """Process lists: what became of each slide, in a file that feeds back, and in words."""
 
 import contextlib
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError, SlideError
+from sammil_cli.project.remark_summary import remark_lines
 from sammil_cli.storage.files import read_csv, write_csv
 from sammil_cli.storage.store import ResultStore
 
@@ -20,8 +19,6 @@ _WRITE_SECONDS = 5.0  # between two states of a process list while a run goes on
 _WRITE_SHARE = 0.01  # of the time, at most: a list of many slides takes long to write
 _WAIT_SECONDS = 0.05
 _MOST_SHOWN = 30
-_MOST_REMARKS = 3
-_FLAG = re.compile("[a-z-]+: ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,23 +109,20 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def summarise(stage: str, rows: Sequence[Row], out: Path, process_list: Path) -> None:
-    """Prints what could not be done, with reason and remedy, some remarks, and one line of totals.
+    """Prints what could not be done, with reason and remedy, remarks by kind, and one line of totals; the worst first.
 
-    What alone makes the exit code 1, `E_CHANGED`, comes first, so that it is never among those that are only counted.
+    What alone makes the exit code 1, `E_CHANGED`, is never among those that are only counted; then come computations
+    that failed, and slides that were set aside.
     """
-    troubled = sorted((row for row in rows if not row.done), key=lambda row: row.code != CHANGED)
+    troubled = sorted(
+        (row for row in rows if not row.done), key=lambda row: (row.code != CHANGED, row.status == "set-aside")
+    )
     for row in troubled[:_MOST_SHOWN]:
         console.say(f"{row.status}: {row.slide_id}  {row.code}  {row.message}", f"    fix: {row.remedy}")
     if len(troubled) > _MOST_SHOWN:
         codes = Counter(row.code for row in troubled[_MOST_SHOWN:]).most_common()
         console.say(f"… and {len(troubled) - _MOST_SHOWN} more: {', '.join(f'{n} {code}' for code, n in codes)}")
-    flagged = {row.slide_id: flags for row in rows if (flags := [text for text in row.remarks if _FLAG.match(text)])}
-    if flagged:
-        console.say(f"{len(flagged)} slide(s) with remarks (column remarks of {process_list})")
-    for slide_id, remarks in islice(flagged.items(), _MOST_REMARKS):
-        console.say(f"    {slide_id}: {'; '.join(remarks)}")
-    if len(flagged) > _MOST_REMARKS:
-        console.say(f"    … and {len(flagged) - _MOST_REMARKS} more")
+    console.say(*remark_lines({row.slide_id: row.remarks for row in rows}, len(rows), process_list))
     tally = {status: sum(row.status == status for row in rows) for status in ("done", "reused", "set-aside", "failed")}
     text = ", ".join(f"{count} {status}" for status, count in tally.items() if count)
     console.say(f"{stage}: {text or 'nothing to do'} → {out}" + (f" (list: {process_list})" if troubled else ""))

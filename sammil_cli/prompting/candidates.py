@@ -11,6 +11,7 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from sammil_cli.backends.backend import Precision
+from sammil_cli.choices import one_of
 from sammil_cli.config import SamSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.prompting.dice import Mask
@@ -82,7 +83,7 @@ def find_candidates(
     found: list[Candidate] = []
     for name in models:
         if name not in (SAM, WSI_SAM):
-            raise InputError(f"there is no model {name!r} to judge", remedy=f"choose of: {SAM}, {WSI_SAM}; {_HOW}")
+            raise InputError(f"there is no model {name!r} to judge", remedy=f"{one_of(name, (SAM, WSI_SAM))}; {_HOW}")
         found.append(plain if name == SAM else _with_tokens(plain, WSI_SAM, _own_tokens(settings, tokens)))
     found += [_checkpoint(plain, text) for text in checkpoints]
     names = [candidate.name for candidate in found]

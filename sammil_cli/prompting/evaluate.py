@@ -11,6 +11,7 @@ import numpy as np
 from torch.nn.functional import interpolate
 
 from sammil_cli import console
+from sammil_cli.choices import one_of
 from sammil_cli.config import EvaluateSettings, SamSettings, Settings, WsiSamTrainSettings
 from sammil_cli.console import download_progress
 from sammil_cli.errors import InputError
@@ -83,7 +84,7 @@ def run(project: Project, whole: Settings, options: RunOptions, question: Questi
     names = [*(candidate.name for candidate in candidates), *REFERENCES]
     against = question.against or names[0]
     if against not in names:
-        raise InputError(f"--against names {against!r}, which is not judged", remedy=f"choose of: {', '.join(names)}")
+        raise InputError(f"--against names {against!r}, which is not judged", remedy=one_of(against, names))
     load = partial(loaded, candidates, devices(options.device)[0], sam_settings.sam_precision)
     side_px = _side_of(load())
     rows, tasks = draw_fields(project, drawn, side_px, options)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from shapely import MultiPoint
 
+from sammil_cli.choices import one_of
 from sammil_cli.errors import InputError
 from sammil_cli.prompting.asked import (
     CODE,
@@ -58,7 +59,7 @@ def read_table(path: Path) -> dict[str, list[Prompt]]:
 def _prompt(row: dict[str, str], where: str) -> Prompt:
     kind, text, negative = row["kind"], row["coordinates"], row.get("negative", "")
     if kind not in KINDS:
-        raise UnclearError(f"the kind {kind!r} is unknown", f"one of: {', '.join(KINDS)}; one row has one kind")
+        raise UnclearError(f"the kind {kind!r} is unknown", f"{one_of(kind, KINDS)}; one row has one kind")
     if "," in text + negative:
         raise UnclearError(
             f"{text if ',' in text else negative!r} has commas", "write blanks between numbers, points before decimals"

@@ -420,7 +420,8 @@ def train_all(
             task_of: dict[Future[None], FoldTask] = {
                 pool.schedule(work, args=[replace(task.job, out=folders[task.name])]): task for task in tasks
             }
-            bar = stack.enter_context(console.progress(len(tasks) * epochs, "train"))  # a thread: after the processes
+            progress = console.progress(len(tasks) * epochs, "train", "epochs")
+            bar = stack.enter_context(progress)  # a thread: after the processes
             pending = set(task_of)
             while pending:
                 finished, pending = wait(pending, timeout=_POLL_SECONDS)

@@ -1,10 +1,12 @@
 """sammil ablate: ablation tables on a user's cohort, every variant on the same folds."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sammil_cli import console
+from sammil_cli.choices import one_of
 from sammil_cli.config import EvaluateSettings, TrainSettings
 from sammil_cli.errors import InputError, MissingError, SammilError
 from sammil_cli.project.leftovers import tidy
@@ -28,7 +30,7 @@ from sammil_cli.storage.files import write_json, write_text
 from sammil_cli.studies import region_ablation
 from sammil_cli.studies.labelled import check_tested, labelled
 from sammil_cli.studies.region_ablation import Contest
-from sammil_cli.studies.variant import said, settings_of, train_variant
+from sammil_cli.studies.variant import VariantLines, said, settings_of, train_variant
 from sammil_cli.training.trained_model import check_model, model_class
 
 _SAM_MIL = "sam-mil"  # of regions and consistency
@@ -106,7 +108,7 @@ def _tables(settings: TrainSettings, names: Sequence[str] | None) -> Sequence[st
     """
     known = (*ABLATIONS, region_ablation.NAME)
     if unknown := [name for name in names or () if name not in known]:
-        raise InputError(f"there is no table {unknown[0]!r}", remedy=f"choose of: {', '.join(known)}")
+        raise InputError(f"there is no table {unknown[0]!r}", remedy=one_of(unknown[0], known))
     if names is not None and not names:
         raise InputError("--tables names none", remedy=f"choose of: {', '.join(known)}")
     check_model(settings.model, settings.model_options)
@@ -188,7 +190,9 @@ def _train(
     found: dict[str, Predictions] = {}
     record = {}
     rows = [*((variant, variant, 0) for variant in variants), *((one, with_other_seed(one), 1) for one in seeds)]
-    for number, (variant, name, reseed) in enumerate(rows, start=1):
-        console.say(f"variant {number} of {len(rows)}: {name} {said(variant)}")
-        found[name], record[name] = train_variant(project, settings, variant, runs / name, options, reseed=reseed)
+    lines = VariantLines(len(rows))
+    with console.each_warning_once():
+        for variant, name, reseed in rows:
+            make = partial(train_variant, project, settings, variant, runs / name, options, reseed=reseed)
+            found[name], record[name] = lines.made(name, said(variant), make)
     return found, record

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sammil_cli.storage.summed import read_of_slide
 from sammil_cli.studies import region_controls, regroup
 from sammil_cli.studies.labelled import labelled
 from sammil_cli.studies.region_controls import Model, drawn_slides, make_placebo, make_true_regions
-from sammil_cli.studies.variant import said, train_variant
+from sammil_cli.studies.variant import VariantLines, said, train_variant
 
 NAME = "regions"  # of the table
 _MOST_NAMED = 10
@@ -146,20 +147,21 @@ def run(
     # The row without regions sees none of those of its bags: they are switched off.
     rows = [(NO_REGIONS, "baseline", reference), *((name, "full", name) for name in with_regions)]
     found = {}
-    for number, (label, variant, bags) in enumerate(rows, start=1):
-        console.say(f"regions, row {number} of {len(rows)}: {label} {said(variant)}")
+    lines = VariantLines(len(rows) + 1)
+    for label, variant, bags in rows:
         place = replace(project, bags=with_regions[bags] / "bags")
         folder = runs / label.replace(" ", "-")
-        found[label], record["rows"][label] = train_variant(place, settings, variant, folder, options)
+        make = partial(train_variant, place, settings, variant, folder, options)
+        found[label], record["rows"][label] = lines.made(f"regions: {label}", said(variant), make)
     quality = {
         name: [read_of_slide(folder / "bags" / f"{slide}.json", _AGAIN) for slide in left]
         for name, folder in with_regions.items()
     }
     baseline = found.pop(NO_REGIONS)
     again = with_other_seed(reference)
-    console.say(f"regions, one more row: {reference}, other seed")
     place, folder = replace(project, bags=with_regions[reference] / "bags"), runs / again
-    seed, record["rows"][again] = train_variant(place, settings, "full", folder, options, reseed=1)
+    make = partial(train_variant, place, settings, "full", folder, options, reseed=1)
+    seed, record["rows"][again] = lines.made(f"regions: {reference}, other seed", "", make)
     level, draws = judged.interval, judged.bootstrap_draws
     tables = [region_table(baseline, found, reference, seed, level=level, draws=draws)]
     if TRUE_REGIONS in found:

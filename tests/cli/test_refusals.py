@@ -192,7 +192,10 @@ def test_weights_that_are_not_the_published_ones_are_refused(sammil: Sammil, pro
     [
         (("--executor", "slurm"), "unknown executor 'slurm'\n  fix: one of: dask, local\n"),
         (("--executor", "dask"), "--executor dask needs one of --scheduler and --cluster\n"),
-        (("--executor", "dask", "--cluster", "slrum"), "--cluster 'slrum' is unknown\n  fix: one of: htcondor, "),
+        (
+            ("--executor", "dask", "--cluster", "slrum"),
+            "--cluster 'slrum' is unknown\n  fix: did you mean slurm? one of: htcondor, ",
+        ),
     ],
 )
 def test_an_unknown_executor_is_refused_before_anything_is_looked_for(

@@ -292,7 +292,7 @@ def test_the_presets_of_the_paper_and_the_demo_are_there() -> None:
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="unknown preset 'camelyon17'") as caught:
         preset("camelyon17")
-    assert caught.value.remedy == "one of: camelyon16, default, demo, tcga-nsclc"
+    assert caught.value.remedy == "did you mean camelyon16? one of: camelyon16, default, demo, tcga-nsclc"
 
 
 @every_preset

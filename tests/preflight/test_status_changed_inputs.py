@@ -29,6 +29,9 @@ def test_without_a_change_nothing_is_said(done: Path, sammil: Sammil) -> None:
         "patch",
         "sam",
         "extract",
+        "train",
+        "evaluate",
+        "visualize",
     ]
 
 

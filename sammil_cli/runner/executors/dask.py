@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from sammil_cli import console
+from sammil_cli.choices import one_of
 from sammil_cli.errors import InputError, MissingError, SlideError
 from sammil_cli.project.project import RunOptions
 from sammil_cli.runner.executor import Answer, Call, Limits
@@ -228,7 +229,7 @@ def check(options: RunOptions) -> None:
             remedy="for example: --scheduler tcp://node1:8786, or: --cluster slurm",
         )
     if options.cluster is not None and options.cluster not in KINDS:
-        raise InputError(f"--cluster {options.cluster!r} is unknown", remedy=f"one of: {', '.join(KINDS)}")
+        raise InputError(f"--cluster {options.cluster!r} is unknown", remedy=one_of(options.cluster, KINDS))
 
 
 @contextlib.contextmanager

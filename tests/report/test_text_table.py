@@ -1,0 +1,89 @@
+"""Tables on a narrow terminal: what is broken, what is cut, and what stays whole."""
+
+import re
+
+import pytest
+
+from sammil_cli import console
+from sammil_cli.report.text_table import TextTable, broken_lines, fit
+
+INTERVAL, SPREAD = "0.979 [0.937, 1.000]", "0.944 ± 0.095"
+
+
+def numbers(text: str) -> list[str]:
+    return re.findall(r"\d+\.\d+|\d+", text)
+
+
+def printed(capsys: pytest.CaptureFixture[str], columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A wide table of models as the terminal shows it."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    header = ("repeat", "fold", "model", *(f"metric {n}" for n in range(9)))
+    rows = [(0, fold, "sam-mil with group features", *([INTERVAL, SPREAD, 1.5] * 3)) for fold in range(3)]
+    console.print_table("Judged", header, rows)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_table_that_fits_is_left_as_it_is() -> None:
+    (table,) = fit(("model", "AUC"), [("abmil", "0.983"), ("mean of the patches", "–")], 80)
+    assert table == TextTable(
+        header=["model", "AUC"], rows=[["abmil", "0.983"], ["mean of the patches", "–"]], widths=[19, 5],
+        numeric=[False, True],
+    )  # fmt: skip
+
+
+def test_texts_go_on_in_the_next_line_and_numbers_do_not() -> None:
+    (table,) = fit(("model", "AUC"), [("the mean of all patches of a slide", INTERVAL)], 40)
+    assert table.width <= 40
+    assert table.rows == [["the mean of\nall patches\nof a slide", "0.979 [0.937, 1.000]"]]
+    (table,) = fit(("model", "AUC"), [("the mean of all patches of a slide", "0.95 ± 0.02 in 0.91 to 0.98")], 34)
+    assert table.rows[0][1].split("\n") == ["0.95 ± 0.02 in", "0.91 to 0.98"]
+
+
+def test_too_many_columns_are_cut_into_tables_that_name_their_rows() -> None:
+    header = ("repeat", "fold", *(f"metric {n}" for n in range(6)))
+    rows = [("0", str(fold), *[INTERVAL] * 6) for fold in range(3)]
+    parts = fit(header, rows, 80)
+    assert len(parts) > 1
+    assert all(list(part.header[:2]) == ["repeat", "fold"] for part in parts)
+    assert [name for part in parts for name in part.header[2:]] == list(header[2:])
+    assert all(part.width <= 80 for part in parts)
+    assert all([row[1] for row in part.rows] == ["0", "1", "2"] for part in parts)
+
+
+def test_long_paths_and_check_sums_are_broken_and_short_ids_are_not() -> None:
+    path, digest = "/archive/of/all/slides/2019/TCGA-AA-0001.svs", "0123456789abcdef" * 4
+    (table,) = fit(("id", "file", "sha256"), [("demo_001", path, digest)], 70)
+    assert table.width <= 70
+    slide, file, sha256 = table.rows[0]
+    assert slide == "demo_001"
+    assert file.replace("\n", "") == path
+    assert sha256.replace("\n", "") == digest
+    assert broken_lines(path, 24) == ["/archive/of/all/slides/", "2019/TCGA-AA-0001.svs"]
+
+
+def test_numbers_stay_whole_where_even_they_do_not_fit() -> None:
+    (table,) = fit(("n", "pixels"), [("1", "123,456,789,012,345")], 10)
+    assert table.rows == [["1", "123,456,789,012,345"]]
+    assert broken_lines("", 10) == [""]
+    assert fit(("a",), [], 80)[0].rows == []
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_a_printed_table_fits_and_breaks_no_number(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = printed(capsys, columns, monkeypatch)
+    assert lines[0] == "Judged"
+    assert max(map(len, lines)) <= columns
+    shown = " ".join(lines[1:])
+    for one in (INTERVAL, SPREAD):
+        assert shown.count(one) == 9
+    assert set(numbers(shown)) == set(numbers(f"{INTERVAL} {SPREAD} 1.5 0 1 2 3 4 5 6 7 8"))
+
+
+def test_numbers_are_set_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_table("", ("model", "AUC", "n"), [("abmil", "0.9", 5), ("mean", "–", 24)])
+    assert [line.strip("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")] == [
+        " abmil │ 0.9 │  5 ",
+        " mean  │   – │ 24 ",
+    ]
