@@ -30,7 +30,7 @@ def test_the_report_lists_every_slide_with_its_flags_and_what_was_set_aside(done
     add_rows("segment", ("cut", "set-aside", "E_OPEN", "no slide", "copy it again", "0.1", ""))
     add_rows("patch", ("cut", "set-aside", "E_UPSTREAM", "no tissue", "see segment", "0.1", ""))
     add_rows("patch", ("slide_0", "done", "", "", "", "0.1", "grid 9 → kept 7; pen: 1% of the slide"))
-    evaluate.run(Project(), EvaluateSettings(bootstrap_draws=20), RunOptions())
+    evaluate.run(Project(), EvaluateSettings(bootstrap_draws=100), RunOptions())
     page = Path("report/index.html").read_text(encoding="utf-8")
     slides = table(page, "Slides<")
     said = {row["slide_id"]: row for row in rows_of(Path("runs/predictions.csv"))}
