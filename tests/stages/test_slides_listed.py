@@ -32,7 +32,7 @@ def test_the_report_lists_every_slide_with_its_flags_and_what_was_set_aside(done
     add_rows("patch", ("slide_0", "done", "", "", "", "0.1", "grid 9 → kept 7; pen: 1% of the slide"))
     evaluate.run(Project(), EvaluateSettings(bootstrap_draws=100), RunOptions())
     page = Path("report/index.html").read_text(encoding="utf-8")
-    slides = table(page, "Slides<")
+    slides = table(page, "Slides</h2>")
     said = {row["slide_id"]: row for row in rows_of(Path("runs/predictions.csv"))}
     assert {row[0] for row in slides} == said.keys()
     for row in slides:
