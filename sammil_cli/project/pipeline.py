@@ -50,6 +50,7 @@ FILES: dict[str, StageFiles] = {
             "artifacts/bags",
             "runs/models",
             "runs/splits.csv",
+            "runs/predictions.csv",
         ),
         outs=("report/slides",),
     ),

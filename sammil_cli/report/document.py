@@ -1,34 +1,83 @@
-"""The frame of every HTML page that sammil writes, and what text and links must be to stand in one."""
+"""HTML pages from templates: what text and links must be to stand in one is settled here, once for all of them."""
 
-import html
 import os
+import re
+import struct
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from sammil_cli.report import templates
 from sammil_cli.storage.shown_text import shown
 
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .9rem;border-bottom:1px solid #d5dae0;text-align:right}
-th:first-child,td:first-child{text-align:left}figure{display:inline-block;margin:.5%;width:32%;min-width:18rem}figcaption{text-align:center}
-.note{color:#57606a}.warning{background:#fff4d6;border-left:4px solid #d4a100;padding:.4rem .8rem}
-td{white-space:nowrap}
-.stamped td:last-child{white-space:normal;text-align:left;font-size:.75rem;line-height:1.2}img{max-width:100%}
-"""
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_PNG, _HEAD = b"\x89PNG\r\n\x1a\n", 24  # bytes up to the size
+_NUMBER = re.compile(r"[<+−-]?\s?\d")
 
 
-def escaped(text: str) -> str:
-    """Text for a page, between tags or in an attribute; what nobody sees is written out."""
-    return html.escape(shown(text))
+def page(template: str, **values: object) -> str:
+    """A whole page.
+
+    Args:
+        template: its name, without `.html.j2`. values: what it shows; text may be anything, it never becomes HTML.
+    """
+    return _environment().get_template(f"{template}.html.j2").render(values)
 
 
-def address(file_name: str) -> str:
-    """The link, for an attribute, to a file beside the page, whatever its name: `#`, `?`, `%` and `:` mean nothing."""
-    return html.escape(quote(os.fsencode(file_name)))
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # here: commands that write no page need none
 
-
-def document(title: str, body: str) -> str:
-    """A whole HTML document; `body` is HTML."""
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escaped(title)}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body>{body}</body></html>\n"
+    folder = Path(next(iter(templates.__path__)))
+    made = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
     )
+    made.filters |= {"address": address, "fragment": fragment, "size": picture_size, "numbers": number_columns}
+    return made
+
+
+def _visible(value: object) -> object:
+    """What stands between braces: HTML of a macro as it is, all else as text without what nobody sees."""
+    return value if hasattr(value, "__html__") else shown(str(value))
+
+
+def address(path: str) -> str:
+    """The link to a file beside the page, whatever its name: `#`, `?`, `%` and `:` mean nothing."""
+    return quote(os.fsencode(path))
+
+
+def fragment(name: str) -> str:
+    """The id of a named part of a page: letters of ASCII without blanks, another one for each name."""
+    return quote(os.fsencode(name), safe="")
+
+
+def picture_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height of a PNG by its first bytes, so that a page keeps its place free; None of what is none."""
+    if len(head) < _HEAD or not head.startswith(_PNG):
+        return None
+    width, height = struct.unpack(">II", head[16:_HEAD])
+    return width, height
+
+
+def size_of_file(path: Path) -> tuple[int, int] | None:
+    """As `picture_size`, of a file; None, too, of one that cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return picture_size(stream.read(_HEAD))
+    except OSError:
+        return None
+
+
+def number_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Of each column whether it holds numbers, and nothing but a dash beside them: these are set right."""
+    columns = [[cell for cell in column if cell not in ("", "–")] for column in zip(*rows, strict=True)]
+    return [bool(cells) and all(_NUMBER.match(cell) for cell in cells) for cells in columns]

@@ -1,7 +1,8 @@
 """Figures as PNG bytes. Drawn with matplotlib's object interface: no global state, no display."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from itertools import cycle
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,8 +12,12 @@ from numpy.typing import NDArray
 from sammil_cli.report.metrics import CONFIDENCE_BINS
 from sammil_cli.report.png import lettering, to_png
 
+if TYPE_CHECKING:
+    from sammil_cli.report.curve_bands import Band
+
 Points = Sequence[tuple[str, float, float]]  # curve, x, y
 _LEGEND_LIMIT = 10
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: for all eyes
 _LONGEST_CURVE, _LONGEST_CLASS, _ROOM = 32, 18, 36  # letters in a legend, at a tick, and along an axis
 
 
@@ -29,6 +34,33 @@ def curves(points: Points, x_label: str, y_label: str, *, diagonal: bool) -> byt
     axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     if 0 < len(names) <= _LEGEND_LIMIT:
         _legend(axes, names, "lower right" if diagonal else "lower left")
+    return to_png(figure)
+
+
+def pooled_curves(points: Points, bands: "Sequence[Band]", labels: tuple[str, str], *, diagonal: bool) -> bytes:
+    """Each band with its curve in front, the single curves thin behind; of several classes each has its colour.
+
+    Args:
+        points: curves of the folds; without bands they are drawn as `curves` does. labels: of x and y.
+    """
+    if not bands:
+        return curves(points, *labels, diagonal=diagonal)
+    figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    if diagonal:
+        axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
+    names = list(dict.fromkeys(name for name, _, _ in points))
+    for name in names if len(bands) == 1 else ():
+        xy = np.array([(x, y) for curve, x, y in points if curve == name])
+        axes.plot(xy[:, 0], xy[:, 1], color="0.62", linewidth=0.8)
+    for band, colour in zip(bands, cycle(_COLOURS)):
+        axes.fill_between(band.x, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+    for band, colour in zip(bands, cycle(_COLOURS)):
+        axes.plot(band.x, band.value, color=colour, linewidth=2)
+    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    shown = [f"pooled; thin: each of {len(names)} folds"] if len(bands) == 1 else [band.name for band in bands]
+    if len(shown) <= _LEGEND_LIMIT:
+        _legend(axes, shown, "lower right" if diagonal else "lower left")
     return to_png(figure)
 
 

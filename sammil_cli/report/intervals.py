@@ -45,7 +45,7 @@ def bootstrap(rows: Predictions, *, level: float, draws: int) -> dict[str, Estim
         level: confidence level, such as 0.95.
     """
     names, patient = np.unique(rows.patients, return_inverse=True)
-    blocks = [np.ones((1, len(names))), *_draw(rows, patient, draws)]
+    blocks = [np.ones((1, len(names))), *draws_of(rows, patient, draws)]
     parts = [_of_repeats(rows, patient, counts) for counts in blocks]
     sizes = patients_of_classes(rows)
     found = {}
@@ -125,7 +125,7 @@ def metrics_of_draws(
     _check_same_slides(first, second)
     names, patient = np.unique(first.patients, return_inverse=True)
     other = np.searchsorted(names, np.array(second.patients))
-    blocks = [np.ones((1, len(names))), *_draw(first, patient, draws)]
+    blocks = [np.ones((1, len(names))), *draws_of(first, patient, draws)]
     found = []
     for run, of in ((first, patient), (second, other)):
         parts = [_of_repeats(run, of, counts) for counts in blocks]
@@ -184,8 +184,12 @@ def _of_repeats(rows: Predictions, patient: NDArray[np.int64], counts: Values) -
     return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
 
-def _draw(rows: Predictions, patient: NDArray[np.int64], draws: int) -> Iterator[Values]:
-    """How often each patient is drawn, (D, P) in blocks of D that fit in memory."""
+def draws_of(rows: Predictions, patient: NDArray[np.int64], draws: int) -> Iterator[Values]:
+    """How often each patient is drawn, (D, P) in blocks of D that fit in memory.
+
+    Args:
+        patient: (r,) of each row, 0 to P - 1.
+    """
     top = _highest(rows, patient, int(patient.max()) + 1)
     return draw_patients(top, draws, max(1, _CELLS // len(patient)))
 

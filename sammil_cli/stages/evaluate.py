@@ -18,6 +18,7 @@ from sammil_cli.stages import patients
 from sammil_cli.stages.judged_baselines import judge_baselines
 from sammil_cli.stages.judged_curves import patient_figures, write_curves
 from sammil_cli.stages.judged_folds import files_judged, judge, pool
+from sammil_cli.stages.judged_lists import lists_of
 from sammil_cli.stages.judged_summary import check_abstention, patients_of, summary_of
 from sammil_cli.stages.judged_tables import fold_rows, licence_tables, print_tables, write_predictions
 from sammil_cli.stages.leakage import Evidence, leakage, read_looks
@@ -38,13 +39,12 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions, *, ch
     judged = judge(project, options.device, watched, changed_labels=changed_labels, rule=rule)
     facts, results, classes = judged.facts, judged.results, judged.facts[0].classes
     rows, uncalibrated = judged.rows, judged.uncalibrated
+    level, draws = settings.interval, settings.bootstrap_draws
     summary = summary_of(project, settings, judged)
     contents, looks = read_contents(judged.bags.read, judged.slides), read_looks(project, judged.slides)
     baseline = judge_baselines(judged, rule, contents, looks)
     others = {name: pool(found, None) for name, found in baseline.items()}
-    summary["baselines"] = {
-        name: beside(found, level=settings.interval, draws=settings.bootstrap_draws) for name, found in others.items()
-    }
+    summary["baselines"] = {name: beside(found, level=level, draws=draws) for name, found in others.items()}
     met = Evidence(
         folds=[result.fold for result in results],
         members={slide: judged.labels.members[slide] for slide in judged.slides},
@@ -64,7 +64,7 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions, *, ch
         write_predictions(predictions, judged, summary["protocol"], settings.abstain)
         patients.write_patients(by_patient, of_patients, classes, summary["protocol"])
         write_json(measured, summary)
-        curves = write_curves(project.curves, new, rows, classes)
+        curves = write_curves(project.curves, new, rows, classes, level=level, draws=draws)
         curves["Reliability"] = figures.reliability(
             {
                 "as the model says": metrics.reliability(rows.labels, uncalibrated),
@@ -73,8 +73,10 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions, *, ch
         )
         shown = of_patients if has_patients(summary) else None
         if shown:
-            curves |= patient_figures(shown.rows, classes)
-        write_page(new(project.page), summary, fold_rows(facts, results, shown), curves, licence_tables(facts))
+            curves |= patient_figures(shown.rows, classes, level=level, draws=draws)
+        lists = lists_of(project, settings, judged, shown)
+        folds = fold_rows(facts, results, shown)
+        write_page(new(project.page), summary, folds, curves, licence_tables(facts), lists)
         write_result_sums(new(sums_of(project)), measured, predictions, by_patient)
     print_tables(summary)
     console.say(f"report: {project.page}")

@@ -1,6 +1,5 @@
 """What `sammil evaluate` found of the same models on their own cohort, to stand beside an external one."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,15 +8,13 @@ import numpy as np
 from sammil_cli.bundles.facts import Performance
 from sammil_cli.bundles.models import Models
 from sammil_cli.config import EvaluateSettings
-from sammil_cli.errors import InputError
 from sammil_cli.report.intervals import bootstrap
 from sammil_cli.report.metrics import Flags, Predictions, fold_metrics, metric_names, over_folds
 from sammil_cli.report.per_patient import Place
 from sammil_cli.report.summary import cells
 from sammil_cli.report.tables import Numbers
-from sammil_cli.stages.judged_runs import read_run
+from sammil_cli.stages.judged_runs import run_of
 
-_DIGITS = 1e-5  # predictions.csv has six decimals
 _OF_BUNDLES = ("auc", "sensitivity", "specificity", "f1")
 
 
@@ -36,19 +33,11 @@ def internal_folds(models: Models, settings: EvaluateSettings) -> InternalFolds:
     """From the predictions of the run that the models lie in, of their folds alone; of a bundle as it says itself."""
     if models.bundle is not None:
         return InternalFolds(numbers=_of_bundle(models.performance, settings))
-    table = models.folders[0].resolve().parents[1] / "predictions.csv"
-    if not table.is_file():
-        return InternalFolds(numbers=f"there is no {table.name} beside the models: run sammil evaluate there")
-    try:
-        found = read_run(table)
-    except InputError as error:
-        return InternalFolds(numbers=f"the internal folds cannot be read: {error.message}")
     facts = [fold.facts for fold in models.folds]
-    thresholds = {(fact.repeat, fact.fold): fact.calibrated_threshold for fact in facts}
-    same = all(place in found.thresholds and _alike(found.thresholds[place], own) for place, own in thresholds.items())
-    if not same or found.classes != facts[0].classes:
-        return InternalFolds(numbers=f"{table} is of other models: run sammil evaluate there")
-    rows = found.rows.rows(_of_places(found.rows, list(thresholds)))
+    found = run_of(models.folders[0].resolve().parents[1] / "predictions.csv", facts)
+    if isinstance(found, str):
+        return InternalFolds(numbers=found)
+    rows = found.rows.rows(_of_places(found.rows, [(fact.repeat, fact.fold) for fact in facts]))
     return InternalFolds(numbers=_numbers(rows, settings), rows=rows)
 
 
@@ -70,10 +59,6 @@ def _numbers(rows: Predictions, settings: EvaluateSettings) -> Numbers:
     names = (*metric_names(rows.probabilities.shape[1]), "brier")
     found = {name: {**spread.get(name, {}), **cells(pooled[name])} for name in names}
     return {"slides": len(set(rows.slides)), "patients": len(set(rows.patients)), **found}
-
-
-def _alike(one: float | None, other: float | None) -> bool:
-    return one is other if one is None or other is None else math.isclose(one, other, abs_tol=_DIGITS)
 
 
 def _of_places(rows: Predictions, places: Sequence[Place]) -> Flags:

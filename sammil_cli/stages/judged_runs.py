@@ -1,6 +1,7 @@
 """Runs that `sammil evaluate` has judged, read from their files."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from sammil_cli.project.run_record import read_record
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.per_patient import PatientRule, Place
 from sammil_cli.storage.files import read_csv_lines, sha256_file
+from sammil_cli.training.model_facts import ModelFacts
 
 _FILE, _OF_PATIENTS = "predictions.csv", "predictions_patients.csv"
 _COLUMNS = ("slide_id", "patient_id", "repeat", "fold", "label", "predicted", "threshold", "protocol")
 _PROBABILITY = "probability_"
 _AGAIN = "run: sammil evaluate"
+_DIGITS = 1e-5  # predictions.csv has six decimals
 _SUM_TOLERANCE = 1e-4  # probabilities have six decimals
 
 
@@ -95,6 +98,29 @@ def read_run(where: Path) -> JudgedRun:
         sha256=sha256_file(path),
         settings=read_record(record).params if record.is_file() else None,
     )
+
+
+def run_of(table: Path, facts: Sequence[ModelFacts]) -> JudgedRun | str:
+    """What `sammil evaluate` wrote of just these models and maybe more; a string says why it is not known.
+
+    Args:
+        table: the predictions.csv of their run.
+    """
+    if not table.is_file():
+        return f"there is no {table.name} beside the models: run sammil evaluate there"
+    try:
+        found = read_run(table)
+    except InputError as error:
+        return f"the internal folds cannot be read: {error.message}"
+    thresholds = {(fact.repeat, fact.fold): fact.calibrated_threshold for fact in facts}
+    same = all(place in found.thresholds and _alike(found.thresholds[place], own) for place, own in thresholds.items())
+    if not same or found.classes != facts[0].classes:
+        return f"{table} is of other models: run sammil evaluate there"
+    return found
+
+
+def _alike(one: float | None, other: float | None) -> bool:
+    return one is other if one is None or other is None else math.isclose(one, other, abs_tol=_DIGITS)
 
 
 def _of_patients(path: Path) -> tuple[str | None, dict[Place, float | None]]:

@@ -13,16 +13,15 @@ from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import Row, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.per_patient import PatientRule, check_rule
-from sammil_cli.report.verdicts_page import SlideLine, Trouble, verdicts_page
 from sammil_cli.runner.out_folder import OutFolder
 from sammil_cli.runner.per_slide import limits_of, run_plan
 from sammil_cli.slides.files import formats_of
 from sammil_cli.stages import evidence
 from sammil_cli.stages.given_slides import GivenSlides, gather
 from sammil_cli.stages.new_bags import check_weights, make_bags, project_in, settings_for
-from sammil_cli.stages.predict import IN_SAMPLE, judge_bags, shown_digits, stamp_of
+from sammil_cli.stages.predict import judge_bags, stamp_of
+from sammil_cli.stages.predicted_page import Judgements, predicted_page
 from sammil_cli.stages.predicted_patients import (
-    Patient,
     PatientVerdict,
     note_on,
     patients_table,
@@ -212,7 +211,9 @@ def _finish(
         found = _draw(models, project, found, how["visualize"])
     rows = sorted(found.rows, key=lambda row: row.slide_id)
     write_rows(project.process_lists / "predict.csv", rows)
-    write_text(wanted.out / _PAGE, _page(models, project, replace(found, rows=rows), said, wanted))
+    pictures = project.pictures if wanted.pictures else None
+    judged = Judgements(verdicts=found.verdicts, rows=rows, patients=found.patients, patient_of=patients)
+    write_text(wanted.out / _PAGE, predicted_page(models, judged, wanted.out, pictures, project.evidence))
     if lost := sum(not row.done for row in rows):
         console.say(
             f"predict: {len(rows) - lost} of {len(rows)} slide(s) done; the reasons of the others are on the page"
@@ -259,49 +260,3 @@ def _with_pictures(found: Predicted, drawn: Sequence[Row]) -> Predicted:
         else:
             rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys((*row.remarks, *one.remarks))))
     return replace(found, rows=list(rows.values()))
-
-
-def _page(models: Models, project: Project, found: Predicted, patients: Sequence[Patient], wanted: Wanted) -> str:
-    facts, mark = models.folds[0].facts, stamp_of(models.folds)
-    names = ", ".join(dict.fromkeys(fold.facts.model for fold in models.folds))
-    notes = [
-        f"{len(models.folds)} model(s) of {models.source}: {names}"
-        + (f". Positive class: {facts.positive_class}." if facts.positive_class else "."),
-        "A research tool, not a medical device.",
-    ]
-    if mark:
-        notes.append(f"!Epoch and threshold were chosen on the slides that these models were tested on: {mark}.")
-    if known := sum(verdict.in_sample is True for verdict in found.verdicts):
-        notes.append(f"!{known} slide(s) were seen in training by every model: no fair predictions of these.")
-    if note := note_on(found.patients):
-        notes.append(note)
-    rows = {row.slide_id: row for row in found.rows}
-    troubles = [
-        Trouble(slide_id=row.slide_id, code=row.code, message=row.message, remedy=row.remedy)
-        for row in found.rows
-        if not row.done
-    ]
-    return verdicts_page(
-        "sammil: predictions", notes, troubles, [_line(one, rows, project, wanted) for one in found.verdicts], patients
-    )
-
-
-def _line(verdict: Verdict, rows: Mapping[str, Row], project: Project, wanted: Wanted) -> SlideLine:
-    probability, threshold = shown_digits(verdict, 3)
-    shown = verdict.positive_class or verdict.predicted
-    picture = project.pictures / f"{verdict.slide_id}.png"
-    geojson = project.evidence / f"{verdict.slide_id}.geojson"
-    return SlideLine(
-        slide_id=verdict.slide_id,
-        verdict={
-            "predicted": verdict.predicted,
-            f"P({verdict.positive_class or 'predicted'})": probability[shown],
-            "threshold": threshold or "–",
-            "over models": f"{verdict.low[shown]:.3f}–{verdict.high[shown]:.3f}",
-            "models": str(verdict.models),
-            "in sample": IN_SAMPLE[verdict.in_sample][1],
-        },
-        remarks=rows[verdict.slide_id].remarks,
-        picture=str(picture.relative_to(wanted.out)) if wanted.pictures and picture.is_file() else None,
-        evidence=str(geojson.relative_to(wanted.out)) if wanted.pictures and geojson.is_file() else None,
-    )

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.config import VisualizeSettings
@@ -13,12 +12,11 @@ from sammil_cli.jobs.visualize import SlideFiles, VisualizeJob, work
 from sammil_cli.project.code_in_use import code_of_slide
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.document import address, document, escaped
 from sammil_cli.runner.earlier_files import files_of, undone_by, with_slides
 from sammil_cli.runner.inputs import Input, content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.slides.files import find_slides
-from sammil_cli.storage.files import write_text
+from sammil_cli.stages.slides_index import write_index
 from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.paths import BagPath, ModelPath, PatchesPath, RegionsPath, SlidePath
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
@@ -36,7 +34,7 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> l
     undone = undone_by(project, "segment", "patch", "sam", "extract")
     for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}, undone):
         console.say(line)
-    _write_index(project.pictures, _stamp(project))
+    write_index(project, _stamp(project))
     return rows
 
 
@@ -168,18 +166,3 @@ def _drawn_over(
 def _of_a_slide(bag: BagPath) -> bool:
     """Whether a bag was made of a slide; features that came without are grouped by `extract`, too."""
     return "slide" in (read_key(bag) or {})
-
-
-def _write_index(pictures: Path, stamp: str | None) -> None:
-    """A page with all pictures, by slide id."""
-    names = sorted(path.stem for path in pictures.glob("*.png"))
-    items = "".join(
-        f"<h2 id='{escaped(name)}'>{escaped(name)}</h2>"
-        f"<p><a href='{address(name + '.csv')}'>attention and evidence of every patch</a></p>"
-        f"<img loading='lazy' alt='{escaped(name)}' src='{address(name + '.png')}'>"
-        for name in names
-    )
-    how = "each by the model of the fold that did not see it in training, new slides by all models together"
-    warning = f"<p class='warning'>Epoch and threshold were chosen on these very slides: {stamp}.</p>" if stamp else ""
-    body = f"<h1>Slides</h1><p>{len(names)} slides, {how}.</p>{warning}{items}"
-    write_text(pictures / "index.html", document("sammil: slides", body))

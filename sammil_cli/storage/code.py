@@ -1,7 +1,8 @@
 """The code that a result depends on, found from the sources: what a module imports, and what that imports, and so on.
 
 Each file counts by what it means (`code_meaning`). Files that cannot change a number (`SILENT`) do not count. A row
-(`choices`) counts, too, with the module that makes a choice of it and what that imports.
+(`choices`) counts, too, with the module that makes a choice of it and what that imports; and a package with the
+templates that lie in it.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ SILENT = (
     ),
     *("storage.store", "storage.hub", "storage.weight_download", "storage.web_file"),
 )
+_TEMPLATES = (".j2", ".css", ".js")
 # What computes, by the name that is imported, and the packages that it comes in; those of the same name first.
 _COMPUTING: dict[str, tuple[str, ...]] = {
     **{
@@ -82,6 +84,8 @@ def code_of(*modules: str) -> Code:
             raise FileNotFoundError(f"the module {name} has no source file")
         text = path.read_bytes()
         files[name], imported = meaning_of(text, name, is_package=path.name == "__init__.py")
+        if beside := _templates(path):
+            files[name] = short_digest(repr([files[name], *(file.read_text(encoding="utf-8") for file in beside)]))
         for other in imported:
             if other.partition(".")[0] not in own:
                 foreign.add(other.partition(".")[0])
@@ -95,10 +99,16 @@ def code_of(*modules: str) -> Code:
 def installed_code() -> str:
     """A digest of all of the package's sources, in hex, 16 digits: machines that share a run must agree on it.
 
-    The schemas of HDF5 files and the rows of encoders are sources, too.
+    The schemas of HDF5 files, the rows of encoders and the templates of pages are sources, too.
     """
-    files = sorted(file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".json"))
+    files = sorted(file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".json", *_TEMPLATES))
     return short_digest(repr([(file.relative_to(PACKAGE).as_posix(), file.read_bytes().split()) for file in files]))
+
+
+def _templates(path: Path) -> list[Path]:
+    """The files that a package of templates fills in, which are a part of it: pages, their style, their scripts."""
+    files = path.parent.iterdir() if path.name == "__init__.py" else ()
+    return sorted(file for file in files if file.suffix in _TEMPLATES)
 
 
 def _with_packages(name: str) -> list[str]:

@@ -22,6 +22,7 @@ from study_fixtures import SMALL, call, inside, set_params, training_inline
 from sammil_cli import console
 from sammil_cli.cohort.raw_table import read_raw
 from sammil_cli.report import figures
+from sammil_cli.report.document import fragment
 from sammil_cli.report.png import to_png
 from sammil_cli.runner import per_slide
 from sammil_cli.storage.csv_text import guarded
@@ -94,12 +95,13 @@ class Links(html.parser.HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.tags, self.links, self.text = set[str](), list[str](), ""
+        self.tags, self.links, self.ids, self.text = set[str](), list[str](), set[str](), ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+        self.ids |= {value or "" for name, value in attrs if name == "id" and tag == "figure"}
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -108,8 +110,11 @@ class Links(html.parser.HTMLParser):
 def test_pages_link_to_the_files_and_take_no_name_for_a_tag(named: Named) -> None:
     folder = named[0] / "report/slides"
     page = Links(folder / "index.html")
-    assert {unquote(link) for link in page.links} == {f"{name}.{suffix}" for name in DRAWN for suffix in ("csv", "png")}
-    assert all((folder / unquote(link)).is_file() for link in page.links)
+    files = [link for link in page.links if not link.startswith("#")]
+    beside = {f"{name}.{suffix}" for name in DRAWN for suffix in ("csv", "png")}
+    assert {unquote(link) for link in files} == {"../index.html", *beside}
+    assert all((folder / unquote(link)).is_file() for link in files)
+    assert {link[1:] for link in page.links if link.startswith("#")} == page.ids == {fragment(name) for name in DRAWN}
     assert all(shown(name) in page.text for name in DRAWN)
     assert not {"b", "i"} & (page.tags | Links(named[0] / "report/index.html").tags)
 

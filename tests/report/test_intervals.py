@@ -130,7 +130,7 @@ def test_the_value_is_the_metric_itself_and_lies_in_its_interval() -> None:
 def test_a_draw_takes_whole_patients_and_keeps_the_patients_of_each_class() -> None:
     rows = cohort(30, auc=0.8, seed=2, most_slides=4)
     names, patient = np.unique(rows.patients, return_inverse=True)
-    counts = np.concatenate(list(intervals._draw(rows, patient, 50)))
+    counts = np.concatenate(list(intervals.draws_of(rows, patient, 50)))
     positive = np.array([int(name[1:]) % 2 == 1 for name in names])
     assert counts.shape == (50, 30)
     assert (counts[:, positive].sum(axis=1) == 15).all()
@@ -143,7 +143,7 @@ def test_a_patient_counts_for_the_highest_class_of_its_slides() -> None:
         cohort(6, auc=0.8, seed=2), patients=("a", "a", "b", "b", "c", "c"), labels=np.array([0, 1, 0, 0, 0, 0])
     )
     _, patient = np.unique(rows.patients, return_inverse=True)
-    counts = np.concatenate(list(intervals._draw(rows, patient, 40)))
+    counts = np.concatenate(list(intervals.draws_of(rows, patient, 40)))
     assert (counts[:, 0] == 1).all()  # the only patient of class 1 is in every draw
     assert set(counts[:, 1]) == {0, 1, 2}
 
@@ -152,7 +152,7 @@ def test_weights_give_what_repeated_slides_give() -> None:
     rows = cohort(24, auc=0.7, seed=4, most_slides=3, repeats=2)
     rows = replace(rows, probabilities=np.round(rows.probabilities, 1))  # ties
     _, patient = np.unique(rows.patients, return_inverse=True)
-    counts = np.concatenate(list(intervals._draw(rows, patient, 5)))
+    counts = np.concatenate(list(intervals.draws_of(rows, patient, 5)))
     found = mean_metrics(rows, counts)
     for index, count in enumerate(counts):
         areas, f1s = [], []
@@ -167,7 +167,7 @@ def test_weights_give_what_repeated_slides_give() -> None:
 def test_the_interval_is_wilsons_with_the_variance_of_the_draws() -> None:
     rows = cohort(40, auc=0.8, seed=5)
     _, patient = np.unique(rows.patients, return_inverse=True)
-    drawn = np.concatenate([mean_metrics(rows, counts)["auc"] for counts in intervals._draw(rows, patient, 400)])
+    drawn = np.concatenate([mean_metrics(rows, counts)["auc"] for counts in intervals.draws_of(rows, patient, 400)])
     found = bootstrap(rows, level=0.8, draws=400)["auc"]
     slides = found.value * (1 - found.value) / (drawn.var(ddof=1) * 40 / 39)  # as many right as wrong pairs would be
     reach = t.ppf(0.9, 39) ** 2  # where (value - end)^2 = reach * end * (1 - end) / slides
@@ -244,7 +244,7 @@ def test_draws_are_made_in_blocks_that_fit_in_memory(monkeypatch: pytest.MonkeyP
     rows = cohort(20, auc=0.8, seed=9)
     monkeypatch.setattr(intervals, "_CELLS", 20 * 64)
     _, patient = np.unique(rows.patients, return_inverse=True)
-    assert [len(block) for block in intervals._draw(rows, patient, 150)] == [64, 64, 22]
+    assert [len(block) for block in intervals.draws_of(rows, patient, 150)] == [64, 64, 22]
 
 
 def test_a_large_cohort_takes_about_a_second() -> None:

@@ -6,55 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_report import FOLDS, NAMES, SUMMARY
 
-from sammil_cli.report.document import document
+from sammil_cli.report.document import page
 from sammil_cli.report.page import write_page, write_tables
 from sammil_cli.report.tables import Table
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
-
-NAMES = ("auc", "accuracy", "f1")
-SUMMARY: dict[str, Any] = {
-    "model": "sam-mil",
-    "protocol": "honest",
-    "positive_class": "tumour",
-    "changed_labels": 0,
-    "folds": 2,
-    "repeats": 1,
-    "folds_with_auc": 1,
-    "val_auc": {"mean": 0.875, "sd": 0.0},
-    "folds_with_val_auc": 1,
-    "slides": 23,
-    "patients": 19,
-    "interval": 0.95,
-    "bootstrap_draws": 2000,
-    "auc": {"mean": 0.912345, "sd": 0.034567, "pooled": 0.9, "low": 0.81, "high": 0.98765},
-    "accuracy": {"mean": 0.8125, "sd": 0.0625, "pooled": 0.8, "low": 0.7, "high": 0.9},
-    "f1": {"mean": None, "sd": None, "pooled": None, "low": None, "high": None},
-    "auc_delong": {"pooled": 0.9, "low": 0.79, "high": 0.97},
-    **{name: {"pooled": 0.25, "low": 0.2, "high": 0.3} for name in ("brier", "brier_calibrated")},
-    **{name: {"pooled": 0.125} for name in ("ece", "ece_calibrated")},
-    "baselines": {
-        "majority": {name: {"mean": 0.5, "sd": 0.0, "pooled": 0.5, "low": 0.5, "high": 0.5} for name in NAMES}
-    },
-    "notice": None,
-    "audit": {
-        "choices": [
-            {"what": "epoch", "on": "the validation part", "slides": [3, 4], "patients": [3, 3], "test_slides": 0},
-            {"what": "settings, seed", "on": "not recorded", "slides": None, "patients": None, "test_slides": None},
-        ],
-        "shared_patients": {"train-test": 0, "val-test": 0, "train-val": 0},
-        **{name: {"test_slides": 0, "of": 23} for name in ("patients_in_names", "near_duplicates", "seen_sites")},
-        "sites": 0,
-        "beside": {"site-only": {"difference": -0.125, "low": -0.25, "high": 0.0625}},
-        "left_out": ["brightness-only: no <picture>"],
-        "warnings": [],
-    },
-    "per_site": {},
-}
-FOLDS = [
-    {"repeat": 0, "fold": 0, "test slides": 11, "val AUC": None, "threshold": 0.4567, "auc": 0.95},
-    {"repeat": 0, "fold": 1, "test slides": 12, "val AUC": 0.875, "threshold": None, "auc": float("nan")},
-]
 
 
 class Reader(html.parser.HTMLParser):
@@ -74,7 +31,7 @@ class Reader(html.parser.HTMLParser):
         if tag in ("td", "th"):
             self.rows[-1].append("")
             self._in_cell = True
-        self.sources += [value or "" for name, value in attrs if name == "src"]
+        self.sources += [value or "" for name, value in attrs if name == "src" and tag == "img"]
 
     def handle_endtag(self, tag: str) -> None:
         self._in_cell = self._in_cell and tag not in ("td", "th")
@@ -139,9 +96,9 @@ def test_more_than_two_classes_have_a_row_each(tmp_path: Path) -> None:
 
 
 def test_the_page_warns_of_what_must_be_known(tmp_path: Path) -> None:
-    assert "class='warning'" not in write(tmp_path, SUMMARY)[0]
+    assert 'class="warning"' not in write(tmp_path, SUMMARY)[0]
     text, _ = write(tmp_path, {**SUMMARY, "notice": "n too small <very>"})
-    assert "<p class='warning'>n too small &lt;very&gt;</p>" in text
+    assert '<p class="warning">n too small &lt;very&gt;</p>' in text
 
 
 def test_the_published_protocol_marks_every_row_and_shows_what_choice_is_worth(tmp_path: Path) -> None:
@@ -168,7 +125,8 @@ def test_pictures_are_inside_the_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["model", "protocol", "positive_class"])
 def test_what_the_user_named_is_text_and_no_html(tmp_path: Path, key: str) -> None:
     text, reader = write(tmp_path, {**SUMMARY, key: "<script>alert('x')</script>"})
-    assert "script" not in reader.tags
+    assert reader.tags.count("script") == 2  # those of the page itself
+    assert "<script>alert" not in text
     assert "&lt;script&gt;" in text
 
 
@@ -181,11 +139,12 @@ def test_titles_of_pictures_cannot_break_out_of_their_attribute(tmp_path: Path) 
     assert "onerror='alert" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-def test_a_document_is_whole_and_its_title_is_text() -> None:
-    text = document("a <b> & c", "<p>body</p>")
-    assert text.startswith("<!doctype html>")
-    assert "<title>a &lt;b&gt; &amp; c</title>" in text
-    assert "<body><p>body</p></body></html>" in text
+def test_a_page_is_whole_and_its_title_is_text_in_which_nothing_is_unseen() -> None:
+    text = page("numbers", title="a <b> & c\u202e", tables=[], figures=[], remark="", wide=True, mark=None)
+    assert text.startswith('<!doctype html>\n<html lang="en">')
+    assert "<title>a &lt;b&gt; &amp; c\\u202e</title>" in text
+    assert text.rstrip().endswith("</html>")
+    assert "\u202e" not in text
 
 
 def test_a_page_of_tables_holds_their_titles_rows_and_notes_as_text(tmp_path: Path) -> None:
@@ -195,5 +154,5 @@ def test_a_page_of_tables_holds_their_titles_rows_and_notes_as_text(tmp_path: Pa
     reader = Reader()
     reader.feed(text)
     assert reader.rows == 2 * [["mask", "AUC"], ["none", "0.5"], ["<i>", "0.6"]]
-    assert text.count("<h2>Masks &lt;1&gt;</h2>") == text.count("a &amp; b") == 2
+    assert text.count(">Masks &lt;1&gt;</h2>") == text.count("a &amp; b") == 2
     assert "<h1>Ablation</h1>" in text

@@ -202,11 +202,12 @@ def test_every_slide_has_its_picture_and_stands_in_the_index(finished: Finished)
     pictures = finished[0] / "report" / "slides"
     assert files_in(pictures) == {
         "index.html",
+        "drawn.js",
         *(f"{slide}{suffix}" for slide in SLIDES for suffix in (".png", ".csv")),
     }
     assert len({sha256(pictures / f"{slide}.png") for slide in SLIDES}) == 6
     text = (pictures / "index.html").read_text(encoding="utf-8")
-    assert [slide for slide in SLIDES if f"src='{slide}.png'" not in text] == []
+    assert [slide for slide in SLIDES if f'src="{slide}.png"' not in text] == []
 
 
 # ---------------------------------------------------------------------------------------------- again

@@ -20,7 +20,8 @@ from sammil_cli.jobs import slide_picture, visualize
 from sammil_cli.jobs.slide_picture import _outlines
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.heatmap import SlideView
-from sammil_cli.stages.visualize import _stamp, _write_index, plan
+from sammil_cli.stages.slides_index import write_index
+from sammil_cli.stages.visualize import _stamp, plan
 from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.storage.summed import write_summed
 from sammil_cli.training.bags import to_tensors
@@ -70,7 +71,7 @@ def test_a_picture_shows_the_decision_of_the_table_and_how_its_model_was_chosen(
     assert float(probability) == pytest.approx(float(row["probability_tumour"]), abs=6e-4)
     assert float(threshold) == pytest.approx(float(row["threshold"]), abs=6e-4)
     assert called == row["predicted"] == ("tumour" if float(probability) >= float(threshold) else "normal")
-    _write_index(tmp_path, _stamp(Project()))
+    write_index(Project(pictures=tmp_path), _stamp(Project()))
     assert (SELECTED_ON_TEST in (tmp_path / "index.html").read_text()) == (protocol == "paper")
 
 
@@ -111,4 +112,4 @@ def test_the_index_leads_to_every_table(finished: tuple[Path, dict[str, Any]]) -
     text = (pictures / "index.html").read_text(encoding="utf-8")
     tables = sorted(path.name for path in pictures.glob("*.csv"))
     assert [Path(name).stem for name in tables] == sorted(path.stem for path in pictures.glob("*.png")) != []
-    assert [name for name in tables if f"href='{name}'" not in text] == []
+    assert [name for name in tables if f'href="{name}"' not in text] == []
