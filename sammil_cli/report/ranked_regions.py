@@ -17,7 +17,7 @@ _ONE_STEP = 1.01  # of the grid; places are rounded to float32
 class Ranked:
     """The k regions that hold patches, in the order of their ids, as the patches speak for one class.
 
-    All (k,), NaN where a number is not defined. `region`: ids. `patches`: member patches. `patch_share`: of all patches.
+    All (k,), NaN where a number is not defined. `region`: ids. `patches`: members. `patch_share`: of all patches.
     `evidence_share`: of what the slide's patches say for the class beyond chance, Σ max(p - 1/C, 0). `attention_share`:
     of the attention of all patches. `probability`: mean p of the member patches, not calibrated. `contrast`: that, less
     the mean p of the patches around the region: those that are no members and lie within one step of the grid of one.
