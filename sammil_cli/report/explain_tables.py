@@ -11,15 +11,14 @@ from sammil_cli.report.tables import Table, shown_number
 
 _AT = (0.01, 0.05, 0.2, 0.5)  # shares removed that the table shows
 _REMOVAL = (
-    "Mean calibrated probability of the class that a slide is called, as patches are taken away and group features "
-    "made anew of those that are left, beside the same number of patches taken in random order ({against}). Area: how"
-    " far the curve lies below the random one, on average from nothing to half of the patches; 0 = the order is no "
-    "better than chance, 1 = the first patch decides alone. {level} interval of patients drawn anew, the models as "
-    "they are. What it shows: whether the model itself leans on what the map shows. What it does not show: that this "
-    "is the lesion, or right; a model that leans on pen marks is faithful to pen. And a slide with holes is none that"
-    " the model was trained on, so that small areas, and far ends of the curves, say little; where the rest of a "
-    "slide alone gives the same verdict, as normal tissue does for slides called normal, no order can be better than "
-    "chance."
+    "Mean calibrated probability of the class that a slide is called, as patches are taken away: in the order / at "
+    "random ({against}), the same number each time; group features are made anew from the patches that are left. "
+    "Area: how far the curve lies below the random one, on average from nothing to half of the patches; 0 = no better"
+    " than chance. {level} interval: patients drawn anew, the models as they are. It shows whether the model itself "
+    "leans on what the map marks. It does not show that this is the lesion, or right: a model that leans on pen marks"
+    " is faithful to pen. A slide with holes is unlike those that the model learned from, so small areas and the far "
+    "ends of the curves say little. And an order by evidence takes away what speaks for the class and leaves what "
+    "speaks against it, so that its curve falls on slides without any focus, too."
 )
 _LESIONS = (
     "Slides of {positive} with a drawing of its lesions, out of fold. A patch is lesion where half of it or more is "
@@ -103,7 +102,7 @@ def first_regions_table(slides: Sequence[tuple[Judged, Mapping[str, str] | None]
         slides: each with the row of its first region, None = it has no regions.
         of: the class that regions are ranked for, in words.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one, region in slides:
         head = (one.slide.slide_id, one.label, one.slide.called, f"{one.slide.probability:.3f}")
         if region is None:

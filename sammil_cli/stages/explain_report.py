@@ -111,9 +111,9 @@ def _write_regions(out: Path, slides: Sequence[Judged]) -> list[Mapping[str, str
     for one in slides:
         path, slide = out / "slides" / f"{one.slide.slide_id}.csv", one.slide
         regions = read_csv(path, REGION_COLUMNS) if path.is_file() else []
-        head = (slide.slide_id, one.patient_id, one.label, slide.called, slide.of, shown(slide.probability))
-        head = (*head, shown(slide.threshold), slide.fold)
-        rows += [(*head, *(row[name] for name in REGION_COLUMNS)) for row in regions]
+        head = (slide.slide_id, one.patient_id, one.label, slide.called, slide.of)
+        said = (shown(slide.probability), shown(slide.threshold), slide.fold)
+        rows += [(*head, *said, *(row[name] for name in REGION_COLUMNS)) for row in regions]
         firsts.append(regions[0] if regions else None)
     write_csv(out / "regions.csv", (*_OF_SLIDE, *REGION_COLUMNS), rows)
     return firsts
