@@ -76,7 +76,8 @@ def explain(
     found = stage.run(project, settings, judged, options, out)
     summarise("explain", found.rows, out, project.process_lists / "explain.csv")
     shown = for_qupath.run(project, settings, options, packed=packed)
-    summarise("evidence", shown, evidence, project.process_lists / "evidence.csv")
+    if shown:
+        summarise("evidence", shown, evidence, project.process_lists / "evidence.csv")
     rows = [*found.rows, *shown]
     console.print_json({"explain": found.facts, "slides": [row.__dict__ for row in rows]})
     raise typer.Exit(exit_code(rows, settings.fail_over))

@@ -21,7 +21,7 @@ class Ranked:
     `evidence_share`: of what the slide's patches say for the class beyond chance, Σ max(p - 1/C, 0). `attention_share`:
     of the attention of all patches. `probability`: mean p of the member patches, not calibrated. `contrast`: that, less
     the mean p of the patches around the region: those that are no members and lie within one step of the grid of one.
-    `rank`: 1 = the largest evidence share beyond the patch share; of equals, and without any evidence, the largest mean.
+    `rank`: 1 = the largest evidence share beyond the patch share; of equals, and without evidence, the largest mean.
 
     A patch may lie in several regions, so that shares need not add up to 1.
     """

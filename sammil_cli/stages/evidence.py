@@ -3,6 +3,7 @@
 from functools import partial
 from importlib import resources
 
+from sammil_cli import console
 from sammil_cli.config import VisualizeSettings
 from sammil_cli.features.making import read_making
 from sammil_cli.jobs.evidence import EvidenceJob, work
@@ -24,12 +25,17 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions, *, p
     Args:
         packed: `<slide>.geojson.gz` instead.
 
-    Returns the process list.
+    Returns:
+        The process list.
     """
     rows = run_plan(partial(plan, project, settings, options, packed=packed), options, limits_of(settings))
     if any(row.done for row in rows):
         script = resources.files("sammil_cli.report").joinpath(SCRIPT).read_text(encoding="utf-8")
         write_text(project.evidence / SCRIPT, script)
+    if not rows:
+        console.say(
+            f"evidence: no slide is drawn yet: {project.pictures} has no table of patches; run: sammil visualize"
+        )
     return rows
 
 
