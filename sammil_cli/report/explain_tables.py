@@ -9,7 +9,7 @@ from sammil_cli.report.lesion_bins import Bin
 from sammil_cli.report.removal import AGAINST, SHARES
 from sammil_cli.report.tables import Table, shown_number
 
-_AT = (0.01, 0.05, 0.2, 0.5)  # shares removed that the table shows
+_AT = (0.05, 0.5)  # shares removed that the table shows
 _REMOVAL = (
     "Mean calibrated probability of the class that a slide is called, as patches are taken away: in the order / at "
     "random ({against}), the same number each time; group features are made anew from the patches that are left. "
@@ -21,10 +21,10 @@ _REMOVAL = (
     "speaks against it, so that its curve falls on slides without any focus, too."
 )
 _LESIONS = (
-    "Slides of {positive} with a drawing of its lesions, out of fold. A patch is lesion where half of it or more is "
-    "drawn. By chance: a patch or region of the slide picked blindly (0.5 for an AUC). First region: of rank 1; half "
-    "lesion = at least half of its patches are lesion, any lesion = one patch or more is. {level} interval of "
-    "patients drawn anew."
+    "Slides labelled {positive} with a drawing of its lesions, out of fold. A patch is lesion where half of it or "
+    "more is drawn. By chance: a patch or region of the slide picked blindly (0.5 for an AUC). First region: of rank "
+    "1; half lesion = at least half of its patches are lesion, any lesion = one patch or more is. {level} interval of"
+    " patients drawn anew."
 )
 _BINS = (
     "Share of the slides with lesions that are called what they are, out of fold, in three bins of equal numbers, "
@@ -43,22 +43,14 @@ def removal_table(found: Sequence[Removal], *, level: float) -> Table:
     places = [SHARES.index(share) for share in _AT]
     return Table(
         title="Faithfulness: patches taken away",
-        header=(
-            "slides",
-            "order",
-            "n (patients)",
-            "nothing",
-            *(f"{share:.0%} gone" for share in _AT),
-            "area [interval]",
-        ),
+        header=("slides (patients)", "order", "area [interval]", "all there", *(f"{share:.0%} gone" for share in _AT)),
         rows=[
             (
-                one.called,
+                f"{one.called}: {one.slides} ({one.patients})",
                 one.order,
-                f"{one.slides} ({one.patients})",
+                with_sign(one.area),
                 f"{one.curve[0]:.3f}",
                 *(f"{one.curve[at]:.3f} / {one.random[at]:.3f}" for at in places),
-                with_sign(one.area),
             )
             for one in found
         ],
@@ -104,9 +96,10 @@ def first_regions_table(slides: Sequence[tuple[Judged, Mapping[str, str] | None]
     """
     rows: list[tuple[str, ...]] = []
     for one, region in slides:
-        head = (one.slide.slide_id, one.label, one.slide.called, f"{one.slide.probability:.3f}")
+        limit = "" if one.slide.threshold is None else f" / {one.slide.threshold:.3f}"
+        head = (one.slide.slide_id, one.label, one.slide.called, f"{one.slide.probability:.3f}{limit}")
         if region is None:
-            rows.append((*head, *("–",) * 7))
+            rows.append((*head, *("–",) * 6))
             continue
         name = " ".join(word for word in (region["name"], region["class"]) if word)
         rows.append(
@@ -114,7 +107,7 @@ def first_regions_table(slides: Sequence[tuple[Judged, Mapping[str, str] | None]
                 *head,
                 f"{region['region']} {name}".strip(),
                 _cell(region["area_mm2"], "{:.3g}"),
-                *(_cell(region[column], "{:.0%}") for column in ("patch_share", "evidence_share", "attention_share")),
+                *(_cell(region[column], "{:.0%}") for column in ("patch_share", "evidence_share")),
                 _cell(region["contrast"], "{:+.3f}"),
                 _cell(region["lesion_share"], "{:.0%}"),
             )
@@ -122,8 +115,8 @@ def first_regions_table(slides: Sequence[tuple[Judged, Mapping[str, str] | None]
     return Table(
         title="The first region of each slide",
         header=(
-            *("slide", "label", "called", f"P({of})", "region", "mm²", "of patches", "of evidence", "of attention"),
-            *("contrast", "lesion"),
+            *("slide", "label", "called", f"P({of}) / threshold", "region", "mm²"),
+            *("of patches", "of evidence", "contrast", "lesion"),
         ),
         rows=rows,
         note=_RANKED.format(of=of, chance=f"1/{classes}"),
