@@ -87,12 +87,14 @@ def bins_table(bins: Sequence[Bin], *, level: float) -> Table:
     )
 
 
-def first_regions_table(slides: Sequence[tuple[Judged, Mapping[str, str] | None]], of: str, classes: int) -> Table:
+def first_regions_table(
+    slides: Sequence[tuple[Judged, Mapping[str, str] | None]], positive: str | None, classes: int
+) -> Table:
     """The first region of each slide.
 
     Args:
         slides: each with the row of its first region, None = it has no regions.
-        of: the class that regions are ranked for, in words.
+        positive: the class that regions are ranked for; None = the one that each slide is called.
     """
     rows: list[tuple[str, ...]] = []
     for one, region in slides:
@@ -115,11 +117,11 @@ def first_regions_table(slides: Sequence[tuple[Judged, Mapping[str, str] | None]
     return Table(
         title="The first region of each slide",
         header=(
-            *("slide", "label", "called", f"P({of}) / threshold", "region", "mm²"),
+            *("slide", "label", "called", f"P({positive}) / threshold" if positive else "P(called)", "region", "mm²"),
             *("of patches", "of evidence", "contrast", "lesion"),
         ),
         rows=rows,
-        note=_RANKED.format(of=of, chance=f"1/{classes}"),
+        note=_RANKED.format(of=positive or "the class that it is called", chance=f"1/{classes}"),
     )
 
 

@@ -9,8 +9,8 @@ import qupath.lib.gui.tools.MeasurementMapper
 import qupath.lib.io.PathIO
 import static qupath.lib.gui.scripting.QPEx.*
 
-// The folder with the files <slide>.geojson or <slide>.geojson.gz.
-def folder = new File(buildFilePath(PROJECT_BASE_DIR, "evidence"))
+// The folder with the files <slide>.geojson or <slide>.geojson.gz; without a project, write where it lies.
+def folder = new File(getProject() == null ? "evidence" : buildFilePath(PROJECT_BASE_DIR, "evidence"))
 // What patches are coloured by, such as "attention percentile" or "evidence tumour"; null = the last class's evidence,
 // which of two classes is the positive one.
 def shown = null
@@ -21,7 +21,7 @@ def files = (folder.listFiles() ?: []).findAll { it.name ==~ /.*\.geojson(\.gz)?
 def slide = { file -> file.name.replaceFirst(/\.geojson(\.gz)?$/, "") }
 def found = files.findAll { image.startsWith(slide(it) + ".") || image == slide(it) }.max { slide(it).length() }
 if (found == null) {
-    println "sammil: " + folder + " holds no evidence of " + image
+    println "sammil: " + folder.getAbsolutePath() + " holds no evidence of " + image
     return
 }
 

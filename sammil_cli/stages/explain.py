@@ -60,6 +60,8 @@ def run(
             f"explain: {len(left_out)} slide(s) left out: no fold tests them, so every model may have seen them "
             f"({', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''})"
         )
+    if options.only is not None:
+        console.say(f"explain: tables and page are of {len(done)} slide(s) alone, which --only names")
     facts = write_report(out, [cohort.members[slide] for slide in done], cohort.facts, judged, left_out=len(left_out))
     return Explanation(rows=rows, facts=facts)
 

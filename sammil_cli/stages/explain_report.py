@@ -58,11 +58,10 @@ def write_report(
     positive = facts.positive_class or "each class"
     found, bins = findings(drawn, level=level, draws=draws), by_area(drawn, level=level)
     _write_lesions(out / "lesions.csv", drawn)
-    of = facts.positive_class or "the class that it is called"
     tables = [removal_table(taken, level=level)]
     if drawn:
         tables += [findings_table(found, positive, level=level), *([bins_table(bins, level=level)] if bins else [])]
-    tables.append(first_regions_table(list(zip(slides, firsts, strict=True)), of, len(facts.classes)))
+    tables.append(first_regions_table(list(zip(slides, firsts, strict=True)), facts.positive_class, len(facts.classes)))
     remark = _remark(slides, drawn, facts, left_out)
     title = f"sammil: what explains {facts.model}'s verdicts"
     write_tables(out / "index.html", title, tables, {"faithfulness": picture}, remark, mark=facts.stamp)
