@@ -7,6 +7,7 @@ from sammil_cli.cli import (
     bundle,
     check,
     doctor,
+    explain,
     figure,
     inspect,
     legacy,
@@ -20,7 +21,7 @@ from sammil_cli.cli import (
     wsi_sam,
 )
 
-_PARTS = (projects, check, inspect, slides, models, predict, benchmark, reproduce, legacy, status, doctor)
+_PARTS = (projects, check, inspect, slides, models, explain, predict, benchmark, reproduce, legacy, status, doctor)
 SINGLE: tuple[Typer, ...] = tuple(part.app for part in _PARTS)
 GROUPS: tuple[Typer, ...] = (
     bundle.app,

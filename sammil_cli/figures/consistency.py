@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sammil_cli.errors import InputError
-from sammil_cli.figures.pair import Numbers, Style, View, ranking, run_pair
+from sammil_cli.figures.pair import Numbers, Style, View, run_pair
 from sammil_cli.figures.runs import open_training, params_of
 from sammil_cli.figures.sheet import greyed, outline_key
 from sammil_cli.jobs.patch_scores import PatchScores
@@ -19,6 +19,7 @@ from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project
 from sammil_cli.regions.contrast import contrast
 from sammil_cli.report.heatmap import paint
+from sammil_cli.report.lesion_agreement import ranking
 from sammil_cli.report.scales import percentile_rank
 
 NAME = "consistency"

@@ -5,15 +5,12 @@ The paper names no sizes. So the slides are put into bins of equal numbers, or i
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
-from numpy.typing import NDArray
 
 from sammil_cli import console
 from sammil_cli.errors import InputError, SammilError, SlideError, as_slide_error
@@ -26,7 +23,7 @@ from sammil_cli.figures.written import list_slides, rounded, write_figure
 from sammil_cli.patches.file import read_patches
 from sammil_cli.project.process_list import Row, refusal
 from sammil_cli.project.project import Project
-from sammil_cli.report.intervals import Estimate
+from sammil_cli.report.lesion_bins import Bin, Positives, bins_of, terciles
 from sammil_cli.report.metrics import Predictions
 from sammil_cli.report.png import lettering, to_png
 from sammil_cli.runner.earlier_files import lack_of
@@ -34,33 +31,7 @@ from sammil_cli.storage.paths import DrawingPath, PatchesPath
 from sammil_cli.tissue.drawing_files import find_drawings
 
 NAME = "lesion-size"
-_BINS = 3
 _UPPER_IN, _LOWER_IN, _BETWEEN_IN, _BOTTOM_IN = 3.0, 2.2, 0.25, 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Positives:
-    """What a model says of the positive slides: `found` (s,), the share of repeats that call it positive.
-
-    `probability` (s,): mean over repeats, calibrated; `area` (s,): of the lesions, mm².
-    """
-
-    slides: Sequence[str]
-    patients: Sequence[str]
-    area: NDArray[np.float64]
-    found: NDArray[np.float64]
-    probability: NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bin:
-    """Positive slides with lesions from `low` to `high` mm², and the share of them that is found."""
-
-    low: float
-    high: float
-    slides: int
-    patients: int
-    recall: Estimate
 
 
 def run(
@@ -92,7 +63,7 @@ def run(
         console.say(f"none of {len(wanted)} positive slide(s) has a lesion drawn in {project.lesions}: nothing to draw")
         return listed
     models = [(_name(folder), positives_of(rows, areas)) for folder, rows in said]
-    inner = list(edges) if edges is not None else _terciles(np.array(list(areas.values())))
+    inner = list(edges) if edges is not None else terciles(np.array(list(areas.values())))
     found = [(name, one, bins_of(one, inner, level=level)) for name, one in models]
     positive = classes[0]
     bins = [_cells(name, one) for name, _, own in found for one in own]
@@ -171,51 +142,6 @@ def positives_of(rows: Predictions, areas: Mapping[str, float]) -> Positives:
         found=np.array([rows.predicted[at[slide]].mean() for slide in slides], np.float64),
         probability=np.array([rows.probabilities[at[slide], 1].mean() for slide in slides], np.float64),
     )
-
-
-def bins_of(positives: Positives, edges: Sequence[float], *, level: float) -> list[Bin]:
-    """The bins between edges (mm²) that hold a slide; a slide on an edge belongs to the upper one."""
-    number = np.searchsorted(np.array(edges), positives.area, side="right")
-    limits = [0.0, *edges, math.inf]
-    found = []
-    for place in range(len(limits) - 1):
-        own = np.flatnonzero(number == place)
-        if len(own):
-            patients = [positives.patients[i] for i in own.tolist()]
-            recall = recall_of(positives.found[own], patients, level=level)
-            found.append(
-                Bin(
-                    low=limits[place],
-                    high=limits[place + 1],
-                    slides=len(own),
-                    patients=len(set(patients)),
-                    recall=recall,
-                )
-            )
-    return found
-
-
-def recall_of(found: NDArray[np.float64], patients: Sequence[str], *, level: float) -> Estimate:
-    """The share of slides that are found, with Wilson's interval for as many trials as the patients are worth.
-
-    Slides of a patient may all be found or missed together. So the number of trials is Kish's (Σm)² / Σm² for
-    patients of m slides each: the number of slides where each has one, fewer otherwise. Unlike a bootstrap's, the
-    interval has a width where all slides are found.
-    """
-    _, sizes = np.unique(patients, return_counts=True)
-    trials = float(sizes.sum() ** 2 / (sizes**2).sum())
-    share = float(found.mean())
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
-    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    reach = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
-    return Estimate(share, max(0.0, middle - reach), min(1.0, middle + reach))
-
-
-def _terciles(areas: NDArray[np.float64]) -> list[float]:
-    """Edges that give bins of equal numbers, half-way between two areas."""
-    ordered = np.unique(areas)
-    places = [round(len(ordered) * part / _BINS) for part in range(1, _BINS)]
-    return sorted({float(math.sqrt(ordered[at - 1] * ordered[at])) for at in places if 0 < at < len(ordered)})
 
 
 def _cells(name: str, one: Bin) -> dict[str, object]:

@@ -13,13 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sammil_cli.errors import InputError
-from sammil_cli.figures.pair import Numbers, Style, View, ranking, run_pair
+from sammil_cli.figures.pair import Numbers, Style, View, run_pair
 from sammil_cli.figures.runs import Training, open_training
 from sammil_cli.figures.sheet import outline_key
 from sammil_cli.jobs.patch_scores import PatchScores
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project
 from sammil_cli.report.heatmap import ATTENTION_FROM, EVIDENCE_ABOVE, SlideView, paper_view
+from sammil_cli.report.lesion_agreement import ranking
 from sammil_cli.report.scales import min_max
 
 NAME = "models"

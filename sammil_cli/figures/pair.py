@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import shapely
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from shapely import Polygon
 
 from sammil_cli import console
@@ -26,11 +24,11 @@ from sammil_cli.patches.file import read_patches
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project
 from sammil_cli.regions.file import read_regions
+from sammil_cli.report.lesion_agreement import patches_in
 from sammil_cli.slides.files import open_slide
 
 Numbers = dict[str, float | int | None]
 _MOST_PX = 1000  # longest side of a panel's picture
-_IN_LESION = 0.5  # share of a patch from which on it counts as one of lesion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,27 +121,6 @@ def _view(trainings: tuple[Training, Training], source: Source) -> View:
         scores=(one, other),
         same_fold=same_fold(*trainings, source.slide_id),
     )
-
-
-def patches_in(lesions: Sequence[Polygon], xy: NDArray[np.int32], side_px: int) -> NDArray[np.bool_]:
-    """Which patches (n, 2) of a side are lesion by half or more; level-0 pixels."""
-    found = np.zeros(len(xy), bool)
-    if not lesions or not len(xy):
-        return found
-    whole = shapely.union_all(list(lesions))
-    shapely.prepare(whole)
-    boxes = shapely.box(xy[:, 0], xy[:, 1], xy[:, 0] + side_px, xy[:, 1] + side_px)
-    near = np.flatnonzero(shapely.intersects(whole, boxes))
-    found[near] = shapely.area(shapely.intersection(boxes[near], whole)) >= _IN_LESION * side_px**2
-    return found
-
-
-def ranking(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float | None:
-    """The AUC of values (n,) for the chosen patches against the others; None where one of the two has none."""
-    inside, beside = int(chosen.sum()), int((~chosen).sum())
-    if not inside or not beside:
-        return None
-    return float((rankdata(values)[chosen].sum() - inside * (inside + 1) / 2) / (inside * beside))
 
 
 def _picture(views: Sequence[View], numbers: Sequence[tuple[Numbers, ...]], style: Style) -> bytes:

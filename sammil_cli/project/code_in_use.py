@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "train": (choices.MODELS,),
     "evaluate": (choices.MODELS,),
     "visualize": (choices.MODELS, choices.FORMATS),
+    "explain": (choices.MODELS,),
     "convert-legacy": (choices.FORMATS,),
     "bag-regions": (choices.PROPOSERS, choices.FORMATS),  # sam, on bags
     "tiles": (choices.ENCODERS,),

@@ -1,7 +1,8 @@
 """What models say of each patch and region of a slide, as objects for QuPath."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from sammil_cli.features.bag import FeatureBag
 from sammil_cli.features.places import patch_side
+from sammil_cli.regions.drawn_names import Called
 from sammil_cli.regions.polygons import annotations
 from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.report.patch_table import PatchTable
+from sammil_cli.report.ranked_regions import Ranked, RegionPatches
 from sammil_cli.report.scales import percentile_rank
 from sammil_cli.storage.files import Record
 from sammil_cli.storage.geojson import Shape, write_geojson
@@ -25,11 +28,13 @@ class Evidence:
     """What models say of the n patches of a bag, in its order.
 
     `regions`: those of the bag, whose outlines become annotations; None = there are none, or only their ids are known.
+    `called`: the name and class that people gave regions, by region.
     """
 
     bag: FeatureBag
     table: PatchTable
     regions: RegionMap | None = None
+    called: Mapping[int, Called] = field(default_factory=dict)
 
 
 def write_evidence(path: Path, found: Evidence, offset_px: tuple[int, int], provenance: Record) -> None:
@@ -37,7 +42,8 @@ def write_evidence(path: Path, found: Evidence, offset_px: tuple[int, int], prov
 
     A patch has its attention, the percentile of that among the slide's patches, its evidence for each class, and the id
     of its region (-1 = none); a region has what `regions.polygons` says of it, how many patches lie in it, the share of
-    the attention that these have, and their mean evidence. Patches come in the order of the bag.
+    the attention that these have, and for each class their mean evidence, and what `ranked_regions.Ranked` says. A
+    region that was drawn has its name and class. Patches come in the order of the bag.
 
     Args:
         path: packed where the name ends with `.gz`.
@@ -53,8 +59,12 @@ def write_evidence(path: Path, found: Evidence, offset_px: tuple[int, int], prov
 
 def _objects(found: Evidence, side: int) -> Iterator[tuple[Shape, Record]]:
     if found.regions is not None:
+        of_region = _of_regions(found)
         for region, (shape, numbers) in enumerate(annotations(found.regions)):
-            yield shape, {**numbers, **_of_region(found, region)}
+            if region in found.called:
+                name, class_name = found.called[region]
+                shape = replace(shape, name=name, class_name=class_name or shape.class_name)
+            yield shape, {**numbers, **of_region.get(region, {"patches": 0})}
     xy, percentile = found.bag.xy, 100 * percentile_rank(found.table.attention)
     for first in range(0, len(xy), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
@@ -72,18 +82,28 @@ def _objects(found: Evidence, side: int) -> Iterator[tuple[Shape, Record]]:
             )
 
 
-def _of_region(found: Evidence, region: int) -> Record:
-    members = found.bag.members
-    inside = members.patch[members.start[region] : members.start[region + 1]]
-    if not len(inside):
-        return {"patches": 0}
-    return {
-        "patches": len(inside),
-        "attention share": _digits(
-            found.table.attention[inside].sum() / max(float(found.table.attention.sum()), 1e-300)
-        ),
-        **_by_class(found, found.table.evidence[inside].mean(axis=0)),
+def _of_regions(found: Evidence) -> dict[int, Record]:
+    """The measurements of the regions that hold patches; those that are not defined are left out."""
+    inside, table = RegionPatches(found.bag), found.table
+    chance = 1 / len(table.classes)
+    by_class = {
+        name: inside.rank(table.attention, table.evidence[:, index], chance) for index, name in enumerate(table.classes)
     }
+    return {region: _of_region(at, by_class) for at, region in enumerate(inside.held.tolist())}
+
+
+def _of_region(at: int, by_class: Mapping[str, Ranked]) -> Record:
+    first = next(iter(by_class.values()))
+    numbers: dict[str, float] = {
+        "patches": int(first.patches[at]),
+        "attention share": _digits(first.attention_share[at]),
+    }
+    for name, ranked in by_class.items():
+        numbers[f"evidence {name}"] = _digits(ranked.probability[at])
+        numbers[f"evidence share {name}"] = _digits(ranked.evidence_share[at])
+        numbers[f"contrast {name}"] = _digits(ranked.contrast[at])
+        numbers[f"rank {name}"] = int(ranked.rank[at])
+    return {name: number for name, number in numbers.items() if not math.isnan(number)}
 
 
 def _by_class(found: Evidence, values: NDArray[np.float64]) -> Record:

@@ -27,6 +27,7 @@ VERBS = [
     "visualize",
     "ablate",
     "compare",
+    "explain",
     "predict",
     "benchmark",
     "reproduce",

@@ -8,8 +8,9 @@ import pytest
 from judged_files import write_run
 
 from sammil_cli.errors import InputError
-from sammil_cli.figures.lesion_size import _terciles, bins_of, positives_of, read_edges, recall_of, run, ticks_between
+from sammil_cli.figures.lesion_size import positives_of, read_edges, run, ticks_between
 from sammil_cli.project.project import Project
+from sammil_cli.report.lesion_bins import bins_of, recall_of, terciles
 from sammil_cli.report.metrics import Predictions
 
 
@@ -65,8 +66,8 @@ def test_slides_stand_in_the_bin_of_their_area_with_the_share_of_repeats_that_fi
 
 
 def test_three_bins_of_equal_numbers_and_fewer_where_areas_are_alike() -> None:
-    assert _terciles(np.array([1.0, 2, 4, 8, 16, 32])) == pytest.approx([np.sqrt(8), np.sqrt(128)])
-    assert _terciles(np.array([1.0, 1.0])) == []
+    assert terciles(np.array([1.0, 2, 4, 8, 16, 32])) == pytest.approx([np.sqrt(8), np.sqrt(128)])
+    assert terciles(np.array([1.0, 1.0])) == []
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,1", "2,1", "0,1", "inf", "nan"])

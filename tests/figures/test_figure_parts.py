@@ -7,7 +7,6 @@ import shapely
 from matplotlib.axes import Axes
 
 from sammil_cli.figures.field import Field, around
-from sammil_cli.figures.pair import patches_in, ranking
 from sammil_cli.figures.regions import fit_of
 from sammil_cli.figures.sheet import (
     DPI,
@@ -22,6 +21,7 @@ from sammil_cli.figures.sheet import (
 )
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask
+from sammil_cli.report.lesion_agreement import patches_in, ranking
 
 
 def regions_of(*boxes: tuple[int, int, int, int]) -> RegionMap:

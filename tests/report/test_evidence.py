@@ -11,6 +11,7 @@ from h5_files import bag
 
 from sammil_cli.errors import SlideError
 from sammil_cli.features.bag import FeatureBag
+from sammil_cli.regions.drawn_names import Called
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.report.evidence import Evidence, write_evidence
@@ -59,8 +60,19 @@ def test_patches_are_detections_and_regions_annotations_each_with_its_measuremen
     assert (first["region"], first["patches"]) == (0, 2)  # members 0 and 1, of attention 0 and 0.001
     assert first["attention share"] == pytest.approx(0.001 / sum(range(PATCHES)) * 1000, rel=1e-5)
     assert first["evidence tumour <b>"] == pytest.approx(0.5 / (PATCHES - 1), rel=1e-5)
+    assert first["area_um2"] == 20 * 30 * 4
+    assert (first["evidence share tumour <b>"], first["evidence share normal"] > 0) == (0, True)
+    assert (first["rank normal"], first["rank tumour <b>"]) == (1, 2)  # its patches speak against tumour
+    assert first["contrast normal"] == pytest.approx(-first["contrast tumour <b>"], rel=1e-4)
     assert empty["patches"] == 0
     assert "attention share" not in empty
+
+
+def test_regions_that_somebody_drew_have_their_names_and_classes(tmp_path: Path) -> None:
+    called = {0: Called("nest 1", "Tumor"), 2: Called("scar", "")}
+    write_evidence(tmp_path / "s.geojson", replace(evidence(), called=called), (0, 0), {})
+    shapes = read_own_geojson(tmp_path / "s.geojson", "")[0][:3]
+    assert [(one.name, one.class_name) for one in shapes] == [("nest 1", "Tumor"), ("", "Region"), ("scar", "Region")]
 
 
 def test_coordinates_count_from_the_scanned_area_and_read_back_as_level_0_pixels(tmp_path: Path) -> None:
