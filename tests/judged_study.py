@@ -15,7 +15,7 @@ from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
 from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.membership import Membership
-from sammil_cli.stages import evaluate, judged_folds
+from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training.decision import Rule
 from sammil_cli.training.fold import Fold

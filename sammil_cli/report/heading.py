@@ -78,8 +78,8 @@ def _draw_scale(sheet: Sheet, heading: Heading, corner: tuple[int, int], width: 
         colours[:] = 222
     sheet.put(np.repeat(colours[None], _BAR, axis=0), left, top)
     for place, text in ((0.0, "0"), (1.0, "1")):
-        at = (left + width + 16 if place else left - 16, top + _BAR / 2)
-        sheet.write(text, at, 15, colour=QUIET, anchor="lm" if place else "rm")
+        end = left + width + 16 if place else left - 16
+        sheet.write(text, (end, top + _BAR / 2), 15, colour=QUIET, anchor="lm" if place else "rm")
     if heading.threshold is not None:
         x = left + split * (width - 1)
         sheet.image[top - 7 : top + _BAR + 3, round(x) - 1 : round(x) + 2] = INK

@@ -125,7 +125,8 @@ def _paper(sheet: Sheet, view: SlideView, corner: Corner, cell: int) -> None:
 
 
 def _left(view: SlideView, corner: Corner, cell: int) -> int:
-    return corner[0] - (cell - view.image.shape[1]) // 2
+    columns: int = view.image.shape[1]
+    return corner[0] - (cell - columns) // 2
 
 
 def _detail(sheet: Sheet, view: SlideView, detail: Detail, letter: str, corner: Corner, size: tuple[int, int]) -> None:
