@@ -34,11 +34,7 @@ from sammil_cli.slides.slide import Slide
 from sammil_cli.storage.paths import DrawingPath
 from sammil_cli.training.thresholds import in_digits
 
-_SEEN = {
-    False: "out of fold: not seen in training",
-    True: "seen in training",
-    None: "not known whether it was seen in training",
-}
+_SEEN = {False: "not seen in training", True: "seen in training", None: "not known whether it was seen in training"}
 _IN_SAMPLE = "in sample - trained or chosen on this slide"
 
 
@@ -188,7 +184,7 @@ def _heading(bag: FeatureBag, scores: PatchScores, job: VisualizeJob) -> Heading
         texts=(texts[shown], limit),
         judged_by=f"{names}, " + (f"fold {facts.repeat}.{facts.fold}" if count == 1 else f"mean of {count} models"),
         encoder=bag.encoder.name,
-        seen=_SEEN[job.seen],
+        seen=("out of fold: " if job.seen is False and job.truth else "") + _SEEN[job.seen],
         stamp=_IN_SAMPLE if job.seen else facts.stamp,
     )
 

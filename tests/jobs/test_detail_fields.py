@@ -35,6 +35,15 @@ def test_fields_stay_on_the_slide_and_a_slide_smaller_than_a_field_has_one() -> 
     assert choose_fields(tiny, SIDE, np.array([0.4, 0.6]), FIELD, (20, 10), 3) == [(0, 0, 100, 60)]
 
 
+def test_fields_show_different_places() -> None:
+    even = np.ones(len(grid()))
+    boxes = choose_fields(grid(), SIDE, even, FIELD, SIZE, 3)
+    assert len(boxes) == 3
+    near = attention_at((500, 300, 0.5), (550, 300, 0.4), (500, 360, 0.3))
+    (x, y, *_), (other_x, other_y, *_) = choose_fields(grid(), SIDE, near, FIELD, SIZE, 2)
+    assert abs(x - other_x) / 100 + abs(y - other_y) / 60 > 0.5
+
+
 def test_without_attention_there_is_no_field() -> None:
     assert choose_fields(grid(), SIDE, np.zeros(len(grid())), FIELD, SIZE, 3) == []
     assert choose_fields(grid(), SIDE, np.ones(len(grid())), FIELD, SIZE, 0) == []

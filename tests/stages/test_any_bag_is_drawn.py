@@ -88,7 +88,7 @@ def test_a_slide_in_no_fold_is_drawn_by_the_mean_of_all_models(
     visualize.work(tmp_path, {}, tasks["unlabelled"].job)
     heading = views[0].heading
     assert (heading.slide_id, heading.judged_by, heading.shown) == ("unlabelled", "sam-mil, mean of 3 models", "tumour")
-    assert (heading.truth, heading.seen, heading.stamp) == (None, "out of fold: not seen in training", None)
+    assert (heading.truth, heading.seen, heading.stamp) == (None, "not seen in training", None)
     bag = read_bag(BagPath(BAGS / "unlabelled.h5"))
     folders = [ModelPath(path) for path in sorted(Path("runs/models").glob("repeat_*"))]
     each = [score_patches(bag, folder) for folder in folders]

@@ -13,6 +13,7 @@ from encoded_project import make_project, write_random_bag
 from sammil_cli.jobs.train import TrainJob
 from sammil_cli.stages import predict, train
 from sammil_cli.training import epoch as epoch_run
+from sammil_cli.training import loop
 
 Sammil = Callable[..., Any]
 
