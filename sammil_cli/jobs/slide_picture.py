@@ -31,7 +31,7 @@ from sammil_cli.slides.field import Field, around, read_field
 from sammil_cli.slides.files import open_slide
 from sammil_cli.slides.pixels import RGB, Box
 from sammil_cli.slides.slide import Slide
-from sammil_cli.storage.paths import DrawingPath
+from sammil_cli.storage.paths import OME_TIFF, DrawingPath
 from sammil_cli.training.thresholds import in_digits
 
 _SEEN = {False: "not seen in training", True: "seen in training", None: "not known whether it was seen in training"}
@@ -49,7 +49,7 @@ def draw_slide(folder: Path, job: VisualizeJob) -> list[str]:
     write_patch_table(folder / f"{name}.csv", table)
     if job.settings.evidence_ome_tiff:
         if evidence.slide_mpp > 0:
-            write_evidence_tiff(folder / f"{name}.ome.tif", evidence)
+            write_evidence_tiff(folder / f"{name}{OME_TIFF}", evidence)
         else:
             remarks = [*remarks, "no-ome-tiff: the bag does not say how large its patches are"]
     if job.seen:

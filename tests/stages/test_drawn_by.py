@@ -87,6 +87,11 @@ def test_in_sample_is_stamped_and_remarked(
         f"{learned}.{suffix}" for suffix in ("png", "csv", "ome.tif")
     }
     assert by_slide(Path("artifacts/process_lists/visualize.csv"))[learned]["status"] == "done"
+    assert sammil("visualize", "--by", "0.0", "--only", learned).code == 0
+    assert {path.suffix for path in Path("report/slides").glob(f"{learned}.*")} == {
+        ".png",
+        ".csv",
+    }  # no longer asked for
     views: list[SlideView] = []
     monkeypatch.setattr(slide_picture, "draw", lambda view: views.append(view) or b"")
     tasks = {task.slide_id: task for task in plan(Project(), VisualizeSettings(), RunOptions(), "0.0").tasks}
