@@ -9,7 +9,7 @@ from sammil_cli.slides.pixels import RGB
 
 HEIGHT = 104
 
-_BAR, _SIZE, _NARROW = 16, 15, 440
+_BAR, _SIZE, _NARROW = 16, 15, 520
 _TIMES = (1.0, 3.0, 10.0, 30.0, MOST_TIMES)
 
 
@@ -20,8 +20,8 @@ def attention_key(sheet: Sheet, left: int, top: int, width: int) -> None:
     for times, place in zip(shown, attention_place(np.array(shown)).tolist(), strict=True):
         text = {1.0: "1× or less", MOST_TIMES: f"{MOST_TIMES:g}× or more"}.get(times, f"{times:g}×")
         _tick(sheet, left + place * (width - 1), top + 24 + _BAR, text, (left, width))
-    words = "times the slide's mean, one scale for all slides"
-    sheet.write(fitted(words, _SIZE, width), (left + width / 2, top + 70), _SIZE, colour=QUIET, anchor="ma")
+    words = _first_that_fits(width, "times the slide's mean, one scale for all slides", "times the slide's mean")
+    sheet.write(words, (left + width / 2, top + 82), _SIZE, colour=QUIET, anchor="ma")
 
 
 def evidence_key(sheet: Sheet, corner: tuple[int, int], width: int, classes: int, threshold: float | None) -> None:
@@ -38,8 +38,10 @@ def evidence_key(sheet: Sheet, corner: tuple[int, int], width: int, classes: int
         x = round(left + place * (width - 1))
         sheet.image[top + 20 : top + 24 + _BAR + 4, max(x - 1, 0) : x + 2] = INK
         _tick(sheet, x, top + 24 + _BAR + 20, f"threshold {threshold:.2g}", (left, width), INK)
-    words = "what each patch says by itself, not calibrated"
-    sheet.write(fitted(words, _SIZE, width), (left + width / 2, top + 82), _SIZE, colour=QUIET, anchor="ma")
+    words = _first_that_fits(
+        width, "what each patch says by itself, not calibrated", "each patch alone, not calibrated"
+    )
+    sheet.write(words, (left + width / 2, top + 82), _SIZE, colour=QUIET, anchor="ma")
 
 
 def swatches(sheet: Sheet, left: int, top: int, width: int, keys: list[tuple[Colour, str]]) -> None:
@@ -49,6 +51,10 @@ def swatches(sheet: Sheet, left: int, top: int, width: int, keys: list[tuple[Col
         sheet.image[y : y + 16, left : left + 24] = INK
         sheet.image[y + 1 : y + 15, left + 1 : left + 23] = colour
         sheet.write(fitted(text, _SIZE, width - 34), (left + 34, y - 1), _SIZE)
+
+
+def _first_that_fits(width: int, *texts: str) -> str:
+    return next((text for text in texts if width_of(text, _SIZE) <= width), fitted(texts[-1], _SIZE, width))
 
 
 def _bar(sheet: Sheet, left: int, top: int, colours: RGB) -> None:

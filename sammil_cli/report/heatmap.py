@@ -89,7 +89,7 @@ def _slide(sheet: Sheet, view: SlideView, corner: Corner, cell: int) -> None:
         scale_bar(sheet, place, corner, view.um_per_px)
     words = []
     if count := len(view.top):
-        words.append(f"1{f'–{count}' if count > 1 else ''}: patches of most attention")
+        words.append(f"1{f'–{count}' if count > 1 else ''}: most attention")
     if count := len(view.details):
         words.append(f"A{f'–{LETTERS[count - 1]}' if count > 1 else ''}: shown below")
     line = fitted("   ".join(words), _SMALL_SIZE, cell)
@@ -164,7 +164,7 @@ def _top_patches(sheet: Sheet, view: SlideView, corner: Corner, size: tuple[int,
     """The patches of most attention with their numbers, in as many columns as show them largest."""
     (left, top), (width, height) = corner, size
     count = len(view.top)
-    title = f"most attention, patches of {view.patch_um:.0f} µm"
+    title = f"most attention, {view.patch_um:.0f} µm each"
     sheet.write(fitted(title, _TITLE_SIZE, width, "-Bold"), (left, top + 4), _TITLE_SIZE, weight="-Bold")
     room, caption = height - _TITLE, 26
 

@@ -13,7 +13,7 @@ from sammil_cli.slides.pixels import RGB
 FOCUS_TIMES = 10.0  # patches from this times the mean on are ringed where they are small
 LETTERS = "ABCDEFGHI"
 
-_SMALL_PX, _RING_PX = 9, 11
+_SMALL_PX, _RING_PX, _LOW_PX = 9, 11, 50
 _BAR_SHARE = 0.28  # of a panel's width that a scale bar takes at most
 
 
@@ -74,8 +74,9 @@ def letter_fields(sheet: Sheet, place: RGB, corner: tuple[int, int], view: Slide
         left, top, width, height = detail.box
         box = np.array([[left, top], [left + width, top], [left + width, top + height], [left, top + height]])
         cased_line(place, np.clip(box, 1, np.array(place.shape[1::-1]) - 2), width=1)
-        at = (corner[0] + max(left, 2) + 3, corner[1] + max(top, 2) + 1)
-        sheet.write(letter, at, 16, weight="-Bold", halo=3)
+        above = height < _LOW_PX and top > _LOW_PX / 2  # small fields are full of marks
+        at = (corner[0] + max(left, 2) + 3, corner[1] + (top - 3 if above else max(top, 2) + 1))
+        sheet.write(letter, at, 16, weight="-Bold", halo=3, anchor="ls" if above else "la")
 
 
 def _ring(place: RGB, centre: Values, radius: float) -> None:
