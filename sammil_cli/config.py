@@ -299,8 +299,11 @@ class EvaluateSettings(StageSettings):
 class VisualizeSettings(Tolerance):
     """Pictures."""
 
-    heatmap_mpp: float = _field(8.0, "µm per pixel of the pictures", gt=0)
+    heatmap_mpp: float = _field(8.0, "µm per pixel of the OME-TIFF of evidence", gt=0)
+    evidence_ome_tiff: bool = _field(False, "evidence as a pyramidal OME-TIFF as well, to be laid over the slide")
     top_patches: int = _field(6, "patches shown with the largest attention", ge=0, le=32)
+    detail_fields: int = _field(3, "fields shown in detail, where most attention lies", ge=0, le=3)
+    detail_mpp: float = _field(1.6, "µm per pixel of these fields", gt=0)
 
 
 STAGES: dict[str, type[StageSettings]] = {

@@ -15,8 +15,9 @@ from sammil_cli.features.bag import EncoderFacts, FeatureBag, write_bag
 from sammil_cli.mil.model_spec import ModelSpec
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.regions.membership import Membership
-from sammil_cli.stages import evaluate, judged_folds
+from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
+from sammil_cli.training import loop
 from sammil_cli.training.decision import Rule
 from sammil_cli.training.fold import Fold
 from sammil_cli.training.model_facts import ModelFacts, ValidationPart
@@ -119,9 +120,7 @@ def make_study(
             validation=_validation(fold, label, said) if keeps_validation else None,
         )
         write_model(folder / "models" / fold.name, state, facts)
-    monkeypatch.setattr(
-        judged_folds, "predict", lambda model, load, wanted: np.stack([said[slide] for slide in wanted])
-    )
+    monkeypatch.setattr(loop, "predict", lambda model, load, wanted: np.stack([said[slide] for slide in wanted]))
     project = Project(
         bags=folder / "bags",
         labels=folder / "labels.csv",

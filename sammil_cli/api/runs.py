@@ -5,6 +5,7 @@ They write what the commands write, and use again what was done before.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -220,14 +221,25 @@ def visualize(
     project: Project | None = None,
     settings: Settings | None = None,
     *,
+    by: str | None = None,
     workers: int | Workers | None = None,
     only: Collection[str] | None = None,
 ) -> list[Row]:
-    """`sammil visualize`: draws the attention and evidence of every slide; else as `segment`."""
+    """`sammil visualize`: draws the attention and evidence of every slide; else as `segment`.
+
+    Args:
+        by: who draws: a fold (`0.2`), `all` models together, or all that did not see the slide (`unseen`). None = the
+            fold that did not see it, and for new slides all.
+
+    Raises:
+        InputError: there is no such fold, or no slide to draw.
+    """
     from sammil_cli.stages import visualize as stage
 
     where, own = project or Project(), _own(settings, VisualizeSettings)
-    return _per_slide("visualize", stage.run, where, own, how_to_run("cpu", workers, only), where.pictures)
+    return _per_slide(
+        "visualize", partial(stage.run, by=by), where, own, how_to_run("cpu", workers, only), where.pictures
+    )
 
 
 def _own(settings: Settings | None, stage: type[P]) -> P:

@@ -1,9 +1,8 @@
 """What is known of trained models when they are bundled: from their own facts, the run's record, the evaluation."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from sammil_cli.bundles.ensemble import TrainedFold
 from sammil_cli.bundles.facts import (
     UNKNOWN,
     BagsEntry,
@@ -20,6 +19,9 @@ from sammil_cli.project.run_record import RunRecord
 from sammil_cli.project.weights import published
 from sammil_cli.training.model_facts import ModelFacts
 from sammil_cli.training.thresholds import mean_threshold
+
+if TYPE_CHECKING:
+    from sammil_cli.bundles.ensemble import TrainedFold  # loads torch
 
 
 def cohort_of(record: RunRecord, classes: Sequence[str]) -> CohortEntry:
@@ -39,7 +41,7 @@ def cohort_of(record: RunRecord, classes: Sequence[str]) -> CohortEntry:
     )
 
 
-def member_of(name: str, fold: TrainedFold) -> MemberEntry:
+def member_of(name: str, fold: "TrainedFold") -> MemberEntry:
     """What a bundle says of one of its models."""
     facts = fold.facts
     return MemberEntry(
@@ -65,7 +67,7 @@ def chosen_on(facts: ModelFacts) -> str:
     return facts.chosen_on or UNKNOWN
 
 
-def decision_of(folds: Sequence[TrainedFold]) -> DecisionEntry:
+def decision_of(folds: "Sequence[TrainedFold]") -> DecisionEntry:
     """From which probability on the models together call a slide positive, and how that was chosen."""
     threshold = mean_threshold([fold.facts.calibrated_threshold for fold in folds])
     if threshold is None:
@@ -90,7 +92,7 @@ def _chosen(facts: ModelFacts) -> str:
     return f"the mean of the folds' calibrated thresholds, each for {said}" if where == "folds" else f"for {said}"
 
 
-def bags_of(folds: Sequence[TrainedFold]) -> BagsEntry:
+def bags_of(folds: "Sequence[TrainedFold]") -> BagsEntry:
     """How the bags of the training were made."""
     encoder = folds[0].facts.encoder
     on = [fold.facts.trained_on for fold in folds if fold.facts.trained_on]

@@ -1,5 +1,6 @@
 """Commands that train, judge and use models."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -87,6 +88,14 @@ def visualize(
     splits: Annotated[Path, typer.Option(help="The folds.")] = Path("runs/splits.csv"),
     lesions: Annotated[Path, typer.Option(help="Known lesions, drawn where there are any.")] = Path("data/lesions"),
     out: Annotated[Path, typer.Option(help="Pictures, written.")] = Path("report/slides"),
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLD|all|unseen",
+            help="Who draws: one fold (0.2), all models, or all that did not see the slide; what was drawn in sample "
+            "says so across. [default: the fold that did not see it; new slides: all]",
+        ),
+    ] = None,
     asked: RunAsked,
 ) -> None:
     """Draw attention and evidence of every slide.
@@ -110,7 +119,7 @@ def visualize(
         pictures=out,
     )
     options = run_options("cpu", asked)
-    run_per_slide("visualize", stage.run, project, settings, options, out, asked)
+    run_per_slide("visualize", partial(stage.run, by=by), project, settings, options, out, asked)
 
 
 @app.command()

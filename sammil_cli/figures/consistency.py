@@ -18,8 +18,8 @@ from sammil_cli.jobs.patch_scores import PatchScores
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project
 from sammil_cli.regions.contrast import contrast
-from sammil_cli.report.heatmap import paint
 from sammil_cli.report.lesion_agreement import ranking
+from sammil_cli.report.patch_paint import paint
 from sammil_cli.report.scales import percentile_rank
 
 NAME = "consistency"

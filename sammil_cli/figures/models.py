@@ -19,8 +19,8 @@ from sammil_cli.figures.sheet import outline_key
 from sammil_cli.jobs.patch_scores import PatchScores
 from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project
-from sammil_cli.report.heatmap import ATTENTION_FROM, EVIDENCE_ABOVE, SlideView, paper_view
 from sammil_cli.report.lesion_agreement import ranking
+from sammil_cli.report.paper_view import ATTENTION_FROM, EVIDENCE_ABOVE, paper_view
 from sammil_cli.report.scales import min_max
 
 NAME = "models"
@@ -93,21 +93,8 @@ def _first(axes: Axes, view: View) -> None:
 
 
 def _paint(axes: Axes, view: View, scores: PatchScores) -> None:
-    drawn = SlideView(
-        title="",
-        thumbnail=view.field.image,
-        regions=view.field.image,
-        xy=view.xy,
-        side=view.side,
-        attention=scores.attention,
-        evidence=scores.evidence[:, scores.shown],
-        positive=scores.facts.classes[scores.shown],
-        classes=len(scores.facts.classes),
-        outlines=(),
-        top=(),
-        patch_um=0.0,
-    )
-    axes.imshow(paper_view(drawn))
+    evidence = scores.evidence[:, scores.shown]
+    axes.imshow(paper_view(view.field.image, view.xy, view.side, scores.attention, evidence))
     # A dot as well: white and cyan look alike to some readers.
     middle = view.xy[min_max(scores.attention) >= ATTENTION_FROM] + (view.side - 1) / 2
     axes.plot(middle[:, 0], middle[:, 1], linestyle="none", marker="o", markersize=_DOT_PT, color="black")

@@ -13,7 +13,6 @@ from shapely import Polygon
 
 from sammil_cli import console
 from sammil_cli.errors import SlideError
-from sammil_cli.figures.field import Field, around, read_field
 from sammil_cli.figures.runs import Training, out_of_fold, same_fold, verdict
 from sammil_cli.figures.sheet import Panel, PanelRow, outline, scale_bar, sheet
 from sammil_cli.figures.sources import Source, draw_each, find_sources, lesions_in, telling_slides
@@ -25,6 +24,7 @@ from sammil_cli.project.process_list import Row
 from sammil_cli.project.project import Project
 from sammil_cli.regions.file import read_regions
 from sammil_cli.report.lesion_agreement import patches_in
+from sammil_cli.slides.field import Field, around, read_field
 from sammil_cli.slides.files import open_slide
 
 Numbers = dict[str, float | int | None]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from sammil_cli.errors import SlideError
-from sammil_cli.figures.field import Field, around, read_field
 from sammil_cli.figures.sheet import Panel, PanelRow, outline, outline_key, scale_bar, sheet
 from sammil_cli.figures.sources import Source, draw_each, find_sources, lesion_mm2, lesions_in, telling_slides
 from sammil_cli.figures.written import list_slides, rounded, write_figure
@@ -24,6 +23,7 @@ from sammil_cli.project.project import Project
 from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.overlay import draw_regions
 from sammil_cli.regions.region_map import RegionMap
+from sammil_cli.slides.field import Field, around, read_field
 from sammil_cli.slides.files import open_slide
 
 NAME = "regions"

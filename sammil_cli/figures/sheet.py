@@ -3,7 +3,6 @@
 Colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
-import math
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from shapely import Polygon
 
-from sammil_cli.figures.field import Field
 from sammil_cli.report.png import lettering, to_png
+from sammil_cli.report.scales import round_length
+from sammil_cli.slides.field import Field
 from sammil_cli.slides.pixels import RGB
 
 BLUE, VERMILION, GREEN, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#666666"
@@ -141,12 +141,6 @@ def scale_bar(axes: Axes, field: Field) -> None:
         va="bottom",
         bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
     )
-
-
-def round_length(most: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that is not above `most`."""
-    power = 10.0 ** math.floor(math.log10(most))
-    return power * max(step for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
 
 
 def greyed(field: Field) -> RGB:

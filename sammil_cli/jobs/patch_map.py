@@ -11,8 +11,8 @@ from sammil_cli.regions.overlay import draw_regions
 from sammil_cli.slides.pixels import GLASS, RGB
 
 _PATCH = 214  # grey
-_SIDE_PX = 8.0  # of a patch whose size in µm is not known
-_LONGEST_PX = 4096
+_SIDE_PX = 40.0  # of a patch, where there are few
+_LONGEST_PX = 1400
 _MARGIN = 2  # patches
 
 
@@ -26,21 +26,15 @@ class PatchMap:
     side: float
 
 
-def map_patches(bag: FeatureBag, mpp: float) -> PatchMap:
-    """The map of a bag's patches.
-
-    Args:
-        mpp: µm per pixel of the picture; coarser where it would have a side above 4096 px. Where the bag does not say
-            how large its patches are, each has 8 px.
+def map_patches(bag: FeatureBag) -> PatchMap:
+    """The map of a bag's patches, no side above 1400 px.
 
     Raises:
         SlideError: `E_BAG`, the bag does not say where its patches lie.
     """
-    facts, side = bag.encoder, patch_side(bag.xy, bag.encoder.patch_px_level0)
+    side = patch_side(bag.xy, bag.encoder.patch_px_level0)
     corner, far = bag.xy.min(axis=0), bag.xy.max(axis=0)
-    patch_um = facts.patch_px * facts.patch_mpp  # NaN or 0 where it is not known
-    scale = (patch_um / mpp if patch_um > 0 else _SIDE_PX) / side
-    scale = min(scale, _LONGEST_PX / (float((far - corner).max()) + (1 + 2 * _MARGIN) * side))
+    scale = min(_SIDE_PX / side, _LONGEST_PX / (float((far - corner).max()) + (1 + 2 * _MARGIN) * side))
     xy = (bag.xy - corner + _MARGIN * side) * scale
     columns, rows = np.ceil(xy.max(axis=0) + (1 + _MARGIN) * side * scale).astype(int).tolist()
     ground, labels = np.full((rows, columns, 3), GLASS, np.uint8), np.full((rows, columns), -1, np.int32)

@@ -21,8 +21,9 @@ class PatchScores:
     """`attention` (n,) and `evidence` (n, C) of the patches, group features left out; `probabilities` (C,), calibrated.
 
     Of several models all of these are means, and so is the `threshold` for the probabilities (None = the largest class
-    wins), as in `bundles.ensemble`. `facts`: of the first; `models`: the names of all. `shown`: the class that evidence
-    is drawn of: the positive one of two, of more the one that the slide is called.
+    wins), as in `bundles.ensemble`; `patch_threshold` is that for the same before calibration, as evidence is. `facts`:
+    of the first; `models`: the names of all. `shown`: the class that evidence is drawn of: the positive one of two, of
+    more the one that the slide is called.
     """
 
     facts: ModelFacts
@@ -31,6 +32,7 @@ class PatchScores:
     evidence: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     threshold: float | None
+    patch_threshold: float | None
     predicted: int
     shown: int
 
@@ -49,6 +51,7 @@ def score_patches(bag: FeatureBag, *trained: ModelPath) -> PatchScores:
         evidence=np.mean([one.evidence for one in each], axis=0),
         probabilities=probabilities,
         threshold=threshold,
+        patch_threshold=mean_threshold([one.threshold for one in facts]),
         predicted=predicted,
         shown=predicted if first.positive_class is None else 1,
     )

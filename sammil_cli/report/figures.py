@@ -5,14 +5,15 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sammil_cli.report.metrics import CONFIDENCE_BINS
 from sammil_cli.report.png import lettering, to_png
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from sammil_cli.report.curve_bands import Band
 
 Points = Sequence[tuple[str, float, float]]  # curve, x, y
@@ -21,9 +22,15 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  #
 _LONGEST_CURVE, _LONGEST_CLASS, _ROOM = 32, 18, 36  # letters in a legend, at a tick, and along an axis
 
 
+def _square() -> "Figure":
+    from matplotlib.figure import Figure  # here: it takes a second to load
+
+    return Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
+
+
 def curves(points: Points, x_label: str, y_label: str, *, diagonal: bool) -> bytes:
     """One line per curve; `diagonal` draws chance."""
-    figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
+    figure = _square()
     axes = figure.add_subplot()
     names = list(dict.fromkeys(name for name, _, _ in points))
     if diagonal:
@@ -45,7 +52,7 @@ def pooled_curves(points: Points, bands: "Sequence[Band]", labels: tuple[str, st
     """
     if not bands:
         return curves(points, *labels, diagonal=diagonal)
-    figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
+    figure = _square()
     axes = figure.add_subplot()
     if diagonal:
         axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
@@ -64,7 +71,7 @@ def pooled_curves(points: Points, bands: "Sequence[Band]", labels: tuple[str, st
     return to_png(figure)
 
 
-def _legend(axes: Axes, names: Sequence[str], place: Literal["lower left", "lower right"]) -> None:
+def _legend(axes: "Axes", names: Sequence[str], place: Literal["lower left", "lower right"]) -> None:
     """Names the last lines; matplotlib itself would leave out a name that begins with `_`.
 
     Args:
@@ -79,7 +86,7 @@ def _legend(axes: Axes, names: Sequence[str], place: Literal["lower left", "lowe
 
 def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes:
     """Counts (C, C), row = true class, as a shaded table."""
-    figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
+    figure = _square()
     axes = figure.add_subplot()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -99,7 +106,7 @@ def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> bytes
     Args:
         bins: name -> (mean confidence, share right, slides) of the bins that have any.
     """
-    figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
+    figure = _square()
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color="0.75", linewidth=1, linestyle="--")
     width = 1 / CONFIDENCE_BINS / max(len(bins), 1)

@@ -11,7 +11,6 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import rankdata
 
 from sammil_cli.errors import InputError
 from sammil_cli.report.estimate import Estimate as Estimate
@@ -162,6 +161,8 @@ def placements(labels: Labels, scores: Values) -> tuple[Values, Values]:
     """
     positive, negative = scores[labels == 1], scores[labels == 0]
     m, n = len(positive), len(negative)
+    from scipy.stats import rankdata  # here: it takes a second to load
+
     together = rankdata(np.concatenate([positive, negative]))
     return (together[:m] - rankdata(positive)) / n, 1 - (together[m:] - rankdata(negative)) / m
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from sammil_cli.report.metrics import fold_metrics, over_folds
 from sammil_cli.training.thresholds import Labels, Probabilities, Values, decide, youden_threshold
@@ -41,6 +40,8 @@ def chance_level(folds: Sequence[FoldEpochs], shuffles: int = SHUFFLES) -> dict[
     Returns:
         Per metric the mean and the 95th percentile over shuffles of the mean over folds; None where not defined.
     """
+    from scipy.stats import rankdata  # here: it takes a second to load
+
     generator = np.random.default_rng(_SEED)
     means: dict[str, list[float]] = {name: [] for name in NAMES}
     ranks = [rankdata(fold.probabilities, axis=1) for fold in folds]

@@ -2,19 +2,22 @@
 
 import io
 import warnings
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from typing import TYPE_CHECKING
 
 from sammil_cli.storage.shown_text import shortened, shown
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def to_png(figure: Figure) -> bytes:
+
+def to_png(figure: "Figure") -> bytes:
     """A figure as PNG; the same figure gives the same bytes.
 
     Names of slides and classes stand in it: `$` and TeX mean nothing, and what nobody sees is written out.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
     for text in figure.findobj(Text):
         text.set_parse_math(False)
         text.set_usetex(False)

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from sammil_cli.report.estimate import Estimate
 from sammil_cli.training.thresholds import Values
@@ -89,6 +88,8 @@ def t_interval(found: Spread, level: float, most: float = 1.0) -> Estimate:
 def t_test(found: Spread) -> float:
     """Two-sided p of "the difference is 0", by the interval of `t_interval`; 1 where nothing differs in any draw."""
     if found.variance > 0:
+        from scipy.stats import t as student  # here: it takes a second to load
+
         return float(2 * student.sf(abs(found.value) / math.sqrt(found.variance), found.freedom))
     return 1.0 if found.value == 0 and found.variance == 0 else math.nan
 
@@ -139,4 +140,6 @@ def log_interval(found: Spread, level: float) -> Estimate:
 
 
 def _quantile(found: Spread, level: float) -> float:
+    from scipy.stats import t as student  # here: it takes a second to load
+
     return float(student.ppf((1 + level) / 2, found.freedom))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +23,16 @@ from sammil_cli.stages import patients
 from sammil_cli.stages.patients import JudgedPatients
 from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training import calibration
-from sammil_cli.training.bag_needs import check_places
 from sammil_cli.training.bag_survey import Seen, survey
-from sammil_cli.training.bags import BagFolder
 from sammil_cli.training.fold import Fold
-from sammil_cli.training.loop import predict
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
 from sammil_cli.training.model_facts import ModelFacts, read_facts
 from sammil_cli.training.thresholds import decide
 from sammil_cli.training.trained_labels import JudgedBy, read_judged_by
-from sammil_cli.training.trained_model import read_model
+
+if TYPE_CHECKING:
+    from sammil_cli.training.bags import BagFolder
 
 Known = Mapping[str, Member]
 
@@ -64,7 +64,7 @@ class FoldResult:
 class Judged:
     """All folds judged, and what they were judged from."""
 
-    bags: BagFolder
+    bags: "BagFolder"
     labels: JudgedBy
     facts: list[ModelFacts]
     results: list[FoldResult]
@@ -97,6 +97,12 @@ def judge(
     folds, manifest = read_trained_folds(project.models, project.splits)
     _check_test_parts(folds, project.models)
     check_done(project, project.bags, "extract", {path.stem for path in project.bags.glob("*.h5")}, None)
+    # Here: torch, which takes seconds, and which no mistake of above needs.
+    from sammil_cli.training.bag_needs import check_places
+    from sammil_cli.training.bags import BagFolder
+    from sammil_cli.training.loop import predict
+    from sammil_cli.training.trained_model import read_model
+
     bags = BagFolder(project.bags, device)
     classes = read_facts(ModelPath(project.models / folds[0].name)).classes
     if rule is not None:
@@ -139,7 +145,7 @@ def _check_test_parts(folds: Sequence[Fold], models: Path) -> None:
         )
 
 
-def _check_there(folds: Sequence[Fold], bags: BagFolder, known: Known) -> None:
+def _check_there(folds: Sequence[Fold], bags: "BagFolder", known: Known) -> None:
     for role in ("test", "val", "train"):
         for slide in (slide for fold in folds for slide in getattr(fold, role)):
             if slide not in bags.paths or slide not in known:

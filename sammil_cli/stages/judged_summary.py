@@ -22,7 +22,6 @@ from sammil_cli.storage.paths import ModelPath
 from sammil_cli.training.manifest import read_trained_folds
 from sammil_cli.training.model_facts import EPOCHS_FILE, ModelFacts, read_facts
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
-from sammil_cli.training.trained_model import read_epochs
 
 
 def patients_of(
@@ -107,6 +106,8 @@ def _optimism(project: Project, facts: Sequence[ModelFacts], results: Sequence[F
 
     All of probabilities as the models say them: other epochs than the chosen one have no temperature.
     """
+    from sammil_cli.training.trained_model import read_epochs  # here: torch
+
     epochs = []
     for fact, result in zip(facts, results, strict=True):
         folder = ModelPath(project.models / result.fold.name)

@@ -19,18 +19,24 @@ from sammil_cli.slides.files import find_slides
 from sammil_cli.stages.slides_index import write_index
 from sammil_cli.storage.origin import read_key
 from sammil_cli.storage.paths import BagPath, ModelPath, PatchesPath, RegionsPath, SlidePath
+from sammil_cli.storage.shown_text import shown
 from sammil_cli.tissue.drawing_files import find_drawings, stray_drawings
+from sammil_cli.training.fold import Fold, labels_of_folds
 from sammil_cli.training.making_check import check_bag
 from sammil_cli.training.manifest import check_bags, check_fold, read_trained_folds
 from sammil_cli.training.model_facts import FACTS_FILE, read_facts
 
+UNSEEN, ALL = "unseen", "all"
+_SHOWN = 5
 
-def run(project: Project, settings: VisualizeSettings, options: RunOptions) -> list[Row]:
-    """Draws every slide that has a bag and was not learned from; of several repeats the first one speaks.
 
-    Returns the process list.
+def run(project: Project, settings: VisualizeSettings, options: RunOptions, by: str | None = None) -> list[Row]:
+    """Draws every slide that has a bag; returns the process list.
+
+    Args:
+        by: who draws them, see `plan`.
     """
-    rows = run_plan(partial(plan, project, settings, options), options, limits_of(settings))
+    rows = run_plan(partial(plan, project, settings, options, by), options, limits_of(settings))
     undone = undone_by(project, "segment", "patch", "sam", "extract")
     for line in stray_drawings(project.lesions, {path.stem for path in project.bags.glob("*.h5")}, undone):
         console.say(line)
@@ -50,26 +56,27 @@ def _stamp(project: Project) -> str | None:
     return None
 
 
-def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> Plan[VisualizeJob]:
-    """What is to do: slides of a test part by the model of that fold, slides in no part by all models together.
+def plan(
+    project: Project, settings: VisualizeSettings, options: RunOptions, by: str | None = None
+) -> Plan[VisualizeJob]:
+    """What is to do.
+
+    Args:
+        by: None = slides of a test part by the model of that fold (of several repeats the first), slides in no part by
+            all models together, no others; `unseen` = each by all models that did not see it, no others; `all` = by all
+            models together; a fold (`repeat_0_fold_2`, `0.2` or `2`) = by its model. By the last two, slides that a
+            model learned from are drawn, too, and stamped.
 
     Raises:
-        InputError: there are no bags, or every one of them was trained or chosen on.
+        InputError: there are no bags, every one of them was trained or chosen on, or there is no such fold.
     """
     folds, manifest = read_trained_folds(project.models, project.splits)
-    fold_of = {slide: fold.name for fold in reversed(folds) for slide in fold.test}
-    learned = {slide for fold in folds for slide in (*fold.train, *fold.val)}
     bags = files_of(BagPath, project, project.bags, "extract", options.only)
-    every = tuple(fold.name for fold in folds)
-    judges = {
-        bag: Judges(trained=tuple(ModelPath(project.models / name) for name in names), seen=False)
-        for bag in bags
-        if (names := (fold_of[bag.stem],) if bag.stem in fold_of else every if bag.stem not in learned else ())
-    }
+    judges = _judges(bags, folds, project, by)
     if not judges:
         raise InputError(
             f"there is no slide to draw: all {len(bags)} were trained or chosen on, and none is in a test part",
-            remedy=f"draw them all the same, by models that have seen them: sammil predict {project.models}",
+            remedy="draw them all the same, by models that have seen them: sammil visualize --by all",
         )
 
     def check(bag: BagPath, trained: ModelPath) -> None:
@@ -82,10 +89,55 @@ def plan(project: Project, settings: VisualizeSettings, options: RunOptions) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
-    """The models that judge a slide in its picture; `seen`: whether all of them learned from it, None = not known."""
+    """The models that judge a slide in its picture.
+
+    `seen`: whether any of them was trained or chosen on it; None = not known. `truth`: the slide's label when the folds
+    were drawn, None without one.
+    """
 
     trained: tuple[ModelPath, ...]
     seen: bool | None
+    truth: str | None = None
+
+
+def _judges(bags: list[BagPath], folds: list[Fold], project: Project, by: str | None) -> dict[BagPath, Judges]:
+    """Who draws which slide; slides that nobody may draw are left out. `InputError`: there is no such fold."""
+    labels = labels_of_folds(project.splits) or {}
+    learned = {fold.name: {*fold.train, *fold.val}.difference(fold.test) for fold in folds}
+    tested = {slide: fold.name for fold in reversed(folds) for slide in fold.test}
+    chosen = None if by in (None, UNSEEN, ALL) else _named_fold(folds, str(by))
+
+    def models(slide: str) -> list[str]:
+        if chosen is not None:
+            return [chosen]
+        if by is None and slide in tested:
+            return [tested[slide]]
+        unseen = [name for name, seen in learned.items() if slide not in seen]
+        if by is None:  # new slides only: of those in other repeats' folds some model would be missing
+            return unseen if len(unseen) == len(learned) else []
+        return list(learned) if by == ALL else unseen
+
+    return {
+        bag: Judges(
+            trained=tuple(ModelPath(project.models / name) for name in names),
+            seen=any(bag.stem in learned[name] for name in names),
+            truth=labels[bag.stem][0] if bag.stem in labels else None,
+        )
+        for bag in bags
+        if (names := models(bag.stem))
+    }
+
+
+def _named_fold(folds: list[Fold], by: str) -> str:
+    """The name of the fold that `by` names. `InputError`: there is none."""
+    names = {fold.name for fold in folds}
+    for name in (by, "repeat_{}_fold_{}".format(*by.split(".", 1)) if "." in by else f"repeat_0_fold_{by}"):
+        if name in names:
+            return name
+    raise InputError(
+        f"there is no fold {shown(by)}: {', '.join(sorted(names)[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}",
+        remedy=f"take one of these, or: --by {UNSEEN}, --by {ALL}",
+    )
 
 
 def plan_pictures(
@@ -102,7 +154,7 @@ def plan_pictures(
     """
     drawn, refused = _drawn_over(list(judges), project, strict=check is not None)
     lesions_of = find_drawings(project.lesions)
-    shown = {"mpp": settings.heatmap_mpp, "top": settings.top_patches}
+    drawing = _drawing(settings)
     tasks = []
     for bag, files, seen in drawn:
         trained, lesions = judges[bag].trained, lesions_of.get(bag.stem)
@@ -125,15 +177,28 @@ def plan_pictures(
             "inputs": [content(path) for path in (bag, *patches)],
             "models": [content(folder / FACTS_FILE) for folder in trained],
             "seen": judges[bag].seen,
+            "truth": judges[bag].truth,
             "lesions": content(lesions),
-            "settings": shown,
+            "settings": drawing,
         }
         job = VisualizeJob(
-            bag=bag, trained=trained, seen=judges[bag].seen, files=files, lesions=lesions, settings=settings
+            bag=bag,
+            trained=trained,
+            seen=judges[bag].seen,
+            truth=judges[bag].truth,
+            files=files,
+            lesions=lesions,
+            settings=settings,
         )
         tasks.append(Task.of(bag.stem, job, inputs, code, strict=settings.strict_versions))
     out, process_lists = project.pictures, project.process_lists
     return Plan(stage="visualize", tasks=tasks, work=work, out=out, process_lists=process_lists, refused=refused)
+
+
+def _drawing(settings: VisualizeSettings) -> dict[str, object]:
+    """The settings that pictures are made with; the resolution of the OME-TIFF only where there is one."""
+    tiff = {"mpp": settings.heatmap_mpp} if settings.evidence_ome_tiff else {}
+    return {"top": settings.top_patches, "fields": settings.detail_fields, "field_mpp": settings.detail_mpp, **tiff}
 
 
 def _drawn_over(

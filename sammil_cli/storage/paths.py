@@ -18,7 +18,7 @@ ModelPath = NewType("ModelPath", Path)  # a folder: one trained fold
 CurvePath = NewType("CurvePath", Path)
 CheckpointPath = NewType("CheckpointPath", Path)
 
-PACKED_GEOJSON = ".geojson.gz"
+PACKED_GEOJSON, OME_TIFF = ".geojson.gz", ".ome.tif"
 
 
 def slide_of(path: Path) -> str:
@@ -27,8 +27,9 @@ def slide_of(path: Path) -> str:
 
 
 def suffix_of(path: Path) -> str:
-    """A file's suffix; that of packed polygons is `.geojson.gz`."""
-    return PACKED_GEOJSON if path.name.endswith(PACKED_GEOJSON) and path.name != PACKED_GEOJSON else path.suffix
+    """A file's suffix; that of packed polygons is `.geojson.gz`, that of evidence as a picture `.ome.tif`."""
+    double = (suffix for suffix in (PACKED_GEOJSON, OME_TIFF) if path.name.endswith(suffix) and path.name != suffix)
+    return next(double, path.suffix)
 
 
 def is_called_like(path: Path, slide_id: object) -> bool:

@@ -31,7 +31,7 @@ def encode_picture(suffix: str, rgb: NDArray[np.uint8]) -> bytes:
         OSError: it cannot be encoded.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
-    encoded, content = cv2.imencode(suffix, np.ascontiguousarray(rgb[..., ::-1]), options)  # it takes BGR
+    encoded, content = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     if not encoded:
         raise OSError(f"OpenCV cannot encode a {suffix}")
     return content.tobytes()

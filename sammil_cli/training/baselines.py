@@ -3,10 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sammil_cli.features.bag import FeatureBag
 from sammil_cli.training.decision import Decision
@@ -43,6 +39,11 @@ def fit_mean_pool(
     Returns:
         A function of features (s, d) that gives probabilities (s, C).
     """
+    from sklearn.linear_model import LogisticRegression  # here: it takes a second to load
+    from sklearn.metrics import log_loss
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     known = np.unique(labels)
     if len(known) < 2:
         shares = class_shares(labels, classes)

@@ -68,6 +68,12 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert answer.stdout.strip() == "[]"
 
 
+def test_evaluate_begins_without_what_it_needs_later() -> None:
+    later = ("torch", "matplotlib", "sklearn", "scipy.stats")
+    answer = python(f"import sys, sammil_cli.stages.evaluate; print([name for name in {later} if name in sys.modules])")
+    assert answer.stdout.strip() == "[]", answer.stderr
+
+
 def test_the_verbs_are_listed_in_the_order_of_their_use() -> None:
     assert list(get_command(app).commands) == VERBS
 

@@ -6,22 +6,13 @@ import pytest
 import shapely
 from matplotlib.axes import Axes
 
-from sammil_cli.figures.field import Field, around
 from sammil_cli.figures.regions import fit_of
-from sammil_cli.figures.sheet import (
-    DPI,
-    WIDTH_IN,
-    Panel,
-    PanelRow,
-    outline,
-    outline_key,
-    round_length,
-    scale_bar,
-    sheet,
-)
+from sammil_cli.figures.sheet import DPI, WIDTH_IN, Panel, PanelRow, outline, outline_key, scale_bar, sheet
 from sammil_cli.regions.region_map import Canvas, Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask
 from sammil_cli.report.lesion_agreement import patches_in, ranking
+from sammil_cli.report.scales import round_length
+from sammil_cli.slides.field import Field, around
 
 
 def regions_of(*boxes: tuple[int, int, int, int]) -> RegionMap:

@@ -1,220 +1,220 @@
-"""Where heat is painted, how it is ranked, and what the paper's view shows."""
+"""The picture of a slide: what it follows, where its parts stand, and what is stamped across it."""
 
-import cv2
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from made_view import decode, make_heading, make_view
 
-from sammil_cli.report.heatmap import SlideView, draw, paint, paper_view
-from sammil_cli.report.scales import min_max, percentile_rank
+from sammil_cli.report.heading import HEIGHT
+from sammil_cli.report.heatmap import draw
+from sammil_cli.report.sheet import Sheet
+from sammil_cli.report.slide_view import Detail, SlideView, TopPatch
 
-
-def decode(png: bytes) -> np.ndarray:
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None
-    return image
+GREEN = (10, 200, 30)
 
 
-def make_view(**changes: object) -> SlideView:
-    """A slide wider than high, with three patches at its top left."""
-    thumbnail = np.full((60, 110, 3), 240, np.uint8)
-    thumbnail[5:30, 10:80] = (200, 120, 160)
+def green_of(image: np.ndarray) -> np.ndarray:
+    """Places (row, column) of the colour that a part of the picture was given, but for marks on it."""
+    return np.argwhere(np.abs(image.astype(int) - GREEN).max(axis=2) <= 3)
+
+
+def colours_of(image: np.ndarray) -> int:
+    """How many colours a picture has."""
+    return len(np.unique(image[::3, ::3].astype(np.int64) @ (1, 256, 65536)))
+
+
+def written(view: SlideView, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float]]:
+    """All words of a picture with where they stand."""
+    words: list[tuple[str, float, float]] = []
+    write = Sheet.write
+
+    def kept(sheet: Sheet, text: str, at: tuple[float, float], size: int, **how: object) -> float:
+        words.append((text, *at))
+        return write(sheet, text, at, size, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Sheet, "write", kept)
+    draw(view)
+    return words
+
+
+def make_detail(**changes: object) -> Detail:
     values = {
-        "title": "slide_1",
-        "thumbnail": thumbnail,
-        "regions": thumbnail[:, ::-1].copy(),
-        "xy": np.array([[10.0, 5.0], [20.0, 5.0], [10.0, 15.0]]),
-        "side": 10.0,
-        "attention": np.array([0.7, 0.1, 0.2]),
-        "evidence": np.array([0.9, 0.4, 0.5]),
-        "positive": "tumour",
-        "classes": 2,
+        "image": np.full((42, 64, 3), GREEN, np.uint8),
+        "box": (10.0, 5.0, 20.0, 13.0),
+        "index": np.array([0, 2]),
+        "xy": np.array([[5.0, 5.0], [5.0, 25.0]]),
+        "side": 20.0,
+        "um_per_px": 16.0,
+        "share": 0.9,
         "outlines": [],
-        "top": [],
-        "patch_um": 128.0,
     }
-    return SlideView(**{**values, **changes})
-
-
-def test_ranks_by_hand() -> None:
-    assert percentile_rank(np.array([30.0, 10.0, 20.0])).tolist() == [1.0, 0.0, 0.5]
-
-
-def test_ties_share_their_mean_rank() -> None:
-    # Ranks 0..4: 1 -> 0; the three 2s -> (1 + 2 + 3) / 3 = 2; 9 -> 4
-    assert percentile_rank(np.array([2.0, 9.0, 2.0, 1.0, 2.0])).tolist() == [0.5, 1.0, 0.5, 0.0, 0.5]
-
-
-def test_one_huge_value_does_not_flatten_the_others() -> None:
-    assert percentile_rank(np.array([1e-6, 2e-6, 3e-6, 1e3])).tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
-
-
-@pytest.mark.parametrize(("values", "ranks"), [([], []), ([5.0], [0.0]), ([5.0, 5.0], [0.5, 0.5])])
-def test_ranks_of_few_values(values: list[float], ranks: list[float]) -> None:
-    assert percentile_rank(np.array(values)).tolist() == ranks
-
-
-def test_a_patch_is_painted_at_its_column_and_row() -> None:
-    canvas = paint((20, 50), np.array([[30.0, 4.0]]), 6.0, np.array([0.25]))
-    assert canvas.shape == (20, 50)
-    painted = ~np.isnan(canvas)
-    assert np.argwhere(painted)[0].tolist() == [4, 30]
-    assert np.argwhere(painted)[-1].tolist() == [9, 35]
-    assert painted.sum() == 36
-    assert canvas[4, 30] == 0.25
-
-
-def test_patches_of_broken_size_leave_no_gap_between_them() -> None:
-    side = 3.3
-    xy = np.array([[column * side, row * side] for row in range(4) for column in range(7)])
-    canvas = paint((13, 23), xy, side, np.arange(28.0))
-    assert not np.isnan(canvas).any()
-    assert canvas[0, 0] == 0
-    assert canvas[12, 22] == 27
-    assert canvas[0, 22] == 6
-
-
-def test_where_patches_overlap_their_mean_is_painted() -> None:
-    canvas = paint((4, 8), np.array([[0.0, 0.0], [2.0, 0.0]]), 4.0, np.array([0.2, 0.6]))
-    assert canvas[0, :6] == pytest.approx([0.2, 0.2, 0.4, 0.4, 0.6, 0.6])
-    assert np.isnan(canvas[:, 6:]).all()
-
-
-def test_a_patch_smaller_than_a_pixel_still_shows() -> None:
-    canvas = paint((4, 4), np.array([[2.1, 1.2]]), 0.2, np.array([0.9]))
-    assert np.argwhere(~np.isnan(canvas)).tolist() == [[1, 2]]
-
-
-def test_a_patch_over_the_edge_is_cut() -> None:
-    canvas = paint((10, 12), np.array([[9.0, 8.0]]), 6.0, np.array([1.0]))
-    assert np.argwhere(~np.isnan(canvas)).tolist() == [[r, c] for r in (8, 9) for c in (9, 10, 11)]
+    return Detail(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_the_picture_is_a_png_of_many_colours() -> None:
     image = decode(draw(make_view()))
-    assert image.shape[1] > 1000
-    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 50
+    assert image.shape[1] > 1900
+    assert colours_of(image) > 50
 
 
-def test_the_picture_follows_attention_evidence_and_outlines() -> None:
+def test_the_picture_follows_all_that_it_shows() -> None:
     pictures = [
         draw(make_view(**changes))
         for changes in (
             {},
             {"attention": np.array([0.1, 0.7, 0.2])},
             {"evidence": np.array([0.4, 0.9, 0.5])},
+            {"threshold": 0.7},
+            {"um_per_px": None},
+            {"heading": make_heading(truth=None)},
+            {"heading": make_heading(truth="normal")},
+            {"heading": make_heading(probability=0.8)},
             {"outlines": [np.array([[10.0, 5.0], [30.0, 5.0], [30.0, 25.0], [10.0, 5.0]])]},
+            {"details": [make_detail()]},
         )
     ]
-    assert len(set(pictures)) == 4
+    assert len(set(pictures)) == len(pictures)
     assert draw(make_view()) == pictures[0]
 
 
-GREEN = (10, 200, 30)
-
-
-def green_of(image: np.ndarray) -> np.ndarray:
-    """Places (row, column) of the colour that the top patches have."""
-    return np.argwhere((image == GREEN[::-1]).all(axis=2))
-
-
-@pytest.mark.parametrize("count", [1, 3, 6, 32])
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(("count", "classes"), [(1, 2), (6, 3), (32, 2)])
 def test_top_patches_are_drawn_in_the_cells_that_are_left(count: int, classes: int) -> None:
+    many = {"xy": np.zeros((40, 2)), "attention": np.ones(40), "evidence": np.full(40, 0.5), "classes": classes}
     patch = np.full((16, 16, 3), GREEN, np.uint8)
-    plain = decode(draw(make_view(classes=classes)))
-    with_top = decode(draw(make_view(classes=classes, top=[(patch, 0.5)] * count)))
+    plain = decode(draw(make_view(**many)))
+    with_top = decode(draw(make_view(**many, top=[TopPatch(image=patch, index=i) for i in range(count)])))
     assert with_top.shape == plain.shape
     assert len(green_of(plain)) == 0
     places = green_of(with_top)
     assert len(places) > 2000
     height, width = with_top.shape[:2]
-    assert places[:, 0].min() > height / 2 - 20  # second row
+    assert places[:, 0].min() > height / 2  # second row
     assert places[:, 1].min() > width * (2 if classes == 2 else 1) / 3
-    assert places[:, 0].max() < height - 3
-    assert places[:, 1].max() < width - 3
+    assert places[:, 0].max() < height - 20
+    assert places[:, 1].max() < width - 20
 
 
 def test_equal_values_everywhere_can_be_drawn() -> None:
     flat = np.full(3, 0.25)
-    assert len(np.unique(decode(draw(make_view(attention=flat, evidence=flat))).reshape(-1, 3), axis=0)) > 10
+    assert colours_of(decode(draw(make_view(attention=flat, evidence=flat)))) > 10
 
 
 def test_a_tall_slide_has_its_panels_in_one_row() -> None:
     tall = np.full((220, 110, 3), GREEN, np.uint8)
-    values = {"thumbnail": tall, "regions": tall, "evidence": np.full(3, 0.5), "attention": np.full(3, 0.2)}
-    image = decode(draw(make_view(**values)))
+    image = decode(draw(make_view(image=tall, regions=tall)))
     assert image.shape[1] > 2 * image.shape[0]
-    places = green_of(image)  # slide, regions, and what no patch covers of attention and evidence
-    starts = np.unique(places[:, 0])[0]
-    row = np.sort(places[places[:, 0] == starts, 1])
-    assert 1 + (np.diff(row) > 1).sum() == 4
-    assert (np.diff(np.unique(places[:, 0])) == 1).all()  # no second row below
+    places = green_of(image)  # slide and regions
+    row = np.unique(places[:, 1])
+    assert 1 + (np.diff(row) > 5).sum() == 2
+    assert np.ptp(places[:, 0]) == pytest.approx(640, abs=3)
 
 
-def test_panels_of_one_row_are_of_one_size() -> None:
-    thumbnail = np.full((60, 110, 3), GREEN, np.uint8)
-    image = decode(draw(make_view(thumbnail=thumbnail, regions=thumbnail)))
-    places = green_of(image[: image.shape[0] // 2])  # slide, regions, attention
+def test_panels_of_one_size_stand_in_one_grid() -> None:
+    picture = np.full((60, 110, 3), GREEN, np.uint8)
+    image = decode(draw(make_view(image=picture, regions=picture, um_per_px=None)))
+    places = green_of(image)  # the slide, and the regions below it
+    rows = np.unique(places[:, 0])
+    parts = np.split(rows, np.flatnonzero(np.diff(rows) > 50) + 1)
+    assert len(parts) == 2
+    assert abs(np.ptp(parts[0]) - np.ptp(parts[1])) <= 1
+    assert parts[0].min() > HEIGHT
+    left = [places[np.isin(places[:, 0], part), 1].min() for part in parts]
+    assert left[0] == left[1]
+
+
+def test_details_have_a_row_of_their_own() -> None:
+    without, one = (decode(draw(make_view(details=details))) for details in ([], [make_detail()] * 3))
+    places = green_of(one)
+    assert one.shape[1] == without.shape[1]
+    assert places[:, 0].min() > without.shape[0]
     columns = np.unique(places[:, 1])
-    edges = np.flatnonzero(np.diff(columns) > 5)
-    assert len(edges) == 2
-    widths = [np.ptp(part) for part in np.split(columns, edges + 1)]
-    assert max(widths) - min(widths) <= 1
+    assert 1 + (np.diff(columns) > 15).sum() == 3
 
 
 def test_three_classes_have_no_view_of_the_paper() -> None:
-    key = (255, 255, 0)  # BGR: cyan as in the legend, and nowhere else
+    key = (0, 255, 255)  # cyan as in the key, and nowhere else
     two, three = (decode(draw(make_view(classes=classes))) for classes in (2, 3))
     assert (two == key).all(axis=2).sum() > 50
     assert not (three == key).all(axis=2).any()
 
 
-# ------------------------------------------------------------------------------------------ the paper's Fig. 11
+# ------------------------------------------------------------------------------------------ in words
 
 
-def test_scaling_by_least_and_largest_by_hand() -> None:
-    assert min_max(np.array([0.5, 0.1, 0.26])).tolist() == pytest.approx([1, 0, 0.4])
-    assert min_max(np.array([0.25, 0.25])).tolist() == [0, 0]
-    assert min_max(np.array([])).tolist() == []
+def test_the_heading_says_truth_decision_probability_threshold_and_who_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [text for text, *_ in written(make_view(), monkeypatch)]
+    for text in ("slide_1", "called tumour", "P(tumour) = 0.900", "threshold 0.400"):
+        assert text in texts
+    line = "".join(texts)
+    assert "truth tumour  ✓ right" in line
+    assert "sam-mil, fold 0.1  ·  features of texture  ·  out of fold: not seen in training" in line
+    wrong = [text for text, *_ in written(make_view(heading=make_heading(called="normal")), monkeypatch)]
+    assert any("✗ wrong" in text for text in wrong)
+    unknown = [text for text, *_ in written(make_view(heading=make_heading(truth=None)), monkeypatch)]
+    assert any("no label" in text for text in unknown)
 
 
-def paper_colours(attention: list[float], evidence: list[float]) -> list[list[int]]:
-    """The colours of patches in the paper's view of an evenly grey slide, and of the slide beside them."""
-    count = len(attention)
-    view = make_view(
-        thumbnail=np.full((30, 10 * count + 10, 3), 200, np.uint8),
-        xy=np.array([[10.0 * i, 5.0] for i in range(count)]),
-        attention=np.array(attention),
-        evidence=np.array(evidence),
-    )
-    picture = paper_view(view)
-    assert (picture[:5] == 110).all()
-    assert (picture[15:] == 110).all()
-    inside = [picture[5:15, 10 * i : 10 * i + 10].reshape(-1, 3) for i in range(count + 1)]
-    assert all((part == part[0]).all() for part in inside)
-    return [part[0].tolist() for part in inside]
+def test_probability_and_threshold_stand_on_one_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {text: x for text, x, _ in written(make_view(), monkeypatch)}
+    low, high = places["0"], 0.0
+    for text, x, y in written(make_view(), monkeypatch):
+        if text == "1" and y < HEIGHT:
+            high = x
+    length = high - low
+    assert (places["threshold 0.400"] - low) / length == pytest.approx(0.4, abs=0.03)
+    far = make_view(heading=make_heading(probability=0.5, texts=("0.500", "0.400")))
+    middle = {text: x for text, x, _ in written(far, monkeypatch)}["P(tumour) = 0.500"]
+    assert (middle - low) / length == pytest.approx(0.5, abs=0.03)
 
 
-SLIDE = [110, 110, 110]  # 0.55 * 200
-CYAN = [38, 204, 204]  # 0.35 * 110 + 0.65 * (0, 255, 255) = 38.5, 204.25
-WHITE = [212, 212, 212]  # 0.3 * 110 + 0.7 * 255 = 211.5
-BOTH = [190, 240, 240]  # 0.3 * (38.5, 204.25) + 178.5 = 190.05, 239.8
+def test_the_scales_are_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [text for text, *_ in written(make_view(), monkeypatch)]
+    said = {"◀ speaks against", "speaks for ▶", "threshold 0.45", "1× or less", "10×", "100× or more"}
+    assert said <= set(texts)
+    assert any("not calibrated" in text for text in texts)
+    assert any("one scale for all slides" in text for text in texts)
+    assert "500 µm" in texts  # 640 px are 2.2 mm; the bar takes at most 28 % of them
 
 
-def test_a_patch_is_cyan_above_0_5001_only() -> None:
-    evidence = [0.5, 0.5001, 0.50011, 0.9, 0.1]
-    assert paper_colours([0.0, 0.0, 0.0, 0.0, 1.0], evidence) == [SLIDE, SLIDE, CYAN, CYAN, WHITE, SLIDE]
+def test_top_patches_have_the_same_number_on_the_slide_in_the_strip_and_in_detail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patch = np.full((16, 16, 3), GREEN, np.uint8)
+    top = [TopPatch(image=patch, index=0), TopPatch(image=patch, index=2)]
+    far = np.array([[10.0, 5.0], [80.0, 5.0], [60.0, 40.0]])
+    view = make_view(top=top, details=[make_detail()], xy=far)
+    numbers = [(text, x, y) for text, x, y in written(view, monkeypatch) if text in ("1", "2") and y > HEIGHT]
+    assert sorted(text for text, *_ in numbers) == ["1", "1", "1", "1", "2", "2", "2"]  # one ends the scale of evidence
+    # On the slide: right of its patch (side 10 px at 640/110), at its middle.
+    (x, y) = next(at for text, *at in numbers if text == "1")
+    assert x == pytest.approx(24 + 20 * 640 / 110 + 5, abs=2)
+    assert y == pytest.approx(HEIGHT + 34 + 10 * 640 / 110, abs=2)
 
 
-def test_a_patch_is_white_from_0_4_of_the_scaled_attention_on() -> None:
-    # Least 0.01, largest 0.06: 0.03 is 0.4 of the way (0.029 less), whatever the share of the slide's attention.
-    assert paper_colours([0.01, 0.06, 0.029, 0.0301], [0.5] * 4) == [SLIDE, WHITE, SLIDE, WHITE, SLIDE]
+def test_neighbours_share_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch = np.full((16, 16, 3), GREEN, np.uint8)
+    top = [TopPatch(image=patch, index=index) for index in (0, 1, 2)]
+    assert "1–3" in [text for text, *_ in written(make_view(top=top), monkeypatch)]
 
 
-def test_white_lies_over_cyan() -> None:
-    assert paper_colours([0.9, 0.1], [0.7, 0.7]) == [BOTH, CYAN, SLIDE]
+@pytest.mark.parametrize(
+    "stamp", ["in sample - trained or chosen on this slide", "selected on test - not an estimate of generalisation"]
+)
+def test_a_stamp_lies_across_the_whole_picture_and_leaves_what_lies_below_readable(stamp: str) -> None:
+    plain = decode(draw(make_view())).astype(int)
+    stamped = decode(draw(make_view(heading=make_heading(stamp=stamp)))).astype(int)
+    changed = (np.abs(plain - stamped).max(axis=2) > 40)[HEIGHT:]
+    rows, columns = np.nonzero(changed)
+    assert np.ptp(columns) > 0.5 * changed.shape[1]
+    assert np.ptp(rows) > 0.5 * changed.shape[0]
+    assert 0.005 < changed.mean() < 0.1
 
 
-def test_even_attention_stands_out_nowhere() -> None:
-    assert paper_colours([0.5, 0.5], [0.5, 0.6]) == [SLIDE, CYAN, SLIDE]
+def test_long_names_and_many_digits_stay_within_the_picture() -> None:
+    long = make_heading(slide_id="s" * 300, called="c" * 90, truth="t" * 90, shown="p" * 90, encoder="e" * 300)
+    texts = replace(long, texts=("0." + "9" * 17, "0." + "8" * 17))
+    for image in (np.full((60, 110, 3), 240, np.uint8), np.full((220, 60, 3), 240, np.uint8)):
+        picture = decode(draw(make_view(heading=texts, shown="p" * 90, image=image, regions=image)))
+        assert (picture[:, :10] == 255).all()
+        assert (picture[:, -10:] == 255).all()

@@ -1,7 +1,6 @@
 """Any slide with a bag is drawn: without its slide, in no fold, by one model or by several together."""
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +16,12 @@ from inline_executor import open_inline
 from sammil_cli.config import VisualizeSettings
 from sammil_cli.errors import InputError, SlideError
 from sammil_cli.features.bag import read_bag, write_bag
+from sammil_cli.features.places import patch_side
 from sammil_cli.jobs import slide_picture, visualize
 from sammil_cli.jobs.patch_map import map_patches
 from sammil_cli.jobs.patch_scores import score_patches
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.heatmap import SlideView
+from sammil_cli.report.slide_view import SlideView
 from sammil_cli.runner import per_slide
 from sammil_cli.stages.visualize import plan
 from sammil_cli.storage.paths import BagPath, ModelPath
@@ -62,19 +62,19 @@ def test_features_without_slides_give_maps_and_one_without_places_says_so(done: 
 
 def test_the_map_lays_patches_where_they_are_and_colours_their_regions(done: Path) -> None:
     bag = read_bag(BagPath(BAGS / "slide_0.h5"))
-    found = map_patches(bag, 8.0)
-    assert found.side == pytest.approx(128 / 8)
+    found = map_patches(bag)
+    assert found.side == pytest.approx(40)
     grey = (found.ground == 214).all(axis=2)
     assert grey.sum() == pytest.approx(len(bag.xy) * found.side**2, rel=0.01)
-    steps = (found.xy - found.xy[0]) / found.side * 128
+    steps = (found.xy - found.xy[0]) / found.side * patch_side(bag.xy, bag.encoder.patch_px_level0)
     np.testing.assert_allclose(steps, bag.xy - bag.xy[0])
     assert len(np.unique(found.regions[grey], axis=0)) >= len(set(bag.region.tolist()) - {-1})
-    huge = map_patches(replace(bag, xy=bag.xy * 1000), 8.0)
-    assert max(huge.ground.shape) <= 4097
+    huge = map_patches(replace(bag, xy=bag.xy * 1000))
+    assert max(huge.ground.shape) <= 1401
     unknown = replace(bag, encoder=replace(bag.encoder, patch_px=0, patch_mpp=float("nan"), patch_px_level0=0))
-    assert map_patches(unknown, 8.0).side == pytest.approx(8)
+    assert map_patches(unknown).side == pytest.approx(40)
     with pytest.raises(SlideError, match="where its patches lie"):
-        map_patches(replace(bag, xy=np.full_like(bag.xy, -1)), 8.0)
+        map_patches(replace(bag, xy=np.full_like(bag.xy, -1)))
 
 
 def test_a_slide_in_no_fold_is_drawn_by_the_mean_of_all_models(
@@ -86,9 +86,9 @@ def test_a_slide_in_no_fold_is_drawn_by_the_mean_of_all_models(
     tasks = {task.slide_id: task for task in plan(Project(), VisualizeSettings(), RunOptions()).tasks}
     assert tasks.keys() == {"unlabelled", *(f"slide_{number}" for number in range(6))}
     visualize.work(tmp_path, {}, tasks["unlabelled"].job)
-    assert re.match(
-        r"unlabelled — sam-mil, mean of 3 models \(slide not seen in training\): P\(tumour\)", views[0].title
-    )
+    heading = views[0].heading
+    assert (heading.slide_id, heading.judged_by, heading.shown) == ("unlabelled", "sam-mil, mean of 3 models", "tumour")
+    assert (heading.truth, heading.seen, heading.stamp) == (None, "not seen in training", None)
     bag = read_bag(BagPath(BAGS / "unlabelled.h5"))
     folders = [ModelPath(path) for path in sorted(Path("runs/models").glob("repeat_*"))]
     each = [score_patches(bag, folder) for folder in folders]
@@ -97,6 +97,7 @@ def test_a_slide_in_no_fold_is_drawn_by_the_mean_of_all_models(
     together = score_patches(bag, *folders)
     assert together.probabilities[1] == pytest.approx(np.mean([one.probabilities[1] for one in each]))
     assert together.threshold == pytest.approx(np.mean([one.facts.calibrated_threshold for one in each]))
+    assert views[0].threshold == pytest.approx(np.mean([one.facts.threshold for one in each]))  # of evidence
 
 
 def test_where_every_slide_was_learned_from_nothing_is_drawn_and_that_is_an_error(done: Path, sammil: Sammil) -> None:
@@ -106,7 +107,7 @@ def test_where_every_slide_was_learned_from_nothing_is_drawn_and_that_is_an_erro
     table.write_text("\n".join(line for line in lines if ",test," not in line) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="there is no slide to draw: all 6 were trained or chosen on") as caught:
         plan(Project(), VisualizeSettings(), RunOptions())
-    assert "sammil predict runs/models" in caught.value.remedy
+    assert "sammil visualize --by all" in caught.value.remedy
 
 
 def test_bags_in_hand_are_judged_and_drawn_as_maps_elsewhere(

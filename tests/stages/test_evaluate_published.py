@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from sammil_cli.config import load_settings
 from sammil_cli.errors import InputError
-from sammil_cli.stages import judged_folds
+from sammil_cli.training import trained_model
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 
@@ -41,7 +41,7 @@ def test_every_number_of_the_published_protocol_is_stamped(
 
 def test_abstaining_is_refused_before_any_fold_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch, protocol="paper")
-    monkeypatch.setattr(judged_folds, "read_model", lambda *_: pytest.fail("a model is judged"))
+    monkeypatch.setattr(trained_model, "read_model", lambda *_: pytest.fail("a model is judged"))
     with pytest.raises(InputError, match="abstain needs out-of-fold probabilities"):
         study.run(abstain=0.9)
     with pytest.raises(InputError, match=r"settings: abstain needs .* protocol: paper"):

@@ -11,8 +11,9 @@ from csv_rows import by_slide
 from encoded_project import make_project, write_random_bag
 
 from sammil_cli.jobs.train import TrainJob
-from sammil_cli.stages import judged_folds, predict, train
+from sammil_cli.stages import predict, train
 from sammil_cli.training import epoch as epoch_run
+from sammil_cli.training import loop
 
 Sammil = Callable[..., Any]
 
@@ -170,7 +171,7 @@ def test_evaluate_writes_nothing_of_bags_that_changed_meanwhile(
     assert sammil("train").code == 0
     assert sammil("evaluate").code == 0
     before = Path("report/metrics.json").read_bytes()
-    judge = judged_folds.predict
+    judge = loop.predict
 
     def swapping(*arguments: Any) -> Any:
         said = judge(*arguments)
@@ -178,7 +179,7 @@ def test_evaluate_writes_nothing_of_bags_that_changed_meanwhile(
         return said
 
     with monkeypatch.context() as patch:
-        patch.setattr(judged_folds, "predict", swapping)
+        patch.setattr(loop, "predict", swapping)
         answer = sammil("evaluate")
     assert answer.code == 2
     assert "E_CHANGED" in answer.err
@@ -190,14 +191,14 @@ def test_evaluate_is_not_disturbed_by_a_training_that_begins_meanwhile(
     sammil: Sammil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sammil("train").code == 0
-    judge = judged_folds.predict
+    judge = loop.predict
 
     def beginning(*arguments: Any) -> Any:
         hidden = Path(f"runs/models/.work-{'0' * 12}-1-another")
         (hidden / "models").mkdir(parents=True, exist_ok=True)
         return judge(*arguments)
 
-    monkeypatch.setattr(judged_folds, "predict", beginning)
+    monkeypatch.setattr(loop, "predict", beginning)
     assert sammil("evaluate").code == 0
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sammil_cli.features.bag import read_bag
 from sammil_cli.jobs import slide_picture, visualize
 from sammil_cli.jobs.slide_picture import _outlines
 from sammil_cli.project.project import Project, RunOptions
-from sammil_cli.report.heatmap import SlideView
+from sammil_cli.report.slide_view import SlideView
 from sammil_cli.stages.slides_index import write_index
 from sammil_cli.stages.visualize import _stamp, plan
 from sammil_cli.storage.paths import DrawingPath
@@ -50,9 +49,9 @@ def test_a_slides_table_holds_what_the_model_that_did_not_see_it_says_of_each_pa
             np.testing.assert_allclose(table[:, 3:], output.evidence[: len(table)], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("protocol", "said"), [("honest", "slide not seen in training"), ("paper", SELECTED_ON_TEST)])
+@pytest.mark.parametrize(("protocol", "stamp"), [("honest", None), ("paper", SELECTED_ON_TEST)])
 def test_a_picture_shows_the_decision_of_the_table_and_how_its_model_was_chosen(
-    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, said: str
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, stamp: str | None
 ) -> None:
     facts = Path("runs/models/repeat_0_fold_0/model.json")
     write_summed(facts, json.loads(facts.read_text()) | {"protocol": protocol})
@@ -62,12 +61,12 @@ def test_a_picture_shows_the_decision_of_the_table_and_how_its_model_was_chosen(
     tasks = {task.slide_id: task for task in plan(Project(), VisualizeSettings(), RunOptions()).tasks}
     row = next(row for row in rows_of(Path("runs/predictions.csv")) if row["fold"] == "0")
     visualize.work(tmp_path, {}, tasks[row["slide_id"]].job)
-    numbers = re.fullmatch(
-        rf"{row['slide_id']} — sam-mil, fold 0.0 \({said}\): P\(tumour\) = ([\d.]+), threshold ([\d.]+): called (\w+)",
-        views[0].title,
-    )
-    assert numbers is not None, views[0].title
-    probability, threshold, called = numbers.groups()
+    heading = views[0].heading
+    assert (heading.slide_id, heading.judged_by, heading.truth) == (row["slide_id"], "sam-mil, fold 0.0", row["label"])
+    assert (heading.stamp, heading.seen) == (stamp, "out of fold: not seen in training")
+    assert heading.threshold == pytest.approx(float(row["threshold"]))
+    assert views[0].threshold == pytest.approx(float(row["uncalibrated_threshold"]))  # evidence is not calibrated
+    (probability, threshold), called = heading.texts, heading.called
     assert float(probability) == pytest.approx(float(row["probability_tumour"]), abs=6e-4)
     assert float(threshold) == pytest.approx(float(row["threshold"]), abs=6e-4)
     assert called == row["predicted"] == ("tumour" if float(probability) >= float(threshold) else "normal")
