@@ -32,6 +32,8 @@ def run(project: Project, settings: VisualizeSettings, options: RunOptions, *, p
     if any(row.done for row in rows):
         script = resources.files("sammil_cli.report").joinpath(SCRIPT).read_text(encoding="utf-8")
         write_text(project.evidence / SCRIPT, script)
+    else:
+        (project.evidence / SCRIPT).unlink(missing_ok=True)
     if not rows:
         console.say(
             f"evidence: no slide is drawn yet: {project.pictures} has no table of patches; run: sammil visualize"

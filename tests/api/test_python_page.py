@@ -58,7 +58,7 @@ def test_every_example_is_run_and_short() -> None:
         assert len(lines) <= LONGEST, title
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_examples_are_typed(tmp_path: Path) -> None:
     paths = []
     for number, (_, code, _) in enumerate(EXAMPLES):

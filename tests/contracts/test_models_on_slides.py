@@ -13,7 +13,7 @@ from sammil_cli import choices
 DRAWN = ["slide_0", "slide_1"]  # of each class one; a picture costs half a second
 
 
-ALWAYS = {"sam-mil", "clam-mb", "dsmil", "transmil"}  # one of each kind: groups, classes, two heads, squares of patches
+ALWAYS = {"sam-mil", "clam-mb", "dsmil"}  # groups, classes, two heads
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_a_changed_file_is_refused_or_read_as_what_it_is(kind: Kind, reader: Lim
     assert any(case.answer.end != "equal" for case in found), "no change was seen"
 
 
+@pytest.mark.stress
 def test_the_same_seed_gives_the_same_cases(reader: LimitedReader) -> None:
     for name in ("bag", "drawing.xml"):
         first, again = ([str(case) for case in cases(reader, KINDS[name], SEED, 3)] for _ in range(2))

@@ -98,7 +98,8 @@ def _plain_transformer(model: Plain, e: Tensor, heads: int) -> tuple[Tensor, lis
     ("core", "patches"),
     [
         *((core, patches) for core in ("attn", "gated", "dsmil") for patches in (1, 5, 60)),
-        *(("selfattn", patches) for patches in (1, 60)),
+        pytest.param("selfattn", 1, marks=pytest.mark.stress),
+        ("selfattn", 60),
         ("two heads", 5),
     ],
 )

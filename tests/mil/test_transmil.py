@@ -58,7 +58,7 @@ def plain(model: Model, instances: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     return model.classifier.weight @ feature + model.classifier.bias, maps, values, last
 
 
-@sizes
+@pytest.mark.parametrize("count", [5, *(pytest.param(count, marks=pytest.mark.stress) for count in (1, 36, 300))])
 def test_logits_and_gradients_are_those_of_the_equations(count: int) -> None:
     bag, found = make_bag(count, groups=1), []
     for way in ("ours", "plain"):

@@ -128,6 +128,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(under_dvc: StudyFolder) -> No
     under_dvc.call("dvc", "repro", "patch")
 
 
+@pytest.mark.stress
 def test_experiments_share_results_with_the_project_in_both_directions(under_dvc: StudyFolder) -> None:
     under_dvc.call("dvc", "exp", "run", "--queue", "-S", "patch_px=90", "patch")
     assert counts(under_dvc.call("sammil", "patch", "-S", "patch_px=96")) == {"patch": "4 done"}

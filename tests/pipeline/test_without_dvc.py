@@ -38,6 +38,7 @@ def wait_for(process: "subprocess.Popen[str]", store: Path, finished: int) -> No
         time.sleep(0.002)
 
 
+@pytest.mark.stress
 def test_killed_at_twenty_moments_cheap_slides_converge_and_none_is_computed_twice(tmp_path: Path) -> None:
     command = (sys.executable, cheap_run.__file__)
     (tmp_path / "whole").mkdir()

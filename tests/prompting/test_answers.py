@@ -191,7 +191,14 @@ def said(answered: Answered) -> bytes:
     return json.dumps([{**answered.row(), "prompt": 0}, exact]).encode() + shapely.to_wkb(answered.outline)
 
 
-@pytest.mark.parametrize(("make", "as_mask"), [(plain, False), (two_resolutions, False), (two_resolutions, True)])
+@pytest.mark.parametrize(
+    ("make", "as_mask"),
+    [
+        (plain, False),
+        pytest.param(two_resolutions, False, marks=pytest.mark.stress),
+        pytest.param(two_resolutions, True, marks=pytest.mark.stress),
+    ],
+)
 def test_an_answer_alone_is_the_same_as_among_a_hundred(make: Callable[[], Promptable], as_mask: bool) -> None:
     slide = array_slide(stained(), mpp=0.5, bounds_px=(*OFFSET, 1400, 1200), slide_id="s1")
     model = Smooth(make())

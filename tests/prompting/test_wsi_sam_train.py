@@ -96,7 +96,7 @@ def test_two_runs_write_the_same_bytes_and_another_seed_others(run: Run, project
     assert contents(project.wsi_sam)["tokens.safetensors"] != first["tokens.safetensors"]
 
 
-@pytest.mark.parametrize("where", ["in an epoch", "after an epoch"])
+@pytest.mark.parametrize("where", [pytest.param("in an epoch", marks=pytest.mark.stress), "after an epoch"])
 def test_a_run_that_was_interrupted_goes_on_and_ends_with_the_same_bytes(
     run: Run, project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:

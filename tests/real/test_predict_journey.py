@@ -17,7 +17,7 @@ PHOTOS = {"photo_1": (600, 600), "photo_2": (2300, 700), "photo_3": (1200, 1900)
 SIDE_PX = 1500
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_five_raw_slides_reach_qupath_in_at_most_three_commands(done: Path, slides: Path) -> None:
     with openslide.OpenSlide(slides / TCGA) as tcga:
         for name, corner in PHOTOS.items():

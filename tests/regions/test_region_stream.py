@@ -42,6 +42,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.stress
 def test_ten_thousand_regions_are_written_without_being_held(tmp_path: Path) -> None:
     # All features of 20 000 and their text at once take 133 MiB.
     path = tmp_path / "s.geojson"

@@ -147,6 +147,7 @@ def test_a_compiled_tiny_vit_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> 
         assert error(found, expected) < 1e-5
 
 
+@pytest.mark.stress
 def test_masks_by_mobile_sam_at_its_own_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint in its published names, through the proposer; the embedding is that of the equations."""
     path, state = tmp_path / "mobile_sam.pt", published_state()

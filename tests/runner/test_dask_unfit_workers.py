@@ -113,6 +113,7 @@ def test_slides_go_to_the_workers_that_are_fit_and_each_other_one_is_named_once(
     assert any("mount the project's file system under the same path" in line for line in said)
 
 
+@pytest.mark.stress
 def test_a_run_ends_when_no_worker_is_fit_and_one_that_joins_in_time_is_used(
     cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_run_ends_when_no_worker_is_fit_and_one_that_joins_in_time_is_used(
     assert {answer.value for answer in answers.values()} == {cluster.workers[-1].pid}
 
 
+@pytest.mark.stress
 def test_a_worker_that_loses_sight_of_the_project_costs_its_slides_another_worker(
     cluster: DaskCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +155,7 @@ def test_a_worker_that_loses_sight_of_the_project_costs_its_slides_another_worke
     assert fit.poll() is None
 
 
+@pytest.mark.stress
 def test_slides_of_a_worker_that_is_killed_go_to_one_that_joins_later(cluster: DaskCluster) -> None:
     first = cluster.add_worker()
     cluster.wait_for(1)
@@ -168,6 +171,7 @@ def test_slides_of_a_worker_that_is_killed_go_to_one_that_joins_later(cluster: D
     assert {slide: answer.value[0] for slide, answer in answers.items()} == {slide: slide.upper() for slide in SLIDES}
 
 
+@pytest.mark.stress
 def test_a_worker_that_starts_anew_at_its_address_joins_again(cluster: DaskCluster) -> None:
     cluster.add_worker("--nthreads", "2")
     cluster.wait_for(1)
@@ -213,6 +217,7 @@ with open_executor(RunOptions(executor="dask", scheduler={address!r}), Limits())
 """
 
 
+@pytest.mark.stress
 def test_a_run_that_is_killed_ends_on_the_workers_when_the_next_one_begins(cluster: DaskCluster, project: Path) -> None:
     cluster.add_worker()
     cluster.wait_for(1)

@@ -137,6 +137,7 @@ def test_workers_that_are_killed_or_sent_away_cost_no_slide(
     assert len(contents(out)) == len(SLIDES)
 
 
+@pytest.mark.stress
 def test_a_scheduler_that_is_lost_ends_the_run_and_what_was_finished_is_kept(tmp_path: Path, project: Path) -> None:
     out = project / "out"
     with dask_cluster(tmp_path / "cluster", workers=2) as cluster:
@@ -292,6 +293,7 @@ def test_jobs_of_a_batch_system_do_the_slides_and_are_taken_back(slurm: Path, pr
     assert gone([job, *descendants(job)])
 
 
+@pytest.mark.stress
 def test_a_job_with_a_gpu_says_so() -> None:
     from dask_jobqueue import SLURMCluster
 

@@ -342,7 +342,7 @@ def fill(folder: Path, *, but: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("room", "code"), [(0, 3), (300_000, 1)])
+@pytest.mark.parametrize(("room", "code"), [pytest.param(0, 3, marks=pytest.mark.stress), (300_000, 1)])
 def test_a_full_disk_ends_a_run_in_words_and_it_goes_on_when_there_is_room(
     small_disk: Path, room: int, code: int
 ) -> None:

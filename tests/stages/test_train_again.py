@@ -385,7 +385,7 @@ def signal_group(process: subprocess.Popen[str], kind: signal.Signals) -> tuple[
     return process.communicate(timeout=LIMIT_S)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_killed_run_goes_on_after_its_last_epoch_and_ends_with_the_same_bytes(
     undisturbed: dict[str, bytes], project: Path, sammil: Sammil, trained: list[str], epochs_run: list[int]
 ) -> None:

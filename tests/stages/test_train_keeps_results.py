@@ -180,7 +180,7 @@ def is_training(files: dict[str, bytes], of: dict[str, bytes]) -> bool:
     return all(files.get(name) == content for name, content in of.items() if name.startswith(judged))
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_kill_within_the_swap_is_refused_and_the_next_training_goes_on(
     trained: dict[str, bytes], sammil: Sammil
 ) -> None:

@@ -139,6 +139,7 @@ def test_rows_differ_in_their_regions_only(project: Path, proposers: Proposers, 
     assert "superpixels" in answer.out
 
 
+@pytest.mark.stress
 def test_beside_the_proposers_stand_their_regions_moved_at_random_and_cut_to_lesions(
     project: Path, proposers: Proposers, sammil: Sammil
 ) -> None:
