@@ -85,7 +85,8 @@ class StageStatus:
 
     Args:
         problem: why that is not known, such as missing weights.
-        training: of a stage that trains on its slides. passed_over: what is said of a slide that is none of them.
+        training: of a stage that trains on its slides.
+        passed_over: what is said of a slide that is none of them; empty = nothing, the stage works on all together.
     """
 
     stage: str

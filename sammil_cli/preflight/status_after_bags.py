@@ -50,10 +50,10 @@ def after_bags(
         return [StageStatus(stage=_TRAIN, slides=[], problem=error)]
     trained = _train(project, settings, record, before[-1], since)
     fresh = trained.state == UP_TO_DATE
-    parts = f"not learned from: {project.splits} has no part for it"
+    judged = _evaluate(project, settings, record, fresh=fresh)
     return [
-        StageStatus(stage=_TRAIN, slides=[], training=trained, passed_over=parts),
-        StageStatus(stage=_EVALUATE, slides=[], training=_evaluate(project, settings, record, fresh=fresh)),
+        StageStatus(stage=_TRAIN, slides=[], training=trained, passed_over=""),
+        StageStatus(stage=_EVALUATE, slides=[], training=judged, passed_over=""),
         _visualize(project, settings, fresh=fresh),
     ]
 
@@ -76,7 +76,8 @@ def _train(
         changes = [Change(f"follows {bags.stage}", many), *changes]
     state = FOLLOWS if waiting else TO_DO if changes else UP_TO_DATE
     there = f"{len(record.folds)} model(s) of {record.params.get('model', 'an earlier version')} there"
-    return TrainingStatus(state=state, changes=tuple(changes), there=there, parts=_parts(project))
+    parts = {slide.slide_id: "in no part of any fold" for slide in bags.slides} | _parts(project)
+    return TrainingStatus(state=state, changes=tuple(changes), there=there, parts=parts)
 
 
 def _parts(project: Project) -> dict[str, str]:

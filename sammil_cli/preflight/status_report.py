@@ -100,16 +100,11 @@ def explain(slide_id: str, stages: Sequence[StageStatus], bags: Path) -> None:
             console.say(f"  {'' if number else stage.stage:<{width}}  {line}")
 
 
-def _is_said(training: TrainingStatus | None, slide_id: str) -> bool:
-    """Whether what a stage does with all slides together says enough of one."""
-    return training is not None and (slide_id in training.parts or not training.parts)
-
-
-def _lines(stage: StageStatus, slide: SlideStatus | None, slide_id: str) -> list[str]:
+def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
     problem = stage.problem
     told = [] if problem is None else f"not known: {problem.message}\nfix: {problem.remedy}".split("\n")
     if slide is None:
-        return told or ([] if _is_said(stage.training, slide_id) else [stage.passed_over])
+        return told or ([stage.passed_over] if stage.passed_over else [])
     reasons = [line for change in slide.changes for line in change.long.split("\n")]
     if slide.state == UP_TO_DATE:
         said = ["up to date"]
