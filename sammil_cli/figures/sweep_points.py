@@ -27,7 +27,8 @@ SEED = "seed"
 _METRICS, _PARAMS = "report/metrics.json", "params.yaml"
 _HERE = "workspace"  # as DVC calls what is not committed
 _UNFINISHED = ("failed", "queued", "running")  # DVC shows these with the metrics of the commit that they began at
-_SAME = (SEED, "published_folds", "heatmap_mpp", "top_patches")  # may differ within a sweep; the seed is drawn
+_PICTURES = ("heatmap_mpp", "evidence_ome_tiff", "top_patches", "detail_fields", "detail_mpp")
+_SAME = (SEED, "published_folds", *_PICTURES)  # may differ within a sweep; the seed is drawn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -197,8 +197,13 @@ def plan_pictures(
 
 def _drawing(settings: VisualizeSettings) -> dict[str, object]:
     """The settings that pictures are made with; the resolution of the OME-TIFF only where there is one."""
-    tiff = {"mpp": settings.heatmap_mpp} if settings.evidence_ome_tiff else {}
-    return {"top": settings.top_patches, "fields": settings.detail_fields, "field_mpp": settings.detail_mpp, **tiff}
+    tiff = {"heatmap_mpp": settings.heatmap_mpp} if settings.evidence_ome_tiff else {}
+    return {
+        "top_patches": settings.top_patches,
+        "detail_fields": settings.detail_fields,
+        "detail_mpp": settings.detail_mpp,
+        **tiff,
+    }
 
 
 def _drawn_over(
