@@ -185,7 +185,8 @@ def _forget(project: Project, wanted: Wanted, only: frozenset[str] | None) -> No
 
     Pictures and evidence come back from the store of results; with `only` those of other slides stay.
     """
-    for path in (*(wanted.out / name for name in (_PAGE, _TABLE, _OF_PATIENTS)), project.process_lists / "predict.csv"):
+    written = [*(wanted.out / name for name in (_PAGE, _TABLE, _OF_PATIENTS)), project.evidence / evidence.SCRIPT]
+    for path in (*written, project.process_lists / "predict.csv"):
         path.unlink(missing_ok=True)
     for stage, folder in (("visualize", project.pictures), ("evidence", project.evidence)):
         if folder.is_dir():

@@ -193,11 +193,7 @@ def said(answered: Answered) -> bytes:
 
 @pytest.mark.parametrize(
     ("make", "as_mask"),
-    [
-        (plain, False),
-        pytest.param(two_resolutions, False, marks=pytest.mark.stress),
-        pytest.param(two_resolutions, True, marks=pytest.mark.stress),
-    ],
+    [(plain, False), *(pytest.param(two_resolutions, as_mask, marks=pytest.mark.stress) for as_mask in (False, True))],
 )
 def test_an_answer_alone_is_the_same_as_among_a_hundred(make: Callable[[], Promptable], as_mask: bool) -> None:
     slide = array_slide(stained(), mpp=0.5, bounds_px=(*OFFSET, 1400, 1200), slide_id="s1")
