@@ -91,11 +91,7 @@ def explain(slide_id: str, stages: Sequence[StageStatus], bags: Path) -> None:
         slide = next((slide for slide in stage.slides if slide.slide_id == slide_id), None)
         encoded = stage.stage == "extract" and slide is not None and slide.state == UP_TO_DATE
         by = _encoder(BagPath(bags / f"{slide_id}.h5")) if encoded else []
-        lines = [
-            *_lines(stage, slide, slide_id),
-            *by,
-            *(_of_training(stage.training, slide_id) if stage.training else ()),
-        ]
+        lines = [*_lines(stage, slide), *by, *(_of_training(stage.training, slide_id) if stage.training else ())]
         for number, line in enumerate(lines):
             console.say(f"  {'' if number else stage.stage:<{width}}  {line}")
 
