@@ -87,3 +87,9 @@ def test_numbers_are_set_to_the_right(capsys: pytest.CaptureFixture[str]) -> Non
         " abmil │ 0.9 │  5 ",
         " mean  │   – │ 24 ",
     ]
+
+
+def test_wrapping_moves_words_and_changes_none() -> None:
+    text = "encoding 80 %, reading (0.95 ± 0.02), 5 to 6; [1, 2] of 3: all"
+    for width in range(16, 70):
+        assert " ".join(broken_lines(text, width)) == text
