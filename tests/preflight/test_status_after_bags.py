@@ -35,7 +35,7 @@ def test_a_changed_setting_is_followed_by_all_that_comes_after_it(done: Path, sa
     assert training(stages["train"]) == ("to compute", ["dropout changed"])
     assert training(stages["evaluate"]) == ("follows", ["follows train"])
     assert states(stages["visualize"]) == {"follows"}
-    stages = found(sammil, "-S", "interval=0.8", "-S", "heatmap_mpp=7")
+    stages = found(sammil, "-S", "interval=0.8", "-S", "top_patches=3")
     assert training(stages["train"]) == ("up to date", [])
     assert training(stages["evaluate"]) == ("to compute", ["interval changed"])
     assert states(stages["visualize"]) == {"to compute"}
