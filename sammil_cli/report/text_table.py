@@ -100,7 +100,7 @@ def _whole(word: str, measure: Measure) -> int:
 
 
 def _naming(rows: Sequence[Cells]) -> int:
-    """How many of the first columns it takes to tell rows apart."""
+    """How many of the first columns name a row, so that no two have the same name."""
     for count in range(1, _MOST_NAMING + 1):
         if len({tuple(row[:count]) for row in rows}) == len(rows):
             return count

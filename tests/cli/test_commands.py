@@ -40,8 +40,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[Any, ...]]
     def replace(verb: str, answer: object) -> list[tuple[Any, ...]]:
         calls: list[tuple[Any, ...]] = []
 
-        def run(*arguments: Any) -> object:
-            calls.append(arguments)
+        def run(*arguments: Any, **options: Any) -> object:
+            calls.append((*arguments, *options.values()))
             if isinstance(answer, BaseException):
                 raise answer
             return answer
@@ -58,7 +58,8 @@ def test_a_command_calls_its_stage_with_the_defaults_of_the_project(
 ) -> None:
     calls = stub(verb, [GOOD])
     assert sammil(verb, "--workers", 2, *(["--device", "cpu"] if verb in ("sam", "extract") else [])).code == 0
-    assert calls == [(Project(), STAGES[verb](), RunOptions(device="cpu", workers=2))]
+    by = [None] if verb == "visualize" else []
+    assert calls == [(Project(), STAGES[verb](), RunOptions(device="cpu", workers=2), *by)]
 
 
 def test_segment_passes_its_options_on(sammil: Sammil, project: Path, stub: Any) -> None:
@@ -91,9 +92,10 @@ def test_visualize_passes_its_options_on(sammil: Sammil, project: Path, stub: An
     sammil(
         "visualize",
         *("--slides", "s", "--bags", "b", "--models", "m", "--splits", "f.csv", "--lesions", "l", "--out", "o"),
-        *("-S", "top_patches=2"),
+        *("-S", "top_patches=2", "--by", "all"),
     )
-    (called, settings, _) = calls[0]
+    (called, settings, _, by) = calls[0]
+    assert by == "all"
     assert called == Project(
         slides=Path("s"), bags=Path("b"), models=Path("m"), splits=Path("f.csv"), lesions=Path("l"), pictures=Path("o")
     )

@@ -53,6 +53,6 @@ def test_a_leaky_cohort_is_seen_through(
         "2 of 12 test slides have a near-duplicate, by the content of the bags, in training or validation (s00 and",
     ):
         assert text in said
-        assert f"<p class='warning'>{text}" in page
+        assert f'<p class="warning">{text}' in page
     assert "Leakage: what was chosen on what" in page
     assert "Each site, 95 % interval" in page

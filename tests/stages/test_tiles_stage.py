@@ -171,7 +171,9 @@ def test_tiles_reach_an_auc_in_three_commands_and_the_project_knows_them(
             answer = sammil(command, *(few if command != "tiles" else ("--workers", 1)))
             assert answer.code == 0, answer
         assert "auc" in json.loads(Path("report/metrics.json").read_text(encoding="utf-8"))
-        assert "nothing to do" in sammil("status").out
+        status = sammil("status").out
+        assert "│ tiles     │          8 │       0 │" in status
+        assert "folds changed" in status.partition("train")[2]  # in the file they are others than was trained with
         assert "up to date" in sammil("why", "s3").out
         assert sammil("why", "s9").code == 2
 
