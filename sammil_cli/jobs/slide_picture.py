@@ -25,6 +25,7 @@ from sammil_cli.regions.region_map import RegionMap
 from sammil_cli.report.evidence_tiff import EvidencePicture, write_evidence_tiff
 from sammil_cli.report.heading import Heading
 from sammil_cli.report.heatmap import DETAIL_PX, PANEL_PX, draw
+from sammil_cli.report.patch_artefacts import artefact_of, artefact_remarks
 from sammil_cli.report.patch_table import PatchTable, write_patch_table
 from sammil_cli.report.slide_view import Detail, SlideView, TopPatch
 from sammil_cli.slides.field import Field, around, read_field
@@ -66,8 +67,9 @@ def _on_slide(
     with open_slide(files.slide, grid.slide_mpp, grid.scene) as slide:
         low, high = bag.xy.min(axis=0), bag.xy.max(axis=0) + side
         field = read_field(slide, around(tuple(low), tuple(high), 2 * side, slide.size_px), PANEL_PX)
-        grid = replace(grid, xy=bag.xy, scores={})  # without patches that could not be decoded
+        grid = _grid_of(bag, grid)
         outlines, remarks = _outlines(job.lesions, slide.bounds_px) if job.lesions else ([], [])
+        remarks += artefact_remarks(grid.scores, scores.attention)
         most = np.argsort(-scores.attention, kind="stable")[: job.settings.top_patches]
         view = SlideView(
             heading=_heading(bag, scores, job),
@@ -82,12 +84,24 @@ def _on_slide(
             classes=len(scores.facts.classes),
             threshold=scores.patch_threshold,
             outlines=[field.of_slide(ring) for ring in outlines],
-            top=[TopPatch(image=read_patch(slide, grid, int(index)), index=int(index)) for index in most],
+            top=[_top_patch(slide, grid, index) for index in most.tolist()],
             details=_details(slide, grid, scores, job, (field, outlines)),
             patch_um=grid.patch_px * grid.patch_mpp,
         )
         evidence = _evidence(bag, scores, side, slide.size_px, (slide.mpp, job.settings.heatmap_mpp))
     return view, evidence, remarks
+
+
+def _grid_of(bag: FeatureBag, grid: PatchGrid) -> PatchGrid:
+    """The patches of the grid that are in the bag: not those that could not be decoded."""
+    at = {tuple(xy): row for row, xy in enumerate(grid.xy.tolist())}
+    rows = [at.get(tuple(xy), -1) for xy in bag.xy.tolist()]
+    kept = {} if -1 in rows else {name: score[rows] for name, score in grid.scores.items()}
+    return replace(grid, xy=bag.xy, scores=kept)
+
+
+def _top_patch(slide: Slide, grid: PatchGrid, index: int) -> TopPatch:
+    return TopPatch(image=read_patch(slide, grid, index), index=index, artefact=artefact_of(grid.scores, index))
 
 
 def _details(

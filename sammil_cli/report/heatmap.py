@@ -178,7 +178,9 @@ def _top_patches(sheet: Sheet, view: SlideView, corner: Corner, size: tuple[int,
         x, y = left + column * (length + 12), top + _TITLE + row * (length + caption)
         sheet.put(fit(one.image, (length, length)), x, y)
         end = sheet.write(f"{number + 1}", (x, y + length + 3), _SMALL_SIZE, weight="-Bold")
-        text = fitted(f"{_times(float(view.times[one.index]))} the mean", _SMALL_SIZE, x + length - end - 10)
+        times = _times(float(view.times[one.index]))
+        words = f"{times}, {one.artefact}" if one.artefact else f"{times} the mean"
+        text = fitted(words, _SMALL_SIZE, x + length - end - 10)
         sheet.write(text, (end + 10, y + length + 3), _SMALL_SIZE, colour=QUIET)
 
 

@@ -14,10 +14,11 @@ from sammil_cli.slides.pixels import RGB
 
 @dataclass(frozen=True, kw_only=True)
 class TopPatch:
-    """One of the patches of most attention: its picture, and its place among the patches."""
+    """One of the patches of most attention: its picture, its place among the patches, what covers it (`pen 40%`)."""
 
     image: RGB
     index: int
+    artefact: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ _COMFORTABLE = 32  # of a column, where a table is cut anyway
 _BETWEEN, _EDGE = 3, 1  # `│ cell ` for each column, and the last `│`
 _MOST_NAMING = 3
 _NUMBER = r"[-+−–<>≤≥~]*\d[\d.,:]*"
-_SEVERAL = rf"{_NUMBER} (?:±|to) {_NUMBER}(?: %)?"
-# What stays in one piece: 0.95 ± 0.02, 0.91 to 0.98, 12 %, an interval in brackets, a word.
+_SEVERAL = rf"{_NUMBER} (?:±|to|→) {_NUMBER}(?: %)?"
+# What stays in one piece: 0.95 ± 0.02, 0.91 to 0.98, 0.2 → 0.7, 12 %, an interval in brackets, a word.
 _PIECE = re.compile(rf"{_SEVERAL}\S*|{_NUMBER} %\S*|[^\s\[(]*[\[(]{_NUMBER}[^\[\]()]{{0,20}}[\])]\S*|\S+")
 _IS_NUMBER = re.compile(rf"(?:–|(?:{_NUMBER}(?: ± {_NUMBER})?(?: ?%)?)|inf|nan)")
 _ONLY_NUMBERS = re.compile(r"(?=.*\d)(?:[^a-zA-Z]| to )+")

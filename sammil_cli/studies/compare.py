@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sammil_cli import console
 from sammil_cli.errors import InputError
+from sammil_cli.report.changed_calls import changed_table, counts_of, slides_of_two, write_slides
 from sammil_cli.report.comparison import Comparison, compare_metrics, compare_unpaired
 from sammil_cli.report.comparison_tables import (
     Compared,
@@ -72,7 +73,7 @@ class RunsCompared:
 
 
 def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path) -> RunsCompared:
-    """Compares runs with the first of them, and writes comparison.md and comparison.json.
+    """Compares runs with the first of them, and writes comparison.md, comparison.json and slides.csv.
 
     Args:
         other_seed: the reference trained with another seed; None = there is no such run. out: a folder.
@@ -103,9 +104,15 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
         beside = list(zip(found, adjust(found), strict=True))
         found_all += [row for one, adjusted in beside for row in differences(one, adjusted, moved)]
         record += [as_json(one, adjusted, moved) | {"other_seed": _moved(moved)} for one, adjusted in beside]
+    calls = [(pair.run.name, slides) for pair in others if (slides := slides_of_two(pair.shared, reference.classes))]
+    for name, slides in calls:
+        table = changed_table(reference.name, name, slides, out / "slides.csv")
+        tables += [table] if table else []
     if stamp:
         tables = [replace(table, title=f"{table.title} - {stamp}") for table in tables]
+    alike = [name for name, slides in calls if not any(one.change for one in slides)]
     notes = [note for pair in (*others, *([seed] if seed else [])) for note in pair.said]
+    notes += [f"{name} calls every slide as {reference.name} does" for name in alike]
     if any(one["unit"] == "patient" for one in record) and len(reference.classes) == 2:
         notes += [_by_slides(one, asked.rule) for one in runs if one.patient_rule != asked.rule]
     facts = {
@@ -120,6 +127,7 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
         "runs": [_facts(one) for one in runs],
         "notes": notes,
         "comparisons": record,
+        "disagreements": [{"run": name, **counts_of(slides)} for name, slides in calls],
     }
     lines = "".join(f"- {escaped(note)}\n" for note in notes)
     named = f"{', '.join(pair.run.name for pair in others)} beside {reference.name}"
@@ -128,6 +136,7 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
         out / "comparison.md", f"{title}{lines}\n{as_markdown(tables)}" if notes else title + as_markdown(tables)
     )
     write_json(out / "comparison.json", facts)
+    write_slides(out / "slides.csv", reference.name, calls)
     for table in tables:
         console.print_table(table.title, table.header, table.rows)
     console.say(*dict.fromkeys(table.note for table in tables))

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sammil_cli.config import VisualizeSettings
 from sammil_cli.features.bag import read_bag
 from sammil_cli.jobs import slide_picture, visualize
 from sammil_cli.jobs.slide_picture import _outlines
+from sammil_cli.patches.file import read_patches, write_patches
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.slide_view import SlideView
 from sammil_cli.stages.slides_index import write_index
@@ -112,3 +114,25 @@ def test_the_index_leads_to_every_table(finished: tuple[Path, dict[str, Any]]) -
     tables = sorted(path.name for path in pictures.glob("*.csv"))
     assert [Path(name).stem for name in tables] == sorted(path.stem for path in pictures.glob("*.png")) != []
     assert [name for name in tables if f'href="{name}"' not in text] == []
+
+
+def test_attention_on_pen_is_said_beside_the_patch_and_in_a_remark(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views: list[SlideView] = []
+    monkeypatch.setattr(slide_picture, "draw", lambda view: views.append(view) or b"")
+    (job,) = [
+        task.job for task in plan(Project(), VisualizeSettings(), RunOptions()).tasks if task.slide_id == "slide_0"
+    ]
+    visualize.work(tmp_path, {}, job)
+    clean = views[0].top[1].index
+    assert {one.artefact for one in views[0].top} == {""}
+    grid = read_patches(job.files.patches)
+    pen = np.where(np.arange(len(grid.xy)) == clean, 0, 0.4).astype(np.float16)
+    places, scores = np.vstack([grid.xy[:1] + 1, grid.xy]), np.append(np.float16(0), pen)
+    write_patches(job.files.patches, replace(grid, xy=places, scores={"pen": scores}), {})  # one that is in no bag
+    remarks = visualize.work(tmp_path, {}, job)
+    assert [one.artefact for one in views[1].top[:3]] == ["pen 40%", "", "pen 40%"]
+    attention = views[1].attention
+    share, of_all = 1 - attention[clean] / attention.sum(), 1 - 1 / len(pen)
+    assert f"looks-at-pen: {share:.0%} of the attention on patches with pen, {of_all:.0%} of all patches" in remarks

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from csv_rows import rows_of
 from judged_cohorts import two_runs
 from judged_files import write_patient_thresholds, write_run
 
@@ -51,6 +52,11 @@ def test_it_writes_what_it_shows_per_slide_and_per_patient(here: Path, sammil: S
     assert patient["patients"] == slide["patients"] == 60
     page = Path("both/comparison.md").read_text(encoding="utf-8")
     assert "| AUC | sam-mil |" in page
+    ((name, *counts),) = (tuple(one.values()) for one in found["disagreements"])
+    rows = rows_of(Path("both/slides.csv"))
+    assert (name, len(rows)) == ("sam-mil", slide["slides"])
+    assert sum(counts) == sum(row["called_reference"] != row["called_run"] for row in rows) > 0
+    assert f"Where abmil and sam-mil disagree: {counts[0]} made wrong" in answer.out
 
 
 def test_patients_are_called_at_the_thresholds_that_were_chosen_for_them(here: Path, sammil: Sammil) -> None:
