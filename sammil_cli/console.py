@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from sammil_cli.report.text_table import broken_lines, fit
 from sammil_cli.storage.shown_text import json_text, shortened, shown
@@ -21,10 +21,13 @@ from sammil_cli.storage.shown_text import json_text, shortened, shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-_state = {"quiet": False, "silent": False}
+_state = {"quiet": False, "silent": False, "counting": False}
 _within: list[str] = []  # what progress is a part of
 _LONGEST_ITEM = 48  # characters of a name beside a progress bar
+_AT_ONCE = 1.0  # seconds; a bar that was full by then is taken away
 _FIRST_LINE, _NEXT_LINE = 10.0, 30.0  # seconds between lines of progress where there is no terminal
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 
 
 class _OneLine(logging.Formatter):
@@ -113,11 +116,12 @@ class Bar:
     """How far a command is: a bar with the time left, or on a stream that is no terminal a line now and then."""
 
     def __init__(self, at: Callable[[int, str], None]) -> None:
-        self._at, self._done = at, 0
+        self._at, self._done, self._one = at, 0, threading.Lock()
 
     def advance(self, item: str) -> None:
-        """One more is done, and this is its name."""
-        self.at(self._done + 1, item)
+        """One more is done, and this is its name; any thread may say so."""
+        with self._one:
+            self.at(self._done + 1, item)
 
     def at(self, done: int, item: str) -> None:
         """`done` of them are finished, and `item` is in work."""
@@ -188,16 +192,36 @@ def time_words(seconds: float) -> str:
 
 @contextlib.contextmanager
 def progress(total: int, title: str, unit: str = "") -> Iterator[Bar]:
-    """Shows on stderr how far the block is: a bar, or on a stream that is no terminal `ProgressLines`."""
-    if _state["silent"]:
+    """Shows on stderr how far the block is: a bar, or on a stream that is no terminal `ProgressLines`.
+
+    Within another progress nothing is shown: one bar at a time.
+    """
+    if _state["silent"] or _state["counting"]:
         yield Bar(lambda done, item: None)
         return
     from rich.console import Console
 
     stderr, title = Console(stderr=True), shown(": ".join([*_within, title]))
     moves = stderr.is_terminal and not stderr.is_dumb_terminal  # where nothing moves, rich would say nothing
-    with _live_bar(stderr, total, title) if moves else _lines(total, title, unit) as bar:
-        yield bar
+    _state["counting"] = True
+    try:
+        with _live_bar(stderr, total, title) if moves else _lines(total, title, unit) as bar:
+            yield bar
+    finally:
+        _state["counting"] = False
+
+
+@contextlib.contextmanager
+def counted(work: Callable[[_Item], _Found], total: int, title: str) -> Iterator[Callable[[_Item], _Found]]:
+    """A function for the block that does what `work` does, and shows as `progress` how many times it was called."""
+    with progress(total, title) as bar:
+
+        def one(item: _Item) -> _Found:
+            found = work(item)
+            bar.advance("")
+            return found
+
+        yield one
 
 
 @contextlib.contextmanager
@@ -242,8 +266,11 @@ def _live_bar(stderr: "Console", total: int, title: str) -> Iterator[Bar]:
         TextColumn("{task.fields[item]}", style="dim", markup=False),
     )
     with Progress(*columns, console=stderr) as bar:
-        task = bar.add_task(title, total=total, item="")
-        yield Bar(lambda done, item: bar.update(task, completed=done, item=item))
+        task, begun = bar.add_task(title, total=total, item=""), time.monotonic()
+        try:
+            yield Bar(lambda done, item: bar.update(task, completed=done, item=item))
+        finally:
+            bar.live.transient = time.monotonic() - begun < _AT_ONCE
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sammil_cli import console
 from sammil_cli.bundles.patient_thresholds import PatientThresholds, of_model, read_drawn_folds, together
 from sammil_cli.errors import InputError
 from sammil_cli.mil.contract import Bag, MILModel
@@ -82,8 +83,12 @@ def read_trained(folder: Path, device: str) -> list[TrainedFold]:
     if manifest is None and splits.is_file():  # models of this version say themselves what they have seen
         known = {fold.name: frozenset(fold.train + fold.val) for fold in read_folds(splits)}
     folds, drawn = [], read_drawn_folds(folders[0].resolve().parent)
-    for path in folders:
-        model, facts = read_model(path, device)
+    with console.progress(len(folders), "read models") as bar:
+        read = []
+        for path in folders:
+            read.append(read_model(path, device))
+            bar.advance(path.name)
+    for path, (model, facts) in zip(folders, read, strict=True):
         name = path.resolve().name
         seen = frozenset(facts.trained_on.slides) if facts.trained_on else known.get(name)
         of_patients = of_model(name, facts, drawn)

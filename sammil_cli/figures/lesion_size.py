@@ -103,12 +103,14 @@ def _areas(project: Project, slides: Sequence[str]) -> tuple[dict[str, float], l
     """The area of the lesions of each slide that has any, mm², and a row for each slide."""
     drawings = find_drawings(project.lesions)
     areas, rows = {}, []
-    for slide_id in slides:
-        try:
-            areas[slide_id] = _area(project, slide_id, drawings.get(slide_id))
-            rows.append(Row(slide_id=slide_id, status="done"))
-        except SammilError as error:
-            rows.append(refusal(slide_id, as_slide_error(error)))
+    with console.progress(len(slides), "areas of lesions") as bar:
+        for slide_id in slides:
+            try:
+                areas[slide_id] = _area(project, slide_id, drawings.get(slide_id))
+                rows.append(Row(slide_id=slide_id, status="done"))
+            except SammilError as error:
+                rows.append(refusal(slide_id, as_slide_error(error)))
+            bar.advance(slide_id)
     return areas, rows
 
 

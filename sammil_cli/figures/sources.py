@@ -103,7 +103,8 @@ def telling_slides(sources: Sequence[Source], *, healthy: bool) -> list[Source]:
     Args:
         healthy: whether one without lesions is wanted.
     """
-    areas = {source.slide_id: _area(source) for source in sources}
+    with console.counted(_area, len(sources), "areas of lesions") as area:
+        areas = {source.slide_id: area(source) for source in sources}
     ill = sorted((s for s in sources if areas[s.slide_id] > 0), key=lambda s: (-areas[s.slide_id], s.slide_id))
     well = [source for source in sources if areas[source.slide_id] == 0]
     found = list({source.slide_id: source for source in (*ill[:1], *ill[-1:])}.values())

@@ -59,13 +59,16 @@ def of_folders(folders: Sequence[Path], *, level: float, draws: int) -> list[Poi
         InputError: a folder holds no training, nothing was judged there, or `E_DAMAGED`.
     """
     found = []
-    for folder in folders:
-        open_training(folder, "")  # refuses a table of folds that is not the training's
-        names = [fold.name for fold in read_folds(folder / "splits.csv")]
-        known = [read_facts(ModelPath(folder / "models" / name)).val_auc for name in names]
-        said = over_folds([{"auc": math.nan if one is None else one} for one in known])["auc"]
-        area = bootstrap(read_predictions(folder), level=level, draws=draws)["auc"]
-        found.append(Point(name=str(folder), params=params_of(folder), val=said["mean"], val_sd=said["sd"], area=area))
+    with console.progress(len(folders), "sweep") as bar:
+        for folder in folders:
+            open_training(folder, "")  # refuses a table of folds that is not the training's
+            names = [fold.name for fold in read_folds(folder / "splits.csv")]
+            known = [read_facts(ModelPath(folder / "models" / name)).val_auc for name in names]
+            val = over_folds([{"auc": math.nan if one is None else one} for one in known])["auc"]
+            area = bootstrap(read_predictions(folder), level=level, draws=draws)["auc"]
+            params = params_of(folder)
+            found.append(Point(name=str(folder), params=params, val=val["mean"], val_sd=val["sd"], area=area))
+            bar.advance(str(folder))
     return found
 
 
@@ -83,17 +86,19 @@ def of_experiments(saved: Path | None) -> list[Point]:
     shown = _ask_dvc() if saved is None else read_json(saved, remedy="save it with: dvc exp show --json > FILE")
     if not isinstance(shown, list):
         raise InputError(f"{saved or 'dvc exp show'} lists no experiments", remedy="dvc exp show --json > FILE")
+    points = [(rev, point) for name, rev, data in _revisions(shown) if (point := _point(name, data)) is not None]
     found: dict[str, Point] = {}
-    for name, rev, data in _revisions(shown):
-        point = _point(name, data)
-        if point is None:
-            continue
-        locked = locked_at(rev) if rev != _HERE else locked_here() if saved is None else {}
-        if changed := changed_since(point.params, locked):
-            console.say(f"{name} is left out, its params.yaml was changed after it ran: {changed}; run: dvc repro")
-        else:
-            key = canonical([dict(point.params), point.val, point.area.value])
-            found.setdefault(key, point)  # the workspace repeats an experiment
+    left_out = []
+    with console.progress(len(points), "sweep") as bar:
+        for rev, point in points:
+            locked = locked_at(rev) if rev != _HERE else locked_here() if saved is None else {}
+            if changed := changed_since(point.params, locked):
+                left_out.append(f"{point.name} is left out, its params.yaml was changed after it ran: {changed}")
+            else:
+                key = canonical([dict(point.params), point.val, point.area.value])
+                found.setdefault(key, point)  # the workspace repeats an experiment
+            bar.advance(point.name)
+    console.say(*(f"{line}; run: dvc repro" for line in left_out))
     return list(found.values())
 
 
@@ -103,7 +108,8 @@ def _ask_dvc() -> object:
     if program is None:
         raise MissingError("the command dvc is not here", remedy="pip install dvc; or name folders: --run FOLDER")
     words = [program, "exp", "show", "--json"]
-    done = subprocess.run(words, capture_output=True, check=False)  # noqa: S603 - fixed words
+    with console.progress(1, "dvc exp show"):  # minutes where there are hundreds
+        done = subprocess.run(words, capture_output=True, check=False)  # noqa: S603 - fixed words
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
         raise InputError(f"dvc exp show failed: {last}", remedy="git init && dvc init; or name folders: --run FOLDER")

@@ -22,6 +22,7 @@ from sammil_cli.patches.patch_grid import PatchGrid
 from sammil_cli.regions.file import read_regions
 from sammil_cli.regions.overlay import draw_regions
 from sammil_cli.regions.region_map import RegionMap
+from sammil_cli.report.drawn_by import DrawnBy, signed
 from sammil_cli.report.evidence_tiff import EvidencePicture, write_evidence_tiff
 from sammil_cli.report.heading import Heading
 from sammil_cli.report.heatmap import DETAIL_PX, PANEL_PX, draw
@@ -45,7 +46,8 @@ def draw_slide(folder: Path, job: VisualizeJob) -> list[str]:
     scores = score_patches(bag, *job.trained)
     view, evidence, remarks = _map(bag, scores, job) if job.files is None else _on_slide(bag, scores, job, job.files)
     name = job.bag.stem
-    (folder / f"{name}.png").write_bytes(draw(view))
+    by = DrawnBy(models=tuple(model.name for model in job.trained), seen=job.seen)
+    (folder / f"{name}.png").write_bytes(signed(draw(view), by))
     table = PatchTable(classes=scores.facts.classes, xy=bag.xy, attention=scores.attention, evidence=scores.evidence)
     write_patch_table(folder / f"{name}.csv", table)
     if job.settings.evidence_ome_tiff:

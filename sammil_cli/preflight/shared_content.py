@@ -16,13 +16,12 @@ def pairs_in(folder: Path, left_out: Collection[str]) -> list[Pair]:
         left_out: files not to be read, since they are damaged.
     """
     paths = {path.stem: BagPath(path) for path in sorted(folder.glob("*.h5")) if str(path) not in left_out}
-    with console.progress(len(paths), "compare") as bar:
 
-        def read(slide_id: str) -> FeatureBag:
-            bar.advance(slide_id)
-            return read_bag(paths[slide_id])
+    def read(slide_id: str) -> FeatureBag:
+        return read_bag(paths[slide_id])
 
-        return same_content(read_contents(read, paths))
+    with console.counted(read, len(paths), "compare bags") as counted:
+        return same_content(read_contents(counted, paths))
 
 
 def sentence(pair: Pair) -> str:

@@ -1,7 +1,7 @@
 """Remarks of many slides in a few lines: what may spoil a result first, what is only reported last."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _FLAG = re.compile("([a-z-]+): ")
@@ -13,7 +13,8 @@ _REPORTED = frozenset(  # done as it should be; everything else is a doubt
 )
 _MOST_KINDS = 6
 _EXAMPLES = 2
-_BORDER = re.compile(r"touches-border: (\d+)%")
+_AT_BORDER = "touches-border: "
+_BORDER = re.compile(rf"{_AT_BORDER}(\d+)%")
 _MUCH_OF_BORDER = 10  # percent of the outline
 _FEW = 0.25  # of the slides
 
@@ -45,9 +46,34 @@ def remark_lines(remarks: Mapping[str, Sequence[str]], slides: int, process_list
     return lines
 
 
+def flags_in(remarks: Iterable[str]) -> list[str]:
+    """The flags among the remarks of a stage, `pen: 1.5% of the slide`; what it only counts stands in its list."""
+    return [text for text in remarks if _FLAG.match(text)]
+
+
+def worst_first(remarks: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The remarks on each slide as pages show them, each once: those that may spoil a result first.
+
+    Those on the edge of the scan are left out where `remark_lines` leaves them out.
+
+    Args:
+        remarks: by slide, also of those without any.
+    """
+    border = [(slide_id, text) for slide_id, texts in remarks.items() for text in texts if text.startswith(_AT_BORDER)]
+    passed_over = set() if _border_matters(border, len(remarks)) else {text for _, text in border}
+    return {
+        slide_id: sorted(dict.fromkeys(text for text in texts if text not in passed_over), key=_rank_of)
+        for slide_id, texts in remarks.items()
+    }
+
+
 def _border_matters(said: Sequence[tuple[str, str]], slides: int) -> bool:
     shares = [int(found[1]) for _, text in said if (found := _BORDER.match(text))]
     return len(said) < _FEW * slides or any(share >= _MUCH_OF_BORDER for share in shares) or slides < 1 / _FEW
+
+
+def _rank_of(text: str) -> int:
+    return _rank(text.partition(": ")[0])
 
 
 def _rank(kind: str) -> int:

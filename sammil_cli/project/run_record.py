@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sammil_cli import __version__
+from sammil_cli import __version__, console
 from sammil_cli.cohort.cohort import Cohort
 from sammil_cli.config import ON_REQUEST, STAGES, Settings
 from sammil_cli.errors import InputError
@@ -241,8 +241,8 @@ _AGAIN = "run: sammil train"
 def hash_bags(paths: Mapping[str, BagPath], slides: Iterable[str]) -> dict[str, str]:
     """The sha256 of each slide's bag, in the order of `slides`."""
     wanted = list(slides)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(wanted, pool.map(lambda slide: sha256_file(paths[slide]), wanted), strict=True))
+    with console.counted(sha256_file, len(wanted), "hash bags") as hashed, ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(wanted, pool.map(lambda slide: hashed(paths[slide]), wanted), strict=True))
 
 
 def code_versions(project: Project, settings: Settings, stages: Iterable[str]) -> dict[str, str]:

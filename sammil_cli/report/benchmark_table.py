@@ -1,7 +1,7 @@
 """A benchmark as one table: every row on the same slides and folds, beside one of them, and what it costs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sammil_cli.report.ablation import BESIDE, WITH_TRAINING, WITHOUT_TRAINING, in_points
@@ -72,11 +72,14 @@ class Failed:
     remedy: str
 
 
-def stand(rows: Sequence[Row], *, level: float, draws: int) -> list[Standing]:
+def stand(
+    rows: Sequence[Row], *, level: float, draws: int, progress: Callable[[str], object] = lambda model: None
+) -> list[Standing]:
     """Every row beside the reference, p adjusted for their number; without a reference nothing is compared.
 
     Args:
         level, draws: see `report.comparison.compare_predictions`.
+        progress: called twice for each row, with its model.
 
     Raises:
         InputError: rows of different slides, labels or patients.
@@ -90,6 +93,7 @@ def stand(rows: Sequence[Row], *, level: float, draws: int) -> list[Standing]:
             if beside is None
             else compare_predictions(beside, row.measured.predictions, "auc", level=level, draws=draws)
         )
+        progress(row.model)
     tried = [place for place, gap in enumerate(gaps) if gap is not None and rows[place].role != OTHER_SEED]
     adjusted = dict(zip(tried, holm([gap.p for place in tried if (gap := gaps[place])]), strict=True))
     seeds = next((gap for row, gap in zip(rows, gaps, strict=True) if row.role == OTHER_SEED), None)
@@ -107,6 +111,7 @@ def stand(rows: Sequence[Row], *, level: float, draws: int) -> list[Standing]:
                 says=_says(row, gap, seeds, adjusted.get(place)),
             )
         )
+        progress(row.model)
     return found
 
 

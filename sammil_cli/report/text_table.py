@@ -50,16 +50,14 @@ def fit(header: Cells, rows: Sequence[Cells], width: int, measure: Measure = len
     parts = []
     for chosen in _cut(sizes, _naming(rows), width):
         room = width - _EDGE - _BETWEEN * len(chosen)
-        widths = _share([sizes[index] for index in chosen], room)
-        broken = [
-            [_broken(cell, size, measure) for cell in columns[index]]
-            for index, size in zip(chosen, widths, strict=True)
-        ]
+        broken = _broken_columns(
+            [columns[index] for index in chosen], [sizes[index] for index in chosen], room, measure
+        )
         parts.append(
             TextTable(
                 header=[column[0] for column in broken],
                 rows=[[column[number] for column in broken] for number in range(1, len(rows) + 1)],
-                widths=widths,
+                widths=[_longest(column, measure) for column in broken],
                 numeric=[numeric[index] for index in chosen],
             )
         )
@@ -125,6 +123,34 @@ def _cut(sizes: Sequence[_Size], naming: int, width: int) -> list[list[int]]:
 
 def _width(widths: Sequence[int]) -> int:
     return sum(widths) + _BETWEEN * len(widths) + _EDGE
+
+
+def _broken_columns(
+    columns: Sequence[Cells], sizes: Sequence[_Size], room: int, measure: Measure
+) -> list[Sequence[str]]:
+    """The cells of each column in lines; what these leave of its share goes to columns that need fewer with it."""
+
+    def broken(index: int, width: int) -> list[str]:
+        return [_broken(cell, width, measure) for cell in columns[index]]
+
+    found: list[Sequence[str]] = [broken(index, width) for index, width in enumerate(_share(sizes, room))]
+    widths = [_longest(column, measure) for column in found]
+    left, lacks = room - sum(widths), [size.most - width for size, width in zip(sizes, widths, strict=True)]
+    for index in sorted(range(len(columns)), key=lacks.__getitem__):
+        wider = broken(index, widths[index] + left) if left > 0 < lacks[index] else found[index]
+        if _lines(wider) < _lines(found[index]):
+            left -= _longest(wider, measure) - widths[index]
+            found[index] = wider
+    return found
+
+
+def _longest(column: Cells, measure: Measure) -> int:
+    """How wide a column must be for its lines."""
+    return max(1, *(measure(line) for cell in column for line in cell.split("\n")))
+
+
+def _lines(column: Cells) -> int:
+    return sum(cell.count("\n") for cell in column)
 
 
 def _share(sizes: Sequence[_Size], room: int) -> list[int]:

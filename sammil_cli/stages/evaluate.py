@@ -41,7 +41,9 @@ def run(project: Project, settings: EvaluateSettings, options: RunOptions, *, ch
     rows, uncalibrated = judged.rows, judged.uncalibrated
     level, draws = settings.interval, settings.bootstrap_draws
     summary = summary_of(project, settings, judged)
-    contents, looks = read_contents(judged.bags.read, judged.slides), read_looks(project, judged.slides)
+    with console.counted(judged.bags.read, len(judged.slides), "compare bags") as read:
+        contents = read_contents(read, judged.slides)
+    looks = read_looks(project, judged.slides)
     baseline = judge_baselines(judged, rule, contents, looks)
     others = {name: pool(found, None) for name, found in baseline.items()}
     summary["baselines"] = {name: beside(found, level=level, draws=draws) for name, found in others.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from sammil_cli import console
 from sammil_cli.bundles.models import Models
 from sammil_cli.cohort.cohort import Member
 from sammil_cli.errors import SammilError
@@ -53,7 +54,8 @@ def _same_content(run: Path, seen: Collection[str], members: Sequence[Member], b
         return []
     read: Callable[[str], FeatureBag] = lambda slide: read_bag(trained[slide]) if slide in trained else bags.read(slide)  # noqa: E731
     try:
-        pairs = same_content(read_contents(read, [*external, *trained]))
+        with console.counted(read, len(external) + len(trained), "compare bags") as counted:
+            pairs = same_content(read_contents(counted, [*external, *trained]))
     except (SammilError, OSError):  # a bag of the training that cannot be read any more is no reason to stop
         return []
     alike = sorted(pair.slides for pair in pairs if len(external & set(pair.slides)) == 1)

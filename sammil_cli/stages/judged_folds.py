@@ -109,8 +109,9 @@ def judge(
         check_rule(rule, len(classes))
     labels = read_judged_by(project.labels, project.splits, classes, set(bags.paths), changed_labels=changed_labels)
     _check_there(folds, bags, labels.members)
-    slides = (slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train))
-    seen = survey(bags.paths, slides, bags.open)
+    slides = {slide for fold in folds for slide in (*fold.test, *fold.val, *fold.train)}
+    with console.counted(bags.open, len(slides), "look at bags") as read:
+        seen = survey(bags.paths, slides, read)
     facts, results = [], []
     with console.progress(len(folds), "evaluate") as bar:
         for fold in folds:

@@ -12,6 +12,7 @@ from sammil_cli.config import Settings, VisualizeSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.process_list import Row, summarise, write_rows
 from sammil_cli.project.project import Project, RunOptions
+from sammil_cli.project.remark_summary import flags_in
 from sammil_cli.report.per_patient import PatientRule, check_rule
 from sammil_cli.runner.out_folder import OutFolder
 from sammil_cli.runner.per_slide import limits_of, run_plan
@@ -156,8 +157,8 @@ def predict_slides(
         found = judge_bags(models, project, wanted.out / _TABLE, replace(how["predict"], only=ready))
         verdicts = found.verdicts
         for row in found.rows:
-            remarks = (*made[row.slide_id].remarks, *row.remarks) if row.slide_id in made else row.remarks
-            rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys(remarks)))
+            of_stages = flags_in(made[row.slide_id].remarks) if row.slide_id in made else []
+            rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys((*row.remarks, *of_stages))))
     return _finish(models, project, Predicted(verdicts=verdicts, rows=list(rows.values())), given.patients, how, wanted)
 
 
@@ -259,5 +260,5 @@ def _with_pictures(found: Predicted, drawn: Sequence[Row]) -> Predicted:
         elif not one.done and row.done:
             rows[row.slide_id] = replace(one, remarks=row.remarks)
         else:
-            rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys((*row.remarks, *one.remarks))))
+            rows[row.slide_id] = replace(row, remarks=tuple(dict.fromkeys((*row.remarks, *flags_in(one.remarks)))))
     return replace(found, rows=list(rows.values()))

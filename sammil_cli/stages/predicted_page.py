@@ -10,6 +10,7 @@ import numpy as np
 from sammil_cli.bundles.ensemble import Verdict
 from sammil_cli.bundles.models import Models
 from sammil_cli.project.process_list import Row
+from sammil_cli.project.remark_summary import worst_first
 from sammil_cli.report.listing import Listing, listing
 from sammil_cli.report.slide_rows import Picture, SlideRow, Trouble, pictures_in
 from sammil_cli.report.verdicts_page import verdicts_page
@@ -52,7 +53,7 @@ def predicted_page(models: Models, judged: Judgements, out: Path, pictures: Path
         for row in judged.rows
         if not row.done
     ]
-    remarks = {row.slide_id: row.remarks for row in judged.rows}
+    remarks = worst_first({row.slide_id: row.remarks for row in judged.rows})
     rows = [_row(one, judged.patient_of.get(one.slide_id, ""), remarks[one.slide_id]) for one in judged.verdicts]
     return verdicts_page(
         "sammil: predictions",

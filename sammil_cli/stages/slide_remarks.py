@@ -1,28 +1,25 @@
 """What earlier stages said of slides, for the pages: remarks on those that were done, why others were not."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import Project
+from sammil_cli.project.remark_summary import flags_in, worst_first
 from sammil_cli.report.slide_rows import Trouble
 from sammil_cli.storage.files import read_csv
 
 _STAGES = ("segment", "patch", "sam", "extract", "convert-legacy", "tiles")
 _COLUMNS = ("slide_id", "status", "code", "message", "remedy", "remarks")
-_FLAG = re.compile(r"[a-z-]+: ")
 _UNDONE = ("set-aside", "failed")
 
 
 def flags_of(project: Project) -> dict[str, list[str]]:
-    """The remarks of all stages that are flags, by slide: `pen: 1.5% of the slide`."""
+    """The remarks of all stages that are flags, by slide, the worst first: `pen: 1.5% of the slide`."""
     found: dict[str, list[str]] = {}
     for row in _rows(project, *_STAGES):
-        flags = [text for text in row["remarks"].split("; ") if _FLAG.match(text)]
-        if flags:
-            found[row["slide_id"]] = list(dict.fromkeys([*found.get(row["slide_id"], ()), *flags]))
-    return found
+        found.setdefault(row["slide_id"], []).extend(flags_in(row["remarks"].split("; ")))
+    return worst_first(found)
 
 
 def set_aside(project: Project, judged: Collection[str]) -> list[Trouble]:

@@ -14,7 +14,7 @@ from sammil_cli.cohort.cohort import Cohort, counts
 from sammil_cli.cohort.examine import cohort_of, examine, warn
 from sammil_cli.config import Settings, TrainSettings
 from sammil_cli.errors import InputError, MissingError
-from sammil_cli.features.bag import EncoderFacts
+from sammil_cli.features.bag import EncoderFacts, read_bag
 from sammil_cli.features.making import Making
 from sammil_cli.jobs.drawn_folds import drawn_folds
 from sammil_cli.jobs.train import FIRST_STAGE_FILE, TrainJob, fold_seed, work
@@ -198,7 +198,8 @@ def preflight(project: Project, settings: TrainSettings) -> Ready:
     cohort = labelled_bags(read_cohort(project, settings, bags.paths), bags)
     if wrong := trouble_with_classes(settings.decided_by, len(cohort.classes)):
         raise InputError(wrong[0], remedy=wrong[1])
-    seen = survey(bags.paths, (member.slide_id for member in cohort.members))
+    with console.counted(read_bag, len(cohort.members), "look at bags") as read:
+        seen = survey(bags.paths, (member.slide_id for member in cohort.members), read)
     encoder = bags.encoder(list(seen))
     shared = {name: getattr(settings, name) for name in _SHARED}
     spec = ModelSpec(dim=encoder.dim + settings.group_feature_flag, classes=len(cohort.classes), **shared)

@@ -75,7 +75,9 @@ def run(
     tidy(project, out, runs, store=options.store)
     seeds = [variant for variant in references_of(named) if variant in variants]
     found_by, record = _train(variants, seeds, project, settings, options, runs)
-    tables = [make_table(name, found_by, level=judged.interval, draws=judged.bootstrap_draws) for name in named]
+    make = partial(make_table, found=found_by, level=judged.interval, draws=judged.bootstrap_draws)
+    with console.counted(make, len(named), "tables") as table_of:
+        tables = [table_of(name) for name in named]
     extra: dict[str, Any] = {}
     if region_ablation.NAME in names:
         found, extra[region_ablation.NAME] = region_ablation.run(

@@ -160,7 +160,10 @@ def _report(
         for cell in cells
         if (error := made.failed.get(cell.name))
     ]
-    standings = stand(rows, level=judged.interval, draws=judged.bootstrap_draws) if rows else []
+    with console.progress(2 * len(rows), "benchmark: intervals") as bar:
+        standings = (
+            stand(rows, progress=bar.advance, level=judged.interval, draws=judged.bootstrap_draws) if rows else []
+        )
     tables = [benchmark_table(title, standings, level=judged.interval)] if standings else []
     tables += [failed_table(failed)] if failed else []
     records = as_records(standings, failed)

@@ -197,14 +197,16 @@ def _fit(planned: Sequence[_Fit], executor: Executor, made: Made, runs: Path) ->
         for name, plan in by_name.items():
             yield Call.to(name, logistic.work, plan.job)
 
-    for answer in executor.answers(calls()):
-        plan = by_name[answer.slide_id]
-        if answer.error is not None:
-            made.failed[plan.cell.name] = answer.error
-            continue
-        found = _of_vectors(plan, answer.value)
-        write_result(runs / plan.cell.name, plan.key, found)
-        made.done[plan.cell.name] = found
+    with console.progress(len(by_name), "benchmark: fitting") as bar:
+        for answer in executor.answers(calls()):
+            plan = by_name[answer.slide_id]
+            bar.advance(plan.cell.name)
+            if answer.error is not None:
+                made.failed[plan.cell.name] = answer.error
+                continue
+            found = _of_vectors(plan, answer.value)
+            write_result(runs / plan.cell.name, plan.key, found)
+            made.done[plan.cell.name] = found
 
 
 def _of_vectors(plan: _Fit, result: LogisticResult) -> Measured:

@@ -37,6 +37,7 @@ from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
 _FEW = 10  # patients of a class below which intervals and tests say little
 _SHOWN_SETTINGS = 6
+_UNITS: tuple[Unit, ...] = ("slide", "patient")
 _SAME_RUN, _OTHER_PROTOCOL = "the same run", "protocols differ"
 
 
@@ -92,11 +93,12 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
     tables: list[Table] = []
     record: list[dict[str, object]] = []
     found_all: list[Difference] = []
-    for unit in ("slide", "patient"):
-        found = [one for pair in others if (one := _compare(pair, reference, unit, asked)) is not None]
+    compared = _compare_all([*others, *([seed] if seed else [])], reference, asked)
+    for unit in _UNITS:
+        found = [one for pair in others if (one := compared[unit, pair.run.name]) is not None]
         if not found:
             continue
-        again = None if seed is None else _compare(seed, reference, unit, asked)
+        again = None if seed is None else compared[unit, seed.run.name]
         moved = None if again is None else again.found
         tables += comparison_tables(reference.name, found, moved, reference.rows.positive_class)
         beside = list(zip(found, adjust(found), strict=True))
@@ -220,6 +222,17 @@ def _other_settings(reference: JudgedRun, run: JudgedRun) -> str | None:
     words = [f"{name} {other.get(name)} (was {one.get(name)})" for name in names[:_SHOWN_SETTINGS]]
     more = [f"and {len(names) - _SHOWN_SETTINGS} more"] if len(names) > _SHOWN_SETTINGS else []
     return ", ".join([*words, *more]) or None
+
+
+def _compare_all(pairs: Sequence[_Pair], reference: JudgedRun, asked: Asked) -> dict[tuple[Unit, str], Compared | None]:
+    """Every run beside the reference, by unit and by the name of the run."""
+    found = {}
+    with console.progress(len(_UNITS) * len(pairs), "compare") as bar:
+        for unit in _UNITS:
+            for pair in pairs:
+                found[unit, pair.run.name] = _compare(pair, reference, unit, asked)
+                bar.advance(f"{pair.run.name}, per {unit}")
+    return found
 
 
 def _compare(pair: _Pair, reference: JudgedRun, unit: Unit, asked: Asked) -> Compared | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sammil_cli import console
 from sammil_cli.cohort.cohort import Cohort, read_labels
 from sammil_cli.config import Settings
 from sammil_cli.errors import InputError
@@ -120,9 +121,10 @@ def _check_slides(project: Project, record: RunRecord, remedy: str) -> None:
             f"{len(missing)} of {len(slides)} slides of the run are not in {project.slides}, such as {missing[0]!r}",
             remedy=remedy,
         )
-    for slide in slides:
-        if identify(paths[slide.slide_id]) != slide.slide:
-            raise InputError(f"{paths[slide.slide_id]} is not the file that the run read", remedy=remedy)
+    with console.counted(identify, len(slides), "look at slides") as identified:
+        for slide in slides:
+            if identified(paths[slide.slide_id]) != slide.slide:
+                raise InputError(f"{paths[slide.slide_id]} is not the file that the run read", remedy=remedy)
 
 
 def _bring_back(record: RunRecord, path: Path, *, made: bool = False) -> str:

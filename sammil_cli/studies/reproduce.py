@@ -280,15 +280,17 @@ def _compare_bags(
     """
     made = {slide.slide_id: slide.bag_sha256 for slide in again.data.slides}
     equal, gaps = 0, []
-    for slide in record.data.slides:
-        then, now = (folder / f"{slide.slide_id}.h5" for folder in (project.bags, place.bags))
-        if made.get(slide.slide_id) == slide.bag_sha256:
-            gaps.append(0.0)
-        elif slide.slide_id in made and then.is_file() and sha256_file(then) == slide.bag_sha256:
-            gaps.append(feature_difference(then, now))
-        else:
-            continue
-        equal += gaps[-1] == 0.0
+    with console.progress(len(record.data.slides), "compare bags") as bar:
+        for slide in record.data.slides:
+            bar.advance(slide.slide_id)
+            then, now = (folder / f"{slide.slide_id}.h5" for folder in (project.bags, place.bags))
+            if made.get(slide.slide_id) == slide.bag_sha256:
+                gaps.append(0.0)
+            elif slide.slide_id in made and then.is_file() and sha256_file(then) == slide.bag_sha256:
+                gaps.append(feature_difference(then, now))
+            else:
+                continue
+            equal += gaps[-1] == 0.0
     known = [gap for gap in gaps if math.isfinite(gap)]
     return len(record.data.slides), equal, max(known) if len(known) == len(record.data.slides) else None
 

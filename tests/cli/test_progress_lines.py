@@ -1,9 +1,12 @@
 """Progress where there is no terminal: which lines are said when, by a clock that tests set."""
 
+import io
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rich.console import Console
 
 from sammil_cli import console
 from sammil_cli.console import ProgressLines, progress
@@ -125,3 +128,36 @@ def test_what_is_over_soon_says_nothing(capsys: pytest.CaptureFixture[str]) -> N
         bar.advance("a")
         bar.advance("b")
     assert said(capsys) == []
+
+
+def test_within_a_progress_another_one_says_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_FIRST_LINE", 0.0)
+    with progress(2, "rows") as bar:
+        with progress(300, "train", "epochs") as inner:
+            inner.at(300, "")
+        bar.at(2, "")
+    assert "train" not in "".join(said(capsys))
+    with progress(1, "after") as bar:
+        bar.advance("")
+    assert said(capsys)[-1] == "after: 1 of 1 in 0 s"
+
+
+def test_what_several_threads_do_is_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_FIRST_LINE", 0.0)
+    with console.counted(abs, 1000, "hash bags") as counted, ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(counted, range(-1000, 0))) == list(range(1000, 0, -1))
+    assert said(capsys)[-1] == "hash bags: 1,000 of 1,000 in 0 s"
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(0.0, False), (1.0, True)])
+def test_a_bar_that_is_full_at_once_is_taken_away(seconds: float, stays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_AT_ONCE", 1.0 - seconds)
+    screen = io.StringIO()
+    with console._live_bar(Console(file=screen, force_terminal=True, width=80), 1, "look at bags") as bar:
+        bar.advance("")
+    after_the_last_frame = screen.getvalue().rpartition("look at bags")[2]
+    assert ("\x1b[1A\x1b[2K" in after_the_last_frame) is not stays  # a line up, and cleared

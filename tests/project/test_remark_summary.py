@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sammil_cli.project.process_list import Row, summarise
-from sammil_cli.project.remark_summary import remark_lines
+from sammil_cli.project.remark_summary import flags_in, remark_lines, worst_first
 
 LISTING = Path("list.csv")
 
@@ -52,6 +52,23 @@ def test_the_border_of_the_scan_is_said_where_it_matters(
     remarks: dict[str, list[str]], slides: int, said: bool
 ) -> None:
     assert any("touches-border" in line for line in remark_lines(remarks, slides, LISTING)) is said
+
+
+def test_pages_show_flags_of_a_slide_and_the_worst_first() -> None:
+    said = ["grid 1710 → tissue 868", "pen: 1% of the slide", "fragments: half of the regions", "damaged: level 1"]
+    assert flags_in(said) == said[1:]
+    doubt = "differs in which patches it has: no overlap"  # of predict itself
+    (shown,) = worst_first({"a": [*flags_in(said), doubt, said[1]]}).values()
+    assert shown == [said[3], said[2], doubt, said[1]]
+
+
+@pytest.mark.parametrize(("remarks", "slides", "said"), [(border(3, 4, 6), 8, False), (border(3, 4, 12), 8, True)])
+def test_pages_pass_over_the_border_of_the_scan_where_the_end_of_a_command_does(
+    remarks: dict[str, list[str]], slides: int, said: bool
+) -> None:
+    others = {f"other {n}": ["pen: 1%"] for n in range(slides - len(remarks))}
+    shown = worst_first({**remarks, **others})
+    assert shown == {**(remarks if said else {slide: [] for slide in remarks}), **others}
 
 
 def test_failures_come_before_slides_set_aside(capsys: pytest.CaptureFixture[str]) -> None:

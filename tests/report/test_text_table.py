@@ -93,3 +93,26 @@ def test_wrapping_moves_words_and_changes_none() -> None:
     text = "encoding 80 %, reading (0.95 ± 0.02), 5 to 6; [1, 2] of 3: all"
     for width in range(16, 70):
         assert " ".join(broken_lines(text, width)) == text
+
+
+def test_what_broken_lines_leave_of_their_column_goes_to_another_one() -> None:
+    """`balanced accuracy` takes 11 of its 14 in two lines; the last header can have what is left."""
+    header = ("metric", "of", "pooled", "95 % interval", "folds: mean ± sd")
+    rows = [
+        ("sensitivity", "brightness-only", "0.986", "0.899 to 0.998", SPREAD),
+        ("balanced accuracy", "sam-mil", "0.917", "0.701 to 0.966", SPREAD),
+    ]
+    (table,) = fit(header, rows, 80)
+    assert table.header == list(header)
+    assert table.rows[1][0] == "balanced\naccuracy"
+    assert table.widths == [11, 15, 6, 14, 16]
+    assert table.width <= 80
+
+
+@pytest.mark.parametrize("width", range(30, 120, 3))
+def test_no_column_is_wider_than_its_longest_line(width: int) -> None:
+    header = ("stage", "file", "why", "AUC")
+    rows = [("train", f"artifacts/{'bags_' * n}x.h5", "mask_ratio changed, " * n, INTERVAL) for n in range(5)]
+    for table in fit(header, rows, width):
+        for column, size in zip(zip(table.header, *table.rows, strict=True), table.widths, strict=True):
+            assert size == max(len(line) for cell in column for line in cell.split("\n"))

@@ -103,6 +103,22 @@ def test_in_sample_is_stamped_and_remarked(
     assert views[1].details[0].um_per_px == pytest.approx(VisualizeSettings().detail_mpp, rel=0.02)
 
 
+def test_the_page_says_who_drew_a_picture_also_where_others_were_drawn_otherwise(
+    done: Path, sammil: Sammil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)
+    page, fold = Path("report/slides/index.html"), read_folds(Path("runs/splits.csv"))[0]
+    learned = fold.train[0]
+    assert sammil("visualize").code == 0
+    assert "6 slides, each by the model of a fold that did not see it in training." in page.read_text()
+    assert sammil("visualize", "--by", "0.0", "--only", learned).code == 0
+    text = page.read_text()
+    assert "6 slides: 5 each by the model of a fold that did not see it in training; 1 in sample, " in text
+    assert text.count('title="in-sample: ') == 1
+    assert sammil("visualize").code == 0
+    assert "in-sample" not in page.read_text()
+
+
 def test_an_unknown_fold_is_named_with_those_that_there_are(done: Path, sammil: Sammil) -> None:
     answer = sammil("visualize", "--by", "7")
     assert answer.code == 2

@@ -1,6 +1,7 @@
 """sammil predict from raw slides: tables, page, pictures and evidence in one command, and what it refuses."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,9 @@ def test_raw_slides_become_tables_page_pictures_and_evidence_and_a_second_call_c
     assert listed["cut"]["code"] == "E_OPEN"
     page = Path("out/index.html").read_text(encoding="utf-8")
     assert page.index("E_OPEN") < page.index("Patients: 3") < page.index("slides/new_0.png")
+    assert by_slide(Path("out/process_lists/patch.csv"))["photo"]["remarks"].startswith("grid ")
+    assert not any("grid " in row["remarks"] for row in listed.values())  # counted, and no doubt
+    assert "grid " not in re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)
     assert not Path("out/slides/cut.png").exists()
     assert {path.name for path in Path("data/slides").iterdir()} == {f"slide_{number}.tif" for number in range(6)}
 
