@@ -156,6 +156,14 @@ def inline_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(per_slide, "open_executor", open_inline)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves of a report are made and not drawn: it takes longer than all else, and tests of numbers look at none."""
+    from sammil_cli.report import figures
+
+    monkeypatch.setattr(figures, "to_png", lambda figure: b"png")
+
+
 def set_params(folder: Path, **values: object) -> None:
     path = folder / "params.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
