@@ -148,6 +148,12 @@ def training_inline() -> Iterator[None]:
 
 
 @pytest.fixture
+def inline_slides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `slides_inline`; by `monkeypatch`, as `inline_training`."""
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)
+
+
+@pytest.fixture
 def inline_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `training_inline`; by `monkeypatch`, so that what a test patches beside it is undone in the right order."""
     from sammil_cli.stages import train
