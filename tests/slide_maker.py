@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -130,6 +131,11 @@ def write_tiny_cohort(data: Path, slides: int = 6) -> list[str]:
 
 def draw_tissue(*, seed: int, tumour: bool) -> RGB:
     """One slide of the tiny cohort: a large piece top left with a hole, a small one bottom right."""
+    return _drawn_tissue(seed, tumour).copy()
+
+
+@lru_cache(maxsize=16)  # drawing takes a seventh of a second, and tests ask for the same slides again and again
+def _drawn_tissue(seed: int, tumour: bool) -> RGB:
     rng = np.random.default_rng([seed, tumour])
     width, height = COHORT_SIZE_PX
     mask = np.zeros((height, width), np.uint8)

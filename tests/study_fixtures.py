@@ -148,12 +148,26 @@ def training_inline() -> Iterator[None]:
 
 
 @pytest.fixture
+def inline_slides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `slides_inline`; by `monkeypatch`, as `inline_training`."""
+    monkeypatch.setattr(per_slide, "open_executor", open_inline)
+
+
+@pytest.fixture
 def inline_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `training_inline`; by `monkeypatch`, so that what a test patches beside it is undone in the right order."""
     from sammil_cli.stages import train
 
     monkeypatch.setattr(train, "process_pool", lambda workers, gpu: contextlib.nullcontext(InlinePool()))
     monkeypatch.setattr(per_slide, "open_executor", open_inline)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves of a report are made and not drawn: it takes longer than all else, and tests of numbers look at none."""
+    from sammil_cli.report import figures
+
+    monkeypatch.setattr(figures, "to_png", lambda figure: b"png")
 
 
 def set_params(folder: Path, **values: object) -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -44,12 +45,7 @@ class GitState(BaseModel):
 def library_versions() -> dict[str, str]:
     """Versions of Python, sammil and the libraries that numbers depend on; `absent` for one that is not installed."""
     found = {"python": platform.python_version(), "sammil": __version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    return found | {name: _version(name) for name in LIBRARIES}
 
 
 def device_facts(device: str) -> dict[str, str]:
@@ -79,6 +75,14 @@ def git_state(folder: Path) -> GitState | None:
 def image_name() -> str | None:
     """What the container's image was built from; None outside of sammil's image."""
     return os.environ.get(IMAGE_VARIABLE)
+
+
+@cache  # it parses a file of the package; a training asks once for each fold
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from jsonschema import Draft202012Validator
 
 from sammil_cli import choices
 from sammil_cli.choices import ENCODERS
@@ -27,6 +26,8 @@ def test_the_schema_is_that_of_the_reader() -> None:
 
 @every_row
 def test_a_row_keeps_the_schema_and_is_a_choice(word: str) -> None:
+    from jsonschema import Draft202012Validator  # here: it takes two seconds to load
+
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(json.loads((FOLDER / f"{word}.json").read_text()))
     assert word in choices.names(ENCODERS)
     found = choices.load(ENCODERS, word)

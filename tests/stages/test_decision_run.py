@@ -19,6 +19,8 @@ from sammil_cli.stages import train
 
 Sammil = Callable[..., Any]
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 QUICK = {"model": "mean", "folds": 3, "epochs": 3, "patience": 99, "min_epochs": 0, "learning_rate": 0.001}
 MODELS = Path("runs/models")
 BAGS = Path("artifacts/bags")

@@ -15,6 +15,8 @@ from sammil_cli.patches.file import read_patches
 from sammil_cli.regions.file import read_regions
 from sammil_cli.tissue.mask import read_tissue
 
+pytestmark = pytest.mark.usefixtures("inline_slides")
+
 Sammil = Callable[..., Any]
 ALL = [f"slide_{i}" for i in range(6)]
 OTHERS = [slide for slide in ALL if slide != "slide_2"]

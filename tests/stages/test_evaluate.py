@@ -21,6 +21,7 @@ from sammil_cli.training import baselines
 from sammil_cli.training.bags import BagFolder
 
 EVERY = dict.fromkeys(("mean", "sd", "pooled", "low", "high"))
+numbers_only = pytest.mark.usefixtures("no_pictures")
 INTERVAL = dict.fromkeys(("pooled", "low", "high"))
 
 
@@ -61,6 +62,7 @@ def test_metrics_json_has_these_keys_and_no_others(tmp_path: Path, monkeypatch: 
     ]
 
 
+@numbers_only
 def test_pooled_numbers_follow_from_the_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
     summary, rows = study.run(), study.predictions()
@@ -78,6 +80,7 @@ def test_pooled_numbers_follow_from_the_predictions(tmp_path: Path, monkeypatch:
     )
 
 
+@numbers_only
 def test_out_of_fold_predictions_are_those_of_the_table_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +96,7 @@ def test_out_of_fold_predictions_are_those_of_the_table_and_nothing_is_written(
     assert [study.classes[choice] for choice in found.predicted] == [row["predicted"] for row in rows]
 
 
+@numbers_only
 def test_folds_spread_is_that_of_the_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
     summary = study.run()
@@ -104,6 +108,7 @@ def test_folds_spread_is_that_of_the_folds(tmp_path: Path, monkeypatch: pytest.M
     assert summary["auc"]["sd"] == pytest.approx(np.std(areas), abs=1e-6)
 
 
+@numbers_only
 def test_calibrated_probabilities_are_those_of_the_models_temperature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +125,7 @@ def test_calibrated_probabilities_are_those_of_the_models_temperature(
         assert row["protocol"] == "honest"
 
 
+@numbers_only
 def test_several_repeats_give_the_mean_over_repeats_and_predict_each_slide_in_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +140,7 @@ def test_several_repeats_give_the_mean_over_repeats_and_predict_each_slide_in_ea
     assert summary["ece"]["pooled"] == pytest.approx(alone["ece"]["pooled"], abs=1e-6)
 
 
+@numbers_only
 def test_the_baselines_are_trained_and_judged_on_the_same_folds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +152,7 @@ def test_the_baselines_are_trained_and_judged_on_the_same_folds(
     assert majority["accuracy"]["pooled"] == 0.5
 
 
+@numbers_only
 def test_the_mean_pool_baseline_never_sees_test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
     seen: list[tuple[set[bytes], set[bytes]]] = []
@@ -162,6 +170,7 @@ def test_the_mean_pool_baseline_never_sees_test_labels(tmp_path: Path, monkeypat
         assert features == tuple({row.tobytes() for row in part} for part in parts)
 
 
+@numbers_only
 def test_a_test_threshold_is_never_worse_than_the_reported_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
     summary = study.run()
@@ -169,6 +178,7 @@ def test_a_test_threshold_is_never_worse_than_the_reported_one(tmp_path: Path, m
     assert "published habit" in study.project.page.read_text(encoding="utf-8")
 
 
+@numbers_only
 def test_a_small_cohort_is_called_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +201,7 @@ def test_a_fold_of_one_class_breaks_nothing_and_writes_no_nan(tmp_path: Path, mo
     assert summary["auc"]["pooled"] is not None
 
 
+@numbers_only
 @pytest.mark.parametrize(
     ("protocol", "areas", "found", "said"),
     [
@@ -244,6 +255,7 @@ def test_three_classes_have_macro_means_and_a_row_each(tmp_path: Path, monkeypat
     assert {"uncalibrated_A", "uncalibrated_B", "uncalibrated_C"} <= set(study.predictions()[0])
 
 
+@numbers_only
 @pytest.mark.parametrize("temperature", [0.05, 0.7, 1.0, 3.0, 20.0])
 @pytest.mark.parametrize("on", [None, 3])
 def test_every_decision_can_be_read_from_its_row(
@@ -303,6 +315,7 @@ def test_the_same_project_gives_the_same_bytes(tmp_path: Path, monkeypatch: pyte
     assert [path.read_bytes() for path in files] == before
 
 
+@numbers_only
 def test_the_level_of_the_interval_is_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, monkeypatch)
     wide, narrow = study.run(interval=0.99), study.run(interval=0.5)
@@ -312,6 +325,7 @@ def test_the_level_of_the_interval_is_the_setting(tmp_path: Path, monkeypatch: p
     assert "50 % interval" in study.project.page.read_text(encoding="utf-8")
 
 
+@numbers_only
 def test_each_bag_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, opened = make_study(tmp_path, monkeypatch, repeats=2), Counter[str]()
     read = hdf5._opened

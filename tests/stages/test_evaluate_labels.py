@@ -12,6 +12,8 @@ from sammil_cli.project.project import RunOptions
 from sammil_cli.stages import evaluate
 from sammil_cli.storage.files import write_csv
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def relabel(study: Study, **changes: tuple[str, str]) -> None:
     """Gives slides another label and patient, on a table with another order, form and one slide more."""

@@ -13,21 +13,15 @@ from sammil_cli.cohort.cohort import Member
 from sammil_cli.config import EvaluateSettings
 from sammil_cli.errors import InputError
 from sammil_cli.project.project import RunOptions
-from sammil_cli.report import figures
 from sammil_cli.stages import evaluate
 from sammil_cli.stages.patients import commonest_of_patients
 from sammil_cli.storage.files import write_csv
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 PAIRS = [0, 0, 1, 1] * 3  # P0 normal, P1 tumour, P2 normal, …
 #         P0        P1        P2        P3        P4        P5
 SCORES = (0.1, 0.5, 0.4, 0.8, 0.2, 0.2, 0.1, 0.9, 0.6, 0.4, 0.3, 0.9)
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than all else, and only the titles are of interest here."""
-    for name in ("curves", "confusion", "reliability"):
-        monkeypatch.setattr(figures, name, lambda *_, **__: b"png")
 
 
 def judged(

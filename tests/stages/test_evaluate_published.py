@@ -13,6 +13,8 @@ from sammil_cli.errors import InputError
 from sammil_cli.training import trained_model
 from sammil_cli.training.thresholds import SELECTED_ON_TEST
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def write_epochs(study: Study, epochs: int = 30) -> None:
     rng = np.random.default_rng(7)

@@ -22,6 +22,8 @@ from sammil_cli.stages import bundle, external
 from sammil_cli.storage.files import write_csv
 from sammil_cli.training import calibration
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 LABELS = [0, 0, 0, 1, 1, 1, 1, 0]
 SCORES = [0.1, 0.3, 0.6, 0.2, 0.7, 0.8, 0.9, 0.35]  # uncalibrated; two of four positives' neighbours are wrong
 

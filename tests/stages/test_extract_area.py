@@ -13,6 +13,8 @@ from sammil_cli.regions.file import read_regions, write_regions
 from sammil_cli.regions.region_map import Proposal, RegionMap, build
 from sammil_cli.regions.region_mask import RegionMask
 
+pytestmark = pytest.mark.usefixtures("inline_slides")
+
 Sammil = Callable[..., Any]
 SLIDE = "slide_2"  # 1200 x 900 px, its tissue is 1064 px wide, so the paper shrinks it by 2
 AT = ("--only", SLIDE, "--workers", 1)

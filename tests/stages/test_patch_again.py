@@ -17,6 +17,8 @@ from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.geojson import Shape, write_geojson
 from sammil_cli.tissue.mask import read_tissue
 
+pytestmark = pytest.mark.usefixtures("inline_slides")
+
 Sammil = Callable[..., Any]
 SLIDES = [f"slide_{i}" for i in range(6)]
 

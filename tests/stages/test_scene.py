@@ -21,6 +21,8 @@ from sammil_cli.slides.table import SlideEntry
 from sammil_cli.storage.paths import ArtefactsPath, PatchesPath, RegionsPath, SlidePath, TissuePath
 from sammil_cli.tissue.mask import read_tissue
 
+pytestmark = pytest.mark.usefixtures("inline_slides")
+
 OPENERS = {"open_slide": 3, "open_reader": 2}  # the number of arguments with which they get the scene
 FIRST, SECOND = draw_tissue(seed=1, tumour=False), draw_tissue(seed=2, tumour=True)[:800]  # 1 µm per pixel
 

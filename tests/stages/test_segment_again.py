@@ -9,6 +9,8 @@ import tifffile
 from csv_rows import by_slide
 from slide_maker import blank, draw_tissue, write_pyramid
 
+pytestmark = pytest.mark.usefixtures("inline_slides")
+
 Sammil = Callable[..., Any]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from encoded_project import make_project, write_random_bag, write_settings
+from study_fixtures import call, training_inline
 
 from sammil_cli.features.bag import read_bag, write_bag
 from sammil_cli.jobs.train import TrainJob
@@ -56,6 +57,24 @@ def inline(inline_training: None) -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An encoded project, as working directory."""
     folder = make_project(tmp_path / "project", QUICK)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a project, trained."""
+    folder = make_project(tmp_path_factory.mktemp("trained") / "project", QUICK)
+    with chdir(folder), training_inline():
+        say(call, "train")
+    return folder
+
+
+@pytest.fixture
+def trained_project(trained_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as working directory."""
+    folder = tmp_path / "project"
+    shutil.copytree(trained_once, folder)
     monkeypatch.chdir(folder)
     return folder
 
@@ -134,11 +153,11 @@ def test_training_says_what_the_consistency_term_amounts_to_and_warns_where_it_i
         assert all(f"{about} is " in line and "in all 2 folds: " in line and str(said) in line for line in warned)
 
 
-def test_models_come_back_after_dvc_has_emptied_their_folder(project: Path, sammil: Sammil, trained: list[str]) -> None:
-    say(sammil, "train")
+def test_models_come_back_after_dvc_has_emptied_their_folder(
+    trained_project: Path, sammil: Sammil, trained: list[str]
+) -> None:
     before = outputs()
     shutil.rmtree("runs")
-    trained.clear()
     say(sammil, "train")
     assert trained == []
     assert outputs() == before
@@ -146,12 +165,11 @@ def test_models_come_back_after_dvc_has_emptied_their_folder(project: Path, samm
 
 @pytest.mark.parametrize("assignment", ["mask_ratio=0.5", "precision=bfloat16", "seed=7"])
 def test_a_changed_setting_trains_anew_and_the_old_one_brings_all_back(
-    project: Path, sammil: Sammil, trained: list[str], assignment: str
+    trained_project: Path, sammil: Sammil, trained: list[str], assignment: str
 ) -> None:
-    say(sammil, "train")
     before = outputs()
     say(sammil, "train", "-S", assignment)
-    assert trained == FOLDS * 2
+    assert trained == FOLDS
     assert outputs().keys() == before.keys()
     changed = [
         fold
@@ -160,7 +178,7 @@ def test_a_changed_setting_trains_anew_and_the_old_one_brings_all_back(
     ]
     assert changed == FOLDS
     say(sammil, "train")
-    assert len(trained) == 6
+    assert len(trained) == 3
     assert outputs() == before
 
 
@@ -178,10 +196,10 @@ def test_auto_and_what_it_comes_to_are_the_same_folds(project: Path, sammil: Sam
         assert facts.spec.group_features is facts.provenance["key"]["settings"]["group_features"] is groups
 
 
-def test_another_number_of_folds_and_back_finds_the_old_ones(project: Path, sammil: Sammil, trained: list[str]) -> None:
-    say(sammil, "train")
+def test_another_number_of_folds_and_back_finds_the_old_ones(
+    trained_project: Path, sammil: Sammil, trained: list[str]
+) -> None:
     before = outputs()
-    trained.clear()
     say(sammil, "train", "-S", "folds=2")
     assert trained == FOLDS[:2]
     assert {path for path in outputs() if "fold_2" in path} == set()
@@ -208,10 +226,8 @@ def test_parts_that_are_given_are_the_same_fold_whatever_draws_folds_otherwise(
     assert learned() == before
 
 
-def test_more_repeats_train_the_new_ones_only(project: Path, sammil: Sammil, trained: list[str]) -> None:
-    say(sammil, "train")
+def test_more_repeats_train_the_new_ones_only(trained_project: Path, sammil: Sammil, trained: list[str]) -> None:
     before = learned()
-    trained.clear()
     say(sammil, "train", "-S", "repeats=2")
     assert trained == [f"repeat_1_fold_{fold}" for fold in range(3)]
     after = learned()
@@ -219,12 +235,10 @@ def test_more_repeats_train_the_new_ones_only(project: Path, sammil: Sammil, tra
 
 
 def test_a_changed_bag_trains_those_folds_anew_that_learn_or_choose_by_it(
-    project: Path, sammil: Sammil, trained: list[str]
+    trained_project: Path, sammil: Sammil, trained: list[str]
 ) -> None:
-    say(sammil, "train")
     before = learned()
-    trained.clear()
-    write_random_bag(project / "artifacts/bags", "slide_05", seed=99)
+    write_random_bag(trained_project / "artifacts/bags", "slide_05", seed=99)
     say(sammil, "train")
     with Path("runs/splits.csv").open(encoding="utf-8", newline="") as stream:
         role = {row["fold"]: row["role"] for row in csv.DictReader(stream) if row["slide_id"] == "slide_05"}
@@ -234,10 +248,10 @@ def test_a_changed_bag_trains_those_folds_anew_that_learn_or_choose_by_it(
     assert {path.split("/")[2].removesuffix(".csv") for path in changed} == set(trained)
 
 
-def test_a_fold_that_is_damaged_in_the_store_is_trained_anew(project: Path, sammil: Sammil, trained: list[str]) -> None:
-    say(sammil, "train")
+def test_a_fold_that_is_damaged_in_the_store_is_trained_anew(
+    trained_project: Path, sammil: Sammil, trained: list[str]
+) -> None:
     before = outputs()
-    trained.clear()
     weights = before["runs/models/repeat_0_fold_1/model.safetensors"]
     stored = [path for path in Path(".sammil/store/train").rglob("model.safetensors") if path.read_bytes() == weights]
     assert len(stored) == 1
@@ -248,27 +262,26 @@ def test_a_fold_that_is_damaged_in_the_store_is_trained_anew(project: Path, samm
 
 
 def test_the_paper_protocol_is_another_training_and_is_kept_whole(
-    project: Path, sammil: Sammil, trained: list[str]
+    trained_project: Path, sammil: Sammil, trained: list[str]
 ) -> None:
-    say(sammil, "train")
     say(sammil, "train", "-S", "protocol=paper")
-    assert trained == FOLDS * 2
+    assert trained == FOLDS
     before = outputs()
     assert {f"runs/models/{fold}/epochs.safetensors" for fold in FOLDS} < before.keys()
     shutil.rmtree("runs")
     say(sammil, "train", "-S", "protocol=paper")
-    assert len(trained) == 6
+    assert len(trained) == 3
     assert outputs() == before
 
 
-def test_nothing_unfinished_is_left_when_all_is_trained(project: Path, sammil: Sammil) -> None:
-    say(sammil, "train")
+def test_nothing_unfinished_is_left_when_all_is_trained(trained_project: Path, sammil: Sammil) -> None:
     store = Path(".sammil/store/train")
     assert len(list(store.glob("*/*/model.safetensors"))) == len(FOLDS)
     assert list(store.glob("unfinished/*")) == []
     assert list(store.glob(".work-*")) == []
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_projects_of_the_same_content_end_with_the_same_bytes(
     project: Path, tmp_path: Path, sammil: Sammil, trained: list[str]
 ) -> None:
@@ -285,8 +298,9 @@ def test_two_projects_of_the_same_content_end_with_the_same_bytes(
     assert found[0] == found[1]
 
 
-def test_only_what_train_has_made_is_removed_and_what_does_not_come_back_is_said(project: Path, sammil: Sammil) -> None:
-    say(sammil, "train")
+def test_only_what_train_has_made_is_removed_and_what_does_not_come_back_is_said(
+    trained_project: Path, sammil: Sammil
+) -> None:
     shutil.copytree("runs/models/repeat_0_fold_0", "runs/models/published")
     facts = json.loads(Path("runs/models/published/model.json").read_text(encoding="utf-8"))
     facts["provenance"]["stage"] = "convert-legacy"

@@ -31,7 +31,7 @@ Sammil = Callable[..., Any]
 QUICK = {
     "proposer": "superpixels",
     "folds": 2,
-    "repeats": 2,
+    "repeats": 1,
     "epochs": 2,
     "patience": 9,
     "min_epochs": 0,
@@ -114,7 +114,7 @@ def draw_lesion(project: Path, slide: str, *box: int) -> None:
 
 
 def test_rows_differ_in_their_regions_only(project: Path, proposers: Proposers, sammil: Sammil) -> None:
-    answer = sammil(*BARE, "--proposers", "superpixels,geojson")
+    answer = sammil(*BARE, "--proposers", "superpixels,geojson", "-S", "repeats=2")
     assert answer.code == 0, answer
     told = record(project)
     compared, quality = told["tables"]
@@ -147,7 +147,7 @@ def test_beside_the_proposers_stand_their_regions_moved_at_random_and_cut_to_les
     draw_lesion(project, "of_no_bag", 0, 0, 5, 5)
     nothing = project / f"data/lesions/{SLIDES[2]}.geojson"  # somebody looked, and found no lesion
     nothing.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
-    answer = sammil(*TABLE, "--proposers", "superpixels", "-S", "repeats=1")
+    answer = sammil(*TABLE, "--proposers", "superpixels")
     assert answer.code == 0, answer
     assert "true regions: 1 of 12 slides have lesions drawn in data/lesions; the others keep" in answer.out
     told = record(project)
@@ -265,7 +265,7 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
 
 
 def test_regions_of_the_real_stage_become_the_bags_of_a_row(done: Path, sammil: Sammil, inline_training: None) -> None:
-    answer = sammil(*BARE, "--proposers", "superpixels", "--workers", 1)
+    answer = sammil(*BARE, "--proposers", "superpixels", "--workers", 1, "-S", "epochs=1")
     assert answer.code == 0, answer
     paths = sorted((done / "artifacts/bags").glob("*.h5"))
     assert len(paths) == 6

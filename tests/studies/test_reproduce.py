@@ -31,7 +31,7 @@ METRICS, RECORD, PREDICTIONS = Path("report/metrics.json"), Path("runs/record.js
 
 
 @pytest.fixture(autouse=True)
-def inline(inline_training: None) -> None:
+def inline(inline_training: None, no_pictures: None) -> None:
     """In this process."""
 
 

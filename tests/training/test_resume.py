@@ -1,6 +1,7 @@
 """Interrupted trainings: a stop in any way, then a fresh start with the same checkpoint."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,12 +79,18 @@ def train_with(
     return train_fold(model, load, TRAIN, VAL, plan, seed=1, log=log, checkpoint=checkpoint), logs, model
 
 
+@cache
+def undisturbed_in_two_stages(name: str) -> tuple[Trained, list[dict[str, float]], MILModel]:
+    """What every interrupted training below has to end with: trained once for all of them."""
+    return train_with(None, name, TWO_STAGES, recipe(EPOCHS))
+
+
 def assert_same(
     one: tuple[Trained, list[dict[str, float]], MILModel], other: tuple[Trained, list[dict[str, float]], MILModel]
 ) -> None:
     """Bit by bit: history, chosen epoch, its weights, all probabilities and the weights of the last epoch."""
-    assert one[1] == other[1]
-    assert one[0].first_stage == other[0].first_stage
+    assert repr(one[1]) == repr(other[1])  # NaN, as the gradients of most epochs are, does not equal itself
+    assert repr(one[0].first_stage) == repr(other[0].first_stage)
     assert (one[0].epoch, one[0].val_auc, one[0].val_loss) == (other[0].epoch, other[0].val_auc, other[0].val_loss)
     assert one[0].state.keys() == other[0].state.keys()
     assert all(torch.equal(one[0].state[name], other[0].state[name]) for name in one[0].state)
@@ -98,7 +105,7 @@ def assert_same(
 def test_an_interrupted_training_ends_with_the_same_bits(
     tmp_path: Path, name: str, changes: dict[str, object], how: dict[str, object]
 ) -> None:
-    plan = recipe(5, **how)
+    plan = recipe(4, **how)
     undisturbed = train_with(None, name, changes, plan)
     assert undisturbed[0].epoch > 0
     file = tmp_path / "fold.safetensors"
@@ -124,6 +131,7 @@ def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
     assert_same(train_with(file, "sam-mil", {}, plan, weights=5), undisturbed)
 
 
+TWO_STAGES = {"dropout": 0.5}
 EPOCHS, PER_EPOCH = 4, len(TRAIN) + len(VAL)
 FIRST = EPOCHS * PER_EPOCH  # bags that the first stage loads
 STOPS = {  # bags loaded: since the start, or since the second stage has begun
@@ -142,32 +150,32 @@ STOPS = {  # bags loaded: since the start, or since the second stage has begun
 def test_a_training_in_two_stages_that_is_interrupted_ends_with_the_same_bits(
     tmp_path: Path, name: str, where: str
 ) -> None:
-    plan, file, changes = recipe(EPOCHS), tmp_path / "fold.safetensors", {"dropout": 0.5}
-    undisturbed = train_with(None, name, changes, plan)
+    plan, file = recipe(EPOCHS), tmp_path / "fold.safetensors"
+    undisturbed = undisturbed_in_two_stages(name)
     assert len(undisturbed[0].first_stage) == EPOCHS
     count, begun = STOPS[where]
     with pytest.raises(Stopped):
-        train_with(file, name, changes, plan, stop_at_slide=count + begun * (FIRST + STAGED[name]))
+        train_with(file, name, TWO_STAGES, plan, stop_at_slide=count + begun * (FIRST + STAGED[name]))
     saved = read_checkpoint(file)
     in_second = saved is not None and saved.first_stage is not None
     assert in_second == (where == "second stage")
     # The second stage's checkpoint has all its weights; before it, they are drawn again from the same seed.
-    assert_same(train_with(file, name, changes, plan, weights=77 if in_second else 0), undisturbed)
+    assert_same(train_with(file, name, TWO_STAGES, plan, weights=77 if in_second else 0), undisturbed)
 
 
 @pytest.mark.parametrize("name", STAGED)
 def test_a_training_in_two_stages_may_be_interrupted_again_and_again(tmp_path: Path, name: str) -> None:
-    plan, file, changes = recipe(EPOCHS), tmp_path / "fold.safetensors", {"dropout": 0.5}
-    undisturbed = train_with(None, name, changes, plan)
+    plan, file = recipe(EPOCHS), tmp_path / "fold.safetensors"
+    undisturbed = undisturbed_in_two_stages(name)
     # Bags loaded since the last start: inside the first stage, at its end, between, inside the second.
     between = STAGED[name]
     for slide in (PER_EPOCH + 1, 3 * PER_EPOCH, 1 + PER_EPOCH, 4, between + 2 * PER_EPOCH + 1, PER_EPOCH + 2):
         with pytest.raises(Stopped):
-            train_with(file, name, changes, plan, stop_at_slide=slide)
+            train_with(file, name, TWO_STAGES, plan, stop_at_slide=slide)
     saved = read_checkpoint(file)
     assert saved is not None
-    assert (saved.first_stage, len(saved.history)) == (undisturbed[0].first_stage, 3)
-    assert_same(train_with(file, name, changes, plan, weights=5), undisturbed)
+    assert (repr(saved.first_stage), len(saved.history)) == (repr(undisturbed[0].first_stage), 3)
+    assert_same(train_with(file, name, TWO_STAGES, plan, weights=5), undisturbed)
 
 
 @pytest.mark.parametrize("name", STAGED)
