@@ -78,7 +78,7 @@ def _with_who_drew(rows: Sequence[SlideRow], found: Mapping[str, DrawnBy | None]
         by = found.get(row.name)
         models = by.models if by else ()
         who = {"drawn by": models[0] if len(models) == 1 else f"{len(models)} models" if models else ""}
-        said = [_IN_SAMPLE, *row.remarks] if by and by.seen else row.remarks
+        said = list(dict.fromkeys([_IN_SAMPLE, *row.remarks])) if by and by.seen else row.remarks
         return replace(row, more={**row.more, **who} if several else row.more, remarks=said)
 
     return list(map(with_it, rows))

@@ -10,14 +10,19 @@ from sammil_cli.report.slide_rows import Trouble
 from sammil_cli.storage.files import read_csv
 
 _STAGES = ("segment", "patch", "sam", "extract", "convert-legacy", "tiles")
+_DRAWING = "visualize"
 _COLUMNS = ("slide_id", "status", "code", "message", "remedy", "remarks")
 _UNDONE = ("set-aside", "failed")
 
 
-def flags_of(project: Project) -> dict[str, list[str]]:
-    """The remarks of all stages that are flags, by slide, the worst first: `pen: 1.5% of the slide`."""
+def flags_of(project: Project, *, drawn: bool = False) -> dict[str, list[str]]:
+    """The remarks of all stages that are flags, by slide, the worst first: `pen: 1.5% of the slide`.
+
+    Args:
+        drawn: with those of the pictures, which lie beside the page.
+    """
     found: dict[str, list[str]] = {}
-    for row in _rows(project, *_STAGES):
+    for row in _rows(project, *_STAGES, *([_DRAWING] if drawn else [])):
         found.setdefault(row["slide_id"], []).extend(flags_in(row["remarks"].split("; ")))
     return worst_first(found)
 
@@ -33,7 +38,7 @@ def set_aside(project: Project, judged: Collection[str]) -> list[Trouble]:
 
 def undrawn(project: Project) -> list[Trouble]:
     """The slides that `sammil visualize` did not draw."""
-    return _troubles(_rows(project, "visualize"), ())
+    return _troubles(_rows(project, _DRAWING), ())
 
 
 def _troubles(rows: Iterator[Mapping[str, str]], others: Collection[str]) -> list[Trouble]:

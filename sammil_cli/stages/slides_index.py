@@ -17,7 +17,7 @@ def write_index(project: Project, mark: str | None) -> None:
         mark: what the pictures carry where a model was chosen on the test fold.
     """
     run = _judged(project)
-    rows = judged_rows(run.rows, run.classes, run.thresholds, flags_of(project)) if run else []
+    rows = judged_rows(run.rows, run.classes, run.thresholds, flags_of(project, drawn=True)) if run else []
     positive = run.rows.positive_class if run else None
     write_slides_page(project.pictures, rows, undrawn(project), positive_class=positive, mark=mark)
 

@@ -32,6 +32,8 @@ def test_without_a_change_nothing_is_said(done: Path, sammil: Sammil) -> None:
         "train",
         "evaluate",
         "visualize",
+        "explain",
+        "evidence",
     ]
 
 

@@ -17,7 +17,10 @@ from sammil_cli.jobs import slide_picture, visualize
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.report.slide_view import SlideView
 from sammil_cli.runner import per_slide
+from sammil_cli.stages.slide_remarks import flags_of
+from sammil_cli.stages.slides_index import write_index
 from sammil_cli.stages.visualize import plan
+from sammil_cli.storage.files import write_csv
 from sammil_cli.storage.paths import BagPath
 from sammil_cli.training.fold import read_folds
 
@@ -123,3 +126,13 @@ def test_an_unknown_fold_is_named_with_those_that_there_are(done: Path, sammil: 
     answer = sammil("visualize", "--by", "7")
     assert answer.code == 2
     assert "there is no fold 7" in answer.err
+
+
+def test_the_page_of_pictures_has_the_remarks_of_the_drawing(done: Path) -> None:
+    said = "looks-at-pen: 35% of the attention on patches with pen, 2% of all patches"
+    listed = Path("artifacts/process_lists/visualize.csv")
+    rows = [{**row, "remarks": said if row["slide_id"] == "slide_0" else ""} for row in by_slide(listed).values()]
+    write_csv(listed, tuple(rows[0]), [tuple(row.values()) for row in rows])
+    write_index(Project(), None)
+    assert Path("report/slides/index.html").read_text().count(f'; {said}"') == 1  # after an earlier stage's
+    assert said not in flags_of(Project()).get("slide_0", [])
