@@ -281,7 +281,6 @@ def test_nothing_unfinished_is_left_when_all_is_trained(trained_project: Path, s
     assert list(store.glob(".work-*")) == []
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_two_projects_of_the_same_content_end_with_the_same_bytes(
     project: Path, tmp_path: Path, sammil: Sammil, trained: list[str]
 ) -> None:
