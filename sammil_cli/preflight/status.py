@@ -87,6 +87,7 @@ class StageStatus:
         problem: why that is not known, such as missing weights.
         training: of a stage that trains on its slides.
         passed_over: what is said of a slide that is none of them; empty = nothing, the stage works on all together.
+        not_made: says so where nobody has asked for the stage's results yet, and how to; empty = they are there.
     """
 
     stage: str
@@ -94,6 +95,7 @@ class StageStatus:
     problem: SammilError | None = None
     training: TrainingStatus | None = None
     passed_over: str = "nothing is known of it"
+    not_made: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,16 @@
-"""What train, evaluate and visualize would do, for sammil status and sammil why; nothing is written.
+"""What train, evaluate, visualize and explain would do, for sammil status and sammil why; nothing is written.
 
 Torch is not loaded: what lies there tells it, that is the run record, the predictions, the summary and the keys of
 the pictures.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sammil_cli.config import EvaluateSettings, Settings, TrainSettings
+from sammil_cli.config import EvaluateSettings, Settings, TrainSettings, VisualizeSettings
 from sammil_cli.errors import InputError, MissingError
 from sammil_cli.preflight.key_changes import Change
 from sammil_cli.preflight.status import (
@@ -20,15 +22,20 @@ from sammil_cli.preflight.status import (
     StageStatus,
     TrainingStatus,
     judge_plan,
+    waiting_for,
 )
 from sammil_cli.project.code_in_use import code_of_stage
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import RunRecord, read_record
+from sammil_cli.runner.per_slide import Plan
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.guarded_json import read_json
+from sammil_cli.storage.paths import PACKED_GEOJSON
 
-_TRAIN, _EVALUATE, _VISUALIZE = "train", "evaluate", "visualize"
+_TRAIN, _EVALUATE, _VISUALIZE, _EXPLAIN, _EVIDENCE = "train", "evaluate", "visualize", "explain", "evidence"
+_NOT_MADE = "not made; run: sammil explain"
+_HERE = RunOptions()
 _SAME = 1e-5  # predictions.csv has thresholds to six digits
 _UNCHANGED = "the labels are the same"  # how `since_training` ends where only the form of a table changed
 _FOLLOWS_TRAIN = Change("follows train", "follows train")
@@ -51,10 +58,13 @@ def after_bags(
     trained = _train(project, settings, record, before[-1], since)
     fresh = trained.state == UP_TO_DATE
     judged = _evaluate(project, settings, record, fresh=fresh)
+    pictures = _of_slides(_VISUALIZE, project, partial(plan_stage, _VISUALIZE, project, settings, _HERE), fresh=fresh)
     return [
         StageStatus(stage=_TRAIN, slides=[], training=trained, passed_over=""),
         StageStatus(stage=_EVALUATE, slides=[], training=judged, passed_over=""),
-        _visualize(project, settings, fresh=fresh),
+        pictures,
+        _explain(project, settings, fresh=fresh),
+        _evidence(project, settings, pictures, fresh=fresh),
     ]
 
 
@@ -143,14 +153,43 @@ def _other_settings(metrics: Path, settings: Settings) -> list[Change]:
     ]
 
 
-def _visualize(project: Project, settings: Settings, *, fresh: bool) -> StageStatus:
-    """Pictures: those of other models, settings or bags are drawn anew."""
+def _of_slides(
+    stage: str, project: Project, plan: Callable[[], Plan[Any]], *, fresh: bool, before: Sequence[StageStatus] = ()
+) -> StageStatus:
+    """Pictures, explanations, evidence: those of other models, settings or bags are made anew.
+
+    Args:
+        before: the stages whose results they are made of, besides models and bags.
+    """
     try:
-        plan = plan_stage(_VISUALIZE, project, settings, RunOptions())
+        planned = plan()
     except (InputError, MissingError) as error:
-        return StageStatus(stage=_VISUALIZE, slides=[], problem=error if fresh else None)
-    names = [] if fresh else [task.slide_id for task in plan.tasks]
-    waiting = {
-        name: SlideStatus(slide_id=name, state=FOLLOWS, changes=(_FOLLOWS_TRAIN,), because_of=_TRAIN) for name in names
-    }
-    return judge_plan(plan, project, waiting)
+        return StageStatus(stage=stage, slides=[], problem=error if fresh else None)
+    names = {task.slide_id for task in planned.tasks}
+    if fresh:
+        waiting = {name: slide for name, slide in waiting_for(before).items() if name in names}
+    else:
+        follows = partial(SlideStatus, state=FOLLOWS, changes=(_FOLLOWS_TRAIN,), because_of=_TRAIN)
+        waiting = {name: follows(slide_id=name) for name in names}
+    return judge_plan(planned, project, waiting)
+
+
+def _explain(project: Project, settings: Settings, *, fresh: bool) -> StageStatus:
+    out = project.pictures.with_name("explain")
+    if not out.is_dir():
+        return StageStatus(stage=_EXPLAIN, slides=[], not_made=_NOT_MADE)
+    from sammil_cli.stages import explain  # here, as is evidence: few projects have them
+
+    asked = settings.stage(VisualizeSettings)
+    return _of_slides(_EXPLAIN, project, partial(explain.plan, project, asked, _HERE, out), fresh=fresh)
+
+
+def _evidence(project: Project, settings: Settings, pictures: StageStatus, *, fresh: bool) -> StageStatus:
+    """What QuPath shows of the pictures' tables."""
+    if not project.evidence.is_dir():
+        return StageStatus(stage=_EVIDENCE, slides=[], not_made=_NOT_MADE)
+    from sammil_cli.stages import evidence
+
+    packed = any(project.evidence.glob(f"*{PACKED_GEOJSON}"))
+    plan = partial(evidence.plan, project, settings.stage(VisualizeSettings), _HERE, packed=packed)
+    return _of_slides(_EVIDENCE, project, plan, fresh=fresh, before=[pictures])

@@ -36,7 +36,7 @@ def report(stages: Sequence[StageStatus]) -> None:
         reasons = Counter(
             change.short for slide in stage.slides for change in slide.changes if slide.state != UP_TO_DATE
         )
-        why = [_short(stage.training)] if stage.training else []
+        why = [_short(stage.training)] if stage.training else [stage.not_made] if stage.not_made else []
         why += [f"{count} × {short}" for short, count in reasons.most_common(_MOST_REASONS)]
         libraries = Counter(slide.libraries for slide in stage.slides if slide.libraries)
         why += [f"{count} × computed with {other}" for other, count in libraries.items()]
@@ -100,7 +100,7 @@ def _lines(stage: StageStatus, slide: SlideStatus | None) -> list[str]:
     problem = stage.problem
     told = [] if problem is None else f"not known: {problem.message}\nfix: {problem.remedy}".split("\n")
     if slide is None:
-        return told or ([stage.passed_over] if stage.passed_over else [])
+        return told or [text for text in (stage.not_made or stage.passed_over,) if text]
     reasons = [line for change in slide.changes for line in change.long.split("\n")]
     if slide.state == UP_TO_DATE:
         said = ["up to date"]
@@ -137,6 +137,7 @@ def as_records(stages: Sequence[StageStatus]) -> list[dict[str, object]]:
         {
             "stage": stage.stage,
             "problem": None if stage.problem is None else stage.problem.message,
+            "not_made": stage.not_made,
             "slides": [
                 {
                     "slide_id": slide.slide_id,

@@ -18,7 +18,6 @@ from sammil_cli.runner.earlier_files import files_of
 from sammil_cli.runner.inputs import content
 from sammil_cli.runner.per_slide import Plan, Task, limits_of, run_plan
 from sammil_cli.stages.evidence import made_of_drawing
-from sammil_cli.stages.explain_report import write_report
 from sammil_cli.storage.paths import BagPath, ModelPath, RegionsPath, TissuePath
 from sammil_cli.tissue.drawing_files import find_drawings
 from sammil_cli.training.making_check import check_bag
@@ -60,6 +59,8 @@ def run(
             f"explain: {len(left_out)} slide(s) left out: no fold tests them, so every model may have seen them "
             f"({', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''})"
         )
+    from sammil_cli.stages.explain_report import write_report  # here: Matplotlib, which planning does without
+
     if options.only is not None:
         console.say(f"explain: tables and page are of {len(done)} slide(s) alone, which --only names")
     facts = write_report(out, [cohort.members[slide] for slide in done], cohort.facts, judged, left_out=len(left_out))
