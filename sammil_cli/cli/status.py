@@ -25,7 +25,7 @@ def status(
 ) -> None:
     """Say what the next run would compute, and why.
 
-    Of every stage from segment to visualize, and of wsi-sam train where the project has it; and which tables and
+    Of every stage from segment to explain, and of wsi-sam train where the project has it; and which tables and
     slides changed since the models were trained. Computes and writes nothing.
     """
     from sammil_cli import console

@@ -27,7 +27,7 @@ from sammil_cli.preflight.status import (
 from sammil_cli.project.code_in_use import code_of_stage
 from sammil_cli.project.project import Project, RunOptions
 from sammil_cli.project.run_record import RunRecord, read_record
-from sammil_cli.runner.per_slide import Plan
+from sammil_cli.runner.per_slide import Job, Plan
 from sammil_cli.stages.by_name import plan_stage
 from sammil_cli.storage.files import read_csv
 from sammil_cli.storage.guarded_json import read_json
@@ -154,7 +154,7 @@ def _other_settings(metrics: Path, settings: Settings) -> list[Change]:
 
 
 def _of_slides(
-    stage: str, project: Project, plan: Callable[[], Plan[Any]], *, fresh: bool, before: Sequence[StageStatus] = ()
+    stage: str, project: Project, plan: Callable[[], Plan[Job]], *, fresh: bool, before: Sequence[StageStatus] = ()
 ) -> StageStatus:
     """Pictures, explanations, evidence: those of other models, settings or bags are made anew.
 

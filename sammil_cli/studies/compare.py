@@ -111,8 +111,8 @@ def run(paths: Sequence[Path], other_seed: Path | None, asked: Asked, out: Path)
     if stamp:
         tables = [replace(table, title=f"{table.title} - {stamp}") for table in tables]
     alike = [name for name, slides in calls if not any(one.change for one in slides)]
-    notes = [note for pair in (*others, *([seed] if seed else [])) for note in pair.said]
-    notes += [f"{name} calls every slide as {reference.name} does" for name in alike]
+    notes = [f"{name} calls every slide as {reference.name} does" for name in alike]
+    notes += [note for pair in (*others, *([seed] if seed else [])) for note in pair.said]
     if any(one["unit"] == "patient" for one in record) and len(reference.classes) == 2:
         notes += [_by_slides(one, asked.rule) for one in runs if one.patient_rule != asked.rule]
     facts = {
