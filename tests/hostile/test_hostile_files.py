@@ -21,8 +21,9 @@ import sammil_cli
 
 ENDS = {"anew": ANEW, "different": DIFFERENT}
 ROOMS = ("storage", "slides", "tissue", "patches", "regions", "features", "legacy", "cohort", "training", "project")
-# Reads a word of the command line; these open no file themselves: `load_state`, which is met, reads their weights.
-PASSED_OVER = {"read_share", "load_network", "load_encoder"}
+# Reads a word of the command line; a part of a slide that is open; these open no file themselves: `load_state`, which
+# is met, reads their weights.
+PASSED_OVER = {"read_share", "read_field", "load_network", "load_encoder"}
 
 
 @pytest.fixture(scope="module")
