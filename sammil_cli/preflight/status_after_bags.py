@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sammil_cli.config import EvaluateSettings, Settings, TrainSettings, VisualizeSettings
 from sammil_cli.errors import InputError, MissingError
