@@ -153,7 +153,7 @@ def test_axe_finds_nothing_serious(visit: Any, page: str, scheme: str) -> None:
 def test_on_paper_heads_stand_on_every_page_and_names_with_their_pictures(visit: Any, tmp_path: Path) -> None:
     import pypdfium2
 
-    visit("small/report/slides/index.html", color_scheme="dark").pdf(path=tmp_path / "a.pdf", format="A4")
+    visit("small/report/slides/index.html", color_scheme="dark").pdf(path=tmp_path / "a.pdf", format="A5")
     with pypdfium2.PdfDocument(tmp_path / "a.pdf") as document:
         texts, pictures = [], []
         for sheet in document:

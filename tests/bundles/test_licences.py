@@ -71,6 +71,6 @@ def test_the_report_names_the_licences_of_what_made_it(tmp_path: Path, monkeypat
     study = judged_study.make_study(tmp_path, monkeypatch)
     study.run()
     page = study.project.page.read_text(encoding="utf-8")
-    licence = RESNET.licence.replace("'", "&#x27;")
-    assert "<h2>Licences</h2>" in page
-    assert f"<td>encoder</td><td>resnet50</td><td>{licence}</td><td>not stated</td>" in page
+    licence = RESNET.licence.replace("'", "&#39;")
+    assert ">Licences</h2>" in page
+    assert f'<th scope="row">encoder</th><td>resnet50</td><td>{licence}</td><td>not stated</td>' in page

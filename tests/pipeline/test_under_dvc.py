@@ -147,6 +147,7 @@ def test_experiments_share_results_with_the_project_in_both_directions(under_dvc
 def test_what_dvc_gc_took_away_is_computed_anew_and_the_store_stays(under_dvc: StudyFolder) -> None:
     under_dvc.call("git", "checkout", "--quiet", ".")
     under_dvc.call("dvc", "repro", "patch")
+    under_dvc.call("dvc", "exp", "run", "--temp", "-S", "patch_px=96", "patch")  # DVC holds these, too
     kept = store_files(under_dvc, "segment")
     assert store_entries(under_dvc, "segment") >= 8  # of four slides with two settings
     under_dvc.call("sammil", "patch", "-S", "patch_px=96")  # and its files are dropped where DVC holds them
