@@ -130,6 +130,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(under_dvc: StudyFolder) -> No
 
 @pytest.mark.stress
 def test_experiments_share_results_with_the_project_in_both_directions(under_dvc: StudyFolder) -> None:
+    under_dvc.call("git", "checkout", "--quiet", ".")
+    under_dvc.call("dvc", "repro", "patch")
     under_dvc.call("dvc", "exp", "run", "--queue", "-S", "patch_px=90", "patch")
     assert counts(under_dvc.call("sammil", "patch", "-S", "patch_px=96")) == {"patch": "4 done"}
     temporary = under_dvc.call("dvc", "exp", "run", "--temp", "-S", "patch_px=96", "patch")

@@ -51,4 +51,4 @@ def test_five_raw_slides_reach_qupath_in_at_most_three_commands(done: Path, slid
         assert kinds.count("annotation") > 0, name
         assert facts["slide_id"] == name
         assert (out / f"slides/{name}.png").stat().st_size > 10_000
-        assert f"src='slides/{name}.png'" in page
+        assert f'src="slides/{name}.png"' in page
