@@ -72,7 +72,7 @@ def test_an_external_cohort_is_judged_with_intervals(project: Path) -> None:
     assert answer.returncode == 0, answer
     external = answer.stdout[answer.stdout.index("3 model(s)") :]
     assert max(len(line) for line in external.splitlines() if line.startswith("│")) <= 80
-    assert len(re.findall(r"│ AUC +│ – +│ only lu", external)) == 2  # each site has one class
+    assert len(re.findall(r"│ AUC +│ +– │ only lu", external)) == 2  # each site has one class
     summary = json.loads((project / "report/external/metrics.json").read_text(encoding="utf-8"))
     inside = json.loads((project / "report/metrics.json").read_text(encoding="utf-8"))
     assert (summary["slides"], summary["models"], summary["in_sample"]) == (20, 3, [])
