@@ -274,7 +274,7 @@ def _live_bar(stderr: "Console", total: int, title: str) -> Iterator[Bar]:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table that fits the terminal (80 columns where there is none), in parts if it must be.
+    """Prints a table that fits the terminal (80 columns without one), in parts where it is too wide.
 
     Columns of numbers are right-aligned; numbers and short words are never broken (`report.text_table`). A cell that
     is a list has one line for each item.

@@ -50,7 +50,7 @@ def open_models(source: Path, device: str, *, report: Path | None = None) -> Mod
         report: what `sammil evaluate` wrote of them; None = the folder `report` of their project.
 
     Raises:
-        InputError: there are none; `E_DAMAGED`, they are not as they were written; or of different classes.
+        InputError: no model is found; `E_DAMAGED`, they are not as they were written; or of different classes.
     """
     if not source.is_dir() and (source.exists() or source.suffix == SUFFIX):
         return _of_bundle(source, device)

@@ -20,7 +20,7 @@ _FEW = 0.25  # of the slides
 
 
 def remark_lines(remarks: Mapping[str, Sequence[str]], slides: int, process_list: Path) -> list[str]:
-    """A header and a line for each kind of remark; nothing where there is none. Plain sentences stand in the list only.
+    """A header and a line for each kind of remark; nothing without remarks. Plain sentences stand in the list only.
 
     A section that ends at the edge of the scan is said of where it matters: much of the outline is tissue, so that a
     good part of the section may be missing, or few slides have it. Where most have it a little, they were scanned so.

@@ -61,7 +61,7 @@ def fragment(name: str) -> str:
 
 
 def picture_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height of a PNG by its first bytes, so that a page keeps its place free; None of what is none."""
+    """Width and height of a PNG by its first bytes, so that a page keeps its place free; None for other bytes."""
     if len(head) < _HEAD or not head.startswith(_PNG):
         return None
     width, height = struct.unpack(">II", head[16:_HEAD])

@@ -27,7 +27,7 @@ _AT_ONCE = 4096  # patches whose outlines are held
 class Evidence:
     """What models say of the n patches of a bag, in its order.
 
-    `regions`: those of the bag, whose outlines become annotations; None = there are none, or only their ids are known.
+    `regions`: those of the bag, whose outlines become annotations; None = no regions, or only their ids are known.
     `called`: the name and class that people gave regions, by region.
     """
 

@@ -71,7 +71,7 @@ class SlideView:
         return times_mean(self.attention)
 
     def sized(self, longest: int) -> "SlideView":
-        """The view with an overview whose longer side has so many pixels."""
+        """The view with its overview resized to `longest` pixels on the longer side."""
         rows, columns = self.image.shape[:2]
         factor = longest / max(rows, columns)
         size = (max(1, round(columns * factor)), max(1, round(rows * factor)))

@@ -186,7 +186,7 @@ def _as_one(rows: Predictions) -> Predictions:
 
 
 def _with_spread(value: object, spread: Mapping[str, float | None] | None) -> object:
-    """Mean and sd are those over models; where there are none, the metric has no spread."""
+    """Mean and sd are those over models; a metric without them has no spread."""
     if not isinstance(value, dict):
         return value
     return {key: one for key, one in value.items() if key not in ("mean", "sd")} | dict(spread or {})

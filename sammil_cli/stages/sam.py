@@ -59,7 +59,7 @@ def plan(project: Project, settings: SamSettings, options: RunOptions, *, weight
         weightless: see `stages.proposing.shared_key`.
 
     Raises:
-        InputError: the proposer looks at features, and there are none. MissingError: its weights are not here.
+        InputError: the proposer looks at features, and the bags have none. MissingError: its weights are not here.
     """
     if project.ungrouped is not None:
         return bag_regions.plan(project, settings, options, weightless=weightless)

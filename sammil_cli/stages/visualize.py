@@ -129,7 +129,7 @@ def _judges(bags: list[BagPath], folds: list[Fold], project: Project, by: str | 
 
 
 def _named_fold(folds: list[Fold], by: str) -> str:
-    """The name of the fold that `by` names. `InputError`: there is none."""
+    """The name of the fold that `by` names. `InputError`: no fold is called so."""
     names = {fold.name for fold in folds}
     for name in (by, "repeat_{}_fold_{}".format(*by.split(".", 1)) if "." in by else f"repeat_0_fold_{by}"):
         if name in names:
