@@ -11,7 +11,7 @@ Scores = Mapping[str, NDArray[np.float16]]  # by artefact, (n,), 0-1; see `patch
 
 # From this score on a patch counts as one with the artefact. Tissue of lung and fat may be half glass.
 _FROM = {"pen": 0.1, "dark": 0.1, "blank": 0.8, "blur": 0.7}
-_SHORT = {"pen": "pen", "dark": "black", "blank": "glass", "blur": "blurred"}
+_WORD = {"pen": "pen", "dark": "black", "blank": "glass", "blur": "blur"}
 _NAMES = {"pen": "pen", "dark": "black (folds, dirt)", "blank": "little but glass", "blur": "blur"}
 _MUCH = 0.1  # of a slide's attention
 
@@ -22,7 +22,7 @@ def artefact_of(scores: Scores, index: int) -> str:
     if not found:
         return ""
     most = max(found, key=lambda name: found[name] / _FROM[name])
-    return _SHORT[most] if most == "blur" else f"{_SHORT[most]} {found[most]:.0%}"
+    return "blurred" if most == "blur" else f"{_WORD[most]} {found[most]:.0%}"
 
 
 def artefact_remarks(scores: Scores, attention: Values) -> list[str]:
@@ -32,7 +32,7 @@ def artefact_remarks(scores: Scores, attention: Values) -> list[str]:
         share = float(attention[having].sum()) / total
         if share >= _MUCH:
             remarks.append(
-                f"looks-at-{_SHORT[name].removesuffix('red')}: {share:.0%} of the attention on patches with "
+                f"looks-at-{_WORD[name]}: {share:.0%} of the attention on patches with "
                 f"{_NAMES[name]}, {having.mean():.0%} of all patches"
             )
     return remarks
